@@ -1,0 +1,29 @@
+"""Batch scoring of users with an ONNX bundle, on Polars and ONNX Runtime."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.errors import EngineError as EngineError
+    from engine.pipeline import ScoreOptions as ScoreOptions
+    from engine.pipeline import load_bundle as load_bundle
+    from engine.pipeline import score as score
+    from engine.schema import FeatureSchema as FeatureSchema
+    from engine.summary import Summary as Summary
+
+# Resolved at first use: `engine --help` need not wait for Polars and ONNX Runtime.
+_HOMES = {
+    "EngineError": "engine.errors",
+    "FeatureSchema": "engine.schema",
+    "ScoreOptions": "engine.pipeline",
+    "Summary": "engine.summary",
+    "load_bundle": "engine.pipeline",
+    "score": "engine.pipeline",
+}
+__all__ = ["EngineError", "FeatureSchema", "ScoreOptions", "Summary", "load_bundle", "score"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - one of several public types
+    if name not in _HOMES:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

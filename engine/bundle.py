@@ -1,0 +1,249 @@
+"""A bundle on disk: its files, its manifest, and how it is opened, checked and written."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import BundleError, VersionError, counted, quoted
+from engine.schema import FeatureSchema, schema_from_dict, schema_to_dict
+
+# Raise the number whenever an engine that knows only the old one would misread a bundle: a file
+# renamed, a field removed or given another meaning, an output of a graph changed. A new file or
+# field that old engines may ignore does not raise it. An engine reads its own number and the one
+# before.
+BUNDLE_FORMAT = 1
+
+MANIFEST = "manifest.json"
+MANIFEST_HASH = "manifest.sha256"
+PREPROCESS = "preprocess.onnx"
+CLASSIFIER = "classifier.onnx"
+SEGMENTER = "segmenter.onnx"
+SCORER = "scorer.onnx"
+NATIVE_CLASSIFIER = "native/classifier.txt"
+REQUIRED_FILES = (PREPROCESS, CLASSIFIER, SEGMENTER, SCORER, NATIVE_CLASSIFIER)
+CURRENT = "CURRENT"
+
+BANDS = ("low", "medium", "high", "very_high")
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Platt scaling, folded into the margin: margin = slope x raw LightGBM score + intercept."""
+
+    slope: float
+    intercept: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One customer segment; `share` is its share of the training users."""
+
+    id: int
+    name: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """What a file of the bundle must be."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a bundle says about itself.
+
+    `threshold` and the cut-points are exact float32 values: a probability that equals one lies
+    above it. `unusable` says why the scores must not be used, and is empty where they may.
+    `clustering`, `metrics`, `parity`, `training` and `packages` are plain JSON values for people
+    and reports; the engine does not read them.
+    """
+
+    bundle_id: str
+    schema: FeatureSchema
+    categories: Mapping[str, tuple[str, ...]]
+    calibration: Calibration
+    threshold: float
+    decile_cuts: tuple[float, ...]
+    band_cuts: tuple[float, ...]
+    segments: tuple[Segment, ...]
+    unusable: tuple[str, ...]
+    clustering: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    parity: Mapping[str, Any]
+    training: Mapping[str, Any]
+    packages: Mapping[str, str]
+    files: Mapping[str, FileEntry]
+    format: int = BUNDLE_FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle: its manifest and the very bytes that were checked, by file name."""
+
+    path: Path
+    manifest: Manifest
+    contents: Mapping[str, bytes]
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open a bundle folder, or the bundle in force of a folder with `CURRENT`, all hashes checked.
+
+    Raises:
+        BundleError: A file is missing, altered, not listed, or not what it must be.
+        VersionError: The bundle has a format that this engine does not read.
+    """
+    folder, expected = _resolve(path)
+    text = _read(folder / MANIFEST)
+    found = hashlib.sha256(text).hexdigest()
+    stated = _read(folder / MANIFEST_HASH).decode("ascii", "replace").split()
+    for source, wanted in ((MANIFEST_HASH, (stated or [""])[0]), (CURRENT, expected)):
+        if wanted not in (found, None):
+            raise _altered(folder / MANIFEST, wanted, found, f"by {source}")
+    manifest = manifest_from_json(text, where=str(folder / MANIFEST))
+    contents = {name: _read_listed(folder, name, entry) for name, entry in manifest.files.items()}
+    _check_listing(folder, manifest)
+    return Bundle(folder, manifest, contents)
+
+
+def write_bundle(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
+    """Write a bundle into an empty or absent folder; the manifest comes last.
+
+    Args:
+        folder: Where the files go.
+        manifest: Everything but `files`, which is made from `contents`.
+        contents: The bytes of every other file, by its name in the bundle.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        BundleError: A required file is absent from `contents`.
+    """
+    absent = sorted(set(REQUIRED_FILES) - set(contents))
+    if absent:
+        raise BundleError(f"{folder}: a bundle cannot be written without {quoted(absent)}.")
+    for name, content in contents.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    entries = {n: FileEntry(hashlib.sha256(c).hexdigest(), len(c)) for n, c in contents.items()}
+    complete = Manifest(**{**_shallow(manifest), "files": entries})
+    text = manifest_to_json(complete)
+    (folder / MANIFEST_HASH).write_text(f"{hashlib.sha256(text).hexdigest()}  {MANIFEST}\n")
+    (folder / MANIFEST).write_bytes(text)
+    return complete
+
+
+def manifest_to_json(manifest: Manifest) -> bytes:
+    """The manifest as UTF-8 JSON with sorted keys: equal manifests give equal bytes."""
+    document = {**_shallow(manifest), "schema": schema_to_dict(manifest.schema)}
+    for name in ("calibration",):
+        document[name] = asdict(document[name])
+    document["segments"] = [asdict(segment) for segment in manifest.segments]
+    document["files"] = {name: asdict(entry) for name, entry in manifest.files.items()}
+    text = json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def manifest_from_json(text: bytes, where: str) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        BundleError: The text is not a manifest; `where` opens the message.
+        VersionError: It has a format that this engine does not read.
+    """
+    try:
+        document = json.loads(text)
+        number = document["format"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise BundleError(f"{where}: not a manifest: {error}. Copy the bundle again.") from error
+    if number not in (BUNDLE_FORMAT, BUNDLE_FORMAT - 1):
+        raise VersionError(
+            f"{where}: bundle format {number}; this engine reads {BUNDLE_FORMAT - 1} and "
+            f"{BUNDLE_FORMAT}. Install the engine version that made it, or train again."
+        )
+    try:
+        return Manifest(
+            **{
+                **document,
+                "schema": schema_from_dict(document["schema"], where),
+                "categories": {k: tuple(v) for k, v in document["categories"].items()},
+                "calibration": Calibration(**document["calibration"]),
+                "decile_cuts": tuple(document["decile_cuts"]),
+                "band_cuts": tuple(document["band_cuts"]),
+                "segments": tuple(Segment(**s) for s in document["segments"]),
+                "unusable": tuple(document["unusable"]),
+                "files": {n: FileEntry(**entry) for n, entry in document["files"].items()},
+            }
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{where}: not a manifest: {error}. Copy the bundle again.") from error
+
+
+def write_current(root: Path, version: str) -> None:
+    """Make one version of a folder of bundles the one in force, in one atomic step."""
+    digest = hashlib.sha256(_read(root / version / MANIFEST)).hexdigest()
+    staging = root / f".{CURRENT}.staging"
+    staging.write_text(f"{version} {digest}\n")
+    staging.replace(root / CURRENT)
+
+
+def _resolve(path: Path) -> tuple[Path, str | None]:
+    """The folder of the bundle, and the manifest hash that CURRENT states, if it is there."""
+    if not path.is_dir():
+        raise BundleError(f"{path}: no such bundle. Give one with --bundle, or run: make model")
+    if (path / MANIFEST).is_file():
+        return path, None
+    if not (path / CURRENT).is_file():
+        raise BundleError(f"{path}: neither {MANIFEST} nor {CURRENT} is there: not a bundle.")
+    words = _read(path / CURRENT).decode("utf-8", "replace").split()
+    if len(words) != 2 or Path(words[0]).name != words[0] or words[0] in (".", ".."):
+        raise BundleError(f"{path / CURRENT}: expected '<version> <SHA-256>', found {words!r}.")
+    return path / words[0], words[1]
+
+
+def _read_listed(folder: Path, name: str, entry: FileEntry) -> bytes:
+    parts = Path(name).parts
+    if Path(name).is_absolute() or ".." in parts or (folder / name).is_symlink():
+        raise BundleError(f"{folder}: the manifest lists {name!r}: only plain files within it may.")
+    content = _read(folder / name)
+    digest = hashlib.sha256(content).hexdigest()
+    if (digest, len(content)) != (entry.sha256, entry.size_bytes):
+        raise _altered(folder / name, entry.sha256, digest, "in the manifest")
+    return content
+
+
+def _check_listing(folder: Path, manifest: Manifest) -> None:
+    absent = sorted(set(REQUIRED_FILES) - set(manifest.files))
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+    extra = sorted(present - set(manifest.files) - {MANIFEST, MANIFEST_HASH})
+    if absent or extra:
+        raise BundleError(
+            f"{folder}: {counted(len(absent), 'required file')} not listed ({quoted(absent)}), "
+            f"{counted(len(extra), 'unlisted file')} present ({quoted(extra)}). "
+            "Copy the bundle again."
+        )
+
+
+def _altered(path: Path, wanted: str, found: str, source: str) -> BundleError:
+    return BundleError(
+        f"{path}: altered: SHA-256 {wanted[:12]}… expected {source}, found {found[:12]}…. "
+        "Copy the bundle again."
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BundleError(f"{path}: missing from the bundle. Copy the bundle again.") from None
+
+
+def _shallow(manifest: Manifest) -> dict[str, Any]:
+    return {name: getattr(manifest, name) for name in Manifest.__dataclass_fields__}

@@ -1,0 +1,121 @@
+"""The command line of the engine: parse, one call, print."""
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.console import Program, TerminalProgress, example, say
+
+DEFAULT_BUNDLE = Path("onnx_models/shopnow")
+_PACKAGES = ("shopnow-scoring", "polars", "onnxruntime", "numpy")
+
+
+def _print_versions(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        versions = " ".join(f"{name} {version(name)}" for name in _PACKAGES)
+        click.echo(f"{versions} python {platform.python_version()}")
+        context.exit()
+
+
+@click.group(name="engine", cls=Program)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_versions,
+    help="Show the versions that decide the bytes of an output.",
+)
+def main() -> None:
+    """Score users with an ONNX bundle.
+
+    Every option can be set from the environment, for instance ENGINE_SCORE_THREADS=2.
+    """
+
+
+@main.command(name="score", epilog=example("engine score users.parquet --out scores.parquet"))
+@click.argument("inputs", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the scores go.")
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), default=DEFAULT_BUNDLE, show_default=True
+)
+@click.option(
+    "--if-exists",
+    type=click.Choice(["fail", "replace", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What to do where the output exists.",
+)
+@click.option(
+    "--chunk-rows",
+    type=click.IntRange(min=1),
+    default=32_768,
+    show_default=True,
+    help="Rows in one hand at a time.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="By default one for each core.")
+@click.option(
+    "--quarantine",
+    type=click.Path(path_type=Path),
+    help="Where rows that cannot be scored go, by default <out>.quarantine.<ending>.",
+)
+@click.option(
+    "--max-reject-share",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Publish nothing when a larger share of the rows cannot be scored.",
+)
+@click.option(
+    "--summary",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Where the JSON summary goes, by default <out>.summary.json; '-' also prints it.",
+)
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+def score_command(
+    inputs: tuple[str, ...],
+    out: Path,
+    bundle: Path,
+    threads: int | None,
+    summary: Path | None,
+    quiet: bool,
+    **options: Any,  # noqa: ANN401 - passed on by name
+) -> None:
+    """Score INPUT... into one file, in input order, all or nothing.
+
+    INPUT is a file, a glob, a directory, or '-' for standard input: Parquet, CSV (also gzip),
+    Arrow IPC or NDJSON, told by its first bytes.
+    """
+    if threads is not None:
+        # Polars sizes its own pool when it is imported.
+        os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
+    from engine.pipeline import ScoreOptions, score
+
+    to_stdout = summary == Path("-")
+    settings = ScoreOptions(threads=threads, summary=None if to_stdout else summary, **options)
+    with TerminalProgress("scored", quiet=quiet) as progress:
+        done = score(inputs, bundle, out, settings, progress)
+    say(done.to_lines(), quiet=quiet)
+    if to_stdout:
+        click.echo(done.to_json(), nl=False)
+
+
+@main.command(epilog=example("engine inspect onnx_models/shopnow"))
+@click.argument("bundle", type=click.Path(path_type=Path), default=DEFAULT_BUNDLE)
+@click.option("--json", "as_json", is_flag=True, help="The manifest as JSON.")
+def inspect(bundle: Path, as_json: bool) -> None:
+    """Show what a bundle holds: features, metrics, segments, thresholds, files and hashes."""
+    from engine.bundle import manifest_to_json, open_bundle
+    from engine.inspection import manifest_lines
+
+    manifest = open_bundle(bundle).manifest
+    if as_json:
+        click.echo(json.dumps(json.loads(manifest_to_json(manifest)), ensure_ascii=False))
+    else:
+        for line in manifest_lines(manifest):
+            click.echo(line)

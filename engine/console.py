@@ -1,0 +1,105 @@
+"""What the two command lines share: errors become messages and exit codes, signals end a run."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn, Self
+
+import click
+
+from engine.errors import EngineError, InterruptedRunError
+
+
+class Program(click.Group):
+    """A group of commands that never shows a traceback; exit codes as in `engine.errors`."""
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:  # noqa: ANN401 - click's signature
+        """Run the command line and exit."""
+        extra |= {"standalone_mode": False, "prog_name": self.name}
+        extra |= {"auto_envvar_prefix": str(self.name).upper()}
+        with _signals_end_the_run():
+            sys.exit(_exit_code(lambda: super(Program, self).main(*args, **extra), str(self.name)))
+
+
+class TerminalProgress:
+    """One line on a terminal that counts rows; silent anywhere else."""
+
+    def __init__(self, verb: str, *, quiet: bool = False) -> None:
+        self._verb = verb
+        self._shown = sys.stderr.isatty() and not quiet
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Show how far the work has come."""
+        if self._shown:
+            of_all = f" of {total:,}" if total else ""
+            click.echo(f"\r{self._verb} {done:,}{of_all} users", err=True, nl=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            click.echo(err=True)
+
+
+def say(lines: Sequence[str], *, quiet: bool = False) -> None:
+    """Words for people, on standard error."""
+    if not quiet:
+        for line in lines:
+            click.echo(line, err=True)
+
+
+def example(text: str) -> str:
+    """The example that ends a help text, protected from re-wrapping."""
+    return f"\b\nExample:\n  {text}"
+
+
+def _exit_code(run: Callable[[], object], program: str) -> int:
+    try:
+        run()
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except EngineError as error:
+        click.echo(f"{program}: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output has gone; nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        click.echo(f"{program}: out of memory. Lower --chunk-rows, or give it more.", err=True)
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last resort before a traceback
+        click.echo(
+            f"{program}: a bug: {type(error).__name__}: {error}. Nothing was published; "
+            "please report this with the command and the versions that 'engine --version' gives.",
+            err=True,
+        )
+        return 1
+    return 0
+
+
+@contextmanager
+def _signals_end_the_run() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP raise where the main thread stands, so that staging is removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, _interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    raise InterruptedRunError(number)

@@ -1,0 +1,128 @@
+"""What can go wrong, each kind with its exit code and a message for people.
+
+A message says where, how many and which, expected against found, and the next step.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+NAMES_SHOWN = 8
+
+
+class EngineError(Exception):
+    """Anything raised on purpose; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class UsageError(EngineError):
+    """The call contradicts itself."""
+
+    exit_code = 2
+
+
+class InputError(EngineError):
+    """The input breaks the contract, or too many of its rows do."""
+
+    exit_code = 65
+
+    @classmethod
+    def missing_columns(
+        cls, where: str, missing: Iterable[str], found: Iterable[str], bundle_id: str, needed: int
+    ) -> "InputError":
+        """Name the absent columns, and the columns that may be meant."""
+        missing, found = sorted(missing), list(found)
+        near = {
+            name: match[0]
+            for name in missing
+            if (match := get_close_matches(name, found, n=1, cutoff=0.75))
+        }
+        hint = "; ".join(f"did you mean {quoted([v])} for {quoted([k])}?" for k, v in near.items())
+        return cls(
+            f"{where}: {counted(len(missing), 'missing column')}: {quoted(missing)}; "
+            f"{bundle_id} needs {needed}, found {len(found)}."
+            + (f" {hint[0].upper()}{hint[1:]}" if hint else "")
+            + " See: engine inspect"
+        )
+
+    @classmethod
+    def wrong_types(cls, where: str, wrong: Iterable[tuple[str, str, str]]) -> "InputError":
+        """Name the columns of a wrong type, each with what was expected and what was found."""
+        wrong = list(wrong)
+        details = "; ".join(f"{quoted([n])} expected {e}, found {f}" for n, e, f in wrong)
+        return cls(
+            f"{where}: {counted(len(wrong), 'column')} of the wrong type: {details}. "
+            "Convert them where the table is made."
+        )
+
+
+class NoInputError(EngineError):
+    """There is nothing to read."""
+
+    exit_code = 66
+
+
+class SelfCheckError(EngineError):
+    """The engine or an export does not do what it must; nothing is published."""
+
+    exit_code = 70
+
+
+class CannotCreateError(EngineError):
+    """The output cannot be made at that place."""
+
+    exit_code = 73
+
+
+class StorageError(EngineError):
+    """Reading or writing failed, for instance because the disk is full."""
+
+    exit_code = 74
+
+
+class LockedError(EngineError):
+    """Another run holds the output."""
+
+    exit_code = 75
+
+    def __init__(self, out: Path) -> None:
+        super().__init__(f"{out}: another run holds this output. Wait for it, or write elsewhere.")
+
+
+class VersionError(EngineError):
+    """The bundle needs another engine version."""
+
+    exit_code = 76
+
+
+class AccessError(EngineError):
+    """The operating system does not allow it."""
+
+    exit_code = 77
+
+
+class BundleError(EngineError):
+    """The bundle or a configuration file is missing or invalid."""
+
+    exit_code = 78
+
+
+class InterruptedRunError(EngineError):
+    """A signal ended the run; nothing was published."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"interrupted by signal {signal_number}; nothing was published.")
+        self.exit_code = 128 + signal_number
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Names in quotes, the first few of them."""
+    names = list(names)
+    shown = ", ".join(repr(name) for name in names[:NAMES_SHOWN])
+    return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} more"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and its noun: 1 row, 2 rows."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

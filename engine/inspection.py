@@ -1,0 +1,68 @@
+"""A manifest in words."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from engine.bundle import BANDS, Manifest
+from engine.schema import Feature
+
+SHOWN_HASH_DIGITS = 12
+
+
+def manifest_lines(manifest: Manifest) -> Iterator[str]:
+    """What a bundle holds, line by line, for people."""
+    yield f"bundle {manifest.bundle_id} (format {manifest.format})"
+    if manifest.unusable:
+        yield "MUST NOT BE USED: " + "; ".join(manifest.unusable)
+    else:
+        yield "may be used: every check passed when it was made"
+    yield from _section("metrics on the test users", _flat(manifest.metrics))
+    yield from _section("thresholds", _thresholds(manifest))
+    yield from _section(
+        "segments", (f"{s.id}  {s.name}  {s.share:.1%} of users" for s in manifest.segments)
+    )
+    features = manifest.schema.model_features
+    yield from _section(f"{len(features)} features", map(_feature_line, features))
+    yield from _section("parity with the native models", _flat(manifest.parity))
+    yield from _section("packages", _flat(manifest.packages))
+    yield from _section(
+        "files",
+        (
+            f"{name}  {entry.size_bytes:,} bytes  SHA-256 {entry.sha256[:SHOWN_HASH_DIGITS]}…"
+            for name, entry in sorted(manifest.files.items())
+        ),
+    )
+
+
+def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
+    yield ""
+    yield title
+    for line in lines:
+        yield f"  {line}"
+
+
+def _thresholds(manifest: Manifest) -> Iterator[str]:
+    yield f"will purchase from probability {manifest.threshold:.4f}"
+    for band, cut in zip(BANDS[1:], manifest.band_cuts, strict=True):
+        yield f"band {band} from {cut:.4f}"
+    yield "deciles 2 – 10 from " + ", ".join(f"{cut:.4f}" for cut in manifest.decile_cuts)
+
+
+def _feature_line(feature: Feature) -> str:
+    if feature.kind == "categorical":
+        what = f"{len(feature.values)} values"
+    else:
+        low = "" if feature.min is None else f"{feature.min:g}"
+        high = "" if feature.max is None else f"{feature.max:g}"
+        what = f"{low} – {high} {feature.unit}".strip() if low or high else feature.unit
+    return f"{feature.name}  {feature.kind}  {what}  missing {feature.missing}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name} ")
+        elif isinstance(value, float):
+            yield f"{prefix}{name}: {value:.6g}"
+        elif isinstance(value, str | int):
+            yield f"{prefix}{name}: {value}"

@@ -1,0 +1,271 @@
+"""The main path: users in, scores out. Start here.
+
+A bundle is a pure function from a chunk of users to a chunk of scores; this module moves chunks
+through it.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import polars as pl
+
+from engine.bundle import BANDS, Bundle, Manifest, open_bundle
+from engine.errors import (
+    EngineError,
+    InputError,
+    LockedError,
+    SelfCheckError,
+    UsageError,
+    counted,
+)
+from engine.scores import REPEATED_TEXTS, ScoredChunk, score_columns
+from engine.session import Session
+from engine.sink import Sink, write_private
+from engine.source import Chunk, Table, count_rows, open_inputs, read_chunks
+from engine.summary import Summary, Tally, file_entry, running_versions
+from engine.tensors import to_features, to_typed, unseen_counts
+from engine.validation import check_columns, row_rules, split_rows
+
+Progress = Callable[[int, int | None], None]
+"""Told after each chunk: rows done, and rows in all where that is known."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """How `score` works; nothing here but `if_exists` changes what stands at the output.
+
+    Attributes:
+        if_exists: What to do where the output exists already.
+        chunk_rows: Rows that are in one hand at a time.
+        threads: Chunks scored at the same time; by default one for each core that may be used.
+        quarantine: Where rows that are set aside go; by default beside the output.
+        max_reject_share: The largest share of rows set aside with which scores are published.
+        summary: Where the JSON summary goes; by default beside the output.
+    """
+
+    if_exists: Literal["fail", "replace", "skip"] = "fail"
+    chunk_rows: int = 32_768
+    threads: int | None = None
+    quarantine: Path | None = None
+    max_reject_share: float = 0.01
+    summary: Path | None = None
+
+
+class Scorer:
+    """An opened bundle, ready to score chunks; safe to share by threads."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._session = Session(bundle)
+        self.manifest: Manifest = bundle.manifest
+
+    def score(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Score users in memory: one row of scores per row, in the same order.
+
+        Args:
+            frame: Users with at least the columns that the bundle needs.
+
+        Raises:
+            InputError: Columns or rows break the contract. Nothing is set aside here: a row that
+                cannot be scored is refused.
+        """
+        self.check_columns(frame.schema, "frame")
+        scored = self.score_chunk(Chunk(frame, "frame", 0, 0))
+        if scored.rejected.height:
+            rows = ", ".join(str(row) for row in scored.rejected["source_row"].head(8))
+            raise InputError(
+                f"frame: {counted(scored.rejected.height, 'row')} of {frame.height:,} cannot be "
+                f"scored, the first of them: {rows} (from 1). Caught by: "
+                f"{', '.join(f'{rule} {n:,}' for rule, n in scored.reasons.items())}. "
+                "Mend them, or leave them out; engine score sets them aside."
+            )
+        return scored.scores
+
+    def check_columns(self, found: pl.Schema, where: str) -> None:
+        """Check the columns of an input; see `validation.check_columns`."""
+        check_columns(self.manifest.schema, found, where, f"bundle {self.manifest.bundle_id}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The input columns that scoring reads."""
+        schema = self.manifest.schema
+        keys = (name for name in (schema.id, schema.snapshot) if name is not None)
+        return (*keys, *(feature.name for feature in schema.model_features))
+
+    def score_chunk(self, chunk: Chunk) -> ScoredChunk:
+        """Split rows, make tensors, run the models, name the results."""
+        schema = self.manifest.schema
+        typed = to_typed(chunk.frame, schema)
+        split = split_rows(chunk.frame, typed, row_rules(schema, typed.schema))
+        features = to_features(split.valid, schema.model_features, self.manifest.categories)
+        predictions = self._session.run(features)
+        first_row = chunk.input_rows_before + 1
+        return ScoredChunk(
+            rows_read=chunk.frame.height,
+            scores=score_columns(split.valid, first_row, predictions, self.manifest),
+            rejected=_with_source(split.rejected, chunk),
+            reasons=split.reasons,
+            unseen=unseen_counts(split.valid, features, schema.model_features),
+        )
+
+
+def load_bundle(path: str | Path) -> Scorer:
+    """Open a bundle for scoring in memory.
+
+    Raises:
+        BundleError: The bundle is missing, altered or invalid.
+        VersionError: The bundle needs another engine version.
+    """
+    return Scorer(open_bundle(Path(path)))
+
+
+def score(
+    inputs: Sequence[str],
+    bundle: str | Path,
+    out: str | Path,
+    options: ScoreOptions = ScoreOptions(),
+    progress: Progress = lambda done, total: None,  # noqa: ARG005
+) -> Summary:
+    """Score files of users into one file, in input order, all or nothing.
+
+    Args:
+        inputs: Files, globs, directories, or `-` for standard input.
+        bundle: A bundle folder, or a folder with `CURRENT`.
+        out: Where the scores go; the format follows the ending.
+        options: How to work.
+        progress: Told after each chunk.
+
+    Raises:
+        EngineError: The kind says what went wrong; the output that stood before still stands.
+    """
+    started = time.monotonic()
+    out = Path(out)
+    if options.if_exists == "skip" and out.exists():
+        return Summary("skipped", published=False, out=str(out), stands="earlier run")
+    summary_path = options.summary or out.with_name(f"{out.name}.summary.json")
+    try:
+        scorer = load_bundle(bundle)
+        with open_inputs(inputs) as tables, _open_sink(out, options) as sink:
+            tally = Tally(scorer.manifest)
+            total = _check_inputs(scorer, tables, out)
+            chunks = read_chunks(tables, scorer.columns, options.chunk_rows)
+            for scored in in_order(scorer.score_chunk, chunks, _threads(options)):
+                sink.write(scored.scores, scored.rejected)
+                tally.add(scored)
+                progress(tally.rows_read, total)
+            _check_totals(tally, options.max_reject_share)
+            scores, quarantine = sink.finish()
+            summary = Summary(
+                status="published",
+                published=True,
+                out=str(out),
+                bundle_id=scorer.manifest.bundle_id,
+                inputs=tuple(table.name for table in tables),
+                outputs=file_entry("scores", out, scores)
+                | file_entry("quarantine", sink.quarantine, quarantine),
+                stands="this run",
+                threads=_threads(options),
+                seconds=round(time.monotonic() - started, 3),
+                versions=running_versions(),
+                **tally.figures(BANDS),
+            )
+            sink.publish(summary_path, summary.to_json())
+        return summary
+    except (UsageError, LockedError):
+        raise
+    except EngineError as error:
+        _report_failure(error, out, summary_path, time.monotonic() - started)
+        raise
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Iterator[Result]:
+    """Apply a function to items on several threads; results come in the order of the items.
+
+    Only a few more items than threads are taken ahead, so that memory stays flat.
+    """
+    with ThreadPoolExecutor(threads, thread_name_prefix="score") as pool:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > threads + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def available_cores() -> int:
+    """The number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _threads(options: ScoreOptions) -> int:
+    return options.threads or available_cores()
+
+
+def _open_sink(out: Path, options: ScoreOptions) -> Sink:
+    quarantine = options.quarantine or out.with_name(f"{out.name}.quarantine{out.suffix}")
+    return Sink(out, quarantine, REPEATED_TEXTS, replace=options.if_exists == "replace")
+
+
+def _check_inputs(scorer: Scorer, tables: Sequence[Table], out: Path) -> int | None:
+    """Check what can be checked before the first row; gives the number of rows, if known."""
+    for table in tables:
+        if table.path is not None and table.path.resolve() == out.resolve():
+            raise UsageError(f"{out}: is an input and the output. Write to another place.")
+        scorer.check_columns(table.columns, table.name)
+    return count_rows(tables)
+
+
+def _check_totals(tally: Tally, max_reject_share: float) -> None:
+    if tally.rows_read == 0:
+        raise InputError("input: no rows. Check the job that writes it.")
+    if tally.rows_read != tally.rows_scored + tally.rows_quarantined:
+        raise SelfCheckError(
+            f"{tally.rows_read:,} rows read, but {tally.rows_scored:,} scored and "
+            f"{tally.rows_quarantined:,} set aside. Nothing was published; report this."
+        )
+    if tally.rows_quarantined > max_reject_share * tally.rows_read:
+        share = tally.rows_quarantined / tally.rows_read
+        raise InputError(
+            f"{tally.rows_quarantined:,} of {tally.rows_read:,} rows ({share:.1%}) cannot be "
+            f"scored, more than --max-reject-share {max_reject_share:.1%}; caught by: "
+            f"{tally.reasons_text()}. Nothing was published: mend the input, or allow more."
+        )
+
+
+def _report_failure(error: EngineError, out: Path, summary_path: Path, seconds: float) -> None:
+    summary = Summary(
+        status="failed",
+        published=False,
+        out=str(out),
+        stands="earlier run" if out.exists() else "none",
+        seconds=round(seconds, 3),
+        error=str(error),
+        exit_code=error.exit_code,
+    )
+    try:
+        write_private(summary_path, summary.to_json())
+    except OSError:
+        # The error itself reaches the user; where its summary cannot be written, as little can.
+        return
+
+
+def _with_source(rejected: pl.DataFrame, chunk: Chunk) -> pl.DataFrame:
+    return rejected.select(
+        pl.exclude("chunk_row", "reasons"),
+        source_file=pl.lit(chunk.file),
+        source_row=pl.col("chunk_row") + (chunk.rows_before + 1),
+        reasons="reasons",
+    )

@@ -1,0 +1,202 @@
+"""The table that a bundle scores, as a value: columns, kinds, ranges and what missing means."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.errors import BundleError, counted, quoted
+
+Kind = Literal["numeric", "categorical"]
+Missing = Literal["never", "allowed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column that the models may read.
+
+    `min` and `max` bound a numeric feature, both ends included. `ordered` says that `values`
+    stand in a meaningful order. `use = False` keeps the column out of the models.
+    """
+
+    name: str
+    kind: Kind
+    group: str = ""
+    unit: str = ""
+    min: float | None = None
+    max: float | None = None
+    missing: Missing = "allowed"
+    use: bool = True
+    ordered: bool = False
+    values: tuple[str, ...] = ()
+    label: str = ""
+
+    @property
+    def title(self) -> str:
+        """The label for people, or the name where there is none."""
+        return self.label or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSchema:
+    """A user-level table: its key columns, its label and its features, in order."""
+
+    name: str
+    features: tuple[Feature, ...]
+    id: str | None = None
+    label: str | None = None
+    snapshot: str | None = None
+    horizon_days: int = 0
+
+    @property
+    def model_features(self) -> tuple[Feature, ...]:
+        """The features that the models read, in the order of the `features` tensor."""
+        return tuple(feature for feature in self.features if feature.use)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the whole schema, as 64 hex digits."""
+        text = json.dumps(schema_to_dict(self), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def default_schema_path() -> Path:
+    """Where the schema that ships with the package lies."""
+    return Path(str(files("engine") / "schemas" / "shopnow.toml"))
+
+
+def load_schema(path: Path) -> FeatureSchema:
+    """Read a schema.toml.
+
+    Raises:
+        BundleError: The file is missing, is not TOML, or describes no valid schema.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such schema file. Give one with --schema.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BundleError(f"{path}: not a readable TOML file: {error}.") from error
+    if "feature" in document:
+        document["features"] = document.pop("feature")
+    return schema_from_dict(document, where=str(path))
+
+
+def schema_to_dict(schema: FeatureSchema) -> dict[str, Any]:
+    """The schema as plain JSON values; `schema_from_dict` is the inverse."""
+    return asdict(schema)
+
+
+def schema_from_dict(document: Mapping[str, Any], where: str) -> FeatureSchema:
+    """Build a schema from plain values, all mistakes named at once.
+
+    Raises:
+        BundleError: The values describe no valid schema; `where` opens the message.
+    """
+    problems = _table_problems(document)
+    if not problems:
+        for position, raw in enumerate(document["features"], start=1):
+            problems += _feature_problems(raw, f"feature {position}")
+    if problems:
+        raise BundleError(
+            f"{where}: {counted(len(problems), 'mistake')} in the schema: {'; '.join(problems)}."
+        )
+    features = tuple(
+        Feature(**{**raw, "values": tuple(raw.get("values", ()))}) for raw in document["features"]
+    )
+    schema = FeatureSchema(**{**document, "features": features})
+    _check_names(schema, where)
+    return schema
+
+
+def _table_problems(document: Mapping[str, Any]) -> list[str]:
+    problems = _key_problems(document, FeatureSchema, "the table")
+    for key in ("name", "id", "label", "snapshot"):
+        value = document.get(key)
+        if (value is None and key == "name") or not isinstance(value, str | None) or value == "":
+            problems.append(f"'{key}' must be a text, found {value!r}")
+    horizon = document.get("horizon_days", 0)
+    if not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 0:
+        problems.append(f"'horizon_days' must be a whole number from 0, found {horizon!r}")
+    features = document.get("features")
+    if not isinstance(features, list | tuple) or not features:
+        problems.append("at least one [[feature]] is needed")
+    return problems
+
+
+def _feature_problems(raw: object, place: str) -> list[str]:
+    if not isinstance(raw, Mapping):
+        return [f"{place} must be a table"]
+    name = raw.get("name")
+    if not isinstance(name, str) or not name:
+        return [f"{place} needs a 'name'"]
+    problems = _key_problems(raw, Feature, f"'{name}'")
+    problems += [
+        f"'{name}': {key} must be one of {quoted(allowed)}, found {raw.get(key)!r}"
+        for key, allowed in (
+            ("kind", ("numeric", "categorical")),
+            ("missing", ("never", "allowed")),
+        )
+        if raw.get(key, "allowed") not in allowed
+    ]
+    problems += [
+        f"'{name}': {key} must be {word}, found {raw[key]!r}"
+        for key, types, word in _FEATURE_TYPES
+        if raw.get(key) is not None and not _is_of(raw[key], types)
+    ]
+    if not problems:
+        problems = _feature_contradictions(raw, name)
+    return problems
+
+
+def _feature_contradictions(raw: Mapping[str, Any], name: str) -> list[str]:
+    values = list(raw.get("values", ()))
+    low, high = raw.get("min"), raw.get("max")
+    problems = []
+    if raw["kind"] == "numeric" and (values or raw.get("ordered")):
+        problems.append(f"'{name}': a numeric feature has no values and no order")
+    if raw["kind"] == "categorical" and not (low is None and high is None):
+        problems.append(f"'{name}': a categorical feature has no min or max")
+    if low is not None and high is not None and low > high:
+        problems.append(f"'{name}': min {low} is above max {high}")
+    if raw.get("ordered") and not values:
+        problems.append(f"'{name}': an ordered feature lists its values in order")
+    if len(set(values)) < len(values) or not all(isinstance(v, str) and v for v in values):
+        problems.append(f"'{name}': values must be different texts, none empty")
+    return problems
+
+
+_FEATURE_TYPES: tuple[tuple[str, tuple[type, ...], str], ...] = (
+    ("group", (str,), "a text"),
+    ("unit", (str,), "a text"),
+    ("label", (str,), "a text"),
+    ("min", (int, float), "a number"),
+    ("max", (int, float), "a number"),
+    ("use", (bool,), "true or false"),
+    ("ordered", (bool,), "true or false"),
+    ("values", (list, tuple), "a list"),
+)
+
+
+def _is_of(value: object, types: tuple[type, ...]) -> bool:
+    # NOTE: bool is an int to isinstance, and no bound.
+    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
+
+
+def _key_problems(raw: Mapping[str, Any], target: type, place: str) -> list[str]:
+    unknown = sorted(set(raw) - {field.name for field in fields(target)})
+    return [f"{place} has unknown keys {quoted(unknown)}"] if unknown else []
+
+
+def _check_names(schema: FeatureSchema, where: str) -> None:
+    keys = [schema.id, schema.label, schema.snapshot, *(f.name for f in schema.features)]
+    names = [name for name in keys if name is not None]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise BundleError(f"{where}: columns named more than once: {quoted(repeated)}.")
+    if not schema.model_features:
+        raise BundleError(f"{where}: every feature has use = false; the models need at least one.")

@@ -1,0 +1,151 @@
+"""What a run did, in numbers: counted chunk by chunk, written as JSON, told in a few lines."""
+
+import json
+import platform
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from engine.bundle import Manifest
+from engine.scores import ScoredChunk
+from engine.sink import Written
+
+Status = Literal["published", "skipped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One run of `engine score`.
+
+    Attributes:
+        published: Whether the scores of this run stand at the output.
+        reasons: Rows caught by each rule of the quarantine; a row may be caught by several.
+        unseen_categories: Values that the bundle does not know, counted per feature.
+        outputs: Path, rows, size in bytes and SHA-256 of each file.
+        stands: Which scores are at the output now: those of this run, earlier ones, or none.
+    """
+
+    status: Status
+    published: bool
+    out: str
+    bundle_id: str | None = None
+    rows_read: int = 0
+    rows_scored: int = 0
+    rows_quarantined: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    unseen_categories: dict[str, int] = field(default_factory=dict)
+    will_purchase_rows: int = 0
+    mean_probability: float | None = None
+    deciles: dict[str, int] = field(default_factory=dict)
+    bands: dict[str, int] = field(default_factory=dict)
+    segments: dict[str, int] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stands: Literal["this run", "earlier run", "none"] = "none"
+    seconds: float = 0.0
+    threads: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+    exit_code: int = 0
+
+    def to_json(self) -> bytes:
+        """The summary as UTF-8 JSON, one key a line."""
+        return (json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n").encode()
+
+    def to_lines(self) -> list[str]:
+        """The summary in words."""
+        if self.status == "skipped":
+            return [f"{self.out} exists already: nothing was done."]
+        rate = self.rows_read / self.seconds if self.seconds else 0.0
+        lines = [
+            f"{self.rows_read:,} users read, {self.rows_scored:,} scored, "
+            f"{self.rows_quarantined:,} set aside in {self.seconds:.1f} s ({rate:,.0f} a second)",
+            f"will purchase: {self.will_purchase_rows:,} "
+            f"({_share(self.will_purchase_rows, self.rows_scored)}), "
+            f"mean probability {self.mean_probability or 0.0:.3f}",
+            *_share_lines("bands", self.bands, self.rows_scored),
+            *_share_lines("segments", self.segments, self.rows_scored),
+        ]
+        lines += [f"set aside: {rows:,} rows by {rule}" for rule, rows in self.reasons.items()]
+        lines += [
+            f"unseen values scored as missing: {count:,} in {name}"
+            for name, count in self.unseen_categories.items()
+        ]
+        return lines + [f"{name}: {file['path']}" for name, file in self.outputs.items()]
+
+
+class Tally:
+    """Adds up chunks in input order."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._segment_names = [segment.name for segment in manifest.segments]
+        self.rows_read = 0
+        self.rows_scored = 0
+        self.rows_quarantined = 0
+        self._probability_sum = 0.0
+        self._counts: dict[str, Counter[Any]] = {
+            name: Counter()
+            for name in (
+                *("will_purchase", "propensity_decile", "propensity_band", "segment_name"),
+                *("reasons", "unseen_categories"),
+            )
+        }
+
+    def add(self, chunk: ScoredChunk) -> None:
+        """Count one chunk."""
+        scores = chunk.scores
+        self.rows_read += chunk.rows_read
+        self.rows_scored += scores.height
+        self.rows_quarantined += chunk.rejected.height
+        self._probability_sum += float(scores["purchase_probability"].cast(pl.Float64).sum())
+        for name in ("will_purchase", "propensity_decile", "propensity_band", "segment_name"):
+            self._counts[name].update(dict(scores[name].value_counts().iter_rows()))
+        self._counts["reasons"].update(chunk.reasons)
+        self._counts["unseen_categories"].update(chunk.unseen)
+
+    def reasons_text(self) -> str:
+        """The rules that caught rows, the most frequent first, with their counts."""
+        caught = self._counts["reasons"].most_common(8)
+        return ", ".join(f"{rule} {rows:,}" for rule, rows in caught)
+
+    def figures(self, bands: tuple[str, ...]) -> dict[str, Any]:
+        """The counts under the names that `Summary` gives them."""
+        counts = self._counts
+        mean = self._probability_sum / self.rows_scored if self.rows_scored else None
+        deciles = counts["propensity_decile"]
+        return {
+            "rows_read": self.rows_read,
+            "rows_scored": self.rows_scored,
+            "rows_quarantined": self.rows_quarantined,
+            "reasons": dict(sorted(counts["reasons"].items())),
+            "unseen_categories": dict(sorted(counts["unseen_categories"].items())),
+            "will_purchase_rows": counts["will_purchase"][True],
+            "mean_probability": mean,
+            "deciles": {str(d): deciles[d] for d in range(1, 11)},
+            "bands": {band: counts["propensity_band"][band] for band in bands},
+            "segments": {name: counts["segment_name"][name] for name in self._segment_names},
+        }
+
+
+def file_entry(name: str, path: Path, written: Written | None) -> dict[str, dict[str, Any]]:
+    """What the summary says of one output file; nothing where none was written."""
+    return {name: {"path": str(path), **asdict(written)}} if written else {}
+
+
+def running_versions() -> dict[str, str]:
+    """The versions that decide the bytes of an output."""
+    packages = ("shopnow-scoring", "polars", "onnxruntime", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "0.0%"
+
+
+def _share_lines(title: str, counts: dict[str, int], whole: int) -> list[str]:
+    parts = ", ".join(f"{name} {_share(count, whole)}" for name, count in counts.items())
+    return [f"{title}: {parts}"]

@@ -1,0 +1,130 @@
+"""Wrong columns stop a run; wrong rows are set aside with their reasons."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from engine.errors import InputError
+from engine.schema import Feature, FeatureSchema
+
+_NUMERIC_TYPES = (
+    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
+    *(pl.Float32, pl.Float64, pl.Decimal, pl.Boolean, pl.String, pl.Null),
+)
+_CATEGORICAL_TYPES = (
+    *(pl.String, pl.Categorical, pl.Enum, pl.Null, pl.Boolean),
+    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
+)
+_ID_TYPES = tuple(t for t in _CATEGORICAL_TYPES if t not in (pl.Null, pl.Boolean))
+_DATE_TYPES = (pl.Date, pl.String)
+
+
+@dataclass(frozen=True, slots=True)
+class RowSplit:
+    """A chunk in two parts.
+
+    Attributes:
+        valid: Typed rows that can be scored, with `chunk_row` (from 0).
+        rejected: Raw rows that cannot, with `chunk_row` and `reasons`.
+        reasons: How many rows each rule caught; a row may be caught by several.
+    """
+
+    valid: pl.DataFrame
+    rejected: pl.DataFrame
+    reasons: dict[str, int]
+
+
+def check_columns(schema: FeatureSchema, found: pl.Schema, where: str, bundle_id: str) -> None:
+    """Check that every column the models need is there, in a type that can be read.
+
+    Raises:
+        InputError: Columns are missing or of a wrong type; all of them are named.
+    """
+    needed = {f.name: _types(f) for f in schema.model_features}
+    if schema.id is not None:
+        needed = {schema.id: (_ID_TYPES, "a text or a whole number"), **needed}
+    missing = [name for name in needed if name not in found]
+    if missing:
+        raise InputError.missing_columns(where, missing, found.names(), bundle_id, len(needed))
+    if schema.snapshot is not None and schema.snapshot in found:
+        needed[schema.snapshot] = (_DATE_TYPES, "a date")
+    wrong = [
+        (name, expected, str(found[name]))
+        for name, (types, expected) in needed.items()
+        if found[name].base_type() not in types
+    ]
+    if wrong:
+        raise InputError.wrong_types(where, wrong)
+
+
+def row_rules(schema: FeatureSchema, typed: pl.Schema) -> dict[str, pl.Expr]:
+    """What makes a row unfit to be scored, as `column|rule` and an expression that is true for it.
+
+    Args:
+        schema: The table that the bundle scores.
+        typed: The columns that `tensors.to_typed` gives.
+    """
+    rules = {}
+    if schema.id is not None:
+        id_column = pl.col(schema.id)
+        empty = id_column == "" if typed[schema.id] == pl.String else pl.lit(value=False)
+        rules[f"{schema.id}|missing"] = id_column.is_null() | empty.fill_null(value=False)
+    rules |= {name: pl.col(name) for name in typed if name.endswith("|not_a_number")}
+    for feature in schema.model_features:
+        rules |= _feature_rules(feature, f"{feature.name}|not_a_number" in typed)
+    return rules
+
+
+def split_rows(raw: pl.DataFrame, typed: pl.DataFrame, rules: dict[str, pl.Expr]) -> RowSplit:
+    """Set aside the rows that a rule catches, order kept on both sides.
+
+    Args:
+        raw: A chunk as read.
+        typed: The same rows through `tensors.to_typed`.
+        rules: What `row_rules` gives.
+    """
+    numbers = pl.int_range(raw.height, dtype=pl.Int64, eager=True).alias("chunk_row")
+    raw, typed = raw.with_columns(numbers), typed.with_columns(numbers)
+    fired = typed.select(rule.any().alias(name) for name, rule in rules.items()).row(0, named=True)
+    caught = [name for name, any_row in fired.items() if any_row]
+    if not caught:
+        return RowSplit(typed, raw.clear().with_columns(reasons=pl.lit("")), {})
+    marks = typed.select(rules[name].alias(name) for name in caught)
+    is_bad = marks.select(pl.any_horizontal(pl.all())).to_series()
+    reasons = marks.select(
+        pl.concat_str(
+            [pl.when(pl.col(name)).then(pl.lit(name)) for name in caught],
+            separator=";",
+            ignore_nulls=True,
+        )
+    ).to_series()
+    return RowSplit(
+        valid=typed.filter(~is_bad),
+        rejected=raw.with_columns(reasons=reasons).filter(is_bad),
+        reasons={name: int(marks[name].sum()) for name in caught},
+    )
+
+
+def _types(feature: Feature) -> tuple[tuple[type[pl.DataType], ...], str]:
+    if feature.kind == "numeric":
+        return _NUMERIC_TYPES, "a number"
+    return _CATEGORICAL_TYPES, "a text or a whole number"
+
+
+def _feature_rules(feature: Feature, came_as_text: bool) -> dict[str, pl.Expr]:  # noqa: FBT001
+    value = pl.col(feature.name)
+    rules = {}
+    if feature.kind == "numeric":
+        rules[f"{feature.name}|not_finite"] = value.is_infinite()
+        if feature.min is not None:
+            rules[f"{feature.name}|below_min"] = (value < feature.min) & value.is_finite()
+        if feature.max is not None:
+            rules[f"{feature.name}|above_max"] = (value > feature.max) & value.is_finite()
+    if feature.missing == "never" and feature.kind == "numeric":
+        missing = value.is_null()
+        if came_as_text:
+            missing &= ~pl.col(f"{feature.name}|not_a_number")
+        rules[f"{feature.name}|missing"] = missing
+    elif feature.missing == "never":
+        rules[f"{feature.name}|missing"] = value.is_null()
+    return {name: rule.fill_null(value=False) for name, rule in rules.items()}
