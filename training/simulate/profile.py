@@ -1,0 +1,106 @@
+"""What an account and its marketing channels show: six marketing and seven profile features.
+
+Takes `People` and what they bought, gives columns. Nulls for refused consent and for guests are left
+to the assembly of the frame.
+"""
+
+import numpy as np
+import polars as pl
+
+from training.simulate.people import FloatArray, IntArray, People, log_odds, sigmoid
+
+# Market, share in per mille, main language of the shop there.
+MARKETS = (
+    ("US", 225, "en"), ("DE", 110, "de"), ("GB", 105, "en"), ("FR", 85, "fr"), ("IT", 60, "it"),
+    ("ES", 55, "es"), ("NL", 40, "nl"), ("PL", 40, "pl"), ("CA", 38, "en"), ("BR", 35, "pt"),
+    ("MX", 30, "es"), ("JP", 28, "ja"), ("AU", 22, "en"), ("IN", 20, "en"), ("SE", 18, "en"),
+    ("BE", 16, "nl"), ("AT", 15, "de"), ("CH", 14, "de"), ("PT", 10, "pt"), ("CZ", 9, "cs"),
+    ("IE", 8, "en"), ("DK", 7, "da"), ("FI", 5, "fi"), ("NO", 3, "en"), ("AE", 2, "en"),
+)  # fmt: skip
+COUNTRIES = tuple(country for country, _, _ in MARKETS)
+LANGUAGES = ("en", "de", "fr", "it", "es", "nl", "pl", "pt", "ja", "cs", "da", "fi")
+DEVICES = ("ios_app", "android_app", "mobile_web", "desktop", "tablet")
+CHANNELS = ("organic_search", "paid_search", "social", "referral", "email", "affiliate", "direct")
+TIERS = ("none", "bronze", "silver", "gold", "platinum")
+AGE_BANDS = ("18-24", "25-34", "35-44", "45-54", "55-64", "65+")
+
+DEVICE_LOG_ODDS = (0.0, 0.2, 0.1, 0.2, -1.7)
+AGE_LOG_ODDS = (-0.4, 0.2, 0.2, 0.0, -0.4, -0.9)
+# Rows are KINDS, columns are CHANNELS.
+CHANNEL_LOG_ODDS = (
+    (0.4, 0.4, 0.3, -0.9, -0.9, 0.0, 0.0),
+    (0.4, 0.3, 0.6, -0.7, -1.0, -0.2, 0.0),
+    (0.1, 0.2, 0.0, -0.5, 0.2, 0.7, -0.3),
+    (0.5, 0.3, 0.0, -0.6, -0.6, -0.3, 0.1),
+    (0.3, -0.2, -0.4, 0.3, 0.0, -0.4, 0.6),
+    (0.4, 0.0, -0.3, 0.2, -0.5, -0.5, 0.5),
+    (0.1, 0.5, 0.8, 0.1, -1.0, 0.1, -0.3),
+)
+TIER_POINTS = (4.8, 6.4, 7.9)  # bronze below the first, platinum above the last
+
+
+def marketing_columns(rng: np.random.Generator, people: People) -> dict[str, FloatArray | IntArray]:
+    """Give the marketing features but for `coupon_redemptions`, which belong to orders."""
+    rows = len(people.kind)
+    emails = 1 + rng.poisson(24.0, rows)
+    opened = rng.binomial(emails, _answer(rng, people, 0.22, 0.75))
+    clicked = rng.binomial(opened, _answer(rng, people, 0.20, 0.45))
+    pushes = 1 + rng.poisson(18.0, rows)
+    pushed = rng.binomial(pushes, _answer(rng, people, 0.07, 0.65))
+    texts = 1 + rng.poisson(4.0, rows)
+    texted = rng.binomial(texts, _answer(rng, people, 0.05, 0.30))
+    ads = 0.5 * np.sqrt(people.sessions) * np.exp(0.35 * people.response)
+    ads = ads * (people.quiet_days < 30) * rng.gamma(0.7, 1.0 / 0.7, rows)
+    return {
+        "email_open_rate": opened / emails,
+        "email_click_rate": clicked / emails,
+        "push_click_rate": pushed / pushes,
+        "sms_click_rate": texted / texts,
+        "ad_clicks_last_30d": rng.poisson(ads),
+    }
+
+
+def profile_columns(
+    rng: np.random.Generator, people: People, spend: FloatArray, app_shift: float
+) -> dict[str, pl.Series | IntArray]:
+    """Give the seven profile features; `spend` is that of the last 365 days, in USD."""
+    rows = len(people.kind)
+    age = _pick(rng, np.tile(AGE_LOG_ODDS, (rows, 1)))
+    shares = np.array([share for _, share, _ in MARKETS], dtype=np.float64)
+    market = np.searchsorted(np.cumsum(shares / shares.sum())[:-1], rng.random(rows), side="right")
+    main = np.array([LANGUAGES.index(language) for _, _, language in MARKETS])[market]
+    foreign = rng.integers(0, len(LANGUAGES), rows)
+    language = np.where(rng.random(rows) < 0.93, main, np.where(rng.random(rows) < 0.5, 0, foreign))
+
+    fond_of_apps = 0.35 * people.response - 0.3 * (age - 2) + app_shift
+    device = np.tile(DEVICE_LOG_ODDS, (rows, 1))
+    device[:, :2] += fond_of_apps[:, np.newaxis]
+
+    points = np.log1p(spend) + 0.3 * np.log1p(people.account_days / 365.0)
+    points = points + 0.6 * rng.standard_normal(rows)
+    joined = rng.random(rows) < sigmoid(0.45 * (points - 3.5))
+    tier = np.where(joined, 1 + np.searchsorted(TIER_POINTS, points), 0)
+    return {
+        "country": pl.Series(COUNTRIES).gather(market),
+        "device_type": pl.Series(DEVICES).gather(_pick(rng, device)),
+        "acquisition_channel": pl.Series(CHANNELS).gather(
+            _pick(rng, np.array(CHANNEL_LOG_ODDS)[people.kind])
+        ),
+        "loyalty_tier": pl.Series(TIERS).gather(tier),
+        "age_band": pl.Series(AGE_BANDS).gather(age),
+        "preferred_language": pl.Series(LANGUAGES).gather(language),
+        "account_age_days": people.account_days,
+    }
+
+
+def _answer(
+    rng: np.random.Generator, people: People, typical: float, strength: float
+) -> FloatArray:
+    noise = 0.4 * rng.standard_normal(len(people.kind))
+    return sigmoid(log_odds(np.full(1, typical)) + strength * people.response + noise)
+
+
+def _pick(rng: np.random.Generator, weights: FloatArray) -> IntArray:
+    # Gumbel-max: the index of the largest is drawn with the softmax of the log-odds.
+    choice: IntArray = np.argmax(weights + rng.gumbel(size=weights.shape), axis=1)
+    return choice
