@@ -105,7 +105,7 @@ def score_command(
         click.echo(done.to_json(), nl=False)
 
 
-@main.command(epilog=example("engine inspect onnx_models/shopnow"))
+@main.command(epilog=example("engine inspect"))
 @click.argument("bundle", type=click.Path(path_type=Path), default=DEFAULT_BUNDLE)
 @click.option("--json", "as_json", is_flag=True, help="The manifest as JSON.")
 def inspect(bundle: Path, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 
 import polars as pl
 
-from engine.errors import AccessError, InputError, NoInputError
+from engine.errors import AccessError, InputError, NoInputError, StorageError
 
 Format = Literal["parquet", "ipc", "csv", "ndjson"]
 
@@ -177,13 +177,21 @@ def _batches(table: Table, columns: list[str], chunk_rows: int) -> Iterator[pl.D
 
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Turn what Polars raises into an `InputError` that names the file."""
+    """Turn what Polars raises into an error that names the file."""
     try:
         yield
+    except OSError as error:
+        if error.errno is None:
+            raise _broken(name, error) from error
+        raise StorageError(f"{name}: cannot be read: {error.strerror}. Run again.") from error
     # NOTE: a panic inside Polars derives from BaseException.
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        first_line = str(error).strip().split("\n")[0]
-        raise InputError(
-            f"{name}: cannot be read: {first_line}. "
-            "The file may be incomplete or damaged: write it again."
-        ) from error
+        raise _broken(name, error) from error
+
+
+def _broken(name: str, error: BaseException) -> InputError:
+    first_line = str(error).strip().split("\n")[0]
+    return InputError(
+        f"{name}: cannot be read: {first_line}. "
+        "The file may be incomplete or damaged: write it again."
+    )

@@ -85,8 +85,8 @@ def split_rows(raw: pl.DataFrame, typed: pl.DataFrame, rules: dict[str, pl.Expr]
     """
     numbers = pl.int_range(raw.height, dtype=pl.Int64, eager=True).alias("chunk_row")
     raw, typed = raw.with_columns(numbers), typed.with_columns(numbers)
-    fired = typed.select(rule.any().alias(name) for name, rule in rules.items()).row(0, named=True)
-    caught = [name for name, any_row in fired.items() if any_row]
+    fired = typed.select(rule.any().alias(name) for name, rule in rules.items())
+    caught = [name for name in fired.columns if fired[name].item()]
     if not caught:
         return RowSplit(typed, raw.clear().with_columns(reasons=pl.lit("")), {})
     marks = typed.select(rules[name].alias(name) for name in caught)
