@@ -1,0 +1,31 @@
+"""Fixtures: simulated users, and the committed bundle."""
+
+import os
+
+import polars as pl
+import pytest
+from hypothesis import settings
+
+from engine import load_bundle
+from tests.helpers import BUNDLE, write_table
+from training.simulate import SimulateOptions, simulate
+
+settings.register_profile(
+    "ci", deadline=None, derandomize=bool(os.environ.get("CI")), max_examples=50
+)
+settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def users() -> pl.DataFrame:
+    return pl.concat(simulate(SimulateOptions(rows=5_000, seed=11, label=False)))
+
+
+@pytest.fixture(scope="session")
+def scorer():
+    return load_bundle(BUNDLE)
+
+
+@pytest.fixture
+def users_file(users, tmp_path):
+    return write_table(users, tmp_path / "users.parquet")

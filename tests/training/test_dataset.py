@@ -1,0 +1,127 @@
+import dataclasses
+
+import numpy as np
+import polars as pl
+import pytest
+
+from engine.errors import BundleError, InputError
+from tests.fitting import SHOP, number, schema_of, shop_users
+from tests.helpers import write_table
+from training.dataset import load_dataset
+
+DATED = dataclasses.replace(SHOP, snapshot="day", horizon_days=7)
+
+
+@pytest.fixture
+def users():
+    return shop_users(300, seed=1)
+
+
+def load(frame, tmp_path, schema=SHOP, ending=".parquet"):
+    return load_dataset([str(write_table(frame, tmp_path / f"users{ending}"))], schema)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".arrow", ".ndjson"])
+def test_fingerprint_does_not_depend_on_the_format(users, tmp_path, ending):
+    one, other = load(users, tmp_path), load(users, tmp_path, ending=ending)
+    assert one.fingerprint == other.fingerprint
+    assert (one.label == other.label).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pl.col("visits") + 1,
+        pl.col("customer") + "x",
+        (1 - pl.col("bought")).alias("bought"),
+        pl.lit("rome").alias("city"),
+    ],
+)
+def test_fingerprint_changes_with_the_data(users, tmp_path, change):
+    assert (
+        load(users, tmp_path).fingerprint != load(users.with_columns(change), tmp_path).fingerprint
+    )
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        pl.col("bought").cast(pl.Boolean),
+        pl.col("bought").cast(pl.Float64),
+        pl.when(pl.col("bought") == 1).then(pl.lit("TRUE")).otherwise(pl.lit("FALSE")),
+        pl.col("bought").cast(pl.String),
+    ],
+)
+def test_label_is_read_in_every_form(users, tmp_path, label):
+    dataset = load(users.with_columns(label.alias("bought")), tmp_path)
+    assert dataset.label.dtype == np.int8
+    assert dataset.label.tolist() == users["bought"].to_list()
+
+
+def test_immature_labels_are_refused_with_their_dates(users, tmp_path):
+    frame = users.with_columns(
+        day=pl.lit("2026-11-22"),
+        bought=pl.when(pl.int_range(pl.len()) >= 3).then("bought"),
+    )
+    with pytest.raises(InputError, match=r"3 rows of 300 without .*2026-11-22.*7 days"):
+        load(frame, tmp_path, DATED)
+
+
+@pytest.mark.parametrize("value", [2, -1, 0.5])
+def test_other_labels_are_refused(users, tmp_path, value):
+    frame = users.with_columns(pl.lit(value).alias("bought"))
+    with pytest.raises(InputError, match="300 rows of 300 where 'bought' is not 0, 1"):
+        load(frame, tmp_path)
+
+
+def test_labels_that_are_no_numbers_are_refused(users, tmp_path):
+    frame = users.with_columns(pl.lit("yes").alias("bought"))
+    with pytest.raises(InputError, match="300 rows of 300 where 'bought' is not 0, 1"):
+        load(frame, tmp_path)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_single_class_is_refused(users, tmp_path, value):
+    with pytest.raises(InputError, match=f"'bought' is {value} in all 300 rows"):
+        load(users.with_columns(pl.lit(value).alias("bought")), tmp_path)
+
+
+def test_a_missing_label_column_is_refused(users, tmp_path):
+    with pytest.raises(InputError, match="1 missing column: 'bought'"):
+        load(users.drop("bought"), tmp_path)
+
+
+def test_a_schema_without_label_is_refused(users, tmp_path):
+    with pytest.raises(BundleError, match="names no label"):
+        load(users, tmp_path, dataclasses.replace(SHOP, label=None))
+
+
+def test_rows_that_scoring_sets_aside_are_left_out_and_counted(users, tmp_path):
+    frame = pl.concat([users, users.head(2)]).with_columns(
+        visits=pl.when(pl.int_range(pl.len()) == 5).then(-1).otherwise("visits")
+    )
+    dataset = load(frame, tmp_path)
+    assert dataset.rows == 299
+    assert dataset.rejected == {"visits|below_min": 1, "customer|repeated": 2}
+
+
+def test_no_row_left_is_refused(users, tmp_path):
+    with pytest.raises(InputError, match="no row that can be used"):
+        load(users.with_columns(visits=-1), tmp_path)
+
+
+def test_features_that_are_not_used_are_not_read(users, tmp_path):
+    assert "internal" not in load(users, tmp_path).typed.columns
+
+
+def test_a_table_without_keys_has_no_ids_and_dates(users, tmp_path):
+    dataset = load(users, tmp_path, schema_of(number("visits"), number("age")))
+    assert dataset.ids is None
+    assert dataset.snapshots is None
+    assert dataset.rows == 300
+
+
+def test_truth_is_kept_apart_from_the_features(users, tmp_path):
+    dataset = load(users.with_columns(true_probability=pl.lit(0.25)), tmp_path)
+    assert (dataset.truth == 0.25).all()
+    assert "true_probability" not in dataset.typed.columns

@@ -1,0 +1,43 @@
+import dataclasses
+
+import numpy as np
+import polars as pl
+
+from tests.fitting import SHOP, category, schema_of, shop_users
+from training.export.bundle import with_values
+from training.fit.preprocess import LEARNED_ROWS, fit_categories
+
+
+def test_values_are_ordered_by_smoothed_rate_and_ties_by_name():
+    typed = pl.DataFrame({"c": ["b"] * 40 + ["a"] * 40 + ["d"] * 40 + ["e"]})
+    label = np.array([1] * 30 + [0] * 10 + [0] * 40 + [1] * 30 + [0] * 10 + [1], np.int8)
+    schema = schema_of(category("c", values=["d", "e", "unseen", "b", "a"]))
+    # One buyer among one user says little: 'e' stays near the average, where 'unseen' is.
+    assert fit_categories(typed, label, schema)["c"] == ("a", "unseen", "e", "b", "d")
+
+
+def test_ordered_features_keep_their_order():
+    users = shop_users(500, 1)
+    found = fit_categories(users, users["bought"].to_numpy(), SHOP)
+    assert found["tier"] == ("low", "mid", "high")
+    assert set(found) == {"city", "tier", "shop"}
+
+
+def test_values_that_are_not_listed_are_learned_unless_rare():
+    typed = pl.DataFrame({"c": ["often"] * LEARNED_ROWS + ["rare"] * (LEARNED_ROWS - 1) + [None]})
+    label = np.arange(typed.height, dtype=np.int8) % 2
+    assert fit_categories(typed, label, schema_of(category("c")))["c"] == ("often",)
+
+
+def test_values_that_cannot_be_exported_have_no_code():
+    typed = pl.DataFrame({"c": ["a\0", "b"]})
+    schema = schema_of(category("c", values=["a\0", "b", "a\0a"]))
+    found = fit_categories(typed, np.array([0, 1], np.int8), schema)
+    assert set(found["c"]) == {"b", "a\0a"}
+
+
+def test_the_schema_of_a_bundle_lists_learned_values():
+    schema = schema_of(category("c"), category("d", values=["y", "x"]), category("e", use=False))
+    found = with_values(schema, {"c": ("z", "a"), "d": ("x", "y")})
+    assert [f.values for f in found.features] == [("a", "z"), ("y", "x"), ()]
+    assert dataclasses.replace(found, features=schema.features) == schema

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+
+from tests.fitting import number, schema_of
+from training.fit.segments import MIN_SHARE, fit_segments, sampled, silhouette
+
+FEATURES = schema_of(*(number(f"f{i}", group="abcd"[i]) for i in range(4))).model_features
+
+
+def clouds(rows, seed, centres=4, spread=0.5):
+    rng = np.random.default_rng(seed)
+    weights = np.arange(centres, 0, -1)
+    kind = rng.choice(centres, rows, p=weights / weights.sum())
+    return (kind[:, np.newaxis] + rng.normal(0, spread, (rows, 4))).astype(np.float32)
+
+
+def fit(train, others=None, features=FEATURES):
+    return fit_segments(train, *(others or (train[::2], train[1::2])), features, seed=3)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return fit(clouds(3_000, 1), (clouds(800, 2), clouds(800, 3)))
+
+
+def test_segments_are_numbered_by_falling_size(found):
+    shares = [segment.share for segment in found.segments]
+    assert [segment.id for segment in found.segments] == list(range(1, len(shares) + 1))
+    assert [s.name for s in found.segments[:2]] == ["Segment 1", "Segment 2"]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1, abs=1e-5)
+    assert min(shares) >= MIN_SHARE
+
+
+def test_real_clouds_exceed_shuffled_columns(found):
+    assert found.report["reasons"] == []
+    assert found.report["silhouette"] > found.report["silhouette_permuted"] + 0.06
+    assert found.report["silhouette_rows"] == 800
+    assert [f["segments"] for f in found.report["counts_tried"]] == [3, 4, 5, 6, 7, 8]
+
+
+def test_the_model_gives_the_order_of_the_segments(found):
+    train = clouds(3_000, 1)
+    labels = found.model.predict(found.space.coordinates(train))
+    shares = np.bincount(labels) / len(train)
+    np.testing.assert_allclose(shares, [s.share for s in found.segments], atol=1e-6)
+    assert (found.model.labels_ == labels).all()
+
+
+def test_the_same_data_gives_the_same_segments():
+    train = clouds(1_000, 1)
+    one, other = fit(train), fit(train)
+    assert one.report == other.report
+    assert (one.centroids == other.centroids).all()
+
+
+def test_data_without_segments_is_reported():
+    noise = np.random.default_rng(0).normal(size=(2_000, 4)).astype(np.float32)
+    reasons = fit(noise).report["reasons"]
+    assert any(reason.startswith("silhouette") for reason in reasons)
+
+
+def test_a_tiny_segment_is_not_chosen():
+    rng = np.random.default_rng(0)
+    train = rng.normal(0, 0.1, size=(1_000, 4))
+    train[:300] += 5
+    train[300:600] -= 5
+    train[:20] += 100
+    found = fit(train.astype(np.float32))
+    tried = {f["segments"]: f["smallest_share"] for f in found.report["counts_tried"]}
+    allowed = any(share >= MIN_SHARE for share in tried.values())
+    assert allowed == (tried[len(found.segments)] >= MIN_SHARE)
+    assert allowed or any("at least 3%" in r for r in found.report["reasons"])
+
+
+def test_data_that_never_varies_gives_one_segment():
+    found = fit(np.zeros((50, 4), np.float32))
+    assert [s.share for s in found.segments] == [1.0]
+    assert found.report["silhouette"] is None
+    assert any("only 1 of 4 features" in reason for reason in found.report["reasons"])
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3]])
+def test_one_cluster_or_only_single_users_have_no_silhouette(labels):
+    assert silhouette(np.arange(8.0).reshape(4, 2), np.array(labels)) is None
+
+
+def test_samples_keep_their_order():
+    points = np.arange(100)
+    drawn = sampled(points, 10, seed=1)
+    assert len(drawn) == 10
+    assert (np.diff(drawn) > 0).all()
+    assert sampled(points, 100, seed=1) is points

@@ -1,0 +1,180 @@
+"""Labelled users from files: typed rows, mature labels, and a fingerprint of what was read.
+
+Takes the inputs that scoring takes, plus the label; gives a `Dataset`. Rows that scoring would set
+aside are left out and counted. Who trains and who tests is left to `split`.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from engine.errors import BundleError, InputError, counted
+from engine.schema import Feature, FeatureSchema
+from engine.source import Table, open_inputs, read_chunks
+from engine.tensors import to_typed
+from engine.validation import check_columns, row_rules, split_rows
+
+TRUTH = "true_probability"
+"""A column of simulated users: the probability from which the label was drawn."""
+
+CHUNK_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Labelled users, in the order in which they were read.
+
+    Attributes:
+        schema: The table.
+        typed: The key columns and every model feature, what `tensors.to_typed` gives.
+        label: int8 [rows], 1 for a purchase.
+        truth: float64 [rows], where the data has the column `true_probability`.
+        rejected: Rows left out, counted by the rule that caught them.
+        fingerprint: SHA-256 over keys, label and typed values, whatever the file format.
+    """
+
+    schema: FeatureSchema
+    typed: pl.DataFrame
+    label: np.ndarray
+    truth: np.ndarray | None
+    rejected: dict[str, int]
+    fingerprint: str
+
+    @property
+    def rows(self) -> int:
+        """The number of users."""
+        return self.typed.height
+
+    @property
+    def ids(self) -> pl.Series | None:
+        """The id of each row, or None where the schema names no id."""
+        return None if self.schema.id is None else self.typed[self.schema.id]
+
+    @property
+    def snapshots(self) -> pl.Series | None:
+        """The snapshot date of each row, or None where there is none."""
+        name = self.schema.snapshot
+        return None if name not in self.typed.columns else self.typed[name]
+
+
+def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
+    """Read labelled users.
+
+    Args:
+        inputs: Files, globs, directories, or `-`, in any format that scoring reads.
+        schema: The table; its label must be named.
+
+    Raises:
+        BundleError: The schema names no label.
+        InputError: Columns are missing or wrong, labels are not mature, not 0/1, or all the same.
+        NoInputError: There is nothing to read.
+    """
+    if schema.label is None:
+        raise BundleError(f'schema {schema.name!r}: names no label. Add label = "…" to train.')
+    with open_inputs(inputs) as tables:
+        for table in tables:
+            _check_table(table, schema, schema.label)
+        parts = list(_read(tables, schema, schema.label))
+    where = ", ".join(inputs)
+    rejected = sum((counts for _, counts in parts), Counter[str]())
+    rows, repeated = _without_repeats(_joined([frame for frame, _ in parts]), schema)
+    if repeated:
+        rejected[f"{schema.id}|repeated"] = repeated
+    _check_labels(rows, schema, schema.label, where)
+    label = rows[schema.label].cast(pl.Int8).to_numpy()
+    truth = rows[TRUTH].to_numpy().astype(np.float64) if TRUTH in rows.columns else None
+    typed = rows.drop(schema.label, TRUTH, strict=False)
+    return Dataset(schema, typed, label, truth, dict(rejected), _fingerprint(typed, label))
+
+
+def _check_table(table: Table, schema: FeatureSchema, label: str) -> None:
+    purpose = f"training on schema {schema.name!r}"
+    if label not in table.columns:
+        raise InputError.missing_columns(
+            table.name, [label], table.columns.names(), purpose, len(schema.model_features) + 1
+        )
+    check_columns(schema, table.columns, table.name, purpose)
+
+
+def _read(
+    tables: Sequence[Table], schema: FeatureSchema, label: str
+) -> Iterator[tuple[pl.DataFrame, Counter[str]]]:
+    keys = [name for name in (schema.id, schema.snapshot) if name is not None]
+    columns = [*keys, *(f.name for f in schema.model_features), label, TRUTH]
+    for chunk in read_chunks(tables, columns, CHUNK_ROWS):
+        typed = to_typed(chunk.frame, schema)
+        split = split_rows(chunk.frame, typed, row_rules(schema, typed.schema))
+        outcomes = _outcomes(chunk.frame, label)[split.valid["chunk_row"]]
+        known = [name for name in split.valid.columns if "|" not in name and name != "chunk_row"]
+        yield split.valid.select(known).hstack(outcomes), Counter(split.reasons)
+
+
+def _outcomes(frame: pl.DataFrame, label: str) -> pl.DataFrame:
+    """Label and truth as Float32; the label is NaN where it was given but is no number."""
+    names = [name for name in (label, TRUTH) if name in frame.columns]
+    table = FeatureSchema(label, tuple(Feature(name, "numeric") for name in names))
+    typed = to_typed(frame.select(names), table)
+    if f"{label}|not_a_number" in typed.columns:
+        wrong = pl.when(f"{label}|not_a_number").then(float("nan")).otherwise(pl.col(label))
+        typed = typed.with_columns(wrong.alias(label))
+    return typed.select(names)
+
+
+def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    if not sum(frame.height for frame in frames):
+        raise InputError("training data: no row that can be used. Check the job that writes it.")
+    return pl.concat(frames, how="vertical_relaxed").rechunk()
+
+
+def _without_repeats(rows: pl.DataFrame, schema: FeatureSchema) -> tuple[pl.DataFrame, int]:
+    """The first row of every key, as scoring does; gives the number of the others too."""
+    keys = [name for name in (schema.id, schema.snapshot) if name in rows.columns]
+    if schema.id is None:
+        return rows, 0
+    kept = rows.unique(keys, keep="first", maintain_order=True)
+    return kept, rows.height - kept.height
+
+
+def _check_labels(rows: pl.DataFrame, schema: FeatureSchema, label: str, where: str) -> None:
+    column = rows[label]
+    if column.null_count():
+        dates = ""
+        if schema.snapshot in rows.columns:
+            found = rows.filter(column.is_null())[schema.snapshot].unique().drop_nulls().sort()
+            dates = f" (snapshots {', '.join(str(date) for date in found.head(8))})"
+        raise InputError(
+            f"{where}: {counted(column.null_count(), 'row')} of {rows.height:,} without a value of "
+            f"{label!r}{dates}: their {schema.horizon_days} days are not over yet. "
+            "Leave these rows out until they are."
+        )
+    wrong = int((~column.is_in([0.0, 1.0])).sum())
+    if wrong:
+        raise InputError(
+            f"{where}: {counted(wrong, 'row')} of {rows.height:,} where {label!r} is not 0, 1, true "
+            "or false. Make it 1 for a purchase, 0 for none."
+        )
+    positive = int(column.sum())
+    if positive in (0, rows.height):
+        raise InputError(
+            f"{where}: {label!r} is {int(positive > 0)} in all {counted(rows.height, 'row')}; "
+            "a model needs both 0 and 1. Check the job that makes the label."
+        )
+
+
+def _fingerprint(typed: pl.DataFrame, label: np.ndarray) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(label).tobytes())
+    for column in typed.iter_columns():
+        digest.update(f"\0{column.name}\0".encode())
+        if column.dtype == pl.Float32:
+            # Adding zero makes -0 and 0 the same, as they are to every model.
+            digest.update((column.fill_null(float("nan")).to_numpy() + np.float32(0)).tobytes())
+            continue
+        text = column.cast(pl.String)
+        lengths = text.str.len_bytes().cast(pl.Int64).fill_null(-1)
+        digest.update(lengths.to_numpy().tobytes())
+        digest.update("".join(text.drop_nulls()).encode())
+    return digest.hexdigest()
