@@ -1,0 +1,1 @@
+"""Making bundles: users simulated, models fitted, exported to ONNX, checked and promoted."""

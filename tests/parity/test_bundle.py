@@ -1,0 +1,130 @@
+"""A whole bundle against the native models, and what happens when they differ."""
+
+import dataclasses
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from engine.bundle import CLASSIFIER, SCORER, SEGMENTER, Bundle
+from engine.errors import SelfCheckError
+from engine.session import Session
+from engine.tensors import to_features
+from tests.fitting import SHOP, shop_users
+from tests.helpers import write_table
+from training.dataset import load_dataset
+from training.export.bundle import bundle_contents, bundle_manifest
+from training.fit.classifier import Sample, fit_classifier
+from training.fit.preprocess import fit_categories
+from training.fit.segments import fit_segments
+from training.parity import CHUNK_SIZES, check_parity, run_engine
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """Users, native models and their bundle, in memory."""
+    path = write_table(shop_users(3_000, 5), tmp_path_factory.mktemp("users") / "users.parquet")
+    dataset = load_dataset([str(path)], SHOP)
+    categories = fit_categories(dataset.typed, dataset.label, SHOP)
+    features = to_features(dataset.typed, SHOP.model_features, categories)
+    users = Sample(features, dataset.label)
+    names = tuple(f.name for f in SHOP.model_features)
+    classifier = fit_classifier(users, users, users, names, seed=1)
+    segmentation = fit_segments(features, features, features, SHOP.model_features, seed=1)
+    models = (SHOP, categories, classifier, segmentation)
+    manifest = bundle_manifest("tiny/1", *models, {})
+    bundle = Bundle(path, manifest, bundle_contents("tiny/1", *models))
+    return dataset.typed, classifier, segmentation, bundle
+
+
+def changed(bundle, name, attribute, value):
+    """The bundle with one number of one graph changed."""
+    model = onnx.load_from_string(bundle.contents[name])
+    found = [a for n in model.graph.node for a in n.attribute if a.name == attribute]
+    if found:
+        found[0].floats[0] += value
+    else:
+        constant = next(c for c in model.graph.initializer if c.name.endswith(attribute))
+        numbers = onnx.numpy_helper.to_array(constant) + value
+        constant.CopyFrom(onnx.numpy_helper.from_array(numbers, constant.name))
+    contents = {**bundle.contents, name: model.SerializeToString()}
+    return dataclasses.replace(bundle, contents=contents)
+
+
+def test_figures_of_an_exact_bundle(fitted):
+    typed, classifier, segmentation, bundle = fitted
+    figures = check_parity(bundle, typed, classifier, segmentation)
+    assert figures["rows"] == 3_000
+    assert figures["max_probability_difference"] < 1e-6
+    assert not any(v for k, v in figures.items() if k.startswith("changed_"))
+    json.dumps(figures, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "value", "message"),
+    [
+        (CLASSIFIER, "base_values", 1e-4, "probabilities differ by up to"),
+        (CLASSIFIER, "base_values", 1.0, r"will_purchase: [\d,]+ users changed"),
+        (CLASSIFIER, "base_values", 1e-4, r"in_scorer: [\d,]+ users changed"),
+        (SCORER, "base_values", 1e-4, r"in_scorer: [\d,]+ users changed"),
+        (SCORER, "values_floats", 1.0, r"in_scorer: [\d,]+ users? changed"),
+        (SEGMENTER, "mean", 0.5, r"segment: [\d,]+ users changed"),
+    ],
+)
+def test_a_graph_that_differs_is_refused(fitted, name, attribute, value, message):
+    typed, classifier, segmentation, bundle = fitted
+    with pytest.raises(SelfCheckError, match=message) as caught:
+        check_parity(changed(bundle, name, attribute, value), typed, classifier, segmentation)
+    assert caught.value.exit_code == 70
+
+
+def test_a_threshold_that_differs_is_refused(fitted):
+    typed, classifier, segmentation, bundle = fitted
+    with pytest.raises(SelfCheckError, match="differ"):
+        check_parity(
+            changed(bundle, CLASSIFIER, "nodes_values", 2.0), typed, classifier, segmentation
+        )
+
+
+@pytest.mark.parametrize("size", [*CHUNK_SIZES, 128, 1_000, 2_999, 3_000])
+def test_scores_do_not_depend_on_the_chunk(fitted, size):
+    typed, _, _, bundle = fitted
+    features = to_features(typed, SHOP.model_features, bundle.manifest.categories)
+    session = Session(bundle)
+    whole = run_engine(session, features)
+    for start in range(0, min(3_000, 40 * size), size):
+        found = session.run(features[start : start + size])
+        rows = slice(start, start + size)
+        assert found.probability.tobytes() == whole.probability[rows].tobytes()
+        assert (found.segment == whole.segment[rows]).all()
+
+
+@pytest.mark.parametrize("name", ["preprocess.onnx", CLASSIFIER, SEGMENTER, SCORER])
+def test_graphs_are_portable(fitted, name):
+    model = onnx.load_from_string(fitted[-1].contents[name])
+    assert model.ir_version <= 8
+    limits = {"": 17, "ai.onnx.ml": 3}
+    assert all(o.version <= limits[o.domain] for o in model.opset_import)
+    assert {n.domain for n in model.graph.node} <= set(limits)
+    assert not model.functions
+    for value in (*model.graph.input, *model.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert {p.key: p.value for p in model.metadata_props} == {"bundle_id": "tiny/1"}
+
+
+def test_the_scorer_has_named_inputs_and_all_outputs(fitted):
+    model = onnx.load_from_string(fitted[-1].contents[SCORER])
+    assert [i.name for i in model.graph.input] == [f.name for f in SHOP.model_features]
+    assert [o.name for o in model.graph.output] == ["margin", "probability", "segment", "distances"]
+
+
+def test_manifest_order_is_the_order_of_distances(fitted):
+    typed, _, segmentation, bundle = fitted
+    features = to_features(typed, SHOP.model_features, bundle.manifest.categories)
+    graph = onnx.load_from_string(bundle.contents[SEGMENTER]).SerializeToString()
+    from tests.fitting import session
+
+    segment, distances = session(graph).run(["segment", "distances"], {"features": features})
+    ids = np.array([s.id for s in segmentation.segments])
+    assert (ids[distances.argmin(axis=1)] == segment).all()

@@ -1,0 +1,183 @@
+import dataclasses
+import json
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+import training.pipeline
+from engine.bundle import open_bundle
+from engine.errors import BundleError, CannotCreateError, SelfCheckError
+from engine.pipeline import load_bundle
+from tests.fitting import SHOP, category, number, schema_of, shop_users
+from tests.helpers import write_table
+from training.export.bundle import code_fingerprint
+from training.measure import evaluate_bundle, report_lines
+from training.pipeline import FitOptions, fit
+
+
+@pytest.fixture(scope="module")
+def users_file(tmp_path_factory):
+    return write_table(shop_users(3_000, 1), tmp_path_factory.mktemp("users") / "users.parquet")
+
+
+@pytest.fixture(scope="module")
+def bundle(users_file, tmp_path_factory):
+    out = tmp_path_factory.mktemp("bundles") / "tiny"
+    fit([str(users_file)], FitOptions(SHOP, seed=3), out)
+    return out
+
+
+def folder_bytes(folder):
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }
+
+
+def test_a_bundle_opens_and_scores(bundle, users_file):
+    scorer = load_bundle(bundle)
+    scores = scorer.score(pl.read_parquet(users_file))
+    assert scores.height == 3_000
+    assert scores["segment_id"].n_unique() == len(scorer.manifest.segments)
+
+
+def test_the_manifest_tells_everything(bundle):
+    manifest = open_bundle(bundle).manifest
+    assert manifest.bundle_id.startswith("tiny/undated-")
+    assert manifest.unusable == ()
+    assert manifest.training["rows"] == 3_000
+    assert manifest.training["split"]["rows"].keys() == {
+        "train",
+        "validation",
+        "calibration",
+        "test",
+    }
+    assert manifest.metrics["rows"] == manifest.training["split"]["rows"]["test"]
+    assert manifest.metrics["roc_auc"] > 0.7
+    assert manifest.parity["changed_segment"] == 0
+    assert "internal" not in manifest.clustering["features"]
+    assert manifest.categories["tier"] == ("low", "mid", "high")
+    assert next(f for f in manifest.schema.features if f.name == "shop").values
+
+
+def test_the_same_data_and_seed_give_the_same_bytes(bundle, users_file, tmp_path):
+    fit([str(users_file)], FitOptions(SHOP, seed=3), tmp_path / "again")
+    assert folder_bytes(tmp_path / "again") == folder_bytes(bundle)
+
+
+def test_another_seed_gives_another_version(bundle, users_file, tmp_path):
+    other = fit([str(users_file)], FitOptions(SHOP, seed=4), tmp_path / "other")
+    assert other.bundle_id != open_bundle(bundle).manifest.bundle_id
+
+
+def test_the_stages_are_told(users_file, tmp_path):
+    stages = []
+    fit([str(users_file)], FitOptions(SHOP), tmp_path / "out", stages.append)
+    assert stages[0] == "reading users"
+    assert len(stages) == 5
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        schema_of(number("visits"), number("spend")),
+        schema_of(number("visits")),
+        schema_of(category("city"), category("tier"), category("shop")),
+        schema_of(category("shop"), number("age", use=False), id="customer"),
+    ],
+    ids=["two numbers", "one number", "only categories", "one category"],
+)
+def test_other_schemas_go_the_same_way(schema, users_file, tmp_path):
+    manifest = fit([str(users_file)], FitOptions(schema), tmp_path / "out")
+    scores = load_bundle(tmp_path / "out").score(pl.read_parquet(users_file))
+    assert scores.height == 3_000
+    assert scores["purchase_probability"].is_finite().all()
+    json.dumps(manifest.clustering, allow_nan=False)
+
+
+def test_several_snapshots_give_a_dated_version(tmp_path):
+    days = [date(2026, 1, 1) + timedelta(days=7 * n) for n in range(5)]
+    frames = [shop_users(600, n).with_columns(day=pl.lit(d)) for n, d in enumerate(days)]
+    path = write_table(pl.concat(frames), tmp_path / "users.csv")
+    schema = dataclasses.replace(SHOP, snapshot="day", horizon_days=7)
+    manifest = fit([str(path)], FitOptions(schema), tmp_path / "out")
+    assert manifest.bundle_id.startswith("tiny/2026-01-29-")
+    assert manifest.training["split"]["kind"] == "time"
+    assert manifest.training["snapshots"] == [str(d) for d in days]
+
+
+def test_many_features(tmp_path):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(800, 120)).astype(np.float32)
+    frame = pl.DataFrame({f"f{i}": values[:, i] for i in range(120)})
+    frame = frame.with_columns(bought=pl.Series(values[:, 0] > rng.normal(size=800)))
+    path = write_table(frame, tmp_path / "users.parquet")
+    schema = schema_of(*(number(f"f{i}") for i in range(120)))
+    assert len(fit([str(path)], FitOptions(schema), tmp_path / "out").clustering["features"]) == 8
+
+
+def test_labels_of_pure_chance_make_an_honest_bundle(tmp_path):
+    frame = shop_users(2_000, 1).with_columns(
+        visits=pl.lit(1.0), spend=pl.lit(2.0), age=pl.lit(3.0), city=pl.lit("rome"),
+        tier=pl.lit("low"), shop=pl.lit("s1"),
+    )  # fmt: skip
+    path = write_table(frame, tmp_path / "users.parquet")
+    manifest = fit([str(path)], FitOptions(SHOP), tmp_path / "out")
+    assert "every user gets the same probability" in manifest.unusable[0]
+    assert manifest.clustering["reasons"]
+    assert load_bundle(tmp_path / "out").score(frame)["purchase_probability"].n_unique() == 1
+
+
+def test_an_output_that_is_not_empty_is_refused_before_the_fit(users_file, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(CannotCreateError, match="not an empty folder"):
+        fit([str(users_file)], FitOptions(SHOP), tmp_path)
+    with pytest.raises(CannotCreateError, match="does not exist"):
+        fit([str(users_file)], FitOptions(SHOP), tmp_path / "no" / "out")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_nothing_is_written_when_parity_fails(users_file, tmp_path, monkeypatch):
+    def fail(*_):
+        raise SelfCheckError("they differ")
+
+    monkeypatch.setattr(training.pipeline, "check_parity", fail)
+    with pytest.raises(SelfCheckError, match="they differ"):
+        fit([str(users_file)], FitOptions(SHOP), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_feature_names_of_outputs_are_refused(users_file, tmp_path):
+    schema = schema_of(number("margin"), number("impacts"))
+    with pytest.raises(BundleError, match="'impacts', 'margin'"):
+        fit([str(users_file)], FitOptions(schema), tmp_path / "out")
+
+
+def test_evaluate_measures_through_the_engine(bundle, tmp_path):
+    later = shop_users(2_000, 9).with_columns(true_probability=pl.lit(0.3) + pl.col("visits") / 100)
+    path = write_table(later, tmp_path / "later.csv")
+    report = evaluate_bundle(bundle, [str(path)])
+    assert report["metrics"]["rows"] == 2_000
+    assert report["metrics"]["best_possible_auc"] > 0.5
+    assert report["segments"]["silhouette"] > 0.2
+    assert sum(report["segments"]["shares"].values()) == pytest.approx(1, abs=1e-5)
+    assert any("roc_auc" in line for line in report_lines(report))
+
+
+def test_evaluate_agrees_with_the_manifest(bundle, users_file, tmp_path):
+    manifest = open_bundle(bundle).manifest
+    users = pl.read_parquet(users_file)
+    from training.dataset import load_dataset
+    from training.split import split
+
+    test = split(load_dataset([str(users_file)], SHOP)).test
+    path = write_table(users[test], tmp_path / "test.parquet")
+    report = evaluate_bundle(bundle, [str(path)])
+    assert report["metrics"] == manifest.metrics
+    assert report["segments"]["silhouette"] == manifest.clustering["silhouette"]
+
+
+def test_the_code_has_one_fingerprint():
+    assert code_fingerprint() == code_fingerprint()
+    assert len(code_fingerprint()) == 64

@@ -1,0 +1,125 @@
+"""A fitted model to the files and the manifest of a bundle."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import engine
+import training
+from engine.bundle import CLASSIFIER, NATIVE_CLASSIFIER, PREPROCESS, SCORER, SEGMENTER, Manifest
+from engine.errors import BundleError, quoted
+from engine.schema import FeatureSchema
+from engine.tensors import CategoryTables
+from training.export.classifier import classifier_graph
+from training.export.graph import stamped
+from training.export.preprocess import preprocess_graph
+from training.export.scorer import RESERVED, scorer_graph
+from training.export.segmenter import segmenter_graph
+from training.fit.classifier import Classifier
+from training.fit.segments import Segmentation
+
+PACKAGES = ("polars", "numpy", "onnxruntime", "lightgbm", "scikit-learn", "onnx", "skl2onnx")
+
+
+def check_names(schema: FeatureSchema) -> None:
+    """Refuse feature names that an output of the graphs has or will have.
+
+    Raises:
+        BundleError: There are such names.
+    """
+    taken = sorted({feature.name for feature in schema.model_features} & set(RESERVED))
+    if taken:
+        raise BundleError(
+            f"schema {schema.name!r}: features named {quoted(taken)}; these are names of outputs. "
+            "Rename them."
+        )
+
+
+def bundle_contents(
+    bundle_id: str,
+    schema: FeatureSchema,
+    categories: CategoryTables,
+    classifier: Classifier,
+    segmentation: Segmentation,
+) -> dict[str, bytes]:
+    """The bytes of every file but the manifest, by name; each graph carries the bundle's id."""
+    features = schema.model_features
+    ids = tuple(segment.id for segment in segmentation.segments)
+    preprocess = preprocess_graph(features, categories)
+    trees = classifier_graph(classifier.booster, classifier.calibration, len(features))
+    segments = segmenter_graph(segmentation.space, segmentation.centroids, ids, len(features))
+    graphs = {
+        PREPROCESS: preprocess,
+        CLASSIFIER: trees,
+        SEGMENTER: segments,
+        SCORER: scorer_graph(preprocess, trees, segments),
+    }
+    contents = {name: stamped(graph, bundle_id) for name, graph in graphs.items()}
+    return contents | {NATIVE_CLASSIFIER: classifier.booster.model_to_string().encode()}
+
+
+def bundle_manifest(
+    bundle_id: str,
+    schema: FeatureSchema,
+    categories: CategoryTables,
+    classifier: Classifier,
+    segmentation: Segmentation,
+    training_record: Mapping[str, Any],
+) -> Manifest:
+    """Everything that is known before parity and metrics are; `files` are left to the writer."""
+    return Manifest(
+        bundle_id=bundle_id,
+        schema=with_values(schema, categories),
+        categories=categories,
+        calibration=classifier.calibration,
+        threshold=classifier.threshold,
+        decile_cuts=classifier.decile_cuts,
+        band_cuts=classifier.band_cuts,
+        segments=segmentation.segments,
+        unusable=classifier.unusable,
+        clustering=segmentation.report,
+        metrics={},
+        parity={},
+        training={**training_record, "classifier": classifier.report},
+        packages=package_versions(),
+        files={},
+    )
+
+
+def with_values(schema: FeatureSchema, categories: CategoryTables) -> FeatureSchema:
+    """The schema with the values that were learned where it lists none."""
+    features = (
+        f
+        if f.values or f.name not in categories
+        else replace(f, values=tuple(sorted(categories[f.name])))
+        for f in schema.features
+    )
+    return replace(schema, features=tuple(features))
+
+
+def bundle_version(last_snapshot: str, *fingerprints: object) -> str:
+    """`<last snapshot>-<12 hex digits>` of everything that a bundle is made from; no clock."""
+    text = json.dumps([*fingerprints, package_versions(), code_fingerprint()], sort_keys=True)
+    return f"{last_snapshot}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def code_fingerprint() -> str:
+    """SHA-256 over the code and the schemas of both packages."""
+    digest = hashlib.sha256()
+    for package in (engine, training):
+        root = Path(str(package.__file__)).parent
+        for path in sorted(p for p in root.rglob("*") if p.suffix in (".py", ".toml")):
+            content = path.read_bytes()
+            place = path.relative_to(root.parent).as_posix()
+            digest.update(f"{place}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """The versions that decide the bytes of a bundle."""
+    return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}

@@ -1,0 +1,121 @@
+"""What all graphs share: versions, names, and the checks that every builder ends with."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import (
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    checker,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
+
+from engine.errors import SelfCheckError
+
+# The oldest versions that have every operator used here, so that old runtimes can read a bundle.
+OPSET = 17
+ML_OPSET = 3
+IR_VERSION = 8
+ML_DOMAIN = "ai.onnx.ml"
+PRODUCER = "shopnow-scoring"
+BATCH = "batch"
+FEATURES = "features"
+
+FLOAT = TensorProto.FLOAT
+DOUBLE = TensorProto.DOUBLE
+INT64 = TensorProto.INT64
+STRING = TensorProto.STRING
+
+
+def batch_of(name: str, element: int, *tail: int) -> ValueInfoProto:
+    """An input or output [batch, *tail]."""
+    return helper.make_tensor_value_info(name, element, [BATCH, *tail])
+
+
+def node(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> NodeProto:  # noqa: ANN401
+    """One node with one output, named as its output."""
+    return helper.make_node(kind, inputs, [output], name=output, **attributes)
+
+
+def ml_node(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> NodeProto:  # noqa: ANN401
+    """As `node`, from the operators of ai.onnx.ml."""
+    return helper.make_node(kind, inputs, [output], name=output, domain=ML_DOMAIN, **attributes)
+
+
+def constant(name: str, value: np.ndarray) -> TensorProto:
+    """A constant of the graph, in the array's own type."""
+    return numpy_helper.from_array(np.ascontiguousarray(value), name)
+
+
+def checked_model(
+    name: str,
+    nodes: Iterable[NodeProto],
+    inputs: Sequence[ValueInfoProto],
+    outputs: Sequence[ValueInfoProto],
+    constants: Sequence[TensorProto] = (),
+) -> ModelProto:
+    """A model that has passed the full checker and strict shape inference.
+
+    Raises:
+        SelfCheckError: It has not: a bug in the builder named by `name`.
+    """
+    graph = helper.make_graph(list(nodes), name, inputs, outputs, constants)
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(ML_DOMAIN, ML_OPSET)]
+    model = helper.make_model(
+        graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name=PRODUCER
+    )
+    try:
+        checker.check_model(model, full_check=True)
+        shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except (checker.ValidationError, shape_inference.InferenceError) as error:
+        raise SelfCheckError(f"{name}: not a valid ONNX graph: {error}. Report this.") from error
+    return model
+
+
+def renamed(model: ModelProto, names: Mapping[str, str], prefix: str) -> ModelProto:
+    """A copy for use inside another graph.
+
+    Args:
+        model: A graph without subgraphs.
+        names: New names of some values; all others get the prefix.
+        prefix: Keeps inner names apart from those of other graphs and of features.
+    """
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        node.name = f"{prefix}{node.name}"
+        node.input[:] = [names.get(name, f"{prefix}{name}") for name in node.input]
+        node.output[:] = [names.get(name, f"{prefix}{name}") for name in node.output]
+    for constant in copy.graph.initializer:
+        constant.name = f"{prefix}{constant.name}"
+    return copy
+
+
+def stamped(model: ModelProto, bundle_id: str) -> bytes:
+    """The bytes of a model that carries the id of its bundle."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    helper.set_model_props(copy, {"bundle_id": bundle_id})
+    return copy.SerializeToString(deterministic=True)
+
+
+def floor32(values: np.ndarray) -> np.ndarray:
+    """The largest float32 that is not above each value.
+
+    For a float32 x and any t: x <= t exactly where x <= floor32(t).
+
+    Args:
+        values: float64 [values].
+
+    Returns:
+        float32 [values].
+    """
+    with np.errstate(over="ignore"):
+        nearest = values.astype(np.float32)
+        below = np.nextafter(nearest, np.float32(-np.inf))
+    return np.where(nearest.astype(np.float64) > values, below, nearest)

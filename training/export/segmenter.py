@@ -1,0 +1,82 @@
+"""Imputation, logarithms, scaling and KMeans centroids as one graph."""
+
+import numpy as np
+from onnx import ModelProto
+
+from training.export.graph import (
+    DOUBLE,
+    FEATURES,
+    FLOAT,
+    INT64,
+    batch_of,
+    checked_model,
+    constant,
+    node,
+)
+from training.fit.space import Space
+
+SEGMENT = "segment"
+DISTANCES = "distances"
+
+
+def segmenter_graph(
+    space: Space, centroids: np.ndarray, ids: tuple[int, ...], feature_count: int
+) -> ModelProto:
+    """`features` to `segment` int64 [batch] and `distances` float32 [batch, segments].
+
+    Everything inside is in double precision, as in scikit-learn: the nearest centroid is the same
+    for every user. Squared distances are sums of squared differences, never x² - 2xc + c², which
+    cancels near a centroid.
+
+    Args:
+        space: Which features, and how they are transformed.
+        centroids: float64 [segments, coordinates].
+        ids: The stable id of each segment, in the order of the centroids.
+        feature_count: The width of `features`.
+    """
+    nodes = [
+        node("Gather", [FEATURES, "columns"], "/raw", axis=1),
+        node("Cast", ["/raw"], "/double", to=DOUBLE),
+        node("IsNaN", ["/double"], "/missing"),
+        node("Where", ["/missing", "imputation", "/double"], "/imputed"),
+    ]
+    last = "/imputed"
+    if space.logged.any():
+        nodes += [
+            node("Max", [last, "zero"], "/positive"),
+            node("Add", ["/positive", "one"], "/plus_one"),
+            node("Log", ["/plus_one"], "/log"),
+            node("Where", ["logged", "/log", last], "/transformed"),
+        ]
+        last = "/transformed"
+    nodes += [
+        node("Sub", [last, "mean"], "/centred"),
+        node("Div", ["/centred", "scale"], "/scaled"),
+        node("Unsqueeze", ["/scaled", "middle_axis"], "/point"),
+        node("Sub", ["/point", "centroids"], "/difference"),
+        node("ReduceSumSquare", ["/difference"], "/squares", axes=[2], keepdims=0),
+        node("ArgMin", ["/squares"], "/nearest", axis=1, keepdims=0),
+        node("Gather", ["ids", "/nearest"], SEGMENT),
+        node("Sqrt", ["/squares"], "/roots"),
+        node("Cast", ["/roots"], DISTANCES, to=FLOAT),
+    ]
+    constants = {
+        "columns": space.columns,
+        "imputation": space.imputation,
+        "zero": np.zeros(1),
+        "one": np.ones(1),
+        "logged": space.logged,
+        "mean": space.mean,
+        "scale": space.scale,
+        "middle_axis": np.array([1]),
+        "centroids": centroids[np.newaxis],
+        "ids": np.array(ids, dtype=np.int64),
+    }
+    read = {name for n in nodes for name in n.input}
+    return checked_model(
+        "segmenter",
+        nodes,
+        [batch_of(FEATURES, FLOAT, feature_count)],
+        [batch_of(SEGMENT, INT64), batch_of(DISTANCES, FLOAT, len(ids))],
+        [constant(name, value) for name, value in constants.items() if name in read],
+    )

@@ -1,0 +1,110 @@
+"""The main path of training: labelled users in, one bundle out. Start here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engine.bundle import Bundle, Manifest
+from engine.schema import FeatureSchema
+from engine.session import Session
+from engine.tensors import to_features
+from training.dataset import Dataset, load_dataset
+from training.evaluate import classification_metrics
+from training.export.bundle import bundle_contents, bundle_manifest, bundle_version, check_names
+from training.fit.classifier import Sample, fit_classifier
+from training.fit.preprocess import fit_categories
+from training.fit.segments import fit_segments
+from training.parity import check_parity, run_engine
+from training.publish import check_target, publish_bundle
+from training.split import Split, split
+
+Progress = Callable[[str], None]
+"""Told what begins, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """What decides a fit, beside the data."""
+
+    schema: FeatureSchema
+    seed: int = 7
+
+
+def fit(
+    inputs: Sequence[str],
+    options: FitOptions,
+    out: Path,
+    progress: Progress = lambda stage: None,  # noqa: ARG005
+) -> Manifest:
+    """Fit all models, export them, and write a bundle if ONNX and native models agree.
+
+    Args:
+        inputs: Files, globs or directories of labelled users.
+        options: The table, and the seed.
+        out: The folder of the bundle, empty or absent.
+        progress: Told what begins.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        EngineError: The kind says what went wrong; nothing was written.
+    """
+    schema = options.schema
+    check_target(out)
+    check_names(schema)
+    progress("reading users")
+    dataset = load_dataset(inputs, schema)
+    parts = split(dataset)
+    progress(f"fitting the purchase model to {len(parts.train):,} of {dataset.rows:,} users")
+    categories = fit_categories(dataset.typed[parts.train], dataset.label[parts.train], schema)
+    features = to_features(dataset.typed, schema.model_features, categories)
+    train, validation, calibration, test = (
+        Sample(features[rows], dataset.label[rows]) for rows in parts.rows
+    )
+    names = tuple(feature.name for feature in schema.model_features)
+    classifier = fit_classifier(train, validation, calibration, names, options.seed)
+    progress("looking for segments")
+    segmentation = fit_segments(
+        train.features, validation.features, test.features, schema.model_features, options.seed
+    )
+    progress("exporting to ONNX")
+    fitted = (schema, categories, classifier, segmentation)
+    bundle_id = f"{schema.name}/{_version(dataset, options)}"
+    contents = bundle_contents(bundle_id, *fitted)
+    manifest = bundle_manifest(bundle_id, *fitted, _record(dataset, parts, options))
+    bundle = Bundle(out, manifest, contents)
+    progress(f"comparing ONNX with the native models on {dataset.rows:,} users")
+    parity = check_parity(bundle, dataset.typed, classifier, segmentation)
+    metrics = _test_metrics(bundle, dataset, parts, test)
+    return publish_bundle(out, replace(manifest, parity=parity, metrics=metrics), contents)
+
+
+def _test_metrics(bundle: Bundle, dataset: Dataset, parts: Split, test: Sample) -> dict[str, Any]:
+    """The test part, measured once, through the engine."""
+    scored = run_engine(Session(bundle), test.features)
+    truth = None if dataset.truth is None else dataset.truth[parts.test]
+    return classification_metrics(scored.probability, test.label, bundle.manifest.threshold, truth)
+
+
+def _version(dataset: Dataset, options: FitOptions) -> str:
+    dates = dataset.snapshots
+    last = "undated" if dates is None else str(dates.max())
+    return bundle_version(
+        last, dataset.fingerprint, options.schema.fingerprint, {"seed": options.seed}
+    )
+
+
+def _record(dataset: Dataset, parts: Split, options: FitOptions) -> dict[str, Any]:
+    """What the bundle was made from, for the manifest."""
+    dates = dataset.snapshots
+    return {
+        "rows": dataset.rows,
+        "rows_left_out": dict(sorted(dataset.rejected.items())),
+        "snapshots": [] if dates is None else [str(d) for d in dates.unique().sort()],
+        "data_fingerprint": dataset.fingerprint,
+        "schema_fingerprint": options.schema.fingerprint,
+        "seed": options.seed,
+        "split": parts.description,
+    }

@@ -1,0 +1,60 @@
+"""A finished bundle to its folder, all or nothing."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.bundle import Manifest, open_bundle, write_bundle
+from engine.errors import CannotCreateError
+from engine.sink import storage_errors
+
+
+def check_target(out: Path) -> None:
+    """Check that a bundle can be put into a folder.
+
+    Raises:
+        CannotCreateError: There is something else, or no place for it.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise CannotCreateError(f"{out}: exists and is not an empty folder. Use another --out.")
+    if not out.resolve().parent.is_dir():
+        raise CannotCreateError(f"{out}: the directory {out.parent} does not exist. Make it first.")
+
+
+def publish_bundle(out: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
+    """Write a bundle beside its folder, open it as the engine does, then move it into place.
+
+    Raises:
+        EngineError: It could not be written; nothing is left behind.
+    """
+    target = out.resolve()
+    staging = target.parent / f".{target.name}.staging-{os.getpid()}"
+    try:
+        with storage_errors(out):
+            staging.mkdir()
+            written = write_bundle(staging, manifest, contents)
+            open_bundle(staging)
+            sync_folder(staging)
+            # An empty folder gives way to the new one in the same step.
+            staging.replace(target)
+            sync_path(target.parent)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return written
+
+
+def sync_folder(folder: Path) -> None:
+    """Force every file of a folder to disk, then its directories."""
+    paths = sorted(folder.rglob("*"))
+    for path in (*(p for p in paths if p.is_file()), *(p for p in paths if p.is_dir()), folder):
+        sync_path(path)
+
+
+def sync_path(path: Path) -> None:
+    """Force one file or directory to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
