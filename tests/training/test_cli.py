@@ -1,0 +1,139 @@
+import json
+
+import polars as pl
+import pytest
+
+import training.cli
+from tests.fitting import shop_users
+from tests.helpers import read_table, run, write_table
+from training.cli import main
+from training.simulate import SimulateOptions, simulate
+from training.simulate.write import write_users
+
+TINY = """
+name = "tiny"
+label = "bought"
+id = "customer"
+[[feature]]
+name = "visits"
+kind = "numeric"
+[[feature]]
+name = "tier"
+kind = "categorical"
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Users, a schema and a bundle in one folder."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_table(shop_users(1_500, 1), folder / "users.parquet")
+    (folder / "tiny.toml").write_text(TINY)
+    found = run(
+        "training", "fit", "users.parquet", "--schema", "tiny.toml", "--out", "bundle", cwd=folder
+    )
+    assert found.returncode == 0, found.stderr
+    assert "bundle tiny/undated-" in found.stderr
+    assert found.stdout == ""
+    return folder
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
+def test_simulated_users_are_written_in_every_format(tmp_path, ending):
+    options = SimulateOptions(rows=500, seed=3)
+    rows = write_users(options, tmp_path / f"users{ending}")
+    found = read_table(tmp_path / f"users{ending}")
+    expected = pl.concat(simulate(options))
+    assert rows == found.height == 500
+    assert set(found.columns) == set(expected.columns)
+    assert found["orders_last_90d"].to_list() == expected["orders_last_90d"].to_list()
+    assert [p.name for p in tmp_path.iterdir()] == [f"users{ending}"]
+
+
+def test_simulate_takes_its_options(tmp_path):
+    out = tmp_path / "users.parquet"
+    found = run(
+        *("training", "simulate", "--out", out, "--rows", 100, "--seed", 5),
+        *("--as-of", "2026-06-07", "--drift", 0.5, "--no-label", "--with-truth"),
+    )
+    assert found.returncode == 0, found.stderr
+    columns = pl.read_parquet(out)
+    assert columns.height == 100
+    assert str(columns["snapshot_date"][0]) == "2026-06-07"
+    assert "true_probability" in columns.columns
+    assert "purchased_next_7d" not in columns.columns
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [("users.xlsx", "names no format"), ("no/users.csv", "does not exist"), (".", "no format")],
+)
+def test_simulate_refuses_what_it_cannot_create(tmp_path, out, words):
+    found = run("training", "simulate", "--rows", 10, "--out", tmp_path / out)
+    assert found.returncode == 73
+    assert words in found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_simulation_leaves_the_old_file(tmp_path, monkeypatch):
+    out = tmp_path / "users.csv"
+    out.write_text("old")
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_users(SimulateOptions(rows=10), out, stop)
+    assert out.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["users.csv"]
+
+
+def test_evaluate_prints_and_writes_its_figures(tiny):
+    found = run("training", "evaluate", "bundle", "users.parquet", "--json", "m.json", cwd=tiny)
+    assert found.returncode == 0, found.stderr
+    assert "roc_auc" in found.stdout
+    report = json.loads((tiny / "m.json").read_text())
+    assert report["metrics"]["rows"] == 1_500
+    to_stdout = run("training", "evaluate", "bundle", "users.parquet", "--json", "-", cwd=tiny)
+    assert json.loads(to_stdout.stdout) == report
+
+
+def test_promote_puts_a_bundle_in_force_once(tiny):
+    first = run("training", "promote", "bundle", "--to", "models", cwd=tiny)
+    assert (first.returncode, first.stdout) == (0, "")
+    assert "in force: models" in first.stderr
+    assert run("training", "promote", "bundle", "--to", "models", cwd=tiny).returncode == 79
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["fit", "users.parquet", "--out", "bundle"], 73),
+        (["fit", "absent.parquet", "--out", "new"], 66),
+        (["fit", "users.parquet", "--out", "new", "--schema", "absent.toml"], 78),
+        (["fit", "users.parquet", "--out", "new"], 65),
+        (["fit", "--out", "new"], 2),
+        (["evaluate", "absent", "users.parquet"], 78),
+        (["evaluate", "bundle", "users.parquet", "--json", "absent/m.json"], 73),
+        (["promote", "absent", "--to", "models"], 78),
+    ],
+)
+def test_failures_have_their_exit_codes(tiny, arguments, code):
+    found = run("training", *arguments, cwd=tiny)
+    assert found.returncode == code, found.stderr
+    assert found.stderr.count("\n") <= 4
+    assert not (tiny / "new").exists()
+
+
+def test_a_lean_install_is_told_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr(training.cli, "_FIT_PACKAGES", ("no_such_package",))
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "users.parquet", "--out", "new"])
+    assert stop.value.code == 2
+    assert "pip install 'shopnow-scoring[training]'" in capsys.readouterr().err
+
+
+def test_stages_are_told_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    training.cli._stages()("reading users")
+    assert "s  reading users" in capsys.readouterr().err

@@ -1,0 +1,169 @@
+"""The command line of training: parse, one call, print."""
+
+import json
+import os
+import sys
+import time
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.console import Program, TerminalProgress, example, say
+from engine.errors import UsageError, quoted
+
+DEFAULT_SEED = 7
+_FIT_PACKAGES = ("lightgbm", "onnx", "sklearn", "threadpoolctl")
+
+
+@click.group(name="training", cls=Program)
+def main() -> None:
+    """Make, measure and promote ONNX bundles for the engine.
+
+    Every option can be set from the environment, for instance TRAINING_FIT_SEED=8.
+    """
+
+
+@main.command(
+    epilog=example("training simulate --with-truth --out history.parquet"),
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the users go.")
+@click.option("--rows", type=click.IntRange(min=1), default=240_000, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=DEFAULT_SEED, show_default=True)
+@click.option(
+    "--as-of",
+    type=click.DateTime(["%Y-%m-%d"]),
+    default="2026-11-22",
+    show_default=True,
+    help="Snapshot date: moves the season and the slow trend.",
+)
+@click.option(
+    "--drift",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="A sudden shift: 0 for none, 1 for a clear one.",
+)
+@click.option("--no-label", is_flag=True, help="Leave the label out, as in nightly data.")
+@click.option(
+    "--with-truth", is_flag=True, help="Add the probability that the label is drawn from."
+)
+def simulate(
+    out: Path,
+    as_of: datetime,
+    no_label: bool,
+    with_truth: bool,
+    **options: Any,  # noqa: ANN401 - passed on by name
+) -> None:
+    """Simulate ShopNow users; an existing output is replaced in one step.
+
+    The format follows the ending of --out: .parquet, .csv, .arrow or .ndjson.
+    """
+    from training.simulate import SimulateOptions
+    from training.simulate.write import write_users
+
+    settings = SimulateOptions(as_of=as_of.date(), label=not no_label, truth=with_truth, **options)
+    with TerminalProgress("simulated") as progress:
+        rows = write_users(settings, out, progress)
+    say([f"{rows:,} simulated users in {out}"])
+
+
+@main.command(epilog=example("training fit history.parquet --out candidate"))
+@click.argument("data", nargs=-1, required=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The bundle: an empty folder."
+)
+@click.option(
+    "--schema",
+    type=click.Path(path_type=Path),
+    help="The table, a schema.toml; by default that of ShopNow.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=DEFAULT_SEED, show_default=True)
+def fit(data: tuple[str, ...], out: Path, schema: Path | None, seed: int) -> None:
+    """Fit the models to labelled users in DATA... and write a bundle.
+
+    Nothing is written unless ONNX and the native models agree on every user.
+    """
+    _check_packages()
+    # Threads that spin while they wait slow a fit down tenfold where another program is running;
+    # the libraries read this when they are loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from engine.schema import default_schema_path, load_schema
+    from training.pipeline import FitOptions, fit
+
+    options = FitOptions(load_schema(schema or default_schema_path()), seed)
+    manifest = fit(data, options, out, _stages())
+    say(
+        [
+            f"bundle {manifest.bundle_id} in {out}",
+            f"test users: ROC-AUC {manifest.metrics['roc_auc']:.4f}, F1 {manifest.metrics['f1']:.4f}",
+            f"{len(manifest.segments)} segments, silhouette {manifest.clustering['silhouette']}",
+            *(f"MUST NOT BE USED: {reason}" for reason in manifest.unusable),
+            *(f"segments: {reason}" for reason in manifest.clustering["reasons"]),
+        ]
+    )
+
+
+@main.command(epilog=example("training evaluate candidate holdout.parquet"))
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("data", nargs=-1, required=True)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Where the figures go as JSON, '-' for standard output.",
+)
+def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> None:
+    """Measure BUNDLE on labelled users in DATA..."""
+    _check_packages()
+    from engine.sink import storage_errors, write_private
+    from training.measure import evaluate_bundle, report_lines
+
+    report = evaluate_bundle(bundle, data)
+    text = json.dumps(report, indent=1, sort_keys=True) + "\n"
+    if json_path == Path("-"):
+        click.echo(text, nl=False)
+        return
+    if json_path is not None:
+        with storage_errors(json_path):
+            write_private(json_path, text.encode())
+    for line in report_lines(report):
+        click.echo(line)
+
+
+@main.command(epilog=example("training promote candidate --to onnx_models/mine"))
+@click.argument("candidate", type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    "root",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The folder of bundles, with CURRENT.",
+)
+def promote(candidate: Path, root: Path) -> None:
+    """Put CANDIDATE in force in a folder of bundles."""
+    from training.gate import promote
+
+    say([f"in force: {promote(candidate, root)}"])
+
+
+def _check_packages() -> None:
+    absent = [name for name in _FIT_PACKAGES if find_spec(name) is None]
+    if absent:
+        raise UsageError(
+            f"{quoted(absent)} not installed: this command needs the training packages. "
+            "Run: pip install 'shopnow-scoring[training]'"
+        )
+
+
+def _stages() -> Any:  # noqa: ANN401
+    """Tells each stage on a terminal, with the seconds since the start."""
+    started = time.monotonic()
+
+    def tell(stage: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"{time.monotonic() - started:6.1f} s  {stage}", err=True)
+
+    return tell
