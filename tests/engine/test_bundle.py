@@ -1,0 +1,150 @@
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from engine.bundle import (
+    BUNDLE_FORMAT,
+    CURRENT,
+    MANIFEST,
+    MANIFEST_HASH,
+    manifest_from_json,
+    manifest_to_json,
+    open_bundle,
+    write_bundle,
+    write_current,
+)
+from engine.errors import BundleError, VersionError
+from tests.helpers import BUNDLE
+
+
+@pytest.fixture
+def copy(tmp_path):
+    shutil.copytree(BUNDLE, tmp_path / "shopnow")
+    return tmp_path / "shopnow"
+
+
+@pytest.fixture
+def version(copy):
+    return copy / (copy / CURRENT).read_text().split()[0]
+
+
+def rewrite_manifest(version, **changes):
+    """Change a manifest and make its hashes right again: only the content is wrong."""
+    document = json.loads((version / MANIFEST).read_text())
+    text = json.dumps({**document, **changes}).encode()
+    (version / MANIFEST).write_bytes(text)
+    (version / MANIFEST_HASH).write_text(hashlib.sha256(text).hexdigest())
+
+
+def test_a_bundle_opens_by_its_folder_and_by_current(copy, version):
+    assert open_bundle(copy).manifest == open_bundle(version).manifest
+
+
+def test_the_bundle_in_force_is_named_after_its_version(copy, version):
+    assert open_bundle(copy).manifest.bundle_id == f"shopnow/{version.name}"
+
+
+def test_a_manifest_survives_json():
+    manifest = open_bundle(BUNDLE).manifest
+    assert manifest_from_json(manifest_to_json(manifest), "here") == manifest
+
+
+def test_a_written_bundle_opens_and_has_the_same_bytes(tmp_path):
+    bundle = open_bundle(BUNDLE)
+    write_bundle(tmp_path / "again", replace(bundle.manifest, files={}), bundle.contents)
+    assert open_bundle(tmp_path / "again").manifest == bundle.manifest
+    names = [MANIFEST, MANIFEST_HASH, *bundle.manifest.files]
+    for name in names:
+        assert (tmp_path / "again" / name).read_bytes() == (bundle.path / name).read_bytes()
+
+
+def test_a_bundle_is_not_written_without_a_required_file(tmp_path):
+    bundle = open_bundle(BUNDLE)
+    with pytest.raises(BundleError, match="without 'native/classifier.txt', 'preprocess.onnx'"):
+        write_bundle(
+            tmp_path,
+            bundle.manifest,
+            {n: c for n, c in bundle.contents.items() if n[0] in "cs"},
+        )
+
+
+@pytest.mark.parametrize(
+    "name", ["classifier.onnx", "scorer.onnx", "native/classifier.txt", MANIFEST]
+)
+def test_one_flipped_bit_is_refused(version, name):
+    content = bytearray((version / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (version / name).write_bytes(content)
+    with pytest.raises(BundleError, match=f"{name}: altered: SHA-256"):
+        open_bundle(version)
+
+
+@pytest.mark.parametrize("name", ["segmenter.onnx", MANIFEST, MANIFEST_HASH])
+def test_an_absent_file_is_named(copy, version, name):
+    (version / name).unlink()
+    with pytest.raises(BundleError, match=f"{name}: missing from the bundle"):
+        open_bundle(copy)
+
+
+def test_an_unlisted_file_is_refused(version):
+    (version / "model.pkl").touch()
+    with pytest.raises(BundleError, match="1 unlisted file present .'model.pkl'"):
+        open_bundle(version)
+
+
+def test_another_manifest_than_current_states_is_refused(copy, version):
+    rewrite_manifest(version, threshold=0.9)
+    assert open_bundle(version).manifest.threshold == 0.9
+    with pytest.raises(BundleError, match="expected by CURRENT"):
+        open_bundle(copy)
+
+
+@pytest.mark.parametrize("number", [BUNDLE_FORMAT + 1, -1, "1"])
+def test_another_format_is_refused_by_number(version, number):
+    rewrite_manifest(version, format=number)
+    with pytest.raises(VersionError, match=f"bundle format {number}; this engine reads"):
+        open_bundle(version)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"calibration": 3}, {"surprise": 1}, {"schema": {}}, {"files": {"a": {"b": 1}}}]
+)
+def test_a_manifest_of_another_shape_is_refused(version, changes):
+    rewrite_manifest(version, **changes)
+    with pytest.raises(BundleError, match="manifest"):
+        open_bundle(version)
+
+
+def test_a_manifest_that_is_no_json_is_refused():
+    with pytest.raises(BundleError, match="here: not a manifest"):
+        manifest_from_json(b"[]", "here")
+
+
+def test_files_outside_the_bundle_are_refused(version):
+    document = json.loads((version / MANIFEST).read_text())
+    entry = document["files"]["scorer.onnx"]
+    rewrite_manifest(version, files={**document["files"], "../other.onnx": entry})
+    with pytest.raises(BundleError, match="only plain files within it"):
+        open_bundle(version)
+
+
+@pytest.mark.parametrize("text", ["", "one", "../elsewhere abc", "a b c"])
+def test_a_broken_current_is_refused(copy, text):
+    (copy / CURRENT).write_text(text)
+    with pytest.raises(BundleError, match="CURRENT"):
+        open_bundle(copy)
+
+
+def test_a_folder_without_a_bundle_is_refused(tmp_path):
+    with pytest.raises(BundleError, match="not a bundle"):
+        open_bundle(tmp_path)
+
+
+def test_current_names_version_and_hash(copy, version):
+    write_current(copy, version.name)
+    name, digest = (copy / CURRENT).read_text().split()
+    assert name == version.name
+    assert digest == hashlib.sha256((version / MANIFEST).read_bytes()).hexdigest()

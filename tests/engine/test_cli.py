@@ -1,0 +1,200 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from engine.cli import main
+from engine.errors import EngineError
+from tests.helpers import BUNDLE, read_summary, read_table, run, write_table
+
+FIT_TIME_PACKAGES = ("lightgbm", "sklearn", "onnx", "skl2onnx", "onnxmltools", "pandas", "scipy")
+
+
+def invoke(*args, env=None):
+    return CliRunner().invoke(main, [str(a) for a in args], env=env)
+
+
+@pytest.fixture
+def old(tmp_path):
+    out = tmp_path / "scores.parquet"
+    out.write_text("yesterday")
+    return out
+
+
+def test_score_writes_scores_and_says_what_they_look_like(users_file, tmp_path):
+    result = run("engine", "score", users_file, "--out", tmp_path / "s.parquet")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    assert "5,000 users read, 5,000 scored, 0 set aside" in result.stderr
+    assert f"scores: {tmp_path / 's.parquet'}" in result.stderr
+
+
+def test_quiet_says_nothing(users_file, tmp_path):
+    result = invoke("score", users_file, "--out", tmp_path / "s.csv", "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_summary_goes_to_standard_output_on_request(users_file, tmp_path):
+    result = invoke("score", users_file, "--out", tmp_path / "s.csv", "--summary", "-", "--quiet")
+    assert json.loads(result.stdout) == read_summary(tmp_path / "s.csv")
+
+
+def test_options_come_from_the_environment(users_file, tmp_path):
+    env = {"ENGINE_SCORE_OUT": str(tmp_path / "s.csv"), "ENGINE_SCORE_THREADS": "1"}
+    assert invoke("score", users_file, env=env).exit_code == 0
+    assert read_summary(tmp_path / "s.csv")["threads"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "args", "code", "message"),
+    [
+        (
+            lambda u: u.drop("country", "pages_viewed"),
+            (),
+            65,
+            "2 missing columns: 'country', 'pages_viewed'",
+        ),
+        (
+            lambda u: u.with_columns(country=pl.lit(1.5)),
+            (),
+            65,
+            "'country' expected a text or a whole",
+        ),
+        (lambda u: u, ("--bundle", "absent"), 78, "absent: no such bundle"),
+        (lambda u: u, ("--if-exists", "fail"), 73, "exists already. Use --if-exists replace"),
+        (lambda u: u.clear(), (), 65, "no rows"),
+    ],
+)
+def test_a_refusal_is_one_line_and_leaves_the_old_scores(
+    users, tmp_path, old, change, args, code, message
+):
+    source = write_table(change(users), tmp_path / "users.parquet")
+    result = run("engine", "score", source, "--out", old, "--if-exists", "replace", *args)
+    assert result.returncode == code
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert old.read_text() == "yesterday"
+    assert read_summary(old)["exit_code"] == code
+
+
+def test_a_missing_input_ends_with_66(old):
+    result = run("engine", "score", "absent.parquet", "--out", old, "--if-exists", "replace")
+    assert (result.returncode, old.read_text()) == (66, "yesterday")
+    assert "absent.parquet: no such file" in result.stderr
+
+
+def test_an_output_in_no_directory_ends_with_73(users_file, tmp_path):
+    result = invoke("score", users_file, "--out", tmp_path / "absent" / "s.csv")
+    assert result.exit_code == 73
+    assert "does not exist. Make it first" in result.output
+
+
+@pytest.mark.parametrize("args", [(), ("--threads", "0"), ("--chunk-rows", "x"), ("--nonsense",)])
+def test_wrong_usage_ends_with_2(args):
+    assert invoke("score", *args).exit_code == 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_and_removes_staging(users, tmp_path, number, code):
+    out = tmp_path / "s.parquet"
+    command = [str(Path(sys.executable).parent / "engine"), "score", "-", "--out", str(out)]
+    with subprocess.Popen(
+        [*command, "--bundle", str(BUNDLE)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 30
+        process.stdin.write("user_id")
+        process.stdin.flush()
+        while not _waits_for_input(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, words = process.communicate(timeout=30)
+    assert process.returncode == code, words
+    assert "Traceback" not in words
+    assert read_summary(out)["published"] is False
+    assert not list(tmp_path.glob(".s.parquet.staging*"))
+
+
+def _waits_for_input(pid):
+    """Whether the bundle is loaded and the process sleeps in read(2) on its standard input."""
+    try:
+        return Path(f"/proc/{pid}/syscall").read_text().startswith("0 0x0 ")
+    except OSError:
+        return False
+
+
+def test_a_bug_is_reported_without_a_traceback(users_file, tmp_path, monkeypatch):
+    def fail(*_args, **_options):
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("engine.pipeline.score", fail)
+    result = invoke("score", users_file, "--out", tmp_path / "s.csv")
+    assert result.exit_code == 1
+    assert result.output.startswith("engine: a bug: ZeroDivisionError: oops")
+
+
+def test_every_kind_of_error_has_its_own_exit_code():
+    kinds = EngineError.__subclasses__()
+    codes = [kind.exit_code for kind in kinds if kind.exit_code != 1]
+    assert len(codes) == len(set(codes))
+    assert set(codes) <= {2, 65, 66, 69, 70, 73, 74, 75, 76, 77, 78, 79}
+
+
+def test_inspect_shows_the_bundle(scorer):
+    result = invoke("inspect", BUNDLE)
+    assert result.exit_code == 0
+    assert result.output.startswith(f"bundle {scorer.manifest.bundle_id} (format 1)\nmay be used")
+    for word in (
+        "38 features",
+        "sessions_last_7d",
+        "Segment 1",
+        "roc_auc",
+        "scorer.onnx",
+        "threshold",
+    ):
+        assert word in result.output
+
+
+def test_inspect_gives_the_manifest_as_json(scorer):
+    document = json.loads(invoke("inspect", BUNDLE, "--json").output)
+    assert document["bundle_id"] == scorer.manifest.bundle_id
+
+
+def test_version_names_what_decides_the_bytes():
+    output = invoke("--version").output
+    assert all(name in output for name in ("shopnow-scoring", "polars", "onnxruntime", "numpy"))
+
+
+def test_output_is_read_by_its_owner_only(users_file, tmp_path):
+    invoke("score", users_file, "--out", tmp_path / "s.csv")
+    assert read_table(tmp_path / "s.csv").height == 5_000
+    for name in ("s.csv", "s.csv.summary.json"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import engine.pipeline, engine.cli", "from engine import load_bundle, score, ScoreOptions"],
+)
+def test_the_engine_loads_no_package_of_training(statement):
+    code = f"import sys; {statement}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {name.split(".")[0] for name in loaded} & {*FIT_TIME_PACKAGES, "training"}
+
+
+def test_help_waits_for_no_large_package():
+    code = "import sys; import engine.cli, engine; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not set(loaded) & {"polars", "onnxruntime", "numpy"}

@@ -1,0 +1,99 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errors import BundleError
+from engine.schema import (
+    Feature,
+    FeatureSchema,
+    default_schema_path,
+    load_schema,
+    schema_from_dict,
+    schema_to_dict,
+)
+
+NAMES = st.text(min_size=1, max_size=8)
+
+
+@st.composite
+def features(draw, name):
+    if draw(st.booleans()):
+        low = draw(st.none() | st.integers(-5, 5))
+        high = draw(st.none() | st.integers(6, 9))
+        return Feature(name, "numeric", min=low, max=high, unit=draw(NAMES))
+    values = tuple(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)))
+    return Feature(name, "categorical", values=values, ordered=draw(st.booleans()))
+
+
+@st.composite
+def schemas(draw):
+    names = draw(st.lists(NAMES, min_size=1, max_size=6, unique=True))
+    return FeatureSchema(draw(NAMES), tuple(draw(features(name)) for name in names))
+
+
+@given(schemas())
+def test_schema_survives_json(schema):
+    text = json.dumps(schema_to_dict(schema))
+    again = schema_from_dict(json.loads(text), "here")
+    assert again == schema
+    assert again.fingerprint == schema.fingerprint
+
+
+def test_shipped_schema_is_the_38_features_in_five_groups():
+    schema = load_schema(default_schema_path())
+    groups = [feature.group for feature in schema.model_features]
+    sizes = [12, 8, 6, 7, 5]
+    assert [groups.count(group) for group in dict.fromkeys(groups)] == sizes
+    assert (schema.id, schema.snapshot, schema.horizon_days) == ("user_id", "snapshot_date", 7)
+
+
+def test_fingerprint_changes_with_any_field():
+    schema = load_schema(default_schema_path())
+    other = FeatureSchema(schema.name, schema.features, schema.id, schema.label, horizon_days=8)
+    assert other.fingerprint != schema.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = 'x'", "at least one"),
+        (
+            "name = 'x'\n[[feature]]\nname = 'a'",
+            "'a': kind must be one of 'numeric', 'categorical'",
+        ),
+        ("name = 'x'\n[[feature]]\nkind = 'numeric'", "feature 1 needs a 'name'"),
+        (
+            "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\nmin = 3\nmax = 1",
+            "min 3 is above",
+        ),
+        (
+            "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\nmin = true",
+            "min must be a number",
+        ),
+        ("name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\nmaximum = 3", "keys 'maximum'"),
+        ("name = 'x'\n[[feature]]\nname = 'a'\nkind = 'categorical'\nordered = true", "lists its"),
+        (
+            "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'categorical'\nvalues = ['', 'b']",
+            "none empty",
+        ),
+        ("name = 'x'\nid = 'a'\n[[feature]]\nname = 'a'\nkind = 'numeric'", "more than once: 'a'"),
+        ("name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\nuse = false", "at least one"),
+        (
+            "name = 'x'\nhorizon_days = -1\n[[feature]]\nname = 'a'\nkind = 'numeric'",
+            "horizon_days",
+        ),
+        ("nonsense", "not a readable TOML file"),
+    ],
+)
+def test_mistakes_in_a_schema_are_named(tmp_path, text, message):
+    path = tmp_path / "schema.toml"
+    path.write_text(text)
+    with pytest.raises(BundleError, match=message):
+        load_schema(path)
+
+
+def test_missing_schema_file_says_so(tmp_path):
+    with pytest.raises(BundleError, match="no such schema file"):
+        load_schema(tmp_path / "absent.toml")

@@ -1,0 +1,102 @@
+import io
+import sys
+
+import polars as pl
+import pytest
+
+from engine.errors import AccessError, InputError, NoInputError
+from engine.source import count_rows, open_inputs, read_chunks
+from tests.helpers import write_table
+
+FRAME = pl.DataFrame({"id": ["00123", "b", "c"], "x": [1.5, None, 3.0]})
+
+
+def read(*inputs, rows=2):
+    with open_inputs([str(i) for i in inputs]) as tables:
+        return list(read_chunks(tables, ("id", "x"), rows))
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.csv.gz", "t.arrow", "t.ndjson"])
+def test_every_format_is_read_in_chunks_in_order(tmp_path, name):
+    chunks = read(write_table(FRAME, tmp_path / name))
+    assert [chunk.frame.height for chunk in chunks] == [2, 1]
+    together = pl.concat(chunk.frame for chunk in chunks)
+    assert together["id"].to_list() == ["00123", "b", "c"]
+    assert together["x"].cast(pl.Float64).to_list() == [1.5, None, 3.0]
+
+
+def test_format_is_told_by_the_content_not_by_the_name(tmp_path):
+    path = write_table(FRAME, tmp_path / "t.parquet").rename(tmp_path / "users.csv")
+    assert read(path)[0].frame["x"].dtype == pl.Float64
+
+
+def test_standard_input_is_read(tmp_path, monkeypatch):
+    content = write_table(FRAME, tmp_path / "t.parquet").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert [chunk.file for chunk in read("-", rows=9)] == ["standard input"]
+
+
+def test_directory_is_read_by_name_without_hidden_files(tmp_path):
+    for name in ("b.parquet", "a.csv", ".hidden.parquet", "_SUCCESS"):
+        write_table(FRAME, tmp_path / name) if "SUCC" not in name else (tmp_path / name).touch()
+    chunks = read(tmp_path, rows=9)
+    assert [chunk.file.rsplit("/")[-1] for chunk in chunks] == ["a.csv", "b.parquet"]
+    assert [(chunk.rows_before, chunk.input_rows_before) for chunk in chunks] == [(0, 0), (0, 3)]
+
+
+def test_glob_is_expanded_and_a_name_with_brackets_is_not(tmp_path):
+    write_table(FRAME, tmp_path / "a1.csv")
+    write_table(FRAME, tmp_path / "a2.csv")
+    odd = write_table(FRAME, tmp_path / "a[1].csv")
+    assert len(read(tmp_path / "a?.csv", rows=9)) == 2
+    assert [chunk.file for chunk in read(odd, rows=9)] == [str(odd)]
+
+
+@pytest.mark.parametrize("name", ["absent.csv", "*.parquet", "."])
+def test_nothing_to_read_is_said(tmp_path, name):
+    with pytest.raises(NoInputError, match="no such file|without files"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty file"),
+        (b"PAR1 but not really", "incomplete or damaged"),
+        (b"ARROW1 but not really", "incomplete or damaged"),
+        (b"\x00\x01\x02", "neither Parquet"),
+        ("id,x\n".encode("utf-16"), "UTF-16"),
+        (b"<html><body>503</body></html>", "web page"),
+        (b"\x1f\x8b\x08 truncated", "incomplete or damaged"),
+    ],
+)
+def test_broken_files_are_refused_by_name(tmp_path, content, message):
+    path = tmp_path / "users.any"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"users.any: .*{message}"):
+        read(path)
+
+
+def test_truncated_parquet_is_refused(tmp_path):
+    path = write_table(FRAME, tmp_path / "t.parquet")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match="incomplete"):
+        read(path)
+
+
+def test_unreadable_file_is_named(tmp_path, monkeypatch):
+    path = write_table(FRAME, tmp_path / "t.csv")
+
+    def refuse(*_args, **_options):
+        raise PermissionError
+
+    monkeypatch.setattr(type(path), "open", refuse)
+    with pytest.raises(AccessError, match="may not be read"):
+        read(path)
+
+
+def test_rows_are_counted_where_it_is_cheap(tmp_path):
+    with open_inputs([str(write_table(FRAME, tmp_path / "t.arrow"))]) as tables:
+        assert count_rows(tables) == 3
+    with open_inputs([str(write_table(FRAME, tmp_path / "t.csv"))]) as tables:
+        assert count_rows(tables) is None

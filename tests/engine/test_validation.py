@@ -1,0 +1,110 @@
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errors import InputError
+from engine.schema import Feature, FeatureSchema
+from engine.tensors import to_typed
+from engine.validation import check_columns, row_rules, split_rows
+
+SCHEMA = FeatureSchema(
+    "shop",
+    (
+        Feature("orders", "numeric", min=0, max=100, missing="never"),
+        Feature("spend", "numeric"),
+        Feature("tier", "categorical", missing="never"),
+    ),
+    id="user",
+)
+GOOD = {"user": "a", "orders": 1.0, "spend": 2.0, "tier": "gold"}
+TYPES = {"user": pl.String, "orders": pl.Float64, "spend": pl.Float64, "tier": pl.String}
+
+
+def split(rows, types=TYPES):
+    raw = pl.DataFrame(rows, schema=types, orient="row")
+    typed = to_typed(raw, SCHEMA)
+    return split_rows(raw, typed, row_rules(SCHEMA, typed.schema))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"user": None}, "user|missing"),
+        ({"user": ""}, "user|missing"),
+        ({"orders": None}, "orders|missing"),
+        ({"orders": float("nan")}, "orders|missing"),
+        ({"orders": -1.0}, "orders|below_min"),
+        ({"orders": 101.0}, "orders|above_max"),
+        ({"orders": float("inf")}, "orders|not_finite"),
+        ({"spend": float("-inf")}, "spend|not_finite"),
+        ({"spend": 1e39}, "spend|not_finite"),
+        ({"tier": None}, "tier|missing"),
+        ({"tier": ""}, "tier|missing"),
+        ({"orders": -1.0, "tier": ""}, "orders|below_min;tier|missing"),
+    ],
+)
+def test_a_wrong_row_is_rejected_with_its_reasons(wrong, reason):
+    result = split([GOOD, {**GOOD, **wrong}, GOOD])
+    assert result.rejected["reasons"].to_list() == [reason]
+    assert result.rejected["chunk_row"].to_list() == [1]
+    assert result.valid["chunk_row"].to_list() == [0, 2]
+    assert result.reasons == dict.fromkeys(reason.split(";"), 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("1,5", "orders|not_a_number"), ("1e400", "orders|not_finite"), ("", "orders|missing")],
+)
+def test_wrong_text_is_rejected_with_the_raw_text(text, reason):
+    result = split([{**GOOD, "orders": text, "spend": "2"}], dict.fromkeys(TYPES, pl.String))
+    assert result.rejected["reasons"].to_list() == [reason]
+    assert result.rejected["orders"].to_list() == [text]
+
+
+@pytest.mark.parametrize("value", [0.0, 100.0])
+def test_both_ends_of_a_range_are_allowed(value):
+    assert split([{**GOOD, "orders": value}]).rejected.height == 0
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "user": st.none() | st.text(max_size=2),
+            "orders": st.none() | st.floats(allow_nan=True, allow_infinity=True),
+            "spend": st.none() | st.floats(allow_nan=True, allow_infinity=True),
+            "tier": st.none() | st.text(max_size=2),
+        }
+    ),
+    max_size=20,
+)
+
+
+@given(ROWS)
+def test_every_row_is_valid_or_rejected_and_order_is_kept(rows):
+    result = split(rows)
+    valid, rejected = result.valid["chunk_row"].to_list(), result.rejected["chunk_row"].to_list()
+    assert sorted(valid + rejected) == list(range(len(rows)))
+    assert valid == sorted(valid)
+    assert rejected == sorted(rejected)
+    assert all(reason for reason in result.rejected["reasons"])
+
+
+def test_missing_columns_are_all_named_with_near_names():
+    found = pl.Schema({"user": pl.String, "order": pl.Int64, "spend": pl.Float64})
+    with pytest.raises(
+        InputError, match=r"here: 2 missing columns: 'orders', 'tier'; b needs 4, found 3\. Did you"
+    ):
+        check_columns(SCHEMA, found, "here", "b")
+
+
+def test_wrong_types_are_all_named():
+    found = pl.Schema({**TYPES, "orders": pl.Date, "tier": pl.List(pl.String), "user": pl.Float64})
+    with pytest.raises(InputError, match="3 columns of the wrong type: 'user' .*'orders' .*'tier'"):
+        check_columns(SCHEMA, found, "here", "b")
+
+
+def test_order_of_columns_and_further_columns_do_not_matter():
+    check_columns(
+        SCHEMA, pl.Schema({"more": pl.Date, **dict(reversed(TYPES.items()))}), "here", "b"
+    )
