@@ -1,0 +1,82 @@
+"""The same scores by the obvious route: Polars, LightGBM's predict, a scikit-learn pipeline.
+
+Usage: python benchmarks/obvious.py USERS.parquet OUT.parquet
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import polars as pl
+from sklearn.cluster import KMeans
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+ROOT = Path(__file__).parent.parent / "onnx_models" / "shopnow"
+BANDS = ["low", "medium", "high", "very_high"]
+
+
+def clustering(report: dict) -> Pipeline:
+    """The fitted pipeline: each step is fitted to data that has the manifest's figures."""
+    mean, scale = np.array(report["mean"]), np.array(report["scale"])
+    logged = np.array([transform == "log1p" for transform in report["transforms"]])
+    imputer = SimpleImputer(strategy="median").fit(np.array([report["imputation"]]))
+    logarithm = FunctionTransformer(
+        lambda x: np.where(logged, np.log1p(np.where(logged, np.maximum(x, 0), 0)), x)
+    )
+    scaler = StandardScaler().fit(np.stack([mean - scale, mean + scale]))
+    centroids = np.array(report["centroids"])
+    kmeans = KMeans(len(centroids), init=centroids, n_init=1, max_iter=1).fit(centroids)
+    return make_pipeline(imputer, logarithm, scaler, kmeans)
+
+
+def main() -> None:
+    """Score one file into another."""
+    users_path, out_path = sys.argv[1:]
+    folder = ROOT / (ROOT / "CURRENT").read_text().split()[0]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    features = [f for f in manifest["schema"]["features"] if f["use"]]
+    names = [feature["name"] for feature in features]
+    codes = manifest["categories"]
+
+    users = pl.read_parquet(users_path)
+    columns = [
+        pl.col(name).replace_strict(
+            codes[name], list(range(len(codes[name]))), default=None, return_dtype=pl.Float32
+        )
+        if name in codes
+        else pl.col(name).cast(pl.Float32)
+        for name in names
+    ]
+    features = users.select(columns).fill_null(float("nan")).to_numpy()
+
+    booster = lgb.Booster(model_file=str(folder / "native" / "classifier.txt"))
+    calibration = manifest["calibration"]
+    raw = booster.predict(features, raw_score=True)
+    probability = 1 / (1 + np.exp(-(calibration["slope"] * raw + calibration["intercept"])))
+    report = manifest["clustering"]
+    used = [names.index(name) for name in report["features"]]
+    cluster = clustering(report).predict(features[:, used].astype(np.float64))
+
+    ids = np.array([segment["id"] for segment in manifest["segments"]], dtype=np.int8)
+    titles = [segment["name"] for segment in manifest["segments"]]
+    band = np.searchsorted(manifest["band_cuts"], probability, side="right")
+    decile = 1 + np.searchsorted(manifest["decile_cuts"], probability, side="right")
+    users.select(
+        "user_id",
+        "snapshot_date",
+        purchase_probability=pl.Series(probability).cast(pl.Float32),
+        will_purchase=pl.Series(probability >= manifest["threshold"]),
+        propensity_decile=pl.Series(decile).cast(pl.Int8),
+        propensity_band=pl.Series(BANDS).gather(band),
+        segment_id=pl.Series(ids[cluster]),
+        segment_name=pl.Series(titles).gather(cluster),
+        bundle_id=pl.lit(manifest["bundle_id"]),
+    ).write_parquet(out_path)
+
+
+if __name__ == "__main__":
+    main()
