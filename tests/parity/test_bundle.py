@@ -28,9 +28,9 @@ def fitted(tmp_path_factory):
     dataset = load_dataset([str(path)], SHOP)
     categories = fit_categories(dataset.typed, dataset.label, SHOP)
     features = to_features(dataset.typed, SHOP.model_features, categories)
-    users = Sample(features, dataset.label)
+    parts = [Sample(features[n::3], dataset.label[n::3]) for n in range(3)]
     names = tuple(f.name for f in SHOP.model_features)
-    classifier = fit_classifier(users, users, users, names, seed=1)
+    classifier = fit_classifier(*parts, names, seed=1)
     segmentation = fit_segments(features, features, features, SHOP.model_features, seed=1)
     models = (SHOP, categories, classifier, segmentation)
     manifest = bundle_manifest("tiny/1", *models, {})

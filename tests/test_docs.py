@@ -1,0 +1,97 @@
+"""What the documents show is what runs."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import engine.cli
+import training.cli
+from tests.helpers import ROOT
+
+README = (ROOT / "README.md").read_text()
+PROGRAMS = {"engine": engine.cli.main, "training": training.cli.main}
+COMMANDS = [
+    (program, name) for program, group in PROGRAMS.items() for name in sorted(group.commands)
+]
+# Fewer users than the defaults of the commands that the README shows.
+SMALL = {"TRAINING_SIMULATE_ROWS": "20000"}
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A folder with what a fresh clone has, where `make score` has been run."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "onnx_models").mkdir()
+    (folder / "onnx_models" / "shopnow").symlink_to(ROOT / "onnx_models" / "shopnow")
+    shell("training simulate --out users.parquet", folder)
+    return folder
+
+
+def shell(line, folder):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    result = subprocess.run(
+        shlex.split(line, comments=True),
+        cwd=folder,
+        env={**os.environ, **SMALL, "PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, f"{line}\n{result.stderr}"
+    return result
+
+
+def test_every_command_of_the_readme_runs_in_order(project):
+    lines = [line for block in blocks("sh") for line in block.strip().splitlines()]
+    commands = [line for line in lines if not line.startswith("make ")]
+    assert len(commands) >= 8
+    for line in commands:
+        shell(line, project)
+
+
+def test_every_make_target_of_the_readme_exists():
+    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", README))
+    makefile = (ROOT / "Makefile").read_text()
+    assert named
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named)
+
+
+def test_every_python_block_of_the_readme_runs(project):
+    found = blocks("python")
+    assert found
+    for block in found:
+        subprocess.run([sys.executable, "-c", block], cwd=project, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(("program", "name"), COMMANDS)
+def test_every_command_is_in_the_readme_and_its_help_ends_with_an_example(program, name):
+    command = PROGRAMS[program].commands[name]
+    help_text = command.get_help(click.Context(command, info_name=name)).rstrip()
+    example = re.search(rf"Example:\n +({program} {name}.*)$", help_text)
+    assert example
+    # Every line of the README's blocks is run by the tests above.
+    assert example[1] in README.splitlines()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        assert target.startswith("http") or (document.parent / target).exists(), target
+
+
+def test_no_index_address_in_the_lock_files():
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        text = (ROOT / name).read_text()
+        assert "--hash=sha256:" in text
+        assert "http" not in text
+        assert "--index" not in text
