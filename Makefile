@@ -31,7 +31,9 @@ lint: $(VENV)/dev.stamp
 
 # The gates of the nightly job, and the table that the README shows.
 bench: $(VENV)/dev.stamp
-	$(BIN)/pytest benchmarks -m "" --benchmark-columns=min,median,max,rounds --benchmark-sort=name
+	@mkdir -p build
+	$(BIN)/pytest benchmarks -m "" --benchmark-json=build/benchmark.json --benchmark-columns=min,median,max,rounds --benchmark-sort=name
+	$(BIN)/python -m benchmarks.report build/benchmark.json README.md
 
 # The committed bundle, made anew from a fixed seed.
 model: $(VENV)/dev.stamp
