@@ -27,6 +27,8 @@ REQUIRED_FILES = (PREPROCESS, CLASSIFIER, SEGMENTER, SCORER, NATIVE_CLASSIFIER)
 CURRENT = "CURRENT"
 
 BANDS = ("low", "medium", "high", "very_high")
+DRIVERS = 3
+"""So many of the largest impacts a model names; fewer where it has fewer features."""
 
 
 @dataclass(frozen=True, slots=True)

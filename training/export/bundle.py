@@ -15,19 +15,20 @@ from engine.bundle import CLASSIFIER, NATIVE_CLASSIFIER, PREPROCESS, SCORER, SEG
 from engine.errors import BundleError, quoted
 from engine.schema import FeatureSchema
 from engine.tensors import CategoryTables
-from training.export.classifier import classifier_graph
+from training.export.drivers import drivers_graph
 from training.export.graph import stamped
 from training.export.preprocess import preprocess_graph
 from training.export.scorer import RESERVED, scorer_graph
 from training.export.segmenter import segmenter_graph
 from training.fit.classifier import Classifier
 from training.fit.segments import Segmentation
+from training.shapley.effects import model_effects
 
 PACKAGES = ("polars", "numpy", "onnxruntime", "lightgbm", "scikit-learn", "onnx", "skl2onnx")
 
 
 def check_names(schema: FeatureSchema) -> None:
-    """Refuse feature names that an output of the graphs has or will have.
+    """Refuse feature names that an output of the graphs has.
 
     Raises:
         BundleError: There are such names.
@@ -51,7 +52,8 @@ def bundle_contents(
     features = schema.model_features
     ids = tuple(segment.id for segment in segmentation.segments)
     preprocess = preprocess_graph(features, categories)
-    trees = classifier_graph(classifier.booster, classifier.calibration, len(features))
+    effects = model_effects(classifier.booster, classifier.calibration, len(features))
+    trees = drivers_graph(effects, len(features))
     segments = segmenter_graph(segmentation.space, segmentation.centroids, ids, len(features))
     graphs = {
         PREPROCESS: preprocess,
