@@ -19,7 +19,7 @@ from training.export.scorer import OUTPUTS
 from training.fit.classifier import Sample, fit_classifier
 from training.fit.preprocess import fit_categories
 from training.fit.segments import fit_segments
-from training.parity import CHUNK_SIZES, check_parity, run_engine
+from training.parity import CHUNK_SIZES, check_parity, driver_changes, run_engine
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,8 @@ def test_figures_of_an_exact_bundle(fitted):
     figures = check_parity(bundle, typed, classifier, segmentation)
     assert figures["rows"] == 3_000
     assert figures["max_probability_difference"] < 1e-6
+    assert figures["max_margin_difference"] < 1e-5
+    assert figures["max_impact_difference"] < 1e-5
     assert not any(v for k, v in figures.items() if k.startswith("changed_"))
     json.dumps(figures, allow_nan=False)
 
@@ -66,6 +68,9 @@ def test_figures_of_an_exact_bundle(fitted):
 @pytest.mark.parametrize(
     ("name", "attribute", "value", "message"),
     [
+        (CLASSIFIER, "/drivers/base_value", 1e-4, "margins differ by up to"),
+        (CLASSIFIER, "/drivers/table", 1e-4, "impacts differ by up to"),
+        (SCORER, "/drivers/table", 1e-6, r"in_scorer: [\d,]+ users? changed"),
         (CLASSIFIER, "/drivers/base_value", 1e-4, "probabilities differ by up to"),
         (CLASSIFIER, "/drivers/base_value", 1.0, r"will_purchase: [\d,]+ users changed"),
         (CLASSIFIER, "/drivers/base_value", 1e-4, r"in_scorer: [\d,]+ users changed"),
@@ -89,6 +94,12 @@ def test_a_threshold_that_differs_is_refused(fitted):
         )
 
 
+def test_drivers_may_change_places_only_where_they_tie():
+    impacts = np.array([[0.3, -0.5, 0.1, 0.3 + 1e-7]])
+    for order, changes in (([1, 3, 0], 0), ([1, 0, 3], 0), ([0, 1, 3], 1), ([1, 3, 3], 1)):
+        assert driver_changes(np.array([order]), impacts) == changes
+
+
 @pytest.mark.parametrize("size", [*CHUNK_SIZES, 128, 1_000, 2_999, 3_000])
 def test_scores_do_not_depend_on_the_chunk(fitted, size):
     typed, _, _, bundle = fitted
@@ -98,8 +109,9 @@ def test_scores_do_not_depend_on_the_chunk(fitted, size):
     for start in range(0, min(3_000, 40 * size), size):
         found = session.run(features[start : start + size])
         rows = slice(start, start + size)
-        assert found.probability.tobytes() == whole.probability[rows].tobytes()
-        assert (found.segment == whole.segment[rows]).all()
+        for name in (f.name for f in dataclasses.fields(found)):
+            expected = getattr(whole[rows], name)
+            assert getattr(found, name).tobytes() == expected.tobytes(), name
 
 
 @pytest.mark.parametrize("name", ["preprocess.onnx", CLASSIFIER, SEGMENTER, SCORER])

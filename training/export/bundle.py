@@ -22,7 +22,6 @@ from training.export.scorer import RESERVED, scorer_graph
 from training.export.segmenter import segmenter_graph
 from training.fit.classifier import Classifier
 from training.fit.segments import Segmentation
-from training.shapley.effects import model_effects
 
 PACKAGES = ("polars", "numpy", "onnxruntime", "lightgbm", "scikit-learn", "onnx", "skl2onnx")
 
@@ -52,8 +51,7 @@ def bundle_contents(
     features = schema.model_features
     ids = tuple(segment.id for segment in segmentation.segments)
     preprocess = preprocess_graph(features, categories)
-    effects = model_effects(classifier.booster, classifier.calibration, len(features))
-    trees = drivers_graph(effects, len(features))
+    trees = drivers_graph(classifier.effects, len(features))
     segments = segmenter_graph(segmentation.space, segmentation.centroids, ids, len(features))
     graphs = {
         PREPROCESS: preprocess,
@@ -79,6 +77,7 @@ def bundle_manifest(
         schema=with_values(schema, categories),
         categories=categories,
         calibration=classifier.calibration,
+        base_value=classifier.effects.base,
         threshold=classifier.threshold,
         decile_cuts=classifier.decile_cuts,
         band_cuts=classifier.band_cuts,
