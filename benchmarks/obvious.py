@@ -1,4 +1,4 @@
-"""The same scores by the obvious route: Polars, LightGBM's predict, a scikit-learn pipeline.
+"""The same scores by the obvious route: Polars, LightGBM's predict and pred_contrib, scikit-learn.
 
 Usage: python benchmarks/obvious.py USERS.parquet OUT.parquet
 """
@@ -57,6 +57,10 @@ def main() -> None:
     calibration = manifest["calibration"]
     raw = booster.predict(features, raw_score=True)
     probability = 1 / (1 + np.exp(-(calibration["slope"] * raw + calibration["intercept"])))
+    contributions = booster.predict(features, pred_contrib=True)[:, :-1]
+    impacts = (calibration["slope"] * contributions).astype(np.float32)
+    order = np.argsort(-np.abs(impacts), axis=1, kind="stable")[:, :3]
+    largest = np.take_along_axis(impacts, order, axis=1)
     report = manifest["clustering"]
     used = [names.index(name) for name in report["features"]]
     cluster = clustering(report).predict(features[:, used].astype(np.float64))
@@ -74,6 +78,8 @@ def main() -> None:
         propensity_band=pl.Series(BANDS).gather(band),
         segment_id=pl.Series(ids[cluster]),
         segment_name=pl.Series(titles).gather(cluster),
+        **{f"driver_{n + 1}": pl.Series(names).gather(order[:, n]) for n in range(3)},
+        **{f"driver_{n + 1}_impact": pl.Series(largest[:, n]) for n in range(3)},
         bundle_id=pl.lit(manifest["bundle_id"]),
     ).write_parquet(out_path)
 

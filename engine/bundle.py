@@ -27,6 +27,8 @@ REQUIRED_FILES = (PREPROCESS, CLASSIFIER, SEGMENTER, SCORER, NATIVE_CLASSIFIER)
 CURRENT = "CURRENT"
 
 BANDS = ("low", "medium", "high", "very_high")
+DRIVERS = 3
+"""So many of the largest impacts a model names; fewer where it has fewer features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Manifest:
 
     `threshold` and the cut-points are exact float32 values: a probability that equals one lies
     above it. `unusable` says why the scores must not be used, and is empty where they may.
+    `base_value` is the margin that a row's impacts are added to.
     `clustering`, `metrics`, `parity`, `training` and `packages` are plain JSON values for people
     and reports; the engine does not read them.
     """
@@ -68,6 +71,7 @@ class Manifest:
     schema: FeatureSchema
     categories: Mapping[str, tuple[str, ...]]
     calibration: Calibration
+    base_value: float
     threshold: float
     decile_cuts: tuple[float, ...]
     band_cuts: tuple[float, ...]

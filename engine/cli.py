@@ -76,6 +76,14 @@ def main() -> None:
     type=click.Path(path_type=Path, allow_dash=True),
     help="Where the JSON summary goes, by default <out>.summary.json; '-' also prints it.",
 )
+@click.option(
+    "--drivers",
+    type=click.IntRange(0, 3),
+    default=3,
+    show_default=True,
+    help="Features with the largest impact on the score, each with its impact.",
+)
+@click.option("--impacts", is_flag=True, help="Add the base value and the impact of every feature.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def score_command(
     inputs: tuple[str, ...],

@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import polars as pl
 
-from engine.bundle import BANDS, Bundle, Manifest, open_bundle
+from engine.bundle import BANDS, DRIVERS, Bundle, Manifest, open_bundle
 from engine.errors import (
     EngineError,
     InputError,
@@ -24,7 +25,7 @@ from engine.errors import (
     UsageError,
     counted,
 )
-from engine.scores import REPEATED_TEXTS, ScoredChunk, score_columns
+from engine.scores import REPEATED_TEXTS, Detail, ScoredChunk, score_columns
 from engine.session import Session
 from engine.sink import Sink, write_private
 from engine.source import Chunk, Table, count_rows, open_inputs, read_chunks
@@ -41,7 +42,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
-    """How `score` works; nothing here but `if_exists` changes what stands at the output.
+    """How `score` works; none but `if_exists`, `drivers` and `impacts` changes the output.
 
     Attributes:
         if_exists: What to do where the output exists already.
@@ -50,6 +51,8 @@ class ScoreOptions:
         quarantine: Where rows that are set aside go; by default beside the output.
         max_reject_share: The largest share of rows set aside with which scores are published.
         summary: Where the JSON summary goes; by default beside the output.
+        drivers: So many features with the largest impacts, 0 to 3.
+        impacts: Whether the base value and the impacts of all features are added.
     """
 
     if_exists: Literal["fail", "replace", "skip"] = "fail"
@@ -58,6 +61,8 @@ class ScoreOptions:
     quarantine: Path | None = None
     max_reject_share: float = 0.01
     summary: Path | None = None
+    drivers: int = DRIVERS
+    impacts: bool = False
 
 
 class Scorer:
@@ -67,18 +72,23 @@ class Scorer:
         self._session = Session(bundle)
         self.manifest: Manifest = bundle.manifest
 
-    def score(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def score(
+        self, frame: pl.DataFrame, drivers: int = DRIVERS, *, impacts: bool = False
+    ) -> pl.DataFrame:
         """Score users in memory: one row of scores per row, in the same order.
 
         Args:
             frame: Users with at least the columns that the bundle needs.
+            drivers: So many features with the largest impacts, 0 to 3.
+            impacts: Whether the base value and the impacts of all features are added.
 
         Raises:
             InputError: Columns or rows break the contract. Nothing is set aside here: a row that
                 cannot be scored is refused.
         """
+        detail = Detail(drivers, impacts)
         self.check_columns(frame.schema, "frame")
-        scored = self.score_chunk(Chunk(frame, "frame", 0, 0))
+        scored = self.score_chunk(Chunk(frame, "frame", 0, 0), detail)
         if scored.rejected.height:
             rows = ", ".join(str(row) for row in scored.rejected["source_row"].head(8))
             raise InputError(
@@ -100,7 +110,7 @@ class Scorer:
         keys = (name for name in (schema.id, schema.snapshot) if name is not None)
         return (*keys, *(feature.name for feature in schema.model_features))
 
-    def score_chunk(self, chunk: Chunk) -> ScoredChunk:
+    def score_chunk(self, chunk: Chunk, detail: Detail) -> ScoredChunk:
         """Split rows, make tensors, run the models, name the results."""
         schema = self.manifest.schema
         typed = to_typed(chunk.frame, schema)
@@ -110,7 +120,7 @@ class Scorer:
         first_row = chunk.input_rows_before + 1
         return ScoredChunk(
             rows_read=chunk.frame.height,
-            scores=score_columns(split.valid, first_row, predictions, self.manifest),
+            scores=score_columns(split.valid, first_row, predictions, self.manifest, detail),
             rejected=_with_source(split.rejected, chunk),
             reasons=split.reasons,
             unseen=unseen_counts(split.valid, features, schema.model_features),
@@ -148,6 +158,7 @@ def score(
     """
     started = time.monotonic()
     out = Path(out)
+    detail = Detail(options.drivers, options.impacts)
     if options.if_exists == "skip" and out.exists():
         return Summary("skipped", published=False, out=str(out), stands="earlier run")
     summary_path = options.summary or out.with_name(f"{out.name}.summary.json")
@@ -157,7 +168,8 @@ def score(
             tally = Tally(scorer.manifest)
             total = _check_inputs(scorer, tables, out)
             chunks = read_chunks(tables, scorer.columns, options.chunk_rows)
-            for scored in in_order(scorer.score_chunk, chunks, _threads(options)):
+            score_chunk = partial(scorer.score_chunk, detail=detail)
+            for scored in in_order(score_chunk, chunks, _threads(options)):
                 sink.write(scored.scores, scored.rejected)
                 tally.add(scored)
                 progress(tally.rows_read, total)

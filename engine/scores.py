@@ -5,12 +5,31 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from engine.bundle import BANDS, Manifest
+from engine.bundle import BANDS, DRIVERS, Manifest
+from engine.errors import UsageError
 from engine.session import Predictions
 
 ROW_NUMBER = "row"
-REPEATED_TEXTS = ("propensity_band", "segment_name", "bundle_id")
+DRIVER_NAMES = tuple(f"driver_{n}" for n in range(1, DRIVERS + 1))
+REPEATED_TEXTS = ("propensity_band", "segment_name", *DRIVER_NAMES, "bundle_id")
 """Columns of few different texts: dictionary-encoded where the format has dictionaries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """How much of the reasons goes into the scores.
+
+    Attributes:
+        drivers: So many features with the largest impacts, 0 to 3.
+        impacts: Whether the base value and the impacts of all features are added.
+    """
+
+    drivers: int = DRIVERS
+    impacts: bool = False
+
+    def __post_init__(self) -> None:
+        if self.drivers not in range(DRIVERS + 1):
+            raise UsageError(f"drivers: {self.drivers} asked for; give 0 to {DRIVERS}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +52,11 @@ class ScoredChunk:
 
 
 def score_columns(
-    valid: pl.DataFrame, first_row: int, predictions: Predictions, manifest: Manifest
+    valid: pl.DataFrame,
+    first_row: int,
+    predictions: Predictions,
+    manifest: Manifest,
+    detail: Detail,
 ) -> pl.DataFrame:
     """One row of scores per scored user, in input order.
 
@@ -42,6 +65,7 @@ def score_columns(
         first_row: The number of the chunk's first row in the input, from 1.
         predictions: What the models say of them.
         manifest: The cut-points, the names of the segments and the id of the bundle.
+        detail: How much of the reasons to give.
     """
     schema = manifest.schema
     keys = [name for name in (schema.id, schema.snapshot) if name in valid.columns]
@@ -59,8 +83,37 @@ def score_columns(
         propensity_band=pl.Series(BANDS).gather(above(manifest.band_cuts, probability)),
         segment_id=segment_id,
         segment_name=segment_id.replace_strict(segments, return_dtype=pl.String),
+        **_driver_columns(predictions, manifest, detail.drivers),
         bundle_id=pl.lit(manifest.bundle_id),
+        **(_impact_columns(predictions, manifest) if detail.impacts else {}),
     )
+
+
+def _driver_columns(
+    predictions: Predictions, manifest: Manifest, count: int
+) -> dict[str, pl.Series | pl.Expr]:
+    """Names, then impacts; null where the model has fewer features."""
+    features = pl.Series([feature.name for feature in manifest.schema.model_features])
+    found = predictions.driver_index.shape[1]
+    names: dict[str, pl.Series | pl.Expr] = {}
+    impacts: dict[str, pl.Series | pl.Expr] = {}
+    for n, name in enumerate(DRIVER_NAMES[:count]):
+        if n < found:
+            names[name] = features.gather(predictions.driver_index[:, n])
+            impacts[f"{name}_impact"] = pl.Series(predictions.driver_impact[:, n])
+        else:
+            names[name] = pl.lit(None, pl.String)
+            impacts[f"{name}_impact"] = pl.lit(None, pl.Float32)
+    return names | impacts
+
+
+def _impact_columns(predictions: Predictions, manifest: Manifest) -> dict[str, pl.Series | pl.Expr]:
+    columns: dict[str, pl.Series | pl.Expr] = {
+        "base_value": pl.lit(manifest.base_value, pl.Float32)
+    }
+    for feature, impacts in zip(manifest.schema.model_features, predictions.impacts.T, strict=True):
+        columns[f"impact_{feature.name}"] = pl.Series(impacts)
+    return columns
 
 
 def above(cuts: tuple[float, ...], probability: np.ndarray) -> np.ndarray:

@@ -1,16 +1,21 @@
-"""The bundle's graphs in ONNX Runtime: `features` in, probabilities and segments out."""
+"""The bundle's graphs in ONNX Runtime: `features` in; probabilities, drivers, segments out."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import onnxruntime as ort
 
-from engine.bundle import CLASSIFIER, SEGMENTER, Bundle
+from engine.bundle import CLASSIFIER, DRIVERS, SEGMENTER, Bundle
 from engine.errors import BundleError, SelfCheckError, counted
 
-# ONNX Runtime sums the trees of a chunk in an order that depends on its number of rows; at
-# multiples of 64 the order is always the same. Padding to a multiple makes a user's score
-# independent of the chunk it came in.
+CLASSIFIER_OUTPUTS = ["margin", "probability", "impacts", "driver_index", "driver_impact"]
+
+RUN_ROWS = 2_048
+"""Rows in one call of a graph: what they need stays in the cache, however large the chunk is."""
+
+# How ONNX Runtime adds numbers up depends on the rows of a call; at multiples of 64 the order is
+# always the same. Padding to a multiple makes a user's score independent of the chunk it came in.
 PADDED_ROWS = 128
 
 
@@ -18,11 +23,25 @@ PADDED_ROWS = 128
 class Predictions:
     """What the models say of each row of a chunk.
 
-    probability: float32 [rows]; segment: int64 [rows], the stable ids.
+    Attributes:
+        margin: Log-odds of the probability, float32 [rows].
+        probability: float32 [rows].
+        impacts: Of each feature on the margin, float32 [rows, features].
+        driver_index: The features with the largest impacts, int64 [rows, drivers].
+        driver_impact: Their impacts, float32 [rows, drivers].
+        segment: The stable ids, int64 [rows].
     """
 
+    margin: np.ndarray
     probability: np.ndarray
+    impacts: np.ndarray
+    driver_index: np.ndarray
+    driver_impact: np.ndarray
     segment: np.ndarray
+
+    def __getitem__(self, rows: slice) -> "Predictions":
+        """What is said of some of the rows."""
+        return Predictions(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
 class Session:
@@ -40,16 +59,34 @@ class Session:
             features: float32 [rows, features], what `tensors.to_features` gives.
 
         Raises:
-            SelfCheckError: A model gave a probability that is not finite.
+            SelfCheckError: A model gave a score that is not finite.
         """
-        rows = len(features)
-        if rows == 0:
-            return Predictions(np.empty(0, np.float32), np.empty(0, np.int64))
+        starts = range(0, len(features), RUN_ROWS)
+        found = joined([self._run_slice(features[i : i + RUN_ROWS]) for i in starts], self._width)
+        _check_finite(found)
+        return found
+
+    def _run_slice(self, features: np.ndarray) -> Predictions:
         padded = {"features": _padded(features)}
-        probability = self._classifier.run(["probability"], padded)[0][:rows, 0]
-        segment = self._segmenter.run(["segment"], padded)[0][:rows]
-        _check_finite(probability)
-        return Predictions(probability, segment)
+        margin, probability, *impacts = self._classifier.run(CLASSIFIER_OUTPUTS, padded)
+        segment = self._segmenter.run(["segment"], padded)
+        found = Predictions(margin[:, 0], probability[:, 0], *impacts, *segment)
+        return found[: len(features)]
+
+
+def joined(parts: Sequence[Predictions], width: int) -> Predictions:
+    """Predictions of several slices or chunks as one; of none, an empty one.
+
+    Args:
+        parts: In the order of their rows.
+        width: The number of features.
+    """
+    if not parts:
+        return _nothing(width)
+    if len(parts) == 1:
+        return parts[0]
+    names = [f.name for f in fields(Predictions)]
+    return Predictions(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
 def load_graph(bundle: Bundle, name: str) -> ort.InferenceSession:
@@ -83,10 +120,23 @@ def _padded(features: np.ndarray) -> np.ndarray:
     return np.concatenate([features, np.zeros((missing, features.shape[1]), np.float32)])
 
 
-def _check_finite(probability: np.ndarray) -> None:
-    wrong = int(np.count_nonzero(~np.isfinite(probability)))
+def _nothing(width: int) -> Predictions:
+    scores, drivers = np.empty(0, np.float32), (0, min(DRIVERS, width))
+    return Predictions(
+        margin=scores,
+        probability=scores,
+        impacts=np.empty((0, width), np.float32),
+        driver_index=np.empty(drivers, np.int64),
+        driver_impact=np.empty(drivers, np.float32),
+        segment=np.empty(0, np.int64),
+    )
+
+
+def _check_finite(found: Predictions) -> None:
+    # An impact that is not finite makes a margin that is not.
+    wrong = int(np.count_nonzero(~(np.isfinite(found.margin) & np.isfinite(found.probability))))
     if wrong:
         raise SelfCheckError(
-            f"{CLASSIFIER}: {counted(wrong, 'probability')} of {len(probability):,} not finite. "
+            f"{CLASSIFIER}: {counted(wrong, 'score')} of {len(found.margin):,} not finite. "
             "Do not use this bundle; run: engine verify"
         )

@@ -73,7 +73,9 @@ class FrameWriter:
         self._ended = False
         lazy = register_io_source(self._source, schema=pl.Schema(schema), is_pure=True)
         if output_format(path) == "ipc":
-            lazy = lazy.with_columns(pl.col(repeated_texts).cast(pl.Categorical))
+            lazy = lazy.with_columns(
+                pl.col([n for n in repeated_texts if n in schema]).cast(pl.Categorical)
+            )
         self._thread = Thread(target=self._write, args=(lazy,), name="frame-writer", daemon=True)
         self._thread.start()
 

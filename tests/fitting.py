@@ -80,8 +80,19 @@ def trees(
     return lgb.train(settings, data, rounds)
 
 
+def splits(booster: lgb.Booster) -> list[tuple[int, float]]:
+    """Feature and threshold of every split of a model, without repeats."""
+    found, waiting = set(), [t["tree_structure"] for t in booster.dump_model()["tree_info"]]
+    while waiting:
+        node = waiting.pop()
+        if "split_feature" in node:
+            found.add((node["split_feature"], node["threshold"]))
+            waiting += [node["left_child"], node["right_child"]]
+    return sorted(found)
+
+
 def session(model: object) -> ort.InferenceSession:
-    """A graph in ONNX Runtime; takes a ModelProto, bytes or a path."""
+    """A graph in ONNX Runtime on one thread, as in the engine; a ModelProto, bytes or a path."""
     content = (
         model.read_bytes()
         if isinstance(model, Path)
@@ -89,4 +100,6 @@ def session(model: object) -> ort.InferenceSession:
         if isinstance(model, bytes)
         else model.SerializeToString()
     )
-    return ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -4,7 +4,7 @@ The native models are LightGBM and scikit-learn in double precision, on the same
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,28 @@ from engine.errors import SelfCheckError, counted
 from engine.pipeline import available_cores, in_order
 from engine.schema import Feature
 from engine.scores import above
-from engine.session import PADDED_ROWS, Session, load_graph
+from engine.session import (
+    CLASSIFIER_OUTPUTS,
+    PADDED_ROWS,
+    Predictions,
+    Session,
+    joined,
+    load_graph,
+)
 from engine.tensors import to_features
-from training.fit.classifier import Classifier, calibrated
+from training.fit.classifier import Classifier, raw_scores, sigmoid
 from training.fit.segments import Segmentation
 
-TOLERANCES = {"probability": 1e-6, "cut_point": 1e-6, "distance": 1e-5}
-"""Largest difference of a probability; how near to a cut-point a user may change sides; how near
-in distance two segments may be for a user to change between them."""
+TOLERANCES = {
+    "probability": 1e-6,
+    "margin": 1e-5,
+    "impact": 1e-5,
+    "cut_point": 1e-6,
+    "distance": 1e-5,
+}
+"""Largest difference of a probability, of its log-odds and of an impact, which is also how near two
+impacts may be to change places; how near to a cut-point a user may change sides; how near in
+distance two segments may be for a user to change between them."""
 
 CHUNK_ROWS = 8_192
 CHUNK_SIZES = (1, 7, 127, 1_000)
@@ -31,23 +45,21 @@ CHUNKS_CHECKED = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """What one way of scoring says: `probability` float [rows], `segment` int64 [rows]."""
-
-    probability: np.ndarray
-    segment: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
 class Native:
     """What the native models say, in double precision.
 
     Attributes:
-        scored: Probabilities and segment ids.
+        margin: float64 [rows].
+        probability: float64 [rows].
+        impacts: slope x `pred_contrib`, float64 [rows, features].
+        segment: The stable ids, int64 [rows].
         tied: Whether two segments are nearly equally near, bool [rows].
     """
 
-    scored: Scored
+    margin: np.ndarray
+    probability: np.ndarray
+    impacts: np.ndarray
+    segment: np.ndarray
     tied: np.ndarray
 
 
@@ -85,29 +97,26 @@ def check_parity(
     return figures
 
 
-def run_engine(session: Session, features: np.ndarray) -> Scored:
+def run_engine(session: Session, features: np.ndarray) -> Predictions:
     """Score with the engine's own path, chunk by chunk on all cores."""
     chunks = (features[i : i + CHUNK_ROWS] for i in range(0, len(features), CHUNK_ROWS))
     found = list(in_order(session.run, chunks, available_cores()))
-    return Scored(
-        np.concatenate([f.probability for f in found]), np.concatenate([f.segment for f in found])
-    )
+    return joined(found, features.shape[1])
 
 
 def run_scorer(
     graph: ort.InferenceSession, typed: pl.DataFrame, features: tuple[Feature, ...]
-) -> Scored:
+) -> Predictions:
     """Score with `scorer.onnx`: one input for each feature, categories as text."""
 
-    def run(chunk: pl.DataFrame) -> Scored:
+    def run(chunk: pl.DataFrame) -> Predictions:
         inputs = named_inputs(_padded(chunk), features)
-        probability, segment = graph.run(["probability", "segment"], inputs)
-        return Scored(probability[: chunk.height, 0], segment[: chunk.height])
+        found = graph.run([*CLASSIFIER_OUTPUTS, "segment"], inputs)
+        margin, probability, *others = found
+        return Predictions(margin[:, 0], probability[:, 0], *others)[: chunk.height]
 
     found = list(in_order(run, typed.iter_slices(CHUNK_ROWS), available_cores()))
-    return Scored(
-        np.concatenate([f.probability for f in found]), np.concatenate([f.segment for f in found])
-    )
+    return joined(found, len(features))
 
 
 def named_inputs(typed: pl.DataFrame, features: tuple[Feature, ...]) -> dict[str, np.ndarray]:
@@ -132,16 +141,28 @@ def run_native(features: np.ndarray, classifier: Classifier, segmentation: Segme
         tied = nearest[:, 1] - nearest[:, 0] <= TOLERANCES["distance"]
     else:
         tied = np.zeros(len(points), dtype=bool)
-    probability = calibrated(classifier.booster, classifier.calibration, features)
-    return Native(Scored(probability, ids[segmentation.model.predict(points)]), tied)
+    margin, impacts = native_impacts(classifier, features)
+    segment = ids[segmentation.model.predict(points)]
+    return Native(margin, sigmoid(margin), impacts, segment, tied)
 
 
-def compare(fast: Scored, native: Native, manifest: Manifest) -> dict[str, Any]:
+def native_impacts(classifier: Classifier, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """LightGBM's margin and TreeSHAP, calibrated: float64 [rows] and [rows, features]."""
+    platt = classifier.calibration
+    margin = platt.slope * raw_scores(classifier.booster, features) + platt.intercept
+    found = classifier.booster.predict(features, pred_contrib=True)
+    return margin, platt.slope * np.asarray(found, dtype=np.float64)[:, :-1]
+
+
+def compare(fast: Predictions, native: Native, manifest: Manifest) -> dict[str, Any]:
     """Count the users about whom two ways of scoring say different things."""
-    p, reference = fast.probability.astype(np.float64), native.scored.probability
+    p, reference = fast.probability.astype(np.float64), native.probability
     figures: dict[str, Any] = {
-        "max_probability_difference": float(np.abs(p - reference).max(initial=0.0)),
+        "max_probability_difference": _largest(p - reference),
         "mean_probability_difference": float(np.abs(p - reference).mean()),
+        "max_margin_difference": _largest(fast.margin - native.margin),
+        "max_impact_difference": _largest(fast.impacts - native.impacts),
+        "changed_drivers": driver_changes(fast.driver_index, native.impacts),
     }
     cuts = {
         "will_purchase": (manifest.threshold,),
@@ -153,32 +174,46 @@ def compare(fast: Scored, native: Native, manifest: Manifest) -> dict[str, Any]:
         changed = above(values, fast.probability) != np.searchsorted(values, reference, "right")
         figures[f"changed_{name}"] = int((changed & ~near).sum())
         figures[f"near_{name}_cut"] = int(near.sum())
-    changed = fast.segment != native.scored.segment
+    changed = fast.segment != native.segment
     figures["changed_segment"] = int((changed & ~native.tied).sum())
     figures["near_segment_border"] = int(native.tied.sum())
     return figures
 
 
-def chunk_differences(session: Session, features: np.ndarray, whole: Scored) -> int:
+def driver_changes(index: np.ndarray, impacts: np.ndarray) -> int:
+    """How many users have drivers in another order than LightGBM's, where its impacts tell.
+
+    Args:
+        index: The drivers, int64 [rows, drivers].
+        impacts: LightGBM's, float64 [rows, features].
+    """
+    size = np.abs(impacts)
+    largest = -np.sort(-size, axis=1)[:, : index.shape[1]]
+    apart = np.abs(np.take_along_axis(size, index, axis=1) - largest)
+    repeated = (np.diff(np.sort(index, axis=1), axis=1) == 0).any(axis=1)
+    return int(((apart > TOLERANCES["impact"]).any(axis=1) | repeated).sum())
+
+
+def chunk_differences(session: Session, features: np.ndarray, whole: Predictions) -> int:
     """How many users score differently, to the last bit, for the size of the chunk they are in."""
     changed = 0
     for size in CHUNK_SIZES:
         rows = min(len(features), CHUNKS_CHECKED * size)
-        expected = Scored(whole.probability[:rows], whole.segment[:rows])
-        changed += _different_bits(_in_chunks(session, features[:rows], size), expected)
+        parts = [session.run(features[i : i + size]) for i in range(0, rows, size)]
+        changed += _different_bits(joined(parts, features.shape[1])[:rows], whole[:rows])
     return changed
 
 
-def _in_chunks(session: Session, features: np.ndarray, size: int) -> Scored:
-    found = [session.run(features[i : i + size]) for i in range(0, len(features), size)]
-    return Scored(
-        np.concatenate([f.probability for f in found]), np.concatenate([f.segment for f in found])
-    )
+def _different_bits(one: Predictions, other: Predictions) -> int:
+    changed = np.zeros(len(one.probability), dtype=bool)
+    for name in (f.name for f in fields(Predictions)):
+        bits = [getattr(p, name).view(np.uint32).reshape(len(changed), -1) for p in (one, other)]
+        changed |= (bits[0] != bits[1]).any(axis=1)
+    return int(changed.sum())
 
 
-def _different_bits(one: Scored, other: Scored) -> int:
-    bits = one.probability.view(np.uint32) != other.probability.view(np.uint32)
-    return int((bits | (one.segment != other.segment)).sum())
+def _largest(difference: np.ndarray) -> float:
+    return float(np.abs(difference).max(initial=0.0))
 
 
 def _is_near(probability: np.ndarray, cuts: tuple[float, ...]) -> np.ndarray:
@@ -193,9 +228,14 @@ def _padded(chunk: pl.DataFrame) -> pl.DataFrame:
 
 
 def _problems(figures: dict[str, Any]) -> Iterator[str]:
-    difference = figures["max_probability_difference"]
-    if not difference <= TOLERANCES["probability"]:
-        yield f"probabilities differ by up to {difference:.3g}, allowed {TOLERANCES['probability']}"
+    for name, noun in (
+        ("probability", "probabilities"),
+        ("margin", "margins"),
+        ("impact", "impacts"),
+    ):
+        difference = figures[f"max_{name}_difference"]
+        if not difference <= TOLERANCES[name]:
+            yield f"{noun} differ by up to {difference:.3g}, allowed {TOLERANCES[name]}"
     for name, value in figures.items():
         if name.startswith("changed_") and value:
             yield f"{name.removeprefix('changed_')}: {counted(value, 'user')} changed, allowed 0"

@@ -40,6 +40,16 @@ def test_quiet_says_nothing(users_file, tmp_path):
     assert (result.exit_code, result.output) == (0, "")
 
 
+def test_drivers_and_impacts_are_options(users_file, tmp_path):
+    out = tmp_path / "s.arrow"
+    found = invoke("score", users_file, "--out", out, "--drivers", "1", "--impacts", "--quiet")
+    assert found.exit_code == 0, found.output
+    columns = read_table(out).columns
+    assert columns[8:12] == ["driver_1", "driver_1_impact", "bundle_id", "base_value"]
+    assert len(columns) == 12 + 38
+    assert invoke("score", users_file, "--out", out, "--drivers", "4").exit_code == 2
+
+
 def test_summary_goes_to_standard_output_on_request(users_file, tmp_path):
     result = invoke("score", users_file, "--out", tmp_path / "s.csv", "--summary", "-", "--quiet")
     assert json.loads(result.stdout) == read_summary(tmp_path / "s.csv")

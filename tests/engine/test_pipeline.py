@@ -25,6 +25,12 @@ COLUMNS = {
     "propensity_band": pl.String,
     "segment_id": pl.Int8,
     "segment_name": pl.String,
+    "driver_1": pl.String,
+    "driver_2": pl.String,
+    "driver_3": pl.String,
+    "driver_1_impact": pl.Float32,
+    "driver_2_impact": pl.Float32,
+    "driver_3_impact": pl.Float32,
     "bundle_id": pl.String,
 }
 
@@ -64,6 +70,35 @@ def test_columns_agree_with_one_another(expected, scorer):
     assert names == {segment.id: segment.name for segment in manifest.segments}
 
 
+@pytest.mark.parametrize("count", range(4))
+def test_as_many_drivers_as_asked_for(users, scorer, expected, count):
+    found = scorer.score(users, drivers=count)
+    left_out = [f"driver_{n}{tail}" for n in range(count + 1, 4) for tail in ("", "_impact")]
+    assert found.equals(expected.drop(left_out))
+
+
+def test_more_drivers_than_there_are_is_refused(users, scorer):
+    with pytest.raises(UsageError, match="drivers: 4 asked for; give 0 to 3"):
+        scorer.score(users, drivers=4)
+
+
+def test_impacts_add_up_to_the_log_odds(users, scorer, expected):
+    found = scorer.score(users, impacts=True)
+    assert found.select(expected.columns).equals(expected)
+    features = [feature.name for feature in scorer.manifest.schema.model_features]
+    names = [f"impact_{name}" for name in features]
+    assert found.columns[len(expected.columns) :] == ["base_value", *names]
+    margin = found.select(pl.sum_horizontal("base_value", *names)).to_series().to_numpy()
+    p = found["purchase_probability"].to_numpy().astype(np.float64)
+    assert np.allclose(np.log(p / (1 - p)), margin, atol=1e-4)
+    impacts = found.select(names).to_numpy()
+    order = np.argsort(-np.abs(impacts), axis=1, kind="stable")[:, :3]
+    for n in range(3):
+        assert found[f"driver_{n + 1}"].to_list() == [features[i] for i in order[:, n]]
+        expected_impact = np.take_along_axis(impacts, order, axis=1)[:, n]
+        assert np.array_equal(found[f"driver_{n + 1}_impact"], expected_impact)
+
+
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".arrow", ".ndjson"])
 def test_every_input_format_gives_the_bytes_that_parquet_gives(users, users_file, tmp_path, ending):
     other = write_table(users, tmp_path / f"users{ending}")
@@ -77,7 +112,7 @@ def test_every_output_format_holds_the_same_scores(users_file, expected, tmp_pat
     run(users_file, tmp_path / f"s{ending}")
     found = read_table(tmp_path / f"s{ending}")
     assert found.columns == expected.columns
-    columns = ["user_id", "propensity_band", "segment_name"]
+    columns = ["user_id", "propensity_band", "segment_name", "driver_1", "driver_3"]
     assert found.select(columns).cast(pl.String).equals(expected.select(columns))
     difference = found["purchase_probability"] - expected["purchase_probability"]
     assert difference.abs().max() < 1e-6

@@ -15,10 +15,11 @@ from tests.fitting import SHOP, shop_users
 from tests.helpers import write_table
 from training.dataset import load_dataset
 from training.export.bundle import bundle_contents, bundle_manifest
+from training.export.scorer import OUTPUTS
 from training.fit.classifier import Sample, fit_classifier
 from training.fit.preprocess import fit_categories
 from training.fit.segments import fit_segments
-from training.parity import CHUNK_SIZES, check_parity, run_engine
+from training.parity import CHUNK_SIZES, check_parity, driver_changes, run_engine
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +46,9 @@ def changed(bundle, name, attribute, value):
     if found:
         found[0].floats[0] += value
     else:
-        constant = next(c for c in model.graph.initializer if c.name.endswith(attribute))
-        numbers = onnx.numpy_helper.to_array(constant) + value
+        constant = next(c for c in model.graph.initializer if attribute in c.name)
+        old = onnx.numpy_helper.to_array(constant)
+        numbers = (old + value).astype(old.dtype)
         constant.CopyFrom(onnx.numpy_helper.from_array(numbers, constant.name))
     contents = {**bundle.contents, name: model.SerializeToString()}
     return dataclasses.replace(bundle, contents=contents)
@@ -57,6 +59,8 @@ def test_figures_of_an_exact_bundle(fitted):
     figures = check_parity(bundle, typed, classifier, segmentation)
     assert figures["rows"] == 3_000
     assert figures["max_probability_difference"] < 1e-6
+    assert figures["max_margin_difference"] < 1e-5
+    assert figures["max_impact_difference"] < 1e-5
     assert not any(v for k, v in figures.items() if k.startswith("changed_"))
     json.dumps(figures, allow_nan=False)
 
@@ -64,10 +68,13 @@ def test_figures_of_an_exact_bundle(fitted):
 @pytest.mark.parametrize(
     ("name", "attribute", "value", "message"),
     [
-        (CLASSIFIER, "base_values", 1e-4, "probabilities differ by up to"),
-        (CLASSIFIER, "base_values", 1.0, r"will_purchase: [\d,]+ users changed"),
-        (CLASSIFIER, "base_values", 1e-4, r"in_scorer: [\d,]+ users changed"),
-        (SCORER, "base_values", 1e-4, r"in_scorer: [\d,]+ users changed"),
+        (CLASSIFIER, "/drivers/base_value", 1e-4, "margins differ by up to"),
+        (CLASSIFIER, "/drivers/table", 1e-4, "impacts differ by up to"),
+        (SCORER, "/drivers/table", 1e-6, r"in_scorer: [\d,]+ users? changed"),
+        (CLASSIFIER, "/drivers/base_value", 1e-4, "probabilities differ by up to"),
+        (CLASSIFIER, "/drivers/base_value", 1.0, r"will_purchase: [\d,]+ users changed"),
+        (CLASSIFIER, "/drivers/base_value", 1e-4, r"in_scorer: [\d,]+ users changed"),
+        (SCORER, "/drivers/base_value", 1e-4, r"in_scorer: [\d,]+ users changed"),
         (SCORER, "values_floats", 1.0, r"in_scorer: [\d,]+ users? changed"),
         (SEGMENTER, "mean", 0.5, r"segment: [\d,]+ users changed"),
     ],
@@ -83,8 +90,14 @@ def test_a_threshold_that_differs_is_refused(fitted):
     typed, classifier, segmentation, bundle = fitted
     with pytest.raises(SelfCheckError, match="differ"):
         check_parity(
-            changed(bundle, CLASSIFIER, "nodes_values", 2.0), typed, classifier, segmentation
+            changed(bundle, CLASSIFIER, "/drivers/thresholds", 2.0), typed, classifier, segmentation
         )
+
+
+def test_drivers_may_change_places_only_where_they_tie():
+    impacts = np.array([[0.3, -0.5, 0.1, 0.3 + 1e-7]])
+    for order, changes in (([1, 3, 0], 0), ([1, 0, 3], 0), ([0, 1, 3], 1), ([1, 3, 3], 1)):
+        assert driver_changes(np.array([order]), impacts) == changes
 
 
 @pytest.mark.parametrize("size", [*CHUNK_SIZES, 128, 1_000, 2_999, 3_000])
@@ -96,8 +109,9 @@ def test_scores_do_not_depend_on_the_chunk(fitted, size):
     for start in range(0, min(3_000, 40 * size), size):
         found = session.run(features[start : start + size])
         rows = slice(start, start + size)
-        assert found.probability.tobytes() == whole.probability[rows].tobytes()
-        assert (found.segment == whole.segment[rows]).all()
+        for name in (f.name for f in dataclasses.fields(found)):
+            expected = getattr(whole[rows], name)
+            assert getattr(found, name).tobytes() == expected.tobytes(), name
 
 
 @pytest.mark.parametrize("name", ["preprocess.onnx", CLASSIFIER, SEGMENTER, SCORER])
@@ -116,7 +130,7 @@ def test_graphs_are_portable(fitted, name):
 def test_the_scorer_has_named_inputs_and_all_outputs(fitted):
     model = onnx.load_from_string(fitted[-1].contents[SCORER])
     assert [i.name for i in model.graph.input] == [f.name for f in SHOP.model_features]
-    assert [o.name for o in model.graph.output] == ["margin", "probability", "segment", "distances"]
+    assert tuple(o.name for o in model.graph.output) == OUTPUTS
 
 
 def test_manifest_order_is_the_order_of_distances(fitted):

@@ -12,28 +12,29 @@ from sklearn.cluster import KMeans
 from sklearn.impute import SimpleImputer
 
 from engine.bundle import Calibration
-from tests.fitting import session, trees
-from training.export.classifier import classifier_graph, tree_nodes
-from training.export.graph import floor32
+from tests.fitting import session, splits, trees
+from training.export.drivers import drivers_graph
 from training.fit.classifier import raw_scores, sigmoid
+from training.shapley.effects import model_effects
+from training.shapley.leaves import exact_threshold
 
 
 def test_onnxmltools_rounds_thresholds_to_nearest():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(2_000, 2)).astype(np.float32)
-    booster = trees(features, features[:, 0] + features[:, 1] > 0, rounds=20)
-    splits = [n for n in tree_nodes(booster.dump_model()) if n.mode != "LEAF"]
-    nearest = np.array([n.threshold for n in splits], np.float32)
-    at_threshold = np.zeros((len(splits), 2), np.float32)
-    at_threshold[range(len(splits)), [n.feature for n in splits]] = nearest
-    assert (nearest != floor32(np.array([n.threshold for n in splits]))).any()
+    booster = trees(features, features[:, 0] + features[:, 1] > 0, rounds=20, num_leaves=8)
+    asked = splits(booster)
+    nearest = np.array([threshold for _, threshold in asked], np.float32)
+    at_threshold = np.zeros((len(asked), 2), np.float32)
+    at_threshold[range(len(asked)), [feature for feature, _ in asked]] = nearest
+    assert (nearest != [exact_threshold(threshold) for _, threshold in asked]).any()
 
     native = sigmoid(raw_scores(booster, at_threshold))
     converted = onnxmltools.convert_lightgbm(
         booster, initial_types=[("features", LightGbmFloat([None, 2]))], zipmap=False
     )
     theirs = session(converted).run(["probabilities"], {"features": at_threshold})[0][:, 1]
-    graph = session(classifier_graph(booster, Calibration(1.0, 0.0), 2))
+    graph = session(drivers_graph(model_effects(booster, Calibration(1.0, 0.0), 2), 2))
     ours = graph.run(["probability"], {"features": at_threshold})[0][:, 0]
     assert np.abs(theirs - native).max() > 1e-3
     assert np.abs(ours - native).max() < 1e-6

@@ -93,6 +93,12 @@ def test_other_schemas_go_the_same_way(schema, users_file, tmp_path):
     scores = load_bundle(tmp_path / "out").score(pl.read_parquet(users_file))
     assert scores.height == 3_000
     assert scores["purchase_probability"].is_finite().all()
+    used = len(schema.model_features)
+    assert scores["driver_1"].is_in([f.name for f in schema.model_features]).all()
+    for n in range(1, 4):
+        missing = scores.height if n > used else 0
+        assert scores[f"driver_{n}"].null_count() == missing
+        assert scores[f"driver_{n}_impact"].null_count() == missing
     json.dumps(manifest.clustering, allow_nan=False)
 
 
@@ -126,7 +132,9 @@ def test_labels_of_pure_chance_make_an_honest_bundle(tmp_path):
     manifest = fit([str(path)], FitOptions(SHOP), tmp_path / "out")
     assert "every user gets the same probability" in manifest.unusable[0]
     assert manifest.clustering["reasons"]
-    assert load_bundle(tmp_path / "out").score(frame)["purchase_probability"].n_unique() == 1
+    scores = load_bundle(tmp_path / "out").score(frame)
+    assert scores["purchase_probability"].n_unique() == 1
+    assert (scores["driver_1_impact"] == 0).all()
 
 
 def test_an_output_that_is_not_empty_is_refused_before_the_fit(users_file, tmp_path):

@@ -15,7 +15,7 @@ from engine.bundle import CLASSIFIER, NATIVE_CLASSIFIER, PREPROCESS, SCORER, SEG
 from engine.errors import BundleError, quoted
 from engine.schema import FeatureSchema
 from engine.tensors import CategoryTables
-from training.export.classifier import classifier_graph
+from training.export.drivers import drivers_graph
 from training.export.graph import stamped
 from training.export.preprocess import preprocess_graph
 from training.export.scorer import RESERVED, scorer_graph
@@ -27,7 +27,7 @@ PACKAGES = ("polars", "numpy", "onnxruntime", "lightgbm", "scikit-learn", "onnx"
 
 
 def check_names(schema: FeatureSchema) -> None:
-    """Refuse feature names that an output of the graphs has or will have.
+    """Refuse feature names that an output of the graphs has.
 
     Raises:
         BundleError: There are such names.
@@ -51,7 +51,7 @@ def bundle_contents(
     features = schema.model_features
     ids = tuple(segment.id for segment in segmentation.segments)
     preprocess = preprocess_graph(features, categories)
-    trees = classifier_graph(classifier.booster, classifier.calibration, len(features))
+    trees = drivers_graph(classifier.effects, len(features))
     segments = segmenter_graph(segmentation.space, segmentation.centroids, ids, len(features))
     graphs = {
         PREPROCESS: preprocess,
@@ -77,6 +77,7 @@ def bundle_manifest(
         schema=with_values(schema, categories),
         categories=categories,
         calibration=classifier.calibration,
+        base_value=classifier.effects.base,
         threshold=classifier.threshold,
         decile_cuts=classifier.decile_cuts,
         band_cuts=classifier.band_cuts,

@@ -28,6 +28,7 @@ FEATURES = "features"
 
 FLOAT = TensorProto.FLOAT
 DOUBLE = TensorProto.DOUBLE
+INT32 = TensorProto.INT32
 INT64 = TensorProto.INT64
 STRING = TensorProto.STRING
 
@@ -102,20 +103,3 @@ def stamped(model: ModelProto, bundle_id: str) -> bytes:
     copy.CopyFrom(model)
     helper.set_model_props(copy, {"bundle_id": bundle_id})
     return copy.SerializeToString(deterministic=True)
-
-
-def floor32(values: np.ndarray) -> np.ndarray:
-    """The largest float32 that is not above each value.
-
-    For a float32 x and any t: x <= t exactly where x <= floor32(t).
-
-    Args:
-        values: float64 [values].
-
-    Returns:
-        float32 [values].
-    """
-    with np.errstate(over="ignore"):
-        nearest = values.astype(np.float32)
-        below = np.nextafter(nearest, np.float32(-np.inf))
-    return np.where(nearest.astype(np.float64) > values, below, nearest)

@@ -2,13 +2,19 @@
 
 from onnx import ModelProto
 
-from training.export.classifier import MARGIN, PROBABILITY
+from training.export.drivers import (
+    DRIVER_IMPACT,
+    DRIVER_INDEX,
+    IMPACTS,
+    MARGIN,
+    PROBABILITY,
+)
 from training.export.graph import FEATURES, checked_model, renamed
 from training.export.segmenter import DISTANCES, SEGMENT
 
-OUTPUTS = (MARGIN, PROBABILITY, SEGMENT, DISTANCES)
-RESERVED = (*OUTPUTS, FEATURES, "impacts", "driver_index", "driver_impact")
-"""Names that a feature cannot have, because an output has it or will."""
+OUTPUTS = (MARGIN, PROBABILITY, IMPACTS, DRIVER_INDEX, DRIVER_IMPACT, SEGMENT, DISTANCES)
+RESERVED = (*OUTPUTS, FEATURES)
+"""Names that a feature cannot have, because a value of the graph has it."""
 
 
 def scorer_graph(preprocess: ModelProto, *models: ModelProto) -> ModelProto:

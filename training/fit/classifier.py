@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_curve
 
 from engine.bundle import Calibration
+from training.shapley.effects import Effects, model_effects
 
 MAX_ROUNDS = 2_000
 PATIENCE_ROUNDS = 50
@@ -48,6 +49,7 @@ class Classifier:
     Attributes:
         booster: The trees, cut at the best round.
         calibration: margin = slope x raw score + intercept.
+        effects: Every impact on the margin, and its base value.
         threshold: Best F1 on the calibration part; exact in float32, as are the cut-points.
         decile_cuts: Nine rising probabilities.
         band_cuts: Three rising probabilities.
@@ -57,6 +59,7 @@ class Classifier:
 
     booster: lgb.Booster
     calibration: Calibration
+    effects: Effects
     threshold: float
     decile_cuts: tuple[float, ...]
     band_cuts: tuple[float, ...]
@@ -94,6 +97,7 @@ def fit_classifier(
     return Classifier(
         booster=booster,
         calibration=platt,
+        effects=model_effects(booster, platt, len(names)),
         threshold=best_f1_threshold(calibration_p, calibration.label),
         decile_cuts=quantile_cuts(validation_p, DECILES),
         band_cuts=quantile_cuts(validation_p, BANDS),

@@ -1,0 +1,1 @@
+"""Exact Shapley values of a LightGBM model, as few terms."""
