@@ -61,8 +61,6 @@ def example(text: str) -> str:
 def _exit_code(run: Callable[[], object], program: str) -> int:
     try:
         run()
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -93,7 +91,11 @@ def _signals_end_the_run() -> Iterator[None]:
         yield
         return
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, _interrupt) for number in numbers}
+    before = {number: signal.getsignal(number) for number in numbers}
+    # A signal that the caller ignores, as nohup does, stays ignored.
+    before = {n: handler for n, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, _interrupt)
     try:
         yield
     finally:
@@ -102,4 +104,5 @@ def _signals_end_the_run() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    raise InterruptedRunError(number)
+    # A closed terminal is a request to end like any other.
+    raise InterruptedRunError(signal.SIGTERM if number == signal.SIGHUP else number)

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,18 +17,18 @@ from typing import Literal, TypeVar
 
 import polars as pl
 
-from engine.bundle import BANDS, DRIVERS, Bundle, Manifest, open_bundle
+from engine.bundle import DRIVERS, Bundle, Manifest, open_bundle
 from engine.errors import (
+    CannotCreateError,
     EngineError,
     InputError,
-    LockedError,
     SelfCheckError,
     UsageError,
     counted,
 )
 from engine.scores import REPEATED_TEXTS, Detail, ScoredChunk, score_columns
 from engine.session import Session
-from engine.sink import Sink, write_private
+from engine.sink import Sink, Targets, write_private
 from engine.source import Chunk, Table, count_rows, open_inputs, read_chunks
 from engine.summary import Summary, Tally, file_entry, running_versions
 from engine.tensors import to_features, to_typed, unseen_counts
@@ -157,45 +158,42 @@ def score(
         EngineError: The kind says what went wrong; the output that stood before still stands.
     """
     started = time.monotonic()
-    out = Path(out)
-    detail = Detail(options.drivers, options.impacts)
-    if options.if_exists == "skip" and out.exists():
+    if options.if_exists == "skip" and Path(out).exists():
         return Summary("skipped", published=False, out=str(out), stands="earlier run")
-    summary_path = options.summary or out.with_name(f"{out.name}.summary.json")
-    try:
+    targets = Targets.of(Path(out), options.quarantine, options.summary)
+    detail = Detail(options.drivers, options.impacts)
+    threads = options.threads or available_cores()
+    tally = Tally()
+    with Sink(targets, REPEATED_TEXTS) as sink, _failures_reported(sink, tally, started):
+        _check_output(targets.out, options.if_exists)
         scorer = load_bundle(bundle)
-        with open_inputs(inputs) as tables, _open_sink(out, options) as sink:
-            tally = Tally(scorer.manifest)
-            total = _check_inputs(scorer, tables, out)
+        with open_inputs(inputs) as tables:
+            total = _check_inputs(scorer, tables, targets)
             chunks = read_chunks(tables, scorer.columns, options.chunk_rows)
             score_chunk = partial(scorer.score_chunk, detail=detail)
-            for scored in in_order(score_chunk, chunks, _threads(options)):
+            for scored in in_order(score_chunk, chunks, threads):
                 sink.write(scored.scores, scored.rejected)
                 tally.add(scored)
                 progress(tally.rows_read, total)
-            _check_totals(tally, options.max_reject_share)
-            scores, quarantine = sink.finish()
-            summary = Summary(
-                status="published",
-                published=True,
-                out=str(out),
-                bundle_id=scorer.manifest.bundle_id,
-                inputs=tuple(table.name for table in tables),
-                outputs=file_entry("scores", out, scores)
-                | file_entry("quarantine", sink.quarantine, quarantine),
-                stands="this run",
-                threads=_threads(options),
-                seconds=round(time.monotonic() - started, 3),
-                versions=running_versions(),
-                **tally.figures(BANDS),
-            )
-            sink.publish(summary_path, summary.to_json())
-        return summary
-    except (UsageError, LockedError):
-        raise
-    except EngineError as error:
-        _report_failure(error, out, summary_path, time.monotonic() - started)
-        raise
+        _check_totals(tally, options.max_reject_share)
+        scores, quarantine = sink.finish()
+        summary = Summary(
+            status="published",
+            published=True,
+            out=str(out),
+            bundle_id=scorer.manifest.bundle_id,
+            inputs=tuple(table.name for table in tables),
+            outputs=file_entry("scores", targets.out, scores)
+            | file_entry("quarantine", targets.quarantine, quarantine),
+            stands="this run",
+            threads=threads,
+            seconds=round(time.monotonic() - started, 3),
+            versions=running_versions(),
+            unusable=scorer.manifest.unusable,
+            **tally.figures(),
+        )
+        sink.publish(summary.to_json())
+    return summary
 
 
 def in_order(
@@ -222,20 +220,19 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _threads(options: ScoreOptions) -> int:
-    return options.threads or available_cores()
+def _check_output(out: Path, if_exists: str) -> None:
+    if out.exists() and if_exists != "replace":
+        raise CannotCreateError(
+            f"{out}: exists already. Use --if-exists replace, or another --out."
+        )
 
 
-def _open_sink(out: Path, options: ScoreOptions) -> Sink:
-    quarantine = options.quarantine or out.with_name(f"{out.name}.quarantine{out.suffix}")
-    return Sink(out, quarantine, REPEATED_TEXTS, replace=options.if_exists == "replace")
-
-
-def _check_inputs(scorer: Scorer, tables: Sequence[Table], out: Path) -> int | None:
+def _check_inputs(scorer: Scorer, tables: Sequence[Table], targets: Targets) -> int | None:
     """Check what can be checked before the first row; gives the number of rows, if known."""
+    places = {path.resolve(): path for path in targets.paths}
     for table in tables:
-        if table.path is not None and table.path.resolve() == out.resolve():
-            raise UsageError(f"{out}: is an input and the output. Write to another place.")
+        if table.path is not None and table.path.resolve() in places:
+            raise UsageError(f"{table.name}: is an input and an output. Write to another place.")
         scorer.check_columns(table.columns, table.name)
     return count_rows(tables)
 
@@ -257,18 +254,32 @@ def _check_totals(tally: Tally, max_reject_share: float) -> None:
         )
 
 
-def _report_failure(error: EngineError, out: Path, summary_path: Path, seconds: float) -> None:
+@contextmanager
+def _failures_reported(sink: Sink, tally: Tally, started: float) -> Iterator[None]:
+    """Write a summary of a run that failed, unless its scores were published all the same."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        if not sink.committed:
+            _report_failure(error, sink.targets, tally, time.monotonic() - started)
+        raise
+
+
+def _report_failure(error: Exception, targets: Targets, tally: Tally, seconds: float) -> None:
     summary = Summary(
         status="failed",
         published=False,
-        out=str(out),
-        stands="earlier run" if out.exists() else "none",
+        out=str(targets.out),
+        stands="earlier run" if targets.out.exists() else "none",
         seconds=round(seconds, 3),
         error=str(error),
-        exit_code=error.exit_code,
+        exit_code=error.exit_code if isinstance(error, EngineError) else EngineError.exit_code,
+        **tally.figures(),
     )
     try:
-        write_private(summary_path, summary.to_json())
+        write_private(targets.summary, summary.to_json())
     except OSError:
         # The error itself reaches the user; where its summary cannot be written, as little can.
         return

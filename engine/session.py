@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime as ort
 
 from engine.bundle import CLASSIFIER, DRIVERS, SEGMENTER, Bundle
-from engine.errors import BundleError, SelfCheckError, counted
+from engine.errors import BundleError, EngineError, SelfCheckError, counted
 
 CLASSIFIER_OUTPUTS = ["margin", "probability", "impacts", "driver_index", "driver_impact"]
 
@@ -106,6 +106,8 @@ def load_graph(bundle: Bundle, name: str) -> ort.InferenceSession:
         return ort.InferenceSession(
             bundle.contents[name], options, providers=["CPUExecutionProvider"]
         )
+    except EngineError:
+        raise
     # NOTE: ONNX Runtime's own exceptions share no base class but Exception.
     except Exception as error:
         raise BundleError(

@@ -10,8 +10,10 @@ import hashlib
 import os
 import re
 import shutil
+import signal
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
@@ -29,6 +31,8 @@ from engine.errors import (
     LockedError,
     SelfCheckError,
     StorageError,
+    UsageError,
+    quoted,
 )
 
 ENDINGS = {
@@ -59,13 +63,19 @@ class FrameWriter:
     """One file, written from frames as they come, by Polars' own streaming writers.
 
     The format follows the ending of the path. Columns named in `repeated_texts` become
-    dictionaries in Arrow IPC; Parquet makes dictionaries by itself.
+    dictionaries in Arrow IPC; Parquet makes dictionaries by itself. Messages name `target`, the
+    place where the file will go.
     """
 
     def __init__(
-        self, path: Path, schema: Mapping[str, pl.DataType], repeated_texts: tuple[str, ...] = ()
+        self,
+        path: Path,
+        schema: Mapping[str, pl.DataType],
+        repeated_texts: tuple[str, ...] = (),
+        target: Path | None = None,
     ) -> None:
         self._path = path
+        self._target = target or path
         self._rows = 0
         self._frames: Queue[pl.DataFrame | None] = Queue(FRAMES_WAITING)
         self._failure: BaseException | None = None
@@ -99,14 +109,14 @@ class FrameWriter:
         self._frames.put(None)
         self._thread.join()
         self._raise_failure()
-        with storage_errors(self._path), self._path.open("rb+") as file:
+        with storage_errors(self._target), self._path.open("rb+") as file:
             os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.tell()
         found = _count_rows(self._path)
         if found != self._rows:
             raise SelfCheckError(
-                f"{self._path.name}: {self._rows:,} rows written, {found:,} found in the file."
+                f"{self._target}: {self._rows:,} rows written, {found:,} found in the file."
             )
         return Written(self._rows, size, digest)
 
@@ -135,7 +145,7 @@ class FrameWriter:
 
     def _write(self, lazy: pl.LazyFrame) -> None:
         try:
-            with storage_errors(self._path):
+            with storage_errors(self._target):
                 _sink(lazy, self._path)
         # The failure is raised again by `write` or `finish`, in the thread that waits for it.
         except BaseException as error:  # noqa: BLE001
@@ -145,72 +155,125 @@ class FrameWriter:
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            self._thread.join(0)
             raise self._failure
 
 
-class Sink:
-    """The outputs of one run: scores, and quarantined rows if there are any.
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Where the files of one run go.
 
-    Used as a context: on entry the output is locked and staging is made beside it; on exit both
-    are gone, whatever happened.
+    Attributes:
+        out: The scores.
+        quarantine: Rows that are set aside; written only if there are any.
+        summary: The JSON summary.
+        own_quarantine: Whether the place of the quarantine follows from that of the scores. An
+            older file there belongs to older scores and goes with them.
     """
 
-    def __init__(
-        self, out: Path, quarantine: Path, repeated_texts: tuple[str, ...], *, replace: bool
-    ) -> None:
-        self.out = out
-        self.quarantine = quarantine
+    out: Path
+    quarantine: Path
+    summary: Path
+    own_quarantine: bool
+
+    @classmethod
+    def of(cls, out: Path, quarantine: Path | None, summary: Path | None) -> "Targets":
+        """Fill in the places beside the scores that were not named.
+
+        Raises:
+            UsageError: Two of them are the same.
+            CannotCreateError: One lies in no directory, is one, or has an unknown ending.
+        """
+        beside = out.with_name(f"{out.name}.quarantine{out.suffix}")
+        found = cls(
+            out,
+            quarantine or beside,
+            summary or out.with_name(f"{out.name}.summary.json"),
+            quarantine is None,
+        )
+        resolved = {path.resolve() for path in found.paths}
+        if len(resolved) < len(found.paths):
+            raise UsageError(
+                f"{out}: scores, quarantine and summary need three different places, found "
+                f"{quoted(map(str, found.paths))}."
+            )
+        output_format(found.out)
+        output_format(found.quarantine)
+        for path in found.paths:
+            _check_place(path)
+        return found
+
+    @property
+    def paths(self) -> tuple[Path, Path, Path]:
+        """Scores, quarantine, summary."""
+        return self.out, self.quarantine, self.summary
+
+
+class Sink:
+    """The outputs of one run: scores, rows set aside if there are any, and the summary.
+
+    Used as a context: on entry the output is locked and staging is made beside every file that
+    will be published; on exit both are gone, whatever happened.
+
+    Attributes:
+        targets: Where the files go.
+        committed: Whether the scores of this run stand at the output.
+    """
+
+    def __init__(self, targets: Targets, repeated_texts: tuple[str, ...]) -> None:
+        self.targets = targets
+        self.committed = False
         self._repeated_texts = repeated_texts
-        self._replace = replace
         self._lock: IO[bytes] | None = None
-        self._staging = out.parent / f".{out.name}.staging-{os.getpid()}"
         self._scores: FrameWriter | None = None
         self._rejected: FrameWriter | None = None
 
     def __enter__(self) -> Self:
-        self._lock = _take_lock(self.out)
-        if self.out.exists() and not self._replace:
-            self._release_lock()
-            raise CannotCreateError(
-                f"{self.out}: exists already. Use --if-exists replace, or another --out."
-            )
-        with storage_errors(self.out):
-            for stale in self.out.parent.glob(f".{glob_escape(self.out.name)}.staging-*"):
-                shutil.rmtree(stale, ignore_errors=True)
-            self._staging.mkdir(mode=0o700)
+        self._lock = _take_lock(self.targets.out)
+        try:
+            self._remove_stale()
+            for folder in self._staging_folders():
+                with storage_errors(self.targets.out):
+                    folder.mkdir(mode=0o700)
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def write(self, scores: pl.DataFrame, rejected: pl.DataFrame) -> None:
         """Take the next rows of both outputs."""
         if self._scores is None:
+            staged = self._staged(self.targets.out, "scores")
             self._scores = FrameWriter(
-                self._staging / self.out.name, scores.schema, self._repeated_texts
+                staged, scores.schema, self._repeated_texts, self.targets.out
             )
         self._scores.write(scores)
         if rejected.height:
             if self._rejected is None:
-                self._rejected = FrameWriter(self._staging / self.quarantine.name, rejected.schema)
+                staged = self._staged(self.targets.quarantine, "quarantine")
+                self._rejected = FrameWriter(staged, rejected.schema, (), self.targets.quarantine)
             self._rejected.write(rejected)
 
     def finish(self) -> tuple[Written, Written | None]:
         """Complete and verify the staged files; gives scores and quarantine."""
         if self._scores is None:
-            raise SelfCheckError(f"{self.out}: no chunk was written.")
+            raise SelfCheckError(f"{self.targets.out}: no chunk was written.")
         return self._scores.finish(), self._rejected.finish() if self._rejected else None
 
-    def publish(self, summary_path: Path | None, summary: bytes) -> None:
+    def publish(self, summary: bytes) -> None:
         """Move quarantine, then summary, then scores into place; the last move is the commit."""
-        with storage_errors(self.out):
+        out, quarantine, summary_path = self.targets.paths
+        with storage_errors(out), _uninterrupted():
+            staged = self._staged(summary_path, "summary")
+            _write_synced(staged, summary)
             if self._rejected is not None:
-                _move(self._staging / self.quarantine.name, self.quarantine)
-            if summary_path is not None:
-                write_private(summary_path, summary)
-            _move(self._staging / self.out.name, self.out)
-            if self._rejected is None:
-                # Rows that an earlier run set aside do not belong to these scores.
-                self.quarantine.unlink(missing_ok=True)
-            _sync_directory(self.out.parent)
+                _move(self._staged(quarantine, "quarantine"), quarantine)
+            _move(staged, summary_path)
+            _move(self._staged(out, "scores"), out)
+            self.committed = True
+            if self._rejected is None and self.targets.own_quarantine:
+                quarantine.unlink(missing_ok=True)
+            for folder in {path.parent for path in self.targets.paths}:
+                _sync_directory(folder)
 
     def __exit__(
         self,
@@ -218,16 +281,33 @@ class Sink:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is not None:
-            for writer in (self._scores, self._rejected):
-                if writer is not None:
-                    writer.abort()
-        shutil.rmtree(self._staging, ignore_errors=True)
-        self._release_lock()
+        with _uninterrupted():
+            if kind is not None:
+                for writer in (self._scores, self._rejected):
+                    if writer is not None:
+                        writer.abort()
+            self._close()
 
-    def _release_lock(self) -> None:
+    def _close(self) -> None:
+        for folder in self._staging_folders():
+            shutil.rmtree(folder, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
+
+    def _staging_folders(self) -> list[Path]:
+        """One beside every file, because a rename works only within one file system."""
+        name = f".{self.targets.out.name}.staging-{os.getpid()}"
+        return sorted({path.parent / name for path in self.targets.paths})
+
+    def _staged(self, target: Path, name: str) -> Path:
+        staging = f".{self.targets.out.name}.staging-{os.getpid()}"
+        return target.parent / staging / f"{name}{target.suffix}"
+
+    def _remove_stale(self) -> None:
+        pattern = f".{glob_escape(self.targets.out.name)}.staging-*"
+        for folder in {path.parent for path in self.targets.paths}:
+            for stale in folder.glob(pattern):
+                shutil.rmtree(stale, ignore_errors=True)
 
 
 def output_format(path: Path) -> str:
@@ -246,12 +326,9 @@ def output_format(path: Path) -> str:
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a small file in one atomic step, readable by its owner only."""
-    staging = path.parent / f".{path.name}.staging-{os.getpid()}"
+    staging = path.with_name(f".{path.name}.staging-{os.getpid()}")
     try:
-        with staging.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_synced(staging, content)
         _move(staging, path)
     finally:
         staging.unlink(missing_ok=True)
@@ -287,20 +364,39 @@ def _storage_error(path: Path, error: BaseException) -> EngineError:
     )
 
 
+def _check_place(path: Path) -> None:
+    if path.is_dir():
+        raise CannotCreateError(f"{path}: is a directory. Name a file.")
+    if not path.parent.is_dir():
+        raise CannotCreateError(
+            f"{path}: the directory {path.parent} does not exist. Make it first."
+        )
+
+
 def _take_lock(out: Path) -> IO[bytes]:
-    output_format(out)
-    if out.is_dir():
-        raise CannotCreateError(f"{out}: is a directory. Name a file.")
-    if not out.parent.is_dir():
-        raise CannotCreateError(f"{out}: the directory {out.parent} does not exist. Make it first.")
     with storage_errors(out):
         lock = out.with_name(f"{out.name}.lock").open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise LockedError(out) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise LockedError(out) from None
     return lock
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let signals wait for a few renames; those that come meanwhile are too late to matter."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _sink(lazy: pl.LazyFrame, path: Path) -> None:
@@ -330,9 +426,16 @@ def _count_rows(path: Path) -> int:
         return int(frame.select(pl.len()).collect().item())
 
 
+def _write_synced(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_MODE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
 def _move(source: Path, target: Path) -> None:
-    with suppress(FileNotFoundError):
-        source.chmod(PRIVATE_MODE)
+    source.chmod(PRIVATE_MODE)
     source.replace(target)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from engine.bundle import Manifest
+from engine.bundle import BANDS
 from engine.scores import ScoredChunk
 from engine.sink import Written
 
@@ -26,6 +26,7 @@ class Summary:
         reasons: Rows caught by each rule of the quarantine; a row may be caught by several.
         unseen_categories: Values that the bundle does not know, counted per feature.
         outputs: Path, rows, size in bytes and SHA-256 of each file.
+        unusable: Why the bundle's scores must not be used; empty where they may.
         stands: Which scores are at the output now: those of this run, earlier ones, or none.
     """
 
@@ -49,6 +50,7 @@ class Summary:
     seconds: float = 0.0
     threads: int = 0
     versions: dict[str, str] = field(default_factory=dict)
+    unusable: tuple[str, ...] = ()
     error: str | None = None
     exit_code: int = 0
 
@@ -70,6 +72,7 @@ class Summary:
             *_share_lines("bands", self.bands, self.rows_scored),
             *_share_lines("segments", self.segments, self.rows_scored),
         ]
+        lines += [f"MUST NOT BE USED: {reason}" for reason in self.unusable]
         lines += [f"set aside: {rows:,} rows by {rule}" for rule, rows in self.reasons.items()]
         lines += [
             f"unseen values scored as missing: {count:,} in {name}"
@@ -81,8 +84,7 @@ class Summary:
 class Tally:
     """Adds up chunks in input order."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._segment_names = [segment.name for segment in manifest.segments]
+    def __init__(self) -> None:
         self.rows_read = 0
         self.rows_scored = 0
         self.rows_quarantined = 0
@@ -112,7 +114,7 @@ class Tally:
         caught = self._counts["reasons"].most_common(8)
         return ", ".join(f"{rule} {rows:,}" for rule, rows in caught)
 
-    def figures(self, bands: tuple[str, ...]) -> dict[str, Any]:
+    def figures(self) -> dict[str, Any]:
         """The counts under the names that `Summary` gives them."""
         counts = self._counts
         mean = self._probability_sum / self.rows_scored if self.rows_scored else None
@@ -126,8 +128,8 @@ class Tally:
             "will_purchase_rows": counts["will_purchase"][True],
             "mean_probability": mean,
             "deciles": {str(d): deciles[d] for d in range(1, 11)},
-            "bands": {band: counts["propensity_band"][band] for band in bands},
-            "segments": {name: counts["segment_name"][name] for name in self._segment_names},
+            "bands": {band: counts["propensity_band"][band] for band in BANDS},
+            "segments": dict(sorted(counts["segment_name"].items())),
         }
 
 

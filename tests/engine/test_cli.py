@@ -141,6 +141,19 @@ def _waits_for_input(pid):
         return False
 
 
+def test_a_signal_that_the_caller_ignores_stays_ignored(users_file, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "engine.pipeline.score", lambda *_a, **_o: seen.append(signal.getsignal(signal.SIGHUP))
+    )
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        invoke("score", users_file, "--out", tmp_path / "s.csv")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen == [signal.SIG_IGN]
+
+
 def test_a_bug_is_reported_without_a_traceback(users_file, tmp_path, monkeypatch):
     def fail(*_args, **_options):
         raise ZeroDivisionError("oops")

@@ -1,3 +1,4 @@
+import fcntl
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +11,7 @@ from engine.errors import (
     BundleError,
     CannotCreateError,
     InputError,
+    LockedError,
     NoInputError,
     UsageError,
 )
@@ -190,6 +192,7 @@ def test_too_many_wrong_rows_publish_nothing(users, tmp_path):
         "earlier run",
         65,
     )
+    assert summary["reasons"] == {"sessions_last_7d|below_min": 51}
     run(source, out, if_exists="replace", max_reject_share=0.02)
     assert read_summary(out)["rows_quarantined"] == 51
 
@@ -250,9 +253,39 @@ def test_an_existing_output_is_kept_replaced_or_skipped(users_file, tmp_path):
 
 def test_an_input_is_never_the_output(users_file):
     before = users_file.read_bytes()
-    with pytest.raises(UsageError, match="is an input and the output"):
+    with pytest.raises(UsageError, match="is an input and an output"):
         run(users_file, users_file, if_exists="replace")
     assert users_file.read_bytes() == before
+
+
+@pytest.mark.parametrize("place", ["quarantine", "summary"])
+def test_an_input_is_never_another_output_either(users_file, tmp_path, place):
+    before = users_file.read_bytes()
+    with pytest.raises(UsageError, match="is an input and an output"):
+        run(users_file, tmp_path / "s.csv", **{place: users_file})
+    assert users_file.read_bytes() == before
+
+
+def test_a_bug_leaves_a_summary_of_the_failure(users_file, tmp_path, monkeypatch):
+    def fail(*_args):
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("engine.pipeline.to_features", fail)
+    with pytest.raises(ZeroDivisionError):
+        run(users_file, tmp_path / "s.csv")
+    summary = read_summary(tmp_path / "s.csv")
+    assert (summary["published"], summary["exit_code"], summary["error"]) == (False, 1, "oops")
+
+
+def test_a_refused_run_leaves_the_summary_of_the_run_that_holds_the_output(users_file, tmp_path):
+    out = tmp_path / "s.csv"
+    run(users_file, out)
+    before = read_summary(out)
+    with (tmp_path / "s.csv.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(LockedError):
+            run("absent.csv", out, if_exists="replace")
+    assert read_summary(out) == before
 
 
 def test_an_input_without_rows_is_refused(users, tmp_path):

@@ -3,15 +3,21 @@ import fcntl
 import polars as pl
 import pytest
 
-from engine.errors import AccessError, CannotCreateError, LockedError, StorageError
-from engine.sink import FrameWriter, Sink, glob_escape, storage_errors
+from engine.errors import (
+    AccessError,
+    CannotCreateError,
+    LockedError,
+    StorageError,
+    UsageError,
+)
+from engine.sink import FrameWriter, Sink, Targets, glob_escape, storage_errors
 from tests.helpers import read_table
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "name": ["a", "b", "a"]})
 
 
-def sink(out, replace=True):
-    return Sink(out, out.with_name("rejected.csv"), ("name",), replace=replace)
+def sink(out):
+    return Sink(Targets.of(out, out.with_name("rejected.csv"), None), ("name",))
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
@@ -49,7 +55,7 @@ def test_nothing_stands_at_the_output_until_it_is_published(tmp_path):
         opened.write(FRAME, FRAME[:1])
         opened.finish()
         assert not out.exists()
-        opened.publish(tmp_path / "summary.json", b"{}")
+        opened.publish(b"{}")
     assert read_table(out).height == 3
     assert read_table(tmp_path / "rejected.csv").height == 1
     assert (out.stat().st_mode & 0o777) == 0o600
@@ -57,7 +63,7 @@ def test_nothing_stands_at_the_output_until_it_is_published(tmp_path):
         "rejected.csv",
         "scores.csv",
         "scores.csv.lock",
-        "summary.json",
+        "scores.csv.summary.json",
     ]
 
 
@@ -79,13 +85,56 @@ def test_staging_of_a_killed_run_is_removed_and_others_are_not(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [".other.csv.staging-1", "scores.csv.lock"]
 
 
-def test_rejected_rows_of_an_earlier_run_are_removed(tmp_path):
-    (tmp_path / "rejected.csv").write_text("old")
+@pytest.mark.parametrize(("named", "stays"), [(None, False), ("rejected.csv", True)])
+def test_only_an_earlier_quarantine_of_the_same_output_is_removed(tmp_path, named, stays):
+    old = tmp_path / (named or "scores.csv.quarantine.csv")
+    old.write_text("old")
+    targets = Targets.of(tmp_path / "scores.csv", tmp_path / named if named else None, None)
+    with Sink(targets, ()) as opened:
+        opened.write(FRAME, FRAME.clear())
+        opened.finish()
+        opened.publish(b"{}")
+    assert old.exists() == stays
+
+
+def test_files_may_go_to_different_directories(tmp_path):
+    places = [tmp_path / n / "same.csv" for n in ("scores", "quarantine")]
+    summary = tmp_path / "summary" / "s.json"
+    for path in (*places, summary):
+        path.parent.mkdir()
+    with Sink(Targets.of(*places, summary), ()) as opened:
+        opened.write(FRAME, FRAME[:2])
+        opened.finish()
+        opened.publish(b"{}")
+    assert [read_table(path).height for path in places] == [3, 2]
+    assert summary.read_bytes() == b"{}"
+    assert not list(tmp_path.glob("**/.*"))
+
+
+@pytest.mark.parametrize(
+    ("quarantine", "summary"),
+    [("scores.csv", None), (None, "scores.csv"), ("both.csv", "both.csv")],
+)
+def test_two_files_in_one_place_are_refused(tmp_path, quarantine, summary):
+    with pytest.raises(UsageError, match="three different places"):
+        Targets.of(
+            tmp_path / "scores.csv",
+            tmp_path / quarantine if quarantine else None,
+            tmp_path / summary if summary else None,
+        )
+
+
+def test_what_fails_after_the_commit_is_not_called_unpublished(tmp_path, monkeypatch):
+    def fail(_folder):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("engine.sink._sync_directory", fail)
     with sink(tmp_path / "scores.csv") as opened:
         opened.write(FRAME, FRAME.clear())
         opened.finish()
-        opened.publish(tmp_path / "summary.json", b"{}")
-    assert not (tmp_path / "rejected.csv").exists()
+        with pytest.raises(StorageError, match="scores.csv"):
+            opened.publish(b"{}")
+        assert opened.committed
 
 
 def test_a_held_output_is_refused(tmp_path):
@@ -96,19 +145,21 @@ def test_a_held_output_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("place", "name", "message"),
     [
-        ("absent/scores.csv", "does not exist"),
-        ("scores.xlsx", "names no format"),
-        ("folder.csv", "is a directory"),
-        ("old.csv", "exists already"),
+        ("out", "absent/scores.csv", "does not exist"),
+        ("out", "scores.xlsx", "names no format"),
+        ("out", "folder.csv", "is a directory"),
+        ("quarantine", "absent/q.csv", "does not exist"),
+        ("quarantine", "q.xlsx", "names no format"),
+        ("summary", "absent/s.json", "does not exist"),
     ],
 )
-def test_an_output_that_cannot_be_made_is_refused(tmp_path, name, message):
+def test_a_place_that_cannot_hold_its_file_is_refused_at_once(tmp_path, place, name, message):
     (tmp_path / "folder.csv").mkdir()
-    (tmp_path / "old.csv").touch()
-    with pytest.raises(CannotCreateError, match=message), sink(tmp_path / name, replace=False):
-        pass
+    places = {"out": tmp_path / "scores.csv", "quarantine": None, "summary": None}
+    with pytest.raises(CannotCreateError, match=message):
+        Targets.of(**{**places, place: tmp_path / name})
 
 
 @pytest.mark.parametrize(
