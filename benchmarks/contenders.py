@@ -1,9 +1,8 @@
 """The commands that are timed against one another, each a process of its own."""
 
-import os
+import json
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,17 +22,28 @@ class Usage:
     peak_bytes: int
 
 
+# NOTE: on Linux a child starts with the peak memory of the process that forks it: so a process that
+# holds nothing forks the command, and says what the operating system says of it.
+LAUNCHER = """
+import json, os, subprocess, sys, time
+started = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(process.pid, 0)
+wall = time.perf_counter() - started
+code = os.waitstatus_to_exitcode(status)
+print(json.dumps([code, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
+"""
+
+
 def measure(command: list[str]) -> Usage:
     """Run a command and wait for it; a failure stops the benchmark with what it said."""
-    started = time.perf_counter()
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        words = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{command}: exit {process.returncode}: {words}")
-    return Usage(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * RSS_UNIT_BYTES)
+    launched = subprocess.run(
+        [sys.executable, "-c", LAUNCHER, *command], cwd=ROOT, capture_output=True, text=True
+    )
+    code, wall, cpu, peak = json.loads(launched.stdout.splitlines()[-1])
+    if code:
+        raise RuntimeError(f"{command}: exit {code}: {launched.stderr}")
+    return Usage(wall, cpu, peak * RSS_UNIT_BYTES)
 
 
 def engine(users: Path, out: Path, *options: str) -> list[str]:
@@ -42,9 +52,10 @@ def engine(users: Path, out: Path, *options: str) -> list[str]:
     return [*command, "--bundle", str(BUNDLE), "--if-exists", "replace", "--quiet", *options]
 
 
-def obvious(users: Path, out: Path) -> list[str]:
-    """The native libraries, as one would write it by hand."""
-    return [sys.executable, str(ROOT / "benchmarks" / "obvious.py"), str(users), str(out)]
+def obvious(users: Path, out: Path, *wanted: str) -> list[str]:
+    """The native libraries, as one would write it by hand; `drivers` adds them."""
+    script = str(ROOT / "benchmarks" / "obvious.py")
+    return [sys.executable, script, str(users), str(out), *wanted]
 
 
 def floor(users: Path, out: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """The same scores by the obvious route: Polars, LightGBM's predict and pred_contrib, scikit-learn.
 
-Usage: python benchmarks/obvious.py USERS.parquet OUT.parquet
+Usage: python benchmarks/obvious.py USERS.parquet OUT.parquet [drivers]
 """
 
 import json
@@ -33,9 +33,18 @@ def clustering(report: dict) -> Pipeline:
     return make_pipeline(imputer, logarithm, scaler, kmeans)
 
 
+def driver_columns(impacts: np.ndarray, names: list[str]) -> dict[str, pl.Series]:
+    """The three features with the largest impacts of each user."""
+    largest = np.argsort(-np.abs(impacts), axis=1, kind="stable")[:, :3]
+    values = np.take_along_axis(impacts, largest, axis=1).astype(np.float32)
+    texts = pl.Series(names)
+    columns = {f"driver_{n + 1}": texts.gather(largest[:, n]) for n in range(3)}
+    return columns | {f"driver_{n + 1}_impact": pl.Series(values[:, n]) for n in range(3)}
+
+
 def main() -> None:
     """Score one file into another."""
-    users_path, out_path = sys.argv[1:]
+    users_path, out_path, *wanted = sys.argv[1:]
     folder = ROOT / (ROOT / "CURRENT").read_text().split()[0]
     manifest = json.loads((folder / "manifest.json").read_text())
     features = [f for f in manifest["schema"]["features"] if f["use"]]
@@ -69,6 +78,10 @@ def main() -> None:
     titles = [segment["name"] for segment in manifest["segments"]]
     band = np.searchsorted(manifest["band_cuts"], probability, side="right")
     decile = 1 + np.searchsorted(manifest["decile_cuts"], probability, side="right")
+    drivers = {}
+    if wanted:
+        contributions = booster.predict(features, pred_contrib=True)
+        drivers = driver_columns(calibration["slope"] * contributions[:, :-1], names)
     users.select(
         "user_id",
         "snapshot_date",
@@ -78,6 +91,7 @@ def main() -> None:
         propensity_band=pl.Series(BANDS).gather(band),
         segment_id=pl.Series(ids[cluster]),
         segment_name=pl.Series(titles).gather(cluster),
+        **drivers,
         **{f"driver_{n + 1}": pl.Series(names).gather(order[:, n]) for n in range(3)},
         **{f"driver_{n + 1}_impact": pl.Series(largest[:, n]) for n in range(3)},
         bundle_id=pl.lit(manifest["bundle_id"]),
