@@ -127,3 +127,31 @@ def inspect(bundle: Path, as_json: bool) -> None:
     else:
         for line in manifest_lines(manifest):
             click.echo(line)
+
+
+@main.command(epilog=example("engine explain users.parquet --user U00000001"))
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--user", required=True, help="The user's id, as it stands in the id column.")
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), default=DEFAULT_BUNDLE, show_default=True
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def explain(inputs: tuple[str, ...], user: str, bundle: Path, as_json: bool) -> None:
+    """Show why one user of INPUT... has the score that they have.
+
+    Every feature with its value, where that value lies among the users of INPUT, and its impact on
+    the score. Of several snapshots of the user, the last is explained.
+    """
+    from engine.explanation import explain as explain_user
+    from engine.pipeline import load_bundle
+    from engine.source import open_inputs
+    from engine.wording import explanation_lines
+
+    scorer = load_bundle(bundle)
+    with open_inputs(inputs) as tables:
+        explanation = explain_user(tables, scorer, user)
+    if as_json:
+        click.echo(explanation.to_json())
+    else:
+        for line in explanation_lines(explanation):
+            click.echo(line)

@@ -70,7 +70,7 @@ class Scorer:
     """An opened bundle, ready to score chunks; safe to share by threads."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self._session = Session(bundle)
+        self.session = Session(bundle)
         self.manifest: Manifest = bundle.manifest
 
     def score(
@@ -117,7 +117,7 @@ class Scorer:
         typed = to_typed(chunk.frame, schema)
         split = split_rows(chunk.frame, typed, row_rules(schema, typed.schema))
         features = to_features(split.valid, schema.model_features, self.manifest.categories)
-        predictions = self._session.run(features)
+        predictions = self.session.run(features)
         first_row = chunk.input_rows_before + 1
         return ScoredChunk(
             rows_read=chunk.frame.height,

@@ -92,6 +92,18 @@ def read_chunks(
             input_rows += frame.height
 
 
+def find_rows(table: Table, columns: Sequence[str], condition: pl.Expr) -> pl.DataFrame:
+    """The rows of a table that meet a condition, with `source_row` (from 1); others are not kept.
+
+    Raises:
+        InputError: The file breaks off or cannot be decoded.
+    """
+    wanted = [name for name in columns if name in table.columns]
+    with _reading(table.name):
+        rows = table.frame.select(wanted).with_row_index("source_row", offset=1)
+        return rows.filter(condition).collect(engine="streaming")
+
+
 def count_rows(tables: Iterable[Table]) -> int | None:
     """The number of rows, where the formats tell it without reading them all."""
     tables = list(tables)
