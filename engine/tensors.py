@@ -27,13 +27,18 @@ def to_typed(frame: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:
         schema: The table that the bundle scores.
 
     Returns:
-        The key columns, every model feature as Float32 or String, and for each numeric column that
-        came as text a Boolean `<column>|not_a_number`.
+        The key columns, every model feature as Float32 or String, and Booleans that mark unreadable
+        text: `<column>|not_a_number` for each numeric column that came as text, and likewise
+        `<snapshot>|not_a_date`.
     """
     found = frame.schema
     keys = [pl.col(schema.id)] if schema.id is not None else []
     if schema.snapshot is not None and schema.snapshot in found:
-        keys.append(date_column(schema.snapshot, found[schema.snapshot]))
+        date = date_column(schema.snapshot, found[schema.snapshot])
+        keys.append(date)
+        if found[schema.snapshot] == pl.String:
+            no_date = _is_given(schema.snapshot) & date.is_null()
+            keys.append(no_date.alias(f"{schema.snapshot}|not_a_date"))
     numeric = [f.name for f in schema.model_features if f.kind == "numeric"]
     categorical = [f.name for f in schema.model_features if f.kind == "categorical"]
     return frame.select(

@@ -17,6 +17,7 @@ _CATEGORICAL_TYPES = (
 )
 _ID_TYPES = tuple(t for t in _CATEGORICAL_TYPES if t not in (pl.Null, pl.Boolean))
 _DATE_TYPES = (pl.Date, pl.String)
+_UNREADABLE = ("|not_a_number", "|not_a_date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def check_columns(schema: FeatureSchema, found: pl.Schema, where: str, bundle_id
     if missing:
         raise InputError.missing_columns(where, missing, found.names(), bundle_id, len(needed))
     if schema.snapshot is not None and schema.snapshot in found:
-        needed[schema.snapshot] = (_DATE_TYPES, "a date")
+        needed[schema.snapshot] = (_DATE_TYPES, "a date without a time, as 2026-11-22")
     wrong = [
         (name, expected, str(found[name]))
         for name, (types, expected) in needed.items()
@@ -69,7 +70,7 @@ def row_rules(schema: FeatureSchema, typed: pl.Schema) -> dict[str, pl.Expr]:
         id_column = pl.col(schema.id)
         empty = id_column == "" if typed[schema.id] == pl.String else pl.lit(value=False)
         rules[f"{schema.id}|missing"] = id_column.is_null() | empty.fill_null(value=False)
-    rules |= {name: pl.col(name) for name in typed if name.endswith("|not_a_number")}
+    rules |= {name: pl.col(name) for name in typed if name.endswith(_UNREADABLE)}
     for feature in schema.model_features:
         rules |= _feature_rules(feature, f"{feature.name}|not_a_number" in typed)
     return rules
