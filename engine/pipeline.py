@@ -30,7 +30,7 @@ from engine.sink import Sink, write_private
 from engine.source import Chunk, Table, count_rows, open_inputs, read_chunks
 from engine.summary import Summary, Tally, file_entry, running_versions
 from engine.tensors import to_features, to_typed, unseen_counts
-from engine.validation import check_columns, row_rules, split_rows
+from engine.validation import check_columns, check_same_keys, row_rules, split_rows
 
 Progress = Callable[[int, int | None], None]
 """Told after each chunk: rows done, and rows in all where that is known."""
@@ -225,6 +225,7 @@ def _check_inputs(scorer: Scorer, tables: Sequence[Table], out: Path) -> int | N
         if table.path is not None and table.path.resolve() == out.resolve():
             raise UsageError(f"{out}: is an input and the output. Write to another place.")
         scorer.check_columns(table.columns, table.name)
+    check_same_keys(scorer.manifest.schema, ((table.name, table.columns) for table in tables))
     return count_rows(tables)
 
 

@@ -1,5 +1,6 @@
 """Wrong columns stop a run; wrong rows are set aside with their reasons."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
@@ -56,6 +57,29 @@ def check_columns(schema: FeatureSchema, found: pl.Schema, where: str, bundle_id
     ]
     if wrong:
         raise InputError.wrong_types(where, wrong)
+
+
+def check_same_keys(schema: FeatureSchema, tables: Iterable[tuple[str, pl.Schema]]) -> None:
+    """Check that all inputs have the key columns in one form, as the score file can hold only one.
+
+    Args:
+        schema: The table that the bundle scores.
+        tables: The name of each input and its columns.
+
+    Raises:
+        InputError: The ids differ in type, or only some inputs have the snapshot.
+    """
+    forms: dict[str, dict[str, str]] = {}
+    for where, found in tables:
+        if schema.id is not None:
+            forms.setdefault(schema.id, {}).setdefault(str(found[schema.id]), where)
+        if schema.snapshot is not None:
+            # NOTE: text and Date may stand side by side: both become Date.
+            form = "present" if schema.snapshot in found else "absent"
+            forms.setdefault(schema.snapshot, {}).setdefault(form, where)
+    for name, places in forms.items():
+        if len(places) > 1:
+            raise InputError.different_inputs(name, places)
 
 
 def row_rules(schema: FeatureSchema, typed: pl.Schema) -> dict[str, pl.Expr]:

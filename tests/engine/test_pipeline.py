@@ -233,6 +233,25 @@ def test_the_second_file_of_two_is_named_when_it_is_wrong(users, users_file, tmp
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda u: u.with_columns(user_id=pl.int_range(pl.len())),
+            "'user_id' differs .*: String in .*users.parquet, Int64 in .*other.parquet",
+        ),
+        (
+            lambda u: u.drop("snapshot_date"),
+            "'snapshot_date' differs .*: present in .*users.parquet, absent in .*other.parquet",
+        ),
+    ],
+)
+def test_inputs_whose_keys_differ_are_refused(users, users_file, tmp_path, change, message):
+    other = write_table(change(users), tmp_path / "other.parquet")
+    with pytest.raises(InputError, match=message):
+        score([str(users_file), str(other)], BUNDLE, tmp_path / "s.parquet")
+
+
+@pytest.mark.parametrize(
     ("source", "bundle", "kind"),
     [("absent.parquet", BUNDLE, NoInputError), (None, "absent", BundleError)],
 )
