@@ -3,23 +3,27 @@
 Gives raw columns as they stand. Types and values are checked by `validation`.
 """
 
+import errno
 import glob
+import os
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
-from engine.errors import AccessError, InputError, NoInputError, StorageError
+from engine.errors import AccessError, EngineError, InputError, NoInputError, StorageError
 
 Format = Literal["parquet", "ipc", "csv", "ndjson"]
 
 STANDARD_INPUT = "-"
+STANDARD_INPUT_NAME = "standard input"
 HIDDEN_PREFIXES = (".", "_")
 SNIFFED_BYTES = 512
 # NDJSON names its columns row by row; this many rows show them all.
@@ -68,10 +72,19 @@ def open_inputs(inputs: Sequence[str]) -> Iterator[tuple[Table, ...]]:
         NoInputError: Nothing is there to read.
         InputError: A file is of no known format, or broken.
         AccessError: A file may not be read.
+        StorageError: The operating system fails to read, or to keep standard input.
     """
-    with tempfile.TemporaryDirectory(prefix="engine-") as spool:
-        paths = [path for text in inputs for path in _paths(text, Path(spool))]
-        yield tuple(_open_table(path, Path(spool)) for path in paths)
+    with ExitStack() as stack:
+        paths = []
+        for text in inputs:
+            if text == STANDARD_INPUT:
+                with _reading(STANDARD_INPUT_NAME):
+                    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="engine-"))
+                    paths.append((STANDARD_INPUT_NAME, _spooled(Path(folder))))
+            else:
+                with _reading(text):
+                    paths += [(str(path), path) for path in _paths(text)]
+        yield tuple(_open_table(name, path) for name, path in paths)
 
 
 def read_chunks(
@@ -97,15 +110,25 @@ def count_rows(tables: Iterable[Table]) -> int | None:
     tables = list(tables)
     if any(table.format in ("csv", "ndjson") for table in tables):
         return None
-    return sum(int(table.frame.select(pl.len()).collect().item()) for table in tables)
+    return sum(map(_height, tables))
 
 
-def _paths(text: str, spool: Path) -> list[Path]:
-    if text == STANDARD_INPUT:
-        path = spool / "standard-input"
-        with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        return [path]
+def _height(table: Table) -> int:
+    with _reading(table.name):
+        return int(table.frame.select(pl.len()).collect().item())
+
+
+def _spooled(folder: Path) -> Path:
+    """Standard input as a file: the formats are read from more than one place."""
+    if sys.stdin is None:
+        raise NoInputError(f"{STANDARD_INPUT_NAME}: is closed. Give it a table, or name a file.")
+    path = folder / "standard-input"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path
+
+
+def _paths(text: str) -> list[Path]:
     path = Path(text)
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.is_file())
@@ -122,19 +145,14 @@ def _paths(text: str, spool: Path) -> list[Path]:
     return found
 
 
-def _open_table(path: Path, spool: Path) -> Table:
-    name = "standard input" if path.parent == spool else str(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(SNIFFED_BYTES)
-    except PermissionError:
-        raise AccessError(f"{name}: may not be read by this user.") from None
+def _open_table(name: str, path: Path) -> Table:
+    with _reading(name), path.open("rb") as file:
+        head = file.read(SNIFFED_BYTES)
     kind = _format(head, name)
     with _reading(name):
         frame = _scan(path, kind)
-        return Table(
-            name, None if path.parent == spool else path, kind, frame, frame.collect_schema()
-        )
+        given = None if name == STANDARD_INPUT_NAME else path
+        return Table(name, given, kind, frame, frame.collect_schema())
 
 
 def _format(head: bytes, name: str) -> Format:
@@ -181,12 +199,27 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:
-            raise _broken(name, error) from error
-        raise StorageError(f"{name}: cannot be read: {error.strerror}. Run again.") from error
+        raise _refused(name, error) from error
     # NOTE: a panic inside Polars derives from BaseException.
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise _broken(name, error) from error
+
+
+def _refused(name: str, error: OSError) -> EngineError:
+    # NOTE: Polars raises errors of the operating system with their number only in the text, and
+    # what it cannot decompress as one without a number.
+    stated = re.search(r"os error (\d+)", str(error))
+    number = error.errno or (int(stated[1]) if stated else None)
+    if isinstance(error, PermissionError) or number in (errno.EACCES, errno.EPERM):
+        return AccessError(f"{name}: may not be read by this user. Ask its owner.")
+    if number is None:
+        return _broken(name, error)
+    reason = os.strerror(number)
+    if number in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
+        return NoInputError(f"{name}: no such file ({reason}). Check the path.")
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return StorageError(f"{name}: {reason}. Free space, or set TMPDIR to a larger disk.")
+    return StorageError(f"{name}: cannot be read: {reason}. Run again.")
 
 
 def _broken(name: str, error: BaseException) -> InputError:

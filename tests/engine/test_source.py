@@ -1,10 +1,13 @@
+import errno
 import io
+import os
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
 
-from engine.errors import AccessError, InputError, NoInputError
+from engine.errors import AccessError, InputError, NoInputError, StorageError
 from engine.source import count_rows, open_inputs, read_chunks
 from tests.helpers import write_table
 
@@ -87,12 +90,60 @@ def test_truncated_parquet_is_refused(tmp_path):
 def test_unreadable_file_is_named(tmp_path, monkeypatch):
     path = write_table(FRAME, tmp_path / "t.csv")
 
-    def refuse(*_args, **_options):
-        raise PermissionError
-
-    monkeypatch.setattr(type(path), "open", refuse)
+    monkeypatch.setattr(type(path), "open", failing(PermissionError()))
     with pytest.raises(AccessError, match="may not be read"):
         read(path)
+
+
+def failing(error):
+    def fail(*_args, **_options):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EACCES, AccessError),
+        (errno.EIO, StorageError),
+        (errno.ESTALE, StorageError),
+        (errno.ENOENT, NoInputError),
+    ],
+)
+@pytest.mark.parametrize("call", ["is_dir", "iterdir", "open"])
+def test_what_the_operating_system_refuses_is_named(tmp_path, monkeypatch, number, kind, call):
+    write_table(FRAME, tmp_path / "t.csv")
+    monkeypatch.setattr(Path, call, failing(OSError(number, os.strerror(number))))
+    with pytest.raises(kind, match=str(tmp_path)):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("error", [OSError("Input/output error (os error 5)"), OSError(5, "x")])
+def test_a_disk_that_fails_under_polars_is_named(tmp_path, monkeypatch, error):
+    path = write_table(FRAME, tmp_path / "t.csv")
+    monkeypatch.setattr(pl.LazyFrame, "collect_batches", failing(error))
+    with pytest.raises(StorageError, match="t.csv: cannot be read: Input/output error"):
+        read(path)
+
+
+def test_a_name_that_is_too_long_is_no_input():
+    with pytest.raises(NoInputError, match="no such file"):
+        read("x" * 5_000)
+
+
+def test_standard_input_that_fills_the_disk_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"id,x")))
+    full = OSError(errno.ENOSPC, "full")
+    monkeypatch.setattr("engine.source.shutil.copyfileobj", failing(full))
+    with pytest.raises(StorageError, match="standard input: No space left.*TMPDIR"):
+        read("-")
+
+
+def test_a_closed_standard_input_is_no_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(NoInputError, match="standard input: is closed"):
+        read("-")
 
 
 def test_rows_are_counted_where_it_is_cheap(tmp_path):
