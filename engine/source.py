@@ -3,13 +3,17 @@
 Gives raw columns as they stand. Types and values are checked by `validation`.
 """
 
+import csv
 import errno
 import glob
+import gzip
+import io
 import os
 import re
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,7 +22,15 @@ from typing import Literal
 
 import polars as pl
 
-from engine.errors import AccessError, EngineError, InputError, NoInputError, StorageError
+from engine.errors import (
+    AccessError,
+    EngineError,
+    InputError,
+    NoInputError,
+    StorageError,
+    counted,
+    quoted,
+)
 
 Format = Literal["parquet", "ipc", "csv", "ndjson"]
 
@@ -26,13 +38,17 @@ STANDARD_INPUT = "-"
 STANDARD_INPUT_NAME = "standard input"
 HIDDEN_PREFIXES = (".", "_")
 SNIFFED_BYTES = 512
+TAIL_BYTES = 65_536
+GZIP_MAGIC = b"\x1f\x8b"
 # NDJSON names its columns row by row; this many rows show them all.
 NDJSON_HEADER_ROWS = 1_000
 _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"PAR1", "parquet"),
     (b"ARROW1", "ipc"),
-    (b"\x1f\x8b", "csv"),
+    (GZIP_MAGIC, "csv"),
 )
+# What reading a header raises where the bytes are no CSV or no gzip.
+_UNREADABLE = (EOFError, zlib.error, csv.Error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +166,8 @@ def _open_table(name: str, path: Path) -> Table:
         head = file.read(SNIFFED_BYTES)
     kind = _format(head, name)
     with _reading(name):
+        if kind == "csv":
+            _check_csv(path, name, is_gzip=head.startswith(GZIP_MAGIC))
         frame = _scan(path, kind)
         given = None if name == STANDARD_INPUT_NAME else path
         return Table(name, given, kind, frame, frame.collect_schema())
@@ -171,6 +189,47 @@ def _format(head: bytes, name: str) -> Format:
     if text.startswith(b"<"):
         raise InputError(f"{name}: a web page or XML, not a table. Check the download.")
     return "ndjson" if text.startswith(b"{") else "csv"
+
+
+def _check_csv(path: Path, name: str, *, is_gzip: bool) -> None:
+    """Refuse what Polars reads without a word, though it cannot be meant."""
+    header = _csv_header(path, is_gzip=is_gzip)
+    repeated = sorted({column for column in header if column and header.count(column) > 1})
+    if repeated:
+        raise InputError(
+            f"{name}: {counted(len(repeated), 'column')} named more than once: {quoted(repeated)}. "
+            "Rename or remove the others."
+        )
+    separators = {"';'": ";", "a tab": "\t"}
+    meant = [words for words, separator in separators.items() if separator in "".join(header)]
+    if len(header) == 1 and meant:
+        raise InputError(
+            f"{name}: found 1 column, did you mean {meant[0]}? Columns are separated by commas: "
+            "write the file again with them."
+        )
+    # NOTE: gzip tells by itself that its end is missing.
+    if not is_gzip and _ends_within_row(path, len(header)):
+        raise InputError(
+            f"{name}: ends in the middle of a row. The file is incomplete: write it again."
+        )
+
+
+def _csv_header(path: Path, *, is_gzip: bool) -> list[str]:
+    with path.open("rb") as raw:
+        content = gzip.GzipFile(fileobj=raw) if is_gzip else raw
+        with io.TextIOWrapper(content, "utf-8-sig", errors="replace", newline="") as text:
+            return next((row for row in csv.reader(text) if row), [])
+
+
+def _ends_within_row(path: Path, columns: int) -> bool:
+    """Whether the last line is cut off, as far as the last bytes tell."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        tail = file.read()
+    before, newline, last = tail.rpartition(b"\n")
+    # NOTE: a line with a quote may be the end of a text that spans lines; it cannot be told.
+    is_telling = before and newline and last and b'"' not in last
+    return bool(is_telling) and last.count(b",") < columns - 1
 
 
 def _scan(path: Path, kind: Format) -> pl.LazyFrame:
@@ -201,7 +260,7 @@ def _reading(name: str) -> Iterator[None]:
     except OSError as error:
         raise _refused(name, error) from error
     # NOTE: a panic inside Polars derives from BaseException.
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (*_UNREADABLE, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise _broken(name, error) from error
 
 

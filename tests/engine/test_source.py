@@ -1,4 +1,5 @@
 import errno
+import gzip
 import io
 import os
 import sys
@@ -78,6 +79,43 @@ def test_broken_files_are_refused_by_name(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"users.any: .*{message}"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"id,x,id\n1,2,3\n", "1 column named more than once: 'id'"),
+        (b'"id",x,x,id\n1,2,3,4\n', "2 columns named more than once: 'id', 'x'"),
+        (b"id;x\n1;2\n", "found 1 column, did you mean ';'"),
+        (b"id\tx\n1\t2\n", "found 1 column, did you mean a tab"),
+        (b"id,x,y\n1,2,3\n4,5", "ends in the middle of a row"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_csv_that_cannot_be_meant_is_refused(tmp_path, content, message, packed):
+    if packed and "middle" in message:
+        content, message = gzip.compress(content * 2_000)[:-9], "incomplete"
+    path = tmp_path / "t.csv"
+    path.write_bytes(gzip.compress(content) if packed and "incomp" not in message else content)
+    with pytest.raises(InputError, match=f"t.csv: .*{message}"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"id,x,y\n1,2,3\n4,5,6",
+        b"id,x,y\r\n1,2,3\r\n4,5,6\r\n",
+        b'id,x,y\n1,2,"two\nlines"',
+        b'\xef\xbb\xbfid,x,"a;b"\n1,2,3',
+        b"id,x,,\n1,2,,\n",
+        b"id,x",
+    ],
+)
+def test_an_odd_csv_that_is_whole_is_read(tmp_path, content):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    assert all(chunk.frame.columns == ["id", "x"] for chunk in read(path))
 
 
 def test_truncated_parquet_is_refused(tmp_path):
