@@ -17,6 +17,7 @@ _CATEGORICAL_TYPES = (
     *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
 )
 _ID_TYPES = tuple(t for t in _CATEGORICAL_TYPES if t not in (pl.Null, pl.Boolean))
+_TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
 _DATE_TYPES = (pl.Date, pl.String)
 _UNREADABLE = ("|not_a_number", "|not_a_date")
 
@@ -92,7 +93,8 @@ def row_rules(schema: FeatureSchema, typed: pl.Schema) -> dict[str, pl.Expr]:
     rules = {}
     if schema.id is not None:
         id_column = pl.col(schema.id)
-        empty = id_column == "" if typed[schema.id] == pl.String else pl.lit(value=False)
+        is_text = typed[schema.id].base_type() in _TEXT_TYPES
+        empty = id_column.cast(pl.String) == "" if is_text else pl.lit(value=False)
         rules[f"{schema.id}|missing"] = id_column.is_null() | empty.fill_null(value=False)
     rules |= {name: pl.col(name) for name in typed if name.endswith(_UNREADABLE)}
     for feature in schema.model_features:

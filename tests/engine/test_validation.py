@@ -65,6 +65,13 @@ def test_wrong_text_is_rejected_with_the_raw_text(text, reason):
     assert result.rejected["orders"].to_list() == [text]
 
 
+@pytest.mark.parametrize("dtype", [pl.Categorical, pl.Enum(["a", ""])])
+def test_an_empty_id_is_missing_in_dictionaries_too(dtype):
+    result = split([GOOD, {**GOOD, "user": ""}, {**GOOD, "user": None}], {**TYPES, "user": dtype})
+    assert result.reasons == {"user|missing": 2}
+    assert result.valid.schema["user"] == dtype
+
+
 @pytest.mark.parametrize("text", ["22.11.2026", "2026-11-31", "2026-11-22T00:00:00", "tomorrow"])
 def test_a_snapshot_that_is_no_date_is_rejected_with_the_raw_text(text):
     dated = replace(SCHEMA, snapshot="day")
