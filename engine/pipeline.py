@@ -153,7 +153,7 @@ def score(
     summary_path = options.summary or out.with_name(f"{out.name}.summary.json")
     try:
         scorer = load_bundle(bundle)
-        with open_inputs(inputs) as tables, _open_sink(out, options) as sink:
+        with open_inputs(inputs, scorer.columns) as tables, _open_sink(out, options) as sink:
             tally = Tally(scorer.manifest)
             total = _check_inputs(scorer, tables, out)
             chunks = read_chunks(tables, scorer.columns, options.chunk_rows)

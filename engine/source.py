@@ -40,7 +40,7 @@ HIDDEN_PREFIXES = (".", "_")
 SNIFFED_BYTES = 512
 TAIL_BYTES = 65_536
 GZIP_MAGIC = b"\x1f\x8b"
-# NDJSON names its columns row by row; this many rows show them all.
+# NDJSON names its columns row by row; this many rows show most of them.
 NDJSON_HEADER_ROWS = 1_000
 _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"PAR1", "parquet"),
@@ -77,12 +77,15 @@ class Chunk:
 
 
 @contextmanager
-def open_inputs(inputs: Sequence[str]) -> Iterator[tuple[Table, ...]]:
+def open_inputs(inputs: Sequence[str], wanted: Sequence[str] = ()) -> Iterator[tuple[Table, ...]]:
     """Open files, globs, directories or `-` for standard input, in the order given.
 
     Args:
         inputs: A directory gives its files in the order of their names; names that begin with a
             dot or an underscore are left out.
+        wanted: Columns to look for in all rows of NDJSON, whose first rows may not name them. One
+            that has no value in any row counts as absent; columns that are neither wanted nor
+            among the first rows are not seen.
 
     Raises:
         NoInputError: Nothing is there to read.
@@ -100,7 +103,7 @@ def open_inputs(inputs: Sequence[str]) -> Iterator[tuple[Table, ...]]:
             else:
                 with _reading(text):
                     paths += [(str(path), path) for path in _paths(text)]
-        yield tuple(_open_table(name, path) for name, path in paths)
+        yield tuple(_open_table(name, path, wanted) for name, path in paths)
 
 
 def read_chunks(
@@ -161,14 +164,14 @@ def _paths(text: str) -> list[Path]:
     return found
 
 
-def _open_table(name: str, path: Path) -> Table:
+def _open_table(name: str, path: Path, wanted: Sequence[str]) -> Table:
     with _reading(name), path.open("rb") as file:
         head = file.read(SNIFFED_BYTES)
     kind = _format(head, name)
     with _reading(name):
         if kind == "csv":
             _check_csv(path, name, is_gzip=head.startswith(GZIP_MAGIC))
-        frame = _scan(path, kind)
+        frame = _scan(path, kind, wanted)
         given = None if name == STANDARD_INPUT_NAME else path
         return Table(name, given, kind, frame, frame.collect_schema())
 
@@ -232,7 +235,7 @@ def _ends_within_row(path: Path, columns: int) -> bool:
     return bool(is_telling) and last.count(b",") < columns - 1
 
 
-def _scan(path: Path, kind: Format) -> pl.LazyFrame:
+def _scan(path: Path, kind: Format, wanted: Sequence[str]) -> pl.LazyFrame:
     if kind == "parquet":
         return pl.scan_parquet(path, glob=False)
     if kind == "ipc":
@@ -241,6 +244,11 @@ def _scan(path: Path, kind: Format) -> pl.LazyFrame:
         # Every column as text: a guessed type would change ids and hide what is no number.
         return pl.scan_csv(path, infer_schema=False, glob=False)
     names = pl.scan_ndjson(path, infer_schema_length=NDJSON_HEADER_ROWS).collect_schema().names()
+    late = [name for name in wanted if name not in names]
+    if late:
+        rows = pl.scan_ndjson(path, schema=dict.fromkeys(late, pl.String))
+        has_value = rows.select(pl.all().is_not_null().any()).collect(engine="streaming")
+        names += [name for name in late if has_value[name].item()]
     return pl.scan_ndjson(path, schema=dict.fromkeys(names, pl.String))
 
 

@@ -118,6 +118,15 @@ def test_an_odd_csv_that_is_whole_is_read(tmp_path, content):
     assert all(chunk.frame.columns == ["id", "x"] for chunk in read(path))
 
 
+def test_a_key_that_first_appears_late_in_ndjson_is_read(tmp_path):
+    path = tmp_path / "t.ndjson"
+    path.write_text('{"id":"a"}\n' * 5_000 + '{"id":"b","x":3.5}\n')
+    with open_inputs([str(path)], ("id", "x", "absent")) as tables:
+        assert tables[0].columns.names() == ["id", "x"]
+        values = pl.concat(chunk.frame for chunk in read_chunks(tables, ("id", "x"), 999))["x"]
+    assert (values.null_count(), values[-1]) == (5_000, "3.5")
+
+
 def test_truncated_parquet_is_refused(tmp_path):
     path = write_table(FRAME, tmp_path / "t.parquet")
     path.write_bytes(path.read_bytes()[:-20])
