@@ -155,7 +155,7 @@ def score(
         scorer = load_bundle(bundle)
         with open_inputs(inputs, scorer.columns) as tables, _open_sink(out, options) as sink:
             tally = Tally(scorer.manifest)
-            total = _check_inputs(scorer, tables, out)
+            total = _check_inputs(scorer, tables, inputs, out)
             chunks = read_chunks(tables, scorer.columns, options.chunk_rows)
             for scored in in_order(scorer.score_chunk, chunks, _threads(options)):
                 sink.write(scored.scores, scored.rejected)
@@ -219,8 +219,15 @@ def _open_sink(out: Path, options: ScoreOptions) -> Sink:
     return Sink(out, quarantine, REPEATED_TEXTS, replace=options.if_exists == "replace")
 
 
-def _check_inputs(scorer: Scorer, tables: Sequence[Table], out: Path) -> int | None:
+def _check_inputs(
+    scorer: Scorer, tables: Sequence[Table], inputs: Sequence[str], out: Path
+) -> int | None:
     """Check what can be checked before the first row; gives the number of rows, if known."""
+    if out.resolve().parent in [Path(text).resolve() for text in inputs]:
+        raise UsageError(
+            f"{out}: lies in a directory that is an input; the next run would read it as users. "
+            "Write to another place."
+        )
     for table in tables:
         if table.path is not None and table.path.resolve() == out.resolve():
             raise UsageError(f"{out}: is an input and the output. Write to another place.")

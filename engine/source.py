@@ -82,7 +82,7 @@ def open_inputs(inputs: Sequence[str], wanted: Sequence[str] = ()) -> Iterator[t
 
     Args:
         inputs: A directory gives its files in the order of their names; names that begin with a
-            dot or an underscore are left out.
+            dot or an underscore, and what runs leave beside their scores, are left out.
         wanted: Columns to look for in all rows of NDJSON, whose first rows may not name them. One
             that has no value in any row counts as absent; columns that are neither wanted nor
             among the first rows are not seen.
@@ -151,7 +151,7 @@ def _paths(text: str) -> list[Path]:
     path = Path(text)
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.is_file())
-        found = [p for p in found if not p.name.startswith(HIDDEN_PREFIXES)]
+        found = [p for p in found if not _is_passed_over(p.name)]
         what = f"{text}: a directory without files to read"
     elif path.is_file():
         return [path]
@@ -162,6 +162,11 @@ def _paths(text: str) -> list[Path]:
     if not found:
         raise NoInputError(f"{what}. Check the path; the working directory is {Path.cwd()}.")
     return found
+
+
+def _is_passed_over(name: str) -> bool:
+    beside_scores = name.endswith((".lock", ".summary.json")) or ".quarantine." in name
+    return beside_scores or name.startswith(HIDDEN_PREFIXES)
 
 
 def _open_table(name: str, path: Path, wanted: Sequence[str]) -> Table:

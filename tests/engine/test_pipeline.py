@@ -220,6 +220,12 @@ def test_an_input_is_never_the_output(users_file):
     assert users_file.read_bytes() == before
 
 
+def test_an_output_never_lies_in_a_directory_that_is_an_input(users_file):
+    with pytest.raises(UsageError, match="lies in a directory that is an input"):
+        run(users_file.parent, users_file.parent / "s.csv")
+    assert not (users_file.parent / "s.csv").exists()
+
+
 def test_an_input_without_rows_is_refused(users, tmp_path):
     with pytest.raises(InputError, match="no rows"):
         run(write_table(users.clear(), tmp_path / "u.csv"), tmp_path / "s.csv")

@@ -40,9 +40,11 @@ def test_standard_input_is_read(tmp_path, monkeypatch):
     assert [chunk.file for chunk in read("-", rows=9)] == ["standard input"]
 
 
-def test_directory_is_read_by_name_without_hidden_files(tmp_path):
-    for name in ("b.parquet", "a.csv", ".hidden.parquet", "_SUCCESS"):
-        write_table(FRAME, tmp_path / name) if "SUCC" not in name else (tmp_path / name).touch()
+def test_directory_is_read_by_name_without_what_is_no_input(tmp_path):
+    for name in ("b.parquet", "a.csv", ".hidden.parquet", "s.csv.quarantine.csv"):
+        write_table(FRAME, tmp_path / name)
+    for name in ("_SUCCESS", "s.csv.lock", "s.csv.summary.json"):
+        (tmp_path / name).touch()
     chunks = read(tmp_path, rows=9)
     assert [chunk.file.rsplit("/")[-1] for chunk in chunks] == ["a.csv", "b.parquet"]
     assert [(chunk.rows_before, chunk.input_rows_before) for chunk in chunks] == [(0, 0), (0, 3)]
