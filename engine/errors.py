@@ -3,7 +3,7 @@
 A message says where, how many and which, expected against found, and the next step.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -54,6 +54,15 @@ class InputError(EngineError):
         return cls(
             f"{where}: {counted(len(wrong), 'column')} of the wrong type: {details}. "
             "Convert them where the table is made."
+        )
+
+    @classmethod
+    def different_inputs(cls, name: str, places: Mapping[str, str]) -> "InputError":
+        """Name a column that differs between inputs: what it is, and the first input of each kind."""
+        details = ", ".join(f"{what} in {where}" for what, where in places.items())
+        return cls(
+            f"column {name!r} differs between the inputs: {details}. "
+            "Convert them to one form, or score them apart."
         )
 
 

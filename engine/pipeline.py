@@ -32,7 +32,7 @@ from engine.sink import Sink, Targets, write_private
 from engine.source import Chunk, Table, count_rows, open_inputs, read_chunks
 from engine.summary import Summary, Tally, file_entry, running_versions
 from engine.tensors import to_features, to_typed, unseen_counts
-from engine.validation import check_columns, row_rules, split_rows
+from engine.validation import check_columns, check_same_keys, row_rules, split_rows
 
 Progress = Callable[[int, int | None], None]
 """Told after each chunk: rows done, and rows in all where that is known."""
@@ -167,8 +167,8 @@ def score(
     with Sink(targets, REPEATED_TEXTS) as sink, _failures_reported(sink, tally, started):
         _check_output(targets.out, options.if_exists)
         scorer = load_bundle(bundle)
-        with open_inputs(inputs) as tables:
-            total = _check_inputs(scorer, tables, targets)
+        with open_inputs(inputs, scorer.columns) as tables:
+            total = _check_inputs(scorer, tables, inputs, targets)
             chunks = read_chunks(tables, scorer.columns, options.chunk_rows)
             score_chunk = partial(scorer.score_chunk, detail=detail)
             for scored in in_order(score_chunk, chunks, threads):
@@ -227,13 +227,21 @@ def _check_output(out: Path, if_exists: str) -> None:
         )
 
 
-def _check_inputs(scorer: Scorer, tables: Sequence[Table], targets: Targets) -> int | None:
+def _check_inputs(
+    scorer: Scorer, tables: Sequence[Table], inputs: Sequence[str], targets: Targets
+) -> int | None:
     """Check what can be checked before the first row; gives the number of rows, if known."""
+    if targets.out.resolve().parent in [Path(text).resolve() for text in inputs]:
+        raise UsageError(
+            f"{targets.out}: lies in a directory that is an input; the next run would read it as "
+            "users. Write to another place."
+        )
     places = {path.resolve(): path for path in targets.paths}
     for table in tables:
         if table.path is not None and table.path.resolve() in places:
             raise UsageError(f"{table.name}: is an input and an output. Write to another place.")
         scorer.check_columns(table.columns, table.name)
+    check_same_keys(scorer.manifest.schema, ((table.name, table.columns) for table in tables))
     return count_rows(tables)
 
 

@@ -3,32 +3,52 @@
 Gives raw columns as they stand. Types and values are checked by `validation`.
 """
 
+import csv
+import errno
 import glob
+import gzip
+import io
+import os
+import re
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
-from engine.errors import AccessError, InputError, NoInputError, StorageError
+from engine.errors import (
+    AccessError,
+    EngineError,
+    InputError,
+    NoInputError,
+    StorageError,
+    counted,
+    quoted,
+)
 
 Format = Literal["parquet", "ipc", "csv", "ndjson"]
 
 STANDARD_INPUT = "-"
+STANDARD_INPUT_NAME = "standard input"
 HIDDEN_PREFIXES = (".", "_")
 SNIFFED_BYTES = 512
-# NDJSON names its columns row by row; this many rows show them all.
+TAIL_BYTES = 65_536
+GZIP_MAGIC = b"\x1f\x8b"
+# NDJSON names its columns row by row; this many rows show most of them.
 NDJSON_HEADER_ROWS = 1_000
 _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"PAR1", "parquet"),
     (b"ARROW1", "ipc"),
-    (b"\x1f\x8b", "csv"),
+    (GZIP_MAGIC, "csv"),
 )
+# What reading a header raises where the bytes are no CSV or no gzip.
+_UNREADABLE = (EOFError, zlib.error, csv.Error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +77,33 @@ class Chunk:
 
 
 @contextmanager
-def open_inputs(inputs: Sequence[str]) -> Iterator[tuple[Table, ...]]:
+def open_inputs(inputs: Sequence[str], wanted: Sequence[str] = ()) -> Iterator[tuple[Table, ...]]:
     """Open files, globs, directories or `-` for standard input, in the order given.
 
     Args:
         inputs: A directory gives its files in the order of their names; names that begin with a
-            dot or an underscore are left out.
+            dot or an underscore, and what runs leave beside their scores, are left out.
+        wanted: Columns to look for in all rows of NDJSON, whose first rows may not name them. One
+            that has no value in any row counts as absent; columns that are neither wanted nor
+            among the first rows are not seen.
 
     Raises:
         NoInputError: Nothing is there to read.
         InputError: A file is of no known format, or broken.
         AccessError: A file may not be read.
+        StorageError: The operating system fails to read, or to keep standard input.
     """
-    with tempfile.TemporaryDirectory(prefix="engine-") as spool:
-        paths = [path for text in inputs for path in _paths(text, Path(spool))]
-        yield tuple(_open_table(path, Path(spool)) for path in paths)
+    with ExitStack() as stack:
+        paths = []
+        for text in inputs:
+            if text == STANDARD_INPUT:
+                with _reading(STANDARD_INPUT_NAME):
+                    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="engine-"))
+                    paths.append((STANDARD_INPUT_NAME, _spooled(Path(folder))))
+            else:
+                with _reading(text):
+                    paths += [(str(path), path) for path in _paths(text)]
+        yield tuple(_open_table(name, path, wanted) for name, path in paths)
 
 
 def read_chunks(
@@ -109,19 +141,29 @@ def count_rows(tables: Iterable[Table]) -> int | None:
     tables = list(tables)
     if any(table.format in ("csv", "ndjson") for table in tables):
         return None
-    return sum(int(table.frame.select(pl.len()).collect().item()) for table in tables)
+    return sum(map(_height, tables))
 
 
-def _paths(text: str, spool: Path) -> list[Path]:
-    if text == STANDARD_INPUT:
-        path = spool / "standard-input"
-        with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        return [path]
+def _height(table: Table) -> int:
+    with _reading(table.name):
+        return int(table.frame.select(pl.len()).collect().item())
+
+
+def _spooled(folder: Path) -> Path:
+    """Standard input as a file: the formats are read from more than one place."""
+    if sys.stdin is None:
+        raise NoInputError(f"{STANDARD_INPUT_NAME}: is closed. Give it a table, or name a file.")
+    path = folder / "standard-input"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path
+
+
+def _paths(text: str) -> list[Path]:
     path = Path(text)
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.is_file())
-        found = [p for p in found if not p.name.startswith(HIDDEN_PREFIXES)]
+        found = [p for p in found if not _is_passed_over(p.name)]
         what = f"{text}: a directory without files to read"
     elif path.is_file():
         return [path]
@@ -134,19 +176,21 @@ def _paths(text: str, spool: Path) -> list[Path]:
     return found
 
 
-def _open_table(path: Path, spool: Path) -> Table:
-    name = "standard input" if path.parent == spool else str(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(SNIFFED_BYTES)
-    except PermissionError:
-        raise AccessError(f"{name}: may not be read by this user.") from None
+def _is_passed_over(name: str) -> bool:
+    beside_scores = name.endswith((".lock", ".summary.json")) or ".quarantine." in name
+    return beside_scores or name.startswith(HIDDEN_PREFIXES)
+
+
+def _open_table(name: str, path: Path, wanted: Sequence[str]) -> Table:
+    with _reading(name), path.open("rb") as file:
+        head = file.read(SNIFFED_BYTES)
     kind = _format(head, name)
     with _reading(name):
-        frame = _scan(path, kind)
-        return Table(
-            name, None if path.parent == spool else path, kind, frame, frame.collect_schema()
-        )
+        if kind == "csv":
+            _check_csv(path, name, is_gzip=head.startswith(GZIP_MAGIC))
+        frame = _scan(path, kind, wanted)
+        given = None if name == STANDARD_INPUT_NAME else path
+        return Table(name, given, kind, frame, frame.collect_schema())
 
 
 def _format(head: bytes, name: str) -> Format:
@@ -167,7 +211,48 @@ def _format(head: bytes, name: str) -> Format:
     return "ndjson" if text.startswith(b"{") else "csv"
 
 
-def _scan(path: Path, kind: Format) -> pl.LazyFrame:
+def _check_csv(path: Path, name: str, *, is_gzip: bool) -> None:
+    """Refuse what Polars reads without a word, though it cannot be meant."""
+    header = _csv_header(path, is_gzip=is_gzip)
+    repeated = sorted({column for column in header if column and header.count(column) > 1})
+    if repeated:
+        raise InputError(
+            f"{name}: {counted(len(repeated), 'column')} named more than once: {quoted(repeated)}. "
+            "Rename or remove the others."
+        )
+    separators = {"';'": ";", "a tab": "\t"}
+    meant = [words for words, separator in separators.items() if separator in "".join(header)]
+    if len(header) == 1 and meant:
+        raise InputError(
+            f"{name}: found 1 column, did you mean {meant[0]}? Columns are separated by commas: "
+            "write the file again with them."
+        )
+    # NOTE: gzip tells by itself that its end is missing.
+    if not is_gzip and _ends_within_row(path, len(header)):
+        raise InputError(
+            f"{name}: ends in the middle of a row. The file is incomplete: write it again."
+        )
+
+
+def _csv_header(path: Path, *, is_gzip: bool) -> list[str]:
+    with path.open("rb") as raw:
+        content = gzip.GzipFile(fileobj=raw) if is_gzip else raw
+        with io.TextIOWrapper(content, "utf-8-sig", errors="replace", newline="") as text:
+            return next((row for row in csv.reader(text) if row), [])
+
+
+def _ends_within_row(path: Path, columns: int) -> bool:
+    """Whether the last line is cut off, as far as the last bytes tell."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        tail = file.read()
+    before, newline, last = tail.rpartition(b"\n")
+    # NOTE: a line with a quote may be the end of a text that spans lines; it cannot be told.
+    is_telling = before and newline and last and b'"' not in last
+    return bool(is_telling) and last.count(b",") < columns - 1
+
+
+def _scan(path: Path, kind: Format, wanted: Sequence[str]) -> pl.LazyFrame:
     if kind == "parquet":
         return pl.scan_parquet(path, glob=False)
     if kind == "ipc":
@@ -176,6 +261,11 @@ def _scan(path: Path, kind: Format) -> pl.LazyFrame:
         # Every column as text: a guessed type would change ids and hide what is no number.
         return pl.scan_csv(path, infer_schema=False, glob=False)
     names = pl.scan_ndjson(path, infer_schema_length=NDJSON_HEADER_ROWS).collect_schema().names()
+    late = [name for name in wanted if name not in names]
+    if late:
+        rows = pl.scan_ndjson(path, schema=dict.fromkeys(late, pl.String))
+        has_value = rows.select(pl.all().is_not_null().any()).collect(engine="streaming")
+        names += [name for name in late if has_value[name].item()]
     return pl.scan_ndjson(path, schema=dict.fromkeys(names, pl.String))
 
 
@@ -193,12 +283,27 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:
-            raise _broken(name, error) from error
-        raise StorageError(f"{name}: cannot be read: {error.strerror}. Run again.") from error
+        raise _refused(name, error) from error
     # NOTE: a panic inside Polars derives from BaseException.
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (*_UNREADABLE, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise _broken(name, error) from error
+
+
+def _refused(name: str, error: OSError) -> EngineError:
+    # NOTE: Polars raises errors of the operating system with their number only in the text, and
+    # what it cannot decompress as one without a number.
+    stated = re.search(r"os error (\d+)", str(error))
+    number = error.errno or (int(stated[1]) if stated else None)
+    if isinstance(error, PermissionError) or number in (errno.EACCES, errno.EPERM):
+        return AccessError(f"{name}: may not be read by this user. Ask its owner.")
+    if number is None:
+        return _broken(name, error)
+    reason = os.strerror(number)
+    if number in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
+        return NoInputError(f"{name}: no such file ({reason}). Check the path.")
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return StorageError(f"{name}: {reason}. Free space, or set TMPDIR to a larger disk.")
+    return StorageError(f"{name}: cannot be read: {reason}. Run again.")
 
 
 def _broken(name: str, error: BaseException) -> InputError:

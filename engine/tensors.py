@@ -27,19 +27,24 @@ def to_typed(frame: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:
         schema: The table that the bundle scores.
 
     Returns:
-        The key columns, every model feature as Float32 or String, and for each numeric column that
-        came as text a Boolean `<column>|not_a_number`.
+        The key columns, every model feature as Float32 or String, and Booleans that mark unreadable
+        text: `<column>|not_a_number` for each numeric column that came as text, and likewise
+        `<snapshot>|not_a_date`.
     """
     found = frame.schema
     keys = [pl.col(schema.id)] if schema.id is not None else []
     if schema.snapshot is not None and schema.snapshot in found:
-        keys.append(date_column(schema.snapshot, found[schema.snapshot]))
+        date = date_column(schema.snapshot, found[schema.snapshot])
+        keys.append(date)
+        if found[schema.snapshot] == pl.String:
+            no_date = _is_given(schema.snapshot) & date.is_null()
+            keys.append(no_date.alias(f"{schema.snapshot}|not_a_date"))
     numeric = [f.name for f in schema.model_features if f.kind == "numeric"]
-    categorical = [f.name for f in schema.model_features if f.kind == "categorical"]
+    categorical = [f for f in schema.model_features if f.kind == "categorical"]
     return frame.select(
         *keys,
         *(float32_column(name, found[name]) for name in numeric),
-        *(text_column(name, found[name]) for name in categorical),
+        *(text_column(f.name, found[f.name], f.values) for f in categorical),
         *(
             (_is_given(name) & float32_column(name, pl.String()).is_null()).alias(
                 f"{name}|not_a_number"
@@ -110,13 +115,30 @@ def float32_column(name: str, dtype: pl.DataType) -> pl.Expr:
     return column.cast(pl.Float32, strict=False).fill_nan(None).alias(name)
 
 
-def text_column(name: str, dtype: pl.DataType) -> pl.Expr:
-    """A categorical column as String, null where it is missing or empty."""
-    column = pl.col(name)
+def text_column(name: str, dtype: pl.DataType, values: tuple[str, ...] = ()) -> pl.Expr:
+    """A categorical column as String, null where it is missing or empty.
+
+    A Boolean becomes "1" or "0", and so do the texts that formats without Booleans hold in its
+    place (TRUE, True, true; FALSE, False, false). Where the declared values name one of these
+    texts it stands for itself, and Booleans and the other spellings become that text: the same
+    users score the same whatever the format.
+
+    Args:
+        name: The column.
+        dtype: Its type.
+        values: The values that the schema declares, none if they were learned.
+    """
+    yes = next((text for text in TRUE_TEXTS if text in values), "1")
+    no = next((text for text in FALSE_TEXTS if text in values), "0")
     if dtype == pl.Boolean:
-        column = column.cast(pl.Int8)
-    text = column.cast(pl.String)
-    return pl.when(text != "").then(text).alias(name)
+        return pl.col(name).replace_strict({True: yes, False: no}, return_dtype=pl.String)
+    text = pl.col(name).cast(pl.String)
+    given: pl.Expr = pl.when(text != "").then(text)
+    # NOTE: an ordinary category costs nothing here: no Boolean is among its declared values.
+    if not values or yes in values or no in values:
+        spelled = dict.fromkeys(TRUE_TEXTS, yes) | dict.fromkeys(FALSE_TEXTS, no)
+        given = given.replace({t: word for t, word in spelled.items() if t not in values})
+    return given.alias(name)
 
 
 def date_column(name: str, dtype: pl.DataType) -> pl.Expr:

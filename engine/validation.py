@@ -1,5 +1,6 @@
 """Wrong columns stop a run; wrong rows are set aside with their reasons."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
@@ -16,7 +17,9 @@ _CATEGORICAL_TYPES = (
     *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
 )
 _ID_TYPES = tuple(t for t in _CATEGORICAL_TYPES if t not in (pl.Null, pl.Boolean))
+_TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
 _DATE_TYPES = (pl.Date, pl.String)
+_UNREADABLE = ("|not_a_number", "|not_a_date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ def check_columns(schema: FeatureSchema, found: pl.Schema, where: str, bundle_id
     if missing:
         raise InputError.missing_columns(where, missing, found.names(), bundle_id, len(needed))
     if schema.snapshot is not None and schema.snapshot in found:
-        needed[schema.snapshot] = (_DATE_TYPES, "a date")
+        needed[schema.snapshot] = (_DATE_TYPES, "a date without a time, as 2026-11-22")
     wrong = [
         (name, expected, str(found[name]))
         for name, (types, expected) in needed.items()
@@ -55,6 +58,29 @@ def check_columns(schema: FeatureSchema, found: pl.Schema, where: str, bundle_id
     ]
     if wrong:
         raise InputError.wrong_types(where, wrong)
+
+
+def check_same_keys(schema: FeatureSchema, tables: Iterable[tuple[str, pl.Schema]]) -> None:
+    """Check that all inputs have the key columns in one form, as the score file can hold only one.
+
+    Args:
+        schema: The table that the bundle scores.
+        tables: The name of each input and its columns.
+
+    Raises:
+        InputError: The ids differ in type, or only some inputs have the snapshot.
+    """
+    forms: dict[str, dict[str, str]] = {}
+    for where, found in tables:
+        if schema.id is not None:
+            forms.setdefault(schema.id, {}).setdefault(str(found[schema.id]), where)
+        if schema.snapshot is not None:
+            # NOTE: text and Date may stand side by side: both become Date.
+            form = "present" if schema.snapshot in found else "absent"
+            forms.setdefault(schema.snapshot, {}).setdefault(form, where)
+    for name, places in forms.items():
+        if len(places) > 1:
+            raise InputError.different_inputs(name, places)
 
 
 def row_rules(schema: FeatureSchema, typed: pl.Schema) -> dict[str, pl.Expr]:
@@ -67,9 +93,10 @@ def row_rules(schema: FeatureSchema, typed: pl.Schema) -> dict[str, pl.Expr]:
     rules = {}
     if schema.id is not None:
         id_column = pl.col(schema.id)
-        empty = id_column == "" if typed[schema.id] == pl.String else pl.lit(value=False)
+        is_text = typed[schema.id].base_type() in _TEXT_TYPES
+        empty = id_column.cast(pl.String) == "" if is_text else pl.lit(value=False)
         rules[f"{schema.id}|missing"] = id_column.is_null() | empty.fill_null(value=False)
-    rules |= {name: pl.col(name) for name in typed if name.endswith("|not_a_number")}
+    rules |= {name: pl.col(name) for name in typed if name.endswith(_UNREADABLE)}
     for feature in schema.model_features:
         rules |= _feature_rules(feature, f"{feature.name}|not_a_number" in typed)
     return rules

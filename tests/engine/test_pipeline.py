@@ -288,6 +288,12 @@ def test_a_refused_run_leaves_the_summary_of_the_run_that_holds_the_output(users
     assert read_summary(out) == before
 
 
+def test_an_output_never_lies_in_a_directory_that_is_an_input(users_file):
+    with pytest.raises(UsageError, match="lies in a directory that is an input"):
+        run(users_file.parent, users_file.parent / "s.csv")
+    assert not (users_file.parent / "s.csv").exists()
+
+
 def test_an_input_without_rows_is_refused(users, tmp_path):
     with pytest.raises(InputError, match="no rows"):
         run(write_table(users.clear(), tmp_path / "u.csv"), tmp_path / "s.csv")
@@ -298,6 +304,25 @@ def test_the_second_file_of_two_is_named_when_it_is_wrong(users, users_file, tmp
     wrong = write_table(users.drop("country"), tmp_path / "wrong.parquet")
     with pytest.raises(InputError, match="wrong.parquet: 1 missing column: 'country'"):
         score([str(users_file), str(wrong)], BUNDLE, tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda u: u.with_columns(user_id=pl.int_range(pl.len())),
+            "'user_id' differs .*: String in .*users.parquet, Int64 in .*other.parquet",
+        ),
+        (
+            lambda u: u.drop("snapshot_date"),
+            "'snapshot_date' differs .*: present in .*users.parquet, absent in .*other.parquet",
+        ),
+    ],
+)
+def test_inputs_whose_keys_differ_are_refused(users, users_file, tmp_path, change, message):
+    other = write_table(change(users), tmp_path / "other.parquet")
+    with pytest.raises(InputError, match=message):
+        score([str(users_file), str(other)], BUNDLE, tmp_path / "s.parquet")
 
 
 @pytest.mark.parametrize(

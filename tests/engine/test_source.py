@@ -1,10 +1,14 @@
+import errno
+import gzip
 import io
+import os
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
 
-from engine.errors import AccessError, InputError, NoInputError
+from engine.errors import AccessError, InputError, NoInputError, StorageError
 from engine.source import count_rows, open_inputs, read_chunks
 from tests.helpers import write_table
 
@@ -36,9 +40,11 @@ def test_standard_input_is_read(tmp_path, monkeypatch):
     assert [chunk.file for chunk in read("-", rows=9)] == ["standard input"]
 
 
-def test_directory_is_read_by_name_without_hidden_files(tmp_path):
-    for name in ("b.parquet", "a.csv", ".hidden.parquet", "_SUCCESS"):
-        write_table(FRAME, tmp_path / name) if "SUCC" not in name else (tmp_path / name).touch()
+def test_directory_is_read_by_name_without_what_is_no_input(tmp_path):
+    for name in ("b.parquet", "a.csv", ".hidden.parquet", "s.csv.quarantine.csv"):
+        write_table(FRAME, tmp_path / name)
+    for name in ("_SUCCESS", "s.csv.lock", "s.csv.summary.json"):
+        (tmp_path / name).touch()
     chunks = read(tmp_path, rows=9)
     assert [chunk.file.rsplit("/")[-1] for chunk in chunks] == ["a.csv", "b.parquet"]
     assert [(chunk.rows_before, chunk.input_rows_before) for chunk in chunks] == [(0, 0), (0, 3)]
@@ -77,6 +83,52 @@ def test_broken_files_are_refused_by_name(tmp_path, content, message):
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"id,x,id\n1,2,3\n", "1 column named more than once: 'id'"),
+        (b'"id",x,x,id\n1,2,3,4\n', "2 columns named more than once: 'id', 'x'"),
+        (b"id;x\n1;2\n", "found 1 column, did you mean ';'"),
+        (b"id\tx\n1\t2\n", "found 1 column, did you mean a tab"),
+        (b"id,x,y\n1,2,3\n4,5", "ends in the middle of a row"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_csv_that_cannot_be_meant_is_refused(tmp_path, content, message, packed):
+    if packed and "middle" in message:
+        content, message = gzip.compress(content * 2_000)[:-9], "incomplete"
+    path = tmp_path / "t.csv"
+    path.write_bytes(gzip.compress(content) if packed and "incomp" not in message else content)
+    with pytest.raises(InputError, match=f"t.csv: .*{message}"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"id,x,y\n1,2,3\n4,5,6",
+        b"id,x,y\r\n1,2,3\r\n4,5,6\r\n",
+        b'id,x,y\n1,2,"two\nlines"',
+        b'\xef\xbb\xbfid,x,"a;b"\n1,2,3',
+        b"id,x,,\n1,2,,\n",
+        b"id,x",
+    ],
+)
+def test_an_odd_csv_that_is_whole_is_read(tmp_path, content):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    assert all(chunk.frame.columns == ["id", "x"] for chunk in read(path))
+
+
+def test_a_key_that_first_appears_late_in_ndjson_is_read(tmp_path):
+    path = tmp_path / "t.ndjson"
+    path.write_text('{"id":"a"}\n' * 5_000 + '{"id":"b","x":3.5}\n')
+    with open_inputs([str(path)], ("id", "x", "absent")) as tables:
+        assert tables[0].columns.names() == ["id", "x"]
+        values = pl.concat(chunk.frame for chunk in read_chunks(tables, ("id", "x"), 999))["x"]
+    assert (values.null_count(), values[-1]) == (5_000, "3.5")
+
+
 def test_truncated_parquet_is_refused(tmp_path):
     path = write_table(FRAME, tmp_path / "t.parquet")
     path.write_bytes(path.read_bytes()[:-20])
@@ -87,12 +139,60 @@ def test_truncated_parquet_is_refused(tmp_path):
 def test_unreadable_file_is_named(tmp_path, monkeypatch):
     path = write_table(FRAME, tmp_path / "t.csv")
 
-    def refuse(*_args, **_options):
-        raise PermissionError
-
-    monkeypatch.setattr(type(path), "open", refuse)
+    monkeypatch.setattr(type(path), "open", failing(PermissionError()))
     with pytest.raises(AccessError, match="may not be read"):
         read(path)
+
+
+def failing(error):
+    def fail(*_args, **_options):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EACCES, AccessError),
+        (errno.EIO, StorageError),
+        (errno.ESTALE, StorageError),
+        (errno.ENOENT, NoInputError),
+    ],
+)
+@pytest.mark.parametrize("call", ["is_dir", "iterdir", "open"])
+def test_what_the_operating_system_refuses_is_named(tmp_path, monkeypatch, number, kind, call):
+    write_table(FRAME, tmp_path / "t.csv")
+    monkeypatch.setattr(Path, call, failing(OSError(number, os.strerror(number))))
+    with pytest.raises(kind, match=str(tmp_path)):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("error", [OSError("Input/output error (os error 5)"), OSError(5, "x")])
+def test_a_disk_that_fails_under_polars_is_named(tmp_path, monkeypatch, error):
+    path = write_table(FRAME, tmp_path / "t.csv")
+    monkeypatch.setattr(pl.LazyFrame, "collect_batches", failing(error))
+    with pytest.raises(StorageError, match="t.csv: cannot be read: Input/output error"):
+        read(path)
+
+
+def test_a_name_that_is_too_long_is_no_input():
+    with pytest.raises(NoInputError, match="no such file"):
+        read("x" * 5_000)
+
+
+def test_standard_input_that_fills_the_disk_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"id,x")))
+    full = OSError(errno.ENOSPC, "full")
+    monkeypatch.setattr("engine.source.shutil.copyfileobj", failing(full))
+    with pytest.raises(StorageError, match="standard input: No space left.*TMPDIR"):
+        read("-")
+
+
+def test_a_closed_standard_input_is_no_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(NoInputError, match="standard input: is closed"):
+        read("-")
 
 
 def test_rows_are_counted_where_it_is_cheap(tmp_path):

@@ -61,6 +61,36 @@ def test_whole_numbers_are_categories_by_their_decimal_text():
     assert np.isnan(codes[2, 0])
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((), ["1", "0", None]),
+        (("0", "1"), ["1", "0", None]),
+        (("true", "false"), ["true", "false", None]),
+        (("FALSE", "TRUE"), ["TRUE", "FALSE", None]),
+    ],
+)
+@pytest.mark.parametrize(
+    "column",
+    [
+        [True, False, None],
+        ["true", "false", ""],
+        ["TRUE", "FALSE", None],
+        ["True", "False", None],
+        pl.Series(["true", "false", None], dtype=pl.Categorical),
+    ],
+)
+def test_booleans_are_the_same_categories_in_every_format(column, values, expected):
+    schema = FeatureSchema("shop", (Feature("member", "categorical", values=values),))
+    assert to_typed(pl.DataFrame({"member": column}), schema)["member"].to_list() == expected
+
+
+def test_words_among_other_categories_are_compared_exactly():
+    schema = FeatureSchema("shop", (Feature("tier", "categorical", values=("gold", "true")),))
+    typed = to_typed(pl.DataFrame({"tier": ["gold", "true", "GOLD"]}), schema)
+    assert typed["tier"].to_list() == ["gold", "true", "GOLD"]
+
+
 def test_unseen_values_are_counted_apart_from_missing_ones():
     frame = pl.DataFrame({"user": ["a"] * 3, "spend": [1.0] * 3, "tier": ["GOLD", None, "gold"]})
     typed = to_typed(frame, SCHEMA)

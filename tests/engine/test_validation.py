@@ -1,3 +1,6 @@
+from dataclasses import replace
+from datetime import date
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -60,6 +63,31 @@ def test_wrong_text_is_rejected_with_the_raw_text(text, reason):
     result = split([{**GOOD, "orders": text, "spend": "2"}], dict.fromkeys(TYPES, pl.String))
     assert result.rejected["reasons"].to_list() == [reason]
     assert result.rejected["orders"].to_list() == [text]
+
+
+@pytest.mark.parametrize("dtype", [pl.Categorical, pl.Enum(["a", ""])])
+def test_an_empty_id_is_missing_in_dictionaries_too(dtype):
+    result = split([GOOD, {**GOOD, "user": ""}, {**GOOD, "user": None}], {**TYPES, "user": dtype})
+    assert result.reasons == {"user|missing": 2}
+    assert result.valid.schema["user"] == dtype
+
+
+@pytest.mark.parametrize("text", ["22.11.2026", "2026-11-31", "2026-11-22T00:00:00", "tomorrow"])
+def test_a_snapshot_that_is_no_date_is_rejected_with_the_raw_text(text):
+    dated = replace(SCHEMA, snapshot="day")
+    days = [text, "2026-11-22", "", None]
+    raw = pl.DataFrame([{**GOOD, "day": day} for day in days], schema={**TYPES, "day": pl.String})
+    typed = to_typed(raw, dated)
+    result = split_rows(raw, typed, row_rules(dated, typed.schema))
+    assert result.rejected.select("day", "reasons").rows() == [(text, "day|not_a_date")]
+    assert result.valid["day"].to_list() == [date(2026, 11, 22), None, None]
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_a_snapshot_with_a_time_is_refused_with_the_way_out(zone):
+    found = pl.Schema({**TYPES, "day": pl.Datetime("us", zone)})
+    with pytest.raises(InputError, match="'day' expected a date without a time, as 2026-11-22"):
+        check_columns(replace(SCHEMA, snapshot="day"), found, "here", "b")
 
 
 @pytest.mark.parametrize("value", [0.0, 100.0])
