@@ -148,7 +148,7 @@ def explain(inputs: tuple[str, ...], user: str, bundle: Path, as_json: bool) -> 
     from engine.wording import explanation_lines
 
     scorer = load_bundle(bundle)
-    with open_inputs(inputs) as tables:
+    with open_inputs(inputs, scorer.columns) as tables:
         explanation = explain_user(tables, scorer, user)
     if as_json:
         click.echo(explanation.to_json())
