@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+import training.fit.space
 from tests.fitting import number, schema_of
-from training.fit.segments import MIN_SHARE, fit_segments, sampled, silhouette
+from training.fit.segments import MIN_SHARE, _choose_count, fit_segments, sampled, silhouette
 
 FEATURES = schema_of(*(number(f"f{i}", group="abcd"[i]) for i in range(4))).model_features
 
@@ -62,15 +63,54 @@ def test_data_without_segments_is_reported():
 
 def test_a_tiny_segment_is_not_chosen():
     rng = np.random.default_rng(0)
-    train = rng.normal(0, 0.1, size=(1_000, 4))
-    train[:300] += 5
-    train[300:600] -= 5
-    train[:20] += 100
-    found = fit(train.astype(np.float32))
-    tried = {f["segments"]: f["smallest_share"] for f in found.report["counts_tried"]}
-    allowed = any(share >= MIN_SHARE for share in tried.values())
-    assert allowed == (tried[len(found.segments)] >= MIN_SHARE)
-    assert allowed or any("at least 3%" in r for r in found.report["reasons"])
+    corners = np.array([[0, 0, 0, 0], [9, 0, 9, 0], [0, 9, 0, 9], [-9, -9, -9, -9]])
+    kind = np.repeat([0, 1, 2, 3], [400, 300, 280, 20])
+    train = corners[kind] + rng.normal(0, 0.5, size=(1_000, 4))
+    found = fit(rng.permutation(train).astype(np.float32))
+    tried = {f["segments"]: f for f in found.report["counts_tried"]}
+    assert tried[4]["silhouette"] > tried[3]["silhouette"]
+    assert tried[4]["smallest_share"] == 0.02
+    assert [s.share for s in found.segments] == [0.42, 0.3, 0.28]
+
+
+def figures(silhouette, agreement=0.95, smallest_share=0.1):
+    return {"silhouette": silhouette, "agreement": agreement, "smallest_share": smallest_share}
+
+
+@pytest.mark.parametrize(
+    ("tried", "expected"),
+    [
+        ({3: figures(0.40), 4: figures(0.37), 5: figures(0.30)}, 4),
+        ({3: figures(-0.10), 4: figures(-0.30)}, 3),
+        ({3: figures(-0.10), 4: figures(-0.105), 5: figures(None)}, 4),
+        ({3: figures(0.0), 4: figures(-0.2)}, 3),
+        ({1: figures(None)}, 1),
+    ],
+)
+def test_the_largest_count_near_the_best_silhouette_is_chosen(tried, expected):
+    assert _choose_count(tried) == (expected, [])
+
+
+def test_counts_on_which_the_halves_disagree_are_reported():
+    tried = {3: figures(-0.1, agreement=0.5), 4: figures(-0.1, agreement=0.6)}
+    count, problems = _choose_count(tried)
+    assert count == 4
+    assert "both halves" in problems[0]
+
+
+def test_too_few_groups_are_reported():
+    train = clouds(1_000, 1)
+    train[:, 3] = train[:, 0]
+    reasons = fit(train).report["reasons"]
+    assert "the features come from 3 of 4 groups, fewer than 4" in reasons
+
+
+def test_features_that_repeat_one_another_are_reported(monkeypatch):
+    monkeypatch.setattr(training.fit.space, "MAX_CORRELATION", 1.0)
+    train = clouds(1_000, 1)
+    train[:, 3] = train[:, 0] + np.float32(0.01) * train[:, 1]
+    reasons = fit(train).report["reasons"]
+    assert "'f0' and 'f3' have a correlation of 1.00, above 0.9" in reasons
 
 
 def test_data_that_never_varies_gives_one_segment():

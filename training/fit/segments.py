@@ -14,13 +14,16 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from engine.bundle import Segment
 from engine.schema import Feature
-from training.fit.space import MAX_FEATURES, Space, fit_space
+from training.fit.space import MAX_CORRELATION, MAX_FEATURES, MIN_GROUPS, Space, fit_space
 
 SEGMENT_COUNTS = range(3, 9)
 STARTS = 10
 MIN_SHARE = 0.03
 MIN_AGREEMENT = 0.90
 NEAR_BEST = 0.90
+LOWEST = -1.0
+"""No silhouette is lower; it stands for one that does not exist."""
+
 TUNING_ROWS = 5_000
 TEST_ROWS = 20_000
 SILHOUETTE_TARGET = 0.20
@@ -77,7 +80,7 @@ def fit_segments(
         unseen = sampled(space.coordinates(test), TEST_ROWS, seed)
         measured, null = silhouettes(model, points, unseen, seed)
     shares = _shares(model, points)
-    problems += _shortfalls(space, features, measured, null)
+    problems += _space_shortfalls(space, features, points) + _shortfalls(measured, null)
     segments = tuple(
         Segment(number, f"Segment {number}", round(float(share), 6))
         for number, share in enumerate(shares, start=1)
@@ -182,8 +185,10 @@ def _choose_count(tried: dict[int, dict[str, Any]]) -> tuple[int, list[str]]:
         problems.append(f"no number of segments has all of at least {MIN_SHARE:.0%} of users")
         best_k = max(tried, key=lambda k: tried[k]["smallest_share"])
         return best_k, problems
-    best = max(f["silhouette"] or 0.0 for f in usable.values())
-    near = [k for k, f in usable.items() if (f["silhouette"] or 0.0) >= NEAR_BEST * best]
+    found = {k: LOWEST if f["silhouette"] is None else f["silhouette"] for k, f in usable.items()}
+    best = max(found.values())
+    # A silhouette may be below zero, where a share of the best would lie above the best.
+    near = [k for k, s in found.items() if s >= best - (1 - NEAR_BEST) * abs(best)]
     stable = [k for k in near if usable[k]["agreement"] >= MIN_AGREEMENT]
     if stable:
         return max(stable), problems
@@ -198,9 +203,10 @@ def _shares(model: KMeans, points: np.ndarray) -> np.ndarray:
     return np.bincount(model.labels_, minlength=model.n_clusters) / len(points)
 
 
-def _shortfalls(
-    space: Space, features: tuple[Feature, ...], measured: float | None, null: float | None
+def _space_shortfalls(
+    space: Space, features: tuple[Feature, ...], points: np.ndarray
 ) -> list[str]:
+    """Where the chosen features are not what was wanted; `points` are training users."""
     problems = []
     wanted = min(MAX_FEATURES, len(features))
     if len(space.columns) < wanted:
@@ -208,6 +214,26 @@ def _shortfalls(
             f"only {len(space.columns)} of {wanted} features tell users apart without repeating "
             "one another"
         )
+    groups = {feature.group for feature in features}
+    present = {features[column].group for column in space.columns}
+    if len(present) < min(MIN_GROUPS, len(groups)):
+        problems.append(
+            f"the features come from {len(present)} of {len(groups)} groups, fewer than "
+            f"{min(MIN_GROUPS, len(groups))}"
+        )
+    if len(space.columns) > 1:
+        correlation = np.abs(np.corrcoef(points, rowvar=False))
+        pairs = np.argwhere(np.triu(correlation, k=1) > MAX_CORRELATION)
+        problems += [
+            f"{features[space.columns[i]].name!r} and {features[space.columns[j]].name!r} have a "
+            f"correlation of {correlation[i, j]:.2f}, above {MAX_CORRELATION}"
+            for i, j in pairs
+        ]
+    return problems
+
+
+def _shortfalls(measured: float | None, null: float | None) -> list[str]:
+    problems = []
     if measured is None or measured < SILHOUETTE_TARGET:
         problems.append(f"silhouette {measured} on unseen users, below {SILHOUETTE_TARGET}")
     if measured is None or null is None or measured - null < EXCESS_TARGET:
