@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import BundleError, VersionError, counted, quoted
+from engine.errors import AccessError, BundleError, VersionError, counted, quoted
 from engine.schema import FeatureSchema, schema_from_dict, schema_to_dict
 
 # Raise the number whenever an engine that knows only the old one would misread a bundle: a file
@@ -15,6 +16,7 @@ from engine.schema import FeatureSchema, schema_from_dict, schema_to_dict
 # field that old engines may ignore does not raise it. An engine reads its own number and the one
 # before.
 BUNDLE_FORMAT = 1
+READABLE_FORMATS = range(max(BUNDLE_FORMAT - 1, 1), BUNDLE_FORMAT + 1)
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
@@ -101,6 +103,7 @@ def open_bundle(path: Path) -> Bundle:
     Raises:
         BundleError: A file is missing, altered, not listed, or not what it must be.
         VersionError: The bundle has a format that this engine does not read.
+        AccessError: A file may not be read.
     """
     folder, expected = _resolve(path)
     text = _read(folder / MANIFEST)
@@ -146,11 +149,13 @@ def write_bundle(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]
 
 def manifest_to_json(manifest: Manifest) -> bytes:
     """The manifest as UTF-8 JSON with sorted keys: equal manifests give equal bytes."""
-    document = {**_shallow(manifest), "schema": schema_to_dict(manifest.schema)}
-    for name in ("calibration",):
-        document[name] = asdict(document[name])
-    document["segments"] = [asdict(segment) for segment in manifest.segments]
-    document["files"] = {name: asdict(entry) for name, entry in manifest.files.items()}
+    document = {
+        **_shallow(manifest),
+        "schema": schema_to_dict(manifest.schema),
+        "calibration": asdict(manifest.calibration),
+        "segments": [asdict(segment) for segment in manifest.segments],
+        "files": {name: asdict(entry) for name, entry in manifest.files.items()},
+    }
     text = json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()
 
@@ -167,10 +172,11 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
         number = document["format"]
     except (ValueError, TypeError, KeyError) as error:
         raise BundleError(f"{where}: not a manifest: {error}. Copy the bundle again.") from error
-    if number not in (BUNDLE_FORMAT, BUNDLE_FORMAT - 1):
+    # NOTE: true and 1.0 equal 1 in Python, and are no format.
+    if type(number) is not int or number not in READABLE_FORMATS:
         raise VersionError(
-            f"{where}: bundle format {number}; this engine reads {BUNDLE_FORMAT - 1} and "
-            f"{BUNDLE_FORMAT}. Install the engine version that made it, or train again."
+            f"{where}: bundle format {number}; this engine reads "
+            f"{' and '.join(map(str, READABLE_FORMATS))}. Install the engine version that made it, or train again."
         )
     try:
         return Manifest(
@@ -191,11 +197,22 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
 
 
 def write_current(root: Path, version: str) -> None:
-    """Make one version of a folder of bundles the one in force, in one atomic step."""
+    """Make one version of a folder of bundles the one in force, in one atomic and lasting step."""
     digest = hashlib.sha256(_read(root / version / MANIFEST)).hexdigest()
     staging = root / f".{CURRENT}.staging"
     staging.write_text(f"{version} {digest}\n")
+    sync_path(staging)
     staging.replace(root / CURRENT)
+    sync_path(root)
+
+
+def sync_path(path: Path) -> None:
+    """Force one file or directory to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _resolve(path: Path) -> tuple[Path, str | None]:
@@ -247,6 +264,12 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise BundleError(f"{path}: missing from the bundle. Copy the bundle again.") from None
+    except PermissionError as error:
+        raise AccessError(f"{path}: may not be read by this user ({error.strerror}).") from error
+    except OSError as error:
+        raise BundleError(
+            f"{path}: cannot be read: {error.strerror}. Copy the bundle again."
+        ) from error
 
 
 def _shallow(manifest: Manifest) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -13,6 +14,19 @@ from engine.errors import BundleError, counted, quoted
 
 Kind = Literal["numeric", "categorical"]
 Missing = Literal["never", "allowed"]
+
+# Columns and tensors that the engine makes. A column of users cannot have their names, or one would
+# take the other's place in the score file, in a set-aside row or in a graph.
+_MADE_NAMES = frozenset(
+    (
+        *("row", "purchase_probability", "will_purchase", "propensity_decile", "propensity_band"),
+        *("segment_id", "segment_name", "base_value", "action", "in_control_group", "bundle_id"),
+        *("chunk_row", "source_file", "source_row", "reasons", "true_probability"),
+        *("features", "margin", "probability", "segment", "distances"),
+        *("impacts", "driver_index", "driver_impact"),
+    )
+)
+_MADE_PATTERN = re.compile(r"impact_.*|driver_\d+(_impact)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,5 +212,21 @@ def _check_names(schema: FeatureSchema, where: str) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise BundleError(f"{where}: columns named more than once: {quoted(repeated)}.")
+    taken = sorted(name for name in names if name != schema.label and _is_made(name))
+    if taken:
+        raise BundleError(
+            f"{where}: {counted(len(taken), 'column')} named as one that the engine makes: "
+            f"{quoted(taken)}. Rename them in the table and in the schema."
+        )
+    barred = sorted(name for name in names if "|" in name)
+    if barred:
+        raise BundleError(
+            f"{where}: {counted(len(barred), 'column')} with '|' in the name: {quoted(barred)}. "
+            "It separates column and rule in the reasons of set-aside rows; rename them."
+        )
     if not schema.model_features:
         raise BundleError(f"{where}: every feature has use = false; the models need at least one.")
+
+
+def _is_made(name: str) -> bool:
+    return name in _MADE_NAMES or _MADE_PATTERN.fullmatch(name) is not None

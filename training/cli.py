@@ -15,7 +15,7 @@ from engine.console import Program, TerminalProgress, example, say
 from engine.errors import UsageError, quoted
 
 DEFAULT_SEED = 7
-_FIT_PACKAGES = ("lightgbm", "onnx", "sklearn", "threadpoolctl")
+_FIT_PACKAGES = ("lightgbm", "onnx", "skl2onnx", "sklearn", "threadpoolctl")
 
 
 @click.group(name="training", cls=Program)

@@ -32,7 +32,7 @@ class Dataset:
         schema: The table.
         typed: The key columns and every model feature, what `tensors.to_typed` gives.
         label: int8 [rows], 1 for a purchase.
-        truth: float64 [rows], where the data has the column `true_probability`.
+        truth: float64 [rows], where the data has a complete column `true_probability`.
         rejected: Rows left out, counted by the rule that caught them.
         fingerprint: SHA-256 over keys, label and typed values, whatever the file format.
     """
@@ -70,7 +70,8 @@ def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
 
     Raises:
         BundleError: The schema names no label.
-        InputError: Columns are missing or wrong, labels are not mature, not 0/1, or all the same.
+        InputError: Columns are missing or wrong, dates cannot be read, or labels are not mature,
+            not 0/1, or all the same.
         NoInputError: There is nothing to read.
     """
     if schema.label is None:
@@ -81,14 +82,16 @@ def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
         parts = list(_read(tables, schema, schema.label))
     where = ", ".join(inputs)
     rejected = sum((counts for _, counts in parts), Counter[str]())
-    rows, repeated = _without_repeats(_joined([frame for frame, _ in parts]), schema)
+    joined = _joined([frame for frame, _ in parts])
+    _check_dates(joined, schema, where)
+    rows, repeated = _without_repeats(joined, schema)
     if repeated:
         rejected[f"{schema.id}|repeated"] = repeated
     _check_labels(rows, schema, schema.label, where)
     label = rows[schema.label].cast(pl.Int8).to_numpy()
-    truth = rows[TRUTH].to_numpy().astype(np.float64) if TRUTH in rows.columns else None
     typed = rows.drop(schema.label, TRUTH, strict=False)
-    return Dataset(schema, typed, label, truth, dict(rejected), _fingerprint(typed, label))
+    fingerprint = _fingerprint(typed, label)
+    return Dataset(schema, typed, label, _truth(rows), dict(rejected), fingerprint)
 
 
 def _check_table(table: Table, schema: FeatureSchema, label: str) -> None:
@@ -115,7 +118,8 @@ def _read(
 
 def _outcomes(frame: pl.DataFrame, label: str) -> pl.DataFrame:
     """Label and truth as Float32; the label is NaN where it was given but is no number."""
-    names = [name for name in (label, TRUTH) if name in frame.columns]
+    kind = frame.schema.get(TRUTH, pl.Null())
+    names = [label, TRUTH] if kind.is_numeric() or kind == pl.String else [label]
     table = FeatureSchema(label, tuple(Feature(name, "numeric") for name in names))
     typed = to_typed(frame.select(names), table)
     if f"{label}|not_a_number" in typed.columns:
@@ -127,16 +131,36 @@ def _outcomes(frame: pl.DataFrame, label: str) -> pl.DataFrame:
 def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     if not sum(frame.height for frame in frames):
         raise InputError("training data: no row that can be used. Check the job that writes it.")
-    return pl.concat(frames, how="vertical_relaxed").rechunk()
+    # A date or a truth that only some files have is null in the others.
+    return pl.concat(frames, how="diagonal_relaxed").rechunk()
 
 
 def _without_repeats(rows: pl.DataFrame, schema: FeatureSchema) -> tuple[pl.DataFrame, int]:
-    """The first row of every key, as scoring does; gives the number of the others too."""
+    """The first row of every key, and the number of the others."""
     keys = [name for name in (schema.id, schema.snapshot) if name in rows.columns]
     if schema.id is None:
         return rows, 0
     kept = rows.unique(keys, keep="first", maintain_order=True)
     return kept, rows.height - kept.height
+
+
+def _truth(rows: pl.DataFrame) -> np.ndarray | None:
+    """The true probabilities, float64 [rows]; None unless every row has one."""
+    if TRUTH not in rows.columns or rows[TRUTH].null_count():
+        return None
+    truth = rows[TRUTH].to_numpy().astype(np.float64)
+    return truth if ((truth >= 0) & (truth <= 1)).all() else None
+
+
+def _check_dates(rows: pl.DataFrame, schema: FeatureSchema, where: str) -> None:
+    if schema.snapshot not in rows.columns:
+        return
+    undated = rows[schema.snapshot].null_count()
+    if undated:
+        raise InputError(
+            f"{where}: {counted(undated, 'row')} of {rows.height:,} where {schema.snapshot!r} is "
+            "missing or no date; expected YYYY-MM-DD. Correct them where the table is made."
+        )
 
 
 def _check_labels(rows: pl.DataFrame, schema: FeatureSchema, label: str, where: str) -> None:

@@ -1,14 +1,12 @@
 """From a candidate to the bundle in force."""
 
 import hashlib
-import os
-import shutil
 from pathlib import Path
 
-from engine.bundle import CURRENT, MANIFEST, MANIFEST_HASH, Bundle, open_bundle, write_current
+from engine.bundle import CURRENT, MANIFEST, Bundle, open_bundle, write_current
 from engine.errors import CannotCreateError, EngineError
 from engine.sink import storage_errors
-from training.publish import sync_folder, sync_path
+from training.publish import publish_bundle
 
 
 class RefusedError(EngineError):
@@ -47,32 +45,19 @@ def promote(candidate: Path, root: Path) -> Path:
         root.mkdir(parents=True, exist_ok=True)
         _copy(bundle, root / version)
         write_current(root, version)
-        sync_path(root / CURRENT)
-        sync_path(root)
     return root / version
 
 
 def _copy(bundle: Bundle, target: Path) -> None:
-    """Copy the bytes that were checked; a folder of the same version must be the same bundle."""
-    if target.exists():
-        if _digest(target) != _digest(bundle.path):
-            raise CannotCreateError(
-                f"{target}: exists and is another bundle of the same version. Remove one of them."
-            )
+    """Publish what was checked; a folder of the same version must be the same bundle."""
+    if not target.exists():
+        publish_bundle(target, bundle.manifest, bundle.contents)
+    elif _digest(target) != _digest(bundle.path):
+        raise CannotCreateError(
+            f"{target}: exists and is another bundle of the same version. Remove one of them."
+        )
+    else:
         open_bundle(target)
-        return
-    staging = target.with_name(f".{target.name}.staging-{os.getpid()}")
-    try:
-        names = (*bundle.contents, MANIFEST_HASH, MANIFEST)
-        for name in names:
-            place = staging / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(bundle.contents.get(name) or (bundle.path / name).read_bytes())
-        open_bundle(staging)
-        sync_folder(staging)
-        staging.replace(target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _digest(folder: Path) -> str:

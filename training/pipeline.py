@@ -11,7 +11,7 @@ from engine.session import Session
 from engine.tensors import to_features
 from training.dataset import Dataset, load_dataset
 from training.evaluate import classification_metrics
-from training.export.bundle import bundle_contents, bundle_manifest, bundle_version, check_names
+from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
 from training.fit.classifier import Sample, fit_classifier
 from training.fit.preprocess import fit_categories
 from training.fit.segments import fit_segments
@@ -53,7 +53,6 @@ def fit(
     """
     schema = options.schema
     check_target(out)
-    check_names(schema)
     progress("reading users")
     dataset = load_dataset(inputs, schema)
     parts = split(dataset)

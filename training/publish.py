@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.bundle import Manifest, open_bundle, write_bundle
+from engine.bundle import Manifest, open_bundle, sync_path, write_bundle
 from engine.errors import CannotCreateError
 from engine.sink import storage_errors
 
@@ -49,12 +49,3 @@ def sync_folder(folder: Path) -> None:
     paths = sorted(folder.rglob("*"))
     for path in (*(p for p in paths if p.is_file()), *(p for p in paths if p.is_dir()), folder):
         sync_path(path)
-
-
-def sync_path(path: Path) -> None:
-    """Force one file or directory to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,10 +1,13 @@
+import errno
 import hashlib
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import engine.bundle
 from engine.bundle import (
     BUNDLE_FORMAT,
     CURRENT,
@@ -16,7 +19,7 @@ from engine.bundle import (
     write_bundle,
     write_current,
 )
-from engine.errors import BundleError, VersionError
+from engine.errors import AccessError, BundleError, VersionError
 from tests.helpers import BUNDLE
 
 
@@ -102,7 +105,7 @@ def test_another_manifest_than_current_states_is_refused(copy, version):
         open_bundle(copy)
 
 
-@pytest.mark.parametrize("number", [BUNDLE_FORMAT + 1, -1, "1"])
+@pytest.mark.parametrize("number", [BUNDLE_FORMAT + 1, 0, -1, "1", 1.0, True, False, None])
 def test_another_format_is_refused_by_number(version, number):
     rewrite_manifest(version, format=number)
     with pytest.raises(VersionError, match=f"bundle format {number}; this engine reads"):
@@ -141,6 +144,35 @@ def test_a_broken_current_is_refused(copy, text):
 def test_a_folder_without_a_bundle_is_refused(tmp_path):
     with pytest.raises(BundleError, match="not a bundle"):
         open_bundle(tmp_path)
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(version):
+    (version / "scorer.onnx").unlink()
+    (version / "scorer.onnx").mkdir()
+    with pytest.raises(BundleError, match="scorer.onnx: cannot be read: Is a directory") as caught:
+        open_bundle(version)
+    assert caught.value.exit_code == 78
+
+
+def test_a_file_that_may_not_be_read_is_a_question_of_access(version, monkeypatch):
+    def deny(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    with pytest.raises(AccessError, match="manifest.json: may not be read by this user") as caught:
+        open_bundle(version)
+    assert caught.value.exit_code == 77
+
+
+def test_current_is_on_disk_before_and_after_it_is_moved(copy, version, monkeypatch):
+    steps = []
+    replace_path = Path.replace
+    monkeypatch.setattr(engine.bundle, "sync_path", lambda path: steps.append(path.name))
+    monkeypatch.setattr(
+        Path, "replace", lambda path, to: (steps.append("moved"), replace_path(path, to))
+    )
+    write_current(copy, version.name)
+    assert steps == [f".{CURRENT}.staging", "moved", copy.name]
 
 
 def test_current_names_version_and_hash(copy, version):

@@ -125,3 +125,55 @@ def test_truth_is_kept_apart_from_the_features(users, tmp_path):
     dataset = load(users.with_columns(true_probability=pl.lit(0.25)), tmp_path)
     assert (dataset.truth == 0.25).all()
     assert "true_probability" not in dataset.typed.columns
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [
+        pl.when(pl.int_range(pl.len()) > 0).then(0.25),
+        pl.when(pl.int_range(pl.len()) > 0).then(0.25).otherwise(float("nan")),
+        pl.when(pl.int_range(pl.len()) > 0).then(0.25).otherwise(1.5),
+        pl.lit(-0.25),
+        pl.lit("unknown"),
+        pl.lit([0.25]),
+        pl.lit(None),
+    ],
+    ids=["missing", "nan", "above 1", "below 0", "text", "list", "null"],
+)
+def test_a_truth_that_is_incomplete_or_no_probability_is_ignored(users, tmp_path, truth):
+    dataset = load(users.with_columns(true_probability=truth), tmp_path)
+    assert dataset.truth is None
+    assert "true_probability" not in dataset.typed.columns
+
+
+def test_a_truth_that_only_one_file_has_is_ignored(users, tmp_path):
+    one = write_table(users.head(100), tmp_path / "one.parquet")
+    other = users.tail(200).with_columns(true_probability=pl.lit(0.25))
+    dataset = load_dataset([str(one), str(write_table(other, tmp_path / "other.parquet"))], SHOP)
+    assert dataset.rows == 300
+    assert dataset.truth is None
+
+
+@pytest.mark.parametrize("day", ["22.11.2026", "", None])
+def test_rows_without_a_readable_date_are_refused(users, tmp_path, day):
+    rows = pl.int_range(pl.len())
+    frame = users.with_columns(
+        day=pl.when(rows < 2).then(pl.lit(day)).otherwise(pl.lit("2026-11-22"))
+    )
+    with pytest.raises(
+        InputError, match="2 rows of 300 where 'day' is missing or no date"
+    ) as caught:
+        load(frame, tmp_path, DATED)
+    assert caught.value.exit_code == 65
+
+
+def test_a_date_that_only_one_file_has_is_refused(users, tmp_path):
+    one = write_table(users.head(100), tmp_path / "one.parquet")
+    other = users.tail(200).with_columns(day=pl.lit("2026-11-22"))
+    other = write_table(other, tmp_path / "other.parquet")
+    with pytest.raises(InputError, match="100 rows of 300 where 'day' is missing"):
+        load_dataset([str(one), str(other)], DATED)
+
+
+def test_a_table_without_the_snapshot_column_is_undated(users, tmp_path):
+    assert load(users, tmp_path, DATED).snapshots is None

@@ -28,6 +28,13 @@ def test_a_promoted_bundle_is_in_force(candidate, tmp_path):
     assert sorted(p.name for p in root.iterdir()) == [CURRENT, place.name]
 
 
+def test_a_promoted_bundle_has_the_bytes_of_the_candidate(candidate, tmp_path):
+    place = promote(candidate, tmp_path)
+    names = {p.relative_to(candidate) for p in candidate.rglob("*") if p.is_file()}
+    assert names == {p.relative_to(place) for p in place.rglob("*") if p.is_file()}
+    assert all((place / name).read_bytes() == (candidate / name).read_bytes() for name in names)
+
+
 def test_a_bundle_in_force_is_not_replaced(candidate, tmp_path):
     promote(candidate, tmp_path)
     before = (tmp_path / CURRENT).read_bytes()

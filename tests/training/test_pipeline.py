@@ -1,6 +1,8 @@
 import dataclasses
 import json
+import shutil
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -8,11 +10,11 @@ import pytest
 
 import training.pipeline
 from engine.bundle import open_bundle
-from engine.errors import BundleError, CannotCreateError, SelfCheckError
+from engine.errors import CannotCreateError, SelfCheckError
 from engine.pipeline import load_bundle
 from tests.fitting import SHOP, category, number, schema_of, shop_users
 from tests.helpers import write_table
-from training.export.bundle import code_fingerprint
+from training.export.bundle import CODE, code_fingerprint
 from training.measure import evaluate_bundle, report_lines
 from training.pipeline import FitOptions, fit
 
@@ -156,12 +158,6 @@ def test_nothing_is_written_when_parity_fails(users_file, tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_feature_names_of_outputs_are_refused(users_file, tmp_path):
-    schema = schema_of(number("margin"), number("impacts"))
-    with pytest.raises(BundleError, match="'impacts', 'margin'"):
-        fit([str(users_file)], FitOptions(schema), tmp_path / "out")
-
-
 def test_evaluate_measures_through_the_engine(bundle, tmp_path):
     later = shop_users(2_000, 9).with_columns(true_probability=pl.lit(0.3) + pl.col("visits") / 100)
     path = write_table(later, tmp_path / "later.csv")
@@ -186,6 +182,16 @@ def test_evaluate_agrees_with_the_manifest(bundle, users_file, tmp_path):
     assert report["segments"]["silhouette"] == manifest.clustering["silhouette"]
 
 
-def test_the_code_has_one_fingerprint():
-    assert code_fingerprint() == code_fingerprint()
-    assert len(code_fingerprint()) == 64
+@pytest.mark.parametrize("name", ["engine/tensors.py", "engine/schemas/shopnow.toml"])
+def test_the_fingerprint_of_the_code_changes_with_any_file(tmp_path, name):
+    copies = [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in CODE]
+    assert code_fingerprint(copies) == code_fingerprint()
+    with (tmp_path / name).open("a") as file:
+        file.write("\n")
+    assert code_fingerprint(copies) != code_fingerprint()
+
+
+def test_the_fingerprint_of_the_code_changes_with_the_name_of_a_file(tmp_path):
+    copies = [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in CODE]
+    (tmp_path / "training" / "split.py").rename(tmp_path / "training" / "splits.py")
+    assert code_fingerprint(copies) != code_fingerprint()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,32 +12,18 @@ from typing import Any
 import engine
 import training
 from engine.bundle import CLASSIFIER, NATIVE_CLASSIFIER, PREPROCESS, SCORER, SEGMENTER, Manifest
-from engine.errors import BundleError, quoted
 from engine.schema import FeatureSchema
 from engine.tensors import CategoryTables
 from training.export.drivers import drivers_graph
 from training.export.graph import stamped
 from training.export.preprocess import preprocess_graph
-from training.export.scorer import RESERVED, scorer_graph
+from training.export.scorer import scorer_graph
 from training.export.segmenter import segmenter_graph
 from training.fit.classifier import Classifier
 from training.fit.segments import Segmentation
 
+CODE = tuple(Path(str(package.__file__)).parent for package in (engine, training))
 PACKAGES = ("polars", "numpy", "onnxruntime", "lightgbm", "scikit-learn", "onnx", "skl2onnx")
-
-
-def check_names(schema: FeatureSchema) -> None:
-    """Refuse feature names that an output of the graphs has.
-
-    Raises:
-        BundleError: There are such names.
-    """
-    taken = sorted({feature.name for feature in schema.model_features} & set(RESERVED))
-    if taken:
-        raise BundleError(
-            f"schema {schema.name!r}: features named {quoted(taken)}; these are names of outputs. "
-            "Rename them."
-        )
 
 
 def bundle_contents(
@@ -109,11 +95,10 @@ def bundle_version(last_snapshot: str, *fingerprints: object) -> str:
     return f"{last_snapshot}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def code_fingerprint() -> str:
-    """SHA-256 over the code and the schemas of both packages."""
+def code_fingerprint(packages: Iterable[Path] = CODE) -> str:
+    """SHA-256 over the code and the schemas in the folders of packages."""
     digest = hashlib.sha256()
-    for package in (engine, training):
-        root = Path(str(package.__file__)).parent
+    for root in packages:
         for path in sorted(p for p in root.rglob("*") if p.suffix in (".py", ".toml")):
             content = path.read_bytes()
             place = path.relative_to(root.parent).as_posix()

@@ -1,28 +1,35 @@
 """Customer segments: KMeans in a space of few features, measured on users it did not see.
 
 The number of segments is chosen on the train and validation parts; the test part is measured once.
-Beside each silhouette stands that of column-permuted data, where nothing is left to be found.
+Beside each silhouette stands that of column-permuted data, where nothing is left to be found, and
+beside the last one that of a Gaussian copula, where columns move together without forming groups.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr, ndtri  # type: ignore[import-untyped]
+from scipy.stats import rankdata  # type: ignore[import-untyped]
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from engine.bundle import Segment
 from engine.schema import Feature
-from training.fit.space import MAX_FEATURES, Space, fit_space
+from training.fit.space import MAX_CORRELATION, MAX_FEATURES, MIN_GROUPS, Space, fit_space
 
 SEGMENT_COUNTS = range(3, 9)
 STARTS = 10
 MIN_SHARE = 0.03
 MIN_AGREEMENT = 0.90
 NEAR_BEST = 0.90
+LOWEST = -1.0
+"""No silhouette is lower; it stands for one that does not exist."""
+
 TUNING_ROWS = 5_000
 TEST_ROWS = 20_000
+COPULA_ROWS = 40_000
 SILHOUETTE_TARGET = 0.20
 EXCESS_TARGET = 0.06
 
@@ -76,8 +83,10 @@ def fit_segments(
         model = largest_first(models[best], points)
         unseen = sampled(space.coordinates(test), TEST_ROWS, seed)
         measured, null = silhouettes(model, points, unseen, seed)
+        sample = sampled(points, COPULA_ROWS, seed)
+        copula = silhouette_copula(sample, len(unseen), best, seed)
     shares = _shares(model, points)
-    problems += _shortfalls(space, features, measured, null)
+    problems += _space_shortfalls(space, features, points) + _shortfalls(measured, null)
     segments = tuple(
         Segment(number, f"Segment {number}", round(float(share), 6))
         for number, share in enumerate(shares, start=1)
@@ -87,6 +96,7 @@ def fit_segments(
         "reasons": problems,
         "silhouette": measured,
         "silhouette_permuted": null,
+        "silhouette_copula": copula,
         "silhouette_rows": len(unseen),
         "counts_tried": [{"segments": k, **figures} for k, figures in tried.items()],
         **_described(space, features, model),
@@ -113,7 +123,8 @@ def silhouettes(
     """The silhouette of unseen users, and that of data whose columns were shuffled apart.
 
     The second is of KMeans fitted anew to permuted training users and measured on permuted unseen
-    ones: it has the same columns, and nothing in common between them.
+    ones: it has the same columns, and nothing in common between them. What is found beyond it says
+    that columns move together, not yet that users form groups: see `silhouette_copula`.
 
     Args:
         model: Fitted to `points`.
@@ -126,6 +137,55 @@ def silhouettes(
     null_model = fit_kmeans(generator.permuted(points, axis=0), model.n_clusters, seed)
     shuffled = generator.permuted(unseen, axis=0)
     return found, silhouette(shuffled, null_model.predict(shuffled))
+
+
+def silhouette_copula(points: np.ndarray, unseen_rows: int, count: int, seed: int) -> float | None:
+    """The silhouette of users drawn from a Gaussian copula: related columns, but no groups.
+
+    KMeans is fitted anew to as many draws as there are `points`, and measured on others. A
+    silhouette above this one is owed to groups of users; one near it says that the segments cut a
+    cloud without gaps into useful parts. Gaps within a single column are kept. It informs, and
+    decides nothing.
+
+    Args:
+        points: Training users, float64 [rows, coordinates].
+        unseen_rows: How many draws are measured.
+        count: The number of segments.
+        seed: Of the draws and of KMeans.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = copula_draws(points, len(points) + unseen_rows, generator)
+    model = fit_kmeans(drawn[: len(points)], count, seed)
+    unseen = drawn[len(points) :]
+    return silhouette(unseen, model.predict(unseen))
+
+
+def copula_draws(points: np.ndarray, rows: int, generator: np.random.Generator) -> np.ndarray:
+    """Draws with the columns' own distributions and rank correlation, and no other structure.
+
+    Ranks become normal scores, whose correlation a multivariate normal takes over; its draws are
+    mapped back through the empirical quantiles of each column.
+
+    Args:
+        points: float64 [users, coordinates].
+        rows: How many draws.
+        generator: Where the randomness comes from.
+
+    Returns:
+        float64 [rows, coordinates].
+    """
+    scores = ndtri((rankdata(points, axis=0) - 0.5) / len(points))
+    scores = scores - scores.mean(axis=0)
+    length = np.sqrt((scores**2).sum(axis=0))
+    scores = scores / np.where(length > 0, length, 1.0)
+    correlation = scores.T @ scores
+    np.fill_diagonal(correlation, 1.0)
+    # The symmetric root: unlike eigenvectors, it has no sign that a library may choose.
+    values, vectors = np.linalg.eigh(correlation)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    share = ndtr(generator.standard_normal((rows, points.shape[1])) @ root)
+    position = np.minimum((share * len(points)).astype(np.int64), len(points) - 1)
+    return np.take_along_axis(np.sort(points, axis=0), position, axis=0)
 
 
 def silhouette(points: np.ndarray, labels: np.ndarray) -> float | None:
@@ -182,8 +242,10 @@ def _choose_count(tried: dict[int, dict[str, Any]]) -> tuple[int, list[str]]:
         problems.append(f"no number of segments has all of at least {MIN_SHARE:.0%} of users")
         best_k = max(tried, key=lambda k: tried[k]["smallest_share"])
         return best_k, problems
-    best = max(f["silhouette"] or 0.0 for f in usable.values())
-    near = [k for k, f in usable.items() if (f["silhouette"] or 0.0) >= NEAR_BEST * best]
+    found = {k: LOWEST if f["silhouette"] is None else f["silhouette"] for k, f in usable.items()}
+    best = max(found.values())
+    # A silhouette may be below zero, where a share of the best would lie above the best.
+    near = [k for k, s in found.items() if s >= best - (1 - NEAR_BEST) * abs(best)]
     stable = [k for k in near if usable[k]["agreement"] >= MIN_AGREEMENT]
     if stable:
         return max(stable), problems
@@ -198,9 +260,8 @@ def _shares(model: KMeans, points: np.ndarray) -> np.ndarray:
     return np.bincount(model.labels_, minlength=model.n_clusters) / len(points)
 
 
-def _shortfalls(
-    space: Space, features: tuple[Feature, ...], measured: float | None, null: float | None
-) -> list[str]:
+def _space_shortfalls(space: Space, features: tuple[Feature, ...], points: np.ndarray) -> list[str]:
+    """Where the chosen features are not what was wanted; `points` are training users."""
     problems = []
     wanted = min(MAX_FEATURES, len(features))
     if len(space.columns) < wanted:
@@ -208,6 +269,26 @@ def _shortfalls(
             f"only {len(space.columns)} of {wanted} features tell users apart without repeating "
             "one another"
         )
+    groups = {feature.group for feature in features}
+    present = {features[column].group for column in space.columns}
+    if len(present) < min(MIN_GROUPS, len(groups)):
+        problems.append(
+            f"the features come from {len(present)} of {len(groups)} groups, fewer than "
+            f"{min(MIN_GROUPS, len(groups))}"
+        )
+    if len(space.columns) > 1:
+        correlation = np.abs(np.corrcoef(points, rowvar=False))
+        pairs = np.argwhere(np.triu(correlation, k=1) > MAX_CORRELATION)
+        problems += [
+            f"{features[space.columns[i]].name!r} and {features[space.columns[j]].name!r} have a "
+            f"correlation of {correlation[i, j]:.2f}, above {MAX_CORRELATION}"
+            for i, j in pairs
+        ]
+    return problems
+
+
+def _shortfalls(measured: float | None, null: float | None) -> list[str]:
+    problems = []
     if measured is None or measured < SILHOUETTE_TARGET:
         problems.append(f"silhouette {measured} on unseen users, below {SILHOUETTE_TARGET}")
     if measured is None or null is None or measured - null < EXCESS_TARGET:

@@ -13,7 +13,7 @@ import numpy as np
 from engine.schema import Feature
 
 MAX_FEATURES = 8
-MIN_GROUPS = 5
+MIN_GROUPS = 4
 """Of so many groups, where there are so many, a segment says something."""
 
 MAX_CORRELATION = 0.9
