@@ -8,7 +8,6 @@ import onnxruntime as ort
 import polars as pl
 
 from engine.schema import FeatureSchema, schema_from_dict
-from training.fit.classifier import Sample, fit_trees
 
 
 def schema_of(*features: dict, **table: object) -> FeatureSchema:
@@ -90,17 +89,6 @@ def splits(booster: lgb.Booster) -> list[tuple[int, float]]:
             found.add((node["split_feature"], node["threshold"]))
             waiting += [node["left_child"], node["right_child"]]
     return sorted(found)
-
-
-def fitted_trees(rows: int = 2_000, seed: int = 0) -> lgb.Booster:
-    rng = np.random.default_rng(seed)
-    features = rng.normal(size=(rows, 4)).astype(np.float32)
-    label = (rng.random(rows) < 1 / (1 + np.exp(-features[:, 0]))).astype(np.int8)
-    half = rows // 2
-    names = ("a", "b", "c", "d")
-    return fit_trees(
-        Sample(features[:half], label[:half]), Sample(features[half:], label[half:]), names, 1
-    )
 
 
 def session(model: object) -> ort.InferenceSession:

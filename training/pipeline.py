@@ -12,9 +12,10 @@ from engine.tensors import to_features
 from training.dataset import Dataset, load_dataset
 from training.evaluate import classification_metrics
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version, check_names
-from training.fit.classifier import Sample, fit_classifier
+from training.fit.classifier import fit_classifier
 from training.fit.preprocess import fit_categories
 from training.fit.segments import fit_segments
+from training.fit.trees import Sample
 from training.parity import check_parity, run_engine
 from training.publish import check_target, publish_bundle
 from training.split import Split, split
