@@ -65,7 +65,7 @@ class Manifest:
     `threshold` and the cut-points are exact float32 values: a probability that equals one lies
     above it. `unusable` says why the scores must not be used, and is empty where they may.
     `base_value` is the margin that a row's impacts are added to.
-    `clustering`, `metrics`, `parity`, `training` and `packages` are plain JSON values for people
+    `clustering`, `metrics`, `drivers`, `parity`, `training` and `packages` are plain JSON values for people
     and reports; the engine does not read them.
     """
 
@@ -81,6 +81,7 @@ class Manifest:
     unusable: tuple[str, ...]
     clustering: Mapping[str, Any]
     metrics: Mapping[str, Any]
+    drivers: Mapping[str, Any]
     parity: Mapping[str, Any]
     training: Mapping[str, Any]
     packages: Mapping[str, str]

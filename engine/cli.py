@@ -117,7 +117,7 @@ def score_command(
 @click.argument("bundle", type=click.Path(path_type=Path), default=DEFAULT_BUNDLE)
 @click.option("--json", "as_json", is_flag=True, help="The manifest as JSON.")
 def inspect(bundle: Path, as_json: bool) -> None:
-    """Show what a bundle holds: features, metrics, segments, thresholds, files and hashes."""
+    """Show what a bundle holds: metrics, segments, drivers, thresholds, features, files, hashes."""
     from engine.bundle import manifest_to_json, open_bundle
     from engine.inspection import manifest_lines
 

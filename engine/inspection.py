@@ -7,6 +7,7 @@ from engine.bundle import BANDS, Manifest
 from engine.schema import Feature
 
 SHOWN_HASH_DIGITS = 12
+SHOWN_DRIVERS = 10
 
 
 def manifest_lines(manifest: Manifest) -> Iterator[str]:
@@ -21,6 +22,10 @@ def manifest_lines(manifest: Manifest) -> Iterator[str]:
     yield from _section(
         "segments", (f"{s.id}  {s.name}  {s.share:.1%} of users" for s in manifest.segments)
     )
+    if manifest.drivers:
+        yield from _section("drivers, mean absolute impact in log-odds", _drivers(manifest.drivers))
+        groups = manifest.drivers["groups"].items()
+        yield from _section("drivers by group", (f"{name}  {mean:.3f}" for name, mean in groups))
     features = manifest.schema.model_features
     yield from _section(f"{len(features)} features", map(_feature_line, features))
     yield from _section("parity with the native models", _flat(manifest.parity))
@@ -46,6 +51,19 @@ def _thresholds(manifest: Manifest) -> Iterator[str]:
     for band, cut in zip(BANDS[1:], manifest.band_cuts, strict=True):
         yield f"band {band} from {cut:.4f}"
     yield "deciles 2 – 10 from " + ", ".join(f"{cut:.4f}" for cut in manifest.decile_cuts)
+
+
+def _drivers(report: Mapping[str, Any]) -> Iterator[str]:
+    words = {
+        "raises": "a higher value raises the score",
+        "lowers": "a higher value lowers the score",
+        "none": "no direction",
+    }
+    for found in report["features"][:SHOWN_DRIVERS]:
+        effect = words.get(found["direction"]) or (
+            f"{found['raises_most']} raises it most, {found['lowers_most']} lowers it most"
+        )
+        yield f"{found['name']}  {found['mean_absolute_impact']:.3f}  {effect}"
 
 
 def _feature_line(feature: Feature) -> str:

@@ -25,8 +25,9 @@ from engine.session import (
     load_graph,
 )
 from engine.tensors import to_features
-from training.fit.classifier import Classifier, raw_scores, sigmoid
+from training.fit.classifier import Classifier, sigmoid
 from training.fit.segments import Segmentation
+from training.fit.trees import raw_scores
 
 TOLERANCES = {
     "probability": 1e-6,

@@ -10,11 +10,13 @@ from engine.schema import FeatureSchema
 from engine.session import Session
 from engine.tensors import to_features
 from training.dataset import Dataset, load_dataset
+from training.drivers_report import drivers_report
 from training.evaluate import classification_metrics
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
-from training.fit.classifier import Sample, fit_classifier
+from training.fit.classifier import fit_classifier
 from training.fit.preprocess import fit_categories
 from training.fit.segments import fit_segments
+from training.fit.trees import Sample
 from training.parity import check_parity, run_engine
 from training.publish import check_target, publish_bundle
 from training.split import Split, split
@@ -76,15 +78,20 @@ def fit(
     bundle = Bundle(out, manifest, contents)
     progress(f"comparing ONNX with the native models on {dataset.rows:,} users")
     parity = check_parity(bundle, dataset.typed, classifier, segmentation)
-    metrics = _test_metrics(bundle, dataset, parts, test)
-    return publish_bundle(out, replace(manifest, parity=parity, metrics=metrics), contents)
+    metrics, drivers = _test_figures(bundle, dataset, parts, test)
+    manifest = replace(manifest, parity=parity, metrics=metrics, drivers=drivers)
+    return publish_bundle(out, manifest, contents)
 
 
-def _test_metrics(bundle: Bundle, dataset: Dataset, parts: Split, test: Sample) -> dict[str, Any]:
-    """The test part, measured once, through the engine."""
+def _test_figures(
+    bundle: Bundle, dataset: Dataset, parts: Split, test: Sample
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metrics and drivers of the test part, seen once, through the engine."""
     scored = run_engine(Session(bundle), test.features)
     truth = None if dataset.truth is None else dataset.truth[parts.test]
-    return classification_metrics(scored.probability, test.label, bundle.manifest.threshold, truth)
+    threshold = bundle.manifest.threshold
+    metrics = classification_metrics(scored.probability, test.label, threshold, truth)
+    return metrics, drivers_report(bundle.manifest, test.features, scored)
 
 
 def _version(dataset: Dataset, options: FitOptions) -> str:

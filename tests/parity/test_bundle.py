@@ -16,9 +16,10 @@ from tests.helpers import write_table
 from training.dataset import load_dataset
 from training.export.bundle import bundle_contents, bundle_manifest
 from training.export.scorer import OUTPUTS
-from training.fit.classifier import Sample, fit_classifier
+from training.fit.classifier import fit_classifier
 from training.fit.preprocess import fit_categories
 from training.fit.segments import fit_segments
+from training.fit.trees import Sample
 from training.parity import CHUNK_SIZES, check_parity, driver_changes, run_engine
 
 

@@ -14,7 +14,8 @@ from sklearn.impute import SimpleImputer
 from engine.bundle import Calibration
 from tests.fitting import session, splits, trees
 from training.export.drivers import drivers_graph
-from training.fit.classifier import raw_scores, sigmoid
+from training.fit.classifier import sigmoid
+from training.fit.trees import raw_scores
 from training.shapley.effects import model_effects
 from training.shapley.leaves import exact_threshold
 

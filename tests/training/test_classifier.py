@@ -5,16 +5,15 @@ from hypothesis import strategies as st
 
 from engine.bundle import Calibration
 from training.fit.classifier import (
-    Sample,
     best_f1_threshold,
     calibrated,
     fit_classifier,
     fit_platt,
     gap_below,
-    model_names,
     quantile_cuts,
     sigmoid,
 )
+from training.fit.trees import Sample, model_names
 
 NAMES = ("a", "b", "c")
 

@@ -58,6 +58,13 @@ def test_the_manifest_tells_everything(bundle):
     assert manifest.metrics["rows"] == manifest.training["split"]["rows"]["test"]
     assert manifest.metrics["roc_auc"] > 0.7
     assert manifest.parity["changed_segment"] == 0
+    assert manifest.drivers["rows"] == manifest.metrics["rows"]
+    assert manifest.drivers["features"][0] == {
+        "name": "visits",
+        "group": "other",
+        "mean_absolute_impact": manifest.drivers["features"][0]["mean_absolute_impact"],
+        "direction": "raises",
+    }
     assert "internal" not in manifest.clustering["features"]
     assert manifest.categories["tier"] == ("low", "mid", "high")
     assert next(f for f in manifest.schema.features if f.name == "shop").values

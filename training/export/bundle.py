@@ -57,7 +57,7 @@ def bundle_manifest(
     segmentation: Segmentation,
     training_record: Mapping[str, Any],
 ) -> Manifest:
-    """Everything that is known before parity and metrics are; `files` are left to the writer."""
+    """Everything that is known before the models have run; `files` are left to the writer."""
     return Manifest(
         bundle_id=bundle_id,
         schema=with_values(schema, categories),
@@ -71,6 +71,7 @@ def bundle_manifest(
         unusable=classifier.unusable,
         clustering=segmentation.report,
         metrics={},
+        drivers={},
         parity={},
         training={**training_record, "classifier": classifier.report},
         packages=package_versions(),

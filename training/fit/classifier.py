@@ -1,10 +1,9 @@
 """The purchase model: shallow LightGBM trees, Platt calibration, threshold and cut-points.
 
-Early stopping sees the validation part; calibration and threshold see the calibration part, which
+The validation part stops the trees and chooses among models; calibration and threshold see the calibration part, which
 it has not touched.
 """
 
-import re
 from dataclasses import dataclass
 
 import lightgbm as lgb
@@ -13,30 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_curve
 
 from engine.bundle import Calibration
+from training.fit.candidates import choose_trees
+from training.fit.trees import Sample, raw_scores
 from training.shapley.effects import Effects, model_effects
-
-MAX_ROUNDS = 2_000
-PATIENCE_ROUNDS = 50
-PARAMETERS = {
-    "objective": "binary",
-    "metric": "binary_logloss",
-    "learning_rate": 0.1,
-    "max_depth": 3,
-    "num_leaves": 8,
-    "lambda_l2": 20.0,
-    "feature_fraction": 0.8,
-    "max_bin": 255,
-    "deterministic": True,
-    "force_col_wise": True,
-    "verbose": -1,
-}
-"""Chosen once by a study on the validation part; see docs/decisions.md."""
-
-LEAF_ROWS = (20, 200)
-LEAF_SHARE = 1 / 500
-"""A leaf has at least this share of the train part, within these bounds."""
-
-SMALL_VALUES = 2_000_000
 
 DECILES = tuple(n / 10 for n in range(1, 10))
 BANDS = (0.50, 0.80, 0.95)
@@ -67,14 +45,6 @@ class Classifier:
     report: dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Users of one part: `features` float32 [rows, features], `label` int8 [rows]."""
-
-    features: np.ndarray
-    label: np.ndarray
-
-
 def fit_classifier(
     train: Sample, validation: Sample, calibration: Sample, names: tuple[str, ...], seed: int
 ) -> Classifier:
@@ -87,7 +57,7 @@ def fit_classifier(
         names: The feature names, for the text of the model.
         seed: Makes the fit repeatable.
     """
-    booster = fit_trees(train, validation, names, seed)
+    booster, report = choose_trees(train, validation, names, seed)
     platt, problem = fit_platt(raw_scores(booster, calibration.features), calibration)
     validation_p = calibrated(booster, platt, validation.features)
     calibration_p = calibrated(booster, platt, calibration.features)
@@ -102,38 +72,8 @@ def fit_classifier(
         decile_cuts=quantile_cuts(validation_p, DECILES),
         band_cuts=quantile_cuts(validation_p, BANDS),
         unusable=tuple(problems),
-        report={
-            "parameters": {k: v for k, v in PARAMETERS.items() if k != "verbose"},
-            "trees": booster.num_trees(),
-            "patience_rounds": PATIENCE_ROUNDS,
-        },
+        report=report,
     )
-
-
-def fit_trees(train: Sample, validation: Sample, names: tuple[str, ...], seed: int) -> lgb.Booster:
-    """Fit trees until the log-loss of the validation part has not fallen for a while."""
-    leaf_rows = int(np.clip(LEAF_SHARE * len(train.label), *LEAF_ROWS))
-    parameters = {**PARAMETERS, "min_data_in_leaf": leaf_rows, "seed": seed}
-    parameters["num_threads"] = _threads(train.features)
-    data = lgb.Dataset(
-        train.features, train.label, feature_name=model_names(names), params=parameters
-    )
-    stop = lgb.early_stopping(PATIENCE_ROUNDS, verbose=False)
-    booster = lgb.train(
-        parameters,
-        data,
-        MAX_ROUNDS,
-        valid_sets=[data.create_valid(validation.features, validation.label)],
-        callbacks=[stop],
-    )
-    # Read back from the text that goes into the bundle: what is exported is what is audited.
-    return lgb.Booster(model_str=_plain_text(booster))
-
-
-def _plain_text(booster: lgb.Booster) -> str:
-    """The trees up to the best round; without the number of threads, which changes nothing."""
-    text = booster.model_to_string(num_iteration=booster.best_iteration)
-    return re.sub(r"\[num_threads: \d+\]\n", "", text)
 
 
 def fit_platt(raw: np.ndarray, sample: Sample) -> tuple[Calibration, str]:
@@ -168,13 +108,6 @@ def calibrated(booster: lgb.Booster, platt: Calibration, features: np.ndarray) -
     return sigmoid(platt.slope * raw_scores(booster, features) + platt.intercept)
 
 
-def raw_scores(booster: lgb.Booster, features: np.ndarray) -> np.ndarray:
-    """LightGBM's sum of leaves, float64 [rows]."""
-    threads = _threads(features)
-    raw = booster.predict(features, raw_score=True, num_threads=threads)
-    return np.asarray(raw, dtype=np.float64)
-
-
 def sigmoid(margin: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-margin)), without overflow, float64 [rows]."""
     small = np.exp(-np.abs(margin))
@@ -206,15 +139,3 @@ def gap_below(distinct: np.ndarray, value: float) -> float:
     position = int(np.searchsorted(distinct, value))
     lower = distinct[max(position - 1, 0)]
     return float(np.float32((lower + value) / 2))
-
-
-def _threads(features: np.ndarray) -> int:
-    """One for small tables, where waiting for another costs more than it does; 0 means all."""
-    return 1 if features.size < SMALL_VALUES else 0
-
-
-def model_names(names: tuple[str, ...]) -> list[str]:
-    """Names that LightGBM's text format can hold, numbers if any name cannot stand in it."""
-    if all(re.fullmatch(r"[A-Za-z0-9_.]+", name) for name in names):
-        return list(names)
-    return [f"feature_{position}" for position in range(len(names))]

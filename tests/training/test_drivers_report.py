@@ -1,0 +1,120 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engine.bundle import BANDS, open_bundle
+from engine.inspection import manifest_lines
+from engine.session import Predictions
+from tests.fitting import category, number, schema_of
+from tests.helpers import BUNDLE
+from training.drivers_report import VALUE_ROWS, direction, drivers_report
+
+ROWS = 200
+SCHEMA = schema_of(
+    number("up", group="behavioural"),
+    number("down", group="behavioural"),
+    number("flat"),
+    category("city", values=["rome", "oslo", "bern"], group="profile"),
+    category("tier", ordered=True, values=["low", "high"], group="profile"),
+)
+
+
+@pytest.fixture
+def manifest():
+    tables = {"city": ("rome", "oslo", "bern"), "tier": ("low", "high")}
+    return replace(open_bundle(BUNDLE).manifest, schema=SCHEMA, categories=tables)
+
+
+@pytest.fixture
+def features():
+    rng = np.random.default_rng(0)
+    found = rng.normal(size=(ROWS, 5)).astype(np.float32)
+    found[:, 3], found[:, 4] = np.arange(ROWS) % 2, np.arange(ROWS) % 2
+    # Too few users to be named, though they have the largest impact.
+    found[: VALUE_ROWS - 1, 3] = 2
+    found[:5, 0] = np.nan
+    return found
+
+
+@pytest.fixture
+def predictions(features, manifest):
+    impacts = np.nan_to_num(features) * np.array([0.5, -2, 0, -1, 0.25], np.float32)
+    index = np.argsort(-np.abs(impacts), axis=1)[:, :3]
+    margin = impacts.sum(axis=1)
+    return Predictions(
+        margin=margin,
+        probability=1 / (1 + np.exp(-margin)),
+        impacts=impacts,
+        driver_index=index,
+        driver_impact=np.take_along_axis(impacts, index, axis=1),
+        segment=np.full(ROWS, manifest.segments[0].id),
+    )
+
+
+@pytest.fixture
+def report(manifest, features, predictions):
+    return drivers_report(manifest, features, predictions)
+
+
+def test_features_come_in_the_order_of_their_mean_size(report, predictions):
+    found = {f["name"]: f["mean_absolute_impact"] for f in report["features"]}
+    assert next(iter(found)) == "down"
+    assert next(reversed(found)) == "flat"
+    expected = np.abs(predictions.impacts).mean(axis=0)
+    names = [feature.name for feature in SCHEMA.model_features]
+    assert [found[name] for name in names] == pytest.approx(expected, abs=1e-6)
+
+
+def test_each_feature_has_a_direction(report):
+    found = {f["name"]: f["direction"] for f in report["features"]}
+    assert found == {
+        "up": "raises", "down": "lowers", "flat": "none", "city": "by value", "tier": "raises",
+    }  # fmt: skip
+    city = next(f for f in report["features"] if f["name"] == "city")
+    assert (city["raises_most"], city["lowers_most"]) == ("rome", "oslo")
+
+
+def test_groups_are_sums(report):
+    found = {f["name"]: f["mean_absolute_impact"] for f in report["features"]}
+    assert report["groups"] == pytest.approx(
+        {
+            "behavioural": found["up"] + found["down"],
+            "profile": found["city"] + found["tier"],
+            "other": found["flat"],
+        },
+        abs=2e-6,
+    )
+
+
+def test_segments_and_bands_have_their_own_means(report, manifest):
+    found = {f["name"]: f["mean_absolute_impact"] for f in report["features"]}
+    first, second = (str(segment.id) for segment in manifest.segments[:2])
+    assert report["segments"][first] == found
+    assert report["segments"][second] == {}
+    assert list(report["bands"]) == list(BANDS)
+    assert report["bands"]["very_high"]["down"] > report["bands"]["medium"]["down"]
+    json.dumps(report, allow_nan=False)
+
+
+def test_inspect_prints_the_drivers(report, manifest):
+    lines = list(manifest_lines(replace(manifest, drivers=report)))
+    assert any(line.startswith("  down  ") and "lowers" in line for line in lines)
+    assert any("rome raises it most, oslo lowers it most" in line for line in lines)
+    assert any(line.startswith("  behavioural  ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("values", "impacts", "expected"),
+    [
+        ([1, 2, 3], [0, 1, 1], "raises"),
+        ([1, 2, np.nan], [1, 0, 9], "lowers"),
+        ([1, 1, 1], [0, 1, 2], "none"),
+        ([1, 2, 3], [1, 1, 1], "none"),
+        ([1, 2, 3], [0, 1, 0], "none"),
+        ([np.nan, np.nan], [0, 1], "none"),
+    ],
+)
+def test_direction(values, impacts, expected):
+    assert direction(np.array(values, np.float32), np.array(impacts, np.float32)) == expected
