@@ -27,7 +27,7 @@ from engine.errors import (
 from engine.scores import REPEATED_TEXTS, ScoredChunk, score_columns
 from engine.session import Session
 from engine.sink import Sink, write_private
-from engine.source import Chunk, Table, count_rows, open_inputs, read_chunks
+from engine.source import SOURCE_COLUMNS, Chunk, Table, count_rows, open_inputs, read_chunks
 from engine.summary import Summary, Tally, file_entry, running_versions
 from engine.tensors import to_features, to_typed, unseen_counts
 from engine.validation import check_columns, check_same_keys, row_rules, split_rows
@@ -156,7 +156,7 @@ def score(
         with open_inputs(inputs, scorer.columns) as tables, _open_sink(out, options) as sink:
             tally = Tally(scorer.manifest)
             total = _check_inputs(scorer, tables, inputs, out)
-            chunks = read_chunks(tables, scorer.columns, options.chunk_rows)
+            chunks = read_chunks(tables, None, options.chunk_rows)
             for scored in in_order(scorer.score_chunk, chunks, _threads(options)):
                 sink.write(scored.scores, scored.rejected)
                 tally.add(scored)
@@ -271,9 +271,16 @@ def _report_failure(error: EngineError, out: Path, summary_path: Path, seconds: 
 
 
 def _with_source(rejected: pl.DataFrame, chunk: Chunk) -> pl.DataFrame:
-    return rejected.select(
-        pl.exclude("chunk_row", "reasons"),
-        source_file=pl.lit(chunk.file),
-        source_row=pl.col("chunk_row") + (chunk.rows_before + 1),
-        reasons="reasons",
+    # NOTE: rows set aside of all inputs go to one file, whatever columns each input has.
+    missing = [pl.lit(None, t).alias(n) for n, t in chunk.flat.items() if n not in rejected.columns]
+    columns = [n for n in chunk.flat or chunk.frame.columns if n not in SOURCE_COLUMNS]
+    return (
+        rejected.with_columns(missing)
+        .cast(dict(chunk.flat))
+        .select(
+            *columns,
+            source_file=pl.lit(chunk.file),
+            source_row=pl.col("chunk_row") + (chunk.rows_before + 1),
+            reasons="reasons",
+        )
     )
