@@ -276,7 +276,7 @@ def _with_source(rejected: pl.DataFrame, chunk: Chunk) -> pl.DataFrame:
     columns = [n for n in chunk.flat or chunk.frame.columns if n not in SOURCE_COLUMNS]
     return (
         rejected.with_columns(missing)
-        .cast(dict(chunk.flat))
+        .cast(pl.Schema(chunk.flat))
         .select(
             *columns,
             source_file=pl.lit(chunk.file),
