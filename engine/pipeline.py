@@ -29,7 +29,7 @@ from engine.errors import (
 from engine.scores import REPEATED_TEXTS, Detail, ScoredChunk, score_columns
 from engine.session import Session
 from engine.sink import Sink, Targets, write_private
-from engine.source import Chunk, Table, count_rows, open_inputs, read_chunks
+from engine.source import SOURCE_COLUMNS, Chunk, Table, count_rows, open_inputs, read_chunks
 from engine.summary import Summary, Tally, file_entry, running_versions
 from engine.tensors import to_features, to_typed, unseen_counts
 from engine.validation import check_columns, check_same_keys, row_rules, split_rows
@@ -169,7 +169,7 @@ def score(
         scorer = load_bundle(bundle)
         with open_inputs(inputs, scorer.columns) as tables:
             total = _check_inputs(scorer, tables, inputs, targets)
-            chunks = read_chunks(tables, scorer.columns, options.chunk_rows)
+            chunks = read_chunks(tables, None, options.chunk_rows)
             score_chunk = partial(scorer.score_chunk, detail=detail)
             for scored in in_order(score_chunk, chunks, threads):
                 sink.write(scored.scores, scored.rejected)
@@ -294,9 +294,16 @@ def _report_failure(error: Exception, targets: Targets, tally: Tally, seconds: f
 
 
 def _with_source(rejected: pl.DataFrame, chunk: Chunk) -> pl.DataFrame:
-    return rejected.select(
-        pl.exclude("chunk_row", "reasons"),
-        source_file=pl.lit(chunk.file),
-        source_row=pl.col("chunk_row") + (chunk.rows_before + 1),
-        reasons="reasons",
+    # NOTE: rows set aside of all inputs go to one file, whatever columns each input has.
+    missing = [pl.lit(None, t).alias(n) for n, t in chunk.flat.items() if n not in rejected.columns]
+    columns = [n for n in chunk.flat or chunk.frame.columns if n not in SOURCE_COLUMNS]
+    return (
+        rejected.with_columns(missing)
+        .cast(pl.Schema(chunk.flat))
+        .select(
+            *columns,
+            source_file=pl.lit(chunk.file),
+            source_row=pl.col("chunk_row") + (chunk.rows_before + 1),
+            reasons="reasons",
+        )
     )

@@ -14,9 +14,9 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -38,6 +38,9 @@ STANDARD_INPUT = "-"
 STANDARD_INPUT_NAME = "standard input"
 HIDDEN_PREFIXES = (".", "_")
 SNIFFED_BYTES = 512
+# What a run adds to the rows it sets aside.
+SOURCE_COLUMNS = ("source_file", "source_row", "reasons", "chunk_row")
+NOT_FLAT = (pl.Binary, pl.Object, pl.Duration)
 TAIL_BYTES = 65_536
 GZIP_MAGIC = b"\x1f\x8b"
 # NDJSON names its columns row by row; this many rows show most of them.
@@ -67,13 +70,14 @@ class Chunk:
     """Consecutive rows of one file.
 
     `rows_before` counts the rows of the same file that came before, `input_rows_before` those of
-    the whole input.
+    the whole input. `flat` is what `flat_columns` gives for the whole input.
     """
 
     frame: pl.DataFrame
     file: str
     rows_before: int
     input_rows_before: int
+    flat: Mapping[str, pl.DataType] = field(default_factory=dict)
 
 
 @contextmanager
@@ -107,19 +111,26 @@ def open_inputs(inputs: Sequence[str], wanted: Sequence[str] = ()) -> Iterator[t
 
 
 def read_chunks(
-    tables: Iterable[Table], columns: Sequence[str], chunk_rows: int
+    tables: Sequence[Table], columns: Sequence[str] | None, chunk_rows: int
 ) -> Iterator[Chunk]:
-    """Read some columns of every table, chunk by chunk, in order.
+    """Read every table, chunk by chunk, in order.
+
+    Args:
+        tables: What `open_inputs` gives.
+        columns: Those of them that a table has are read; None reads all that `flat_columns` names.
+        chunk_rows: Rows of a chunk, at most.
 
     Raises:
         InputError: A file breaks off or cannot be decoded.
     """
+    flat = flat_columns(tables)
+    columns = tuple(flat) if columns is None else columns
     input_rows = 0
     for table in tables:
         rows = 0
         wanted = [name for name in columns if name in table.columns]
         for frame in _batches(table, wanted, chunk_rows):
-            yield Chunk(frame, table.name, rows, input_rows)
+            yield Chunk(frame, table.name, rows, input_rows, flat)
             rows += frame.height
             input_rows += frame.height
 
@@ -134,6 +145,21 @@ def find_rows(table: Table, columns: Sequence[str], condition: pl.Expr) -> pl.Da
     with _reading(table.name):
         rows = table.frame.select(wanted).with_row_index("source_row", offset=1)
         return rows.filter(condition).collect(engine="streaming")
+
+
+def flat_columns(tables: Iterable[Table]) -> dict[str, pl.DataType]:
+    """The columns of all tables that a file of any format can hold, with the type they share.
+
+    Left out are nested and binary columns, and those that an earlier run gave to rows it set aside.
+    A column whose type differs between the tables is text.
+    """
+    columns: dict[str, pl.DataType] = {}
+    for table in tables:
+        for name, dtype in table.columns.items():
+            if name in SOURCE_COLUMNS or dtype.is_nested() or dtype in NOT_FLAT:
+                continue
+            columns[name] = dtype if columns.get(name, dtype) == dtype else pl.String()
+    return columns
 
 
 def count_rows(tables: Iterable[Table]) -> int | None:

@@ -177,6 +177,36 @@ def test_wrong_rows_are_set_aside_and_counted(users, expected, tmp_path):
     )
 
 
+def test_rows_set_aside_keep_every_column_of_every_input(users, tmp_path):
+    wrong = broken(users[:4], 2)
+    numbers = wrong.with_columns(note=1, tags=pl.lit(["x"]), blob=pl.lit(b"x"), reasons=pl.lit("y"))
+    first = write_table(numbers, tmp_path / "a.parquet")
+    words = broken(users[4:8], 1).with_columns(note=pl.lit("late"), more=pl.lit("m"))
+    second = write_table(words, tmp_path / "b.csv")
+    out = tmp_path / "s.csv"
+    score([str(first), str(second)], BUNDLE, out, ScoreOptions(max_reject_share=1))
+    rejected = read_table(tmp_path / "s.csv.quarantine.csv")
+    added = ["note", "more", "source_file", "source_row", "reasons"]
+    assert rejected.columns == [*users.columns, *added]
+    reason = "sessions_last_7d|below_min"
+    assert rejected.select(added).rows() == [
+        ("1", None, str(first), 1, reason),
+        ("1", None, str(first), 2, reason),
+        ("late", "m", str(second), 1, reason),
+    ]
+
+
+def test_rows_that_were_set_aside_can_be_mended_and_scored(users, tmp_path):
+    run(
+        write_table(broken(users[:4], 2), tmp_path / "u.csv"),
+        tmp_path / "s.csv",
+        max_reject_share=1,
+    )
+    aside = read_table(tmp_path / "s.csv.quarantine.csv")
+    source = write_table(aside.with_columns(sessions_last_7d=0), tmp_path / "mended.csv")
+    assert run(source, tmp_path / "again.csv").rows_scored == 2
+
+
 def test_too_many_wrong_rows_publish_nothing(users, tmp_path):
     source = write_table(broken(users, 51), tmp_path / "users.csv")
     out = tmp_path / "s.csv"

@@ -1,4 +1,5 @@
 import fcntl
+import sys
 
 import polars as pl
 import pytest
@@ -177,6 +178,7 @@ def test_errors_of_the_disk_are_told_apart(tmp_path, error, kind):
         raise error
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no /dev/full")
 def test_a_full_disk_is_reported_by_the_writer(tmp_path):
     path = tmp_path / "full.csv"
     path.symlink_to("/dev/full")
