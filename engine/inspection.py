@@ -24,7 +24,7 @@ def manifest_lines(manifest: Manifest) -> Iterator[str]:
     )
     if manifest.drivers:
         yield from _section("drivers, mean absolute impact in log-odds", _drivers(manifest.drivers))
-        groups = manifest.drivers["groups"].items()
+        groups = sorted(manifest.drivers["groups"].items(), key=lambda found: -found[1])
         yield from _section("drivers by group", (f"{name}  {mean:.3f}" for name, mean in groups))
     features = manifest.schema.model_features
     yield from _section(f"{len(features)} features", map(_feature_line, features))

@@ -90,7 +90,7 @@ def _by_group(used: tuple[Feature, ...], overall: np.ndarray) -> dict[str, float
     sums: dict[str, float] = defaultdict(float)
     for feature, mean in zip(used, overall, strict=True):
         sums[feature.group or NO_GROUP] += float(mean)
-    return {name: round(sums[name], DECIMALS) for name in sorted(sums, key=lambda g: -sums[g])}
+    return {name: round(total, DECIMALS) for name, total in sums.items()}
 
 
 def _means(used: tuple[Feature, ...], size: np.ndarray) -> dict[str, float]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.bundle import Calibration
 from engine.errors import SelfCheckError
-from training.fit.trees import PARAMETERS, PATIENCE_ROUNDS, Grower, Sample, raw_scores
+from training.fit.trees import LIMITED_RATE, PARAMETERS, PATIENCE_ROUNDS, Grower, Sample, raw_scores
 from training.shapley.effects import model_effects
 
 PAIRS = (0, 8, 16, 24)
@@ -60,6 +60,7 @@ def choose_trees(
     chosen = cheapest(figures)
     report = {
         "parameters": {k: v for k, v in PARAMETERS.items() if k != "verbose"},
+        "learning_rate_with_pairs": LIMITED_RATE,
         "patience_rounds": PATIENCE_ROUNDS,
         "trees": candidates[chosen].num_trees(),
         "chosen": chosen,
