@@ -15,6 +15,8 @@ def manifest_lines(manifest: Manifest) -> Iterator[str]:
     yield f"bundle {manifest.bundle_id} (format {manifest.format})"
     if manifest.unusable:
         yield "MUST NOT BE USED: " + "; ".join(manifest.unusable)
+    elif manifest.clustering.get("reasons"):
+        yield "scores may be used; segments with care: " + "; ".join(manifest.clustering["reasons"])
     else:
         yield "may be used: every check passed when it was made"
     yield from _section("metrics on the test users", _flat(manifest.metrics))
