@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "onnx_models" / "shopnow"
 BIN = Path(sys.executable).parent
+ROWS = 240_000
 # getrusage counts in kilobytes on Linux and in bytes on macOS.
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 

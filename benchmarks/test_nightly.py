@@ -9,26 +9,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from benchmarks.contenders import Usage, engine, floor, measure, obvious
-from training.simulate import SimulateOptions, simulate
+from benchmarks.contenders import ROWS, Usage, engine, floor, measure, obvious
 
-ROWS = 240_000
 ROUNDS = 5
 CPU_BUDGET_SECONDS = 600
 WALL_GATE_SECONDS = 15
 MEMORY_GATE_BYTES = 2**30
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("nightly")
-
-
-@pytest.fixture(scope="session")
-def users(folder) -> Path:
-    path = folder / "users.parquet"
-    pl.concat(simulate(SimulateOptions(rows=ROWS, seed=8, label=False))).write_parquet(path)
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +39,7 @@ def contend(benchmark, measured):
         benchmark.pedantic(
             lambda: usages.append(measure(command)), rounds=ROUNDS, warmup_rounds=1, iterations=1
         )
+        benchmark.group = "nightly"
         benchmark.extra_info |= {
             "title": title,
             "rows": ROWS,
