@@ -4,6 +4,7 @@ The gates hold with room for a noisy machine; what is measured stands in the REA
 """
 
 import statistics
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -36,10 +37,10 @@ def contend(benchmark, measured):
 
     def run(title: str, command: list[str]) -> list[Usage]:
         usages: list[Usage] = []
+        benchmark.group = "nightly"
         benchmark.pedantic(
             lambda: usages.append(measure(command)), rounds=ROUNDS, warmup_rounds=1, iterations=1
         )
-        benchmark.group = "nightly"
         benchmark.extra_info |= {
             "title": title,
             "rows": ROWS,
@@ -95,6 +96,10 @@ def test_7_engine_is_not_slower_than_the_obvious_route(measured):
         for title in ("`engine score`, Parquet to Parquet", "Polars → LightGBM → scikit-learn")
     )
     assert ours <= theirs
+
+
+def test_8_profile_runs(users):
+    measure([sys.executable, "-m", "benchmarks.profile", str(users)])
 
 
 def check_budget(usages: list[Usage]) -> None:
