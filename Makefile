@@ -14,7 +14,7 @@ SCORED_SEED := 8
 # The lean engine: score everybody with the bundle in force.
 score: users.parquet
 	@$(BIN)/engine score users.parquet --bundle $(BUNDLE) --out scores.parquet --if-exists replace
-	@$(BIN)/python -c "import polars as pl; print(pl.read_parquet('scores.parquet', n_rows=5))"
+	@$(BIN)/python -c "import polars as pl; pl.Config.set_tbl_cols(8); print(pl.read_parquet('scores.parquet', columns=['user_id', 'purchase_probability', 'will_purchase', 'propensity_band', 'segment_name', 'driver_1', 'driver_1_impact'], n_rows=5))"
 
 users.parquet: | $(VENV)/engine.stamp
 	@echo "simulating 240,000 users into users.parquet"
@@ -36,7 +36,8 @@ bench: $(VENV)/dev.stamp
 	@mkdir -p build
 	$(BIN)/pytest benchmarks -m "" -rs --benchmark-columns=min,median,max,rounds \
 		--benchmark-sort=name --benchmark-group-by=group --benchmark-json=build/benchmark.json
-	$(BIN)/python -m benchmarks.report build/benchmark.json README.md
+	$(BIN)/python -m benchmarks.report build/benchmark.json
+	$(BIN)/python -m benchmarks.profile --into docs/performance.md
 
 # lleaves and shap, which `make bench` leaves out where they are missing. Python 3.11 or 3.12.
 bench-contenders:

@@ -1,6 +1,6 @@
-"""The table of the benchmarks: printed, and put between the marks of a Markdown file.
+"""What the benchmarks measured, put where the documents show it.
 
-Usage: python -m benchmarks.report build/benchmark.json README.md
+Usage: python -m benchmarks.report build/benchmark.json
 """
 
 import json
@@ -10,43 +10,116 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-MARKED = re.compile(r"(<!-- benchmarks -->\n).*?(<!-- /benchmarks -->)", re.DOTALL)
-HEAD = """\
+from benchmarks.contenders import ROOT
+from benchmarks.plot import bars
+
+README = ROOT / "README.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
+PLOT = ROOT / "docs" / "rows_per_second.svg"
+NIGHTLY_HEAD = """\
 | 240,000 users, whole process | wall s, median (min) | CPU s | peak MiB | users a second |
 |---|---:|---:|---:|---:|
 """
 
 
-def table(document: dict) -> str:
+def nightly_table(document: dict) -> str:
     """One row a contender, in the order they ran."""
     rows = []
-    for entry in document["benchmarks"]:
+    for entry in group(document, "nightly"):
         info, stats = entry["extra_info"], entry["stats"]
         rows.append(
             f"| {info['title']} | {stats['median']:.2f} ({stats['min']:.2f}) "
             f"| {info['cpu_seconds']:.2f} | {info['peak_bytes'] / 2**20:.0f} "
             f"| {info['rows'] / stats['median']:,.0f} |\n"
         )
+    return NIGHTLY_HEAD + "".join(rows) + machine(document, stats["rounds"])
+
+
+def drivers_table(document: dict) -> str:
+    """One column a model, one row a contender: seconds for all users, and the ratios."""
+    models = [entry["extra_info"] for entry in group(document, "drivers")]
+    ours, *others = models[0]["seconds"]
+    scaled = models[0]["scaled"]
+    gives = {"drivers": "score, impacts, top 3", "impacts": "impacts", "score": "score"}
+
+    def row(title: str, cells: list[str]) -> str:
+        return f"| {title} | {' | '.join(cells)} |\n"
+
+    def seconds(title: str) -> list[str]:
+        return [f"{model['seconds'][title]:.3g}" for model in models]
+
+    def times(title: str) -> list[str]:
+        ratios = (model["seconds"][title] / model["seconds"][ours] for model in models)
+        return [f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}" for ratio in ratios]
+
+    text = row(f"seconds for {models[0]['rows']:,} users", [m["title"] for m in models])
+    text += "|---|" + "---:|" * len(models) + "\n"
+    for title in (ours, *others):
+        mark = " †" if title in scaled else ""
+        text += row(f"{title}: {gives[models[0]['gives'][title]]}{mark}", seconds(title))
+    text += "".join(row(f"{title} ÷ {ours}", times(title)) for title in others)
+    text += row("graph, MB", [f"{model['graph_bytes'] / 1e6:.2f}" for model in models])
+    text += row("session, ms", [f"{model['session_seconds'] * 1e3:.1f}" for model in models])
+    notes = [f"† measured on {rows:,} users and scaled up" for rows in {*scaled.values()}]
+    notes += [f"{title}: not installed, left out" for title in models[0]["missing"]]
+    rounds = group(document, "drivers")[0]["stats"]["rounds"]
+    threads = f"{models[0]['threads']} threads, all contenders of a model in turns"
+    return f"{text}\n{'; '.join([*notes, threads])}.{machine(document, rounds)}"
+
+
+def plot(document: dict) -> str:
+    """Rows a second of each contender on each model, an SVG."""
+    return bars(
+        {
+            info["title"]: {
+                title: (info["rows"] / seconds, info["gives"][title])
+                for title, seconds in info["seconds"].items()
+            }
+            for info in (entry["extra_info"] for entry in group(document, "drivers"))
+        }
+    )
+
+
+def group(document: dict, name: str) -> list[dict]:
+    """The benchmarks of one group."""
+    return [entry for entry in document["benchmarks"] if entry["group"] == name]
+
+
+def machine(document: dict, rounds: int) -> str:
+    """On what it was measured."""
     cpu = document["machine_info"]["cpu"]
     packages = ("polars", "onnxruntime", "lightgbm", "scikit-learn", "numpy")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    machine = (
+    return (
         f"\n{cpu.get('count')} cores ({cpu.get('brand_raw', 'unknown')}), {platform.system()}, "
-        f"Python {platform.python_version()}, {versions}; {stats['rounds']} rounds. "
-        "`make bench` measures this anew.\n"
+        f"Python {platform.python_version()}, {versions}; medians of {rounds} rounds. "
+        "`make bench-report` measures this anew.\n"
     )
-    return HEAD + "".join(rows) + machine
+
+
+def write_between(path: Path, mark: str, text: str) -> None:
+    """Replace what stands between `<!-- mark -->` and `<!-- /mark -->`."""
+    marked = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+    before = path.read_text()
+    if not marked.search(before):
+        sys.exit(f"{path}: no <!-- {mark} --> marks to write between.")
+    path.write_text(marked.sub(lambda found: found[1] + text + found[2], before))
 
 
 def main() -> None:
-    """Print the table and write it into the file."""
-    source, target = map(Path, sys.argv[1:])
-    text = table(json.loads(source.read_text()))
-    print(text)
-    before = target.read_text()
-    if not MARKED.search(before):
-        sys.exit(f"{target}: no <!-- benchmarks --> marks to write between.")
-    target.write_text(MARKED.sub(lambda found: found[1] + text + found[2], before))
+    """Print the tables and write them into the documents."""
+    document = json.loads(Path(sys.argv[1]).read_text())
+    tables = {
+        ("nightly", README, "benchmarks"): nightly_table,
+        ("drivers", PERFORMANCE, "drivers"): drivers_table,
+    }
+    for (name, path, mark), table in tables.items():
+        if group(document, name):
+            text = table(document)
+            print(text)
+            write_between(path, mark, text)
+    if group(document, "drivers"):
+        PLOT.write_text(plot(document))
 
 
 if __name__ == "__main__":

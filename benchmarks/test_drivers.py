@@ -145,6 +145,7 @@ def test_drivers(name, benchmark, models, bundle, worker, installed, folder):
             if len(taken[contender.title]) <= contender.rounds:
                 taken[contender.title].append(contender.run())
 
+    benchmark.group = "drivers"
     benchmark.pedantic(
         lambda: run_graph(session, OUTPUTS, features),
         setup=others,
@@ -155,7 +156,6 @@ def test_drivers(name, benchmark, models, bundle, worker, installed, folder):
         c.title: statistics.median(taken[c.title][1:]) * ROWS / c.rows for c in contenders
     }
     opening = min(timed(lambda: open_graph(bundle, model.graph))() for _ in range(SESSION_TRIALS))
-    benchmark.group = "drivers"
     benchmark.extra_info |= {
         "title": model.title,
         "rows": ROWS,

@@ -4,6 +4,7 @@ The gates hold with room for a noisy machine; what is measured stands in the REA
 """
 
 import statistics
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -38,10 +39,10 @@ def contend(benchmark):
 
     def run(title: str, command: list[str], rounds: int = ROUNDS) -> list[Usage]:
         usages: list[Usage] = []
+        benchmark.group = "nightly"
         benchmark.pedantic(
             lambda: usages.append(measure(command)), rounds=rounds, warmup_rounds=1, iterations=1
         )
-        benchmark.group = "nightly"
         benchmark.extra_info |= {
             "title": title,
             "rows": ROWS,
@@ -106,6 +107,10 @@ def test_7_floor(contend, users, folder):
 
 def median_wall(usages: list[Usage]) -> float:
     return statistics.median(usage.wall_seconds for usage in usages)
+
+
+def test_8_profile_runs(users):
+    measure([sys.executable, "-m", "benchmarks.profile", str(users)])
 
 
 def check_budget(usages: list[Usage]) -> None:
