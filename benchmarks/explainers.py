@@ -21,6 +21,7 @@ from engine.bundle import CLASSIFIER, Bundle, Calibration
 from engine.pipeline import ScoreOptions, in_order
 from engine.session import load_graph
 from training.export.drivers import drivers_graph
+from training.shapley.effects import model_effects
 
 THREADS = 2
 # As engine/session.py: what a slice needs stays in the core's own cache.
@@ -58,7 +59,8 @@ class Contender:
 
 def compiled(booster: lgb.Booster, calibration: Calibration, feature_count: int) -> bytes:
     """This project's graph of a model."""
-    return drivers_graph(booster, calibration, feature_count).SerializeToString()
+    effects = model_effects(booster, calibration, feature_count)
+    return drivers_graph(effects, feature_count).SerializeToString()
 
 
 def open_graph(bundle: Bundle, graph: bytes) -> ort.InferenceSession:

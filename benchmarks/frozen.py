@@ -14,8 +14,8 @@ import polars as pl
 
 from engine.schema import default_schema_path, load_schema
 from engine.tensors import to_features, to_typed
-from training.fit.classifier import model_names
 from training.fit.preprocess import fit_categories
+from training.fit.trees import model_names
 from training.simulate import SimulateOptions, simulate
 
 FOLDER = Path(__file__).parent / "models"

@@ -66,10 +66,6 @@ def main() -> None:
     calibration = manifest["calibration"]
     raw = booster.predict(features, raw_score=True)
     probability = 1 / (1 + np.exp(-(calibration["slope"] * raw + calibration["intercept"])))
-    contributions = booster.predict(features, pred_contrib=True)[:, :-1]
-    impacts = (calibration["slope"] * contributions).astype(np.float32)
-    order = np.argsort(-np.abs(impacts), axis=1, kind="stable")[:, :3]
-    largest = np.take_along_axis(impacts, order, axis=1)
     report = manifest["clustering"]
     used = [names.index(name) for name in report["features"]]
     cluster = clustering(report).predict(features[:, used].astype(np.float64))
@@ -92,8 +88,6 @@ def main() -> None:
         segment_id=pl.Series(ids[cluster]),
         segment_name=pl.Series(titles).gather(cluster),
         **drivers,
-        **{f"driver_{n + 1}": pl.Series(names).gather(order[:, n]) for n in range(3)},
-        **{f"driver_{n + 1}_impact": pl.Series(largest[:, n]) for n in range(3)},
         bundle_id=pl.lit(manifest["bundle_id"]),
     ).write_parquet(out_path)
 

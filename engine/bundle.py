@@ -180,7 +180,7 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
             f"{' and '.join(map(str, READABLE_FORMATS))}. Install the engine version that made it, or train again."
         )
     try:
-        return Manifest(
+        manifest = Manifest(
             **{
                 **document,
                 "schema": schema_from_dict(document["schema"], where),
@@ -195,6 +195,22 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise BundleError(f"{where}: not a manifest: {error}. Copy the bundle again.") from error
+    _check_cuts(manifest, where)
+    return manifest
+
+
+def _check_cuts(manifest: Manifest, where: str) -> None:
+    for name, wanted, cuts in (
+        ("threshold", 1, (manifest.threshold,)),
+        ("decile_cuts", 9, manifest.decile_cuts),
+        ("band_cuts", len(BANDS) - 1, manifest.band_cuts),
+    ):
+        valid = all(type(cut) is float and 0 <= cut <= 1 for cut in cuts)
+        if len(cuts) != wanted or not valid or list(cuts) != sorted(cuts):
+            raise BundleError(
+                f"{where}: {name} must be {wanted} rising probabilities, found "
+                f"{list(cuts)!r}. Copy the bundle again."
+            )
 
 
 def write_current(root: Path, version: str) -> None:

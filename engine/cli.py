@@ -1,6 +1,7 @@
 """The command line of the engine: parse, one call, print."""
 
 import json
+import math
 import os
 import platform
 from importlib.metadata import version
@@ -20,6 +21,12 @@ def _print_versions(context: click.Context, _option: click.Parameter, wanted: bo
         versions = " ".join(f"{name} {version(name)}" for name in _PACKAGES)
         click.echo(f"{versions} python {platform.python_version()}")
         context.exit()
+
+
+def _not_nan(_context: click.Context, option: click.Parameter, value: float) -> float:
+    if math.isnan(value):
+        raise click.BadParameter("must be a number", param=option)
+    return value
 
 
 @click.group(name="engine", cls=Program)
@@ -58,7 +65,7 @@ def main() -> None:
     show_default=True,
     help="Rows in one hand at a time.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="By default one for each core.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="By default one for each core.")
 @click.option(
     "--quarantine",
     type=click.Path(path_type=Path),
@@ -67,6 +74,7 @@ def main() -> None:
 @click.option(
     "--max-reject-share",
     type=click.FloatRange(0, 1),
+    callback=_not_nan,
     default=0.01,
     show_default=True,
     help="Publish nothing when a larger share of the rows cannot be scored.",

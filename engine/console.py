@@ -76,7 +76,7 @@ def _exit_code(run: Callable[[], object], program: str) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 - the last resort before a traceback
         click.echo(
-            f"{program}: a bug: {type(error).__name__}: {error}. Nothing was published; "
+            f"{program}: a bug: {type(error).__name__}: {error}; "
             "please report this with the command and the versions that 'engine --version' gives.",
             err=True,
         )

@@ -121,6 +121,8 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
     from engine.sink import storage_errors, write_private
     from training.measure import evaluate_bundle, report_lines
 
+    if json_path is not None and json_path.resolve() in [Path(text).resolve() for text in data]:
+        raise UsageError(f"{json_path}: is an input and the output. Write to another place.")
     report = evaluate_bundle(bundle, data)
     text = json.dumps(report, indent=1, sort_keys=True) + "\n"
     if json_path == Path("-"):

@@ -121,6 +121,22 @@ def test_a_manifest_of_another_shape_is_refused(version, changes):
         open_bundle(version)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"threshold": None},
+        {"threshold": "0.5"},
+        {"decile_cuts": [0.5]},
+        {"band_cuts": [0.9, 0.5, 0.7]},
+        {"band_cuts": [0.1, 0.2, 1.5]},
+    ],
+)
+def test_cut_points_that_are_none_are_refused(version, changes):
+    rewrite_manifest(version, **changes)
+    with pytest.raises(BundleError, match=f"{next(iter(changes))} must be . rising"):
+        open_bundle(version)
+
+
 def test_a_manifest_that_is_no_json_is_refused():
     with pytest.raises(BundleError, match="here: not a manifest"):
         manifest_from_json(b"[]", "here")

@@ -105,7 +105,16 @@ def test_an_output_in_no_directory_ends_with_73(users_file, tmp_path):
     assert "does not exist. Make it first" in result.output
 
 
-@pytest.mark.parametrize("args", [(), ("--threads", "0"), ("--chunk-rows", "x"), ("--nonsense",)])
+@pytest.mark.parametrize(
+    "args",
+    [
+        (),
+        ("--threads", "0"),
+        ("--chunk-rows", "x"),
+        ("--nonsense",),
+        ("a", "--out", "b.csv", "--max-reject-share", "nan"),
+    ],
+)
 def test_wrong_usage_ends_with_2(args):
     assert invoke("score", *args).exit_code == 2
 

@@ -154,17 +154,26 @@ def test_a_truth_that_only_one_file_has_is_ignored(users, tmp_path):
     assert dataset.truth is None
 
 
-@pytest.mark.parametrize("day", ["22.11.2026", "", None])
-def test_rows_without_a_readable_date_are_refused(users, tmp_path, day):
+def with_days(users, day):
     rows = pl.int_range(pl.len())
-    frame = users.with_columns(
+    return users.with_columns(
         day=pl.when(rows < 2).then(pl.lit(day)).otherwise(pl.lit("2026-11-22"))
     )
+
+
+@pytest.mark.parametrize("day", ["", None])
+def test_rows_without_a_date_are_refused(users, tmp_path, day):
     with pytest.raises(
         InputError, match="2 rows of 300 where 'day' is missing or no date"
     ) as caught:
-        load(frame, tmp_path, DATED)
+        load(with_days(users, day), tmp_path, DATED)
     assert caught.value.exit_code == 65
+
+
+def test_rows_with_an_unreadable_date_are_left_out_as_in_scoring(users, tmp_path):
+    dataset = load(with_days(users, "22.11.2026"), tmp_path, DATED)
+    assert dataset.rejected == {"day|not_a_date": 2}
+    assert dataset.rows == 298
 
 
 def test_a_date_that_only_one_file_has_is_refused(users, tmp_path):
