@@ -93,7 +93,7 @@ def machine(document: dict, rounds: int) -> str:
     return (
         f"\n{cpu.get('count')} cores ({cpu.get('brand_raw', 'unknown')}), {platform.system()}, "
         f"Python {platform.python_version()}, {versions}; medians of {rounds} rounds. "
-        "`make bench-report` measures this anew.\n"
+        "`make bench` measures this anew.\n"
     )
 
 
