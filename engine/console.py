@@ -25,8 +25,11 @@ class Program(click.Group):
             sys.exit(_exit_code(lambda: super(Program, self).main(*args, **extra), str(self.name)))
 
 
+BAR_CELLS = 30
+
+
 class TerminalProgress:
-    """One line on a terminal that counts rows; silent anywhere else."""
+    """A bar on a terminal, or a count where the total is not known; silent anywhere else."""
 
     def __init__(self, verb: str, *, quiet: bool = False) -> None:
         self._verb = verb
@@ -35,8 +38,7 @@ class TerminalProgress:
     def __call__(self, done: int, total: int | None) -> None:
         """Show how far the work has come."""
         if self._shown:
-            of_all = f" of {total:,}" if total else ""
-            click.echo(f"\r{self._verb} {done:,}{of_all} users", err=True, nl=False)
+            click.echo(f"\r{progress_line(self._verb, done, total)}", err=True, nl=False)
 
     def __enter__(self) -> Self:
         return self
@@ -44,6 +46,15 @@ class TerminalProgress:
     def __exit__(self, *_: object) -> None:
         if self._shown:
             click.echo(err=True)
+
+
+def progress_line(verb: str, done: int, total: int | None) -> str:
+    """How far the work has come, on one line."""
+    if not total:
+        return f"{verb} {done:,} users"
+    filled = BAR_CELLS * done // total
+    bar = "█" * filled + "░" * (BAR_CELLS - filled)
+    return f"{bar} {verb} {done:,} of {total:,} users"
 
 
 def say(lines: Sequence[str], *, quiet: bool = False) -> None:

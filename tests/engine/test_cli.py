@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from engine.cli import main
+from engine.console import progress_line
 from engine.errors import EngineError
 from tests.helpers import BUNDLE, read_summary, read_table, run, write_table
 
@@ -33,6 +34,11 @@ def test_score_writes_scores_and_says_what_they_look_like(users_file, tmp_path):
     assert result.stdout == ""
     assert "5,000 users read, 5,000 scored, 0 set aside" in result.stderr
     assert f"scores: {tmp_path / 's.parquet'}" in result.stderr
+
+
+def test_progress_is_a_bar_where_the_total_is_known():
+    assert progress_line("scored", 50, 100) == "█" * 15 + "░" * 15 + " scored 50 of 100 users"
+    assert progress_line("scored", 5_000, None) == "scored 5,000 users"
 
 
 def test_quiet_says_nothing(users_file, tmp_path):
