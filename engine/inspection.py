@@ -7,6 +7,7 @@ from engine.bundle import BANDS, Manifest
 from engine.schema import Feature
 
 SHOWN_HASH_DIGITS = 12
+SHOWN_PART_DRIVERS = 3
 SHOWN_DRIVERS = 10
 
 
@@ -28,6 +29,11 @@ def manifest_lines(manifest: Manifest) -> Iterator[str]:
         yield from _section("drivers, mean absolute impact in log-odds", _drivers(manifest.drivers))
         groups = sorted(manifest.drivers["groups"].items(), key=lambda found: -found[1])
         yield from _section("drivers by group", (f"{name}  {mean:.3f}" for name, mean in groups))
+        names = {str(segment.id): segment.name for segment in manifest.segments}
+        for title, key in (("segment", "segments"), ("band", "bands")):
+            yield from _section(
+                f"largest drivers by {title}", _largest(manifest.drivers[key], names)
+            )
     features = manifest.schema.model_features
     yield from _section(f"{len(features)} features", map(_feature_line, features))
     yield from _section("parity with the native models", _flat(manifest.parity))
@@ -66,6 +72,13 @@ def _drivers(report: Mapping[str, Any]) -> Iterator[str]:
             f"{found['raises_most']} raises it most, {found['lowers_most']} lowers it most"
         )
         yield f"{found['name']}  {found['mean_absolute_impact']:.3f}  {effect}"
+
+
+def _largest(parts: Mapping[str, Mapping[str, float]], names: Mapping[str, str]) -> Iterator[str]:
+    for part, means in parts.items():
+        largest = sorted(means.items(), key=lambda found: -found[1])[:SHOWN_PART_DRIVERS]
+        shown = ", ".join(f"{name} {mean:.3f}" for name, mean in largest)
+        yield f"{names.get(part, part)}  {shown}"
 
 
 def _feature_line(feature: Feature) -> str:

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from engine.bundle import BANDS
 from engine.cli import main
 from engine.console import progress_line
 from engine.errors import EngineError
@@ -200,6 +201,14 @@ def test_inspect_shows_the_bundle(scorer):
         "threshold",
     ):
         assert word in result.output
+
+
+def test_inspect_shows_the_drivers_of_every_segment_and_band(scorer):
+    output = invoke("inspect", BUNDLE).output
+    for title, parts in (("segment", scorer.manifest.segments), ("band", BANDS)):
+        lines = output.split(f"largest drivers by {title}\n")[1].split("\n\n")[0].splitlines()
+        assert len(lines) == len(parts)
+        assert all(line.count(", ") == 2 for line in lines)
 
 
 def test_inspect_gives_the_manifest_as_json(scorer):
