@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from engine.schema import FeatureSchema, schema_from_dict, schema_to_dict
 # Raise the number whenever an engine that knows only the old one would misread a bundle: a file
 # renamed, a field removed or given another meaning, an output of a graph changed. A new file or
 # field that old engines may ignore does not raise it. An engine reads its own number and the one
-# before.
+# before. Nothing has been released yet: the first release will have format 1.
 BUNDLE_FORMAT = 1
 READABLE_FORMATS = range(max(BUNDLE_FORMAT - 1, 1), BUNDLE_FORMAT + 1)
 
@@ -43,11 +43,21 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One customer segment; `share` is its share of the training users."""
+    """One customer segment.
+
+    Attributes:
+        id: Stable over retraining; never used again once the segment is gone.
+        name: For people; no two segments share one.
+        share: Of the training users.
+        sentence: Who these users are, in plain words.
+        profile: Aggregates of its users, plain JSON values; see `training.profiles`.
+    """
 
     id: int
     name: str
     share: float
+    sentence: str = ""
+    profile: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +75,9 @@ class Manifest:
     `threshold` and the cut-points are exact float32 values: a probability that equals one lies
     above it. `unusable` says why the scores must not be used, and is empty where they may.
     `base_value` is the margin that a row's impacts are added to.
-    `clustering`, `metrics`, `drivers`, `parity`, `training` and `packages` are plain JSON values for people
-    and reports; the engine does not read them.
+    `retired_segments` are ids that were in force once and are never used again.
+    `clustering`, `metrics`, `quality`, `comparison`, `drivers`, `parity`, `training` and `packages`
+    are plain JSON values for people and reports; the engine does not read them.
     """
 
     bundle_id: str
@@ -78,9 +89,12 @@ class Manifest:
     decile_cuts: tuple[float, ...]
     band_cuts: tuple[float, ...]
     segments: tuple[Segment, ...]
+    retired_segments: tuple[int, ...]
     unusable: tuple[str, ...]
     clustering: Mapping[str, Any]
     metrics: Mapping[str, Any]
+    quality: Mapping[str, Any]
+    comparison: Mapping[str, Any]
     drivers: Mapping[str, Any]
     parity: Mapping[str, Any]
     training: Mapping[str, Any]
@@ -180,15 +194,17 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
             f"{' and '.join(map(str, READABLE_FORMATS))}. Install the engine version that made it, or train again."
         )
     try:
+        known = {f.name for f in fields(Manifest)}
         manifest = Manifest(
             **{
-                **document,
+                **{name: value for name, value in document.items() if name in known},
                 "schema": schema_from_dict(document["schema"], where),
                 "categories": {k: tuple(v) for k, v in document["categories"].items()},
                 "calibration": Calibration(**document["calibration"]),
                 "decile_cuts": tuple(document["decile_cuts"]),
                 "band_cuts": tuple(document["band_cuts"]),
                 "segments": tuple(Segment(**s) for s in document["segments"]),
+                "retired_segments": tuple(document["retired_segments"]),
                 "unusable": tuple(document["unusable"]),
                 "files": {n: FileEntry(**entry) for n, entry in document["files"].items()},
             }

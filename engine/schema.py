@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
@@ -34,7 +34,8 @@ class Feature:
     """One column that the models may read.
 
     `min` and `max` bound a numeric feature, both ends included. `ordered` says that `values`
-    stand in a meaningful order. `use = False` keeps the column out of the models.
+    stand in a meaningful order. `use = False` keeps the column out of the models. `high` and `low`
+    say in a word or two who has much or little of it: "frequent buyers", "rare buyers".
     """
 
     name: str
@@ -48,11 +49,22 @@ class Feature:
     ordered: bool = False
     values: tuple[str, ...] = ()
     label: str = ""
+    high: str = ""
+    low: str = ""
 
     @property
     def title(self) -> str:
         """The label for people, or the name where there is none."""
         return self.label or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Rfm:
+    """Which features tell how lately, how often and for how much a user has bought."""
+
+    recency: str
+    frequency: str
+    monetary: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,7 @@ class FeatureSchema:
     label: str | None = None
     snapshot: str | None = None
     horizon_days: int = 0
+    rfm: Rfm | None = None
 
     @property
     def model_features(self) -> tuple[Feature, ...]:
@@ -122,7 +135,8 @@ def schema_from_dict(document: Mapping[str, Any], where: str) -> FeatureSchema:
     features = tuple(
         Feature(**{**raw, "values": tuple(raw.get("values", ()))}) for raw in document["features"]
     )
-    schema = FeatureSchema(**{**document, "features": features})
+    rfm = document.get("rfm") and Rfm(**document["rfm"])
+    schema = FeatureSchema(**{**document, "features": features, "rfm": rfm})
     _check_names(schema, where)
     return schema
 
@@ -138,8 +152,22 @@ def _table_problems(document: Mapping[str, Any]) -> list[str]:
         problems.append(f"'horizon_days' must be a whole number from 0, found {horizon!r}")
     features = document.get("features")
     if not isinstance(features, list | tuple) or not features:
-        problems.append("at least one [[feature]] is needed")
-    return problems
+        return [*problems, "at least one [[feature]] is needed"]
+    return problems + _rfm_problems(document.get("rfm"), features)
+
+
+def _rfm_problems(rfm: object, features: Sequence[object]) -> list[str]:
+    if rfm is None:
+        return []
+    wanted = [field.name for field in fields(Rfm)]
+    if not isinstance(rfm, Mapping) or sorted(rfm) != sorted(wanted):
+        return [f"[rfm] must name a feature for each of {quoted(wanted)}, found {rfm!r}"]
+    numeric = [f.get("name") for f in features if isinstance(f, Mapping) and f.get("kind") == "numeric"]
+    return [
+        f"[rfm] {part} must be the name of a numeric feature, found {name!r}"
+        for part, name in rfm.items()
+        if name not in numeric
+    ]
 
 
 def _feature_problems(raw: object, place: str) -> list[str]:
@@ -188,6 +216,8 @@ _FEATURE_TYPES: tuple[tuple[str, tuple[type, ...], str], ...] = (
     ("group", (str,), "a text"),
     ("unit", (str,), "a text"),
     ("label", (str,), "a text"),
+    ("high", (str,), "a text"),
+    ("low", (str,), "a text"),
     ("min", (int, float), "a number"),
     ("max", (int, float), "a number"),
     ("use", (bool,), "true or false"),

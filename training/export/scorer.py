@@ -13,8 +13,6 @@ from training.export.graph import FEATURES, checked_model, renamed
 from training.export.segmenter import DISTANCES, SEGMENT
 
 OUTPUTS = (MARGIN, PROBABILITY, IMPACTS, DRIVER_INDEX, DRIVER_IMPACT, SEGMENT, DISTANCES)
-RESERVED = (*OUTPUTS, FEATURES)
-"""Names that a feature cannot have, because a value of the graph has it."""
 
 
 def scorer_graph(preprocess: ModelProto, *models: ModelProto) -> ModelProto:
