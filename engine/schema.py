@@ -162,7 +162,9 @@ def _rfm_problems(rfm: object, features: Sequence[object]) -> list[str]:
     wanted = [field.name for field in fields(Rfm)]
     if not isinstance(rfm, Mapping) or sorted(rfm) != sorted(wanted):
         return [f"[rfm] must name a feature for each of {quoted(wanted)}, found {rfm!r}"]
-    numeric = [f.get("name") for f in features if isinstance(f, Mapping) and f.get("kind") == "numeric"]
+    numeric = [
+        f.get("name") for f in features if isinstance(f, Mapping) and f.get("kind") == "numeric"
+    ]
     return [
         f"[rfm] {part} must be the name of a numeric feature, found {name!r}"
         for part, name in rfm.items()

@@ -113,12 +113,17 @@ def test_another_format_is_refused_by_number(version, number):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"calibration": 3}, {"surprise": 1}, {"schema": {}}, {"files": {"a": {"b": 1}}}]
+    "changes", [{"calibration": 3}, {"segments": 1}, {"schema": {}}, {"files": {"a": {"b": 1}}}]
 )
 def test_a_manifest_of_another_shape_is_refused(version, changes):
     rewrite_manifest(version, **changes)
     with pytest.raises(BundleError, match="manifest"):
         open_bundle(version)
+
+
+def test_a_field_that_a_later_engine_may_add_is_ignored(version):
+    rewrite_manifest(version, surprise=1)
+    assert open_bundle(version).manifest.bundle_id
 
 
 @pytest.mark.parametrize(
