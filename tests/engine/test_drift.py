@@ -1,0 +1,160 @@
+"""The users of today against those of training."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.bundle import open_bundle
+from engine.drift import (
+    Counts,
+    Reference,
+    chance,
+    count_users,
+    drift_report,
+    population_stability_index,
+    reference_from_json,
+    reference_to_json,
+)
+from engine.errors import BundleError
+from engine.session import Session
+from tests.helpers import BUNDLE
+from training.reference import fit_reference, quantile_edges
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return open_bundle(BUNDLE).manifest
+
+
+@pytest.fixture(scope="module")
+def session():
+    return Session(open_bundle(BUNDLE))
+
+
+def users(manifest, rows, seed, factor=1.0):
+    rng = np.random.default_rng(seed)
+    columns = [
+        rng.integers(0, len(manifest.categories[f.name]), rows)
+        if f.kind == "categorical"
+        else rng.lognormal(0, 1, rows) * factor
+        for f in manifest.schema.model_features
+    ]
+    features = np.stack(columns, axis=1).astype(np.float32)
+    features[rng.random(features.shape) < 0.1] = np.nan
+    return features
+
+
+def test_psi_is_that_of_the_formula():
+    then, now = np.array([10, 20, 70]), np.array([30, 30, 40])
+    p, q = (then + 0.5) / 101.5, (now + 0.5) / 101.5
+    expected = sum((b - a) * np.log(b / a) for a, b in zip(p, q, strict=True))
+    assert population_stability_index(then, now) == pytest.approx(expected)
+
+
+@given(st.lists(st.integers(0, 10_000), min_size=2, max_size=30))
+def test_psi_of_the_same_users_is_zero_and_of_others_never_negative(counts):
+    then = np.array(counts)
+    assert population_stability_index(then, then) == 0
+    assert population_stability_index(then, then[::-1]) >= 0
+
+
+@pytest.mark.parametrize("rows", [200, 2_000, 20_000])
+def test_chance_is_hardly_exceeded_without_a_shift(rows):
+    rng = np.random.default_rng(1)
+    draws = rng.multinomial(rows, np.full(10, 0.1), size=(400, 2))
+    exceeded = [population_stability_index(a, b) > chance(a, b) for a, b in draws]
+    assert np.mean(exceeded) < 0.02
+
+
+def test_users_like_those_of_training_do_not_drift(manifest, session):
+    reference = fit_reference(*scored(users(manifest, 5_000, 1), session), manifest)
+    found = count_users(reference.edges, *scored(users(manifest, 3_000, 2), session), manifest)
+    report = drift_report(reference, found, manifest)
+    assert report["rows"] == 3_000
+    assert {f["level"] for f in report["features"]} == {"none"}
+    assert (report["score"]["level"], report["segments"]["level"]) == ("none", "none")
+
+
+def test_another_unit_is_an_alarm_for_every_numeric_feature(manifest, session):
+    reference = fit_reference(*scored(users(manifest, 5_000, 1), session), manifest)
+    shifted = users(manifest, 3_000, 2, factor=100)
+    report = drift_report(
+        reference, count_users(reference.edges, *scored(shifted, session), manifest), manifest
+    )
+    for feature, found in zip(manifest.schema.model_features, report["features"], strict=True):
+        assert found["level"] == ("none" if feature.kind == "categorical" else "alarm")
+
+
+def test_missing_values_are_counted(manifest, session):
+    features = users(manifest, 4_000, 1)
+    reference = fit_reference(*scored(features, session), manifest)
+    features[:, 3] = np.nan
+    report = drift_report(
+        reference, count_users(reference.edges, *scored(features, session), manifest), manifest
+    )
+    found = report["features"][3]
+    assert (found["missing"], found["level"]) == (1.0, "alarm")
+    assert found["missing_reference"] == pytest.approx(0.1, abs=0.02)
+
+
+def test_counts_of_chunks_add_up_to_those_of_the_whole(manifest, session):
+    features, predictions = scored(users(manifest, 3_000, 1), session)
+    reference = fit_reference(features, predictions, manifest)
+    whole = count_users(reference.edges, features, predictions, manifest)
+    parts = [
+        count_users(reference.edges, features[part], predictions[part], manifest)
+        for part in (slice(0, 1_000), slice(1_000, 3_000))
+    ]
+    added = parts[0] + parts[1]
+    assert added.rows == whole.rows == 3_000
+    assert all((a == b).all() for a, b in zip(added.features, whole.features, strict=True))
+    assert (added.score == whole.score).all()
+    assert (added.segments == whole.segments).all()
+
+
+def test_the_reference_survives_its_file(manifest, session):
+    reference = fit_reference(*scored(users(manifest, 3_000, 1), session), manifest)
+    read = reference_from_json(reference_to_json(reference, manifest), manifest)
+    assert read.edges == reference.edges
+    assert reference_to_json(read, manifest) == reference_to_json(reference, manifest)
+
+
+@pytest.mark.parametrize("text", [b"{}", b"no", b'{"features": 3}'])
+def test_a_file_that_is_no_reference_is_refused(manifest, text):
+    with pytest.raises(BundleError, match=r"reference.json is not its reference"):
+        reference_from_json(text, manifest)
+
+
+def test_a_reference_with_other_bins_is_refused(manifest, session):
+    reference = fit_reference(*scored(users(manifest, 3_000, 1), session), manifest)
+    counts = reference.counts
+    shorter = Reference(reference.edges, Counts(counts.features, counts.score[1:], counts.segments))
+    with pytest.raises(BundleError, match="has bins"):
+        reference_from_json(reference_to_json(shorter, manifest), manifest)
+
+
+def test_a_value_that_many_share_is_a_bin_of_its_own():
+    column = np.array([0.0] * 900 + list(range(1, 101)), np.float32)
+    edges = quantile_edges(column)
+    assert 0 < edges[0] < 1e-30
+    assert len(edges) == 10
+    assert max(edges) < 100
+
+
+def test_a_constant_column_shows_values_on_either_side():
+    below, above = quantile_edges(np.full(100, 5.0, np.float32))
+    assert below == 5.0 < above < 5.001
+
+
+def test_small_cells_are_told_as_none(manifest, session):
+    features = users(manifest, 3_000, 1)
+    column = [f.kind for f in manifest.schema.model_features].index("categorical")
+    features[:, column] = 0
+    features[:19, column] = 1
+    reference = fit_reference(*scored(features, session), manifest)
+    assert reference.counts.features[column].tolist()[:3] == [2_981, 0, 0]
+
+
+def scored(features, session):
+    return features, session.run(features)
