@@ -28,11 +28,12 @@ from engine.errors import (
 )
 from engine.scores import REPEATED_TEXTS, Detail, ScoredChunk, score_columns
 from engine.session import Session
-from engine.sink import Sink, Targets, write_private
+from engine.sink import Sink, Targets
 from engine.source import SOURCE_COLUMNS, Chunk, Table, count_rows, open_inputs, read_chunks
 from engine.summary import Summary, Tally, file_entry, running_versions
 from engine.tensors import to_features, to_typed, unseen_counts
 from engine.validation import check_columns, check_same_keys, row_rules, split_rows
+from engine.writer import write_private
 
 Progress = Callable[[int, int | None], None]
 """Told after each chunk: rows done, and rows in all where that is known."""

@@ -12,7 +12,7 @@ import polars as pl
 
 from engine.bundle import BANDS
 from engine.scores import ScoredChunk
-from engine.sink import Written
+from engine.writer import Written
 
 Status = Literal["published", "skipped", "failed"]
 

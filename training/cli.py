@@ -118,7 +118,7 @@ def fit(data: tuple[str, ...], out: Path, schema: Path | None, seed: int) -> Non
 def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> None:
     """Measure BUNDLE on labelled users in DATA..."""
     _check_packages()
-    from engine.sink import storage_errors, write_private
+    from engine.writer import storage_errors, write_private
     from training.measure import evaluate_bundle, report_lines
 
     if json_path is not None and json_path.resolve() in [Path(text).resolve() for text in data]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from engine.bundle import CURRENT, MANIFEST, Bundle, open_bundle, write_current
 from engine.errors import CannotCreateError, EngineError
-from engine.sink import storage_errors
+from engine.writer import storage_errors
 from training.publish import publish_bundle
 
 

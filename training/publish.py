@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.bundle import Manifest, open_bundle, sync_path, write_bundle
 from engine.errors import CannotCreateError
-from engine.sink import storage_errors
+from engine.writer import storage_errors
 
 
 def check_target(out: Path) -> None:

@@ -11,7 +11,8 @@ from engine.errors import (
     StorageError,
     UsageError,
 )
-from engine.sink import FrameWriter, Sink, Targets, glob_escape, storage_errors
+from engine.sink import Sink, Targets, glob_escape
+from engine.writer import FrameWriter, storage_errors
 from tests.helpers import read_table
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "name": ["a", "b", "a"]})
@@ -129,7 +130,7 @@ def test_what_fails_after_the_commit_is_not_called_unpublished(tmp_path, monkeyp
     def fail(_folder):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("engine.sink._sync_directory", fail)
+    monkeypatch.setattr("engine.sink.sync_path", fail)
     with sink(tmp_path / "scores.csv") as opened:
         opened.write(FRAME, FRAME.clear())
         opened.finish()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import CannotCreateError
-from engine.sink import FrameWriter, output_format, storage_errors
+from engine.writer import FrameWriter, output_format, storage_errors
 from training.simulate import SimulateOptions, output_schema, simulate
 
 Progress = Callable[[int, int | None], None]
