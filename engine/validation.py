@@ -16,6 +16,9 @@ _CATEGORICAL_TYPES = (
     *(pl.String, pl.Categorical, pl.Enum, pl.Null, pl.Boolean),
     *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
 )
+READABLE_TYPES = {"numeric": _NUMERIC_TYPES, "categorical": _CATEGORICAL_TYPES}
+"""The types in which a feature of each kind may come."""
+
 _ID_TYPES = tuple(t for t in _CATEGORICAL_TYPES if t not in (pl.Null, pl.Boolean))
 _TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
 _DATE_TYPES = (pl.Date, pl.String)
@@ -133,9 +136,8 @@ def split_rows(raw: pl.DataFrame, typed: pl.DataFrame, rules: dict[str, pl.Expr]
 
 
 def _types(feature: Feature) -> tuple[tuple[type[pl.DataType], ...], str]:
-    if feature.kind == "numeric":
-        return _NUMERIC_TYPES, "a number"
-    return _CATEGORICAL_TYPES, "a text or a whole number"
+    words = "a number" if feature.kind == "numeric" else "a text or a whole number"
+    return READABLE_TYPES[feature.kind], words
 
 
 def _feature_rules(feature: Feature, came_as_text: bool) -> dict[str, pl.Expr]:  # noqa: FBT001

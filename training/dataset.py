@@ -1,13 +1,14 @@
 """Labelled users from files: typed rows, mature labels, and a fingerprint of what was read.
 
 Takes the inputs that scoring takes, plus the label; gives a `Dataset`. Rows that scoring would set
-aside are left out and counted. Who trains and who tests is left to `split`.
+aside are left out and counted. Features that the schema keeps out of the models are read apart, so
+that figures can be told by them. Who trains and who tests is left to `split`.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,7 @@ from engine.errors import BundleError, InputError, counted
 from engine.schema import Feature, FeatureSchema
 from engine.source import Table, open_inputs, read_chunks
 from engine.tensors import to_typed
-from engine.validation import check_columns, row_rules, split_rows
+from engine.validation import READABLE_TYPES, check_columns, row_rules, split_rows
 
 TRUTH = "true_probability"
 """A column of simulated users: the probability from which the label was drawn."""
@@ -31,14 +32,17 @@ class Dataset:
     Attributes:
         schema: The table.
         typed: The key columns and every model feature, what `tensors.to_typed` gives.
+        unused: Those features with `use = false` that the data has, as `typed`, rows in its order;
+            no model may see them.
         label: int8 [rows], 1 for a purchase.
         truth: float64 [rows], where the data has a complete column `true_probability`.
         rejected: Rows left out, counted by the rule that caught them.
-        fingerprint: SHA-256 over keys, label and typed values, whatever the file format.
+        fingerprint: SHA-256 over keys, label, typed and unused values, whatever the file format.
     """
 
     schema: FeatureSchema
     typed: pl.DataFrame
+    unused: pl.DataFrame
     label: np.ndarray
     truth: np.ndarray | None
     rejected: dict[str, int]
@@ -53,6 +57,13 @@ class Dataset:
     def ids(self) -> pl.Series | None:
         """The id of each row, or None where the schema names no id."""
         return None if self.schema.id is None else self.typed[self.schema.id]
+
+    @property
+    def users(self) -> np.ndarray:
+        """A number from 0 for each user, int64 [rows]; without ids every row is another user."""
+        if self.ids is None:
+            return np.arange(self.rows)
+        return self.ids.rank("dense").to_numpy().astype(np.int64) - 1
 
     @property
     def snapshots(self) -> pl.Series | None:
@@ -89,9 +100,10 @@ def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
         rejected[f"{schema.id}|repeated"] = repeated
     _check_labels(rows, schema, schema.label, where)
     label = rows[schema.label].cast(pl.Int8).to_numpy()
-    typed = rows.drop(schema.label, TRUTH, strict=False)
-    fingerprint = _fingerprint(typed, label)
-    return Dataset(schema, typed, label, _truth(rows), dict(rejected), fingerprint)
+    unused = rows.select(f.name for f in _unused(schema, rows.schema))
+    typed = rows.drop(schema.label, TRUTH, *unused.columns, strict=False)
+    fingerprint = _fingerprint(typed.hstack(unused), label)
+    return Dataset(schema, typed, unused, label, _truth(rows), dict(rejected), fingerprint)
 
 
 def _check_table(table: Table, schema: FeatureSchema, label: str) -> None:
@@ -107,13 +119,40 @@ def _read(
     tables: Sequence[Table], schema: FeatureSchema, label: str
 ) -> Iterator[tuple[pl.DataFrame, Counter[str]]]:
     keys = [name for name in (schema.id, schema.snapshot) if name is not None]
-    columns = [*keys, *(f.name for f in schema.model_features), label, TRUTH]
+    columns = [*keys, *(f.name for f in schema.features), label, TRUTH]
     for chunk in read_chunks(tables, columns, CHUNK_ROWS):
         typed = to_typed(chunk.frame, schema)
         split = split_rows(chunk.frame, typed, row_rules(schema, typed.schema))
         outcomes = _outcomes(chunk.frame, label)[split.valid["chunk_row"]]
+        unused = _unused_values(chunk.frame, schema)[split.valid["chunk_row"]]
         known = [name for name in split.valid.columns if "|" not in name and name != "chunk_row"]
-        yield split.valid.select(known).hstack(outcomes), Counter(split.reasons)
+        rows = split.valid.select(known).hstack(outcomes)
+        yield rows.hstack(unused), Counter(split.reasons)
+
+
+def _unused_values(frame: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:
+    """The features without use, typed; what cannot be read as its kind is null."""
+    features = _unused(schema, frame.schema)
+    if not features:
+        return pl.DataFrame()
+    table = FeatureSchema(schema.name, tuple(replace(f, use=True) for f in features))
+    finite = pl.selectors.numeric()
+    return (
+        to_typed(frame, table)
+        .select(f.name for f in features)
+        .with_columns(pl.when(finite.is_finite()).then(finite))
+    )
+
+
+def _unused(schema: FeatureSchema, found: pl.Schema) -> tuple[Feature, ...]:
+    """The features without use that the data has, in a type that can be read."""
+    return tuple(
+        feature
+        for feature in schema.features
+        if not feature.use
+        and feature.name in found
+        and found[feature.name].base_type() in READABLE_TYPES[feature.kind]
+    )
 
 
 def _outcomes(frame: pl.DataFrame, label: str) -> pl.DataFrame:

@@ -1,0 +1,231 @@
+"""Figures told by what users are: does the model serve some of them worse than others?
+
+Slices are the values of every categorical feature, new or returning users, users about whom a whole
+group of features is missing, and the features that the schema keeps out of the models.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from engine.bundle import BANDS, Manifest
+from engine.schema import Feature, FeatureSchema
+from engine.scores import above
+from training.evaluate import (
+    MIN_CELL,
+    NORMAL_QUANTILE,
+    Outcomes,
+    losses,
+    rank,
+    roc_auc,
+    rounded,
+    users_in,
+)
+
+MAX_VALUES = 30
+"""So many values of a feature are told, those with most users."""
+
+QUANTILE_BINS = 4
+MISSING = "(missing)"
+
+
+@dataclass(frozen=True, slots=True)
+class Slicing:
+    """One way to divide users.
+
+    Attributes:
+        name: Of the feature, or what is asked of a group of features.
+        title: For people.
+        values: The names of the parts, in the order in which they are told.
+        part: The part of each row, int64 [rows], -1 where it is in none.
+    """
+
+    name: str
+    title: str
+    values: tuple[str, ...]
+    part: np.ndarray
+
+
+def slice_metrics(
+    outcomes: Outcomes, table: pl.DataFrame, schema: FeatureSchema
+) -> list[dict[str, Any]]:
+    """Rates, ranking and calibration of every slice with at least `MIN_CELL` users.
+
+    The ROC-AUC is null where fewer than `MIN_CELL` rows bought, or fewer did not.
+
+    Args:
+        outcomes: Probabilities and labels of users.
+        table: Typed values of the features, used or not, in the order of the rows.
+        schema: Names, kinds and groups of the features.
+    """
+    found = []
+    for slicing in slicings(table, schema):
+        rows = slicing.part >= 0
+        count = len(slicing.values)
+        people = users_in(slicing.part[rows], outcomes.users[rows], count)
+        for n in np.flatnonzero(people >= MIN_CELL):
+            found.append(_slice(slicing, int(n), outcomes[slicing.part == n]))
+    return rounded(found)
+
+
+def slicings(table: pl.DataFrame, schema: FeatureSchema) -> Iterator[Slicing]:
+    """Every way in which users are divided.
+
+    Args:
+        table: Typed values of the features; a feature that it lacks is passed over.
+        schema: The features.
+    """
+    if schema.rfm is not None and schema.rfm.recency in table.columns:
+        new = table[schema.rfm.recency].is_null().to_numpy()
+        yield Slicing("new or returning", "New or returning", ("returning", "new"), new.astype(int))
+    absent = {group: rows for group in _groups(schema) if (rows := _absent(table, schema, group))}
+    for group, rows in absent.items():
+        name = f"{group} data"
+        yield Slicing(
+            name, name.capitalize(), ("known", "missing"), rows[0].to_numpy().astype(np.int64)
+        )
+    for feature in schema.features:
+        if feature.name in table.columns:
+            if feature.kind == "categorical":
+                yield _by_value(feature, table[feature.name], feature.group not in absent)
+            elif not feature.use:
+                yield _by_quantile(feature, table[feature.name])
+
+
+def cell_metrics(outcomes: Outcomes, segment: np.ndarray, manifest: Manifest) -> list[dict[str, Any]]:
+    """Purchases of every segment in every band, null under `MIN_CELL` users.
+
+    Args:
+        outcomes: Probabilities and labels of users.
+        segment: Their segment ids, int64 [rows].
+        manifest: Segments and cut-points.
+    """
+    ids = np.array([s.id for s in manifest.segments])
+    order = np.argsort(ids)
+    place = order[np.searchsorted(ids[order], segment)]
+    cell = place * len(BANDS) + above(manifest.band_cuts, outcomes.probability)
+    cells = len(ids) * len(BANDS)
+    people = users_in(cell, outcomes.users, cells)
+    rows = np.bincount(cell, minlength=cells)
+    shown = people >= MIN_CELL
+    bought = np.bincount(cell, outcomes.label, minlength=cells) / np.maximum(rows, 1)
+    said = np.bincount(cell, outcomes.probability, minlength=cells) / np.maximum(rows, 1)
+    return rounded(
+        [
+            {
+                "segment_id": int(ids[n // len(BANDS)]),
+                "band": BANDS[n % len(BANDS)],
+                "rows": int(rows[n]),
+                "purchase_rate": float(bought[n]) if shown[n] else None,
+                "mean_probability": float(said[n]) if shown[n] else None,
+            }
+            for n in range(cells)
+        ]
+    )
+
+
+def auc_interval(outcomes: Outcomes, auc: float) -> list[float]:
+    """A 95 % interval of the ROC-AUC, by user, without resampling.
+
+    The structural components of DeLong, DeLong & Clarke-Pearson (1988), summed by user as Obuchowski
+    (1997) does for clustered data: one sort, where a bootstrap of every slice would need thousands.
+
+    Args:
+        outcomes: Probabilities and labels of at least two users, both labels present.
+        auc: The ROC-AUC of the same rows.
+    """
+    ranked = rank(outcomes.probability, outcomes.label)
+    ends = np.append(ranked.ties[1:], len(ranked.p))
+    lengths = ends - ranked.ties
+    buyers = np.add.reduceat(ranked.positive, ranked.ties)
+    others = lengths - buyers
+    below = np.repeat(np.cumsum(others) - others / 2, lengths) / others.sum()
+    over = np.repeat(buyers.sum() - np.cumsum(buyers) + buyers / 2, lengths) / buyers.sum()
+    influence = np.where(
+        ranked.positive > 0, (below - auc) / buyers.sum(), (over - auc) / others.sum()
+    )
+    _, user = np.unique(outcomes.users[ranked.order], return_inverse=True)
+    by_user = np.bincount(user, influence)
+    variance = float((by_user**2).sum()) * len(by_user) / (len(by_user) - 1)
+    half = NORMAL_QUANTILE * float(np.sqrt(variance))
+    return [max(auc - half, 0.0), min(auc + half, 1.0)]
+
+
+def _slice(slicing: Slicing, part: int, outcomes: Outcomes) -> dict[str, Any]:
+    p, label = outcomes.probability.astype(np.float64), outcomes.label.astype(np.float64)
+    bought = int(outcomes.label.sum())
+    measurable = min(bought, len(label) - bought) >= MIN_CELL
+    auc = roc_auc(rank(p, outcomes.label), np.ones(len(p))) if measurable else None
+    return {
+        "slice": slicing.name,
+        "label": slicing.title,
+        "value": slicing.values[part],
+        "rows": len(p),
+        "base_rate": float(label.mean()),
+        "mean_probability": float(p.mean()),
+        "roc_auc": auc,
+        "roc_auc_interval": None if auc is None else auc_interval(outcomes, auc),
+        "calibration_gap": float(p.mean() - label.mean()),
+        "log_loss": float(losses(p, label).mean()),
+    }
+
+
+def _groups(schema: FeatureSchema) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f.group for f in schema.features if f.group))
+
+
+def _absent(table: pl.DataFrame, schema: FeatureSchema, group: str) -> tuple[pl.Series, ...]:
+    """Whether each user lacks every feature of a group; nothing where no user does, or all do."""
+    names = [f.name for f in schema.features if f.group == group and f.name in table.columns]
+    if not names:
+        return ()
+    rows = table.select(pl.all_horizontal(pl.col(names).is_null())).to_series()
+    return (rows,) if rows.any() and not rows.all() else ()
+
+
+def _by_value(feature: Feature, column: pl.Series, told_missing: bool) -> Slicing:  # noqa: FBT001
+    """The most frequent values, in the order of the schema where it has a meaning."""
+    counts = (
+        column.drop_nulls()
+        .value_counts(name="rows")
+        .sort("rows", feature.name, descending=[True, False])
+    )
+    frequent: Sequence[str] = counts[feature.name].head(MAX_VALUES).to_list()
+    if feature.ordered:
+        frequent = [value for value in feature.values if value in frequent]
+    values = [*frequent, MISSING]
+    codes = column.replace_strict(
+        frequent, range(len(frequent)), default=-1, return_dtype=pl.Int64
+    ).fill_null(-1)
+    if told_missing:
+        codes = codes.set(column.is_null(), len(frequent))
+    return Slicing(feature.name, feature.title, tuple(values), codes.to_numpy())
+
+
+def _by_quantile(feature: Feature, column: pl.Series) -> Slicing:
+    """Up to `QUANTILE_BINS` ranges of equally many users, and those without a value."""
+    values = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    known = values[~np.isnan(values)]
+    shares = np.arange(1, QUANTILE_BINS) / QUANTILE_BINS
+    inner = np.quantile(known, shares, method="higher") if len(known) else np.empty(0)
+    cuts = np.unique(inner[inner > known.min(initial=np.inf)])
+    part = np.searchsorted(cuts, values, side="right")
+    names = _ranges(known, cuts)
+    part[np.isnan(values)] = len(names)
+    return Slicing(feature.name, feature.title, (*names, MISSING), part)
+
+
+def _ranges(known: np.ndarray, cuts: np.ndarray) -> list[str]:
+    if not len(known):
+        return []
+    edges = [f"{cut:,.6g}" for cut in cuts]
+    if not edges:
+        return [f"{known[0]:,.6g}"] if known.min() == known.max() else ["all"]
+    return [
+        f"under {edges[0]}",
+        *(f"{low} to under {high}" for low, high in zip(edges, edges[1:], strict=False)),
+        f"{edges[-1]} or more",
+    ]
