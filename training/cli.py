@@ -119,7 +119,8 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
     """Measure BUNDLE on labelled users in DATA..."""
     _check_packages()
     from engine.writer import storage_errors, write_private
-    from training.measure import evaluate_bundle, report_lines
+    from training.evaluation_text import evaluation_lines
+    from training.measure import evaluate_bundle
 
     if json_path is not None and json_path.resolve() in [Path(text).resolve() for text in data]:
         raise UsageError(f"{json_path}: is an input and the output. Write to another place.")
@@ -131,7 +132,7 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
     if json_path is not None:
         with storage_errors(json_path):
             write_private(json_path, text.encode())
-    for line in report_lines(report):
+    for line in evaluation_lines(report):
         click.echo(line)
 
 

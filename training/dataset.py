@@ -123,11 +123,10 @@ def _read(
     for chunk in read_chunks(tables, columns, CHUNK_ROWS):
         typed = to_typed(chunk.frame, schema)
         split = split_rows(chunk.frame, typed, row_rules(schema, typed.schema))
-        outcomes = _outcomes(chunk.frame, label)[split.valid["chunk_row"]]
-        unused = _unused_values(chunk.frame, schema)[split.valid["chunk_row"]]
+        frame = chunk.frame[split.valid["chunk_row"]]
+        others = _outcomes(frame, label).hstack(_unused_values(frame, schema))
         known = [name for name in split.valid.columns if "|" not in name and name != "chunk_row"]
-        rows = split.valid.select(known).hstack(outcomes)
-        yield rows.hstack(unused), Counter(split.reasons)
+        yield split.valid.select(known).hstack(others), Counter(split.reasons)
 
 
 def _unused_values(frame: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:

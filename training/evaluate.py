@@ -335,9 +335,7 @@ def buyers_in_top(ranked: Ranked, rows: int) -> float:
     return float(ranked.positive[end:].sum()) + (end - at) * tied
 
 
-def operating_points(
-    ranked: Ranked, threshold: float, users: np.ndarray
-) -> list[dict[str, Any]]:
+def operating_points(ranked: Ranked, threshold: float, users: np.ndarray) -> list[dict[str, Any]]:
     """What an audience of each size reaches and wastes; the threshold's own, named, among them.
 
     Args:

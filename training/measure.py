@@ -1,19 +1,26 @@
-"""A bundle measured on labelled users: its probabilities and its segments."""
+"""A bundle measured on labelled users: its probabilities, its segments and what moves its scores.
 
-from collections.abc import Iterator, Sequence
+`outcome_metrics` measures what the engine said of users whose outcome is known: those of the test
+part in a fit, or any others. `evaluate_bundle` does it for a bundle and files.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.bundle import Manifest, open_bundle
-from engine.session import Session
+from engine.session import Predictions, Session
 from engine.tensors import to_features
-from training.dataset import load_dataset
-from training.evaluate import classification_metrics
+from training.dataset import Dataset, load_dataset
+from training.drivers_report import drivers_report
+from training.evaluate import Outcomes, classification_metrics
 from training.fit.segments import TEST_ROWS, sampled, silhouette
 from training.fit.space import space_from_report
 from training.parity import run_engine
+from training.quality import quality_band
+from training.slices import cell_metrics, slice_metrics
 
 SAMPLE_SEED = 0
 
@@ -26,7 +33,8 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
         inputs: Files, globs or directories of labelled users.
 
     Returns:
-        `bundle_id`, `metrics` and `segments`, plain JSON values.
+        `bundle_id`, `data`, `metrics`, `segments`, `drivers` and `quality`, plain JSON values. What
+        the fit found about leakage is taken from the bundle: it needs the users of training.
 
     Raises:
         EngineError: The bundle or the data cannot be used.
@@ -36,24 +44,50 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
     dataset = load_dataset(inputs, manifest.schema)
     features = to_features(dataset.typed, manifest.schema.model_features, manifest.categories)
     scored = run_engine(Session(opened), features)
+    rows = np.arange(dataset.rows)
+    leakage = manifest.metrics["leakage"]
+    metrics = {**outcome_metrics(manifest, dataset, rows, scored), "leakage": leakage}
     return {
         "bundle_id": manifest.bundle_id,
-        "rows_left_out": dataset.rejected,
-        "metrics": classification_metrics(
-            scored.probability, dataset.label, manifest.threshold, dataset.truth
-        ),
+        "data": _data(dataset, inputs),
+        "metrics": metrics,
         "segments": _segment_figures(manifest, features, scored.segment),
+        "drivers": drivers_report(manifest, features, scored),
+        "quality": quality_band(
+            metrics, leakage, manifest.unusable, manifest.clustering["reasons"]
+        ),
     }
 
 
-def report_lines(report: dict[str, Any]) -> Iterator[str]:
-    """The report of `evaluate_bundle` for people."""
-    yield f"bundle {report['bundle_id']} on {report['metrics']['rows']:,} users"
-    for part in ("metrics", "segments"):
-        yield ""
-        yield part
-        for name, value in report[part].items():
-            yield f"  {name}: {value}"
+def outcome_metrics(
+    manifest: Manifest, dataset: Dataset, rows: np.ndarray, scored: Predictions
+) -> dict[str, Any]:
+    """Every figure of some users, overall, by slice and by segment and band; plain JSON values.
+
+    Args:
+        manifest: Threshold, cut-points and segments.
+        dataset: Labelled users.
+        rows: Those that are measured, int64.
+        scored: What the engine says of them, in the same order.
+    """
+    truth = None if dataset.truth is None else dataset.truth[rows]
+    outcomes = Outcomes(scored.probability, dataset.label[rows], dataset.users[rows], truth)
+    table = dataset.typed.hstack(dataset.unused)[rows]
+    return {
+        **classification_metrics(outcomes, manifest.threshold, manifest.decile_cuts),
+        "slices": slice_metrics(outcomes, table, manifest.schema),
+        "cells": cell_metrics(outcomes, scored.segment, manifest),
+    }
+
+
+def _data(dataset: Dataset, inputs: Sequence[str]) -> dict[str, Any]:
+    dates = dataset.snapshots
+    return {
+        "rows": dataset.rows,
+        "rows_left_out": dict(sorted(dataset.rejected.items())),
+        "snapshots": [] if dates is None else [str(d) for d in dates.unique().sort()],
+        "what": ", ".join(Path(text).name for text in inputs),
+    }
 
 
 def _segment_figures(

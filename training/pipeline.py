@@ -5,20 +5,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from engine.bundle import Bundle, Manifest
 from engine.schema import FeatureSchema
 from engine.session import Session
 from engine.tensors import to_features
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
-from training.evaluate import classification_metrics
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
 from training.fit.classifier import fit_classifier
 from training.fit.preprocess import fit_categories
 from training.fit.segments import fit_segments
 from training.fit.trees import Sample
+from training.leakage import Parts, leakage_checks
+from training.measure import outcome_metrics
 from training.parity import check_parity, run_engine
 from training.publish import check_target, publish_bundle
+from training.quality import quality_band
 from training.split import Split, split
 
 Progress = Callable[[str], None]
@@ -78,20 +82,27 @@ def fit(
     bundle = Bundle(out, manifest, contents)
     progress(f"comparing ONNX with the native models on {dataset.rows:,} users")
     parity = check_parity(bundle, dataset.typed, classifier, segmentation)
-    metrics, drivers = _test_figures(bundle, dataset, parts, test)
-    manifest = replace(manifest, parity=parity, metrics=metrics, drivers=drivers)
+    figures = _test_figures(bundle, dataset, parts, features, options.seed)
+    manifest = replace(manifest, parity=parity, **figures)
     return publish_bundle(out, manifest, contents)
 
 
 def _test_figures(
-    bundle: Bundle, dataset: Dataset, parts: Split, test: Sample
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Metrics and drivers of the test part, seen once, through the engine."""
-    scored = run_engine(Session(bundle), test.features)
-    truth = None if dataset.truth is None else dataset.truth[parts.test]
-    threshold = bundle.manifest.threshold
-    metrics = classification_metrics(scored.probability, test.label, threshold, truth)
-    return metrics, drivers_report(bundle.manifest, test.features, scored)
+    bundle: Bundle, dataset: Dataset, parts: Split, features: np.ndarray, seed: int
+) -> dict[str, Any]:
+    """What the manifest says of the test part, seen once, through the engine."""
+    manifest, test = bundle.manifest, features[parts.test]
+    scored = run_engine(Session(bundle), test)
+    seen = Parts(features, dataset.label, parts.train, parts.test, scored.probability)
+    leakage = leakage_checks(seen, manifest.schema.model_features, seed)
+    metrics = outcome_metrics(manifest, dataset, parts.test, scored) | {"leakage": leakage}
+    quality = quality_band(metrics, leakage, manifest.unusable, manifest.clustering["reasons"])
+    return {
+        "metrics": metrics,
+        "drivers": drivers_report(manifest, test, scored),
+        "quality": quality,
+        "unusable": () if quality["may_be_used"] else tuple(quality["reasons"]),
+    }
 
 
 def _version(dataset: Dataset, options: FitOptions) -> str:

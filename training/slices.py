@@ -6,6 +6,7 @@ group of features is missing, and the features that the schema keeps out of the 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -61,14 +62,13 @@ def slice_metrics(
         table: Typed values of the features, used or not, in the order of the rows.
         schema: Names, kinds and groups of the features.
     """
-    found = []
-    for slicing in slicings(table, schema):
-        rows = slicing.part >= 0
-        count = len(slicing.values)
-        people = users_in(slicing.part[rows], outcomes.users[rows], count)
-        for n in np.flatnonzero(people >= MIN_CELL):
-            found.append(_slice(slicing, int(n), outcomes[slicing.part == n]))
-    return rounded(found)
+    return rounded(
+        [
+            _slice(slicing, part, outcomes[slicing.part == part])
+            for slicing in slicings(table, schema)
+            for part in _large_parts(slicing, outcomes.users)
+        ]
+    )
 
 
 def slicings(table: pl.DataFrame, schema: FeatureSchema) -> Iterator[Slicing]:
@@ -95,7 +95,9 @@ def slicings(table: pl.DataFrame, schema: FeatureSchema) -> Iterator[Slicing]:
                 yield _by_quantile(feature, table[feature.name])
 
 
-def cell_metrics(outcomes: Outcomes, segment: np.ndarray, manifest: Manifest) -> list[dict[str, Any]]:
+def cell_metrics(
+    outcomes: Outcomes, segment: np.ndarray, manifest: Manifest
+) -> list[dict[str, Any]]:
     """Purchases of every segment in every band, null under `MIN_CELL` users.
 
     Args:
@@ -152,6 +154,12 @@ def auc_interval(outcomes: Outcomes, auc: float) -> list[float]:
     variance = float((by_user**2).sum()) * len(by_user) / (len(by_user) - 1)
     half = NORMAL_QUANTILE * float(np.sqrt(variance))
     return [max(auc - half, 0.0), min(auc + half, 1.0)]
+
+
+def _large_parts(slicing: Slicing, users: np.ndarray) -> list[int]:
+    told = slicing.part >= 0
+    people = users_in(slicing.part[told], users[told], len(slicing.values))
+    return np.flatnonzero(people >= MIN_CELL).tolist()
 
 
 def _slice(slicing: Slicing, part: int, outcomes: Outcomes) -> dict[str, Any]:
@@ -226,6 +234,6 @@ def _ranges(known: np.ndarray, cuts: np.ndarray) -> list[str]:
         return [f"{known[0]:,.6g}"] if known.min() == known.max() else ["all"]
     return [
         f"under {edges[0]}",
-        *(f"{low} to under {high}" for low, high in zip(edges, edges[1:], strict=False)),
+        *(f"{low} to under {high}" for low, high in pairwise(edges)),
         f"{edges[-1]} or more",
     ]

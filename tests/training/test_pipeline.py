@@ -15,7 +15,8 @@ from engine.pipeline import load_bundle
 from tests.fitting import SHOP, category, number, schema_of, shop_users
 from tests.helpers import write_table
 from training.export.bundle import CODE, code_fingerprint
-from training.measure import evaluate_bundle, report_lines
+from training.evaluation_text import evaluation_lines
+from training.measure import evaluate_bundle
 from training.pipeline import FitOptions, fit
 
 
@@ -173,7 +174,7 @@ def test_evaluate_measures_through_the_engine(bundle, tmp_path):
     assert report["metrics"]["best_possible_auc"] > 0.5
     assert report["segments"]["silhouette"] > 0.2
     assert sum(report["segments"]["shares"].values()) == pytest.approx(1, abs=1e-5)
-    assert any("roc_auc" in line for line in report_lines(report))
+    assert any("ROC-AUC" in line for line in evaluation_lines(report))
 
 
 def test_evaluate_agrees_with_the_manifest(bundle, users_file, tmp_path):

@@ -1,0 +1,153 @@
+"""An evaluation in tables that people can read."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+HEADLINE = (
+    ("roc_auc", "ROC-AUC"),
+    ("pr_auc", "PR-AUC"),
+    ("log_loss", "log-loss"),
+    ("brier", "Brier score"),
+    ("calibration_error", "calibration error"),
+    ("f1", "F1"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+)
+AGAINST_TRUTH = (
+    ("best_possible_auc", "best possible ROC-AUC"),
+    ("share_of_best_auc", "share of it reached"),
+    ("best_possible_log_loss", "best possible log-loss"),
+    ("share_of_best_log_loss", "share of its gain reached"),
+    ("best_possible_f1", "best possible F1"),
+)
+
+NUMBERS = re.compile(r"[-\d,.%– ]*")
+
+
+def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """The document of `measure.evaluate_bundle`, line by line, for people."""
+    metrics, data = report["metrics"], report["data"]
+    left_out = sum(data["rows_left_out"].values())
+    yield f"bundle {report['bundle_id']} on {metrics['rows']:,} rows of {data['what']}"
+    if left_out:
+        yield f"rows left out: {left_out:,}"
+    yield report["quality"]["sentence"]
+    yield from (f"  {reason}" for reason in report["quality"]["reasons"])
+    yield from _headline(metrics)
+    yield from _titled(
+        "audiences, the highest scores first",
+        ("share", "users", "score from", "buyers", "of all", "wasted", "buy", ""),
+        [_operating_point(point) for point in metrics["operating_points"]],
+    )
+    yield from _titled(
+        "deciles",
+        ("decile", "users", "said", "bought", "lift", "of all buyers, summed"),
+        [
+            (
+                str(d["decile"]),
+                f"{d['rows']:,}",
+                percent(d["mean_probability"]),
+                percent(d["purchase_rate"]),
+                number(d["lift"], 2),
+                percent(d["cumulative_share_of_buyers"]),
+            )
+            for d in metrics["deciles"]
+        ],
+    )
+    yield from _titled(
+        "slices",
+        ("slice", "value", "users", "bought", "said", "ROC-AUC", "95 %"),
+        [_slice(part) for part in metrics["slices"]],
+    )
+    yield from _titled(
+        "segments and bands",
+        ("segment", "band", "users", "bought", "said"),
+        [
+            (
+                str(c["segment_id"]),
+                c["band"],
+                f"{c['rows']:,}",
+                percent(c["purchase_rate"]),
+                percent(c["mean_probability"]),
+            )
+            for c in metrics["cells"]
+        ],
+    )
+    segments = report["segments"]
+    yield ""
+    yield f"silhouette of {segments['silhouette_rows']:,} users: {number(segments['silhouette'])}"
+
+
+def number(value: float | None, decimals: int = 4) -> str:
+    """A number, or a dash where there is none."""
+    return "–" if value is None else f"{value:,.{decimals}f}"
+
+
+def percent(value: float | None) -> str:
+    """A share in percent, or a dash where there is none."""
+    return "–" if value is None else f"{value:.1%}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Columns side by side: words to the left, columns of nothing but numbers to the right."""
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, (title, *cells))) for title, cells in zip(head, columns, strict=True)]
+    numbers = [all(NUMBERS.fullmatch(cell) for cell in cells) for cells in columns]
+    for row in (head, *rows):
+        cells = (
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(row, widths, numbers, strict=True)
+        )
+        yield "  ".join(cells).rstrip()
+
+
+def _headline(metrics: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        (title, number(metrics[name]), _interval(metrics["intervals"][name]))
+        for name, title in HEADLINE
+    ]
+    rows += [(title, number(metrics[n]), "") for n, title in AGAINST_TRUTH if n in metrics]
+    rows += [
+        ("purchase rate", number(metrics["base_rate"]), ""),
+        ("threshold", number(metrics["threshold"]), ""),
+    ]
+    yield from _titled("metrics", ("", "", "95 % interval"), rows)
+
+
+def _titled(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield ""
+    yield title
+    yield from (f"  {line}" for line in table(head, rows))
+
+
+def _operating_point(point: Mapping[str, Any]) -> tuple[str, ...]:
+    reached, wasted = point["buyers_reached"], point["contacts_wasted"]
+    return (
+        percent(point["audience_share"]),
+        f"{point['users']:,}",
+        number(point["probability_from"]),
+        number(reached, 0),
+        percent(point["share_of_buyers"]),
+        number(wasted, 0),
+        percent(point["precision"]),
+        point.get("name", ""),
+    )
+
+
+def _slice(part: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        part["label"],
+        part["value"],
+        f"{part['rows']:,}",
+        percent(part["base_rate"]),
+        percent(part["mean_probability"]),
+        number(part["roc_auc"], 3),
+        _interval(part["roc_auc_interval"], 3),
+    )
+
+
+def _interval(interval: Sequence[float] | None, decimals: int = 4) -> str:
+    if interval is None:
+        return "–"
+    return f"{number(interval[0], decimals)} – {number(interval[1], decimals)}"
