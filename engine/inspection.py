@@ -14,17 +14,10 @@ SHOWN_DRIVERS = 10
 def manifest_lines(manifest: Manifest) -> Iterator[str]:
     """What a bundle holds, line by line, for people."""
     yield f"bundle {manifest.bundle_id} (format {manifest.format})"
-    if manifest.unusable:
-        yield "MUST NOT BE USED: " + "; ".join(manifest.unusable)
-    elif manifest.clustering.get("reasons"):
-        yield "scores may be used; segments with care: " + "; ".join(manifest.clustering["reasons"])
-    else:
-        yield "may be used: every check passed when it was made"
-    yield from _section("metrics on the test users", _flat(manifest.metrics))
+    yield from _verdict(manifest)
+    yield from _section("metrics on the test users", _metrics(manifest.metrics))
     yield from _section("thresholds", _thresholds(manifest))
-    yield from _section(
-        "segments", (f"{s.id}  {s.name}  {s.share:.1%} of users" for s in manifest.segments)
-    )
+    yield from _section("segments", _segments(manifest))
     if manifest.drivers:
         yield from _section("drivers, mean absolute impact in log-odds", _drivers(manifest.drivers))
         groups = sorted(manifest.drivers["groups"].items(), key=lambda found: -found[1])
@@ -45,6 +38,35 @@ def manifest_lines(manifest: Manifest) -> Iterator[str]:
             for name, entry in sorted(manifest.files.items())
         ),
     )
+
+
+def _verdict(manifest: Manifest) -> Iterator[str]:
+    """Whether the scores may be used, how good they are, and what speaks against them."""
+    if manifest.unusable:
+        yield "MUST NOT BE USED"
+        yield from (f"  {reason}" for reason in manifest.unusable)
+        return
+    yield "may be used"
+    if manifest.quality:
+        yield f"quality: {manifest.quality['sentence']}"
+        yield from (f"  {reason}" for reason in manifest.quality["reasons"])
+
+
+def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """The figures that are one number, with their 95 % intervals."""
+    intervals = metrics.get("intervals", {})
+    for name, value in metrics.items():
+        if isinstance(value, int | float):
+            interval = intervals.get(name)
+            ends = f"  ({interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
+            yield f"{name}: {value:.6g}{ends}"
+
+
+def _segments(manifest: Manifest) -> Iterator[str]:
+    for segment in manifest.segments:
+        yield f"{segment.id}  {segment.name}  {segment.share:.1%} of users"
+        if segment.sentence:
+            yield f"   {segment.sentence}"
 
 
 def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
