@@ -4,7 +4,7 @@ Slices are the values of every categorical feature, new or returning users, user
 group of features is missing, and the features that the schema keeps out of the models.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -201,16 +201,15 @@ def _by_value(feature: Feature, column: pl.Series, told_missing: bool) -> Slicin
         .value_counts(name="rows")
         .sort("rows", feature.name, descending=[True, False])
     )
-    frequent: Sequence[str] = counts[feature.name].head(MAX_VALUES).to_list()
+    frequent = counts[feature.name].head(MAX_VALUES).to_list()
     if feature.ordered:
         frequent = [value for value in feature.values if value in frequent]
-    values = [*frequent, MISSING]
     codes = column.replace_strict(
         frequent, range(len(frequent)), default=-1, return_dtype=pl.Int64
     ).fill_null(-1)
     if told_missing:
         codes = codes.set(column.is_null(), len(frequent))
-    return Slicing(feature.name, feature.title, tuple(values), codes.to_numpy())
+    return Slicing(feature.name, feature.title, (*frequent, MISSING), codes.to_numpy())
 
 
 def _by_quantile(feature: Feature, column: pl.Series) -> Slicing:
@@ -219,7 +218,11 @@ def _by_quantile(feature: Feature, column: pl.Series) -> Slicing:
     known = values[~np.isnan(values)]
     shares = np.arange(1, QUANTILE_BINS) / QUANTILE_BINS
     inner = np.quantile(known, shares, method="higher") if len(known) else np.empty(0)
+    # Where most users share the lowest value, the others are the second part.
+    higher = known[known > known.min(initial=np.inf)]
     cuts = np.unique(inner[inner > known.min(initial=np.inf)])
+    if not len(cuts) and len(higher):
+        cuts = higher.min(keepdims=True)
     part = np.searchsorted(cuts, values, side="right")
     names = _ranges(known, cuts)
     part[np.isnan(values)] = len(names)
@@ -231,7 +234,7 @@ def _ranges(known: np.ndarray, cuts: np.ndarray) -> list[str]:
         return []
     edges = [f"{cut:,.6g}" for cut in cuts]
     if not edges:
-        return [f"{known[0]:,.6g}"] if known.min() == known.max() else ["all"]
+        return [f"{known[0]:,.6g}"]
     return [
         f"under {edges[0]}",
         *(f"{low} to under {high}" for low, high in pairwise(edges)),
