@@ -1,11 +1,12 @@
 import dataclasses
+from datetime import date
 
 import numpy as np
 import polars as pl
 import pytest
 
 from engine.errors import BundleError, InputError
-from tests.fitting import SHOP, number, schema_of, shop_users
+from tests.fitting import SHOP, category, number, schema_of, shop_users
 from tests.helpers import write_table
 from training.dataset import load_dataset
 
@@ -186,3 +187,59 @@ def test_a_date_that_only_one_file_has_is_refused(users, tmp_path):
 
 def test_a_table_without_the_snapshot_column_is_undated(users, tmp_path):
     assert load(users, tmp_path, DATED).snapshots is None
+
+
+def test_features_without_use_are_read_apart(users, tmp_path):
+    dataset = load(users, tmp_path)
+    assert dataset.unused.columns == ["internal"]
+    assert dataset.unused["internal"].dtype == pl.Float32
+    assert "internal" not in dataset.typed.columns
+
+
+def test_features_without_use_set_no_row_aside(users, tmp_path):
+    schema = schema_of(
+        number("visits"),
+        number("internal", use=False, min=0, max=0.1, missing="never"),
+        category("city", use=False, missing="never"),
+    )
+    odd = [float("inf"), None, 5.0, *users["internal"][3:]]
+    dataset = load(users.with_columns(internal=pl.Series(odd)), tmp_path, schema)
+    assert (dataset.rows, dataset.rejected) == (300, {})
+    assert dataset.unused["internal"][:3].to_list() == [None, None, 5.0]
+    assert dataset.unused["city"].equals(users["city"])
+
+
+def test_features_without_use_need_not_be_there(users, tmp_path):
+    dataset = load(users.drop("internal"), tmp_path)
+    assert (dataset.rows, dataset.unused.columns) == (300, [])
+
+
+def test_a_feature_without_use_of_an_unreadable_type_is_passed_over(users, tmp_path):
+    frame = users.with_columns(internal=pl.lit(date(2026, 1, 1)))
+    assert load(frame, tmp_path).unused.columns == []
+
+
+def test_a_feature_without_use_that_one_file_lacks_is_missing_there(users, tmp_path):
+    one = write_table(users.head(100).drop("internal"), tmp_path / "one.parquet")
+    other = write_table(users.tail(200), tmp_path / "other.parquet")
+    dataset = load_dataset([str(one), str(other)], SHOP)
+    assert dataset.unused["internal"].null_count() == 100
+
+
+def test_unused_values_stand_beside_their_users(users, tmp_path):
+    frame = users.with_columns(
+        visits=pl.when(pl.int_range(pl.len()) % 3 == 0).then(-1).otherwise("visits")
+    )
+    dataset = load(frame, tmp_path)
+    kept = users.filter(pl.int_range(pl.len()) % 3 != 0)
+    assert dataset.rejected == {"visits|below_min": 100}
+    assert dataset.unused["internal"].equals(kept["internal"].cast(pl.Float32))
+
+
+def test_rows_of_one_id_are_one_user(users, tmp_path):
+    days = [with_days(users, day) for day in ("2026-11-15", "2026-11-22")]
+    dataset = load(pl.concat(days), tmp_path, DATED)
+    assert len(set(dataset.users)) == 300
+    assert (dataset.users[:300] == dataset.users[300:]).all()
+    alone = load(users, tmp_path, dataclasses.replace(SHOP, id=None))
+    assert alone.users.tolist() == list(range(300))

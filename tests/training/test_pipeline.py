@@ -9,13 +9,15 @@ import polars as pl
 import pytest
 
 import training.pipeline
-from engine.bundle import open_bundle
+from engine.bundle import BANDS, open_bundle
 from engine.errors import CannotCreateError, SelfCheckError
+from engine.inspection import manifest_lines
 from engine.pipeline import load_bundle
 from tests.fitting import SHOP, category, number, schema_of, shop_users
 from tests.helpers import write_table
-from training.export.bundle import CODE, code_fingerprint
 from training.evaluation_text import evaluation_lines
+from training.export.bundle import CODE, code_fingerprint
+from training.gate import RefusedError, promote
 from training.measure import evaluate_bundle
 from training.pipeline import FitOptions, fit
 
@@ -147,6 +149,52 @@ def test_labels_of_pure_chance_make_an_honest_bundle(tmp_path):
     assert (scores["driver_1_impact"] == 0).all()
 
 
+def test_shuffled_labels_make_an_unusable_bundle(tmp_path):
+    users = shop_users(3_000, 1).with_columns(pl.col("bought").shuffle(seed=1))
+    path = write_table(users, tmp_path / "users.parquet")
+    fit([str(path)], FitOptions(SHOP), tmp_path / "out")
+    manifest = open_bundle(tmp_path / "out").manifest
+    assert manifest.quality["band"] == "unusable"
+    assert not manifest.quality["may_be_used"]
+    assert list(manifest.unusable) == manifest.quality["reasons"]
+    assert any("chance" in reason for reason in manifest.unusable)
+    shown = "\n".join(manifest_lines(manifest)).splitlines()
+    assert shown[1] == "MUST NOT BE USED"
+    assert shown[2].strip() == manifest.unusable[0]
+    with pytest.raises(RefusedError, match="must not be used") as caught:
+        promote(tmp_path / "out", tmp_path / "root")
+    assert caught.value.exit_code == 79
+
+
+def test_a_label_among_the_features_makes_an_unusable_bundle(tmp_path):
+    users = shop_users(2_000, 1).with_columns(age=pl.col("bought").cast(pl.Float32))
+    path = write_table(users, tmp_path / "users.parquet")
+    manifest = fit([str(path)], FitOptions(SHOP), tmp_path / "out")
+    assert "age is the label under another name" in manifest.unusable[0]
+
+
+def test_a_feature_without_use_is_seen_in_the_slices_alone(bundle, users_file):
+    manifest = open_bundle(bundle).manifest
+    parts = [p for p in manifest.metrics["slices"] if p["slice"] == "internal"]
+    assert len(parts) == 4
+    assert sum(p["rows"] for p in parts) == manifest.metrics["rows"]
+    names = {f["name"] for f in manifest.drivers["features"]}
+    checked = {f["feature"] for f in manifest.metrics["leakage"]["single_features"]}
+    assert names == checked == {f.name for f in SHOP.model_features}
+
+
+def test_the_manifest_holds_every_figure(bundle):
+    manifest = open_bundle(bundle).manifest
+    metrics = manifest.metrics
+    assert metrics["intervals"]["roc_auc"][0] < metrics["roc_auc"]
+    assert len(metrics["cells"]) == len(manifest.segments) * len(BANDS)
+    assert sum(c["rows"] for c in metrics["cells"]) == metrics["rows"]
+    assert sum(d["rows"] for d in metrics["deciles"]) == metrics["rows"]
+    assert sum(b["rows"] for b in metrics["reliability"]) == metrics["rows"]
+    assert metrics["leakage"]["reasons"] == []
+    assert manifest.quality["may_be_used"]
+
+
 def test_an_output_that_is_not_empty_is_refused_before_the_fit(users_file, tmp_path):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(CannotCreateError, match="not an empty folder"):
@@ -172,6 +220,14 @@ def test_evaluate_measures_through_the_engine(bundle, tmp_path):
     report = evaluate_bundle(bundle, [str(path)])
     assert report["metrics"]["rows"] == 2_000
     assert report["metrics"]["best_possible_auc"] > 0.5
+    assert report["data"] == {
+        "rows": 2_000,
+        "rows_left_out": {},
+        "snapshots": [],
+        "what": "later.csv",
+    }
+    assert report["quality"]["band"] != "unusable"
+    assert report["drivers"]["rows"] == 2_000
     assert report["segments"]["silhouette"] > 0.2
     assert sum(report["segments"]["shares"].values()) == pytest.approx(1, abs=1e-5)
     assert any("ROC-AUC" in line for line in evaluation_lines(report))
@@ -187,6 +243,7 @@ def test_evaluate_agrees_with_the_manifest(bundle, users_file, tmp_path):
     path = write_table(users[test], tmp_path / "test.parquet")
     report = evaluate_bundle(bundle, [str(path)])
     assert report["metrics"] == manifest.metrics
+    assert report["quality"] == manifest.quality
     assert report["segments"]["silhouette"] == manifest.clustering["silhouette"]
 
 

@@ -1,0 +1,51 @@
+from dataclasses import replace
+
+import pytest
+
+from engine.bundle import Segment, open_bundle
+from engine.inspection import manifest_lines
+from tests.helpers import BUNDLE
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return replace(
+        open_bundle(BUNDLE).manifest,
+        unusable=(),
+        quality={"sentence": "Good: it ranks well.", "reasons": ["segments: few"]},
+        metrics={
+            "rows": 9,
+            "roc_auc": 0.75,
+            "intervals": {"roc_auc": [0.7, 0.8]},
+            "slices": [{"slice": "country"}],
+            "leakage": {"shuffled_labels": {"bound": 0.6}},
+        },
+        segments=(Segment(1, "Loyal", 0.5, "They order often."), Segment(2, "New", 0.5)),
+    )
+
+
+def section(manifest, title):
+    return "\n".join(manifest_lines(manifest)).split(f"\n{title}\n")[1].split("\n\n")[0]
+
+
+def test_the_quality_comes_first(manifest):
+    lines = list(manifest_lines(manifest))
+    assert lines[1:4] == ["may be used", "quality: Good: it ranks well.", "  segments: few"]
+
+
+def test_what_must_not_be_used_is_called_so(manifest):
+    lines = list(manifest_lines(replace(manifest, unusable=("no signal", "chance"))))
+    assert lines[1:5] == ["MUST NOT BE USED", "  no signal", "  chance", ""]
+
+
+def test_metrics_are_single_figures_with_their_intervals(manifest):
+    found = section(manifest, "metrics on the test users")
+    assert found.splitlines() == ["  rows: 9", "  roc_auc: 0.75  (0.7 to 0.8)"]
+
+
+def test_segments_are_named_and_described(manifest):
+    assert section(manifest, "segments").splitlines() == [
+        "  1  Loyal  50.0% of users",
+        "     They order often.",
+        "  2  New  50.0% of users",
+    ]
