@@ -237,7 +237,7 @@ def test_unused_values_stand_beside_their_users(users, tmp_path):
 
 
 def test_rows_of_one_id_are_one_user(users, tmp_path):
-    days = [with_days(users, day) for day in ("2026-11-15", "2026-11-22")]
+    days = [users.with_columns(day=pl.lit(day)) for day in ("2026-11-15", "2026-11-22")]
     dataset = load(pl.concat(days), tmp_path, DATED)
     assert len(set(dataset.users)) == 300
     assert (dataset.users[:300] == dataset.users[300:]).all()
