@@ -25,7 +25,12 @@ CLASSIFIER = "classifier.onnx"
 SEGMENTER = "segmenter.onnx"
 SCORER = "scorer.onnx"
 NATIVE_CLASSIFIER = "native/classifier.txt"
-REQUIRED_FILES = (PREPROCESS, CLASSIFIER, SEGMENTER, SCORER, NATIVE_CLASSIFIER)
+PLAYBOOK = "playbook.json"
+REFERENCE = "reference.json"
+REQUIRED_FILES = (
+    *(PREPROCESS, CLASSIFIER, SEGMENTER, SCORER, NATIVE_CLASSIFIER),
+    *(PLAYBOOK, REFERENCE),
+)
 CURRENT = "CURRENT"
 
 BANDS = ("low", "medium", "high", "very_high")

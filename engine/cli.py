@@ -127,13 +127,14 @@ def score_command(
 def inspect(bundle: Path, as_json: bool) -> None:
     """Show what a bundle holds: metrics, segments, drivers, thresholds, features, files, hashes."""
     from engine.bundle import manifest_to_json, open_bundle
-    from engine.inspection import manifest_lines
+    from engine.inspection import manifest_lines, playbook_lines
+    from engine.playbook import playbook_rows
 
-    manifest = open_bundle(bundle).manifest
+    opened = open_bundle(bundle)
     if as_json:
-        click.echo(json.dumps(json.loads(manifest_to_json(manifest)), ensure_ascii=False))
+        click.echo(json.dumps(json.loads(manifest_to_json(opened.manifest)), ensure_ascii=False))
     else:
-        for line in manifest_lines(manifest):
+        for line in (*manifest_lines(opened.manifest), *playbook_lines(playbook_rows(opened))):
             click.echo(line)
 
 

@@ -80,6 +80,8 @@ class Explanation:
         decile: From 1 to 10.
         band: The propensity band.
         segment: The name of the segment.
+        action: What the playbook recommends.
+        in_control_group: Whether the user is left out to measure what the actions win.
         features: Every feature of the model, the largest absolute impact first.
     """
 
@@ -94,6 +96,8 @@ class Explanation:
     decile: int
     band: str
     segment: str
+    action: str
+    in_control_group: bool
     features: tuple[FeatureImpact, ...]
 
     def to_json(self) -> str:
@@ -148,7 +152,7 @@ def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:
     features = to_features(typed.valid, schema.model_features, scorer.manifest.categories)
     predictions = scorer.session.run(features)
     counts = _count_users(tables, scorer, values)
-    return _explanation(user, typed.valid, predictions, counts, scorer.manifest)
+    return _explanation(user, typed.valid, predictions, counts, scorer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +173,14 @@ def _explanation(
     valid: pl.DataFrame,
     predictions: Predictions,
     counts: _Counts,
-    manifest: Manifest,
+    scorer: Scorer,
 ) -> Explanation:
+    manifest = scorer.manifest
     schema = manifest.schema
     values = valid.row(0, named=True)
-    scores = score_columns(valid, 1, predictions, manifest, Detail(drivers=0)).row(0, named=True)
+    scores = score_columns(valid, 1, predictions, manifest, scorer.playbook, Detail(drivers=0)).row(
+        0, named=True
+    )
     impacts = predictions.impacts[0]
     features = [
         FeatureImpact(
@@ -202,6 +209,8 @@ def _explanation(
         decile=scores["propensity_decile"],
         band=scores["propensity_band"],
         segment=scores["segment_name"],
+        action=scores["action"],
+        in_control_group=scores["in_control_group"],
         features=tuple(sorted(features, key=lambda feature: -abs(feature.impact))),
     )
 

@@ -1,6 +1,6 @@
 """A manifest in words."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.bundle import BANDS, Manifest
@@ -38,6 +38,20 @@ def manifest_lines(manifest: Manifest) -> Iterator[str]:
             for name, entry in sorted(manifest.files.items())
         ),
     )
+
+
+def playbook_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What to do in which segment and band; `rows` as in `playbook.json`."""
+    actions: dict[str, list[str]] = {}
+    for row in rows:
+        actions.setdefault(row["action"], []).append(f"{row['segment_name']} / {row['band']}")
+    yield from _section("playbook", _actions(actions))
+
+
+def _actions(actions: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for action, cells in actions.items():
+        yield action
+        yield from (f"  {cell}" for cell in cells)
 
 
 def _verdict(manifest: Manifest) -> Iterator[str]:

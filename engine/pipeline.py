@@ -26,6 +26,7 @@ from engine.errors import (
     UsageError,
     counted,
 )
+from engine.playbook import open_playbook
 from engine.scores import REPEATED_TEXTS, Detail, ScoredChunk, score_columns
 from engine.session import Session
 from engine.sink import Sink, Targets
@@ -73,6 +74,7 @@ class Scorer:
     def __init__(self, bundle: Bundle) -> None:
         self.session = Session(bundle)
         self.manifest: Manifest = bundle.manifest
+        self.playbook = open_playbook(bundle)
 
     def score(
         self, frame: pl.DataFrame, drivers: int = DRIVERS, *, impacts: bool = False
@@ -122,7 +124,9 @@ class Scorer:
         first_row = chunk.input_rows_before + 1
         return ScoredChunk(
             rows_read=chunk.frame.height,
-            scores=score_columns(split.valid, first_row, predictions, self.manifest, detail),
+            scores=score_columns(
+                split.valid, first_row, predictions, self.manifest, self.playbook, detail
+            ),
             rejected=_with_source(split.rejected, chunk),
             reasons=split.reasons,
             unseen=unseen_counts(split.valid, features, schema.model_features),

@@ -7,11 +7,12 @@ import polars as pl
 
 from engine.bundle import BANDS, DRIVERS, Manifest
 from engine.errors import UsageError
+from engine.playbook import Playbook
 from engine.session import Predictions
 
 ROW_NUMBER = "row"
 DRIVER_NAMES = tuple(f"driver_{n}" for n in range(1, DRIVERS + 1))
-REPEATED_TEXTS = ("propensity_band", "segment_name", *DRIVER_NAMES, "bundle_id")
+REPEATED_TEXTS = ("propensity_band", "segment_name", *DRIVER_NAMES, "action", "bundle_id")
 """Columns of few different texts: dictionary-encoded where the format has dictionaries."""
 
 
@@ -56,6 +57,7 @@ def score_columns(
     first_row: int,
     predictions: Predictions,
     manifest: Manifest,
+    playbook: Playbook,
     detail: Detail,
 ) -> pl.DataFrame:
     """One row of scores per scored user, in input order.
@@ -65,6 +67,7 @@ def score_columns(
         first_row: The number of the chunk's first row in the input, from 1.
         predictions: What the models say of them.
         manifest: The cut-points, the names of the segments and the id of the bundle.
+        playbook: The actions and the control group.
         detail: How much of the reasons to give.
     """
     schema = manifest.schema
@@ -76,14 +79,18 @@ def score_columns(
     probability = predictions.probability
     segments = {segment.id: segment.name for segment in manifest.segments}
     segment_id = pl.Series(predictions.segment).cast(pl.Int8)
+    band = above(manifest.band_cuts, probability)
+    cells = playbook.cells(predictions.segment, band)
     return frame.with_columns(
         purchase_probability=pl.Series(probability),
         will_purchase=pl.Series(probability >= np.float32(manifest.threshold)),
         propensity_decile=pl.Series(above(manifest.decile_cuts, probability) + 1).cast(pl.Int8),
-        propensity_band=pl.Series(BANDS).gather(above(manifest.band_cuts, probability)),
+        propensity_band=pl.Series(BANDS).gather(band),
         segment_id=segment_id,
         segment_name=segment_id.replace_strict(segments, return_dtype=pl.String),
         **_driver_columns(predictions, manifest, detail.drivers),
+        action=playbook.action_column(cells),
+        in_control_group=playbook.control_column(cells, frame[schema.id or ROW_NUMBER]),
         bundle_id=pl.lit(manifest.bundle_id),
         **(_impact_columns(predictions, manifest) if detail.impacts else {}),
     )

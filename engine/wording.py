@@ -26,6 +26,7 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
         f"probability {_percent(explanation.probability)}, decile {explanation.decile} of 10, "
         f"band {explanation.band}, segment {_shown(explanation.segment)}"
     )
+    yield f"action: {_shown(explanation.action)}{_control(explanation)}"
     yield _compared(explanation)
     yield ""
     yield _line(base, f"a user about whom nothing is known: {_percent(_sigmoid(base))}")
@@ -59,6 +60,12 @@ def _line(units: int, words: str) -> str:
 
 def _signed(units: int) -> str:
     return f"{units / SHOWN_UNITS:+.3f}"
+
+
+def _control(explanation: Explanation) -> str:
+    if not explanation.in_control_group:
+        return ""
+    return "; not for this user, who is in the control group"
 
 
 def _compared(explanation: Explanation) -> str:

@@ -81,7 +81,14 @@ def simulate(
     help="The table, a schema.toml; by default that of ShopNow.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=DEFAULT_SEED, show_default=True)
-def fit(data: tuple[str, ...], out: Path, schema: Path | None, seed: int) -> None:
+@click.option(
+    "--playbook",
+    type=click.Path(path_type=Path),
+    help="Rules of your own, a playbook.toml: read after those of the package.",
+)
+def fit(
+    data: tuple[str, ...], out: Path, schema: Path | None, seed: int, playbook: Path | None
+) -> None:
     """Fit the models to labelled users in DATA... and write a bundle.
 
     Nothing is written unless ONNX and the native models agree on every user.
@@ -92,8 +99,10 @@ def fit(data: tuple[str, ...], out: Path, schema: Path | None, seed: int) -> Non
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from engine.schema import default_schema_path, load_schema
     from training.pipeline import FitOptions, fit
+    from training.playbook import load_rules
 
-    options = FitOptions(load_schema(schema or default_schema_path()), seed)
+    table = load_schema(schema or default_schema_path())
+    options = FitOptions(table, seed, load_rules(playbook))
     manifest = fit(data, options, out, _stages())
     say(
         [

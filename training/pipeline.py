@@ -1,15 +1,16 @@
 """The main path of training: labelled users in, one bundle out. Start here."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine.bundle import Bundle, Manifest
+from engine.bundle import PLAYBOOK, REFERENCE, Bundle, Manifest
+from engine.drift import reference_to_json
 from engine.schema import FeatureSchema
-from engine.session import Session
+from engine.session import Predictions, Session
 from engine.tensors import to_features
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
@@ -21,8 +22,16 @@ from training.fit.trees import Sample
 from training.leakage import Parts, leakage_checks
 from training.measure import outcome_metrics
 from training.parity import check_parity, run_engine
+from training.playbook import (
+    PlaybookRules,
+    check_features,
+    load_rules,
+    playbook_rows,
+    playbook_to_json,
+)
 from training.publish import check_target, publish_bundle
 from training.quality import quality_band
+from training.reference import fit_reference
 from training.split import Split, split
 
 Progress = Callable[[str], None]
@@ -31,10 +40,17 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """What decides a fit, beside the data."""
+    """What decides a fit, beside the data.
+
+    Attributes:
+        schema: The table.
+        seed: Of every draw.
+        playbook: What to do in which segment and band, and where the bands are cut.
+    """
 
     schema: FeatureSchema
     seed: int = 7
+    playbook: PlaybookRules = field(default_factory=load_rules)
 
 
 def fit(
@@ -59,6 +75,7 @@ def fit(
     """
     schema = options.schema
     check_target(out)
+    check_features(options.playbook, schema)
     progress("reading users")
     dataset = load_dataset(inputs, schema)
     parts = split(dataset)
@@ -82,35 +99,50 @@ def fit(
     bundle = Bundle(out, manifest, contents)
     progress(f"comparing ONNX with the native models on {dataset.rows:,} users")
     parity = check_parity(bundle, dataset.typed, classifier, segmentation)
-    figures = _test_figures(bundle, dataset, parts, features, options.seed)
+    scored = run_engine(Session(bundle), test.features)
+    figures = _test_figures(manifest, dataset, parts, features, scored, options.seed)
     manifest = replace(manifest, parity=parity, **figures)
+    contents |= {
+        REFERENCE: reference_to_json(fit_reference(test.features, scored, manifest), manifest),
+        PLAYBOOK: _playbook(manifest, dataset, options.playbook),
+    }
     return publish_bundle(out, manifest, contents)
 
 
 def _test_figures(
-    bundle: Bundle, dataset: Dataset, parts: Split, features: np.ndarray, seed: int
+    manifest: Manifest,
+    dataset: Dataset,
+    parts: Split,
+    features: np.ndarray,
+    scored: Predictions,
+    seed: int,
 ) -> dict[str, Any]:
-    """What the manifest says of the test part, seen once, through the engine."""
-    manifest, test = bundle.manifest, features[parts.test]
-    scored = run_engine(Session(bundle), test)
+    """What the manifest says of the test part, which is seen once, through the engine."""
     seen = Parts(features, dataset.label, parts.train, parts.test, scored.probability)
     leakage = leakage_checks(seen, manifest.schema.model_features, seed)
     metrics = outcome_metrics(manifest, dataset, parts.test, scored) | {"leakage": leakage}
     quality = quality_band(metrics, leakage, manifest.unusable, manifest.clustering["reasons"])
     return {
         "metrics": metrics,
-        "drivers": drivers_report(manifest, test, scored),
+        "drivers": drivers_report(manifest, features[parts.test], scored),
         "quality": quality,
         "unusable": () if quality["may_be_used"] else tuple(quality["reasons"]),
     }
 
 
+def _playbook(manifest: Manifest, dataset: Dataset, rules: PlaybookRules) -> bytes:
+    """The playbook for as many users as the last snapshot has."""
+    dates = dataset.snapshots
+    population = dataset.rows if dates is None else int((dates == dates.max()).sum())
+    rows = playbook_rows(rules, manifest.segments, manifest.metrics["cells"], population)
+    return playbook_to_json(rules, rows, population)
+
+
 def _version(dataset: Dataset, options: FitOptions) -> str:
     dates = dataset.snapshots
     last = "undated" if dates is None else str(dates.max())
-    return bundle_version(
-        last, dataset.fingerprint, options.schema.fingerprint, {"seed": options.seed}
-    )
+    settings = {"seed": options.seed, "playbook": asdict(options.playbook)}
+    return bundle_version(last, dataset.fingerprint, options.schema.fingerprint, settings)
 
 
 def _record(dataset: Dataset, parts: Split, options: FitOptions) -> dict[str, Any]:

@@ -66,7 +66,9 @@ def test_a_written_bundle_opens_and_has_the_same_bytes(tmp_path):
 
 def test_a_bundle_is_not_written_without_a_required_file(tmp_path):
     bundle = open_bundle(BUNDLE)
-    with pytest.raises(BundleError, match="without 'native/classifier.txt', 'preprocess.onnx'"):
+    with pytest.raises(
+        BundleError, match="without 'native/classifier.txt', 'playbook.json', 'preprocess.onnx'"
+    ):
         write_bundle(
             tmp_path,
             bundle.manifest,

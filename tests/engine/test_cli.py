@@ -52,8 +52,9 @@ def test_drivers_and_impacts_are_options(users_file, tmp_path):
     found = invoke("score", users_file, "--out", out, "--drivers", "1", "--impacts", "--quiet")
     assert found.exit_code == 0, found.output
     columns = read_table(out).columns
-    assert columns[8:12] == ["driver_1", "driver_1_impact", "bundle_id", "base_value"]
-    assert len(columns) == 12 + 38
+    decision = ["action", "in_control_group"]
+    assert columns[8:14] == ["driver_1", "driver_1_impact", *decision, "bundle_id", "base_value"]
+    assert len(columns) == 14 + 38
     assert invoke("score", users_file, "--out", out, "--drivers", "4").exit_code == 2
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 from dataclasses import replace
@@ -64,6 +65,8 @@ def explanation(*features, base_value=-2.0, **changes):
         decile=9,
         band="high",
         segment="Regulars",
+        action="Remind",
+        in_control_group=False,
         features=features,
     )
     return replace(plain, **changes)
@@ -234,6 +237,7 @@ def test_the_head_names_user_score_and_segment():
     assert lines == [
         "user 7, scored by b/1",
         "probability 50.0 %, decile 9 of 10, band high, segment Regulars",
+        "action: Remind",
         "compared with all 10 users of the input",
         "",
         "  -2.000  a user about whom nothing is known: 11.9 %",
@@ -247,10 +251,17 @@ def test_a_small_probability_is_not_shown_as_none():
     assert lines[1].startswith("probability 0.020 %, ")
 
 
+def test_a_user_of_the_control_group_is_told_as_one():
+    chosen = dataclasses.replace(explanation(feature(impact=2.0)), in_control_group=True)
+    assert list(explanation_lines(chosen))[2] == (
+        "action: Remind; not for this user, who is in the control group"
+    )
+
+
 def test_the_numbers_shown_add_up(users, explained):
     *numbers, total = [
         round(1_000 * float(line.split()[0]))
-        for line in list(explanation_lines(explained(users)))[4:]
+        for line in list(explanation_lines(explained(users)))[5:]
     ]
     assert sum(numbers) == total
 
@@ -288,6 +299,8 @@ def test_the_command_gives_the_same_as_json(users_file, explained, users):
         "base_value": found.base_value,
         "decile": found.decile,
         "band": found.band,
+        "action": found.action,
+        "in_control_group": found.in_control_group,
         "segment": found.segment,
     }
     assert [FeatureImpact(**_without(f, "odds_factor")) for f in features] == [*found.features]

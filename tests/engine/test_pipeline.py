@@ -33,6 +33,8 @@ COLUMNS = {
     "driver_1_impact": pl.Float32,
     "driver_2_impact": pl.Float32,
     "driver_3_impact": pl.Float32,
+    "action": pl.String,
+    "in_control_group": pl.Boolean,
     "bundle_id": pl.String,
 }
 

@@ -91,7 +91,7 @@ def test_a_failed_simulation_leaves_the_old_file(tmp_path, monkeypatch):
 def test_evaluate_prints_and_writes_its_figures(tiny):
     found = run("training", "evaluate", "bundle", "users.parquet", "--json", "m.json", cwd=tiny)
     assert found.returncode == 0, found.stderr
-    assert "roc_auc" in found.stdout
+    assert "ROC-AUC" in found.stdout
     report = json.loads((tiny / "m.json").read_text())
     assert report["metrics"]["rows"] == 1_500
     to_stdout = run("training", "evaluate", "bundle", "users.parquet", "--json", "-", cwd=tiny)

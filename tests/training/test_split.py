@@ -16,7 +16,7 @@ START = date(2026, 1, 4)
 
 def dataset_of(frame, schema):
     label = frame["bought"].to_numpy()
-    return Dataset(schema, frame.drop("bought"), label, None, {}, "")
+    return Dataset(schema, frame.drop("bought"), pl.DataFrame(), label, None, {}, "")
 
 
 def undated(rows=4_000, **changes):
