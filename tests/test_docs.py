@@ -1,20 +1,28 @@
 """What the documents show is what runs."""
 
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import click
+import duckdb
+import polars as pl
 import pytest
 
 import engine.cli
 import training.cli
+from engine.playbook import control_draws
+from engine.schema import default_schema_path, load_schema
 from tests.helpers import ROOT
+from training.playbook import check_features, load_rules
 
 README = (ROOT / "README.md").read_text()
+PLAYBOOK = (ROOT / "docs" / "playbook.md").read_text()
 PROGRAMS = {"engine": engine.cli.main, "training": training.cli.main}
 COMMANDS = [
     (program, name) for program, group in PROGRAMS.items() for name in sorted(group.commands)
@@ -24,8 +32,8 @@ SMALL = {"TRAINING_SIMULATE_ROWS": "20000"}
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language, text=README):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +89,38 @@ def test_every_command_is_in_the_readme_and_its_help_ends_with_an_example(progra
     assert example
     # Every line of the README's blocks is run by the tests above.
     assert example[1] in README.splitlines()
+
+
+IDS = ["U00000001", "", "Zoë 🛒", "o'hara\n", "control-v1:", *(f"user {n}" for n in range(500))]
+
+
+@pytest.fixture(scope="module")
+def in_control():
+    return [draw < 0.05 * 2**32 for draw in control_draws(pl.Series(IDS)).tolist()]
+
+
+def test_the_control_group_in_sql_is_that_of_the_engine(in_control):
+    (query,) = blocks("sql", PLAYBOOK)
+    users = pl.DataFrame({"user_id": IDS})  # noqa: F841 - the query reads it by name
+    found = dict(duckdb.sql(query).fetchall())
+    assert [found[user] for user in IDS] == in_control
+    assert any(in_control)
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs node")
+def test_the_control_group_in_javascript_is_that_of_the_engine(in_control):
+    (code,) = blocks("js", PLAYBOOK)
+    call = f"console.log(JSON.stringify({json.dumps(IDS)}.map(id => inControlGroup(id, 0.05))))"
+    done = subprocess.run(["node", "-e", code + call], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == in_control
+
+
+def test_the_rules_of_the_playbook_document_are_valid(tmp_path):
+    (text,) = blocks("toml", PLAYBOOK)
+    (tmp_path / "mine.toml").write_text(text)
+    rules = load_rules(tmp_path / "mine.toml")
+    check_features(rules, load_schema(default_schema_path()))
+    assert rules.currency == "EUR"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
