@@ -17,8 +17,10 @@ from training.drivers_report import drivers_report
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
 from training.fit.classifier import fit_classifier
 from training.fit.preprocess import fit_categories
+from training.fit.search import Budget, Pool
 from training.fit.segments import fit_segments
 from training.fit.trees import Sample
+from training.folds import make_folds
 from training.leakage import Parts, leakage_checks
 from training.measure import outcome_metrics
 from training.parity import check_parity, run_engine
@@ -85,8 +87,13 @@ def fit(
     train, validation, calibration, test = (
         Sample(features[rows], dataset.label[rows]) for rows in parts.rows
     )
-    names = tuple(feature.name for feature in schema.model_features)
-    classifier = fit_classifier(train, validation, calibration, names, options.seed)
+    classifier = fit_classifier(
+        _pool(dataset, parts, features),
+        calibration,
+        tuple(feature.name for feature in schema.model_features),
+        options.seed,
+        options.budget,
+    )
     progress("looking for segments")
     segmentation = fit_segments(
         train.features, validation.features, test.features, schema.model_features, options.seed
@@ -107,6 +114,13 @@ def fit(
         PLAYBOOK: _playbook(manifest, dataset, options.playbook),
     }
     return publish_bundle(out, manifest, contents)
+
+
+def _pool(dataset: Dataset, parts: Split, features: np.ndarray) -> Pool:
+    """The users by whom the purchase model is chosen, and from whom it is grown."""
+    folds = make_folds(dataset, parts)
+    sample = Sample(features[folds.rows], dataset.label[folds.rows])
+    return Pool(sample, dataset.users[folds.rows], folds.members, folds.description)
 
 
 def _test_figures(

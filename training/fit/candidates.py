@@ -1,86 +1,72 @@
-"""Which trees: the cheapest to score and explain among those that are as good as the best.
+"""Which trees are tried: a fixed design first, then draws.
 
-Trees whose paths hold at most two features become small tables of effects. So free trees are grown
-first; they show which pairs of features work together, and others are then grown from the strongest
-pairs only.
+Trees whose paths hold at most two features become small tables of effects, cheap to score and to
+explain. So free trees are grown first; they show which pairs of features work together, and others
+are then grown from the strongest pairs only.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import lightgbm as lgb
 import numpy as np
 
-from engine.bundle import Calibration
-from engine.errors import SelfCheckError
-from training.fit.trees import LIMITED_RATE, PARAMETERS, PATIENCE_ROUNDS, Grower, Sample, raw_scores
-from training.shapley.effects import model_effects
+from training.fit.trees import Settings
 
-PAIRS = (0, 8, 16, 24)
-"""So many of the strongest pairs of features are allowed to work together."""
+FREE = Settings("free")
+STUMPS = Settings("stumps", depth=1, learning_rate=0.2)
+DESIGN = (
+    FREE,
+    STUMPS,
+    Settings("depth 2", depth=2),
+    Settings("8 pairs", learning_rate=0.2, pairs=8),
+    Settings("16 pairs", learning_rate=0.2, pairs=16),
+    Settings("24 pairs", learning_rate=0.2, pairs=24),
+    Settings("32 pairs, few features a tree", pairs=32, feature_fraction=0.3),
+)
+"""Where few features may work together, larger steps lose little and need half the trees."""
 
-DECIMALS = 8
+DRAWN_DEPTHS = (1, 2, 3)
+DEPTH_CHANCES = (0.1, 0.2, 0.7)
+DRAWN_PAIRS = (12, 16, 24, 32, 40)
+DRAWN_FRACTIONS = (0.2, 0.3, 0.5, 0.8, 1.0)
+RATES = (0.08, 0.2)
+PENALTIES = (2.0, 100.0)
+LEAF_SHARES = (1 / 2_000, 1 / 200)
 
 Pair = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """How good a candidate is, and what it costs.
-
-    Attributes:
-        name: `free`, or how many pairs of features may work together.
-        trees: How many there are.
-        log_loss: The mean over the validation part.
-        difference: The mean over users of its log-loss less that of the best candidate.
-        standard_error: Of that mean.
-        cost: Comparisons, lookups and products for a row; None where it cannot be exported.
-    """
-
-    name: str
-    trees: int
-    log_loss: float
-    difference: float
-    standard_error: float
-    cost: int | None
+def planned(seed: int) -> Iterator[Settings]:
+    """The design, then draws without end; the n-th depends on the seed and n alone."""
+    yield from DESIGN
+    number = len(DESIGN)
+    while True:
+        number += 1
+        yield draw(np.random.default_rng([seed, number]), f"draw {number - len(DESIGN)}")
 
 
-def choose_trees(
-    train: Sample, validation: Sample, names: tuple[str, ...], seed: int
-) -> tuple[lgb.Booster, dict[str, Any]]:
-    """The cheapest trees within one standard error of the best, and the figures of all.
-
-    Raises:
-        SelfCheckError: No candidate can be exported.
-    """
-    candidates = dict(_candidates(Grower(train, validation, names, seed), len(names)))
-    figures = measure_candidates(candidates, validation, len(names))
-    chosen = cheapest(figures)
-    report = {
-        "parameters": {k: v for k, v in PARAMETERS.items() if k != "verbose"},
-        "learning_rate_with_pairs": LIMITED_RATE,
-        "patience_rounds": PATIENCE_ROUNDS,
-        "trees": candidates[chosen].num_trees(),
-        "chosen": chosen,
-        "candidates": [asdict(f) for f in figures],
-    }
-    return candidates[chosen], report
+def draw(rng: np.random.Generator, name: str) -> Settings:
+    """Settings at random, numbers between two bounds with an even chance for each ratio."""
+    depth = int(rng.choice(DRAWN_DEPTHS, p=DEPTH_CHANCES))
+    pairs = int(rng.choice(DRAWN_PAIRS))
+    return Settings(
+        name,
+        depth=depth,
+        learning_rate=_between(rng, RATES),
+        pairs=None if depth == 1 else pairs,
+        leaf_share=_between(rng, LEAF_SHARES),
+        lambda_l2=_between(rng, PENALTIES),
+        feature_fraction=float(rng.choice(DRAWN_FRACTIONS)),
+    )
 
 
-def _candidates(grower: Grower, width: int) -> Iterator[tuple[str, lgb.Booster]]:
-    free = grower.grow()
-    yield "free", free
-    pairs = strongest_pairs(free)
-    # Without pairs, the free trees are what any limit would give.
-    for count in sorted({min(n, len(pairs)) for n in PAIRS}) if pairs else ():
-        singles = [(feature,) for feature in range(width)]
-        yield f"{count} pairs", grower.grow([*pairs[:count], *singles])
+def _between(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
+    return float(f"{np.exp(rng.uniform(*np.log(bounds))):.2g}")
 
 
-def strongest_pairs(booster: lgb.Booster) -> list[Pair]:
-    """Pairs of features that follow one another on a path, by the gain of the later split."""
+def pair_gains(booster: lgb.Booster) -> dict[Pair, float]:
+    """For pairs of features that follow one another on a path, the gain of the later splits."""
     gains: dict[Pair, float] = defaultdict(float)
     waiting = [(tree["tree_structure"], -1) for tree in booster.dump_model()["tree_info"]]
     while waiting:
@@ -91,49 +77,13 @@ def strongest_pairs(booster: lgb.Booster) -> list[Pair]:
         if parent not in (-1, feature):
             gains[min(parent, feature), max(parent, feature)] += node["split_gain"]
         waiting += [(node["left_child"], feature), (node["right_child"], feature)]
-    return sorted(gains, key=lambda pair: (-gains[pair], pair))
+    return dict(gains)
 
 
-def measure_candidates(
-    candidates: dict[str, lgb.Booster], validation: Sample, width: int
-) -> list[Figures]:
-    """The figures of each candidate, in the order given; the best is one that can be exported.
-
-    Raises:
-        SelfCheckError: None can be exported.
-    """
-    losses = {name: log_losses(booster, validation) for name, booster in candidates.items()}
-    costs = {name: _cost(booster, width) for name, booster in candidates.items()}
-    eligible = [name for name, cost in costs.items() if cost is not None]
-    if not eligible:
-        # The first one says why.
-        model_effects(next(iter(candidates.values())), Calibration(1.0, 0.0), width)
-    best = min(eligible, key=lambda name: float(losses[name].mean()))
-    found = []
-    for name, booster in candidates.items():
-        gap = losses[name] - losses[best]
-        loss, difference, error = (
-            round(float(value), DECIMALS)
-            for value in (losses[name].mean(), gap.mean(), gap.std() / np.sqrt(len(gap)))
-        )
-        found.append(Figures(name, booster.num_trees(), loss, difference, error, costs[name]))
-    return found
-
-
-def cheapest(figures: list[Figures]) -> str:
-    """The name of the candidate with the least cost within one standard error of the best."""
-    good = [f for f in figures if f.cost is not None and f.difference <= f.standard_error]
-    return min(good, key=lambda f: (f.cost, f.log_loss)).name
-
-
-def log_losses(booster: lgb.Booster, sample: Sample) -> np.ndarray:
-    """The log-loss of each user, float64 [rows]."""
-    raw = raw_scores(booster, sample.features)
-    return np.logaddexp(0.0, raw) - sample.label * raw
-
-
-def _cost(booster: lgb.Booster, width: int) -> int | None:
-    try:
-        return model_effects(booster, Calibration(1.0, 0.0), width).cost
-    except SelfCheckError:
-        return None
+def strongest_pairs(boosters: Iterable[lgb.Booster]) -> list[Pair]:
+    """The pairs of features that gain most in all boosters together, the strongest first."""
+    total: dict[Pair, float] = defaultdict(float)
+    for booster in boosters:
+        for pair, gain in pair_gains(booster).items():
+            total[pair] += gain
+    return sorted(total, key=lambda pair: (-total[pair], pair))

@@ -1,7 +1,8 @@
 """The purchase model: shallow LightGBM trees, Platt calibration, threshold and cut-points.
 
-The validation part stops the trees and chooses among models; calibration and threshold see the calibration part, which
-it has not touched.
+Trees are chosen in folds of the pool, the train and validation parts together, and then grown from
+all of it; calibration, threshold and cut-points see the calibration part, which the pool has not
+touched.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_curve
 
 from engine.bundle import Calibration
-from training.fit.candidates import choose_trees
+from training.fit.choice import choose_trees
+from training.fit.search import Budget, Pool
 from training.fit.trees import Sample, raw_scores
 from training.shapley.effects import Effects, model_effects
 
@@ -25,7 +27,7 @@ class Classifier:
     """A calibrated purchase model.
 
     Attributes:
-        booster: The trees, cut at the best round.
+        booster: The trees.
         calibration: margin = slope x raw score + intercept.
         effects: Every impact on the margin, and its base value.
         threshold: Best F1 on the calibration part; exact in float32, as are the cut-points.
@@ -46,31 +48,36 @@ class Classifier:
 
 
 def fit_classifier(
-    train: Sample, validation: Sample, calibration: Sample, names: tuple[str, ...], seed: int
+    pool: Pool,
+    calibration: Sample,
+    names: tuple[str, ...],
+    seed: int,
+    budget: Budget,
+    band_shares: tuple[float, ...] | None = None,
 ) -> Classifier:
-    """Fit trees, then calibration, threshold and cut-points.
+    """Find and fit trees, then calibration, threshold and cut-points.
 
     Args:
-        train: What the trees learn from.
-        validation: What stops them; its quantiles become the cut-points.
-        calibration: What Platt scaling and the threshold are fitted to.
+        pool: Whom the trees are chosen by and grown from.
+        calibration: What Platt scaling, the threshold and the cut-points are fitted to.
         names: The feature names, for the text of the model.
         seed: Makes the fit repeatable.
+        budget: When the search for trees ends.
+        band_shares: The shares of users below the cut-points of the bands; None for `BANDS`.
     """
-    booster, report = choose_trees(train, validation, names, seed)
+    booster, report = choose_trees(pool, names, seed, budget)
     platt, problem = fit_platt(raw_scores(booster, calibration.features), calibration)
-    validation_p = calibrated(booster, platt, validation.features)
-    calibration_p = calibrated(booster, platt, calibration.features)
+    probability = calibrated(booster, platt, calibration.features)
     problems = [problem] if problem else []
-    if len(np.unique(validation_p)) < 2:
+    if len(np.unique(calibrated(booster, platt, pool.sample.features))) < 2:
         problems.append("the trees found nothing: every user gets the same probability")
     return Classifier(
         booster=booster,
         calibration=platt,
         effects=model_effects(booster, platt, len(names)),
-        threshold=best_f1_threshold(calibration_p, calibration.label),
-        decile_cuts=quantile_cuts(validation_p, DECILES),
-        band_cuts=quantile_cuts(validation_p, BANDS),
+        threshold=best_f1_threshold(probability, calibration.label),
+        decile_cuts=quantile_cuts(probability, DECILES),
+        band_cuts=quantile_cuts(probability, band_shares or BANDS),
         unusable=tuple(problems),
         report=report,
     )

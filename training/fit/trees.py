@@ -1,4 +1,4 @@
-"""Shallow LightGBM trees, grown until the validation part says stop."""
+"""Shallow LightGBM trees: grown until other users say stop, or for a number of rounds."""
 
 import re
 from collections.abc import Sequence
@@ -10,28 +10,28 @@ import numpy as np
 
 MAX_ROUNDS = 2_000
 PATIENCE_ROUNDS = 50
+LEAST_GAIN = 1e-5
+"""Log-loss that `PATIENCE_ROUNDS` rounds must gain; a longer tail of rounds gained nothing."""
+
 PARAMETERS = {
     "objective": "binary",
     "metric": "binary_logloss",
-    "learning_rate": 0.1,
-    "max_depth": 3,
     "num_leaves": 8,
-    "lambda_l2": 20.0,
     "max_bin": 31,
+    "feature_pre_filter": False,
     "deterministic": True,
     "force_col_wise": True,
     "verbose": -1,
 }
 """Few bins make small tables of effects; finer ones gained nothing in a study."""
 
-LIMITED_RATE = 0.2
-"""Where few features may work together, larger steps lose nothing and need half the trees."""
-
-LEAF_ROWS = (20, 200)
-LEAF_SHARE = 1 / 500
-"""A leaf has at least this share of the train part, within these bounds."""
+LEAF_ROWS = (20, 500)
+"""A leaf has no fewer users than the first; no setting asks for more than the second."""
 
 SMALL_VALUES = 2_000_000
+
+Together = Sequence[Sequence[int]]
+"""Sets of features, one of which holds all features of a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,66 +41,114 @@ class Sample:
     features: np.ndarray
     label: np.ndarray
 
+    def subset(self, rows: np.ndarray) -> "Sample":
+        """Some of the users."""
+        return Sample(self.features[rows], self.label[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides the trees, beside the users.
+
+    Attributes:
+        name: What is special about them.
+        depth: Of a tree, 1 to 3.
+        learning_rate: The share of a tree's correction that is applied.
+        pairs: So many of the strongest pairs of features may work together; None sets no limit.
+        leaf_share: A leaf has at least this share of the users, within `LEAF_ROWS`.
+        lambda_l2: Penalty on the square of a leaf's value.
+        feature_fraction: The share of features that each tree may use.
+    """
+
+    name: str
+    depth: int = 3
+    learning_rate: float = 0.1
+    pairs: int | None = None
+    leaf_share: float = 1 / 500
+    lambda_l2: float = 20.0
+    feature_fraction: float = 1.0
+
+    def parameters(self, rows: int) -> dict[str, Any]:
+        """LightGBM's names for them, for so many users."""
+        return {
+            "max_depth": self.depth,
+            "learning_rate": self.learning_rate,
+            "min_data_in_leaf": int(np.clip(self.leaf_share * rows, *LEAF_ROWS)),
+            "lambda_l2": self.lambda_l2,
+            "feature_fraction": self.feature_fraction,
+        }
+
 
 class Grower:
-    """Binned users of both parts, from which several models can be grown."""
+    """Binned users, from whom several models can be grown."""
 
-    def __init__(
-        self, train: Sample, validation: Sample, names: tuple[str, ...], seed: int
-    ) -> None:
-        leaf_rows = int(np.clip(LEAF_SHARE * len(train.label), *LEAF_ROWS))
-        self._parameters: dict[str, Any] = {
-            **PARAMETERS,
-            "min_data_in_leaf": leaf_rows,
-            "seed": seed,
-            "num_threads": _threads(train.features),
-        }
-        self._train = lgb.Dataset(
-            train.features,
-            train.label,
+    def __init__(self, sample: Sample, names: tuple[str, ...], seed: int) -> None:
+        self._shared: dict[str, Any] = {**PARAMETERS, "seed": seed}
+        self._rows, self._width = sample.features.shape
+        self._threads = threads_for(sample.features)
+        self._data = lgb.Dataset(
+            sample.features,
+            sample.label,
             feature_name=model_names(names),
-            params=self._parameters,
+            params={**self._shared, "num_threads": self._threads},
             free_raw_data=False,
         )
-        self._validation = self._train.create_valid(validation.features, validation.label)
 
-    def grow(self, together: Sequence[tuple[int, ...]] | None = None) -> lgb.Booster:
-        """Trees up to the round with the least log-loss of the validation part.
+    def grow(self, settings: Settings, pairs: Together, rounds: int) -> lgb.Booster:
+        """Trees of so many rounds.
 
         Args:
-            together: Sets of features, one of which holds all features of a path; None allows all.
+            settings: What decides them.
+            pairs: The strongest pairs of features, of which `settings.pairs` are allowed.
+            rounds: At least 1.
         """
-        limits: dict[str, Any] = {}
-        if together is not None:
-            limits = {
-                "learning_rate": LIMITED_RATE,
-                "interaction_constraints": [*map(list, together)],
-            }
-        booster = lgb.train(
-            self._parameters | limits,
-            self._train,
-            MAX_ROUNDS,
-            valid_sets=[self._validation],
-            callbacks=[lgb.early_stopping(PATIENCE_ROUNDS, verbose=False)],
-        )
+        booster = lgb.train(self._parameters(settings, pairs), self._data, rounds)
         # Read back from the text that goes into the bundle: what is exported is what is audited.
-        return lgb.Booster(model_str=_plain_text(booster))
+        return lgb.Booster(model_str=plain_text(booster, rounds))
+
+    def grow_judged(
+        self, settings: Settings, pairs: Together, judges: Sample
+    ) -> tuple[lgb.Booster, np.ndarray]:
+        """Trees until the judges gain no more, and their log-loss by round, float64 [rounds]."""
+        seen = self._data.create_valid(judges.features, judges.label)
+        curves: dict[str, dict[str, list[float]]] = {}
+        booster = lgb.train(
+            self._parameters(settings, pairs),
+            self._data,
+            MAX_ROUNDS,
+            valid_sets=[seen],
+            callbacks=[
+                lgb.early_stopping(PATIENCE_ROUNDS, verbose=False, min_delta=LEAST_GAIN),
+                lgb.record_evaluation(curves),
+            ],
+        )
+        return booster, np.array(curves["valid_0"]["binary_logloss"])
+
+    def _parameters(self, settings: Settings, pairs: Together) -> dict[str, Any]:
+        limits: dict[str, Any] = {}
+        if settings.pairs is not None:
+            allowed = [list(pair) for pair in pairs[: settings.pairs]]
+            singles = [[feature] for feature in range(self._width)]
+            limits = {"interaction_constraints": [*allowed, *singles]}
+        threads = {"num_threads": self._threads}
+        return self._shared | threads | settings.parameters(self._rows) | limits
 
 
-def _plain_text(booster: lgb.Booster) -> str:
-    """The trees up to the best round; without the number of threads, which changes nothing."""
-    text = booster.model_to_string(num_iteration=booster.best_iteration)
+def plain_text(booster: lgb.Booster, rounds: int) -> str:
+    """The trees of the first rounds; without the number of threads, which changes nothing."""
+    text = booster.model_to_string(num_iteration=rounds)
     return re.sub(r"\[num_threads: \d+\]\n", "", text)
 
 
-def raw_scores(booster: lgb.Booster, features: np.ndarray) -> np.ndarray:
-    """LightGBM's sum of leaves, float64 [rows]."""
-    threads = _threads(features)
-    raw = booster.predict(features, raw_score=True, num_threads=threads)
+def raw_scores(booster: lgb.Booster, features: np.ndarray, rounds: int = -1) -> np.ndarray:
+    """LightGBM's sum of leaves over the first rounds, all if -1, float64 [rows]."""
+    raw = booster.predict(
+        features, raw_score=True, num_iteration=rounds, num_threads=threads_for(features)
+    )
     return np.asarray(raw, dtype=np.float64)
 
 
-def _threads(features: np.ndarray) -> int:
+def threads_for(features: np.ndarray) -> int:
     """One for small tables, where waiting for another costs more than it does; 0 means all."""
     return 1 if features.size < SMALL_VALUES else 0
 

@@ -1,0 +1,158 @@
+"""Which trial is chosen, its trees grown from the whole pool, and the table that shows why."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+
+from engine.bundle import Calibration
+from training.fit.judging import fold_losses, mean_and_error, roc_auc, roc_auc_gain
+from training.fit.search import Budget, Pool, Search, Trial, search
+from training.fit.trees import MAX_ROUNDS, PARAMETERS, PATIENCE_ROUNDS, Grower
+from training.shapley.effects import model_effects
+
+GROWTH = 1 / 3
+"""Rounds grow about with this power of the number of users, as measured from 31,000 to 187,000."""
+
+DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a trial stands, on the users that judged it.
+
+    Attributes:
+        trial: The trial.
+        log_loss: The mean.
+        difference: The mean over rows of its log-loss less that of the best trial.
+        standard_error: Of that mean, rows of one user taken together.
+        roc_auc: None where no fold has users of both kinds.
+        eligible: Whether it was judged in all folds and can be exported.
+    """
+
+    trial: Trial
+    log_loss: float
+    difference: float
+    standard_error: float
+    roc_auc: float | None
+    eligible: bool
+
+
+def choose_trees(
+    pool: Pool, names: tuple[str, ...], seed: int, budget: Budget
+) -> tuple[lgb.Booster, dict[str, Any]]:
+    """The cheapest trees within one standard error of the best, and the figures of all trials.
+
+    Raises:
+        SelfCheckError: No trial can be exported.
+    """
+    found = search(pool, names, seed, budget)
+    table = standings(found, pool)
+    chosen = cheapest(table, pool.sample.features.shape[1])
+    rounds = scaled_rounds(chosen.trial.rounds, pool)
+    grower = Grower(pool.sample, names, seed)
+    booster = grower.grow(chosen.trial.settings, found.pairs, rounds)
+    report = {
+        "parameters": {k: v for k, v in PARAMETERS.items() if k != "verbose"},
+        "chosen": chosen.trial.settings.name,
+        "refit": {"rows": len(pool.users), "rounds": rounds, "trees": booster.num_trees()},
+        "trials": [_row(standing, chosen=standing is chosen) for standing in table],
+        "validation": dict(pool.description),
+        "budget": {"trials": len(table), "patience_rounds": PATIENCE_ROUNDS},
+        "depth_gain": depth_gain(table, pool),
+    }
+    return booster, report
+
+
+def standings(found: Search, pool: Pool) -> list[Standing]:
+    """Where each trial stands, in the order of the trials.
+
+    Raises:
+        SelfCheckError: No trial can be exported.
+    """
+    finished = [t for t in found.trials if len(t.scores) == len(pool.folds)]
+    losses = {t.number: fold_losses(t.scores, pool.judges) for t in found.trials}
+    able = [t for t in finished if t.cost is not None] or finished
+    best = losses[min(able, key=lambda t: float(losses[t.number].mean())).number]
+    users = np.concatenate([pool.users[rows] for _, rows in pool.folds])
+    table = []
+    for trial in found.trials:
+        own = losses[trial.number]
+        # A trial that lost the race was judged by the first fold only.
+        gap, error = mean_and_error(own - best[: len(own)], users[: len(own)])
+        auc = roc_auc(trial.scores, pool.judges)
+        eligible = trial in finished and trial.cost is not None
+        table.append(Standing(trial, float(own.mean()), gap, error, auc, eligible))
+    return table
+
+
+def cheapest(table: Sequence[Standing], width: int) -> Standing:
+    """The standing with the least cost within one standard error of the best.
+
+    Raises:
+        SelfCheckError: None can be exported.
+    """
+    eligible = [s for s in table if s.eligible]
+    if not eligible:
+        # The first one says why.
+        model_effects(table[0].trial.booster, Calibration(1.0, 0.0), width)
+    good = [s for s in eligible if s.difference <= s.standard_error]
+    return min(good, key=lambda s: (s.trial.cost or 0, s.log_loss))
+
+
+def scaled_rounds(rounds: int, pool: Pool) -> int:
+    """The rounds that suit the whole pool, from those that suit the users of a fold."""
+    taught = np.mean([len(teaches) for teaches, _ in pool.folds])
+    return int(np.clip(round(rounds * (len(pool.users) / taught) ** GROWTH), 1, MAX_ROUNDS))
+
+
+def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:
+    """What features that work together gain over stumps; None unless both were tried.
+
+    The best of each kind by log-loss; the errors are those of paired users.
+    """
+    finished = [s for s in table if len(s.trial.scores) == len(pool.folds)]
+    stumps = [s for s in finished if s.trial.settings.depth == 1]
+    deeper = [s for s in finished if s.trial.settings.depth > 1]
+    if not stumps or not deeper:
+        return None
+    plain, deep = (min(group, key=lambda s: s.log_loss).trial for group in (stumps, deeper))
+    users = np.concatenate([pool.users[rows] for _, rows in pool.folds])
+    losses = fold_losses(plain.scores, pool.judges) - fold_losses(deep.scores, pool.judges)
+    loss, loss_error = mean_and_error(losses, users)
+    auc, auc_error = roc_auc_gain(deep.scores, plain.scores, pool.judges) or (None, None)
+    return {
+        "stumps": plain.settings.name,
+        "deeper": deep.settings.name,
+        "depth": deep.settings.depth,
+        "log_loss": rounded(loss),
+        "log_loss_standard_error": rounded(loss_error),
+        "roc_auc": rounded(auc),
+        "roc_auc_standard_error": rounded(auc_error),
+    }
+
+
+def rounded(value: float | None) -> float | None:
+    """For the manifest."""
+    return None if value is None else round(value, DECIMALS)
+
+
+def _row(standing: Standing, *, chosen: bool) -> dict[str, Any]:
+    trial = standing.trial
+    parameters = {k: v for k, v in asdict(trial.settings).items() if k != "name"}
+    return {
+        "number": trial.number,
+        "name": trial.settings.name,
+        "parameters": parameters,
+        "rounds": trial.rounds,
+        "trees": trial.booster.num_trees(),
+        "folds": len(trial.scores),
+        "log_loss": rounded(standing.log_loss),
+        "difference": rounded(standing.difference),
+        "standard_error": rounded(standing.standard_error),
+        "roc_auc": rounded(standing.roc_auc),
+        "cost": trial.cost,
+        "chosen": chosen,
+    }
