@@ -74,9 +74,18 @@ def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
             for c in metrics["cells"]
         ],
     )
+    yield from _drift(report["drift"])
     segments = report["segments"]
     yield ""
     yield f"silhouette of {segments['silhouette_rows']:,} users: {number(segments['silhouette'])}"
+
+
+def _drift(drift: Mapping[str, Any]) -> Iterator[str]:
+    """Scores, segments, and the features that have moved since training."""
+    moved = [feature for feature in drift["features"] if feature["level"] != "none"]
+    whole = [{"name": name, **drift[name]} for name in ("score", "segments")]
+    rows = [(entry["name"], number(entry["psi"], 3), entry["level"]) for entry in whole + moved]
+    yield from _titled("drift since training", ("", "PSI", "level"), rows)
 
 
 def number(value: float | None, decimals: int = 4) -> str:

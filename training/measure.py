@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.bundle import Manifest, open_bundle
+from engine.bundle import REFERENCE, Manifest, open_bundle
+from engine.drift import count_users, drift_report, reference_from_json
 from engine.session import Predictions, Session
 from engine.tensors import to_features
 from training.dataset import Dataset, load_dataset
@@ -33,8 +34,9 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
         inputs: Files, globs or directories of labelled users.
 
     Returns:
-        `bundle_id`, `data`, `metrics`, `segments`, `drivers` and `quality`, plain JSON values. What
-        the fit found about leakage is taken from the bundle: it needs the users of training.
+        `bundle_id`, `data`, `metrics`, `segments`, `drivers`, `drift` and `quality`, plain JSON
+        values. What the fit found about leakage is taken from the bundle: it needs the users of
+        training.
 
     Raises:
         EngineError: The bundle or the data cannot be used.
@@ -47,12 +49,15 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
     rows = np.arange(dataset.rows)
     leakage = manifest.metrics["leakage"]
     metrics = {**outcome_metrics(manifest, dataset, rows, scored), "leakage": leakage}
+    reference = reference_from_json(opened.contents[REFERENCE], manifest)
+    found = count_users(reference.edges, features, scored, manifest)
     return {
         "bundle_id": manifest.bundle_id,
         "data": _data(dataset, inputs),
         "metrics": metrics,
         "segments": _segment_figures(manifest, features, scored.segment),
         "drivers": drivers_report(manifest, features, scored),
+        "drift": drift_report(reference, found, manifest),
         "quality": quality_band(
             metrics, leakage, manifest.unusable, manifest.clustering["reasons"]
         ),

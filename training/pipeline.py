@@ -93,6 +93,7 @@ def fit(
         tuple(feature.name for feature in schema.model_features),
         options.seed,
         options.budget,
+        options.playbook.band_shares,
     )
     progress("looking for segments")
     segmentation = fit_segments(

@@ -111,6 +111,7 @@ def test_promote_puts_a_bundle_in_force_once(tiny):
         (["fit", "users.parquet", "--out", "bundle"], 73),
         (["fit", "absent.parquet", "--out", "new"], 66),
         (["fit", "users.parquet", "--out", "new", "--schema", "absent.toml"], 78),
+        (["fit", "users.parquet", "--out", "new", "--playbook", "tiny.toml"], 78),
         (["fit", "users.parquet", "--out", "new"], 65),
         (["fit", "--out", "new"], 2),
         (["evaluate", "absent", "users.parquet"], 78),

@@ -20,6 +20,7 @@ from training.export.bundle import CODE, code_fingerprint
 from training.gate import RefusedError, promote
 from training.measure import evaluate_bundle
 from training.pipeline import FitOptions, fit
+from training.playbook import load_rules
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +232,34 @@ def test_evaluate_measures_through_the_engine(bundle, tmp_path):
     assert report["segments"]["silhouette"] > 0.2
     assert sum(report["segments"]["shares"].values()) == pytest.approx(1, abs=1e-5)
     assert any("ROC-AUC" in line for line in evaluation_lines(report))
+
+
+def test_evaluate_tells_what_has_moved_since_training(bundle, tmp_path):
+    users = shop_users(2_000, 9)
+    levels = {}
+    for name, frame in (
+        ("same", users),
+        ("moved", users.with_columns(age=pl.col("age") + 30)),
+    ):
+        path = write_table(frame, tmp_path / f"{name}.parquet")
+        report = evaluate_bundle(bundle, [str(path)])
+        levels[name] = {f["name"]: f["level"] for f in report["drift"]["features"]}
+        shown = "\n".join(evaluation_lines(report)).split("drift since training")[1]
+        assert ("age" in shown) == (name == "moved")
+    assert set(levels["same"].values()) == {"none"}
+    assert levels["moved"] == levels["same"] | {"age": "alarm"}
+
+
+def test_the_playbook_decides_the_version_and_the_actions(bundle, users_file, tmp_path):
+    own = tmp_path / "mine.toml"
+    own.write_text('[bands]\nshares = [0.2, 0.5, 0.9]\n[[rule]]\nband = "low"\naction = "Wait"\n')
+    options = FitOptions(SHOP, seed=3, playbook=load_rules(own))
+    manifest = fit([str(users_file)], options, tmp_path / "bundle")
+    assert manifest.bundle_id != open_bundle(bundle).manifest.bundle_id
+    scores = load_bundle(tmp_path / "bundle").score(pl.read_parquet(users_file))
+    low = scores["propensity_band"] == "low"
+    assert ((scores["action"] == "Wait") == low).all()
+    assert low.mean() == pytest.approx(0.2, abs=0.05)
 
 
 def test_evaluate_agrees_with_the_manifest(bundle, users_file, tmp_path):

@@ -19,7 +19,6 @@ from training.fit.trees import Sample, raw_scores
 from training.shapley.effects import Effects, model_effects
 
 DECILES = tuple(n / 10 for n in range(1, 10))
-BANDS = (0.50, 0.80, 0.95)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ def fit_classifier(
     names: tuple[str, ...],
     seed: int,
     budget: Budget,
-    band_shares: tuple[float, ...] | None = None,
+    band_shares: tuple[float, ...],
 ) -> Classifier:
     """Find and fit trees, then calibration, threshold and cut-points.
 
@@ -63,7 +62,7 @@ def fit_classifier(
         names: The feature names, for the text of the model.
         seed: Makes the fit repeatable.
         budget: When the search for trees ends.
-        band_shares: The shares of users below the cut-points of the bands; None for `BANDS`.
+        band_shares: The shares of users below the cut-points of the bands.
     """
     booster, report = choose_trees(pool, names, seed, budget)
     platt, problem = fit_platt(raw_scores(booster, calibration.features), calibration)
@@ -77,7 +76,7 @@ def fit_classifier(
         effects=model_effects(booster, platt, len(names)),
         threshold=best_f1_threshold(probability, calibration.label),
         decile_cuts=quantile_cuts(probability, DECILES),
-        band_cuts=quantile_cuts(probability, band_shares or BANDS),
+        band_cuts=quantile_cuts(probability, band_shares),
         unusable=tuple(problems),
         report=report,
     )
