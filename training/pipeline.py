@@ -1,7 +1,7 @@
 """The main path of training: labelled users in, one bundle out. Start here."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,17 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """What decides a fit, beside the data."""
+    """What decides a fit, beside the data.
+
+    Attributes:
+        schema: The table.
+        seed: Of every draw.
+        budget: When the search for the purchase model ends.
+    """
 
     schema: FeatureSchema
     seed: int = 7
+    budget: Budget = field(default_factory=Budget)
 
 
 def fit(
@@ -83,7 +90,8 @@ def fit(
     )
     progress("exporting to ONNX")
     fitted = (schema, categories, classifier, segmentation)
-    bundle_id = f"{schema.name}/{_version(dataset, options)}"
+    trials = len(classifier.report["trials"])
+    bundle_id = f"{schema.name}/{_version(dataset, options, trials)}"
     contents = bundle_contents(bundle_id, *fitted)
     manifest = bundle_manifest(bundle_id, *fitted, _record(dataset, parts, options))
     bundle = Bundle(out, manifest, contents)
@@ -119,12 +127,11 @@ def _test_figures(
     }
 
 
-def _version(dataset: Dataset, options: FitOptions) -> str:
+def _version(dataset: Dataset, options: FitOptions, trials: int) -> str:
     dates = dataset.snapshots
     last = "undated" if dates is None else str(dates.max())
-    return bundle_version(
-        last, dataset.fingerprint, options.schema.fingerprint, {"seed": options.seed}
-    )
+    settings = {"seed": options.seed, "trials": trials}
+    return bundle_version(last, dataset.fingerprint, options.schema.fingerprint, settings)
 
 
 def _record(dataset: Dataset, parts: Split, options: FitOptions) -> dict[str, Any]:

@@ -77,9 +77,7 @@ def roc_auc_gain(
     """How much higher one ROC-AUC is, and the standard error of that (DeLong et al. 1988)."""
     gaps = [
         first - second
-        for first, second in zip(
-            placements(better, judges), placements(worse, judges), strict=True
-        )
+        for first, second in zip(placements(better, judges), placements(worse, judges), strict=True)
     ]
     if not all(len(gap) for gap in gaps):
         return None

@@ -40,6 +40,13 @@ class Budget:
     clock: Callable[[], float] = time.monotonic
 
 
+def budget_of(trials: int | None, minutes: float | None) -> Budget:
+    """The limits that were asked for, or the default number of trials."""
+    if trials is None:
+        trials = DEFAULT_TRIALS if minutes is None else MAX_TRIALS
+    return Budget(trials, minutes)
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """Users who teach and judge.
@@ -121,9 +128,7 @@ class Arena:
             self.pairs = [strongest_pairs([booster]) for booster in read]
             self.strongest = tuple(strongest_pairs(read))
         scores = [raw_scores(b, j.features) for b, j in zip(read, self.judges, strict=False)]
-        return Trial(
-            number, settings, rounds, tuple(scores), read[0], _cost(read[0], self._width)
-        )
+        return Trial(number, settings, rounds, tuple(scores), read[0], _cost(read[0], self._width))
 
     def _loses(self, booster: lgb.Booster, curve: np.ndarray, best: Trial) -> bool:
         judges = self.judges[0]
@@ -153,7 +158,9 @@ def _different(settings: Iterable[Settings], arena: Arena) -> Iterator[Settings]
     seen: list[Settings] = []
     for wanted in settings:
         found = max(len(pairs) for pairs in arena.pairs)
-        limited = wanted if wanted.pairs is None else replace(wanted, pairs=min(wanted.pairs, found))
+        limited = (
+            wanted if wanted.pairs is None else replace(wanted, pairs=min(wanted.pairs, found))
+        )
         unnamed = replace(limited, name="")
         if unnamed not in seen:
             seen.append(unnamed)
