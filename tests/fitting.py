@@ -8,6 +8,8 @@ import onnxruntime as ort
 import polars as pl
 
 from engine.schema import FeatureSchema, schema_from_dict
+from training.fit.search import Pool
+from training.fit.trees import Sample
 
 
 def schema_of(*features: dict, **table: object) -> FeatureSchema:
@@ -78,6 +80,13 @@ def trees(
     }
     data = lgb.Dataset(features, label, params=settings, categorical_feature=categories)
     return lgb.train(settings, data, rounds)
+
+
+def halved(sample: Sample) -> Pool:
+    """A pool with one row for each user, in which each half judges what the other teaches."""
+    rows = np.arange(len(sample.label))
+    halves = rows[::2], rows[1::2]
+    return Pool(sample, rows, (halves, halves[::-1]))
 
 
 def splits(booster: lgb.Booster) -> list[tuple[int, float]]:

@@ -86,23 +86,43 @@ def simulate(
     type=click.Path(path_type=Path),
     help="Rules of your own, a playbook.toml: read after those of the package.",
 )
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    help="How many purchase models are tried; 12 unless --minutes is given.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0),
+    help="No purchase model is tried after so many; the one under way is finished.",
+)
 def fit(
-    data: tuple[str, ...], out: Path, schema: Path | None, seed: int, playbook: Path | None
+    data: tuple[str, ...],
+    out: Path,
+    schema: Path | None,
+    seed: int,
+    trials: int | None,
+    minutes: float | None,
+    playbook: Path | None,
 ) -> None:
     """Fit the models to labelled users in DATA... and write a bundle.
 
-    Nothing is written unless ONNX and the native models agree on every user.
+    Nothing is written unless ONNX and the native models agree on every user. A bundle tells how
+    many models were tried; --trials with that number makes the same bundle again.
     """
     _check_packages()
     # Threads that spin while they wait slow a fit down tenfold where another program is running;
     # the libraries read this when they are loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from engine.schema import default_schema_path, load_schema
+    from training.fit.search import budget_of
     from training.pipeline import FitOptions, fit
     from training.playbook import load_rules
 
     table = load_schema(schema or default_schema_path())
-    options = FitOptions(table, seed, load_rules(playbook))
+    options = FitOptions(
+        table, seed, playbook=load_rules(playbook), budget=budget_of(trials, minutes)
+    )
     manifest = fit(data, options, out, _stages())
     say(
         [

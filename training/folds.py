@@ -51,7 +51,9 @@ def make_folds(dataset: Dataset, parts: Split) -> Folds:
         masks = [(number != n, number == n) for n in range(FOLDS)]
         kind = "hash of the id"
     label = dataset.label[pool]
-    found = [tuple(np.flatnonzero(kept & mask) for mask in pair) for pair in masks]
+    found = [
+        (np.flatnonzero(kept & teaches), np.flatnonzero(kept & judges)) for teaches, judges in masks
+    ]
     usable = [fold for fold in found if all(_has_both(label[members]) for members in fold)]
     if not usable:
         kind, share = "the parts themselves", 1.0

@@ -48,11 +48,13 @@ class FitOptions:
         schema: The table.
         seed: Of every draw.
         playbook: What to do in which segment and band, and where the bands are cut.
+        budget: When the search for the purchase model ends.
     """
 
     schema: FeatureSchema
     seed: int = 7
     playbook: PlaybookRules = field(default_factory=load_rules)
+    budget: Budget = field(default_factory=Budget)
 
 
 def fit(
@@ -101,7 +103,8 @@ def fit(
     )
     progress("exporting to ONNX")
     fitted = (schema, categories, classifier, segmentation)
-    bundle_id = f"{schema.name}/{_version(dataset, options)}"
+    trials = len(classifier.report["trials"])
+    bundle_id = f"{schema.name}/{_version(dataset, options, trials)}"
     contents = bundle_contents(bundle_id, *fitted)
     manifest = bundle_manifest(bundle_id, *fitted, _record(dataset, parts, options))
     bundle = Bundle(out, manifest, contents)
@@ -153,10 +156,11 @@ def _playbook(manifest: Manifest, dataset: Dataset, rules: PlaybookRules) -> byt
     return playbook_to_json(rules, rows, population)
 
 
-def _version(dataset: Dataset, options: FitOptions) -> str:
+def _version(dataset: Dataset, options: FitOptions, trials: int) -> str:
     dates = dataset.snapshots
     last = "undated" if dates is None else str(dates.max())
-    settings = {"seed": options.seed, "playbook": asdict(options.playbook)}
+    playbook = asdict(options.playbook)
+    settings = {"seed": options.seed, "trials": trials, "playbook": playbook}
     return bundle_version(last, dataset.fingerprint, options.schema.fingerprint, settings)
 
 

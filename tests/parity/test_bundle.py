@@ -11,13 +11,14 @@ from engine.bundle import CLASSIFIER, SCORER, SEGMENTER, Bundle
 from engine.errors import SelfCheckError
 from engine.session import Session
 from engine.tensors import to_features
-from tests.fitting import SHOP, shop_users
+from tests.fitting import SHOP, halved, shop_users
 from tests.helpers import write_table
 from training.dataset import load_dataset
 from training.export.bundle import bundle_contents, bundle_manifest
 from training.export.scorer import OUTPUTS
 from training.fit.classifier import fit_classifier
 from training.fit.preprocess import fit_categories
+from training.fit.search import Budget
 from training.fit.segments import fit_segments
 from training.fit.trees import Sample
 from training.parity import CHUNK_SIZES, check_parity, driver_changes, run_engine
@@ -30,9 +31,10 @@ def fitted(tmp_path_factory):
     dataset = load_dataset([str(path)], SHOP)
     categories = fit_categories(dataset.typed, dataset.label, SHOP)
     features = to_features(dataset.typed, SHOP.model_features, categories)
-    parts = [Sample(features[n::3], dataset.label[n::3]) for n in range(3)]
+    taught, calibration = (Sample(features[n::2], dataset.label[n::2]) for n in range(2))
     names = tuple(f.name for f in SHOP.model_features)
-    classifier = fit_classifier(*parts, names, seed=1)
+    pool = halved(taught)
+    classifier = fit_classifier(pool, calibration, names, 1, Budget(trials=4), (0.5, 0.8, 0.95))
     segmentation = fit_segments(features, features, features, SHOP.model_features, seed=1)
     models = (SHOP, categories, classifier, segmentation)
     manifest = bundle_manifest("tiny/1", *models, {})

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.bundle import Calibration
+from tests.fitting import halved
 from training.fit.classifier import (
     best_f1_threshold,
     calibrated,
@@ -13,8 +14,10 @@ from training.fit.classifier import (
     quantile_cuts,
     sigmoid,
 )
+from training.fit.search import Budget
 from training.fit.trees import Sample, model_names
 
+BANDS = (0.5, 0.8, 0.95)
 NAMES = ("a", "b", "c")
 
 
@@ -26,8 +29,8 @@ def sample(rows, seed, effect):
 
 
 def fit(effect, seed=0):
-    parts = [sample(2_000, seed + n, effect) for n in range(3)]
-    return fit_classifier(*parts, NAMES, seed=1)
+    pool = halved(sample(3_000, seed, effect))
+    return fit_classifier(pool, sample(2_000, seed + 1, effect), NAMES, 1, Budget(trials=4), BANDS)
 
 
 def test_a_real_effect_gives_a_usable_model():
@@ -37,6 +40,13 @@ def test_a_real_effect_gives_a_usable_model():
     assert sorted(found.decile_cuts) == list(found.decile_cuts)
     assert len(found.decile_cuts) == 9
     assert found.band_cuts[0] == found.decile_cuts[4]
+
+
+def test_bands_are_cut_where_asked():
+    pool, users = halved(sample(600, 0, 2.0)), sample(500, 1, 2.0)
+    found = fit_classifier(pool, users, NAMES, 1, Budget(trials=1), band_shares=(0.1, 0.2, 0.9))
+    assert found.band_cuts[2] == found.decile_cuts[8]
+    assert found.band_cuts[:2] == found.decile_cuts[:2]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -59,7 +69,7 @@ def test_a_score_that_points_the_wrong_way_is_unusable():
 def test_constant_features_give_an_unusable_model():
     label = np.tile(np.array([0, 0, 1], np.int8), 100)
     flat = Sample(np.zeros((300, 3), np.float32), label)
-    found = fit_classifier(flat, flat, flat, NAMES, seed=1)
+    found = fit_classifier(halved(flat), flat, NAMES, 1, Budget(), BANDS)
     assert found.unusable == ("the trees found nothing: every user gets the same probability",)
     assert found.calibration.slope == 0
     assert set(found.decile_cuts) == {found.threshold} == {float(np.float32(1 / 3))}

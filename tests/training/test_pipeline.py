@@ -192,7 +192,7 @@ def test_the_manifest_holds_every_figure(bundle):
     assert sum(c["rows"] for c in metrics["cells"]) == metrics["rows"]
     assert sum(d["rows"] for d in metrics["deciles"]) == metrics["rows"]
     assert sum(b["rows"] for b in metrics["reliability"]) == metrics["rows"]
-    assert metrics["leakage"]["reasons"] == []
+    assert metrics["leakage"]["broken"] == []
     assert manifest.quality["may_be_used"]
 
 

@@ -6,6 +6,7 @@ touched.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -43,7 +44,7 @@ class Classifier:
     decile_cuts: tuple[float, ...]
     band_cuts: tuple[float, ...]
     unusable: tuple[str, ...]
-    report: dict[str, object]
+    report: dict[str, Any]
 
 
 def fit_classifier(

@@ -40,6 +40,13 @@ class Budget:
     clock: Callable[[], float] = time.monotonic
 
 
+def budget_of(trials: int | None, minutes: float | None) -> Budget:
+    """The limits that were asked for, or the default number of trials."""
+    if trials is None:
+        trials = DEFAULT_TRIALS if minutes is None else MAX_TRIALS
+    return Budget(trials, minutes)
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """Users who teach and judge.
