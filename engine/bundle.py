@@ -27,6 +27,8 @@ SCORER = "scorer.onnx"
 NATIVE_CLASSIFIER = "native/classifier.txt"
 PLAYBOOK = "playbook.json"
 REFERENCE = "reference.json"
+REPORT = "report.html"
+MODEL_CARD = "MODEL_CARD.md"
 REQUIRED_FILES = (
     *(PREPROCESS, CLASSIFIER, SEGMENTER, SCORER, NATIVE_CLASSIFIER),
     *(PLAYBOOK, REFERENCE),

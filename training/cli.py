@@ -16,6 +16,7 @@ from engine.errors import UsageError, quoted
 
 DEFAULT_SEED = 7
 _FIT_PACKAGES = ("lightgbm", "onnx", "skl2onnx", "sklearn", "threadpoolctl")
+_REPORT_PACKAGES = ("altair", "jinja2", "vl_convert")
 
 
 @click.group(name="training", cls=Program)
@@ -110,7 +111,7 @@ def fit(
     Nothing is written unless ONNX and the native models agree on every user. A bundle tells how
     many models were tried; --trials with that number makes the same bundle again.
     """
-    _check_packages()
+    _check_packages((*_FIT_PACKAGES, *_REPORT_PACKAGES))
     # Threads that spin while they wait slow a fit down tenfold where another program is running;
     # the libraries read this when they are loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -146,7 +147,7 @@ def fit(
 )
 def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> None:
     """Measure BUNDLE on labelled users in DATA..."""
-    _check_packages()
+    _check_packages(_FIT_PACKAGES)
     from engine.writer import storage_errors, write_private
     from training.evaluation_text import evaluation_lines
     from training.measure import evaluate_bundle
@@ -165,6 +166,30 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
         click.echo(line)
 
 
+@main.command(epilog=example("training report candidate holdout.parquet --out report.html"))
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("data", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The page, an .html.")
+def report(bundle: Path, data: tuple[str, ...], out: Path) -> None:
+    """Measure BUNDLE on labelled users in DATA... and write one HTML page for people.
+
+    The page holds aggregates only and asks for nothing else; an existing one is replaced.
+    """
+    _check_packages((*_FIT_PACKAGES, *_REPORT_PACKAGES))
+    from engine.bundle import open_bundle
+    from engine.writer import storage_errors, write_private
+    from training.measure import evaluate_bundle
+    from training.report.page import report_html
+    from training.report.sections import measured_subject
+
+    if out.resolve() in [Path(text).resolve() for text in data]:
+        raise UsageError(f"{out}: is an input and the output. Write to another place.")
+    subject = measured_subject(open_bundle(bundle), evaluate_bundle(bundle, data))
+    with storage_errors(out):
+        write_private(out, report_html(subject).encode())
+    say([f"report on {subject.manifest.bundle_id} in {out}"])
+
+
 @main.command(epilog=example("training promote candidate --to onnx_models/mine"))
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option(
@@ -181,8 +206,8 @@ def promote(candidate: Path, root: Path) -> None:
     say([f"in force: {promote(candidate, root)}"])
 
 
-def _check_packages() -> None:
-    absent = [name for name in _FIT_PACKAGES if find_spec(name) is None]
+def _check_packages(packages: tuple[str, ...]) -> None:
+    absent = [name for name in packages if find_spec(name) is None]
     if absent:
         raise UsageError(
             f"{quoted(absent)} not installed: this command needs the training packages. "

@@ -1,6 +1,7 @@
 """What moves the scores of many users: aggregates of their impacts, for the manifest."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,11 @@ NO_GROUP = "other"
 
 VALUE_ROWS = 20
 """A category with fewer users is not named: its mean says little, and much about few."""
+
+SHAPES = 12
+"""So many of the largest drivers show how their impact runs along their values."""
+
+SHAPE_BINS = 10
 
 
 def drivers_report(
@@ -40,10 +46,17 @@ def drivers_report(
         }
         for n, feature in enumerate(used)
     ]
+    order = np.argsort(-overall, kind="stable")
+    for n in order[:SHAPES]:
+        described[n]["shape"] = shape(
+            features[:, n],
+            predictions.impacts[:, n],
+            () if used[n].kind == "numeric" else manifest.categories[used[n].name],
+        )
     band = above(manifest.band_cuts, predictions.probability)
     return {
         "rows": len(features),
-        "features": [described[n] for n in np.argsort(-overall, kind="stable")],
+        "features": [described[n] for n in order],
         "groups": _by_group(used, overall),
         "segments": {
             str(segment.id): _means(used, size[predictions.segment == segment.id])
@@ -68,6 +81,54 @@ def direction(values: np.ndarray, impacts: np.ndarray) -> str:
     # Not a number where a column is constant or empty.
     correlation = ranks.select(pl.corr("value", "impact")).item() or 0.0
     return "raises" if correlation > 0 else "lowers" if correlation < 0 else "none"
+
+
+def shape(
+    values: np.ndarray, impacts: np.ndarray, categories: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The mean impact along the values of one feature, no bin of fewer than 20 users.
+
+    Args:
+        values: float32 [rows], NaN where missing; codes where there are categories.
+        impacts: float32 [rows].
+        categories: The texts of the codes; empty for a number, which is cut at its deciles.
+
+    Returns:
+        Per category `value`; per bin of numbers `low` and `high`, the cut-points below and above
+        it (`low` <= number < `high`), null at the open ends; for missing values `value` null.
+        Always `rows` and `mean_impact`.
+    """
+    known = ~np.isnan(values)
+    if categories:
+        places: list[dict[str, Any]] = [{"value": text} for text in categories]
+        found = np.where(known, values, len(places)).astype(np.int64)
+    else:
+        deciles = np.arange(1, SHAPE_BINS) / SHAPE_BINS
+        sorted_values = np.sort(values[known])
+        # The lowest value bounds nothing: all values lie at or above it.
+        cuts = np.unique(_quantiles(sorted_values, deciles))
+        cuts = cuts[cuts > sorted_values[:1]]
+        shown = [round(float(cut), DECIMALS) for cut in cuts]
+        places = [
+            {"low": low, "high": high}
+            for low, high in zip((None, *shown), (*shown, None), strict=True)
+        ]
+        found = np.where(known, np.searchsorted(cuts, values, side="right"), len(places))
+    places.append({"value": None})
+    rows = np.bincount(found, minlength=len(places))
+    sums = np.bincount(found, weights=impacts, minlength=len(places))
+    return [
+        {**place, "rows": int(n), "mean_impact": round(float(total / n), DECIMALS)}
+        for place, n, total in zip(places, rows, sums, strict=True)
+        if n >= VALUE_ROWS
+    ]
+
+
+def _quantiles(sorted_values: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """The values at the shares, always values that occur; none of none."""
+    if not len(sorted_values):
+        return sorted_values
+    return sorted_values[(shares * len(sorted_values)).astype(np.int64)]
 
 
 def _effect(

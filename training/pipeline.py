@@ -28,12 +28,14 @@ from training.playbook import (
     PlaybookRules,
     check_features,
     load_rules,
-    playbook_rows,
+    playbook_document,
     playbook_to_json,
 )
 from training.publish import check_target, publish_bundle
 from training.quality import quality_band
 from training.reference import fit_reference
+from training.report.contents import report_contents
+from training.report.sections import subject_of
 from training.split import Split, split
 
 Progress = Callable[[str], None]
@@ -113,9 +115,12 @@ def fit(
     scored = run_engine(Session(bundle), test.features)
     figures = _test_figures(manifest, dataset, parts, features, scored, options.seed)
     manifest = replace(manifest, parity=parity, **figures)
+    progress("writing the report")
+    playbook = _playbook(manifest, dataset, options.playbook)
     contents |= {
         REFERENCE: reference_to_json(fit_reference(test.features, scored, manifest), manifest),
-        PLAYBOOK: _playbook(manifest, dataset, options.playbook),
+        PLAYBOOK: playbook_to_json(playbook),
+        **report_contents(subject_of(manifest, playbook)),
     }
     return publish_bundle(out, manifest, contents)
 
@@ -148,12 +153,11 @@ def _test_figures(
     }
 
 
-def _playbook(manifest: Manifest, dataset: Dataset, rules: PlaybookRules) -> bytes:
+def _playbook(manifest: Manifest, dataset: Dataset, rules: PlaybookRules) -> dict[str, Any]:
     """The playbook for as many users as the last snapshot has."""
     dates = dataset.snapshots
     population = dataset.rows if dates is None else int((dates == dates.max()).sum())
-    rows = playbook_rows(rules, manifest.segments, manifest.metrics["cells"], population)
-    return playbook_to_json(rules, rows, population)
+    return playbook_document(rules, manifest.segments, manifest.metrics["cells"], population)
 
 
 def _version(dataset: Dataset, options: FitOptions, trials: int) -> str:

@@ -115,10 +115,10 @@ def load_rules(path: Path | None = None) -> PlaybookRules:
     )
 
 
-def playbook_rows(
+def playbook_document(
     rules: PlaybookRules, segments: Sequence[Segment], cells: Sequence[Cell], population: int
-) -> list[dict[str, Any]]:
-    """One row for each segment and band; plain JSON values.
+) -> dict[str, Any]:
+    """What `playbook.json` holds: one row for each segment and band; plain JSON values.
 
     Args:
         rules: What to do.
@@ -133,24 +133,7 @@ def playbook_rows(
     measured = {(cell["segment_id"], cell["band"]): cell for cell in cells}
     rows = sum(cell["rows"] for cell in cells)
     spenders = _spenders(segments)
-    return [
-        {
-            "segment_id": segment.id,
-            "segment_name": segment.name,
-            "band": band,
-            **(settings := _settings(rules.rules, segment, band, spenders)),
-            **_figures(measured[segment.id, band], settings, population / max(rows, 1)),
-        }
-        for segment in segments
-        for band in BANDS
-    ]
-
-
-def playbook_to_json(
-    rules: PlaybookRules, rows: Sequence[Mapping[str, Any]], population: int
-) -> bytes:
-    """The bytes of `playbook.json`."""
-    document = {
+    return {
         "population": population,
         "currency": rules.currency,
         "expected_buyers": (
@@ -161,8 +144,22 @@ def playbook_to_json(
             f"users of the cell, control group among them, for a power of {POWER:.0%} at a two-sided "
             f"significance of {SIGNIFICANCE:.0%}"
         ),
-        "rows": list(rows),
+        "rows": [
+            {
+                "segment_id": segment.id,
+                "segment_name": segment.name,
+                "band": band,
+                **(settings := _settings(rules.rules, segment, band, spenders)),
+                **_figures(measured[segment.id, band], settings, population / max(rows, 1)),
+            }
+            for segment in segments
+            for band in BANDS
+        ],
     }
+
+
+def playbook_to_json(document: Mapping[str, Any]) -> bytes:
+    """The bytes of `playbook.json`."""
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
 

@@ -9,7 +9,7 @@ from engine.inspection import manifest_lines
 from engine.session import Predictions
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
-from training.drivers_report import VALUE_ROWS, direction, drivers_report
+from training.drivers_report import VALUE_ROWS, direction, drivers_report, shape
 
 ROWS = 200
 SCHEMA = schema_of(
@@ -118,3 +118,36 @@ def test_inspect_prints_the_drivers(report, manifest):
 )
 def test_direction(values, impacts, expected):
     assert direction(np.array(values, np.float32), np.array(impacts, np.float32)) == expected
+
+
+def test_the_shape_of_a_number_follows_its_impacts(report):
+    found = next(f for f in report["features"] if f["name"] == "down")["shape"]
+    means = [part["mean_impact"] for part in found]
+    assert len(found) == 10
+    assert means == sorted(means, reverse=True)
+    assert (found[0]["low"], found[-1]["high"]) == (None, None)
+    assert [part["high"] for part in found[:-1]] == [part["low"] for part in found[1:]]
+    assert sum(part["rows"] for part in found) == ROWS
+
+
+def test_the_shape_of_many_equal_numbers_has_fewer_bins():
+    values = np.repeat(np.array([0, 1, 7], np.float32), [60, 30, 10])
+    found = shape(values, values)
+    assert found == [
+        {"low": None, "high": 1.0, "rows": 60, "mean_impact": 0.0},
+        {"low": 1.0, "high": 7.0, "rows": 30, "mean_impact": 1.0},
+    ]
+
+
+def test_the_shape_of_a_category_leaves_out_what_few_users_have():
+    values = np.array([0] * 30 + [1] * 19 + [np.nan] * 25, np.float32)
+    impacts = np.repeat(np.array([0.5, 9, -0.5], np.float32), [30, 19, 25])
+    assert shape(values, impacts, ("rome", "oslo")) == [
+        {"value": "rome", "rows": 30, "mean_impact": 0.5},
+        {"value": None, "rows": 25, "mean_impact": -0.5},
+    ]
+
+
+def test_a_feature_that_is_always_missing_has_the_shape_of_missing():
+    values = np.full(40, np.nan, np.float32)
+    assert shape(values, np.zeros(40)) == [{"value": None, "rows": 40, "mean_impact": 0.0}]

@@ -12,7 +12,7 @@ from training.playbook import (
     check_features,
     detectable_lift,
     load_rules,
-    playbook_rows,
+    playbook_document,
     playbook_to_json,
     sample_size,
 )
@@ -36,8 +36,8 @@ CELLS = [
 
 
 def rows_of(rules: PlaybookRules, segments=SEGMENTS, cells=CELLS, population=80_000):
-    found = playbook_rows(rules, segments, cells, population)
-    return {(row["segment_id"], row["band"]): row for row in found}
+    found = playbook_document(rules, segments, cells, population)
+    return {(row["segment_id"], row["band"]): row for row in found["rows"]}
 
 
 def own(tmp_path, text):
@@ -50,7 +50,11 @@ def test_there_is_one_complete_row_for_each_segment_and_band():
     rows = rows_of(DEFAULT)
     assert list(rows) == [(s.id, band) for s in SEGMENTS for band in BANDS]
     assert all(None not in row.values() for (_, band), row in rows.items() if band != "low")
-    json.loads(playbook_to_json(DEFAULT, list(rows.values()), 80_000))
+
+
+def test_the_file_holds_the_document():
+    document = playbook_document(DEFAULT, SEGMENTS, CELLS, 80_000)
+    assert json.loads(playbook_to_json(document)) == document
 
 
 def test_only_segments_that_spent_are_won_back():

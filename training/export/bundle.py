@@ -23,7 +23,11 @@ from training.fit.classifier import Classifier
 from training.fit.segments import Segmentation
 
 CODE = tuple(Path(str(package.__file__)).parent for package in (engine, training))
-PACKAGES = ("polars", "numpy", "onnxruntime", "lightgbm", "scikit-learn", "onnx", "skl2onnx")
+PACKAGES = (
+    *("polars", "numpy", "onnxruntime", "lightgbm", "scikit-learn", "onnx", "skl2onnx"),
+    *("altair", "jinja2", "vl-convert-python"),
+)
+_DECIDING_ENDINGS = (".py", ".toml", ".j2", ".css")
 
 
 def bundle_contents(
@@ -100,10 +104,10 @@ def bundle_version(last_snapshot: str, *fingerprints: object) -> str:
 
 
 def code_fingerprint(packages: Iterable[Path] = CODE) -> str:
-    """SHA-256 over the code and the schemas in the folders of packages."""
+    """SHA-256 over the code, the schemas and the templates in the folders of packages."""
     digest = hashlib.sha256()
     for root in packages:
-        for path in sorted(p for p in root.rglob("*") if p.suffix in (".py", ".toml")):
+        for path in sorted(p for p in root.rglob("*") if p.suffix in _DECIDING_ENDINGS):
             content = path.read_bytes()
             place = path.relative_to(root.parent).as_posix()
             digest.update(f"{place}\0{len(content)}\0".encode() + content)

@@ -1,0 +1,125 @@
+"""What a section of a report is made of; the page and the card set the same blocks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a table: a text, a bar from 0 to 1, a smaller note, more words below."""
+
+    text: str
+    note: str = ""
+    bar: float | None = None
+    more: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A paragraph; a `strong` one is the finding of its section."""
+
+    words: str
+    strong: bool = False
+    kind: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """A list of sentences."""
+
+    items: tuple[str, ...]
+    kind: str = "bullets"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; the first column names its rows, those in `numbers` are set right."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    numbers: frozenset[int] = frozenset()
+    marked: frozenset[int] = frozenset()
+    kind: str = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture as SVG text, its finding in words, and what a reader must know to read it."""
+
+    svg: str
+    caption: str
+    kind: str = "figure"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One key figure: the number, what it is, and what it means in words."""
+
+    number: str
+    name: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Key figures side by side."""
+
+    items: tuple[Fact, ...]
+    kind: str = "facts"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One segment: its name, who it is, its figures, and what sets it apart."""
+
+    title: str
+    sentence: str
+    facts: tuple[tuple[str, str], ...]
+    over: tuple[str, ...] = ()
+    under: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """Segments side by side."""
+
+    items: tuple[Card, ...]
+    kind: str = "cards"
+
+
+Block = Text | Bullets | Table | Figure | Facts | Cards
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and its blocks; `id` is the target of links."""
+
+    id: str
+    title: str
+    blocks: Sequence[Block] = field(default=())
+
+
+def table(
+    caption: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str | Cell]],
+    words: Sequence[int] = (0,),
+    marked: Sequence[int] = (),
+) -> Table:
+    """A table of texts or cells.
+
+    Args:
+        caption: What the table shows.
+        header: The name of each column.
+        rows: Cells by row.
+        words: The columns that hold words; all others hold numbers.
+        marked: The rows to be pointed out.
+    """
+    return Table(
+        caption,
+        tuple(header),
+        tuple(tuple(c if isinstance(c, Cell) else Cell(c) for c in row) for row in rows),
+        frozenset(range(len(header))) - frozenset(words),
+        frozenset(marked),
+    )

@@ -1,0 +1,87 @@
+"""The sections of a report as one HTML page: no script, no request, every text escaped."""
+
+from collections.abc import Callable
+from typing import Any
+
+from markupsafe import Markup
+
+from engine.bundle import Manifest
+from training.report.sections import Subject, report_sections
+from training.report.words import count, shown
+
+BADGES = {
+    "unusable": "Must not be used",
+    "poor": "Use with care",
+    "fair": "May be used",
+    "good": "May be used",
+    "excellent": "May be used",
+}
+
+
+def report_html(subject: Subject) -> str:
+    """One self-contained HTML page; equal subjects give equal texts."""
+    template = environment(visible).get_template("report.html.j2")
+    quality = subject.quality
+    return template.render(
+        manifest=subject.manifest,
+        quality=quality,
+        badge=badge(quality),
+        about=about(subject),
+        sections=report_sections(subject),
+    )
+
+
+def environment(finalize: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - jinja2 is loaded late
+    """Where templates are found; every value goes through `finalize`, then is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("training.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["svg"] = Markup
+    return made
+
+
+def visible(value: Any) -> Any:  # noqa: ANN401
+    """Texts without characters that cannot be seen; anything else as it is."""
+    return shown(value) if type(value) is str else value
+
+
+def badge(quality: Any) -> str:  # noqa: ANN401
+    """Whether the bundle may be used, in a few words."""
+    if not quality["may_be_used"]:
+        return BADGES["unusable"]
+    return BADGES.get(quality["band"], "Not judged")
+
+
+def about(subject: Subject) -> list[tuple[str, str]]:
+    """What the model is and what it was measured on, as terms and words."""
+    manifest: Manifest = subject.manifest
+    data = subject.evaluation.get("data") or {}
+    fitted = manifest.training.get("snapshots") or []
+    dates = data.get("snapshots") or []
+    features = len(manifest.schema.model_features)
+    segments = len(manifest.segments)
+    lines = [
+        ("Predicts", f"for each user, the probability of {subject.event}"),
+        ("Reads", f"{features} feature{'' if features == 1 else 's'} of each user"),
+        ("Sorts into", f"{segments} segment{'' if segments == 1 else 's'}"),
+        ("Fitted to", " ".join([f"{count(manifest.training.get('rows'))} users", *_days(fitted)])),
+    ]
+    if data.get("rows") is not None:
+        what = f" – {data['what']}" if data.get("what") else ""
+        lines.append(
+            ("Measured on", " ".join([f"{count(data['rows'])} users", *_days(dates)]) + what)
+        )
+    return lines
+
+
+def _days(dates: list[str]) -> list[str]:
+    if not dates:
+        return []
+    return [f"as of {dates[0]}"] if len(dates) == 1 else [f"from {dates[0]} to {dates[-1]}"]

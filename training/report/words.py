@@ -1,0 +1,90 @@
+"""Numbers and names as people read them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+UNKNOWN = "–"
+THIN = "\u202f"
+"""A narrow space that no line breaks at, between a number and its unit."""
+
+_SPACES = (THIN, "\u00a0")
+
+
+def shown(text: str) -> str:
+    """A text without characters that cannot be seen or that turn the direction of others."""
+    return "".join(c if c.isprintable() or c in _SPACES else repr(c)[1:-1] for c in text)
+
+
+def short(text: str, length: int) -> str:
+    """A text cut to a length, the cut marked."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def percent(share: Any, decimals: int = 1) -> str:  # noqa: ANN401 - a JSON value
+    """A share as `18.0 %`."""
+    return UNKNOWN if share is None else f"{100 * share:.{decimals}f}{THIN}%"
+
+
+def whole_percent(share: Any) -> str:  # noqa: ANN401
+    """A share as `18 %`."""
+    return percent(share, 0)
+
+
+def points(share: Any) -> str:  # noqa: ANN401
+    """A difference of shares in percentage points, signed."""
+    return UNKNOWN if share is None else f"{100 * share:+.1f}".replace("-", "−")
+
+
+def count(number: Any) -> str:  # noqa: ANN401
+    """A number of things as `12,345`."""
+    return UNKNOWN if number is None else f"{number:,.0f}"
+
+
+def decimal(number: Any, decimals: int = 3) -> str:  # noqa: ANN401
+    """A number with fixed decimals and a true minus sign."""
+    return UNKNOWN if number is None else f"{number:,.{decimals}f}".replace("-", "−")
+
+
+def times(number: Any) -> str:  # noqa: ANN401
+    """A factor as `2.1 ×`."""
+    return UNKNOWN if number is None else f"{number:,.1f}{THIN}×"
+
+
+def odds(impact: float) -> str:
+    """An impact in log-odds as what it does to the odds: `× 2.1`."""
+    factor = math.exp(min(impact, 20.0))
+    return f"×{THIN}{factor:,.2f}" if factor < 9.95 else f"×{THIN}{factor:,.0f}"
+
+
+def interval(bounds: Sequence[float] | None, decimals: int = 3, scale: float = 1) -> str:
+    """An interval as `0.826 to 0.840`; empty where there is none."""
+    if not bounds or None in bounds:
+        return ""
+    low, high = (decimal(scale * bound, decimals) for bound in bounds)
+    return f"{low} to {high}"
+
+
+def plain(number: Any) -> str:  # noqa: ANN401
+    """A value of a feature: as many digits as tell something, none more."""
+    if number is None:
+        return UNKNOWN
+    size = abs(number)
+    if number == int(number) and size < 1e15:
+        return f"{number:,.0f}".replace("-", "−")
+    decimals = 0 if size >= 100 else 1 if size >= 10 else 2
+    return f"{number:,.{decimals}f}".replace("-", "−") if size >= 0.01 else f"{number:.1g}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def sentence(text: str) -> str:
+    """A text that begins with a capital and ends with a full stop."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text[-1:] in (".", "!", "?", "") else ".")
+
+
+BAND_WORDS = {"low": "Low", "medium": "Medium", "high": "High", "very_high": "Very high"}
