@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# A lock file lists every package: with --no-deps nothing is resolved anew, so that a release that came
+# after the lock cannot get in the way.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps
 BUNDLE := onnx_models/shopnow
 SEED := 7
 # Other users than those that the committed bundle was trained on.
@@ -60,7 +62,7 @@ $(VENV)/bin/python:
 $(VENV)/engine.stamp: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "installing the engine into $(VENV)"
 	@$(PIP) --require-hashes -r requirements.lock
-	@$(PIP) --no-deps -e .
+	@$(PIP) -e .
 	@touch $@
 
 $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/engine.stamp
