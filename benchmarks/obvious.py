@@ -5,6 +5,7 @@ Usage: python benchmarks/obvious.py USERS.parquet OUT.parquet [drivers]
 
 import json
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import lightgbm as lgb
@@ -40,6 +41,21 @@ def driver_columns(impacts: np.ndarray, names: list[str]) -> dict[str, pl.Series
     texts = pl.Series(names)
     columns = {f"driver_{n + 1}": texts.gather(largest[:, n]) for n in range(3)}
     return columns | {f"driver_{n + 1}_impact": pl.Series(values[:, n]) for n in range(3)}
+
+
+def playbook_columns(
+    folder: Path, segment: np.ndarray, band: np.ndarray, ids: pl.Series
+) -> dict[str, pl.Series]:
+    """The action of each user's segment and band, and whether the user is left out to measure it."""
+    rows = json.loads((folder / "playbook.json").read_text())["rows"]
+    cells = {(row["segment_id"], row["band"]): row for row in rows}
+    found = [cells[number, BANDS[place]] for number, place in zip(segment, band, strict=True)]
+    draws = [int(sha256(f"control-v1:{user}".encode()).hexdigest()[:8], 16) for user in ids]
+    limits = [row["control_share"] * 2**32 for row in found]
+    return {
+        "action": pl.Series([row["action"] for row in found]),
+        "in_control_group": pl.Series(np.array(draws) < np.array(limits)),
+    }
 
 
 def main() -> None:
@@ -88,6 +104,7 @@ def main() -> None:
         segment_id=pl.Series(ids[cluster]),
         segment_name=pl.Series(titles).gather(cluster),
         **drivers,
+        **playbook_columns(folder, ids[cluster], band, users["user_id"]),
         bundle_id=pl.lit(manifest["bundle_id"]),
     ).write_parquet(out_path)
 

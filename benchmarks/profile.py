@@ -66,7 +66,7 @@ def profile(users: Path) -> Counter[str]:
     for module in ("polars", "onnxruntime", "engine.pipeline"):
         with stage(seconds, f"import {module}"):
             __import__(module)
-    from engine import pipeline, session, sink
+    from engine import pipeline, session, writer
 
     load = session.load_graph
     session.load_graph = lambda bundle, name: TimedGraph(load(bundle, name), seconds, name)
@@ -92,9 +92,9 @@ def profile(users: Path) -> Counter[str]:
             yield chunk
 
     pipeline.read_chunks = timed_chunks
-    instrument(seconds, sink, "_sink", "write")
-    instrument(seconds, sink.FrameWriter, "_next", "write, waiting")
-    instrument(seconds, sink.FrameWriter, "finish", "write: last part, fsync, hash, verify")
+    instrument(seconds, writer, "_sink", "write")
+    instrument(seconds, writer.FrameWriter, "_next", "write, waiting")
+    instrument(seconds, writer.FrameWriter, "finish", "write: last part, fsync, hash, verify")
     with tempfile.TemporaryDirectory() as folder, stage(seconds, "score()"):
         out = Path(folder) / "scores.parquet"
         pipeline.score([str(users)], BUNDLE, out, pipeline.ScoreOptions(threads=1))

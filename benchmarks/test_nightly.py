@@ -62,7 +62,8 @@ def test_1_both_routes_give_the_same_scores(users, folder):
     assert ours.height == ROWS
     difference = (ours["purchase_probability"] - theirs["purchase_probability"]).abs()
     assert difference.max() <= 1e-6
-    for name in ("user_id", "will_purchase", "propensity_decile", "propensity_band", "segment_id"):
+    assert ours["in_control_group"].equals(theirs["in_control_group"])
+    for name in ("user_id", "will_purchase", "propensity_decile", "segment_id", "action"):
         assert (ours[name] != theirs[name]).sum() <= 2, name
     for name in ("driver_1", "driver_2", "driver_3"):
         # LightGBM's own impacts of two features may be equal but for rounding.
