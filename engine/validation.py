@@ -1,5 +1,6 @@
 """Wrong columns stop a run; wrong rows are set aside with their reasons."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -23,6 +24,19 @@ _ID_TYPES = tuple(t for t in _CATEGORICAL_TYPES if t not in (pl.Null, pl.Boolean
 _TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
 _DATE_TYPES = (pl.Date, pl.String)
 _UNREADABLE = ("|not_a_number", "|not_a_date")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What makes a row unfit to be scored.
+
+    Attributes:
+        mark: True for each row that the rule catches, else false.
+        alarm: True for a chunk in which it may catch a row; much cheaper than to ask every row.
+    """
+
+    mark: pl.Expr
+    alarm: pl.Expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +100,8 @@ def check_same_keys(schema: FeatureSchema, tables: Iterable[tuple[str, pl.Schema
             raise InputError.different_inputs(name, places)
 
 
-def row_rules(schema: FeatureSchema, typed: pl.Schema) -> dict[str, pl.Expr]:
-    """What makes a row unfit to be scored, as `column|rule` and an expression that is true for it.
+def row_rules(schema: FeatureSchema, typed: pl.Schema) -> dict[str, Rule]:
+    """What makes a row unfit to be scored, named `column|rule`.
 
     Args:
         schema: The table that the bundle scores.
@@ -98,14 +112,19 @@ def row_rules(schema: FeatureSchema, typed: pl.Schema) -> dict[str, pl.Expr]:
         id_column = pl.col(schema.id)
         is_text = typed[schema.id].base_type() in _TEXT_TYPES
         empty = id_column.cast(pl.String) == "" if is_text else pl.lit(value=False)
-        rules[f"{schema.id}|missing"] = id_column.is_null() | empty.fill_null(value=False)
-    rules |= {name: pl.col(name) for name in typed if name.endswith(_UNREADABLE)}
+        missing = id_column.is_null() | empty.fill_null(value=False)
+        rules[f"{schema.id}|missing"] = Rule(missing, missing.any())
+    rules |= {
+        name: Rule(pl.col(name).fill_null(value=False), pl.col(name).any())
+        for name in typed
+        if name.endswith(_UNREADABLE)
+    }
     for feature in schema.model_features:
         rules |= _feature_rules(feature, f"{feature.name}|not_a_number" in typed)
     return rules
 
 
-def split_rows(raw: pl.DataFrame, typed: pl.DataFrame, rules: dict[str, pl.Expr]) -> RowSplit:
+def split_rows(raw: pl.DataFrame, typed: pl.DataFrame, rules: dict[str, Rule]) -> RowSplit:
     """Set aside the rows that a rule catches, order kept on both sides.
 
     Args:
@@ -115,11 +134,12 @@ def split_rows(raw: pl.DataFrame, typed: pl.DataFrame, rules: dict[str, pl.Expr]
     """
     numbers = pl.int_range(raw.height, dtype=pl.Int64, eager=True).alias("chunk_row")
     raw, typed = raw.with_columns(numbers), typed.with_columns(numbers)
-    fired = typed.select(rule.any().alias(name) for name, rule in rules.items())
-    caught = [name for name in fired.columns if fired[name].item()]
+    alarms = typed.select(rule.alarm.alias(name) for name, rule in rules.items())
+    suspected = (name for name in alarms.columns if alarms[name].item())
+    marks = typed.select(rules[name].mark.alias(name) for name in suspected)
+    caught = [name for name in marks.columns if marks[name].any()]
     if not caught:
         return RowSplit(typed, raw.clear().with_columns(reasons=pl.lit("")), {})
-    marks = typed.select(rules[name].alias(name) for name in caught)
     is_bad = marks.select(pl.any_horizontal(pl.all())).to_series()
     reasons = marks.select(
         pl.concat_str(
@@ -140,20 +160,23 @@ def _types(feature: Feature) -> tuple[tuple[type[pl.DataType], ...], str]:
     return READABLE_TYPES[feature.kind], words
 
 
-def _feature_rules(feature: Feature, came_as_text: bool) -> dict[str, pl.Expr]:  # noqa: FBT001
+def _feature_rules(feature: Feature, came_as_text: bool) -> dict[str, Rule]:  # noqa: FBT001
     value = pl.col(feature.name)
     rules = {}
     if feature.kind == "numeric":
-        rules[f"{feature.name}|not_finite"] = value.is_infinite()
+        infinite = (value.max() == math.inf) | (value.min() == -math.inf)
+        rules[f"{feature.name}|not_finite"] = Rule(value.is_infinite(), infinite)
         if feature.min is not None:
-            rules[f"{feature.name}|below_min"] = (value < feature.min) & value.is_finite()
+            below = (value < feature.min) & value.is_finite()
+            rules[f"{feature.name}|below_min"] = Rule(below, value.min() < feature.min)
         if feature.max is not None:
-            rules[f"{feature.name}|above_max"] = (value > feature.max) & value.is_finite()
-    if feature.missing == "never" and feature.kind == "numeric":
+            above = (value > feature.max) & value.is_finite()
+            rules[f"{feature.name}|above_max"] = Rule(above, value.max() > feature.max)
+    if feature.missing == "never":
         missing = value.is_null()
         if came_as_text:
             missing &= ~pl.col(f"{feature.name}|not_a_number")
-        rules[f"{feature.name}|missing"] = missing
-    elif feature.missing == "never":
-        rules[f"{feature.name}|missing"] = value.is_null()
-    return {name: rule.fill_null(value=False) for name, rule in rules.items()}
+        rules[f"{feature.name}|missing"] = Rule(missing, value.null_count() > 0)
+    return {
+        name: Rule(rule.mark.fill_null(value=False), rule.alarm) for name, rule in rules.items()
+    }

@@ -118,6 +118,14 @@ def test_every_row_is_valid_or_rejected_and_order_is_kept(rows):
     assert all(reason for reason in result.rejected["reasons"])
 
 
+@given(ROWS)
+def test_no_row_is_caught_without_an_alarm(rows):
+    typed = to_typed(pl.DataFrame(rows, schema=TYPES, orient="row"), SCHEMA)
+    for rule in row_rules(SCHEMA, typed.schema).values():
+        caught, alarm = typed.select(rule.mark.any().alias("0"), rule.alarm.alias("1")).row(0)
+        assert alarm or not caught
+
+
 def test_missing_columns_are_all_named_with_near_names():
     found = pl.Schema({"user": pl.String, "order": pl.Int64, "spend": pl.Float64})
     with pytest.raises(
