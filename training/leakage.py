@@ -11,7 +11,8 @@ import lightgbm as lgb
 import numpy as np
 
 from engine.schema import Feature
-from training.evaluate import MIN_CELL, rank, roc_auc, rounded
+from training.evaluate import rank, roc_auc, rounded
+from training.fit.baselines import rate_by_value
 
 SUSPICIOUS_AUC = 0.95
 LABEL_AUC = 0.99
@@ -23,7 +24,6 @@ share of what the model has; above the second it is the label under another name
 MODEL_FEATURES = 3
 """With fewer features, one that does nearly all the work is no surprise."""
 
-MAX_BINS = 64
 CHECKED_ROWS = 40_000
 TREES = 20
 STANDARD_ERRORS = 4.0
@@ -125,28 +125,6 @@ def single_features(
         suspicious = auc >= SUSPICIOUS_AUC or (near and len(names) >= MODEL_FEATURES)
         found.append({"feature": name, "roc_auc": auc, "suspicious": suspicious})
     return sorted(found, key=lambda one: -one["roc_auc"])
-
-
-def rate_by_value(known: np.ndarray, label: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """The purchase rate of known users with like values, smoothed by `MIN_CELL` average users.
-
-    Args:
-        known: Values, float32 [users], NaN where missing.
-        label: int8 [users].
-        asked: Values to be rated, float32 [rows].
-
-    Returns:
-        float64 [rows].
-    """
-    present = known[~np.isnan(known)]
-    shares = np.linspace(0, 1, MAX_BINS + 1)
-    edges = np.unique(np.quantile(present, shares, method="higher")) if len(present) else present
-    bins = [np.searchsorted(edges, v, side="right") for v in (known, asked)]
-    for part, values in zip(bins, (known, asked), strict=True):
-        part[np.isnan(values)] = len(edges) + 1
-    rows = np.bincount(bins[0], minlength=len(edges) + 2)
-    bought = np.bincount(bins[0], label, minlength=len(edges) + 2)
-    return ((bought + MIN_CELL * label.mean()) / (rows + MIN_CELL))[bins[1]]
 
 
 def shuffled_labels(parts: Parts, train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, Any]:

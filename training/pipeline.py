@@ -15,6 +15,7 @@ from engine.tensors import to_features
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
+from training.fit.baselines import fit_baselines
 from training.fit.classifier import fit_classifier
 from training.fit.preprocess import fit_categories
 from training.fit.search import Budget, Pool
@@ -91,13 +92,15 @@ def fit(
     train, validation, calibration, test = (
         Sample(features[rows], dataset.label[rows]) for rows in parts.rows
     )
+    pool = _pool(dataset, parts, features)
     classifier = fit_classifier(
-        _pool(dataset, parts, features),
+        pool,
         calibration,
         tuple(feature.name for feature in schema.model_features),
         options.seed,
         options.budget,
         options.playbook.band_shares,
+        fit_baselines(pool, schema),
     )
     progress("looking for segments")
     segmentation = fit_segments(

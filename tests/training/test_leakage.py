@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from engine.schema import Feature
-from training.leakage import Parts, copied_users, leakage_checks, rate_by_value, shuffled_labels
+from training.leakage import Parts, copied_users, leakage_checks, shuffled_labels
 
 ROWS = 6_000
 
@@ -98,19 +97,3 @@ def test_a_part_of_one_label_measures_nothing_when_shuffled(honest):
     parts = parts_of(columns, label, p)
     found = shuffled_labels(parts, parts.train, parts.test[:1], seed=1)
     assert (found["roc_auc"], found["bound"]) == (None, None)
-
-
-def test_the_rate_of_like_values_sees_any_shape():
-    rng = np.random.default_rng(0)
-    value = rng.normal(size=4_000).astype(np.float32)
-    label = (np.abs(value) > 1).astype(np.int8)
-    value[:500] = np.nan
-    scores = rate_by_value(value[:2_000], label[:2_000], value[2_000:])
-    assert roc_auc_score(label[2_000:], scores) > 0.99
-    assert np.isnan(value[:2_000]).any()
-
-
-def test_a_feature_without_values_tells_nothing():
-    missing = np.full(100, np.nan, np.float32)
-    label = (np.arange(100) % 2).astype(np.int8)
-    assert set(rate_by_value(missing, label, missing)) == {0.5}

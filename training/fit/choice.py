@@ -8,6 +8,7 @@ import lightgbm as lgb
 import numpy as np
 
 from engine.bundle import Calibration
+from training.fit.baselines import Baseline
 from training.fit.judging import fold_losses, mean_and_error, roc_auc, roc_auc_gain
 from training.fit.search import Budget, Pool, Search, Trial, search
 from training.fit.trees import MAX_ROUNDS, PARAMETERS, PATIENCE_ROUNDS, Grower
@@ -41,9 +42,20 @@ class Standing:
 
 
 def choose_trees(
-    pool: Pool, names: tuple[str, ...], seed: int, budget: Budget
+    pool: Pool,
+    names: tuple[str, ...],
+    seed: int,
+    budget: Budget,
+    baselines: Sequence[Baseline] = (),
 ) -> tuple[lgb.Booster, dict[str, Any]]:
     """The cheapest trees within one standard error of the best, and the figures of all trials.
+
+    Args:
+        pool: Whom the trees are chosen by and grown from.
+        names: The feature names, for the text of the model.
+        seed: Makes the search repeatable.
+        budget: When the search ends.
+        baselines: Rules judged in the same folds; they stand beside the trials, never among them.
 
     Raises:
         SelfCheckError: No trial can be exported.
@@ -59,6 +71,7 @@ def choose_trees(
         "chosen": chosen.trial.settings.name,
         "refit": {"rows": len(pool.users), "rounds": rounds, "trees": booster.num_trees()},
         "trials": [_row(standing, chosen=standing is chosen) for standing in table],
+        "baselines": [_beside(baseline, chosen.trial, pool) for baseline in baselines],
         "validation": dict(pool.description),
         "budget": {"trials": len(table), "patience_rounds": PATIENCE_ROUNDS},
         "depth_gain": depth_gain(table, pool),
@@ -131,6 +144,20 @@ def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:
         "log_loss_standard_error": rounded(loss_error),
         "roc_auc": rounded(auc),
         "roc_auc_standard_error": rounded(auc_error),
+    }
+
+
+def _beside(baseline: Baseline, chosen: Trial, pool: Pool) -> dict[str, Any]:
+    """The figures of a rule, and how much worse it is than the chosen trial, user by user."""
+    users = np.concatenate([pool.users[rows] for _, rows in pool.folds])
+    own = fold_losses(baseline.scores, pool.judges)
+    gap, error = mean_and_error(own - fold_losses(chosen.scores, pool.judges), users)
+    return {
+        "name": baseline.name,
+        "log_loss": rounded(float(own.mean())),
+        "difference": rounded(gap),
+        "standard_error": rounded(error),
+        "roc_auc": rounded(roc_auc(baseline.scores, pool.judges)),
     }
 
 

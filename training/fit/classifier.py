@@ -5,6 +5,7 @@ all of it; calibration, threshold and cut-points see the calibration part, which
 touched.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_curve
 
 from engine.bundle import Calibration
+from training.fit.baselines import Baseline
 from training.fit.choice import choose_trees
 from training.fit.search import Budget, Pool
 from training.fit.trees import Sample, raw_scores
@@ -54,6 +56,7 @@ def fit_classifier(
     seed: int,
     budget: Budget,
     band_shares: tuple[float, ...],
+    baselines: Sequence[Baseline] = (),
 ) -> Classifier:
     """Find and fit trees, then calibration, threshold and cut-points.
 
@@ -64,8 +67,9 @@ def fit_classifier(
         seed: Makes the fit repeatable.
         budget: When the search for trees ends.
         band_shares: The shares of users below the cut-points of the bands.
+        baselines: Rules judged in the folds of the pool, for the report.
     """
-    booster, report = choose_trees(pool, names, seed, budget)
+    booster, report = choose_trees(pool, names, seed, budget, baselines)
     platt, problem = fit_platt(raw_scores(booster, calibration.features), calibration)
     probability = calibrated(booster, platt, calibration.features)
     problems = [problem] if problem else []
