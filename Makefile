@@ -51,7 +51,7 @@ bench-contenders:
 model: $(VENV)/dev.stamp
 	rm -rf build/candidate build/models && mkdir -p build/models $(dir $(BUNDLE))
 	$(BIN)/training simulate --rows 240000 --seed $(SEED) --with-truth --out build/training.parquet
-	$(BIN)/training fit build/training.parquet --seed $(SEED) --out build/candidate
+	$(BIN)/training fit build/training.parquet --seed $(SEED) --trials 12 --out build/candidate
 	$(BIN)/training promote build/candidate --to build/models/new
 	if [ -e $(BUNDLE) ]; then mv $(BUNDLE) build/models/old; fi
 	mv build/models/new $(BUNDLE)

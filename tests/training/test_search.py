@@ -112,6 +112,20 @@ def test_one_trial_runs_however_short_the_time():
     assert len(choose_trees(pool, NAMES, 1, budget_of(None, 0.0))[1]["trials"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ((None, None), (12, 3.0)),
+        ((5, None), (5, None)),
+        ((None, 9.0), (1_000, 9.0)),
+        ((5, 9), (5, 9)),
+    ],
+)
+def test_what_is_asked_for_takes_the_place_of_both_defaults(asked, given):
+    budget = budget_of(*asked)
+    assert (budget.trials, budget.minutes) == given
+
+
 def test_draws_depend_on_seed_and_number():
     def first(seed, count):
         return [settings for settings, _ in zip(planned(seed), range(count), strict=False)]

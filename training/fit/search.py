@@ -20,6 +20,7 @@ from training.fit.trees import Grower, Sample, Settings, plain_text, raw_scores
 from training.shapley.effects import model_effects
 
 DEFAULT_TRIALS = 12
+DEFAULT_MINUTES = 3.0
 MAX_TRIALS = 1_000
 RACE_ERRORS = 3.0
 """A draw ends after the first fold if it is so many standard errors worse there than the best."""
@@ -41,10 +42,10 @@ class Budget:
 
 
 def budget_of(trials: int | None, minutes: float | None) -> Budget:
-    """The limits that were asked for, or the default number of trials."""
-    if trials is None:
-        trials = DEFAULT_TRIALS if minutes is None else MAX_TRIALS
-    return Budget(trials, minutes)
+    """The limits that were asked for; with none, both defaults."""
+    if trials is None and minutes is None:
+        return Budget(DEFAULT_TRIALS, DEFAULT_MINUTES)
+    return Budget(MAX_TRIALS if trials is None else trials, minutes)
 
 
 @dataclass(frozen=True, slots=True)
