@@ -1,0 +1,82 @@
+"""What the committed bundle says of itself, put where the documents show it.
+
+Usage: python -m benchmarks.figures
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.contenders import BUNDLE, ROOT
+from benchmarks.report import write_between
+from engine.bundle import Manifest, open_bundle
+from training.evaluation_text import AGAINST_TRUTH, HEADLINE, number
+
+MODELLING = ROOT / "docs" / "modelling.md"
+
+
+def trials_table(manifest: Manifest) -> str:
+    """Baselines and trials, judged by the same users, and what depth gains."""
+    record = manifest.training["classifier"]
+    rows = [
+        (
+            f"**{row['name']}**" if row.get("chosen") else row["name"],
+            f"{row['trees']:,}" if "trees" in row else "",
+            number(row["log_loss"], 5),
+            number(row["difference"], 5),
+            number(row["standard_error"], 5),
+            number(row["roc_auc"], 4),
+            f"{row['cost']:,}" if row.get("cost") else "",
+        )
+        for row in [*record["baselines"], *record["trials"]]
+    ]
+    head = ("judged in folds", "trees", "log-loss", "above", "standard error", "ROC-AUC", "cost")
+    return markdown(head, rows) + _depth_gain(record["depth_gain"])
+
+
+def purchase_table(manifest: Manifest) -> str:
+    """The figures of the test part, with their intervals and what was possible."""
+    metrics = manifest.metrics
+    rows = [
+        (title, number(metrics[name]), _interval(metrics["intervals"][name]))
+        for name, title in HEADLINE
+    ]
+    rows += [(title, number(metrics[name]), "") for name, title in AGAINST_TRUTH]
+    return markdown((f"{metrics['rows']:,} test users", "", "95 % interval"), rows)
+
+
+TABLES: Mapping[str, Callable[[Manifest], str]] = {
+    "trials": trials_table,
+    "purchase": purchase_table,
+}
+"""By the mark in docs/modelling.md between which they stand."""
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table whose first column holds words and whose others hold numbers."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def _depth_gain(gain: Mapping[str, Any] | None) -> str:
+    if gain is None:
+        return ""
+    return (
+        f"\nOver stumps, depth {gain['depth']} gains {gain['roc_auc']:.4f} of ROC-AUC (standard error "
+        f"{gain['roc_auc_standard_error']:.4f}) and {gain['log_loss']:.4f} of log-loss "
+        f"({gain['log_loss_standard_error']:.4f}).\n"
+    )
+
+
+def _interval(ends: Sequence[float]) -> str:
+    return f"{ends[0]:.4f} – {ends[1]:.4f}"
+
+
+def main() -> None:
+    """Write every table into its document."""
+    manifest = open_bundle(BUNDLE).manifest
+    for mark, table in TABLES.items():
+        write_between(MODELLING, mark, table(manifest))
+
+
+if __name__ == "__main__":
+    main()
