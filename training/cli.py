@@ -181,7 +181,7 @@ def report(bundle: Path, data: tuple[str, ...], out: Path) -> None:
     from engine.writer import storage_errors, write_private
     from training.measure import evaluate_bundle
     from training.report.page import report_html
-    from training.report.sections import measured_subject
+    from training.report.subject import measured_subject
 
     if out.resolve() in [Path(text).resolve() for text in data]:
         raise UsageError(f"{out}: is an input and the output. Write to another place.")

@@ -36,7 +36,7 @@ from training.publish import check_target, publish_bundle
 from training.quality import quality_band
 from training.reference import fit_reference
 from training.report.contents import report_contents
-from training.report.sections import subject_of
+from training.report.subject import subject_of
 from training.split import Split, split
 
 Progress = Callable[[str], None]

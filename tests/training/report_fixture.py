@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from engine.bundle import BANDS, Manifest, Segment, open_bundle
 from tests.helpers import BUNDLE
-from training.report.sections import Subject, subject_of
+from training.report.subject import Subject, subject_of
 
 ROWS = 36_154
 BASE_RATE = 0.18

@@ -12,7 +12,7 @@ from tests.training.report_fixture import full_subject
 from training.report.card import model_card
 from training.report.contents import report_contents
 from training.report.page import report_html
-from training.report.sections import subject_of
+from training.report.subject import subject_of
 
 HOSTILE = "<script>alert(1)</script>=cmd|' /C calc'\u202eevil"
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from training.report.words import sentence, shown
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -123,3 +125,10 @@ def table(
         frozenset(range(len(header))) - frozenset(words),
         frozenset(marked),
     )
+
+
+def bullets(title: str, items: Sequence[str] | None) -> list[Block]:
+    """A title and its sentences; nothing where there are none."""
+    if not items:
+        return []
+    return [Text(f"{title}:"), Bullets(tuple(sentence(shown(item)) for item in items))]

@@ -10,22 +10,18 @@ from markupsafe import Markup, escape
 
 from training.report.blocks import Block, Section, Table
 from training.report.page import about, badge, environment
-from training.report.sections import (
-    Subject,
-    cells,
-    comparison,
-    drivers,
-    gains,
-    key_figures,
-    leakage,
-    limits,
-    operating_points,
-    reliability_table,
-    segments,
-    slices,
-    trials,
-    verify,
-)
+from training.report.sections.actions import cells
+from training.report.sections.audience import gains, operating_points
+from training.report.sections.checks import leakage
+from training.report.sections.comparison import comparison
+from training.report.sections.drivers import drivers
+from training.report.sections.figures import key_figures
+from training.report.sections.limits import limits, verify
+from training.report.sections.reliability import reliability_table
+from training.report.sections.segments import segments
+from training.report.sections.slices import slices
+from training.report.sections.trials import trials
+from training.report.subject import Subject
 from training.report.words import percent, shown
 
 _MARKS = re.compile(r"[\\`*|\[\]]")

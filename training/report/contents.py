@@ -3,7 +3,7 @@
 from engine.bundle import MODEL_CARD, REPORT
 from training.report.card import model_card
 from training.report.page import report_html
-from training.report.sections import Subject
+from training.report.subject import Subject
 
 
 def report_contents(subject: Subject) -> dict[str, bytes]:

@@ -6,7 +6,19 @@ from typing import Any
 from markupsafe import Markup
 
 from engine.bundle import Manifest
-from training.report.sections import Subject, report_sections
+from training.report.blocks import Section
+from training.report.sections.actions import cells
+from training.report.sections.audience import gains, operating_points
+from training.report.sections.checks import drift, leakage
+from training.report.sections.comparison import comparison
+from training.report.sections.drivers import drivers
+from training.report.sections.figures import key_figures
+from training.report.sections.limits import limits, verify
+from training.report.sections.reliability import reliability
+from training.report.sections.segments import segments
+from training.report.sections.slices import slices
+from training.report.sections.trials import trials
+from training.report.subject import Subject
 from training.report.words import count, shown
 
 BADGES = {
@@ -29,6 +41,27 @@ def report_html(subject: Subject) -> str:
         about=about(subject),
         sections=report_sections(subject),
     )
+
+
+def report_sections(subject: Subject) -> list[Section]:
+    """All sections that have something to say, in order."""
+    sections = (
+        Section("figures", "Key figures", key_figures(subject)),
+        Section("drivers", "What moves the score", drivers(subject)),
+        Section("gains", "How much a short list finds", gains(subject)),
+        Section("reliability", "Whether the probabilities are true", reliability(subject)),
+        Section("audience", "How many users to contact", operating_points(subject)),
+        Section("segments", "The segments", segments(subject)),
+        Section("actions", "Segment by band: who buys, what to do", cells(subject)),
+        Section("comparison", "Score or segments: which answers what", comparison(subject)),
+        Section("trials", "What else was tried", trials(subject)),
+        Section("slices", "How it does for parts of the users", slices(subject)),
+        Section("leakage", "Whether a feature tells too much", leakage(subject)),
+        Section("drift", "Whether the users have changed", drift(subject)),
+        Section("limits", "What not to conclude", limits(subject)),
+        Section("verify", "How to verify", verify(subject)),
+    )
+    return [section for section in sections if section.blocks]
 
 
 def environment(finalize: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - jinja2 is loaded late

@@ -1,0 +1,121 @@
+"""Altair charts as SVG: vl-convert draws, CSS variables give the colours."""
+
+from html import escape
+from typing import Any
+
+WIDTH = 440
+HEIGHT = 300
+FONT = "system-ui, sans-serif"
+
+# Colours that stand for the variables of the style sheet until the picture is drawn.
+_VARIABLES = {
+    "#000001": "var(--ink)",
+    "#000002": "var(--muted)",
+    "#000003": "var(--line)",
+    "#000004": "var(--cool)",
+    "#000005": "var(--warm)",
+}
+INK, MUTED, LINE, COOL, WARM = _VARIABLES
+
+Rows = list[dict[str, Any]]
+
+
+def chart_data(rows: Rows) -> Any:  # noqa: ANN401 - altair's own type
+    """Rows as altair takes them."""
+    import altair as alt
+
+    return alt.Data(values=rows)  # type: ignore[no-untyped-call]
+
+
+def bare_axis(**more: Any) -> Any:  # noqa: ANN401
+    """An axis of labels alone: no ticks, no line."""
+    import altair as alt
+
+    return alt.Axis(**{"ticks": False, "domain": False, "labelAngle": 0, **more})
+
+
+def share_channel(field: str, title: str = "", top: float = 1.0) -> Any:  # noqa: ANN401
+    """A channel of shares from 0; a title belongs to the horizontal one."""
+    import altair as alt
+
+    channel = alt.X if title else alt.Y
+    axis = bare_axis(format=".0%" if top > 0.05 else ".1%", tickCount=5, title=title or None)
+    return channel(f"{field}:Q", scale=alt.Scale(domain=[0, top]), axis=axis)
+
+
+def text_marks(rows: Rows, color: str, **more: Any) -> Any:  # noqa: ANN401
+    """The `text` of every row at its `x` and `y`."""
+    import altair as alt
+
+    return (
+        alt.Chart(chart_data(rows))
+        .mark_text(color=color, baseline="middle", **more)
+        .encode(x="x:Q", y="y:Q", text="text:N")
+    )
+
+
+def drawn(
+    chart: Any,  # noqa: ANN401 - any altair chart
+    name: str,
+    title: str,
+    words: str,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+    *,
+    margins: bool = True,
+) -> str:
+    """The chart as SVG with a text alternative, its colours left to the style sheet."""
+    import vl_convert
+
+    left, top, right, bottom = (46, 12, 16, 44) if margins else (0, 0, 0, 0)
+    drawn = chart.properties(
+        width=width,
+        height=height,
+        autosize=_fixed(),
+        padding={"left": left, "top": top, "right": right, "bottom": bottom},
+    ).configure(**_configuration())
+    svg = vl_convert.vegalite_to_svg(drawn.to_dict())
+    return _accessible(svg, name, title, words, f"0 0 {width} {height}")
+
+
+def _fixed() -> Any:  # noqa: ANN401
+    import altair as alt
+
+    return alt.AutoSizeParams(type="none", contains="padding")
+
+
+def _configuration() -> dict[str, Any]:
+    return {
+        "font": FONT,
+        "background": "transparent",
+        "aria": False,
+        "view": {"stroke": None},
+        "text": {"fontSize": 12},
+        "axis": {
+            "gridColor": LINE,
+            "labelColor": MUTED,
+            "titleColor": MUTED,
+            "labelFontSize": 12,
+            "titleFontSize": 12,
+            "titleFontWeight": 400,
+            "labelPadding": 8,
+            "labelBound": False,
+            "labelOverlap": False,
+            "minExtent": 22,
+            "maxExtent": 22,
+        },
+    }
+
+
+def _accessible(svg: str, name: str, title: str, words: str, box: str) -> str:
+    """One picture to a screen reader, named and described; colours as variables."""
+    body = svg[svg.index(">") + 1 :]
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="{box}" '
+        f'aria-labelledby="{name}-title {name}-words">'
+        f'<title id="{name}-title">{escape(title)}</title>'
+        f'<desc id="{name}-words">{escape(words)}</desc>'
+    )
+    for sentinel, variable in _VARIABLES.items():
+        body = body.replace(sentinel, variable)
+    return head + body

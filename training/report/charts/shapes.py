@@ -1,0 +1,159 @@
+"""How the impact of each feature runs along its values."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from training.report.charts.drawing import COOL, INK, MUTED, WARM, Rows, chart_data, drawn
+from training.report.words import odds, plain, short, shown
+
+PANELS = 6
+_COLUMNS, _PANEL_WIDTH, _GAP = 2, 205, 30
+_PANEL_HEIGHT, _BAR_HEIGHT = 128, 58
+_SHOWN_BARS = 30
+_PANEL_TEXTS = (
+    (INK, "left", 12.5, 600),
+    (MUTED, "left", 11, 400),
+    (MUTED, "right", 11, 400),
+)
+
+
+def shapes_chart(
+    features: Sequence[Mapping[str, Any]], titles: Mapping[str, str], name: str
+) -> str:
+    """Small pictures of how the impact of each feature runs along its values, two in a row."""
+    import altair as alt
+
+    bars: Rows = []
+    texts: Rows = []
+    zeros: Rows = []
+    words = []
+    for n, feature in enumerate(features):
+        left = (n % _COLUMNS) * (_PANEL_WIDTH + _GAP)
+        top = (n // _COLUMNS) * _PANEL_HEIGHT
+        parts = _largest(feature["shape"])
+        title = shown(titles.get(feature["name"], feature["name"]))
+        bars += _panel_bars(parts, left, top + 40)
+        zero = top + 40 + _zero(parts)
+        zeros.append({"x": left, "x2": left + _PANEL_WIDTH, "y": zero})
+        texts += _panel_texts(parts, title, left, top)
+        words.append(f"{title}: {_shape_words(parts)}")
+    place = {"x": alt.X("x:Q", scale=None, axis=None), "y": alt.Y("y:Q", scale=None, axis=None)}
+    chart = alt.layer(
+        *(
+            alt.Chart(chart_data([bar for bar in bars if bar["raises"] == raises]))
+            .mark_rect(color=color)
+            .encode(**place, x2="x2:Q", y2="y2:Q")
+            for raises, color in ((True, COOL), (False, WARM))
+        ),
+        alt.Chart(chart_data(zeros))
+        .mark_rule(color=MUTED, strokeWidth=1)
+        .encode(**place, x2="x2:Q"),
+        *(_panel_marks(texts, *look) for look in _PANEL_TEXTS),
+    )
+    width = _COLUMNS * _PANEL_WIDTH + (_COLUMNS - 1) * _GAP
+    height = math.ceil(len(features) / _COLUMNS) * _PANEL_HEIGHT
+    title = "How each feature moves the odds of a purchase along its values"
+    return drawn(chart, name, title, " ".join(words), height, width, margins=False)
+
+
+def _panel_marks(texts: Rows, color: str, align: str, size: float, weight: int) -> Any:  # noqa: ANN401
+    import altair as alt
+
+    found = [text for text in texts if (text["color"], text["align"]) == (color, align)]
+    look: dict[str, Any] = {"color": color, "align": align, "fontSize": size, "fontWeight": weight}
+    return (
+        alt.Chart(chart_data(found))
+        .mark_text(baseline="top", **look)
+        .encode(
+            x=alt.X("x:Q", scale=None, axis=None),
+            y=alt.Y("y:Q", scale=None, axis=None),
+            text="text:N",
+        )
+    )
+
+
+def _largest(parts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Numbers in their order; of very many categories those that most users have, by impact."""
+    if any("low" in part for part in parts) or len(parts) <= 3:
+        return list(parts)
+    kept = sorted(parts, key=lambda part: (-part["rows"], str(part["value"])))[:_SHOWN_BARS]
+    return sorted(kept, key=lambda part: (part["mean_impact"], str(part["value"])))
+
+
+def _limits(parts: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    impacts = [part["mean_impact"] for part in parts]
+    return min([0.0, *impacts]), max([0.0, *impacts])
+
+
+def _zero(parts: Sequence[Mapping[str, Any]]) -> float:
+    """Where, from the top, the line of no impact lies."""
+    low, high = _limits(parts)
+    return _BAR_HEIGHT * high / (high - low) if high > low else _BAR_HEIGHT / 2
+
+
+def _panel_bars(parts: Sequence[Mapping[str, Any]], left: float, top: float) -> Rows:
+    low, high = _limits(parts)
+    step = _PANEL_WIDTH / max(len(parts), 1)
+    zero = top + _zero(parts)
+    return [
+        {
+            "x": left + step * n + 1,
+            "x2": left + step * (n + 1) - 1,
+            "y": zero,
+            "y2": zero - _BAR_HEIGHT * part["mean_impact"] / ((high - low) or 1),
+            "raises": part["mean_impact"] >= 0,
+        }
+        for n, part in enumerate(parts)
+    ]
+
+
+def _panel_texts(parts: Sequence[Mapping[str, Any]], title: str, left: float, top: float) -> Rows:
+    right = left + _PANEL_WIDTH
+    texts: Rows = [
+        {"x": left, "y": top + 2, "text": short(title, 26), "color": INK, "align": "left"}
+    ]
+    if not parts:
+        return texts
+    low, high = (f(p["mean_impact"] for p in parts) for f in (min, max))
+    texts.append(
+        {
+            "x": left,
+            "y": top + 20,
+            "text": f"odds {odds(low)} to {odds(high)}",
+            "color": MUTED,
+            "align": "left",
+        }
+    )
+    numbers = [part for part in parts if part.get("value", "") is not None]
+    if not numbers:
+        return texts
+    bottom = top + 40 + _BAR_HEIGHT + 5
+    ends = [(numbers[0], left, "left")]
+    if len(numbers) > 1:
+        ends.append((numbers[-1], right, "right"))
+    texts += [
+        {"x": x, "y": bottom, "text": short(place(part), 16), "color": MUTED, "align": align}
+        for part, x, align in ends
+    ]
+    return texts
+
+
+def place(part: Mapping[str, Any]) -> str:
+    """Which values a part of a shape stands for, in words."""
+    if "value" in part:
+        return "not known" if part["value"] is None else shown(part["value"])
+    low, high = part["low"], part["high"]
+    if low is None:
+        return "all values" if high is None else f"under {plain(high)}"
+    return f"from {plain(low)}" if high is None else f"{plain(low)} to {plain(high)}"
+
+
+def _shape_words(parts: Sequence[Mapping[str, Any]]) -> str:
+    if not parts:
+        return "no part has enough users."
+    lowest, highest = (f(parts, key=lambda part: part["mean_impact"]) for f in (min, max))
+    return (
+        f"lowest at {place(lowest)} (odds {odds(lowest['mean_impact'])}), "
+        f"highest at {place(highest)} (odds {odds(highest['mean_impact'])})."
+    )

@@ -1,0 +1,73 @@
+"""Segment by band: who buys, and what to do."""
+
+from collections.abc import Mapping, Sequence
+
+from engine.bundle import BANDS
+from training.report.blocks import Block, Cell, Text, table
+from training.report.subject import Figures, Subject
+from training.report.words import BAND_WORDS, count, percent
+
+
+def cells(subject: Subject) -> list[Block]:
+    """Purchase rate by segment and band, and the action of the playbook."""
+    found = {(c["segment_id"], c["band"]): c for c in subject.metrics.get("cells") or []}
+    actions = {
+        (row["segment_id"], row["band"]): row.get("action") or ""
+        for row in _playbook_rows(subject.playbook)
+    }
+    if not found and not actions:
+        return []
+    rates = [c["purchase_rate"] for c in found.values() if c.get("purchase_rate") is not None]
+    top = max(rates, default=0) or 1
+    rows = [
+        (
+            Cell(segment.name),
+            *(
+                _cell(found.get((segment.id, band), {}), actions.get((segment.id, band), ""), top)
+                for band in BANDS
+            ),
+        )
+        for segment in subject.manifest.segments
+    ]
+    cuts = subject.manifest.band_cuts
+    bounds = (f"under {percent(cuts[0])}", *(f"from {percent(cut)}" for cut in cuts))
+    header = [f"{BAND_WORDS[band]} ({bound})" for band, bound in zip(BANDS, bounds, strict=True)]
+    blocks: list[Block] = [
+        Text(
+            "The segment says what to talk about and where; the band says whether, when and how "
+            "much to spend."
+        ),
+        table(
+            "Share of users who buy, number of users measured"
+            + (", and the playbook’s action" if actions else ""),
+            ("Segment", *header),
+            rows,
+            words=range(len(BANDS) + 1),
+        ),
+        Text("A dash stands for fewer than 20 users: too few to say, and too few to show."),
+    ]
+    if actions:
+        blocks.append(
+            Text(
+                "Actions are starting hypotheses with a control group each, not proven effects. "
+                "Users with a high score often buy without being contacted."
+            )
+        )
+    return blocks
+
+
+def _cell(found: Figures, action: str, top: float) -> Cell:
+    rate, rows = found.get("purchase_rate"), found.get("rows")
+    users = "" if rows is None or rate is None else f"{count(rows)} users"
+    return Cell(percent(rate), users, None if rate is None else rate / top, action)
+
+
+def _playbook_rows(playbook: Figures) -> Sequence[Figures]:
+    return next(
+        (
+            value
+            for value in playbook.values()
+            if isinstance(value, list) and value and isinstance(value[0], Mapping)
+        ),
+        [],
+    )

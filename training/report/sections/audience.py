@@ -1,0 +1,85 @@
+"""Whom a list of each length holds: gains, deciles and operating points."""
+
+from training.report.blocks import Block, Cell, Figure, Text, table
+from training.report.charts.audience import deciles_chart, gains_chart
+from training.report.subject import Subject
+from training.report.words import count, percent, times, whole_percent
+
+
+def gains(subject: Subject) -> list[Block]:
+    """Share of buyers by share of users, and purchase rates by decile."""
+    m = subject.metrics
+    parts = m.get("deciles") or []
+    blocks: list[Block] = []
+    points_found = m.get("gains") or []
+    if points_found:
+        first = points_found[min(1, len(points_found) - 1)]
+        blocks.append(
+            Text(
+                f"The top {whole_percent(first['share'])} of users hold "
+                f"{whole_percent(first['share_of_buyers'])} of the buyers.",
+                strong=True,
+            )
+        )
+    if parts:
+        blocks += [
+            Figure(
+                gains_chart(parts, "gains-chart"),
+                "Share of all buyers reached when the likeliest users are contacted first.",
+            ),
+            Figure(
+                deciles_chart(parts, m["base_rate"], "deciles-chart"),
+                "Share of users who bought, by decile of the score.",
+            ),
+        ]
+    if points_found:
+        blocks.append(
+            table(
+                "What the likeliest users hold",
+                ("Users contacted", "Share of buyers", "Purchase rate", "Lift"),
+                [
+                    (
+                        f"top {whole_percent(p['share'])}",
+                        Cell(percent(p["share_of_buyers"]), bar=p["share_of_buyers"]),
+                        percent(p["purchase_rate"]),
+                        times(p["lift"]),
+                    )
+                    for p in points_found
+                ],
+            )
+        )
+    return blocks
+
+
+def operating_points(subject: Subject) -> list[Block]:
+    """Audience sizes and what each of them reaches."""
+    parts = subject.metrics.get("operating_points") or []
+    if not parts:
+        return []
+    rows = [
+        (
+            Cell(whole_percent(p["audience_share"]), "the threshold" if p.get("name") else ""),
+            count(p["users"]),
+            percent(p["probability_from"]),
+            count(p["buyers_reached"]),
+            Cell(percent(p["share_of_buyers"]), bar=p["share_of_buyers"]),
+            count(p["contacts_wasted"]),
+            percent(p["precision"]),
+        )
+        for p in parts
+    ]
+    return [
+        Text(
+            "A wider audience reaches more buyers and wastes more contacts. “Wasted” counts users "
+            "who did not buy; whether a contact would have changed that is not known."
+        ),
+        table(
+            "What each audience size reaches, the likeliest users first",
+            (
+                *("Audience", "Users", "From probability", "Buyers reached"),
+                *("Share of buyers", "Contacts wasted", "Purchase rate"),
+            ),
+            rows,
+            marked=[n for n, p in enumerate(parts) if p.get("name")],
+        ),
+    ]

@@ -1,0 +1,86 @@
+"""What could make the figures wrong: features that tell too much, users that have changed."""
+
+from training.report.blocks import Block, Bullets, Cell, Text, table
+from training.report.subject import Figures, Subject
+from training.report.words import decimal, listed, percent, sentence, shown
+
+SHOWN_DRIFT = 20
+
+
+def leakage(subject: Subject) -> list[Block]:
+    """Single features that tell suspiciously much, and the test with shuffled labels."""
+    found = subject.metrics.get("leakage") or {}
+    if not found:
+        return []
+    reasons = [sentence(reason) for reason in found.get("reasons") or []]
+    blocks: list[Block] = (
+        [Bullets(tuple(reasons))] if reasons else [Text("No sign of leakage was found.")]
+    )
+    strongest = sorted(
+        found.get("single_features") or [],
+        key=lambda f: (-(f.get("roc_auc") or 0), f["feature"]),
+    )[:3]
+    if strongest:
+        named = listed(
+            [
+                f"{shown(subject.titles.get(f['feature'], f['feature']))} "
+                f"({decimal(f.get('roc_auc'), 2)})"
+                for f in strongest
+            ]
+        )
+        blocks.append(Text(f"Highest ROC-AUC of a single feature: {named}."))
+    shuffled = (found.get("shuffled_labels") or {}).get("roc_auc")
+    if shuffled is not None:
+        blocks.append(
+            Text(
+                f"Fitted to shuffled labels, the same procedure reaches {decimal(shuffled, 2)}; "
+                "0.50 is what it should reach."
+            )
+        )
+    return blocks
+
+
+def drift(subject: Subject) -> list[Block]:
+    """How far the measured users are from those of training."""
+    found = subject.evaluation.get("drift") or {}
+    if not found:
+        return []
+    parts = sorted(found.get("features") or [], key=lambda f: (-(f.get("psi") or 0), f["name"]))
+    alarms = [f for f in parts if f.get("level") in ("warn", "alarm")]
+    finding = (
+        f"{len(alarms)} of {len(parts)} features have moved away from training."
+        if alarms
+        else "The users look like those of training."
+    )
+    whole = [
+        (Cell(title), decimal((found.get(key) or {}).get("psi")), _level(found.get(key) or {}), "")
+        for key, title in (("score", "The score"), ("segments", "The segments"))
+    ]
+    features = [
+        (
+            Cell(subject.titles.get(f["name"], f["name"])),
+            decimal(f.get("psi")),
+            _level(f),
+            _missing(f),
+        )
+        for f in parts[:SHOWN_DRIFT]
+    ]
+    return [
+        Text(finding, strong=True),
+        table(
+            "Population stability index against training, largest first",
+            ("What", "Index", "Level", "Missing, then and now"),
+            [*whole, *features],
+            words=(0, 2, 3),
+        ),
+    ]
+
+
+def _level(found: Figures) -> str:
+    words = {"none": "steady", "warn": "has moved", "alarm": "has moved far"}
+    return words.get(str(found.get("level")), "–")
+
+
+def _missing(found: Figures) -> str:
+    then, now = found.get("missing_reference"), found.get("missing")
+    return "" if then is None or now is None else f"{percent(then)}, {percent(now)}"

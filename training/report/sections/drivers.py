@@ -1,0 +1,80 @@
+"""What moves the score: features by their mean impact, with direction and shape."""
+
+from collections.abc import Mapping, Sequence
+
+from training.report.blocks import Block, Cell, Figure, Text, table
+from training.report.charts.shapes import PANELS, shapes_chart
+from training.report.subject import Figures, Subject
+from training.report.words import decimal, listed, shown, whole_percent
+
+SHOWN_DRIVERS = 12
+
+
+def drivers(subject: Subject) -> list[Block]:
+    """The features by their mean impact, with direction and shape."""
+    found = subject.drivers.get("features") or []
+    largest = [f for f in found[:SHOWN_DRIVERS] if f["mean_absolute_impact"] > 0]
+    if not largest:
+        return []
+    titles = subject.titles
+    top = largest[0]["mean_absolute_impact"]
+    names = [shown(titles.get(f["name"], f["name"])) for f in largest[:3]]
+    blocks: list[Block] = [
+        Text(f"The score is moved most by {listed(names)}.", strong=True),
+        table(
+            f"The {len(largest)} features with the largest mean impact, of {len(found)}"
+            if len(largest) < len(found)
+            else "All features, by mean impact",
+            ("Feature", "Mean impact", "Direction"),
+            [
+                (
+                    Cell(titles.get(f["name"], f["name"])),
+                    Cell(decimal(f["mean_absolute_impact"]), bar=f["mean_absolute_impact"] / top),
+                    Cell(_direction(f)),
+                )
+                for f in largest
+            ],
+            words=(0, 2),
+        ),
+    ]
+    blocks += _shape_figures([f for f in largest if f.get("shape")], titles)
+    groups = subject.drivers.get("groups") or {}
+    if len(groups) > 1:
+        total = sum(groups.values()) or 1
+        parts = sorted(groups.items(), key=lambda part: (-part[1], part[0]))
+        words = listed([f"{shown(name)} {whole_percent(value / total)}" for name, value in parts])
+        blocks.append(Text(f"Share of all impact by group of features: {words}."))
+    blocks.append(
+        Text(
+            "Impacts are exact Shapley values in log-odds. They say what the model uses, not what "
+            "causes a purchase: changing a feature need not change the outcome."
+        )
+    )
+    return blocks
+
+
+def _direction(feature: Figures) -> str:
+    direction = feature.get("direction")
+    if direction == "raises":
+        return "higher values raise the chance"
+    if direction == "lowers":
+        return "higher values lower the chance"
+    if direction == "by value":
+        return (
+            f"{shown(feature['raises_most'])} raises it most, "
+            f"{shown(feature['lowers_most'])} lowers it most"
+        )
+    return "no single direction"
+
+
+def _shape_figures(features: Sequence[Figures], titles: Mapping[str, str]) -> list[Figure]:
+    parts = [features[n : n + PANELS] for n in range(0, len(features), PANELS)]
+    words = (
+        "Bars up raise the odds of a purchase, bars down lower them. Numbers run from low to high "
+        "in equally many users, categories by impact.",
+        "Every panel has a scale of its own, given in its second line.",
+    )
+    return [
+        Figure(shapes_chart(part, titles, f"shapes-{n + 1}"), words[n])
+        for n, part in enumerate(parts)
+    ]

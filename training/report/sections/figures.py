@@ -1,0 +1,74 @@
+"""The figures that decide, each with what it means in words."""
+
+from training.report.blocks import Block, Fact, Facts, Text
+from training.report.subject import Figures, Subject
+from training.report.words import count, decimal, interval, percent, times, whole_percent
+
+
+def key_figures(subject: Subject) -> list[Block]:
+    """The figures that decide, each with what it means in words."""
+    m = subject.metrics
+    if not m:
+        return [Text("The purchase model has not been measured.")]
+    known = m.get("intervals") or {}
+    facts = [
+        Fact(
+            percent(m["base_rate"]),
+            "of users buy",
+            f"Of {count(m['rows'])} measured users. Every figure below is to be read against this.",
+        )
+    ]
+    top = _gain_at(m, 0.1)
+    if top:
+        facts.append(
+            Fact(
+                whole_percent(top["share_of_buyers"]),
+                "of buyers in the top 10\u202f%",
+                f"The top 10\u202f% of users hold {whole_percent(top['share_of_buyers'])} of the "
+                f"buyers: {times(top['lift'])} as many as a random tenth.",
+            )
+        )
+    facts.append(
+        Fact(
+            decimal(m["roc_auc"]),
+            "ROC-AUC",
+            f"Of a buyer and another user picked at random, the buyer has the higher score "
+            f"{100 * m['roc_auc']:.0f} times in 100.{_known(known, 'roc_auc')}",
+        )
+    )
+    facts.append(
+        Fact(
+            f"{100 * m['calibration_error']:.1f}",
+            "points off, on average",
+            "The mean gap in percentage points between predicted and actual purchase rate."
+            f"{_known(known, 'calibration_error', 1, 100)}",
+        )
+    )
+    facts.append(
+        Fact(
+            decimal(m["f1"]),
+            "F1 at the threshold",
+            f"At a probability of {percent(m['threshold'])} or more, {100 * m['precision']:.0f} of "
+            f"100 users named do buy, and {100 * m['recall']:.0f} of 100 buyers are named."
+            f"{_known(known, 'f1')}",
+        )
+    )
+    if "share_of_best_auc" in m:
+        facts.append(
+            Fact(
+                percent(m["share_of_best_auc"], 1),
+                "of the best possible AUC",
+                f"These users are simulated, so the best that any model can reach is known: "
+                f"{decimal(m.get('best_possible_auc'))}.",
+            )
+        )
+    return [Facts(tuple(facts))]
+
+
+def _gain_at(metrics: Figures, share: float) -> Figures | None:
+    return next((g for g in metrics.get("gains") or [] if abs(g["share"] - share) < 1e-9), None)
+
+
+def _known(intervals: Figures, name: str, decimals: int = 3, scale: float = 1) -> str:
+    words = interval(intervals.get(name), decimals, scale)
+    return f" 95\u202f% interval: {words}." if words else ""

@@ -1,0 +1,79 @@
+"""What the figures do not say, and how to check what they say."""
+
+from collections.abc import Mapping
+
+from training.report.blocks import Block, Bullets, table
+from training.report.subject import Figures, Subject
+from training.report.words import count
+
+
+def limits(subject: Subject) -> list[Block]:
+    """What the figures do not say."""
+    quality = subject.quality
+    items = [
+        "A high score does not mean that a contact helps: many of these users would buy anyway. "
+        "Only a control group shows what an action adds.",
+        "Drivers are associations the model uses, not causes.",
+        "A segment that buys more need not respond more to an offer.",
+        f"The figures hold for users like those measured ({_measured(subject)}); they fade as "
+        "users, prices and campaigns change. Fit again regularly and watch the drift.",
+        "Campaigns that act on the score change what later data show: keep the control group out "
+        "of them and record who was contacted.",
+    ]
+    if not quality["may_be_used"]:
+        items.insert(0, "This bundle is unusable: no decision may rest on its scores.")
+    if "share_of_best_auc" in subject.metrics:
+        items.append(
+            "The measured users are simulated: the figures check the method and forecast nothing."
+        )
+    return [Bullets(tuple(items))]
+
+
+def verify(subject: Subject) -> list[Block]:
+    """What to run to check what is said here."""
+    manifest = subject.manifest
+    record = manifest.training
+    rows = [
+        ("Bundle", manifest.bundle_id),
+        ("Data fingerprint", str(record.get("data_fingerprint", "–"))),
+        ("Schema fingerprint", manifest.schema.fingerprint),
+        ("Seed", str(record.get("seed", "–"))),
+        *((f"Parity: {name.replace('_', ' ')}", value) for name, value in _flat(manifest.parity)),
+        *((f"Package: {name}", found) for name, found in sorted(manifest.packages.items())),
+    ]
+    return [
+        Bullets(
+            (
+                "engine inspect BUNDLE prints these figures and the SHA-256 of every file, all of "
+                "them checked before anything is scored.",
+                "training evaluate BUNDLE DATA measures the bundle on other labelled users.",
+                "The same data, schema, options and package versions give the same bundle, byte "
+                "for byte.",
+            )
+        ),
+        table(
+            "What this bundle was made from, and how far ONNX and native models differ",
+            ("What", "Value"),
+            rows,
+            words=(0, 1),
+        ),
+    ]
+
+
+def _measured(subject: Subject) -> str:
+    data = subject.evaluation.get("data") or {}
+    dates = data.get("snapshots") or []
+    when = "" if not dates else f" of {dates[0]}" + (f" to {dates[-1]}" if len(dates) > 1 else "")
+    return f"{count(data.get('rows'))} users{when}"
+
+
+def _flat(values: Figures, prefix: str = "") -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{prefix}{name} ")
+        elif isinstance(value, float):
+            found.append((f"{prefix}{name}", f"{value:.3g}"))
+        elif isinstance(value, str | int):
+            found.append((f"{prefix}{name}", str(value)))
+    return found

@@ -1,0 +1,102 @@
+"""Who the segments are, how firm they are, and how their number was chosen."""
+
+from typing import Any
+
+from training.report.blocks import Block, Card, Cards, Text, bullets, table
+from training.report.subject import Figures, Subject
+from training.report.words import decimal, percent, plain
+
+SHOWN_INDEX = 4
+
+
+def segments(subject: Subject) -> list[Block]:
+    """One card per segment, and how firm the segments are."""
+    manifest = subject.manifest
+    if not manifest.segments:
+        return []
+    blocks: list[Block] = []
+    if len(manifest.segments) == 1:
+        blocks.append(Text("The users do not fall into segments: there is one for all."))
+    blocks.append(Cards(tuple(_segment_card(s, subject) for s in manifest.segments)))
+    clustering = manifest.clustering
+    silhouette = subject.evaluation.get("segments", {}).get("silhouette")
+    silhouette = clustering.get("silhouette") if silhouette is None else silhouette
+    if silhouette is not None:
+        null = clustering.get("silhouette_permuted")
+        against = f", against {decimal(null, 2)} for users without any structure" if null else ""
+        blocks.append(
+            Text(
+                f"Silhouette on users not used for fitting: {decimal(silhouette, 2)}{against}. "
+                "It runs from −1 to 1; segments of people overlap, so values of 0.2 to 0.4 are usual."
+            )
+        )
+    blocks += bullets("Changes against the bundle before", clustering.get("changes"))
+    blocks += bullets("To be used with care", clustering.get("reasons"))
+    blocks += _choice_table(clustering)
+    return blocks
+
+
+def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - engine.bundle.Segment
+    profile = segment.profile
+    rfm = subject.manifest.schema.rfm
+    facts = [("Share of users", percent(segment.share))]
+    if profile.get("purchase_rate") is not None:
+        facts.append(("Buy", percent(profile["purchase_rate"])))
+    if profile.get("mean_probability") is not None:
+        facts.append(("Predicted", percent(profile["mean_probability"])))
+    if rfm is not None:
+        facts += [
+            (subject.titles.get(name, name), plain(profile[key]))
+            for key, name in (
+                ("spend", rfm.monetary),
+                ("frequency", rfm.frequency),
+                ("recency", rfm.recency),
+            )
+            if profile.get(key) is not None
+        ]
+    return Card(
+        segment.name,
+        segment.sentence,
+        tuple(facts),
+        tuple(_index_words(part) for part in (profile.get("over") or [])[:SHOWN_INDEX]),
+        tuple(_index_words(part) for part in (profile.get("under") or [])[:SHOWN_INDEX]),
+    )
+
+
+def _index_words(part: Figures) -> str:
+    return part.get("words") or (
+        f"{part.get('label') or part.get('feature')}: {plain(part.get('mean'))}, "
+        f"overall {plain(part.get('overall_mean'))}"
+    )
+
+
+def _choice_table(clustering: Figures) -> list[Block]:
+    tried = clustering.get("counts_tried") or []
+    if len(tried) < 2:
+        return []
+    columns = (
+        ("silhouette", "Silhouette", 3),
+        ("silhouette_permuted", "Without structure", 3),
+        ("agreement", "Agreement of refits", 2),
+        ("smallest_share", "Smallest segment", None),
+    )
+    present = [c for c in columns if any(isinstance(t.get(c[0]), float) for t in tried)]
+    rows = [
+        (
+            str(t.get("segments", "–")),
+            *(
+                percent(t.get(key)) if decimals is None else decimal(t.get(key), decimals)
+                for key, _, decimals in present
+            ),
+        )
+        for t in tried
+    ]
+    chosen = [n for n, t in enumerate(tried) if t.get("chosen")]
+    return [
+        table(
+            "Numbers of segments that were tried",
+            ("Segments", *(title for _, title, _ in present)),
+            rows,
+            marked=chosen,
+        )
+    ]
