@@ -16,7 +16,7 @@ from sklearn.metrics import precision_recall_curve
 from engine.bundle import Calibration
 from training.fit.choice import choose_trees
 from training.fit.search import Budget, Pool
-from training.fit.trees import Sample, raw_scores
+from training.fit.trees import Recipe, Sample, raw_scores
 from training.shapley.effects import Effects, model_effects
 
 DECILES = tuple(n / 10 for n in range(1, 10))
@@ -34,6 +34,7 @@ class Classifier:
         decile_cuts: Nine rising probabilities.
         band_cuts: Three rising probabilities.
         unusable: Why its scores must not be used; empty where they may.
+        recipe: How to grow the trees again.
         report: Figures of the fit, for the manifest.
     """
 
@@ -44,6 +45,7 @@ class Classifier:
     decile_cuts: tuple[float, ...]
     band_cuts: tuple[float, ...]
     unusable: tuple[str, ...]
+    recipe: Recipe
     report: dict[str, Any]
 
 
@@ -65,7 +67,8 @@ def fit_classifier(
         budget: When the search for trees ends.
         band_shares: The shares of users below the cut-points of the bands.
     """
-    booster, report = choose_trees(pool, names, seed, budget)
+    choice = choose_trees(pool, names, seed, budget)
+    booster = choice.booster
     platt, problem = fit_platt(raw_scores(booster, calibration.features), calibration)
     probability = calibrated(booster, platt, calibration.features)
     problems = [problem] if problem else []
@@ -79,7 +82,8 @@ def fit_classifier(
         decile_cuts=quantile_cuts(probability, DECILES),
         band_cuts=quantile_cuts(probability, band_shares),
         unusable=tuple(problems),
-        report=report,
+        recipe=choice.recipe,
+        report=choice.report,
     )
 
 
