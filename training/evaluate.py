@@ -214,12 +214,20 @@ def intervals(
         return dict.fromkeys(INTERVALS)
     low, high = np.quantile(np.array(found), [0.025, 0.975], axis=0)
     return {
-        name: _basic(figures[name], float(low[n]), float(high[n]), name != "log_loss")
+        name: basic_interval(figures[name], float(low[n]), float(high[n]), name != "log_loss")
         for n, name in enumerate(INTERVALS)
     }
 
 
-def _basic(figure: float, low: float, high: float, bounded: bool) -> list[float]:  # noqa: FBT001
+def basic_interval(figure: float, low: float, high: float, bounded: bool) -> list[float]:  # noqa: FBT001
+    """Twice the figure less the high and the low quantile of its resamples, reaching to the figure.
+
+    Args:
+        figure: Of all rows.
+        low: The 2.5 % quantile of its resamples.
+        high: The 97.5 % quantile.
+        bounded: Whether it is at most 1.
+    """
     start, end = max(0.0, 2 * figure - high), 2 * figure - low
     return [min(start, figure), max(min(end, 1.0) if bounded else end, figure)]
 

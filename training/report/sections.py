@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.bundle import BANDS, PLAYBOOK, Bundle, Manifest
+from training.answers import Difference
 from training.report import charts
 from training.report.blocks import (
     Block,
@@ -26,6 +27,7 @@ from training.report.blocks import (
 )
 from training.report.words import (
     BAND_WORDS,
+    UNKNOWN,
     count,
     decimal,
     interval,
@@ -65,6 +67,11 @@ class Subject:
     def drivers(self) -> Figures:
         """What moves the scores, on the users that were measured; else on the test part."""
         return self.evaluation.get("drivers") or self.manifest.drivers
+
+    @property
+    def comparison(self) -> Figures:
+        """The score against the segments, on the users that were measured; else the test part."""
+        return self.evaluation.get("comparison") or self.manifest.comparison
 
     @property
     def quality(self) -> Figures:
@@ -445,8 +452,8 @@ def cells(subject: Subject) -> list[Block]:
 
 def comparison(subject: Subject) -> list[Block]:
     """Supervised against unsupervised, with the plain answers."""
-    found = subject.manifest.comparison
-    if not found:
+    found = subject.comparison
+    if not found.get("scores"):
         return []
     blocks: list[Block] = []
     if found.get("answer"):
@@ -461,13 +468,17 @@ def comparison(subject: Subject) -> list[Block]:
     if found.get("scores"):
         blocks.append(
             table(
-                f"Four ways to rank the same {count(found.get('rows'))} users",
-                ("Ranking by", "ROC-AUC", "Log-loss", *(f"Top {_share_words(s)}" for s in _GAINS)),
+                f"{len(found['scores'])} ways to rank the same {count(found.get('rows'))} users",
+                (
+                    *("Ranking by", "ROC-AUC", "Against the model", "Log-loss"),
+                    *(f"Top {_share_words(s)}" for s in _GAINS),
+                ),
                 [
                     (
                         Cell(s["name"], s.get("words", "")),
-                        decimal(s.get("roc_auc")),
-                        decimal(s.get("log_loss")),
+                        Cell(decimal(s.get("roc_auc")), interval(s.get("roc_auc_interval"))),
+                        _against_model(s),
+                        decimal(s.get("log_loss"), 4),
                         *(whole_percent((s.get("gains") or {}).get(g)) for g in _GAINS),
                     )
                     for s in found["scores"]
@@ -475,7 +486,11 @@ def comparison(subject: Subject) -> list[Block]:
             )
         )
         blocks.append(
-            Text("The last columns give the share of all buyers in the top of each list.")
+            Text(
+                "“Against the model” is the difference in ROC-AUC from the purchase model alone, ± "
+                "half its 95\u202f% interval, on the same users: a difference smaller than that may "
+                "be chance. The last columns give the share of all buyers in the top of each list."
+            )
         )
     if any(s.get("probability_p50") is not None for s in found.get("segments") or []):
         blocks.append(
@@ -485,7 +500,9 @@ def comparison(subject: Subject) -> list[Block]:
                 "Where the bars overlap, the segment alone does not tell who buys.",
             )
         )
-    blocks += _variance(found.get("variance") or {})
+    blocks += _inside(found.get("segments") or [], subject.segment_names)
+    blocks += _variance(found.get("variance") or {}, subject.titles)
+    blocks += _weeks(found)
     blocks += _bullets("Where neither helps", found.get("neither"))
     blocks += _bullets("What would change these answers", found.get("would_change"))
     return blocks
@@ -814,14 +831,105 @@ def _playbook_rows(playbook: Figures) -> Sequence[Figures]:
     )
 
 
-def _variance(variance: Figures) -> list[Block]:
+def _against_model(way: Figures) -> str:
+    if not way.get("difference"):
+        return UNKNOWN
+    return Difference(way["difference"]["roc_auc"], way["standard_error"]["roc_auc"]).words(4)
+
+
+def _inside(found: Sequence[Figures], names: Mapping[int, str]) -> list[Block]:
+    """What the score still tells among the users of one segment."""
+    if not any(s.get("purchase_rate") is not None for s in found):
+        return []
+    return [
+        table(
+            "What the score tells inside each segment",
+            ("Segment", "Users", "Bought", "ROC-AUC inside", "Lift of its top tenth"),
+            [
+                (
+                    Cell(names.get(s["segment_id"], str(s["segment_id"]))),
+                    count(s["rows"]),
+                    percent(s.get("purchase_rate")),
+                    Cell(decimal(s.get("roc_auc")), interval(s.get("roc_auc_interval"))),
+                    times(s.get("top_decile_lift")),
+                )
+                for s in found
+            ],
+        )
+    ]
+
+
+def _variance(variance: Figures, titles: Mapping[str, str]) -> list[Block]:
+    """What segments explain of the differences between users (eta squared)."""
     if variance.get("probability") is None:
         return []
     words = (
         f"The segments explain {whole_percent(variance['probability'])} of the differences in "
         "purchase probability between users; the rest lies within segments."
     )
-    return [Text(words)]
+    blocks: list[Block] = [Text(words)]
+    drivers = variance["drivers"][:SHOWN_DRIVERS]
+    if drivers:
+        blocks.append(
+            table(
+                "How much of what each driver does the segments explain",
+                ("Driver", "Mean impact", "Explained by segments"),
+                [
+                    (
+                        Cell(titles.get(d["name"], d["name"])),
+                        decimal(d["mean_absolute_impact"]),
+                        Cell(whole_percent(d["explained"]), bar=d["explained"]),
+                    )
+                    for d in drivers
+                ],
+            )
+        )
+    return blocks
+
+
+def _weeks(found: Figures) -> list[Block]:
+    """How each way does by date, and how many users change segment or band in between."""
+    stability = found.get("stability") or {}
+    blocks: list[Block] = []
+    if stability.get("weeks"):
+        names = {s["key"]: s["name"] for s in found["scores"]}
+        blocks.append(
+            table(
+                "ROC-AUC by date",
+                ("Date", "Users", "Bought", *names.values()),
+                [
+                    (
+                        week["snapshot"],
+                        count(week["rows"]),
+                        percent(week["purchase_rate"]),
+                        *(decimal(week["roc_auc"][key]) for key in names),
+                    )
+                    for week in stability["weeks"]
+                ],
+            )
+        )
+    changes = [c for c in stability.get("changes") or [] if c["agreement"] is not None]
+    if changes:
+        blocks.append(
+            table(
+                "Users who move from one date to the next",
+                ("Dates", "Users", "Change segment", "Change band", "Agreement of segments"),
+                [
+                    (
+                        f"{c['from']} to {c['to']}",
+                        count(c["users"]),
+                        percent(c["segment_changed"]),
+                        percent(c["band_changed"]),
+                        decimal(c["agreement"], 2),
+                    )
+                    for c in changes
+                ],
+            )
+        )
+        blocks.append(
+            Text("Agreement is the adjusted Rand index: 1 is the same segments, 0 is chance.")
+        )
+    return blocks
 
 
 def _bullets(title: str, items: Sequence[str] | None) -> list[Block]:
