@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.evaluate import NORMAL_QUANTILE, entropy
-from training.report.words import THIN, decimal, listed, percent, times, whole_percent
+from training.report.words import THIN, decimal, listed, percent, whole_percent
 from training.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER
 
 TOP = "0.1"
@@ -44,14 +44,23 @@ class Difference:
         return float("inf") if self.error is None else NORMAL_QUANTILE * self.error
 
     @property
+    def is_none(self) -> bool:
+        """Whether the two are the same on every draw of users."""
+        return self.value == 0 and self.error == 0
+
+    @property
     def sign(self) -> int:
         """1 or -1 beyond chance, else 0."""
         return 0 if abs(self.value) <= self.reach else 1 if self.value > 0 else -1
 
     def words(self, decimals: int) -> str:
         """As `+0.012 ± 0.003`: value and half the 95 % interval."""
+        if self.is_none:
+            return "none"
         reach = "unknown" if self.error is None else f"{self.reach:.{decimals}f}"
-        return f"{self.value:+.{decimals}f} ± {reach}".replace("-", "−")
+        # Adding 0 makes -0 and 0 the same.
+        value = round(self.value, decimals) + 0.0
+        return f"{value:+.{decimals}f} ± {reach}".replace("-", "−")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +212,8 @@ def whom_inside(evidence: Evidence) -> tuple[str, str, str]:
     lifts = [s for s in ranked if s["top_decile_lift"] is not None]
     if lifts:
         why += (
-            f", and a segment’s top tenth buys {_range(lifts, 'top_decile_lift', times)} as often as "
-            "the segment"
+            f", and a segment’s top tenth buys {_range(lifts, 'top_decile_lift', _tenths)} times as often "
+            "as the segment"
         )
     return question, THE_MODEL, why
 
@@ -250,7 +259,8 @@ def both_in_one(evidence: Evidence) -> tuple[str, str, str]:
     tried = {key: how for key, how in words.items() if key in evidence.ways}
     verdicts = {key: _verdict(evidence, key) for key in tried}
     why = "; ".join(
-        f"{how} {verdicts[key]} (log-loss {evidence.gap(key, 'log_loss').words(5)})"
+        f"{how} it {verdicts[key]} (log-loss against the model: "
+        f"{evidence.gap(key, 'log_loss').words(5)})"
         for key, how in tried.items()
     )
     gained = [how for key, how in tried.items() if verdicts[key] == WORTH]
@@ -336,12 +346,14 @@ def _over_time(stability: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-WORTH = "is a gain worth having"
+WORTH = "brings a gain worth having"
 
 
 def _verdict(evidence: Evidence, key: str) -> str:
     """What a way gains over the model alone, by log-loss."""
     gap = evidence.gap(key, "log_loss")
+    if gap.is_none:
+        return "changes no score: the data shows no difference between segments beyond chance"
     if gap.sign > 0:
         return "makes it worse"
     if gap.sign == 0:
@@ -365,6 +377,10 @@ def _tops(evidence: Evidence) -> str:
 def _range(parts: Sequence[Mapping[str, Any]], name: str, shown: Callable[[float], str]) -> str:
     ends = [shown(end(part[name] for part in parts)) for end in (min, max)]
     return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
+def _tenths(factor: float) -> str:
+    return decimal(factor, 1)
 
 
 def _of_all(some: Sequence[object], known: Sequence[object]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from engine.bundle import Manifest
 from engine.scores import above
@@ -337,12 +338,14 @@ def _resampled(ranked: Mapping[str, Ranked], users: np.ndarray) -> dict[str, np.
     """The figures of each way on the same resamples, float64 [resamples with both labels, 6]."""
     _, compact = np.unique(users, return_inverse=True)
     found: dict[str, list[np.ndarray]] = {name: [] for name in ranked}
-    for drawn in resampled_users(int(compact.max()) + 1, RESAMPLES, BOOTSTRAP_SEED):
-        weight = drawn[compact]
-        for name, order in ranked.items():
-            bought = float(weight[order.order] @ order.positive)
-            if 0 < bought < weight.sum():
-                found[name].append(way_figures(order, weight))
+    # One thread: the sums of a resample are short, and threads that wait for another cost more.
+    with threadpool_limits(1):
+        for drawn in resampled_users(int(compact.max()) + 1, RESAMPLES, BOOTSTRAP_SEED):
+            weight = drawn[compact]
+            for name, order in ranked.items():
+                bought = float(weight[order.order] @ order.positive)
+                if 0 < bought < weight.sum():
+                    found[name].append(way_figures(order, weight))
     width = 2 + len(GAIN_SHARES)
     return {name: np.array(rows).reshape(-1, width) for name, rows in found.items()}
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from engine.scores import above
 
@@ -204,12 +205,14 @@ def intervals(
     _, compact = np.unique(users, return_inverse=True)
     place = compact[ranked.order]
     found = []
-    for drawn in resampled_users(int(place.max()) + 1, resamples, BOOTSTRAP_SEED):
-        weight = drawn[place]
-        bought = float(weight @ ranked.positive)
-        if 0 < bought < weight.sum():
-            drawn_figures = headline(ranked, weight, threshold)
-            found.append([drawn_figures[name] for name in INTERVALS])
+    # One thread: the sums of a resample are short, and threads that wait for another cost more.
+    with threadpool_limits(1):
+        for drawn in resampled_users(int(place.max()) + 1, resamples, BOOTSTRAP_SEED):
+            weight = drawn[place]
+            bought = float(weight @ ranked.positive)
+            if 0 < bought < weight.sum():
+                drawn_figures = headline(ranked, weight, threshold)
+                found.append([drawn_figures[name] for name in INTERVALS])
     if not found:
         return dict.fromkeys(INTERVALS)
     low, high = np.quantile(np.array(found), [0.025, 0.975], axis=0)

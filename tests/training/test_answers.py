@@ -141,7 +141,7 @@ def test_an_unusable_model_and_useless_segments_leave_nothing():
 @pytest.mark.parametrize(
     ("loss_gap", "tool", "words"),
     [
-        (-0.02, "yes", "is a gain worth having"),
+        (-0.02, "yes", "brings a gain worth having"),
         (-0.0006, "no", "too little to matter"),
         (0.0001, "no", "gains nothing beyond chance"),
         (0.02, "no", "makes it worse"),
@@ -178,6 +178,15 @@ def test_ways_that_were_not_gone_are_not_spoken_of():
     assert "further feature" not in answers_of(found)[0]["both"]["why"]
 
 
+def test_a_way_that_changes_no_score_is_said_to_change_none():
+    found = with_way(
+        TOGETHER, auc=0.83, loss=0.36, gap=0.0, error=0.0, loss_gap=-0.0, loss_error=0.0
+    )
+    why = answers_of(found)[0]["both"]["why"]
+    assert "inside each segment it changes no score" in why
+    assert "(log-loss against the model: none)" in why
+
+
 def test_weeks_are_told_where_there_are_several():
     def week(date, auc):
         return {"snapshot": date, "roc_auc": {MODEL: auc, SEGMENT_RATE: 0.7}}
@@ -196,4 +205,5 @@ def test_weeks_are_told_where_there_are_several():
 def test_a_difference_without_an_error_is_never_beyond_chance():
     assert Difference(0.5, None).sign == 0
     assert Difference(0.5, None).words(1) == "+0.5 ± unknown"
+    assert [Difference(x, 2.0).words(1) for x in (0.01, -0.01)] == ["+0.0 ± 3.9"] * 2
     assert [Difference(x, 1.0).sign for x in (-2.0, -1.9, 0.0, 1.9, 2.0)] == [-1, 0, 0, 0, 1]
