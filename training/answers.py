@@ -164,7 +164,7 @@ def whom(evidence: Evidence) -> tuple[str, str, str]:
     gap = evidence.gap(SEGMENT_RATE, "roc_auc")
     figures = (
         f"ROC-AUC {evidence.model['roc_auc']:.3f} by the model and {evidence.rate['roc_auc']:.3f} "
-        f"by the segments’ purchase rates ({gap.words(3)})"
+        f"by the segments’ purchase rates (difference {gap.words(3)})"
     )
     if not evidence.usable:
         why = f"the model must not be used: {evidence.quality['reasons'][0]}; "
@@ -185,7 +185,7 @@ def how_many(evidence: Evidence) -> tuple[str, str, str]:
     gap = evidence.gap(SEGMENT_RATE, "log_loss")
     figures = (
         f"log-loss {evidence.model['log_loss']:.4f} by the model and "
-        f"{evidence.rate['log_loss']:.4f} by the segments’ rates ({gap.words(4)}), "
+        f"{evidence.rate['log_loss']:.4f} by the segments’ rates (difference {gap.words(4)}), "
         f"{evidence.base_loss:.4f} if everybody gets the mean rate"
     )
     if not evidence.usable or gap.sign < 0:

@@ -72,7 +72,7 @@ def test_a_good_model_ranks_and_segments_describe():
     ]
     why = answers["whom"]["why"].replace("\u202f", " ")
     assert "0.830 by the model and 0.710" in why
-    assert "(−0.120 ± 0.008)" in why
+    assert "(difference −0.120 ± 0.008)" in why
     assert "its top tenth holds 30 % of the buyers, that of the segments 19 %" in why
     assert "Visits 60\u202f%" in answers["say"]["why"]
     assert "lost 0.120 of its ROC-AUC" in rest["would_change"][0]

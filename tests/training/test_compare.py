@@ -35,6 +35,7 @@ from training.ways import (
     TOGETHER,
     SegmentFigures,
     figures_from_json,
+    purchase_rates,
 )
 
 GOOD = {"may_be_used": True, "reasons": []}
@@ -273,3 +274,66 @@ def test_few_users_have_no_figures(manifest):
     many_rows = drawn(100, users=np.arange(100) % (MIN_CELL - 1))
     assert comparison(manifest, many_rows, FITTED, GOOD).keys() == {"fitted"}
     assert comparison(manifest, drawn(MIN_CELL), FITTED, GOOD)["scores"]
+
+
+def made_of(margin, place, seed=0):
+    """Users of the segments 4, 2 and 9 with these log-odds; rates are those of other users."""
+    rng = np.random.default_rng(seed)
+    label, before = ((rng.random(len(margin)) < sigmoid(margin)).astype(np.int8) for _ in range(2))
+    margin = margin.astype(np.float32)
+    one, segment = margin.reshape(-1, 1), np.array([4, 2, 9])[place]
+    probability = sigmoid(margin).astype(np.float32)
+    scored = Predictions(margin, probability, one, np.zeros((len(margin), 1)), one, segment)
+    rate = purchase_rates(place, before, 3)[place].astype(np.float32)
+    ways = {MODEL: probability, SEGMENT_RATE: rate, TOGETHER: probability}
+    return Compared(label, np.arange(len(margin)), scored, ways, None)
+
+
+def told(manifest, compared):
+    """The document and its answers: whom, how many, whom inside, what to say, both."""
+    found = comparison(manifest, compared, FITTED, GOOD)
+    return found, [answer["tool"] for answer in found["answer"]]
+
+
+def test_segments_that_are_all_there_is_rank_as_well_as_the_model(manifest):
+    place = np.random.default_rng(1).integers(0, 3, 6_000)
+    found, tools = told(manifest, made_of(np.array([-3.0, -1.0, 1.0])[place], place))
+    assert found["variance"]["probability"] == 1
+    assert found["scores"][1]["difference"]["roc_auc"] == 0
+    assert {segment["roc_auc"] for segment in found["segments"]} == {0.5}
+    assert tools[0] == "either"
+    assert tools[2:4] == ["neither", "the segments"]
+
+
+def test_segments_drawn_by_lot_are_useless(manifest):
+    rng = np.random.default_rng(1)
+    compared = made_of(rng.normal(-1, 1.5, 6_000), rng.integers(0, 3, 6_000))
+    found, tools = told(manifest, compared)
+    low, high = found["scores"][1]["roc_auc_interval"]
+    assert low < 0.5 < high
+    assert found["variance"]["probability"] < 0.01
+    assert tools[0] == tools[1] == tools[2] == "the purchase model"
+    assert tools[3] == "neither"
+
+
+def test_segments_that_are_the_label_rank_better_than_the_model(manifest):
+    compared = drawn(3_000)
+    place = compared.label.astype(int)
+    scored = replace(compared.scored, segment=np.array([4, 2])[place])
+    rate = np.array([0.001, 0.999], np.float32)[place]
+    perfect = replace(compared, scored=scored, ways={**compared.ways, SEGMENT_RATE: rate})
+    found, tools = told(manifest, perfect)
+    assert found["scores"][1]["roc_auc"] == 1
+    assert tools[:3] == ["the segments", "the segments", "neither"]
+    assert [segment["roc_auc"] for segment in found["segments"]] == [None] * 3
+
+
+def test_one_segment_for_all_ranks_by_chance(manifest):
+    one = replace(manifest, segments=manifest.segments[:1])
+    margin = np.random.default_rng(1).normal(-1, 1.5, 2_000)
+    compared = made_of(margin, np.zeros(2_000, int))
+    found, tools = told(one, compared)
+    assert found["scores"][1]["roc_auc"] == 0.5
+    assert found["segments"][0]["roc_auc"] == found["scores"][0]["roc_auc"]
+    assert found["variance"]["probability"] == 0
+    assert (tools[0], tools[3]) == ("the purchase model", "neither")
