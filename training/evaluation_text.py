@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from training.answers import Difference
+from training.evidence import Difference
 
 HEADLINE = (
     ("roc_auc", "ROC-AUC"),

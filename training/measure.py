@@ -14,7 +14,7 @@ from engine.bundle import REFERENCE, Manifest, open_bundle
 from engine.drift import count_users, drift_report, reference_from_json
 from engine.session import Predictions, Session
 from engine.tensors import to_features
-from training.compare import compared_users, comparison
+from training.compare import comparison
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
 from training.evaluate import Outcomes, classification_metrics
@@ -23,7 +23,7 @@ from training.fit.space import space_from_report
 from training.parity import run_engine
 from training.quality import quality_band
 from training.slices import cell_metrics, slice_metrics
-from training.ways import figures_from_json
+from training.ways import compared_users, figures_from_json
 
 SAMPLE_SEED = 0
 

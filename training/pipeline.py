@@ -12,7 +12,7 @@ from engine.drift import reference_to_json
 from engine.schema import FeatureSchema
 from engine.session import Predictions, Session
 from engine.tensors import to_features
-from training.compare import compared_users, comparison
+from training.compare import comparison
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
@@ -38,7 +38,12 @@ from training.reference import fit_reference
 from training.report.contents import report_contents
 from training.report.sections import subject_of
 from training.split import Split, split
-from training.ways import SEGMENT_FEATURE, fit_segment_figures, segment_feature_way
+from training.ways import (
+    SEGMENT_FEATURE,
+    compared_users,
+    fit_segment_figures,
+    segment_feature_way,
+)
 
 Progress = Callable[[str], None]
 """Told what begins, in a few words."""

@@ -2,7 +2,8 @@ import copy
 
 import pytest
 
-from training.answers import EITHER, NEITHER, THE_MODEL, THE_SEGMENTS, Difference, plain_answers
+from training.answers import EITHER, NEITHER, THE_MODEL, THE_SEGMENTS, plain_answers
+from training.evidence import Difference
 from training.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER
 
 GOOD = {"may_be_used": True, "reasons": []}

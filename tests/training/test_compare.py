@@ -8,16 +8,7 @@ from sklearn import metrics as reference
 from engine.bundle import Segment, open_bundle
 from engine.session import Predictions
 from tests.helpers import BUNDLE
-from training.compare import (
-    TITLES,
-    Compared,
-    comparison,
-    explained_share,
-    inside_figures,
-    score_figures,
-    stability_figures,
-    way_figures,
-)
+from training.compare import comparison, explained_share, inside_figures
 from training.evaluate import (
     GAIN_SHARES,
     MIN_CELL,
@@ -27,12 +18,16 @@ from training.evaluate import (
     rank,
 )
 from training.fit.classifier import sigmoid
+from training.paired import score_figures, way_figures
 from training.slices import auc_interval
+from training.stability import stability_figures
 from training.ways import (
     MODEL,
     SEGMENT_FEATURE,
     SEGMENT_RATE,
     TOGETHER,
+    WAYS,
+    Compared,
     SegmentFigures,
     figures_from_json,
     purchase_rates,
@@ -261,7 +256,7 @@ def test_the_document_holds_everything_and_is_plain_json(manifest):
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert [segment["segment_id"] for segment in found["segments"]] == [4, 2, 9]
     assert sum(segment["rows"] for segment in found["segments"]) == found["rows"] == 2_000
-    assert {way["key"] for way in found["scores"]} == set(TITLES)
+    assert {way["key"] for way in found["scores"]} == set(WAYS)
     assert 0.3 < found["variance"]["probability"] < 0.9
     assert found["variance"]["drivers"][0]["name"] == manifest.schema.features[0].name
     assert found["answer"]

@@ -4,6 +4,7 @@ from sklearn.linear_model import LogisticRegression
 
 from engine.session import Predictions
 from training.fit.classifier import sigmoid
+from training.fit.pooling import segment_calibrations
 from training.fit.trees import Recipe, Sample, Settings
 from training.split import Split
 from training.ways import (
@@ -16,7 +17,6 @@ from training.ways import (
     fit_segment_figures,
     lasting_ways,
     purchase_rates,
-    segment_calibrations,
     segment_feature_way,
     segment_places,
 )

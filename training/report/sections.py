@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.bundle import BANDS, PLAYBOOK, Bundle, Manifest
-from training.answers import Difference
+from training.evidence import Difference
 from training.report import charts
 from training.report.blocks import (
     Block,
