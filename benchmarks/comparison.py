@@ -149,7 +149,7 @@ def shoppers_table(data: Path, folder: Path) -> str:
                 f"{found['rows']:,}",
                 f"{model['roc_auc']:.3f} ({_interval(model['roc_auc_interval'], 3)})",
                 f"{others[0]['roc_auc']:.3f}",
-                *(_difference(way, "roc_auc", 3) for way in others),
+                *(_difference(way, "roc_auc", 4) for way in others),
                 f"{found['variance']['probability']:.0%}",
             ]
         )

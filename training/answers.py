@@ -239,9 +239,6 @@ def _over_time(stability: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-WORTH = "brings a gain worth having"
-
-
 def _verdict(evidence: Evidence, key: str) -> str:
     """What a way gains over the model alone, by log-loss."""
     gap = evidence.gap(key, "log_loss")

@@ -1,4 +1,4 @@
-"""The figures of a comparison as what they are evidence for; no words yet."""
+"""The figures of a comparison as evidence: which of them count, and which are beyond chance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -8,7 +8,10 @@ from training.fit.classifier import sigmoid
 
 NEWTON_STEPS = 25
 LONGEST_STEP = 1.0
-"""No step of the calibration is longer, in log-odds: far from its end Newton's method overshoots."""
+"""No step is longer, in log-odds: far from its end Newton's method overshoots."""
+
+LEAST_VARIANCE = 1e-12
+"""Stands for none, so that what is divided by it is a number; it lets nothing move."""
 
 
 def segment_calibrations(
@@ -42,11 +45,11 @@ def segment_calibrations(
     for _ in range(NEWTON_STEPS):
         p = sigmoid(margin + level[place] + tilt[place] * centred)
         error, weight = label - p, p * (1 - p)
-        slopes = [_by_segment(place, error * x, segments) for x in (1.0, centred)]
-        bends = [_by_segment(place, weight * x, segments) for x in (1.0, centred, centred**2)]
+        pull = [_by_segment(place, error * x, segments) for x in (1.0, centred)]
+        curve = [_by_segment(place, weight * x, segments) for x in (1.0, centred, centred**2)]
         if variances is None:
-            variances = _excess(slopes[0], bends[0]), _excess(slopes[1], bends[2])
-        level_step, tilt_step = _newton_step(slopes, bends, (level, tilt), variances)
+            variances = _excess(pull[0], curve[0]), _excess(pull[1], curve[2])
+        level_step, tilt_step = _newton_step(pull, curve, (level, tilt), variances)
         level, tilt = level + level_step, tilt + tilt_step
     return 1 + tilt, level - tilt * middle
 
@@ -55,32 +58,39 @@ def _by_segment(place: np.ndarray, values: np.ndarray, segments: int) -> np.ndar
     return np.bincount(place, values, minlength=segments)
 
 
-def _excess(slope: np.ndarray, information: np.ndarray) -> float:
+def _excess(pull: np.ndarray, information: np.ndarray) -> float:
     """The variance between segments that chance does not explain; 0 where it explains all.
 
     Args:
-        slope: Of the log-likelihood at no deviation, float64 [segments].
+        pull: The log-likelihood's derivative at no deviation, float64 [segments].
         information: Minus its second derivative there, float64 [segments].
     """
     known = information > 0
     if known.sum() < 2:
         return 0.0
-    spread = float((slope[known] ** 2 / information[known]).sum())
+    spread = float((pull[known] ** 2 / information[known]).sum())
     return max(0.0, (spread - (known.sum() - 1)) / float(information[known].sum()))
 
 
 def _newton_step(
-    slopes: Sequence[np.ndarray],
-    bends: Sequence[np.ndarray],
+    pull: Sequence[np.ndarray],
+    curve: Sequence[np.ndarray],
     at: tuple[np.ndarray, np.ndarray],
     variances: tuple[float, float],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One step towards the most likely level and tilt of each segment, none where the prior is 0."""
+    """One step towards the most likely level and tilt of each segment, float64 [segments] each.
+
+    Args:
+        pull: The log-likelihood's first derivatives by level and tilt, float64 [segments] each.
+        curve: Minus its second ones: by level twice, by both, by tilt twice.
+        at: Level and tilt so far.
+        variances: Of the priors of level and tilt.
+    """
     level, tilt = at
-    for_level, for_tilt = (1 / max(variance, 1e-12) for variance in variances)
-    towards_level = slopes[0] - for_level * level
-    towards_tilt = slopes[1] - for_tilt * tilt
-    a, b, c = bends[0] + for_level, bends[1], bends[2] + for_tilt
+    for_level, for_tilt = (1 / max(variance, LEAST_VARIANCE) for variance in variances)
+    towards_level = pull[0] - for_level * level
+    towards_tilt = pull[1] - for_tilt * tilt
+    a, b, c = curve[0] + for_level, curve[1], curve[2] + for_tilt
     determinant = a * c - b * b
     steps = (
         (c * towards_level - b * towards_tilt) / determinant,
