@@ -136,7 +136,7 @@ def what_to_say(evidence: Evidence) -> tuple[str, str, str]:
         question,
         THE_SEGMENTS,
         (
-            f"they explain much of how users differ in what moves the score ({drivers}){whole}; found "
+            f"they explain part of how users differ in what moves the score ({drivers}){whole}; found "
             "without a label, they also serve where nobody has bought yet"
         ),
     )

@@ -75,7 +75,8 @@ def test_a_good_model_ranks_and_segments_describe():
     assert "0.830 by the model and 0.710" in why
     assert "(difference −0.120 ± 0.008)" in why
     assert "its top tenth holds 30 % of the buyers, that of the segments 19 %" in why
-    assert "Visits 60\u202f%" in answers["say"]["why"]
+    assert "they explain part of how users differ" in answers["say"]["why"]
+    assert "(Visits 60\u202f%, Age 2\u202f%)" in answers["say"]["why"]
     assert "lost 0.120 of its ROC-AUC" in rest["would_change"][0]
     assert "control group" in rest["neither"][0]
     assert any("54\u202f% buy, 46\u202f% do not" in text for text in rest["neither"])
