@@ -461,7 +461,7 @@ def comparison(subject: Subject) -> list[Block]:
             table(
                 "Which tool answers which question",
                 ("Question", "Tool", "Why"),
-                [(a["question"], a["tool"], a["why"]) for a in found["answer"]],
+                [(a["question"], a["tool"], sentence(a["why"])) for a in found["answer"]],
                 words=(0, 1, 2),
             )
         )
