@@ -39,7 +39,7 @@ class Predictions:
     driver_impact: np.ndarray
     segment: np.ndarray
 
-    def __getitem__(self, rows: slice) -> "Predictions":
+    def __getitem__(self, rows: slice | np.ndarray) -> "Predictions":
         """What is said of some of the rows."""
         return Predictions(*(getattr(self, f.name)[rows] for f in fields(self)))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from engine.scores import above
 
@@ -204,22 +205,32 @@ def intervals(
     _, compact = np.unique(users, return_inverse=True)
     place = compact[ranked.order]
     found = []
-    for drawn in resampled_users(int(place.max()) + 1, resamples, BOOTSTRAP_SEED):
-        weight = drawn[place]
-        bought = float(weight @ ranked.positive)
-        if 0 < bought < weight.sum():
-            drawn_figures = headline(ranked, weight, threshold)
-            found.append([drawn_figures[name] for name in INTERVALS])
+    # One thread: the sums of a resample are short, and threads that wait for another cost more.
+    with threadpool_limits(1):
+        for drawn in resampled_users(int(place.max()) + 1, resamples, BOOTSTRAP_SEED):
+            weight = drawn[place]
+            bought = float(weight @ ranked.positive)
+            if 0 < bought < weight.sum():
+                drawn_figures = headline(ranked, weight, threshold)
+                found.append([drawn_figures[name] for name in INTERVALS])
     if not found:
         return dict.fromkeys(INTERVALS)
     low, high = np.quantile(np.array(found), [0.025, 0.975], axis=0)
     return {
-        name: _basic(figures[name], float(low[n]), float(high[n]), name != "log_loss")
+        name: basic_interval(figures[name], float(low[n]), float(high[n]), name != "log_loss")
         for n, name in enumerate(INTERVALS)
     }
 
 
-def _basic(figure: float, low: float, high: float, bounded: bool) -> list[float]:  # noqa: FBT001
+def basic_interval(figure: float, low: float, high: float, bounded: bool) -> list[float]:  # noqa: FBT001
+    """Twice the figure less the high and the low quantile of its resamples, reaching to the figure.
+
+    Args:
+        figure: Of all rows.
+        low: The 2.5 % quantile of its resamples.
+        high: The 97.5 % quantile.
+        bounded: Whether it is at most 1.
+    """
     start, end = max(0.0, 2 * figure - high), 2 * figure - low
     return [min(start, figure), max(min(end, 1.0) if bounded else end, figure)]
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from training.compare.evidence import Difference
+
 HEADLINE = (
     ("roc_auc", "ROC-AUC"),
     ("pr_auc", "PR-AUC"),
@@ -22,7 +24,7 @@ AGAINST_TRUTH = (
     ("best_possible_f1", "best possible F1"),
 )
 
-NUMBERS = re.compile(r"[-\d,.%– ]*")
+NUMBERS = re.compile(r"[-−+±\d,.%– ]*")
 
 
 def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -74,10 +76,60 @@ def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
             for c in metrics["cells"]
         ],
     )
+    yield from _comparison(report["comparison"])
     yield from _drift(report["drift"])
     segments = report["segments"]
     yield ""
     yield f"silhouette of {segments['silhouette_rows']:,} users: {number(segments['silhouette'])}"
+
+
+def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
+    """The model against the segments: figures, weeks, and the plain answers."""
+    if not comparison.get("scores"):
+        return
+    yield from _titled(
+        "model against segments",
+        ("", "ROC-AUC", "95 %", "against the model", "log-loss", "buyers in the top 10 %"),
+        [
+            (
+                way["name"],
+                number(way["roc_auc"]),
+                _interval(way["roc_auc_interval"]),
+                difference(way, "roc_auc"),
+                number(way["log_loss"]),
+                percent(way["gains"]["0.1"]),
+            )
+            for way in comparison["scores"]
+        ],
+    )
+    weeks = comparison["stability"].get("weeks", [])
+    names = {way["key"]: way["name"] for way in comparison["scores"]}
+    if weeks:
+        yield from _titled(
+            "ROC-AUC by date",
+            ("date", "rows", "bought", *names.values()),
+            [
+                (
+                    week["snapshot"],
+                    f"{week['rows']:,}",
+                    percent(week["purchase_rate"]),
+                    *(number(week["roc_auc"][key]) for key in names),
+                )
+                for week in weeks
+            ],
+        )
+    yield ""
+    for answer in comparison["answer"]:
+        yield f"{answer['question']} {answer['tool']}: {answer['why']}."
+    yield from (f"Neither: {text}." for text in comparison["neither"])
+    yield from (f"Would change this: {text.rstrip('.')}." for text in comparison["would_change"])
+
+
+def difference(way: Mapping[str, Any], figure: str, decimals: int = 4) -> str:
+    """How far a way is from the model alone, and half the 95 % interval of that."""
+    if way["difference"] is None:
+        return ""
+    return Difference(way["difference"][figure], way["standard_error"][figure]).words(decimals)
 
 
 def _drift(drift: Mapping[str, Any]) -> Iterator[str]:

@@ -4,7 +4,7 @@
 part in a fit, or any others. `evaluate_bundle` does it for a bundle and files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from engine.bundle import REFERENCE, Manifest, open_bundle
 from engine.drift import count_users, drift_report, reference_from_json
 from engine.session import Predictions, Session
 from engine.tensors import to_features
+from training.compare.figures import comparison
+from training.compare.ways import compared_users, figures_from_json
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
 from training.evaluate import Outcomes, classification_metrics
@@ -34,9 +36,9 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
         inputs: Files, globs or directories of labelled users.
 
     Returns:
-        `bundle_id`, `data`, `metrics`, `segments`, `drivers`, `drift` and `quality`, plain JSON
-        values. What the fit found about leakage is taken from the bundle: it needs the users of
-        training.
+        `bundle_id`, `data`, `metrics`, `segments`, `drivers`, `drift`, `comparison` and `quality`,
+        plain JSON values. What the fit found about leakage is taken from the bundle: it needs the
+        users of training.
 
     Raises:
         EngineError: The bundle or the data cannot be used.
@@ -51,6 +53,7 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
     metrics = {**outcome_metrics(manifest, dataset, rows, scored), "leakage": leakage}
     reference = reference_from_json(opened.contents[REFERENCE], manifest)
     found = count_users(reference.edges, features, scored, manifest)
+    quality = quality_band(metrics, leakage, manifest.unusable, manifest.clustering["reasons"])
     return {
         "bundle_id": manifest.bundle_id,
         "data": _data(dataset, inputs),
@@ -58,9 +61,8 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
         "segments": _segment_figures(manifest, features, scored.segment),
         "drivers": drivers_report(manifest, features, scored),
         "drift": drift_report(reference, found, manifest),
-        "quality": quality_band(
-            metrics, leakage, manifest.unusable, manifest.clustering["reasons"]
-        ),
+        "comparison": _comparison(manifest, dataset, rows, scored, quality),
+        "quality": quality,
     }
 
 
@@ -83,6 +85,20 @@ def outcome_metrics(
         "slices": slice_metrics(outcomes, table, manifest.schema),
         "cells": cell_metrics(outcomes, scored.segment, manifest),
     }
+
+
+def _comparison(
+    manifest: Manifest,
+    dataset: Dataset,
+    rows: np.ndarray,
+    scored: Predictions,
+    quality: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The model against the segments; empty where the bundle has no figures of its segments."""
+    figures = figures_from_json(manifest.comparison.get("fitted", ()))
+    if not figures:
+        return {}
+    return comparison(manifest, compared_users(dataset, rows, scored, figures), figures, quality)
 
 
 def _data(dataset: Dataset, inputs: Sequence[str]) -> dict[str, Any]:

@@ -12,6 +12,13 @@ from engine.drift import reference_to_json
 from engine.schema import FeatureSchema
 from engine.session import Predictions, Session
 from engine.tensors import to_features
+from training.compare.figures import comparison
+from training.compare.ways import (
+    SEGMENT_FEATURE,
+    compared_users,
+    fit_segment_figures,
+    segment_feature_way,
+)
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
@@ -20,7 +27,7 @@ from training.fit.classifier import fit_classifier
 from training.fit.preprocess import fit_categories
 from training.fit.search import Budget, Pool
 from training.fit.segments import fit_segments
-from training.fit.trees import Sample
+from training.fit.trees import Recipe, Sample
 from training.folds import make_folds
 from training.leakage import Parts, leakage_checks
 from training.measure import outcome_metrics
@@ -115,9 +122,16 @@ def fit(
     bundle = Bundle(out, manifest, contents)
     progress(f"comparing ONNX with the native models on {dataset.rows:,} users")
     parity = check_parity(bundle, dataset.typed, classifier, segmentation)
-    scored = run_engine(Session(bundle), test.features)
+    everybody = run_engine(Session(bundle), features)
+    scored = everybody[parts.test]
     figures = _test_figures(manifest, dataset, parts, features, scored, options.seed)
     manifest = replace(manifest, parity=parity, **figures)
+    progress("comparing the model with the segments")
+    users = Sample(features, dataset.label)
+    compared = _comparison(
+        manifest, dataset, parts, users, everybody, classifier.recipe, options.seed
+    )
+    manifest = replace(manifest, comparison=compared)
     progress("writing the report")
     playbook = _playbook(manifest, dataset, options.playbook)
     contents |= {
@@ -154,6 +168,25 @@ def _test_figures(
         "quality": quality,
         "unusable": () if quality["may_be_used"] else tuple(quality["reasons"]),
     }
+
+
+def _comparison(
+    manifest: Manifest,
+    dataset: Dataset,
+    parts: Split,
+    users: Sample,
+    scored: Predictions,
+    recipe: Recipe,
+    seed: int,
+) -> dict[str, Any]:
+    """The model against the segments, on the test part; `scored` is of all users."""
+    ids = [segment.id for segment in manifest.segments]
+    figures = fit_segment_figures(ids, parts, dataset.label, scored)
+    grown = segment_feature_way(figures, parts, users, scored.segment, recipe, seed)
+    compared = compared_users(
+        dataset, parts.test, scored[parts.test], figures, {SEGMENT_FEATURE: grown}
+    )
+    return comparison(manifest, compared, figures, manifest.quality)
 
 
 def _playbook(manifest: Manifest, dataset: Dataset, rules: PlaybookRules) -> dict[str, Any]:

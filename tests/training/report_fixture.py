@@ -161,26 +161,47 @@ def _drivers(manifest: Manifest) -> dict:
 
 def _comparison() -> dict:
     ways = (
-        ("Purchase model", 0.830, 0.36, 0.30),
-        ("Segment purchase rate", 0.712, 0.42, 0.19),
-        ("Model with the segment as a feature", 0.830, 0.36, 0.30),
-        ("Model and segments together", 0.829, 0.361, 0.30),
+        ("model", "Purchase model", 0.830, 0.36, 0.30),
+        ("segment_rate", "Segment purchase rate", 0.712, 0.42, 0.19),
+        ("segment_feature", "Model with the segment as a feature", 0.830, 0.36, 0.30),
+        ("together", "Model and segments together", 0.829, 0.361, 0.30),
     )
+    dates = [f"2026-11-{day:02}" for day in (1, 8, 15)]
     return {
-        "rows": ROWS,
+        "rows": ROWS, "base_rate": BASE_RATE, "fitted": [],
         "scores": [
-            {"name": name, "words": "", "roc_auc": auc, "log_loss": loss,
-             "gains": {"0.05": top / 1.7, "0.1": top, "0.2": top * 1.6, "0.3": top * 2}}
-            for name, auc, loss, top in ways
+            {"key": key, "name": name, "words": "", "roc_auc": auc, "log_loss": loss,
+             "roc_auc_interval": [auc - 0.005, auc + 0.005],
+             "gains": {"0.05": top / 1.7, "0.1": top, "0.2": top * 1.6, "0.3": top * 2},
+             "difference": {"roc_auc": auc - 0.83} if key != "model" else None,
+             "standard_error": {"roc_auc": 0.0004} if key != "model" else None}
+            for key, name, auc, loss, top in ways
         ],
         "segments": [
             {"segment_id": n, "rows": 6_000, "purchase_rate": 0.4 / n, "roc_auc": 0.78,
+             "roc_auc_interval": [0.76, 0.80],
              "top_decile_lift": 3.0, "probability_p10": 0.02 + 0.1 / n,
              "probability_p50": 0.05 + 0.25 / n, "probability_p90": 0.2 + 0.5 / n}
             for n in range(1, 7)
         ],
-        "variance": {"probability": 0.31, "drivers": []},
-        "stability": {},
+        "variance": {
+            "probability": 0.31,
+            "drivers": [{"name": "orders_last_90d", "mean_absolute_impact": 0.4, "explained": 0.6},
+                        {"name": "country", "mean_absolute_impact": 0.1, "explained": None}],
+        },
+        "stability": {
+            "words": "",
+            "weeks": [
+                {"snapshot": date, "rows": 12_000, "purchase_rate": 0.18, "mean_probability": 0.18,
+                 "roc_auc": {key: auc for key, _, auc, *_ in ways}}
+                for date in dates
+            ],
+            "changes": [
+                {"from": before, "to": after, "users": 12_000, "segment_changed": 0.12,
+                 "band_changed": 0.25, "agreement": 0.77}
+                for before, after in pairwise(dates)
+            ],
+        },
         "answer": [
             {"question": "Whom to contact?", "tool": "the purchase model",
              "why": "its top tenth holds 30 % of the buyers, that of the segments 19 %"},

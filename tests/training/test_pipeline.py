@@ -87,7 +87,7 @@ def test_the_stages_are_told(users_file, tmp_path):
     fit([str(users_file)], FitOptions(SHOP), tmp_path / "out", stages.append)
     assert stages[0] == "reading users"
     assert stages[-1] == "writing the report"
-    assert len(stages) == 6
+    assert len(stages) == 7
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,7 @@ def test_other_schemas_go_the_same_way(schema, users_file, tmp_path):
         assert scores[f"driver_{n}"].null_count() == missing
         assert scores[f"driver_{n}_impact"].null_count() == missing
     json.dumps(manifest.clustering, allow_nan=False)
+    assert len(manifest.comparison["scores"]) == 4
 
 
 def test_several_snapshots_give_a_dated_version(tmp_path):
@@ -123,6 +124,12 @@ def test_several_snapshots_give_a_dated_version(tmp_path):
     assert manifest.bundle_id.startswith("tiny/2026-01-29-")
     assert manifest.training["split"]["kind"] == "time"
     assert manifest.training["snapshots"] == [str(d) for d in days]
+    assert "one date, 2026-01-29" in manifest.comparison["stability"]["words"]
+    report = evaluate_bundle(tmp_path / "out", [str(path)])
+    stability = report["comparison"]["stability"]
+    assert [week["snapshot"] for week in stability["weeks"]] == [str(d) for d in days]
+    assert all(change["users"] == 600 for change in stability["changes"])
+    assert "ROC-AUC by date" in "\n".join(evaluation_lines(report))
 
 
 def test_many_features(tmp_path):
@@ -158,6 +165,7 @@ def test_shuffled_labels_make_an_unusable_bundle(tmp_path):
     assert not manifest.quality["may_be_used"]
     assert list(manifest.unusable) == manifest.quality["reasons"]
     assert any("chance" in reason for reason in manifest.unusable)
+    assert manifest.comparison["answer"][0]["tool"] == "neither"
     shown = "\n".join(manifest_lines(manifest)).splitlines()
     assert shown[1] == "MUST NOT BE USED"
     assert shown[2].strip() == manifest.unusable[0]
@@ -273,6 +281,28 @@ def test_evaluate_agrees_with_the_manifest(bundle, users_file, tmp_path):
     assert report["metrics"] == manifest.metrics
     assert report["quality"] == manifest.quality
     assert report["segments"]["silhouette"] == manifest.clustering["silhouette"]
+    own = {way["key"]: way for way in manifest.comparison["scores"]}
+    assert own.keys() == {"model", "segment_rate", "segment_feature", "together"}
+    found = report["comparison"]["scores"]
+    assert found == [own[key] for key in ("model", "segment_rate", "together")]
+    for part in ("fitted", "segments", "variance", "stability"):
+        assert report["comparison"][part] == manifest.comparison[part]
+
+
+def test_the_comparison_is_told(bundle, users_file):
+    manifest = open_bundle(bundle).manifest
+    ways = {way["key"]: way for way in manifest.comparison["scores"]}
+    assert ways["model"]["roc_auc"] == manifest.metrics["roc_auc"]
+    assert ways["model"]["log_loss"] == manifest.metrics["log_loss"]
+    assert ways["model"]["roc_auc_interval"] == manifest.metrics["intervals"]["roc_auc"]
+    assert list(ways["model"]["gains"].values()) == [
+        gain["share_of_buyers"] for gain in manifest.metrics["gains"]
+    ]
+    shown = "\n".join(evaluation_lines(evaluate_bundle(bundle, [str(users_file)])))
+    assert "model against segments" in shown
+    assert "Whom to contact first? the purchase model: ROC-AUC" in shown
+    assert "Which tool answers which question" in (bundle / REPORT).read_text()
+    assert "Which tool answers which question" in (bundle / MODEL_CARD).read_text()
 
 
 @pytest.mark.parametrize("name", ["engine/tensors.py", "engine/schemas/shopnow.toml"])

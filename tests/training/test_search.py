@@ -9,7 +9,7 @@ from training.fit.candidates import DESIGN, planned, strongest_pairs
 from training.fit.choice import Standing, cheapest, choose_trees
 from training.fit.classifier import sigmoid
 from training.fit.search import Budget, Trial, budget_of
-from training.fit.trees import Grower, Sample, Settings
+from training.fit.trees import Grower, Recipe, Sample, Settings
 from training.shapley.leaves import read_leaves
 
 NAMES = ("a", "b", "c", "d")
@@ -31,7 +31,8 @@ def apart(x):
 
 def chosen(margin, rows=3_000, width=4, trials=6, seed=1):
     pool = halved(sample(rows, 0, margin, width))
-    return choose_trees(pool, NAMES[:width], seed, Budget(trials))
+    choice = choose_trees(pool, NAMES[:width], seed, Budget(trials))
+    return choice.booster, choice.report
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_paths_hold_at_most_two_features_where_pairs_are_limited():
     pool = halved(sample(2_000, 0, together))
     for settings in (s for s in DESIGN if s.pairs is not None):
         grower = Grower(pool.sample, NAMES, seed=1)
-        booster = grower.grow(settings, [(0, 2), (1, 3)], rounds=20)
+        booster = grower.grow(Recipe(settings, [(0, 2), (1, 3)], 20))
         assert max(len(leaf.factors) for leaf in read_leaves(booster)) <= 2
 
 
@@ -102,14 +103,21 @@ def test_the_same_seed_gives_the_same_trees(joint):
 def test_minutes_only_decide_how_many_trials_start(joint):
     ticks = iter(range(0, 600, 10))
     pool = halved(sample(3_000, 0, together))
-    booster, report = choose_trees(pool, NAMES, 1, Budget(100, 1.0, lambda: next(ticks)))
-    assert report == joint[1]
-    assert booster.model_to_string() == joint[0].model_to_string()
+    choice = choose_trees(pool, NAMES, 1, Budget(100, 1.0, lambda: next(ticks)))
+    assert choice.report == joint[1]
+    assert choice.booster.model_to_string() == joint[0].model_to_string()
+
+
+def test_the_recipe_grows_the_same_trees_again():
+    pool = halved(sample(1_000, 0, together))
+    choice = choose_trees(pool, NAMES, 1, Budget(2))
+    again = Grower(pool.sample, NAMES, 1).grow(choice.recipe)
+    assert again.model_to_string() == choice.booster.model_to_string()
 
 
 def test_one_trial_runs_however_short_the_time():
     pool = halved(sample(300, 0, together))
-    assert len(choose_trees(pool, NAMES, 1, budget_of(None, 0.0))[1]["trials"]) == 1
+    assert len(choose_trees(pool, NAMES, 1, budget_of(None, 0.0)).report["trials"]) == 1
 
 
 @pytest.mark.parametrize(

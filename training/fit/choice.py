@@ -11,7 +11,7 @@ from engine.bundle import Calibration
 from training.fit.baselines import Baseline
 from training.fit.judging import fold_losses, mean_and_error, roc_auc, roc_auc_gain
 from training.fit.search import Budget, Pool, Search, Trial, search
-from training.fit.trees import MAX_ROUNDS, PARAMETERS, PATIENCE_ROUNDS, Grower
+from training.fit.trees import MAX_ROUNDS, PARAMETERS, PATIENCE_ROUNDS, Grower, Recipe
 from training.shapley.effects import model_effects
 
 GROWTH = 1 / 3
@@ -41,14 +41,23 @@ class Standing:
     eligible: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The trees that were chosen, how to grow them again, and the figures of all trials."""
+
+    booster: lgb.Booster
+    recipe: Recipe
+    report: dict[str, Any]
+
+
 def choose_trees(
     pool: Pool,
     names: tuple[str, ...],
     seed: int,
     budget: Budget,
     baselines: Sequence[Baseline] = (),
-) -> tuple[lgb.Booster, dict[str, Any]]:
-    """The cheapest trees within one standard error of the best, and the figures of all trials.
+) -> Choice:
+    """The cheapest trees within one standard error of the best, grown from the whole pool.
 
     Args:
         pool: Whom the trees are chosen by and grown from.
@@ -64,8 +73,8 @@ def choose_trees(
     table = standings(found, pool)
     chosen = cheapest(table, pool.sample.features.shape[1])
     rounds = scaled_rounds(chosen.trial.rounds, pool)
-    grower = Grower(pool.sample, names, seed)
-    booster = grower.grow(chosen.trial.settings, found.pairs, rounds)
+    recipe = Recipe(chosen.trial.settings, found.pairs, rounds)
+    booster = Grower(pool.sample, names, seed).grow(recipe)
     report = {
         "parameters": {k: v for k, v in PARAMETERS.items() if k != "verbose"},
         "chosen": chosen.trial.settings.name,
@@ -76,7 +85,7 @@ def choose_trees(
         "budget": {"trials": len(table), "patience_rounds": PATIENCE_ROUNDS},
         "depth_gain": depth_gain(table, pool),
     }
-    return booster, report
+    return Choice(booster, recipe, report)
 
 
 def standings(found: Search, pool: Pool) -> list[Standing]:

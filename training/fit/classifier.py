@@ -18,7 +18,7 @@ from engine.bundle import Calibration
 from training.fit.baselines import Baseline
 from training.fit.choice import choose_trees
 from training.fit.search import Budget, Pool
-from training.fit.trees import Sample, raw_scores
+from training.fit.trees import Recipe, Sample, raw_scores
 from training.shapley.effects import Effects, model_effects
 
 DECILES = tuple(n / 10 for n in range(1, 10))
@@ -36,6 +36,7 @@ class Classifier:
         decile_cuts: Nine rising probabilities.
         band_cuts: Three rising probabilities.
         unusable: Why its scores must not be used; empty where they may.
+        recipe: How to grow the trees again.
         report: Figures of the fit, for the manifest.
     """
 
@@ -46,6 +47,7 @@ class Classifier:
     decile_cuts: tuple[float, ...]
     band_cuts: tuple[float, ...]
     unusable: tuple[str, ...]
+    recipe: Recipe
     report: dict[str, Any]
 
 
@@ -69,7 +71,8 @@ def fit_classifier(
         band_shares: The shares of users below the cut-points of the bands.
         baselines: Rules judged in the folds of the pool, for the report.
     """
-    booster, report = choose_trees(pool, names, seed, budget, baselines)
+    choice = choose_trees(pool, names, seed, budget, baselines)
+    booster = choice.booster
     platt, problem = fit_platt(raw_scores(booster, calibration.features), calibration)
     probability = calibrated(booster, platt, calibration.features)
     problems = [problem] if problem else []
@@ -83,7 +86,8 @@ def fit_classifier(
         decile_cuts=quantile_cuts(probability, DECILES),
         band_cuts=quantile_cuts(probability, band_shares),
         unusable=tuple(problems),
-        report=report,
+        recipe=choice.recipe,
+        report=choice.report,
     )
 
 

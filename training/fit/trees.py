@@ -79,6 +79,21 @@ class Settings:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that trees need to be grown again, beside the users.
+
+    Attributes:
+        settings: What decides them.
+        pairs: The strongest pairs of features, of which `settings.pairs` are allowed.
+        rounds: At least 1.
+    """
+
+    settings: Settings
+    pairs: Together
+    rounds: int
+
+
 class Grower:
     """Binned users, from whom several models can be grown."""
 
@@ -94,17 +109,12 @@ class Grower:
             free_raw_data=False,
         )
 
-    def grow(self, settings: Settings, pairs: Together, rounds: int) -> lgb.Booster:
-        """Trees of so many rounds.
-
-        Args:
-            settings: What decides them.
-            pairs: The strongest pairs of features, of which `settings.pairs` are allowed.
-            rounds: At least 1.
-        """
-        booster = lgb.train(self._parameters(settings, pairs), self._data, rounds)
+    def grow(self, recipe: Recipe) -> lgb.Booster:
+        """Trees of so many rounds."""
+        parameters = self._parameters(recipe.settings, recipe.pairs)
+        booster = lgb.train(parameters, self._data, recipe.rounds)
         # Read back from the text that goes into the bundle: what is exported is what is audited.
-        return lgb.Booster(model_str=plain_text(booster, rounds))
+        return lgb.Booster(model_str=plain_text(booster, recipe.rounds))
 
     def grow_judged(
         self, settings: Settings, pairs: Together, judges: Sample

@@ -29,6 +29,11 @@ class Subject:
         return self.evaluation.get("drivers") or self.manifest.drivers
 
     @property
+    def comparison(self) -> Figures:
+        """The score against the segments, on the users that were measured; else the test part."""
+        return self.evaluation.get("comparison") or self.manifest.comparison
+
+    @property
     def quality(self) -> Figures:
         """The quality band and whether the bundle may be used."""
         found = self.evaluation.get("quality") or self.manifest.quality

@@ -1,17 +1,30 @@
 """Supervised against unsupervised: which tool answers which question."""
 
+from collections.abc import Mapping, Sequence
+
+from training.compare.evidence import Difference
 from training.report.blocks import Block, Cell, Figure, Text, bullets, table
 from training.report.charts.spread import spread_chart
+from training.report.sections.drivers import SHOWN_DRIVERS
 from training.report.subject import Figures, Subject
-from training.report.words import count, decimal, whole_percent
+from training.report.words import (
+    UNKNOWN,
+    count,
+    decimal,
+    interval,
+    percent,
+    sentence,
+    times,
+    whole_percent,
+)
 
 _GAINS = ("0.05", "0.1", "0.2", "0.3")
 
 
 def comparison(subject: Subject) -> list[Block]:
     """Supervised against unsupervised, with the plain answers."""
-    found = subject.manifest.comparison
-    if not found:
+    found = subject.comparison
+    if not found.get("scores"):
         return []
     blocks: list[Block] = []
     if found.get("answer"):
@@ -19,20 +32,24 @@ def comparison(subject: Subject) -> list[Block]:
             table(
                 "Which tool answers which question",
                 ("Question", "Tool", "Why"),
-                [(a["question"], a["tool"], a["why"]) for a in found["answer"]],
+                [(a["question"], a["tool"], sentence(a["why"])) for a in found["answer"]],
                 words=(0, 1, 2),
             )
         )
     if found.get("scores"):
         blocks.append(
             table(
-                f"Four ways to rank the same {count(found.get('rows'))} users",
-                ("Ranking by", "ROC-AUC", "Log-loss", *(f"Top {_share_words(s)}" for s in _GAINS)),
+                f"{len(found['scores'])} ways to rank the same {count(found.get('rows'))} users",
+                (
+                    *("Ranking by", "ROC-AUC", "Against the model", "Log-loss"),
+                    *(f"Top {_share_words(s)}" for s in _GAINS),
+                ),
                 [
                     (
                         Cell(s["name"], s.get("words", "")),
-                        decimal(s.get("roc_auc")),
-                        decimal(s.get("log_loss")),
+                        Cell(decimal(s.get("roc_auc")), interval(s.get("roc_auc_interval"))),
+                        _against_model(s),
+                        decimal(s.get("log_loss"), 4),
                         *(whole_percent((s.get("gains") or {}).get(g)) for g in _GAINS),
                     )
                     for s in found["scores"]
@@ -40,7 +57,11 @@ def comparison(subject: Subject) -> list[Block]:
             )
         )
         blocks.append(
-            Text("The last columns give the share of all buyers in the top of each list.")
+            Text(
+                "“Against the model” is the difference in ROC-AUC from the purchase model alone, ± "
+                "half its 95\u202f% interval, on the same users: a difference smaller than that may "
+                "be chance. The last columns give the share of all buyers in the top of each list."
+            )
         )
     if any(s.get("probability_p50") is not None for s in found.get("segments") or []):
         blocks.append(
@@ -50,20 +71,113 @@ def comparison(subject: Subject) -> list[Block]:
                 "Where the bars overlap, the segment alone does not tell who buys.",
             )
         )
-    blocks += _variance(found.get("variance") or {})
+    blocks += _inside(found.get("segments") or [], subject.segment_names)
+    blocks += _variance(found.get("variance") or {}, subject.titles)
+    blocks += _weeks(found)
     blocks += bullets("Where neither helps", found.get("neither"))
     blocks += bullets("What would change these answers", found.get("would_change"))
     return blocks
 
 
-def _variance(variance: Figures) -> list[Block]:
+def _against_model(way: Figures) -> str:
+    if not way.get("difference"):
+        return UNKNOWN
+    return Difference(way["difference"]["roc_auc"], way["standard_error"]["roc_auc"]).words(4)
+
+
+def _inside(found: Sequence[Figures], names: Mapping[int, str]) -> list[Block]:
+    """What the score still tells among the users of one segment."""
+    if not any(s.get("purchase_rate") is not None for s in found):
+        return []
+    return [
+        table(
+            "What the score tells inside each segment",
+            ("Segment", "Users", "Bought", "ROC-AUC inside", "Lift of its top tenth"),
+            [
+                (
+                    Cell(names.get(s["segment_id"], str(s["segment_id"]))),
+                    count(s["rows"]),
+                    percent(s.get("purchase_rate")),
+                    Cell(decimal(s.get("roc_auc")), interval(s.get("roc_auc_interval"))),
+                    times(s.get("top_decile_lift")),
+                )
+                for s in found
+            ],
+        )
+    ]
+
+
+def _variance(variance: Figures, titles: Mapping[str, str]) -> list[Block]:
+    """What segments explain of the differences between users (eta squared)."""
     if variance.get("probability") is None:
         return []
     words = (
         f"The segments explain {whole_percent(variance['probability'])} of the differences in "
         "purchase probability between users; the rest lies within segments."
     )
-    return [Text(words)]
+    blocks: list[Block] = [Text(words)]
+    drivers = variance["drivers"][:SHOWN_DRIVERS]
+    if drivers:
+        blocks.append(
+            table(
+                "How much of what each driver does the segments explain",
+                ("Driver", "Mean impact", "Explained by segments"),
+                [
+                    (
+                        Cell(titles.get(d["name"], d["name"])),
+                        decimal(d["mean_absolute_impact"]),
+                        Cell(whole_percent(d["explained"]), bar=d["explained"]),
+                    )
+                    for d in drivers
+                ],
+            )
+        )
+    return blocks
+
+
+def _weeks(found: Figures) -> list[Block]:
+    """How each way does by date, and how many users change segment or band in between."""
+    stability = found.get("stability") or {}
+    blocks: list[Block] = []
+    if stability.get("weeks"):
+        names = {s["key"]: s["name"] for s in found["scores"]}
+        blocks.append(
+            table(
+                "ROC-AUC by date",
+                ("Date", "Users", "Bought", *names.values()),
+                [
+                    (
+                        week["snapshot"],
+                        count(week["rows"]),
+                        percent(week["purchase_rate"]),
+                        *(decimal(week["roc_auc"][key]) for key in names),
+                    )
+                    for week in stability["weeks"]
+                ],
+            )
+        )
+    changes = [c for c in stability.get("changes") or [] if c["agreement"] is not None]
+    if changes:
+        blocks.append(
+            table(
+                "Users who move from one date to the next",
+                ("Dates", "Users", "Change segment", "Change band", "Agreement of segments"),
+                [
+                    (
+                        f"{c['from']} to {c['to']}",
+                        count(c["users"]),
+                        percent(c["segment_changed"]),
+                        percent(c["band_changed"]),
+                        decimal(c["agreement"], 2),
+                    )
+                    for c in changes
+                ],
+            )
+        )
+        blocks.append(
+            Text("Agreement is the adjusted Rand index: 1 is the same segments, 0 is chance.")
+        )
+    return blocks
 
 
 def _share_words(share: str) -> str:

@@ -1,0 +1,233 @@
+"""The tables of docs/supervised_vs_unsupervised.md, measured anew.
+
+Usage: python -m benchmarks.comparison [BUNDLE] [--into docs/supervised_vs_unsupervised.md]
+
+The first tables are what the bundle says of its own test part. Then users are simulated whom it has
+not met: under drift, and over weeks. The last table needs the folder of the Online Shoppers data in
+the environment variable REAL_DATA; where it is unset the table is left as it is.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+from benchmarks.contenders import BUNDLE, ROOT
+from benchmarks.report import write_between
+
+SEED = 8
+DRIFTS = (0.0, 0.5, 1.0)
+DRIFT_ROWS = 60_000
+WEEKS = [date(2026, 11, 22) + timedelta(days=7 * n) for n in range(5)]
+WEEK_ROWS = 20_000
+GAINS = ("0.05", "0.1", "0.2", "0.3")
+SHOPPERS = ROOT / "benchmarks" / "online_shoppers.toml"
+
+
+def ways_table(comparison: dict) -> str:
+    """Four ways on the same users."""
+    head = "| | ROC-AUC (95 %) | against the model | log-loss | against the model | top 5 % | 10 % | 20 % | 30 % |\n"
+    rows = [
+        [
+            way["name"],
+            f"{way['roc_auc']:.4f} ({_interval(way['roc_auc_interval'], 4)})",
+            _difference(way, "roc_auc", 4),
+            f"{way['log_loss']:.4f}",
+            _difference(way, "log_loss", 5),
+            *(f"{way['gains'][share]:.1%}" for share in GAINS),
+        ]
+        for way in comparison["scores"]
+    ]
+    return head + _rows(rows, 9)
+
+
+def inside_table(comparison: dict, names: dict[int, str]) -> str:
+    """What the score tells inside each segment, and what segments explain."""
+    head = "| segment | users | bought | probability, 10 – 50 – 90 % of users | ROC-AUC inside (95 %) | lift of its top tenth |\n"
+    rows = [
+        [
+            names[s["segment_id"]],
+            f"{s['rows']:,}",
+            f"{s['purchase_rate']:.1%}",
+            " – ".join(f"{s[f'probability_p{n}']:.1%}" for n in (10, 50, 90)),
+            f"{s['roc_auc']:.3f} ({_interval(s['roc_auc_interval'], 3)})",
+            f"{s['top_decile_lift']:.1f}",
+        ]
+        for s in comparison["segments"]
+    ]
+    variance = comparison["variance"]
+    drivers = ", ".join(f"`{d['name']}` {d['explained']:.0%}" for d in variance["drivers"][:8])
+    return (
+        f"{head}{_rows(rows, 6)}\nOf the variance of the probability the segments explain "
+        f"{variance['probability']:.0%}; of that of the impacts of the eight largest drivers: "
+        f"{drivers}.\n"
+    )
+
+
+def answers_table(comparison: dict) -> str:
+    """The plain answers as the code gives them."""
+    rows = [[a["question"], a["tool"], a["why"]] for a in comparison["answer"]]
+    lines = ["| question | tool | why |\n|---|---|---|\n"]
+    lines += [f"| {' | '.join(row)} |\n" for row in rows]
+    lines += ["\nNeither answers:\n\n", *(f"- {_sentence(t)}\n" for t in comparison["neither"])]
+    lines += ["\nWhat would change this:\n\n"]
+    lines += [f"- {_sentence(text)}\n" for text in comparison["would_change"]]
+    return "".join(lines)
+
+
+def drift_table(bundle: Path, folder: Path) -> str:
+    """The lasting ways on users who have drifted."""
+    rows = []
+    for drift in DRIFTS:
+        found = evaluated(bundle, [simulated(folder, DRIFT_ROWS, WEEKS[0], drift)])
+        model, rate, together = found["scores"]
+        rows.append(
+            [
+                f"{drift:g}",
+                f"{found['base_rate']:.1%}",
+                *(f"{way['roc_auc']:.4f}" for way in (model, rate, together)),
+                _difference(rate, "roc_auc", 4),
+                *(f"{way['log_loss']:.4f}" for way in (model, rate, together)),
+            ]
+        )
+    head = (
+        "| drift | bought | ROC-AUC: model | segment rate | together | rate against model "
+        "| log-loss: model | segment rate | together |\n"
+    )
+    return head + _rows(rows, 9)
+
+
+def weeks_table(bundle: Path, folder: Path) -> str:
+    """The same users on five dates."""
+    files = [simulated(folder, WEEK_ROWS, day) for day in WEEKS]
+    found = evaluated(bundle, files)
+    stability = found["stability"]
+    changes = [None, *stability["changes"]]
+    rows = [
+        [
+            week["snapshot"],
+            f"{week['purchase_rate']:.1%}",
+            *(f"{week['roc_auc'][key]:.4f}" for key in ("model", "segment_rate", "together")),
+            *(
+                ["", "", ""]
+                if change is None
+                else [
+                    f"{change['segment_changed']:.1%}",
+                    f"{change['band_changed']:.1%}",
+                    f"{change['agreement']:.3f}",
+                ]
+            ),
+        ]
+        for week, change in zip(stability["weeks"], changes, strict=True)
+    ]
+    head = (
+        "| date | bought | ROC-AUC: model | segment rate | together | users who changed segment "
+        "| band | adjusted Rand index |\n"
+    )
+    return head + _rows(rows, 8)
+
+
+def shoppers_table(data: Path, folder: Path) -> str:
+    """Real sessions, with and without the column that is close to the outcome."""
+    from engine.schema import load_schema
+    from training.pipeline import FitOptions, fit
+
+    schema = load_schema(SHOPPERS)
+    without = tuple(replace(f, use=f.name != "PageValues") for f in schema.features)
+    tables = {"with `PageValues`": schema, "without": replace(schema, features=without)}
+    rows = []
+    for n, (title, table) in enumerate(tables.items()):
+        file = str(data / "online_shoppers_intention.csv")
+        found = fit([file], FitOptions(table), folder / f"shoppers{n}").comparison
+        model, *others = found["scores"]
+        rows.append(
+            [
+                title,
+                f"{found['rows']:,}",
+                f"{model['roc_auc']:.3f} ({_interval(model['roc_auc_interval'], 3)})",
+                f"{others[0]['roc_auc']:.3f}",
+                *(_difference(way, "roc_auc", 4) for way in others),
+                f"{found['variance']['probability']:.0%}",
+            ]
+        )
+    head = (
+        "| Online Shoppers | test rows | ROC-AUC of the model (95 %) | of the segments’ rates "
+        "| against the model: rates | segment as a feature | together | variance explained |\n"
+    )
+    return head + _rows(rows, 8)
+
+
+def simulated(folder: Path, rows: int, day: date, drift: float = 0.0) -> Path:
+    """A file of users whom the bundle has not met."""
+    from training.simulate import SimulateOptions
+    from training.simulate.write import write_users
+
+    out = folder / f"{day}-{drift}-{rows}.parquet"
+    write_users(SimulateOptions(rows, SEED, day, drift, truth=True), out)
+    return out
+
+
+def evaluated(bundle: Path, files: list[Path]) -> dict:
+    """What `training evaluate` says of score and segments."""
+    from training.measure import evaluate_bundle
+
+    return evaluate_bundle(bundle, [str(file) for file in files])["comparison"]
+
+
+def tables(bundle: Path, folder: Path) -> Iterator[tuple[str, str]]:
+    """Every table with its mark in the document."""
+    from engine.bundle import open_bundle
+
+    manifest = open_bundle(bundle).manifest
+    found = dict(manifest.comparison)
+    yield (
+        "ways",
+        f"{found['rows']:,} test users, base rate {found['base_rate']:.1%}.\n\n"
+        + (ways_table(found)),
+    )
+    yield "inside", inside_table(found, {s.id: s.name for s in manifest.segments})
+    yield "answers", answers_table(found)
+    yield "drift", drift_table(bundle, folder)
+    yield "weeks", weeks_table(bundle, folder)
+    if "REAL_DATA" in os.environ:
+        yield "shoppers", shoppers_table(Path(os.environ["REAL_DATA"]), folder)
+
+
+def _rows(rows: list[list[str]], width: int) -> str:
+    rule = "|---|" + "---:|" * (width - 1) + "\n"
+    return rule + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _difference(way: dict, figure: str, decimals: int) -> str:
+    from training.evaluation_text import difference
+
+    return difference(way, figure, decimals)
+
+
+def _interval(ends: list[float], decimals: int) -> str:
+    return " – ".join(f"{end:.{decimals}f}" for end in ends)
+
+
+def _sentence(text: str) -> str:
+    return f"{text.rstrip('.')}."
+
+
+def main() -> None:
+    """Print the tables, and write them into a document if asked."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.comparison")
+    parser.add_argument("bundle", nargs="?", type=Path, default=BUNDLE)
+    parser.add_argument("--into", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for mark, text in tables(arguments.bundle, Path(folder)):
+            print(f"{mark}\n\n{text}", flush=True)
+            if arguments.into:
+                write_between(arguments.into, mark, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+import copy
+
+import pytest
+
+from training.compare.answers import EITHER, NEITHER, THE_MODEL, THE_SEGMENTS, plain_answers
+from training.compare.evidence import Difference
+from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER
+
+GOOD = {"may_be_used": True, "reasons": []}
+BAD = {"may_be_used": False, "reasons": ["ROC-AUC 0.50 is chance"]}
+NAMES = {1: "Regulars", 2: "Guests"}
+TITLES = {"visits": "Visits", "age": "Age"}
+
+
+def way(key, auc, loss, gap=None, error=0.002, loss_gap=None, loss_error=0.0002, top=0.3):
+    changed = None if gap is None else {"roc_auc": gap, "log_loss": loss_gap}
+    spread = None if gap is None else {"roc_auc": error, "log_loss": loss_error}
+    return {
+        "key": key, "roc_auc": auc, "log_loss": loss, "roc_auc_interval": [auc - 0.01, auc + 0.01],
+        "gains": {"0.05": top / 2, "0.1": top, "0.2": 0.5, "0.3": 0.6},
+        "difference": changed, "standard_error": spread,
+    }  # fmt: skip
+
+
+def document(**parts):
+    """A model that ranks well, segments that rank a little, and no gain from both."""
+    base = {
+        "rows": 9_000,
+        "base_rate": 0.18,
+        "scores": [
+            way(MODEL, 0.83, 0.36),
+            way(SEGMENT_RATE, 0.71, 0.42, -0.12, 0.004, 0.06, 0.002, top=0.19),
+            way(SEGMENT_FEATURE, 0.83, 0.36, 0.0001, 0.0002, -0.00001, 0.0001),
+            way(TOGETHER, 0.83, 0.36, 0.0, 0.0002, 0.00002, 0.0001),
+        ],
+        "segments": [inside(1, 0.75), inside(2, 0.70)],
+        "variance": {
+            "probability": 0.4,
+            "drivers": [
+                {"name": "visits", "mean_absolute_impact": 0.5, "explained": 0.6},
+                {"name": "age", "mean_absolute_impact": 0.2, "explained": 0.02},
+            ],
+        },
+        "stability": {"words": "These users have one date."},
+    }
+    return copy.deepcopy(base) | parts
+
+
+def inside(number, auc, low=0.04):
+    interval = None if auc is None else [auc - low, auc + low]
+    return {
+        "segment_id": number, "roc_auc": auc, "roc_auc_interval": interval,
+        "top_decile_lift": None if auc is None else 2.5,
+    }  # fmt: skip
+
+
+def with_way(key, **figures):
+    found = document()
+    found["scores"] = [w for w in found["scores"] if w["key"] != key] + [way(key, **figures)]
+    return found
+
+
+def answers_of(found, quality=GOOD, names=NAMES):
+    answers = plain_answers(found, quality, names, TITLES)
+    kinds = ("whom", "how_many", "inside", "say", "both")
+    return dict(zip(kinds, answers["answer"], strict=True)), answers
+
+
+def test_a_good_model_ranks_and_segments_describe():
+    answers, rest = answers_of(document())
+    assert [answers[kind]["tool"] for kind in answers] == [
+        *(THE_MODEL, THE_MODEL, THE_MODEL, THE_SEGMENTS, "no, the model alone"),
+    ]
+    why = answers["whom"]["why"].replace("\u202f", " ")
+    assert "0.830 by the model and 0.710" in why
+    assert "(difference −0.120 ± 0.008)" in why
+    assert "its top tenth holds 30 % of the buyers, that of the segments 19 %" in why
+    assert "they explain part of how users differ" in answers["say"]["why"]
+    assert "(Visits 60\u202f%, Age 2\u202f%)" in answers["say"]["why"]
+    assert "lost 0.120 of its ROC-AUC" in rest["would_change"][0]
+    assert "control group" in rest["neither"][0]
+    assert any("54\u202f% buy, 46\u202f% do not" in text for text in rest["neither"])
+
+
+def test_segments_as_good_as_the_model_are_said_to_be():
+    found = with_way(SEGMENT_RATE, auc=0.829, loss=0.3601, gap=-0.001, loss_gap=0.0001)
+    answers, rest = answers_of(found)
+    assert answers["whom"]["tool"] == answers["how_many"]["tool"] == EITHER
+    assert "no difference beyond chance" in answers["whom"]["why"]
+    assert rest["would_change"][0].startswith("More labelled users: a difference")
+
+
+def test_segments_better_than_the_model_are_said_to_be():
+    found = with_way(SEGMENT_RATE, auc=0.9, loss=0.3, gap=0.07, loss_gap=-0.06)
+    answers, _ = answers_of(found)
+    assert answers["whom"]["tool"] == answers["how_many"]["tool"] == THE_SEGMENTS
+    assert "rank better" in answers["whom"]["why"]
+
+
+def test_useless_segments_are_called_useless():
+    found = with_way(SEGMENT_RATE, auc=0.505, loss=0.4715, gap=-0.325, loss_gap=0.11)
+    for driver in found["variance"]["drivers"]:
+        driver["explained"] = 0.004
+    answers, rest = answers_of(found)
+    assert answers["whom"]["tool"] == THE_MODEL
+    assert "the segments rank no better than chance" in answers["whom"]["why"]
+    assert answers["say"]["tool"] == NEITHER
+    assert "at most 0.4\u202f%" in answers["say"]["why"]
+    assert any(text.startswith("Segments of other features") for text in rest["would_change"])
+
+
+def test_what_explains_a_driver_of_no_weight_does_not_count():
+    found = document()
+    found["variance"]["drivers"] = [
+        {"name": "visits", "mean_absolute_impact": 0.5, "explained": 0.01},
+        {"name": "age", "mean_absolute_impact": 0.001, "explained": 0.9},
+    ]
+    assert answers_of(found)[0]["say"]["tool"] == NEITHER
+
+
+def test_one_segment_for_all_says_nothing():
+    answers, _ = answers_of(document(segments=[inside(1, 0.83)]), names={1: "All"})
+    assert answers["say"]["tool"] == NEITHER
+    assert "one segment for all" in answers["say"]["why"]
+
+
+def test_an_unusable_model_leaves_the_segments():
+    answers, rest = answers_of(document(), BAD)
+    assert answers["whom"]["tool"] == answers["how_many"]["tool"] == THE_SEGMENTS
+    assert "must not be used: ROC-AUC 0.50 is chance" in answers["whom"]["why"]
+    assert answers["inside"]["tool"] == answers["both"]["tool"] == NEITHER
+    assert not any("highest scores" in text for text in rest["neither"])
+
+
+def test_an_unusable_model_and_useless_segments_leave_nothing():
+    found = with_way(SEGMENT_RATE, auc=0.505, loss=0.4715, gap=0.0, loss_gap=0.0)
+    answers, rest = answers_of(found, BAD)
+    assert {answers[kind]["tool"] for kind in ("whom", "how_many", "inside")} == {NEITHER}
+    assert any(text.startswith("Who buys at all") for text in rest["neither"])
+
+
+@pytest.mark.parametrize("key", [SEGMENT_FEATURE, TOGETHER])
+@pytest.mark.parametrize(
+    ("loss_gap", "tool", "words"),
+    [
+        (-0.02, "yes", "brings a gain worth having"),
+        (-0.0006, "no", "too little to matter"),
+        (0.0001, "no", "gains nothing beyond chance"),
+        (0.02, "no", "makes it worse"),
+    ],
+)
+def test_a_gain_from_both_is_judged_by_its_size_and_its_error(key, loss_gap, tool, words):
+    found = with_way(key, auc=0.84, loss=0.35, gap=0.01, loss_gap=loss_gap)
+    answers, rest = answers_of(found)
+    assert answers["both"]["tool"].startswith(tool)
+    assert words in answers["both"]["why"]
+    told = any("do not, for example" in text for text in rest["would_change"])
+    assert told == (tool == "no")
+
+
+def test_segments_in_which_the_score_is_chance_are_named():
+    found = document(segments=[inside(1, 0.75), inside(2, 0.52)])
+    answers, rest = answers_of(found)
+    assert "inside 1 of 2 segments is 0.750" in answers["inside"]["why"]
+    assert any("inside Guests: there the score" in text for text in rest["neither"])
+    answers, _ = answers_of(document(segments=[inside(1, 0.51), inside(2, 0.52)]))
+    assert answers["inside"]["tool"] == NEITHER
+
+
+def test_segments_too_small_to_say_are_named():
+    found = document(segments=[inside(1, None), inside(2, None)])
+    answers, rest = answers_of(found)
+    assert answers["inside"]["tool"] == NEITHER
+    assert any("inside Regulars and Guests: too few" in text for text in rest["neither"])
+
+
+def test_ways_that_were_not_gone_are_not_spoken_of():
+    found = document()
+    found["scores"] = [w for w in found["scores"] if w["key"] != SEGMENT_FEATURE]
+    assert "further feature" not in answers_of(found)[0]["both"]["why"]
+
+
+def test_a_way_that_changes_no_score_is_said_to_change_none():
+    found = with_way(
+        TOGETHER, auc=0.83, loss=0.36, gap=0.0, error=0.0, loss_gap=-0.0, loss_error=0.0
+    )
+    why = answers_of(found)[0]["both"]["why"]
+    assert "inside each segment it changes no score" in why
+    assert "(log-loss against the model: none)" in why
+
+
+def test_weeks_are_told_where_there_are_several():
+    def week(date, auc):
+        return {"snapshot": date, "roc_auc": {MODEL: auc, SEGMENT_RATE: 0.7}}
+
+    changes = [
+        {"segment_changed": share, "band_changed": 0.3, "agreement": 0.8} for share in (0.1, 0.2)
+    ]
+    weeks = [week("2026-01-05", 0.83), week("2026-01-12", 0.79)]
+    stability = {"words": "", "weeks": weeks, "changes": changes}
+    texts = answers_of(document(stability=stability))[1]["would_change"]
+    assert any("ROC-AUC went from 0.830 to 0.790" in text for text in texts)
+    assert any("10\u202f% to 20\u202f% of them change their segment" in text for text in texts)
+    assert "These users have one date." in answers_of(document())[1]["would_change"]
+
+
+def test_a_difference_without_an_error_is_never_beyond_chance():
+    assert Difference(0.5, None).sign == 0
+    assert Difference(0.5, None).words(1) == "+0.5 ± unknown"
+    assert [Difference(x, 2.0).words(1) for x in (0.01, -0.01)] == ["+0.0 ± 3.9"] * 2
+    assert [Difference(x, 1.0).sign for x in (-2.0, -1.9, 0.0, 1.9, 2.0)] == [-1, 0, 0, 0, 1]

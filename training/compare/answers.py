@@ -1,0 +1,277 @@
+"""Which question the score answers and which the segments, said anew from each comparison's figures.
+
+Takes the document that `figures.comparison` has measured, gives sentences. Nothing here knows what
+the figures usually are: a score that ranks by chance, or segments that say nothing, are called so. A
+difference counts when it is more than 1.96 standard errors from 0.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from training.compare.evidence import Evidence
+from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER
+from training.report.words import THIN, decimal, listed, percent, whole_percent
+
+TOP = "0.1"
+WORTH_HAVING = 0.01
+"""A gain in log-loss is worth another moving part from this share of the model's own gain on."""
+
+NAMED_DRIVERS = 3
+
+THE_MODEL = "the purchase model"
+THE_SEGMENTS = "the segments"
+EITHER = "either"
+NEITHER = "neither"
+WORTH = "brings a gain worth having"
+
+
+def plain_answers(
+    document: Mapping[str, Any],
+    quality: Mapping[str, Any],
+    names: Mapping[int, str],
+    titles: Mapping[str, str],
+) -> dict[str, Any]:
+    """`answer`: question, tool and why; `neither`; `would_change`; all in plain English.
+
+    Args:
+        document: `rows`, `base_rate`, `scores`, `segments`, `variance` and `stability`.
+        quality: `may_be_used` and `reasons`.
+        names: Of segments, by id.
+        titles: Of features, by name.
+    """
+    evidence = Evidence(document, quality, names, titles)
+    answers = (whom(evidence), how_many(evidence), whom_inside(evidence), what_to_say(evidence))
+    return {
+        "answer": [
+            {"question": question, "tool": tool, "why": why}
+            for question, tool, why in (*answers, both_in_one(evidence))
+        ],
+        "neither": list(neither(evidence)),
+        "would_change": list(would_change(evidence)),
+    }
+
+
+def whom(evidence: Evidence) -> tuple[str, str, str]:
+    """Which of them orders users best."""
+    question = "Whom to contact first?"
+    gap = evidence.gap(SEGMENT_RATE, "roc_auc")
+    figures = (
+        f"ROC-AUC {evidence.model['roc_auc']:.3f} by the model and {evidence.rate['roc_auc']:.3f} "
+        f"by the segments’ purchase rates (difference {gap.words(3)})"
+    )
+    if not evidence.usable:
+        why = f"the model must not be used: {evidence.quality['reasons'][0]}; "
+        if evidence.segments_rank:
+            return question, THE_SEGMENTS, f"{why}the segments still rank: {figures}"
+        return question, NEITHER, f"{why}and the segments rank no better than chance"
+    if gap.sign > 0:
+        return question, THE_SEGMENTS, f"their purchase rates rank better: {figures}"
+    if gap.sign == 0:
+        return question, EITHER, f"these users show no difference beyond chance: {figures}"
+    chance = "" if evidence.segments_rank else "; the segments rank no better than chance"
+    return question, THE_MODEL, f"{figures}{_tops(evidence)}{chance}"
+
+
+def how_many(evidence: Evidence) -> tuple[str, str, str]:
+    """Whose probabilities are nearest to what came."""
+    question = "How many purchases to plan with?"
+    gap = evidence.gap(SEGMENT_RATE, "log_loss")
+    figures = (
+        f"log-loss {evidence.model['log_loss']:.4f} by the model and "
+        f"{evidence.rate['log_loss']:.4f} by the segments’ rates (difference {gap.words(4)}), "
+        f"{evidence.base_loss:.4f} if everybody gets the mean rate"
+    )
+    if not evidence.usable or gap.sign < 0:
+        if evidence.rate["log_loss"] < evidence.base_loss:
+            return question, THE_SEGMENTS, f"their rates are nearer to what came: {figures}"
+        return question, NEITHER, f"the mean rate of all users says as much: {figures}"
+    if gap.sign == 0:
+        return question, EITHER, f"these users show no difference beyond chance: {figures}"
+    return question, THE_MODEL, f"its probabilities are nearer to what came: {figures}"
+
+
+def whom_inside(evidence: Evidence) -> tuple[str, str, str]:
+    """Whether the score still tells buyers apart where all users are of one segment."""
+    question = "Whom to pick inside a segment?"
+    known = [s for s in evidence.document["segments"] if s["roc_auc"] is not None]
+    if not evidence.usable:
+        return question, NEITHER, "the model must not be used"
+    if not known:
+        return question, NEITHER, "no segment has enough buyers to say"
+    ranked = [s for s in known if s["roc_auc_interval"][0] > 0.5]
+    if not ranked:
+        return question, NEITHER, "inside no segment does the score rank better than chance"
+    why = f"ROC-AUC inside {_of_all(ranked, known)} is {_range(ranked, 'roc_auc', decimal)}"
+    lifts = [s for s in ranked if s["top_decile_lift"] is not None]
+    if lifts:
+        why += (
+            f", and a segment’s top tenth buys {_range(lifts, 'top_decile_lift', _tenths)} times as often "
+            "as the segment"
+        )
+    return question, THE_MODEL, why
+
+
+def what_to_say(evidence: Evidence) -> tuple[str, str, str]:
+    """Whether segments tell users apart by what moves them."""
+    question = "What to say, and through which channel?"
+    if len(evidence.names) < 2:
+        return question, NEITHER, "there is one segment for all users"
+    told = evidence.told[:NAMED_DRIVERS]
+    if not evidence.segments_describe:
+        most = f"at most {percent(told[0]['explained'])}" if told else "nothing"
+        return (
+            question,
+            NEITHER,
+            (
+                f"the segments explain {most} of the differences between users in any driver of the "
+                "score: users of one segment have no more in common than others"
+            ),
+        )
+    drivers = ", ".join(
+        f"{evidence.titles.get(d['name'], d['name'])} {whole_percent(d['explained'])}" for d in told
+    )
+    share = evidence.document["variance"]["probability"]
+    whole = "" if share is None else f", and {whole_percent(share)} of those in the probability"
+    return (
+        question,
+        THE_SEGMENTS,
+        (
+            f"they explain part of how users differ in what moves the score ({drivers}){whole}; found "
+            "without a label, they also serve where nobody has bought yet"
+        ),
+    )
+
+
+def both_in_one(evidence: Evidence) -> tuple[str, str, str]:
+    """Whether the score gets better when it knows the segment."""
+    question = "Does the score get better if it knows the segment?"
+    words = {
+        SEGMENT_FEATURE: "as a further feature",
+        TOGETHER: "as a calibration inside each segment",
+    }
+    tried = {key: how for key, how in words.items() if key in evidence.ways}
+    verdicts = {key: _verdict(evidence, key) for key in tried}
+    why = "; ".join(
+        f"{how} it {verdicts[key]} (log-loss against the model: "
+        f"{evidence.gap(key, 'log_loss').words(5)})"
+        for key, how in tried.items()
+    )
+    gained = [how for key, how in tried.items() if verdicts[key] == WORTH]
+    if not evidence.usable:
+        return question, NEITHER, f"the model must not be used; {why}"
+    return question, f"yes, {gained[0]}" if gained else "no, the model alone", why
+
+
+def neither(evidence: Evidence) -> Iterator[str]:
+    """What these users show that no tool of the two answers."""
+    yield (
+        "Whom a contact changes: both say who buys, contacted or not; only a control group shows "
+        "the effect"
+    )
+    top = evidence.model["gains"]["0.05"]
+    if evidence.usable and top is not None:
+        rate = top * evidence.document["base_rate"] / 0.05
+        yield (
+            f"Who buys for certain: of the 5{THIN}% of users with the highest scores "
+            f"{whole_percent(rate)} buy, {whole_percent(1 - rate)} do not"
+        )
+    flat, few = [], []
+    for segment in evidence.document["segments"]:
+        name = evidence.names[segment["segment_id"]]
+        if segment["roc_auc"] is None:
+            few.append(name)
+        elif segment["roc_auc_interval"][0] <= 0.5:
+            flat.append(name)
+    if evidence.usable and flat:
+        yield f"Whom to pick inside {listed(flat)}: there the score ranks no better than chance"
+    if few:
+        yield f"Whom to pick inside {listed(few)}: too few buyers or too few others to say"
+    if not evidence.usable and not evidence.segments_rank:
+        yield "Who buys at all: neither score nor segments rank these users better than chance"
+
+
+def would_change(evidence: Evidence) -> Iterator[str]:
+    """What would turn the answers, and how far off it is."""
+    gap = evidence.gap(SEGMENT_RATE, "roc_auc")
+    if evidence.usable and gap.sign < 0:
+        yield (
+            f"A model that has lost {-gap.value:.3f} of its ROC-AUC of "
+            f"{evidence.model['roc_auc']:.3f}: then the segments’ purchase rates rank as well"
+        )
+    elif evidence.usable and gap.sign == 0:
+        yield (
+            f"More labelled users: a difference in ROC-AUC of less than {gap.reach:.3f} cannot be "
+            f"seen with {evidence.document['rows']:,} rows"
+        )
+    elif not evidence.usable:
+        yield f"A model that may be used; this one: {evidence.quality['reasons'][0]}"
+    if not evidence.segments_describe:
+        yield "Segments of other features: these do not tell users apart"
+    further = [key for key in (SEGMENT_FEATURE, TOGETHER) if key in evidence.ways]
+    if all(_verdict(evidence, key) != WORTH for key in further):
+        yield (
+            "Segments that know something the model’s features do not, for example answers to a "
+            "survey: the score would then gain by them"
+        )
+    yield from _over_time(evidence.document["stability"])
+    yield "A control group whose results by segment and band show another order than purchases do"
+
+
+def _over_time(stability: Mapping[str, Any]) -> Iterator[str]:
+    """How firm the figures are from date to date."""
+    if stability["words"]:
+        yield stability["words"]
+    weeks = [w for w in stability.get("weeks", ()) if w["roc_auc"][MODEL] is not None]
+    if len(weeks) > 1:
+        first, last = weeks[0], weeks[-1]
+        yield (
+            f"Time: from {first['snapshot']} to {last['snapshot']} the model’s ROC-AUC went from "
+            f"{first['roc_auc'][MODEL]:.3f} to {last['roc_auc'][MODEL]:.3f}, that of the segments’ "
+            f"rates from {first['roc_auc'][SEGMENT_RATE]:.3f} to "
+            f"{last['roc_auc'][SEGMENT_RATE]:.3f}"
+        )
+    moved = [c for c in stability.get("changes", ()) if c["segment_changed"] is not None]
+    if moved:
+        yield (
+            "Users who move: from one date to the next "
+            f"{_range(moved, 'segment_changed', whole_percent)} of them change their segment and "
+            f"{_range(moved, 'band_changed', whole_percent)} their band"
+        )
+
+
+def _verdict(evidence: Evidence, key: str) -> str:
+    """What a way gains over the model alone, by log-loss."""
+    gap = evidence.gap(key, "log_loss")
+    if gap.is_none:
+        return "changes no score: the data shows no difference between segments beyond chance"
+    if gap.sign > 0:
+        return "makes it worse"
+    if gap.sign == 0:
+        return "gains nothing beyond chance"
+    own = evidence.base_loss - evidence.model["log_loss"]
+    if own > 0 and -gap.value < WORTH_HAVING * own:
+        return f"gains {percent(-gap.value / own)} of what the model itself gains, too little to matter"
+    return WORTH
+
+
+def _tops(evidence: Evidence) -> str:
+    model, rate = (way["gains"][TOP] for way in (evidence.model, evidence.rate))
+    if model is None or rate is None:
+        return ""
+    return (
+        f"; its top tenth holds {whole_percent(model)} of the buyers, that of the segments "
+        f"{whole_percent(rate)}"
+    )
+
+
+def _range(parts: Sequence[Mapping[str, Any]], name: str, shown: Callable[[float], str]) -> str:
+    ends = [shown(end(part[name] for part in parts)) for end in (min, max)]
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
+def _tenths(factor: float) -> str:
+    return decimal(factor, 1)
+
+
+def _of_all(some: Sequence[object], known: Sequence[object]) -> str:
+    return "the segments" if len(some) == len(known) else f"{len(some)} of {len(known)} segments"

@@ -1,0 +1,115 @@
+"""The figures of a comparison as evidence: which of them count, and which are beyond chance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from training.compare.ways import MODEL, SEGMENT_RATE
+from training.evaluate import NORMAL_QUANTILE, entropy
+
+SEGMENTS_TELL = 0.05
+"""Segments that explain less of the variance of every impact say next to nothing about anybody."""
+
+SMALL_IMPACT = 0.10
+"""A driver counts if its mean impact is at least this share of the largest one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far one figure is above another, and the standard error of that; None: not known."""
+
+    value: float
+    error: float | None
+
+    @property
+    def reach(self) -> float:
+        """Half the 95 % interval."""
+        return float("inf") if self.error is None else NORMAL_QUANTILE * self.error
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the two are the same on every draw of users."""
+        return self.value == 0 and self.error == 0
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 beyond chance, else 0."""
+        return 0 if abs(self.value) <= self.reach else 1 if self.value > 0 else -1
+
+    def words(self, decimals: int) -> str:
+        """As `+0.012 ± 0.003`: value and half the 95 % interval."""
+        if self.is_none:
+            return "none"
+        reach = "unknown" if self.error is None else f"{self.reach:.{decimals}f}"
+        # Adding 0 makes -0 and 0 the same.
+        value = round(self.value, decimals) + 0.0
+        return f"{value:+.{decimals}f} ± {reach}".replace("-", "−")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the answers are made from.
+
+    Attributes:
+        document: What `figures.comparison` measured.
+        quality: What `quality.quality_band` says of the model.
+        names: Of segments, by id.
+        titles: Of features, by name.
+    """
+
+    document: Mapping[str, Any]
+    quality: Mapping[str, Any]
+    names: Mapping[int, str]
+    titles: Mapping[str, str]
+
+    @property
+    def ways(self) -> dict[str, Mapping[str, Any]]:
+        """The figures of each way that was gone, by its key."""
+        return {way["key"]: way for way in self.document["scores"]}
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        """The figures of the model alone."""
+        return self.ways[MODEL]
+
+    @property
+    def rate(self) -> Mapping[str, Any]:
+        """The figures of the segments' purchase rates."""
+        return self.ways[SEGMENT_RATE]
+
+    def gap(self, key: str, figure: str) -> Difference:
+        """How far a way's figure is above that of the model alone."""
+        way = self.ways[key]
+        return Difference(way["difference"][figure], way["standard_error"][figure])
+
+    @property
+    def base_loss(self) -> float:
+        """The log-loss of giving everybody the purchase rate."""
+        return entropy(self.document["base_rate"])
+
+    @property
+    def usable(self) -> bool:
+        """Whether the model may be used at all."""
+        return bool(self.quality["may_be_used"])
+
+    @property
+    def segments_rank(self) -> bool:
+        """Whether the segments' purchase rates rank users better than chance."""
+        interval = self.rate["roc_auc_interval"]
+        return interval is not None and interval[0] > 0.5
+
+    @property
+    def told(self) -> list[Mapping[str, Any]]:
+        """The drivers that segments tell most about, those with next to no impact left out."""
+        known = [d for d in self.document["variance"]["drivers"] if d["explained"] is not None]
+        largest = max((d["mean_absolute_impact"] for d in known), default=0.0)
+        moving = [d for d in known if d["mean_absolute_impact"] >= SMALL_IMPACT * largest]
+        return sorted(moving, key=lambda driver: -driver["explained"])
+
+    @property
+    def segments_describe(self) -> bool:
+        """Whether users of one segment have something in common that others do not."""
+        # Segments drawn by lot explain so much in the mean.
+        chance = (len(self.names) - 1) / max(self.document["rows"] - 1, 1)
+        explained = self.told[0]["explained"] if self.told else 0.0
+        return len(self.names) > 1 and bool(explained >= SEGMENTS_TELL + chance)

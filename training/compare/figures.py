@@ -1,0 +1,129 @@
+"""Supervised against unsupervised on the same users, in figures; plain JSON values throughout.
+
+Takes what each way of `ways` says of labelled users that no model saw, gives the document
+`Manifest.comparison`: how well each way ranks and predicts and how far it is from the model alone,
+what the score still tells inside each segment, what segments explain, and what lasts over weeks. No
+figure is of fewer than `MIN_CELL` users. What follows from it in words is left to `answers`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine.bundle import Manifest
+from engine.session import Predictions
+from training.compare.answers import plain_answers
+from training.compare.paired import score_figures, users_in_top
+from training.compare.stability import stability_figures
+from training.compare.ways import Compared, SegmentFigures, figures_to_json, segment_places
+from training.evaluate import MIN_CELL, Outcomes, buyers_in_top, rank, roc_auc, rounded
+from training.slices import auc_interval
+
+TOP_DECILE = 0.10
+
+
+def comparison(
+    manifest: Manifest,
+    compared: Compared,
+    figures: Sequence[SegmentFigures],
+    quality: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The whole document; without figures where fewer than `MIN_CELL` users are compared.
+
+    Args:
+        manifest: Segments, cut-points and features.
+        compared: The users.
+        figures: What training says of each segment; kept, so that others can be compared later.
+        quality: What `quality.quality_band` says of the model on these users.
+    """
+    kept = {"fitted": figures_to_json(figures)}
+    if len(np.unique(compared.users)) < MIN_CELL:
+        return kept
+    outcomes = Outcomes(compared.scored.probability, compared.label, compared.users)
+    ids = [segment.id for segment in manifest.segments]
+    place = segment_places(ids, compared.scored.segment)
+    document = rounded(
+        {
+            "rows": len(compared.label),
+            "base_rate": float(compared.label.mean()),
+            "scores": score_figures(compared),
+            "segments": [
+                {"segment_id": number, **inside_figures(outcomes[place == n])}
+                for n, number in enumerate(ids)
+            ],
+            "variance": variance_figures(manifest, compared.scored, place),
+            "stability": stability_figures(compared, manifest.band_cuts),
+        }
+    )
+    names = {segment.id: segment.name for segment in manifest.segments}
+    titles = {feature.name: feature.title for feature in manifest.schema.model_features}
+    return kept | document | plain_answers(document, quality, names, titles)
+
+
+def inside_figures(outcomes: Outcomes) -> dict[str, Any]:
+    """What the score tells among the users of one segment.
+
+    The ROC-AUC is null where fewer than `MIN_CELL` rows bought, or fewer did not; the lift where
+    the top tenth has fewer than `MIN_CELL` users.
+    """
+    p, label = outcomes.probability.astype(np.float64), outcomes.label
+    names = ("probability_p10", "probability_p50", "probability_p90")
+    found: dict[str, Any] = {
+        "rows": len(label),
+        **dict.fromkeys(("purchase_rate", "roc_auc", "roc_auc_interval", "top_decile_lift")),
+        **dict.fromkeys(names),
+    }
+    if len(np.unique(outcomes.users)) < MIN_CELL:
+        return found
+    bought, rate = int(label.sum()), float(label.mean())
+    ranked = rank(p, label)
+    found |= {"purchase_rate": rate}
+    found |= dict(zip(names, np.quantile(p, [0.1, 0.5, 0.9]).tolist(), strict=True))
+    if min(bought, len(label) - bought) >= MIN_CELL:
+        auc = roc_auc(ranked, np.ones(len(p)))
+        found |= {"roc_auc": auc, "roc_auc_interval": auc_interval(outcomes, auc)}
+    top = round(TOP_DECILE * len(p))
+    if bought and users_in_top(ranked, outcomes.users, top) >= MIN_CELL:
+        found["top_decile_lift"] = buyers_in_top(ranked, top) / top / rate
+    return found
+
+
+def variance_figures(manifest: Manifest, scored: Predictions, place: np.ndarray) -> dict[str, Any]:
+    """The share of the variance of the probability and of each impact that segments explain.
+
+    Args:
+        manifest: The features, and how much each moves the score.
+        scored: What the engine says of the users.
+        place: The segment of each row, from 0, int64 [rows].
+    """
+    sizes = np.abs(scored.impacts).mean(axis=0, dtype=np.float64)
+    features = manifest.schema.model_features
+    return {
+        "probability": explained_share(scored.probability, place),
+        "drivers": [
+            {
+                "name": features[n].name,
+                "mean_absolute_impact": float(sizes[n]),
+                "explained": explained_share(scored.impacts[:, n], place),
+            }
+            for n in np.argsort(-sizes, kind="stable")
+            if sizes[n] > 0
+        ],
+    }
+
+
+def explained_share(values: np.ndarray, place: np.ndarray) -> float | None:
+    """Eta squared (Fisher 1925): variance between groups over all variance; None where none is.
+
+    Args:
+        values: float [rows].
+        place: The group of each row, from 0, int64 [rows].
+    """
+    if values.min() == values.max():
+        return None
+    centred = values.astype(np.float64) - values.mean(dtype=np.float64)
+    rows = np.bincount(place)
+    sums = np.bincount(place, centred)
+    between = float((sums**2 / np.maximum(rows, 1)).sum())
+    return between / float((centred**2).sum())

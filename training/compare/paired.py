@@ -1,0 +1,146 @@
+"""Several ways to score the same users, measured on the same draws of users: plain JSON values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER, Compared
+from training.evaluate import (
+    BOOTSTRAP_SEED,
+    GAIN_SHARES,
+    MIN_CELL,
+    RESAMPLES,
+    Ranked,
+    basic_interval,
+    losses,
+    rank,
+    resampled_users,
+    roc_auc,
+)
+
+TITLES = {
+    MODEL: ("Purchase model", "The probability of the score file."),
+    SEGMENT_RATE: ("Segment purchase rate", "Of the segment's users in the train part."),
+    SEGMENT_FEATURE: (
+        "Model with the segment as a feature",
+        "The same trees grown again with one more column.",
+    ),
+    TOGETHER: (
+        "Model and segments together",
+        "The model calibrated once more inside each segment, small segments drawn to the whole.",
+    ),
+}
+"""A name and a few words for each way, in the order in which they are told."""
+
+
+def score_figures(compared: Compared) -> list[dict[str, Any]]:
+    """How well each way ranks and predicts, and its paired difference from the model alone.
+
+    Intervals and standard errors are by one bootstrap for all ways: users are drawn once, and every
+    way is measured on the same draw, so that what the ways have in common cancels.
+    """
+    ranked = {name: rank(p, compared.label) for name, p in compared.ways.items()}
+    one = np.ones(len(compared.label))
+    found = {name: way_figures(order, one) for name, order in ranked.items()}
+    drawn = _resampled(ranked, compared.users)
+    shown = {name: _shown_gains(order, compared.users) for name, order in ranked.items()}
+    return [
+        {
+            "key": name,
+            "name": TITLES[name][0],
+            "words": TITLES[name][1],
+            **_way(figures, shown[name]),
+            "roc_auc_interval": _interval(float(figures[0]), drawn[name][:, 0]),
+            "difference": None
+            if name == MODEL
+            else _way(figures - found[MODEL], shown[name] & shown[MODEL]),
+            "standard_error": None
+            if name == MODEL
+            else _way(_spread(drawn[name] - drawn[MODEL]), shown[name] & shown[MODEL]),
+        }
+        for name, figures in found.items()
+    ]
+
+
+def way_figures(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
+    """ROC-AUC, log-loss, and the share of buyers in the top of each of `GAIN_SHARES`, float64 [6].
+
+    Where equal probabilities are cut through, a gain is the mean over all ways of cutting, as in
+    `evaluate.buyers_in_top`.
+
+    Args:
+        ranked: Outcomes in order.
+        weight: How often each row counts, float64 [rows] as they were before ranking; both labels
+            have some.
+    """
+    own = weight[ranked.order]
+    bought = own * ranked.positive
+    contacts = np.cumsum(np.add.reduceat(own, ranked.ties)[::-1])
+    buyers = np.cumsum(np.add.reduceat(bought, ranked.ties)[::-1])
+    wanted = np.round(np.array(GAIN_SHARES) * contacts[-1])
+    gains = np.interp(wanted, np.append(0.0, contacts), np.append(0.0, buyers)) / buyers[-1]
+    loss = float(own @ losses(ranked.p, ranked.positive)) / float(contacts[-1])
+    return np.array([roc_auc(ranked, own), loss, *gains])
+
+
+def _resampled(ranked: Mapping[str, Ranked], users: np.ndarray) -> dict[str, np.ndarray]:
+    """The figures of each way on the same resamples, float64 [resamples with both labels, 6]."""
+    _, compact = np.unique(users, return_inverse=True)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in ranked}
+    # One thread: the sums of a resample are short, and threads that wait for another cost more.
+    with threadpool_limits(1):
+        for drawn in resampled_users(int(compact.max()) + 1, RESAMPLES, BOOTSTRAP_SEED):
+            weight = drawn[compact]
+            for name, order in ranked.items():
+                bought = float(weight[order.order] @ order.positive)
+                if 0 < bought < weight.sum():
+                    found[name].append(way_figures(order, weight))
+    width = 2 + len(GAIN_SHARES)
+    return {name: np.array(rows).reshape(-1, width) for name, rows in found.items()}
+
+
+def _spread(drawn: np.ndarray) -> np.ndarray:
+    """The bootstrap's standard errors, float64 [6]; not a number with fewer than two resamples."""
+    if len(drawn) < 2:
+        return np.full(drawn.shape[1], np.nan)
+    return drawn.std(axis=0, ddof=1)
+
+
+def _interval(figure: float, drawn: np.ndarray) -> list[float] | None:
+    """The 95 % interval of a ROC-AUC, that of `evaluate.intervals`."""
+    if not len(drawn):
+        return None
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return basic_interval(figure, float(low), float(high), bounded=True)
+
+
+def _way(figures: np.ndarray, shown: np.ndarray) -> dict[str, Any]:
+    """Six figures by name, gains null where they are not shown."""
+    auc, loss, *gains = (float(x) if np.isfinite(x) else None for x in figures)
+    return {
+        "roc_auc": auc,
+        "log_loss": loss,
+        "gains": {
+            str(share): gain if told else None
+            for share, gain, told in zip(GAIN_SHARES, gains, shown, strict=True)
+        },
+    }
+
+
+def _shown_gains(ranked: Ranked, users: np.ndarray) -> np.ndarray:
+    """Whether the top of each of `GAIN_SHARES` has at least `MIN_CELL` users, bool [4]."""
+    tops = [round(share * len(users)) for share in GAIN_SHARES]
+    return np.array([users_in_top(ranked, users, top) >= MIN_CELL for top in tops])
+
+
+def users_in_top(ranked: Ranked, users: np.ndarray, rows: int) -> int:
+    """How many different users the rows with the highest probabilities have.
+
+    Args:
+        ranked: Outcomes in order.
+        users: A number for each user, int64 [rows], rows as they were before ranking.
+        rows: How many.
+    """
+    return len(np.unique(users[ranked.order[len(ranked.order) - rows :]]))

@@ -1,0 +1,85 @@
+"""What lasts over several dates: ranking, segments and bands of the same users; plain JSON values."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score
+
+from engine.scores import above
+from training.compare.ways import Compared
+from training.evaluate import MIN_CELL, rank, roc_auc
+
+
+def stability_figures(compared: Compared, band_cuts: Sequence[float]) -> dict[str, Any]:
+    """How each way does on each date, and which users change segment or band in between.
+
+    Returns:
+        `words`, which say what could not be measured; where there are several dates, `weeks` and
+        `changes` too.
+    """
+    dates = np.unique([]) if compared.snapshots is None else np.unique(compared.snapshots)
+    if len(dates) < 2:
+        what = "no dates" if not len(dates) else f"one date, {dates[0]}"
+        return {
+            "words": f"These users have {what}: how long a score or a segment lasts was not "
+            "measured. Several weeks of the same users would show it."
+        }
+    on = [np.flatnonzero(compared.snapshots == date) for date in dates]
+    changes = [_change(compared, band_cuts, *rows) for rows in pairwise(on)]
+    measured = any(change["users"] >= MIN_CELL for change in changes)
+    return {
+        "words": ""
+        if measured
+        else "No two dates have enough users in common: changes of segment and band were not "
+        "measured.",
+        "weeks": [
+            {"snapshot": str(date), **_week(compared, rows)}
+            for date, rows in zip(dates, on, strict=True)
+        ],
+        "changes": [
+            {"from": str(before), "to": str(after), **change}
+            for (before, after), change in zip(pairwise(dates), changes, strict=True)
+        ],
+    }
+
+
+def _week(compared: Compared, rows: np.ndarray) -> dict[str, Any]:
+    label, probability = compared.label[rows], compared.scored.probability[rows]
+    people = len(np.unique(compared.users[rows]))
+    bought = int(label.sum())
+    ranks = min(bought, len(rows) - bought) >= MIN_CELL
+    told = people >= MIN_CELL
+    return {
+        "rows": len(rows),
+        "purchase_rate": float(label.mean()) if told else None,
+        "mean_probability": float(probability.mean(dtype=np.float64)) if told else None,
+        "roc_auc": {
+            name: roc_auc(rank(p[rows], label), np.ones(len(rows))) if ranks else None
+            for name, p in compared.ways.items()
+        },
+    }
+
+
+def _change(
+    compared: Compared, band_cuts: Sequence[float], before: np.ndarray, after: np.ndarray
+) -> dict[str, Any]:
+    """What changed for the users of both dates; the agreement is the adjusted Rand index."""
+    same, first, second = np.intersect1d(
+        compared.users[before], compared.users[after], return_indices=True
+    )
+    if len(same) < MIN_CELL:
+        return {
+            "users": len(same),
+            **dict.fromkeys(("segment_changed", "band_changed", "agreement")),
+        }
+    rows = before[first], after[second]
+    segments = [compared.scored.segment[r] for r in rows]
+    bands = [above(tuple(band_cuts), compared.scored.probability[r]) for r in rows]
+    return {
+        "users": len(same),
+        "segment_changed": float((segments[0] != segments[1]).mean()),
+        "band_changed": float((bands[0] != bands[1]).mean()),
+        "agreement": float(adjusted_rand_score(*segments)),
+    }
