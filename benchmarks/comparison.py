@@ -46,15 +46,17 @@ def ways_table(comparison: dict) -> str:
 
 def inside_table(comparison: dict, names: dict[int, str]) -> str:
     """What the score tells inside each segment, and what segments explain."""
+    from training.evaluation_text import number, percent
+
     head = "| segment | users | bought | probability, 10 – 50 – 90 % of users | ROC-AUC inside (95 %) | lift of its top tenth |\n"
     rows = [
         [
             names[s["segment_id"]],
             f"{s['rows']:,}",
-            f"{s['purchase_rate']:.1%}",
-            " – ".join(f"{s[f'probability_p{n}']:.1%}" for n in (10, 50, 90)),
-            f"{s['roc_auc']:.3f} ({_interval(s['roc_auc_interval'], 3)})",
-            f"{s['top_decile_lift']:.1f}",
+            percent(s["purchase_rate"]),
+            " – ".join(percent(s[f"probability_p{n}"]) for n in (10, 50, 90)),
+            f"{number(s['roc_auc'], 3)} ({_interval(s['roc_auc_interval'], 3)})",
+            number(s["top_decile_lift"], 1),
         ]
         for s in comparison["segments"]
     ]
@@ -207,8 +209,10 @@ def _difference(way: dict, figure: str, decimals: int) -> str:
     return difference(way, figure, decimals)
 
 
-def _interval(ends: list[float], decimals: int) -> str:
-    return " – ".join(f"{end:.{decimals}f}" for end in ends)
+def _interval(ends: list[float] | None, decimals: int) -> str:
+    from training.evaluation_text import interval
+
+    return interval(ends, decimals)
 
 
 def _sentence(text: str) -> str:
@@ -217,6 +221,7 @@ def _sentence(text: str) -> str:
 
 def main() -> None:
     """Print the tables, and write them into a document if asked."""
+    # Read by the libraries when they are loaded, so nothing of `training` is imported before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.comparison")
     parser.add_argument("bundle", nargs="?", type=Path, default=BUNDLE)

@@ -94,7 +94,7 @@ def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
             (
                 way["name"],
                 number(way["roc_auc"]),
-                _interval(way["roc_auc_interval"]),
+                interval(way["roc_auc_interval"]),
                 difference(way, "roc_auc"),
                 number(way["log_loss"]),
                 percent(way["gains"]["0.1"]),
@@ -165,7 +165,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _headline(metrics: Mapping[str, Any]) -> Iterator[str]:
     rows = [
-        (title, number(metrics[name]), _interval(metrics["intervals"][name]))
+        (title, number(metrics[name]), interval(metrics["intervals"][name]))
         for name, title in HEADLINE
     ]
     rows += [(title, number(metrics[n]), "") for n, title in AGAINST_TRUTH if n in metrics]
@@ -204,11 +204,12 @@ def _slice(part: Mapping[str, Any]) -> tuple[str, ...]:
         percent(part["base_rate"]),
         percent(part["mean_probability"]),
         number(part["roc_auc"], 3),
-        _interval(part["roc_auc_interval"], 3),
+        interval(part["roc_auc_interval"], 3),
     )
 
 
-def _interval(interval: Sequence[float] | None, decimals: int = 4) -> str:
-    if interval is None:
+def interval(ends: Sequence[float] | None, decimals: int = 4) -> str:
+    """Both ends of an interval, or a dash where there is none."""
+    if ends is None:
         return "–"
-    return f"{number(interval[0], decimals)} – {number(interval[1], decimals)}"
+    return f"{number(ends[0], decimals)} – {number(ends[1], decimals)}"
