@@ -88,6 +88,11 @@ def simulate(
     help="Rules of your own, a playbook.toml: read after those of the package.",
 )
 @click.option(
+    "--previous",
+    type=click.Path(path_type=Path),
+    help="The bundle in force: segments keep its ids and names as far as they are the same.",
+)
+@click.option(
     "--trials",
     type=click.IntRange(min=1),
     help="How many purchase models are tried; 12 unless --minutes is given.",
@@ -105,6 +110,7 @@ def fit(
     trials: int | None,
     minutes: float | None,
     playbook: Path | None,
+    previous: Path | None,
 ) -> None:
     """Fit the models to labelled users in DATA... and write a bundle.
 
@@ -122,7 +128,11 @@ def fit(
 
     table = load_schema(schema or default_schema_path())
     options = FitOptions(
-        table, seed, playbook=load_rules(playbook), budget=budget_of(trials, minutes)
+        table,
+        seed,
+        playbook=load_rules(playbook),
+        budget=budget_of(trials, minutes),
+        previous=previous,
     )
     manifest = fit(data, options, out, _stages())
     say(
@@ -132,6 +142,7 @@ def fit(
             f"{len(manifest.segments)} segments, silhouette {manifest.clustering['silhouette']}",
             *(f"MUST NOT BE USED: {reason}" for reason in manifest.unusable),
             *(f"segments: {reason}" for reason in manifest.clustering["reasons"]),
+            *(f"segments: {change}" for change in manifest.clustering["changes"]),
         ]
     )
 

@@ -17,7 +17,8 @@ from engine.tensors import to_features
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
 from training.evaluate import Outcomes, classification_metrics
-from training.fit.segments import TEST_ROWS, sampled, silhouette
+from training.fit.clusters import sampled, silhouette
+from training.fit.segments import TEST_ROWS
 from training.fit.space import space_from_report
 from training.parity import run_engine
 from training.quality import quality_band

@@ -1,5 +1,6 @@
 """The main path of training: labelled users in, one bundle out. Start here."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -7,18 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from engine.bundle import PLAYBOOK, REFERENCE, Bundle, Manifest
+from engine.bundle import PLAYBOOK, REFERENCE, Bundle, Manifest, manifest_to_json, open_bundle
 from engine.drift import reference_to_json
 from engine.schema import FeatureSchema
 from engine.session import Predictions, Session
 from engine.tensors import to_features
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
+from training.evaluate import Outcomes
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
 from training.fit.classifier import fit_classifier
 from training.fit.preprocess import fit_categories
 from training.fit.search import Budget, Pool
 from training.fit.segments import fit_segments
+from training.fit.succession import check_predecessor, predecessor
 from training.fit.trees import Sample
 from training.folds import make_folds
 from training.leakage import Parts, leakage_checks
@@ -31,6 +34,7 @@ from training.playbook import (
     playbook_document,
     playbook_to_json,
 )
+from training.profiles import Profiled, describe_segments
 from training.publish import check_target, publish_bundle
 from training.quality import quality_band
 from training.reference import fit_reference
@@ -51,12 +55,15 @@ class FitOptions:
         seed: Of every draw.
         playbook: What to do in which segment and band, and where the bands are cut.
         budget: When the search for the purchase model ends.
+        previous: The bundle in force, whose segments are carried on; its folder, or one with
+            `CURRENT`. None numbers segments anew.
     """
 
     schema: FeatureSchema
     seed: int = 7
     playbook: PlaybookRules = field(default_factory=load_rules)
     budget: Budget = field(default_factory=Budget)
+    previous: Path | None = None
 
 
 def fit(
@@ -82,6 +89,7 @@ def fit(
     schema = options.schema
     check_target(out)
     check_features(options.playbook, schema)
+    previous = _open_previous(options)
     progress("reading users")
     dataset = load_dataset(inputs, schema)
     parts = split(dataset)
@@ -100,19 +108,29 @@ def fit(
         options.playbook.band_shares,
     )
     progress("looking for segments")
+    before = None if previous is None else predecessor(previous, dataset.typed[parts.train])
     segmentation = fit_segments(
-        train.features, validation.features, test.features, schema.model_features, options.seed
+        train.features,
+        validation.features,
+        test.features,
+        schema.model_features,
+        options.seed,
+        before,
     )
     progress("exporting to ONNX")
     fitted = (schema, categories, classifier, segmentation)
     trials = len(classifier.report["trials"])
-    bundle_id = f"{schema.name}/{_version(dataset, options, trials)}"
+    bundle_id = f"{schema.name}/{_version(dataset, options, trials, previous)}"
     contents = bundle_contents(bundle_id, *fitted)
     manifest = bundle_manifest(bundle_id, *fitted, _record(dataset, parts, options))
     bundle = Bundle(out, manifest, contents)
     progress(f"comparing ONNX with the native models on {dataset.rows:,} users")
     parity = check_parity(bundle, dataset.typed, classifier, segmentation)
-    scored = run_engine(Session(bundle), test.features)
+    session = Session(bundle)
+    scored = run_engine(session, test.features)
+    who = Profiled(train.features, run_engine(session, train.features).segment)
+    outcomes = Outcomes(scored.probability, test.label, dataset.users[parts.test])
+    manifest = describe_segments(manifest, who, outcomes, scored.segment, segmentation, before)
     figures = _test_figures(manifest, dataset, parts, features, scored, options.seed)
     manifest = replace(manifest, parity=parity, **figures)
     progress("writing the report")
@@ -160,11 +178,27 @@ def _playbook(manifest: Manifest, dataset: Dataset, rules: PlaybookRules) -> dic
     return playbook_document(rules, manifest.segments, manifest.metrics["cells"], population)
 
 
-def _version(dataset: Dataset, options: FitOptions, trials: int) -> str:
+def _open_previous(options: FitOptions) -> Bundle | None:
+    if options.previous is None:
+        return None
+    previous = open_bundle(options.previous)
+    check_predecessor(previous, options.schema)
+    return previous
+
+
+def _version(dataset: Dataset, options: FitOptions, trials: int, previous: Bundle | None) -> str:
     dates = dataset.snapshots
     last = "undated" if dates is None else str(dates.max())
     playbook = asdict(options.playbook)
-    settings = {"seed": options.seed, "trials": trials, "playbook": playbook}
+    handed_on = None
+    if previous is not None:
+        handed_on = hashlib.sha256(manifest_to_json(previous.manifest)).hexdigest()
+    settings = {
+        "seed": options.seed,
+        "trials": trials,
+        "playbook": playbook,
+        "previous": handed_on,
+    }
     return bundle_version(last, dataset.fingerprint, options.schema.fingerprint, settings)
 
 
