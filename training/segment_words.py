@@ -4,6 +4,7 @@ Takes the traits of segments, gives texts. Where the schema has words for who ha
 a feature, names are made of these; otherwise of labels.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,9 +19,16 @@ NOTABLE = 0.08
 MIN_KNOWN = 0.5
 """A trait that is known of a smaller share of a segment's users says little about the segment."""
 
-COMMON_PENALTY = 0.7
+DISTINCT = 0.1
+"""From this distinction on, a second trait stands in a name that is unique without it."""
+
+FURTHER_FACT = 0.12
+"""From this effect on, a trait that the name does not state stands in the sentence."""
+
 FACTS = 3
+HARDLY_ANY = 0.15
 SHOWN_VALUE = 40
+SHOWN_LABEL = 80
 NEVER_FIRST = "=+-@|"
 """A spreadsheet would take a text that begins so for a formula."""
 
@@ -103,26 +111,26 @@ def named(
         if _still_true(segment, traits[number])
     }
     used = {segment.name for segment in kept.values()}
-    weights = _distinctions(segments, traits)
+    weights = _distinctions(traits)
+    noun = _common_noun(traits)
     for segment in sorted(segments, key=lambda s: (-s.share, s.id)):
         if segment.id not in names:
-            names[segment.id] = _first_free(
-                _candidates(traits[segment.id], weights[segment.id]), used
-            )
+            candidates = _candidates(traits[segment.id], weights[segment.id])
+            names[segment.id] = _first_free(candidates, noun, used)
             used.add(names[segment.id].text)
     return names
 
 
 def segment_sentence(name: Name, traits: Sequence[Trait]) -> str:
     """Who they are, with figures: the traits in the name first, then what else sets them apart."""
-    told = [t for t in traits if t.known >= MIN_KNOWN and abs(t.effect) >= NOTABLE]
     stated = [(reason["feature"], reason["value"]) for reason in name.reasons]
-    first = [t for key in stated for t in traits if t.key == key]
-    others = sorted((t for t in told if t not in first), key=_telling)
-    chosen = first[:FACTS]
-    for trait in others:
-        groups = [t.feature.group for t in chosen]
-        if len(chosen) < FACTS and (not trait.feature.group or trait.feature.group not in groups):
+    chosen = [trait for key in stated for trait in traits if trait.key == key][:FACTS]
+    worded = [trait for trait in traits if trait.worded]
+    for trait in sorted(worded or traits, key=lambda t: (-abs(t.effect), t.key)):
+        groups = {t.feature.group or t.feature.name for t in chosen}
+        fresh = (trait.feature.group or trait.feature.name) not in groups
+        clear = trait.known >= MIN_KNOWN and abs(trait.effect) >= FURTHER_FACT
+        if len(chosen) < FACTS and fresh and clear:
             chosen.append(trait)
     facts = [fact(trait) for trait in chosen]
     return f"{name.text}: {listed(facts)}." if facts else f"{name.text}: like all users."
@@ -130,11 +138,12 @@ def segment_sentence(name: Name, traits: Sequence[Trait]) -> str:
 
 def fact(trait: Trait) -> str:
     """A trait with its figure: `4.2 orders in the last 90 days`, `1 in 2 e-mails opened`."""
-    label, unit = _in_running_text(clean(trait.feature.title)), clean(trait.feature.unit)
+    label, unit = _in_running_text(trait.feature.title), clean(trait.feature.unit)
     if trait.nominal:
         return f"{label} {clean(trait.value)} for {_of_many(trait.mean)}"
     if trait.value:
-        return f"{label} typically {clean(trait.value)}"
+        none = trait.value.casefold() == "none"
+        return f"mostly no {label}" if none else f"{label} mostly {clean(trait.value)}"
     if unit == "share" and 0 <= trait.mean <= 1:
         what = label.removeprefix("share of ")
         return (
@@ -145,15 +154,15 @@ def fact(trait: Trait) -> str:
     number = _short_number(trait.mean)
     head, between, tail = label.partition(" in the last ")
     if unit and f" {unit.casefold()} " in f" {label.casefold()} ":
-        return f"{number} {label}"
+        return f"{number or 'hardly any'} {label}"
     if between:
-        return f"{head} of {number} {unit}{between}{tail}"
-    return f"{label} {number} {unit}".rstrip()
+        return f"{head} of {number} {unit}{between}{tail}" if number else f"hardly any {label}"
+    return f"{label} {number or 'near 0'} {unit if number else ''}".rstrip()
 
 
 def against_all(trait: Trait) -> str:
     """A trait beside that of all users: `Orders in the last 90 days: 4.2, all users 1.3`."""
-    label = clean(trait.feature.title)
+    label = clean(trait.feature.title, SHOWN_LABEL)
     if trait.value:
         return f"{label}: typically {clean(trait.value)}, all users {clean(trait.overall_value)}"
     share = trait.feature.unit == "share"
@@ -166,15 +175,15 @@ def against_all(trait: Trait) -> str:
 
 def value_against_all(trait: Trait) -> str:
     """A frequent category: `Main device: ios_app for 42 %, all users 20 %`."""
-    label, value = clean(trait.feature.title), clean(trait.value)
+    label, value = clean(trait.feature.title, SHOWN_LABEL), clean(trait.value)
     return f"{label}: {value} for {percent(trait.mean, 0)}, all users {percent(trait.overall, 0)}"
 
 
-def clean(text: str) -> str:
+def clean(text: str, length: int = SHOWN_VALUE) -> str:
     """A text on one line, without characters that cannot be seen or that turn others round."""
     seen = "".join(c if c.isprintable() else " " for c in text)
-    plain_text = " ".join(seen.split()).lstrip(NEVER_FIRST).strip()
-    return plain_text if len(plain_text) <= SHOWN_VALUE else f"{plain_text[: SHOWN_VALUE - 1]}…"
+    safe = " ".join(seen.split()).lstrip(NEVER_FIRST).strip()
+    return safe if len(safe) <= length else f"{safe[: length - 1]}…"
 
 
 def _still_true(segment: Segment, traits: Sequence[Trait]) -> bool:
@@ -186,23 +195,22 @@ def _still_true(segment: Segment, traits: Sequence[Trait]) -> bool:
 
 
 def _distinctions(
-    segments: Sequence[Segment], traits: Mapping[int, Sequence[Trait]]
+    traits: Mapping[int, Sequence[Trait]],
 ) -> dict[int, dict[tuple[str, str], float]]:
-    """How much each trait tells a segment from the others: its effect, less where others share it."""
-    effects = {n: {trait.key: trait.effect for trait in found} for n, found in traits.items()}
-    share = {segment.id: segment.share for segment in segments}
+    """How much each trait tells a segment from the others, by segment id.
 
-    def common(number: int, key: tuple[str, str], effect: float) -> float:
-        like = (
-            share[other]
-            for other, found in effects.items()
-            if other != number and found.get(key, 0.0) * effect >= effect * effect * 0.8
-        )
-        return sum(like) / max(1 - share[number], 1e-9)
-
+    It is the effect, divided by the number of segments that have it at least as much, this one
+    included: who has most of something is called by it first. Traits that are known of too few of
+    its users are left out.
+    """
+    effects = {
+        number: {trait.key: trait.effect for trait in found if trait.known >= MIN_KNOWN}
+        for number, found in traits.items()
+    }
     return {
         number: {
-            key: abs(effect) * (1 - COMMON_PENALTY * common(number, key, effect))
+            key: abs(effect)
+            / sum(other.get(key, 0.0) * effect >= effect * effect for other in effects.values())
             for key, effect in found.items()
         }
         for number, found in effects.items()
@@ -212,14 +220,18 @@ def _distinctions(
 def _candidates(
     traits: Sequence[Trait], weights: Mapping[tuple[str, str], float]
 ) -> list[tuple[Trait, ...]]:
-    """Sets of traits that may make a name, the best first: pairs, then single ones, then threes."""
-    notable = [t for t in traits if t.known >= MIN_KNOWN and abs(t.effect) >= NOTABLE]
+    """Sets of traits that may make a name, the best first.
+
+    Pairs of distinct traits, then single traits, then any pairs, then threes.
+    """
+    notable = [t for t in traits if t.key in weights and abs(t.effect) >= NOTABLE]
     notable = [t for t in notable if not t.nominal or t.effect > 0]
     worded = [t for t in notable if t.worded]
     pool = sorted(worded or notable, key=lambda t: (-weights[t.key], t.key))
+    distinct = [t for t in pool if weights[t.key] >= DISTINCT]
     found: list[tuple[Trait, ...]] = []
-    for size in (2, 1, 3):
-        sets = [s for s in combinations(pool, size) if _from_different_groups(s)]
+    for size, eligible in ((2, distinct), (1, pool), (2, pool), (3, pool)):
+        sets = [s for s in combinations(eligible, size) if _from_different_groups(s)]
         found += sorted(sets, key=lambda s: -round(sum(weights[t.key] for t in s), 9))
     return found
 
@@ -229,9 +241,9 @@ def _from_different_groups(traits: Sequence[Trait]) -> bool:
     return len(set(groups)) == len(groups)
 
 
-def _first_free(candidates: Sequence[tuple[Trait, ...]], used: set[str]) -> Name:
+def _first_free(candidates: Sequence[tuple[Trait, ...]], noun: str, used: set[str]) -> Name:
     for traits in candidates:
-        text = _composed([_phrase(trait) for trait in traits])
+        text = _composed([_phrase(trait) for trait in traits], noun)
         if text not in used:
             reasons = [{"feature": t.key[0], "value": t.key[1], "side": t.side} for t in traits]
             return Name(text, reasons)
@@ -242,30 +254,38 @@ def _first_free(candidates: Sequence[tuple[Trait, ...]], used: set[str]) -> Name
 
 
 def _phrase(trait: Trait) -> str:
-    label = _in_running_text(clean(trait.feature.title))
+    label = _in_running_text(trait.feature.title)
     if trait.nominal:
         return f"{label} {clean(trait.value)}"
     return trait.worded or f"{trait.side} {label}"
 
 
-def _composed(phrases: Sequence[str]) -> str:
-    """Phrases as one name; modifiers of the same noun stand before it together."""
-    modifiers, nouns = zip(
-        *((p.rpartition(" ")[0], p.rpartition(" ")[2]) for p in phrases), strict=True
-    )
-    same = len(set(nouns)) == 1 and all(modifiers)
-    text = f"{' '.join(modifiers)} {nouns[0]}" if same else ", ".join(phrases)
+def _common_noun(traits: Mapping[int, Sequence[Trait]]) -> str:
+    """What the schema's words call users most often, "" where it has no words."""
+    features = {t.feature for found in traits.values() for t in found}
+    words = [clean(word) for f in features for word in (f.high, f.low) if " " in clean(word)]
+    counts = Counter(word.rpartition(" ")[2] for word in words)
+    return max(sorted(counts), key=counts.__getitem__, default="")
+
+
+def _composed(phrases: Sequence[str], noun: str) -> str:
+    """Phrases as one name: `loyal shoppers` and `big spenders` are `Loyal big spenders`.
+
+    What stands before the common noun may stand before any other, short words first.
+    """
+    modifiers = [p.removesuffix(f" {noun}") for p in phrases if noun and p.endswith(f" {noun}")]
+    others = [p for p in phrases if not (noun and p.endswith(f" {noun}"))]
+    head = others[0] if len(others) == 1 else noun
+    if len(others) > 1 or not modifiers:
+        text = ", ".join([*sorted(modifiers, key=len), *others])
+    else:
+        text = " ".join([*sorted(modifiers, key=len), head])
     return text[:1].upper() + text[1:]
-
-
-def _telling(trait: Trait) -> tuple[bool, float, tuple[str, str]]:
-    """Sorts what the schema has words for first, then by size."""
-    return not trait.worded, -abs(trait.effect), trait.key
 
 
 def _in_running_text(label: str) -> str:
     """A label inside a sentence: its first letter small, unless a second capital follows."""
-    text = label.replace("_", " ")
+    text = clean(label.replace("_", " "), SHOWN_LABEL)
     return text[:1].lower() + text[1:] if text[1:2] == text[1:2].lower() else text
 
 
@@ -282,6 +302,7 @@ def _of_many(share: float) -> str:
 
 
 def _short_number(number: float) -> str:
-    if 0 <= number < 0.05:
-        return "hardly any"
-    return plain(round(number, 0 if abs(number) >= 10 else 1))
+    """A mean in a sentence, with one decimal under 10; "" where it is hardly above 0."""
+    if 0 <= number < HARDLY_ANY:
+        return ""
+    return f"{number:,.0f}" if abs(number) >= 10 else f"{round(number, 1):g}"

@@ -1,19 +1,11 @@
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
 
 import training.fit.space
 from tests.fitting import number, schema_of
-from training.fit.segments import (
-    MIN_SHARE,
-    _choose_count,
-    copula_draws,
-    fit_kmeans,
-    fit_segments,
-    sampled,
-    silhouette,
-    silhouette_copula,
-)
+from training.fit.clusters import silhouette_copula
+from training.fit.counts import MIN_SHARE
+from training.fit.segments import fit_segments
 
 FEATURES = schema_of(*(number(f"f{i}", group="abcd"[i]) for i in range(4))).model_features
 
@@ -53,46 +45,6 @@ def test_real_clouds_exceed_shuffled_columns(found):
     assert [f["segments"] for f in found.report["counts_tried"]] == [3, 4, 5, 6, 7, 8]
 
 
-def test_separate_clouds_exceed_a_copula():
-    rng = np.random.default_rng(2)
-    centres = rng.normal(0, 2, size=(3, 8))
-    points = centres[rng.integers(0, 3, 3_000)] + rng.normal(size=(3_000, 8))
-    model = fit_kmeans(points, 3, seed=1)
-    found = silhouette(points, model.labels_)
-    assert found > silhouette_copula(points, 1_000, 3, seed=1) + 0.05
-
-
-def test_a_single_cloud_of_related_columns_equals_its_copula():
-    rng = np.random.default_rng(2)
-    points = rng.multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]], 6_000)
-    model = fit_kmeans(points[:3_000], 3, seed=1)
-    found = silhouette(points[3_000:], model.predict(points[3_000:]))
-    assert found == pytest.approx(silhouette_copula(points[:3_000], 3_000, 3, seed=1), abs=0.02)
-    assert silhouette_copula(points[:3_000], 500, 3, seed=1) == silhouette_copula(
-        points[:3_000], 500, 3, seed=1
-    )
-
-
-def test_copula_draws_keep_marginals_and_rank_correlation():
-    rng = np.random.default_rng(2)
-    normal = rng.multivariate_normal([0, 0, 0], [[1, 0.7, 0], [0.7, 1, -0.3], [0, -0.3, 1]], 5_000)
-    points = np.column_stack([np.exp(normal[:, 0]), normal[:, 1] ** 3, np.round(normal[:, 2], 1)])
-    drawn = copula_draws(points, 20_000, rng)
-    assert all(np.isin(drawn[:, i], points[:, i]).all() for i in range(3))
-    for cut in np.quantile(points, [0.1, 0.5, 0.9], axis=0):
-        np.testing.assert_allclose(
-            (drawn <= cut).mean(axis=0), (points <= cut).mean(axis=0), atol=0.02
-        )
-    assert np.abs(spearmanr(drawn).statistic - spearmanr(points).statistic).max() < 0.03
-
-
-def test_a_column_that_never_varies_survives_the_copula():
-    points = np.column_stack([np.zeros(50), np.arange(50.0)])
-    drawn = copula_draws(points, 10, np.random.default_rng(0))
-    assert (drawn[:, 0] == 0).all()
-    assert np.isin(drawn[:, 1], points[:, 1]).all()
-
-
 def test_the_model_gives_the_order_of_the_segments(found):
     train = clouds(3_000, 1)
     labels = found.model.predict(found.space.coordinates(train))
@@ -126,31 +78,6 @@ def test_a_tiny_segment_is_not_chosen():
     assert [s.share for s in found.segments] == [0.42, 0.3, 0.28]
 
 
-def figures(silhouette, agreement=0.95, smallest_share=0.1):
-    return {"silhouette": silhouette, "agreement": agreement, "smallest_share": smallest_share}
-
-
-@pytest.mark.parametrize(
-    ("tried", "expected"),
-    [
-        ({3: figures(0.40), 4: figures(0.37), 5: figures(0.30)}, 4),
-        ({3: figures(-0.10), 4: figures(-0.30)}, 3),
-        ({3: figures(-0.10), 4: figures(-0.105), 5: figures(None)}, 4),
-        ({3: figures(0.0), 4: figures(-0.2)}, 3),
-        ({1: figures(None)}, 1),
-    ],
-)
-def test_the_largest_count_near_the_best_silhouette_is_chosen(tried, expected):
-    assert _choose_count(tried) == (expected, [])
-
-
-def test_counts_on_which_the_halves_disagree_are_reported():
-    tried = {3: figures(-0.1, agreement=0.5), 4: figures(-0.1, agreement=0.6)}
-    count, problems = _choose_count(tried)
-    assert count == 4
-    assert "both halves" in problems[0]
-
-
 def test_too_few_groups_are_reported():
     train = clouds(1_000, 1)
     train[:, 3] = train[:, 0]
@@ -171,16 +98,3 @@ def test_data_that_never_varies_gives_one_segment():
     assert [s.share for s in found.segments] == [1.0]
     assert found.report["silhouette"] is None
     assert any("only 1 of 4 features" in reason for reason in found.report["reasons"])
-
-
-@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3]])
-def test_one_cluster_or_only_single_users_have_no_silhouette(labels):
-    assert silhouette(np.arange(8.0).reshape(4, 2), np.array(labels)) is None
-
-
-def test_samples_keep_their_order():
-    points = np.arange(100)
-    drawn = sampled(points, 10, seed=1)
-    assert len(drawn) == 10
-    assert (np.diff(drawn) > 0).all()
-    assert sampled(points, 100, seed=1) is points

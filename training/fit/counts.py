@@ -25,7 +25,7 @@ MIN_WORST_AGREEMENT = 0.60
 WORTH = 0.025
 """A further segment must explain so much more of the variance to be worth actions of its own."""
 
-REFITS = 10
+REFITS = 8
 REFIT_ROWS = 20_000
 TUNING_ROWS = 5_000
 LOWEST = -1.0
