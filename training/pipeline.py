@@ -128,9 +128,12 @@ def fit(
     parity = check_parity(bundle, dataset.typed, classifier, segmentation)
     session = Session(bundle)
     scored = run_engine(session, test.features)
-    who = Profiled(train.features, run_engine(session, train.features).segment)
+    inside = run_engine(session, train.features).segment
+    who = Profiled(train.features, inside, dataset.users[parts.train])
     outcomes = Outcomes(scored.probability, test.label, dataset.users[parts.test])
-    manifest = describe_segments(manifest, who, outcomes, scored.segment, segmentation, before)
+    manifest = describe_segments(
+        manifest, who, outcomes, scored.segment, segmentation.succession, before
+    )
     figures = _test_figures(manifest, dataset, parts, features, scored, options.seed)
     manifest = replace(manifest, parity=parity, **figures)
     progress("writing the report")

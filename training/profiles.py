@@ -15,10 +15,16 @@ from scipy.stats import rankdata  # type: ignore[import-untyped]
 from engine.bundle import Manifest, Segment
 from engine.schema import Feature
 from engine.tensors import CategoryTables
-from training.evaluate import MIN_CELL, Outcomes, rounded
-from training.fit.segments import Segmentation
-from training.fit.succession import Predecessor, segment_changes
-from training.segment_words import Trait, against_all, named, segment_sentence, value_against_all
+from training.evaluate import MIN_CELL, Outcomes, rounded, users_in
+from training.fit.succession import Predecessor, Succession, segment_changes
+from training.segment_words import (
+    MIN_KNOWN,
+    Trait,
+    against_all,
+    named,
+    segment_sentence,
+    value_against_all,
+)
 
 CLEAR = 0.08
 """From this effect on, a segment has clearly more or less of something than the average user."""
@@ -34,10 +40,12 @@ class Profiled:
     Attributes:
         features: float32 [rows, features].
         segment: The stable ids, int64 [rows].
+        users: A number from 0 for each user, int64 [rows]; several rows may be one user's.
     """
 
     features: np.ndarray
     segment: np.ndarray
+    users: np.ndarray
 
 
 def describe_segments(
@@ -45,7 +53,7 @@ def describe_segments(
     who: Profiled,
     outcomes: Outcomes,
     outcome_segment: np.ndarray,
-    segmentation: Segmentation,
+    succession: Succession,
     before: Predecessor | None,
 ) -> Manifest:
     """Give every segment of a manifest its name, its sentence and its profile.
@@ -55,13 +63,14 @@ def describe_segments(
         who: The training users.
         outcomes: The test users.
         outcome_segment: Their segments, int64 [rows].
-        segmentation: Which segments continue one before.
+        succession: Which segments continue one before.
         before: The segments in force, whose names are kept as long as they are true.
     """
-    features, succession = manifest.schema.model_features, segmentation.succession
+    features = manifest.schema.model_features
     traits = segment_traits(features, manifest.categories, who, manifest.segments)
-    kept = {s.id: s for s in (before.segments if before else ()) if s.id in succession.ids}
-    names = named(manifest.segments, traits, kept)
+    earlier = () if before is None else before.segments
+    kept = {s.id: s for s in earlier if s.id in succession.ids}
+    names = named(manifest.segments, traits, kept, (s.name for s in earlier))
     segments = tuple(
         replace(
             segment,
@@ -72,7 +81,7 @@ def describe_segments(
                     **_outcome_figures(outcomes, outcome_segment == segment.id),
                     **_rfm_figures(manifest, traits[segment.id]),
                     **_index_figures(traits[segment.id]),
-                    "described_rows": int((who.segment == segment.id).sum()),
+                    "described_rows": _large_enough(who, segment.id),
                     "name_features": names[segment.id].reasons,
                 }
             ),
@@ -110,65 +119,69 @@ def segment_traits(
     for column, feature in enumerate(features):
         values = who.features[:, column].astype(np.float64)
         known = ~np.isnan(values)
-        if known.sum() < MIN_CELL:
-            continue
-        texts = categories.get(feature.name, ())
-        told = _numbers if feature.kind == "numeric" or feature.ordered else _categories
-        for n, trait in told(feature, texts, values[known], place[known], rows):
+        told = Told(feature, categories.get(feature.name, ()), values[known], place[known])
+        tell = _numbers if feature.kind == "numeric" or feature.ordered else _categories
+        for n, trait in tell(told, who.users[known], rows):
             found[int(ids[n])].append(trait)
     return found
 
 
-def _numbers(
-    feature: Feature,
-    texts: tuple[str, ...],
-    values: np.ndarray,
-    place: np.ndarray,
-    rows: np.ndarray,
-) -> Iterator[tuple[int, Trait]]:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The known values of one feature.
+
+    Attributes:
+        feature: Which.
+        texts: The categories by their codes; none for a number.
+        values: float64 [rows].
+        place: The position of each row's segment, int64 [rows].
+    """
+
+    feature: Feature
+    texts: tuple[str, ...]
+    values: np.ndarray
+    place: np.ndarray
+
+
+def _numbers(told: Told, users: np.ndarray, rows: np.ndarray) -> Iterator[tuple[int, Trait]]:
     """The mean of a number in each segment; of an ordered category the mean of its codes."""
-    rank = (rankdata(values) - 0.5) / len(values) - 0.5
-    counts = np.bincount(place, minlength=len(rows))
-    for n in np.flatnonzero(counts >= MIN_CELL):
-        inside = place == n
+    values = told.values
+    rank = (rankdata(values) - 0.5) / max(len(values), 1) - 0.5
+    people = users_in(told.place, users, len(rows))
+    for n in np.flatnonzero(people >= MIN_CELL):
+        inside = told.place == n
         yield (
             int(n),
             Trait(
-                feature,
+                told.feature,
                 effect=float(rank[inside].mean()),
                 mean=float(values[inside].mean()),
                 overall=float(values.mean()),
-                known=float(counts[n] / rows[n]),
-                value=_middle(texts, values[inside]),
-                overall_value=_middle(texts, values),
+                known=float(inside.sum() / rows[n]),
+                value=_middle(told.texts, values[inside]),
+                overall_value=_middle(told.texts, values),
             ),
         )
 
 
-def _categories(
-    feature: Feature,
-    texts: tuple[str, ...],
-    values: np.ndarray,
-    place: np.ndarray,
-    rows: np.ndarray,
-) -> Iterator[tuple[int, Trait]]:
+def _categories(told: Told, users: np.ndarray, rows: np.ndarray) -> Iterator[tuple[int, Trait]]:
     """The share of each value in each segment."""
-    codes = values.astype(np.int64)
-    table = np.bincount(place * len(texts) + codes, minlength=len(rows) * len(texts))
-    table = table.reshape(len(rows), len(texts))
-    counts = table.sum(axis=1)
-    overall = table.sum(axis=0) / table.sum()
-    for n, code in np.argwhere(table >= MIN_CELL):
+    width = len(told.texts)
+    cell = told.place * width + told.values.astype(np.int64)
+    table = np.bincount(cell, minlength=len(rows) * width).reshape(len(rows), width)
+    people = users_in(cell, users, len(rows) * width).reshape(len(rows), width)
+    counts, overall = table.sum(axis=1), table.sum(axis=0) / max(table.sum(), 1)
+    for n, code in np.argwhere(people >= MIN_CELL):
         share = table[n, code] / counts[n]
         yield (
             int(n),
             Trait(
-                feature,
+                told.feature,
                 effect=float((share - overall[code]) / 2),
                 mean=float(share),
                 overall=float(overall[code]),
                 known=float(counts[n] / rows[n]),
-                value=texts[code],
+                value=told.texts[code],
             ),
         )
 
@@ -176,6 +189,12 @@ def _categories(
 def _middle(texts: tuple[str, ...], codes: np.ndarray) -> str:
     """The category in the middle, where there are categories."""
     return texts[int(np.quantile(codes, 0.5, method="lower"))] if texts else ""
+
+
+def _large_enough(who: Profiled, number: int) -> int | None:
+    """The rows of a segment; None where they are of too few users."""
+    inside = who.segment == number
+    return int(inside.sum()) if len(np.unique(who.users[inside])) >= MIN_CELL else None
 
 
 def _outcome_figures(outcomes: Outcomes, inside: np.ndarray) -> dict[str, Any]:
@@ -203,7 +222,8 @@ def _rfm_figures(manifest: Manifest, traits: Sequence[Trait]) -> dict[str, float
 
 def _index_figures(traits: Sequence[Trait]) -> dict[str, list[dict[str, Any]]]:
     """What they have clearly more of, less of, and which categories are frequent among them."""
-    ranked = sorted(traits, key=lambda trait: -abs(trait.effect))
+    known = [trait for trait in traits if trait.known >= MIN_KNOWN]
+    ranked = sorted(known, key=lambda trait: (-abs(trait.effect), trait.key))
     numbers = [trait for trait in ranked if not trait.nominal]
     frequent = [t for t in ranked if t.nominal and t.mean - t.overall >= LARGER_SHARE]
     return {

@@ -5,7 +5,7 @@ a feature, names are made of these; otherwise of labels.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -92,7 +92,10 @@ class Name:
 
 
 def named(
-    segments: Sequence[Segment], traits: Mapping[int, Sequence[Trait]], kept: Mapping[int, Segment]
+    segments: Sequence[Segment],
+    traits: Mapping[int, Sequence[Trait]],
+    kept: Mapping[int, Segment],
+    taken: Iterable[str] = (),
 ) -> dict[int, Name]:
     """A name for every segment, no two the same.
 
@@ -104,13 +107,14 @@ def named(
         segments: Ids and shares.
         traits: What `profiles.segment_traits` gives.
         kept: Segments before, by the id that they hand on.
+        taken: Names of other segments before, which would mislead.
     """
     names = {
         number: Name(segment.name, list(segment.profile.get("name_features", ())))
         for number, segment in kept.items()
         if _still_true(segment, traits[number])
     }
-    used = {segment.name for segment in kept.values()}
+    used = {*taken, *(segment.name for segment in kept.values())}
     weights = _distinctions(traits)
     noun = _common_noun(traits)
     for segment in sorted(segments, key=lambda s: (-s.share, s.id)):
@@ -153,11 +157,12 @@ def fact(trait: Trait) -> str:
         )
     number = _short_number(trait.mean)
     head, between, tail = label.partition(" in the last ")
-    if unit and f" {unit.casefold()} " in f" {label.casefold()} ":
+    if unit and f" {unit.casefold()} " in f" {label.partition(' in ')[0].casefold()} ":
         return f"{number or 'hardly any'} {label}"
     if between:
         return f"{head} of {number} {unit}{between}{tail}" if number else f"hardly any {label}"
-    return f"{label} {number or 'near 0'} {unit if number else ''}".rstrip()
+    unit = unit if number and unit.casefold() not in label.casefold() else ""
+    return f"{label} {number or 'near 0'} {unit}".rstrip()
 
 
 def against_all(trait: Trait) -> str:
