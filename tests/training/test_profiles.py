@@ -214,7 +214,9 @@ def test_a_profile_holds_every_figure_and_tells_nobody_apart():
     assert (large["mean_probability"], large["spend"]) == (0.25, 100.0)
     assert large["frequency"] is not None
     over = {entry["feature"]: entry for entry in found.segments[1].profile["over"]}
-    assert over[manifest.schema.rfm.monetary]["index"] == pytest.approx(200 * 1_815 / 264_500, abs=1e-6)
+    assert over[manifest.schema.rfm.monetary]["index"] == pytest.approx(
+        200 * 1_815 / 264_500, abs=1e-6
+    )
     assert "USD" in over[manifest.schema.rfm.monetary]["words"]
     assert {
         small[key]

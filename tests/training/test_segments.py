@@ -2,10 +2,13 @@ import numpy as np
 import pytest
 
 import training.fit.space
+from engine.bundle import Segment
 from tests.fitting import number, schema_of
-from training.fit.clusters import silhouette_copula
-from training.fit.counts import MIN_SHARE
+from training.fit.clusters import silhouette, silhouette_copula
+from training.fit.counts import MIN_SHARE, NEAR_BEST, REFITS
 from training.fit.segments import fit_segments
+from training.fit.space import standardised
+from training.fit.succession import Predecessor
 
 FEATURES = schema_of(*(number(f"f{i}", group="abcd"[i]) for i in range(4))).model_features
 
@@ -98,3 +101,56 @@ def test_data_that_never_varies_gives_one_segment():
     assert [s.share for s in found.segments] == [1.0]
     assert found.report["silhouette"] is None
     assert any("only 1 of 4 features" in reason for reason in found.report["reasons"])
+
+
+def before(found, assigned, ids):
+    segments = tuple(Segment(n, f"name {n}", 0.1) for n in ids)
+    features = dict(zip(found.report["features"], found.space.logged.tolist(), strict=True))
+    return Predecessor("tiny/1", segments, (40,), features, np.asarray(ids)[assigned])
+
+
+def test_segments_in_force_hand_on_their_ids(found):
+    train, ids = clouds(3_000, 5), [12, 3, 7, 30, 31, 32, 33, 34][: len(found.segments)]
+    labels = found.model.predict(found.space.coordinates(train))
+    old = before(found, labels, ids)
+    again = fit_segments(train, train[::2], train[1::2], FEATURES, seed=9, before=old)
+    assert [s.id for s in again.segments] == sorted(ids)
+    assert again.succession.retired == (40,)
+    assert min(again.succession.overlap) > 0.9
+    assert again.report["changes"] == []
+    assert again.report["previous"] == "tiny/1"
+    place = np.argsort(ids)
+    np.testing.assert_allclose(again.centroids, found.centroids[place], atol=0.15)
+    shares = np.bincount(again.model.labels_) / len(train)
+    np.testing.assert_allclose(shares, [s.share for s in again.segments], atol=1e-6)
+
+
+def test_a_number_of_segments_that_the_users_do_not_allow_is_told(found):
+    old = before(found, np.arange(600) % 2, [1, 2])
+    again = fit_segments(
+        clouds(600, 5), clouds(300, 6), clouds(300, 7), FEATURES, seed=9, before=old
+    )
+    assert "segments instead of 2, which these users do not allow" in again.report["changes"][0]
+
+
+def test_more_segments_that_gain_enough_are_told(found):
+    train = clouds(1_500, 5, centres=5, spread=0.2)
+    merged = np.clip(np.round(train.mean(axis=1)), 0, 2).astype(int)
+    old = before(found, merged, [1, 2, 3])
+    again = fit_segments(train, train[::2], train[1::2], FEATURES, seed=9, before=old)
+    tried = {f["segments"]: f for f in again.report["counts_tried"]}
+    count = len(again.segments)
+    assert count > 3
+    assert tried[count]["silhouette"] - tried[3]["silhouette"] >= NEAR_BEST
+    assert f"{count} segments instead of 3: the silhouette is" in again.report["changes"][0]
+
+
+def test_every_silhouette_and_every_refit_is_in_the_report(found):
+    report = found.report
+    assert report["refits"] == REFITS >= 8
+    assert report["actionable_features"] == [f.name for f in FEATURES]
+    points = standardised(clouds(3_000, 1), clouds(800, 3), [0, 1, 2, 3], logs=False)
+    labels = found.model.predict(found.space.coordinates(clouds(800, 3)))
+    assert report["silhouette_plain"] == silhouette(points, labels)
+    chosen = [row for row in report["counts_tried"] if row["chosen"]]
+    assert [row["segments"] for row in chosen] == [len(found.segments)]
