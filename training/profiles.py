@@ -88,7 +88,7 @@ def describe_segments(
         )
         for segment in manifest.segments
     )
-    clustering = dict(manifest.clustering)
+    clustering = {**manifest.clustering, "described_by": "train", "outcomes_of": "test"}
     if before is not None:
         changes = [*clustering["changes"], *segment_changes(segments, succession, before)]
         clustering["changes"] = changes or ["no change: every segment keeps its id and its name"]
@@ -208,11 +208,14 @@ def _outcome_figures(outcomes: Outcomes, inside: np.ndarray) -> dict[str, Any]:
 
 
 def _rfm_figures(manifest: Manifest, traits: Sequence[Trait]) -> dict[str, float | None]:
-    """How lately, how often and for how much they have bought, where the schema says."""
+    """How lately, how often and for how much they have bought, where the schema says.
+
+    None where it is known of too few of them: one order tells little of a segment that buys nothing.
+    """
     rfm = manifest.schema.rfm
     if rfm is None:
         return {}
-    means = {trait.feature.name: trait.mean for trait in traits}
+    means = {trait.feature.name: trait.mean for trait in traits if trait.known >= MIN_KNOWN}
     return {
         "recency": means.get(rfm.recency),
         "frequency": means.get(rfm.frequency),
