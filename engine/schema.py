@@ -35,7 +35,8 @@ class Feature:
 
     `min` and `max` bound a numeric feature, both ends included. `ordered` says that `values`
     stand in a meaningful order. `use = False` keeps the column out of the models. `high` and `low`
-    say in a word or two who has much or little of it: "frequent buyers", "rare buyers".
+    say in a word or two who has much or little of it: "frequent buyers", "rare buyers". Segments
+    are looked for among the features that have such words, and are named by them.
     """
 
     name: str

@@ -88,6 +88,11 @@ def simulate(
     help="Rules of your own, a playbook.toml: read after those of the package.",
 )
 @click.option(
+    "--previous",
+    type=click.Path(path_type=Path),
+    help="The bundle in force: segments keep its ids and names as far as they are the same.",
+)
+@click.option(
     "--trials",
     type=click.IntRange(min=1),
     help="How many purchase models are tried, whatever time they take.",
@@ -106,6 +111,7 @@ def fit(
     trials: int | None,
     minutes: float | None,
     playbook: Path | None,
+    previous: Path | None,
 ) -> None:
     """Fit the models to labelled users in DATA... and write a bundle.
 
@@ -123,7 +129,11 @@ def fit(
 
     table = load_schema(schema or default_schema_path())
     options = FitOptions(
-        table, seed, playbook=load_rules(playbook), budget=budget_of(trials, minutes)
+        table,
+        seed,
+        playbook=load_rules(playbook),
+        budget=budget_of(trials, minutes),
+        previous=previous,
     )
     manifest = fit(data, options, out, _stages())
     say(
@@ -133,6 +143,7 @@ def fit(
             f"{len(manifest.segments)} segments, silhouette {manifest.clustering['silhouette']}",
             *(f"MUST NOT BE USED: {reason}" for reason in manifest.unusable),
             *(f"segments: {reason}" for reason in manifest.clustering["reasons"]),
+            *(f"segments: {change}" for change in manifest.clustering["changes"]),
         ]
     )
 

@@ -19,7 +19,8 @@ from training.compare.ways import compared_users, figures_from_json
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
 from training.evaluate import Outcomes, classification_metrics
-from training.fit.segments import TEST_ROWS, sampled, silhouette
+from training.fit.clusters import sampled, silhouette
+from training.fit.segments import TEST_ROWS
 from training.fit.space import space_from_report
 from training.parity import run_engine
 from training.quality import quality_band

@@ -1,5 +1,6 @@
 """The main path of training: labelled users in, one bundle out. Start here."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.bundle import PLAYBOOK, REFERENCE, Bundle, Manifest
+from engine.bundle import PLAYBOOK, REFERENCE, Bundle, Manifest, manifest_to_json, open_bundle
 from engine.drift import reference_to_json
 from engine.schema import FeatureSchema
 from engine.session import Predictions, Session
@@ -21,12 +22,14 @@ from training.compare.ways import (
 )
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
+from training.evaluate import Outcomes
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
 from training.fit.baselines import fit_baselines
 from training.fit.classifier import fit_classifier
 from training.fit.preprocess import fit_categories
 from training.fit.search import Budget, Pool
 from training.fit.segments import fit_segments
+from training.fit.succession import check_predecessor, predecessor
 from training.fit.trees import Recipe, Sample
 from training.folds import make_folds
 from training.leakage import Parts, leakage_checks
@@ -39,6 +42,7 @@ from training.playbook import (
     playbook_document,
     playbook_to_json,
 )
+from training.profiles import Profiled, describe_segments
 from training.publish import check_target, publish_bundle
 from training.quality import quality_band
 from training.reference import fit_reference
@@ -59,12 +63,15 @@ class FitOptions:
         seed: Of every draw.
         playbook: What to do in which segment and band, and where the bands are cut.
         budget: When the search for the purchase model ends.
+        previous: The bundle in force, whose segments are carried on; its folder, or one with
+            `CURRENT`. None numbers segments anew.
     """
 
     schema: FeatureSchema
     seed: int = 7
     playbook: PlaybookRules = field(default_factory=load_rules)
     budget: Budget = field(default_factory=Budget)
+    previous: Path | None = None
 
 
 def fit(
@@ -90,6 +97,7 @@ def fit(
     schema = options.schema
     check_target(out)
     check_features(options.playbook, schema)
+    previous = _open_previous(options)
     progress("reading users")
     dataset = load_dataset(inputs, schema)
     parts = split(dataset)
@@ -110,13 +118,19 @@ def fit(
         fit_baselines(pool, schema),
     )
     progress("looking for segments")
+    before = None if previous is None else predecessor(previous, dataset.typed[parts.train])
     segmentation = fit_segments(
-        train.features, validation.features, test.features, schema.model_features, options.seed
+        train.features,
+        validation.features,
+        test.features,
+        schema.model_features,
+        options.seed,
+        before,
     )
     progress("exporting to ONNX")
     fitted = (schema, categories, classifier, segmentation)
     trials = len(classifier.report["trials"])
-    bundle_id = f"{schema.name}/{_version(dataset, options, trials)}"
+    bundle_id = f"{schema.name}/{_version(dataset, options, trials, previous)}"
     contents = bundle_contents(bundle_id, *fitted)
     manifest = bundle_manifest(bundle_id, *fitted, _record(dataset, parts, options))
     bundle = Bundle(out, manifest, contents)
@@ -124,6 +138,11 @@ def fit(
     parity = check_parity(bundle, dataset.typed, classifier, segmentation)
     everybody = run_engine(Session(bundle), features)
     scored = everybody[parts.test]
+    who = Profiled(train.features, everybody.segment[parts.train], dataset.users[parts.train])
+    outcomes = Outcomes(scored.probability, test.label, dataset.users[parts.test])
+    manifest = describe_segments(
+        manifest, who, outcomes, scored.segment, segmentation.succession, before
+    )
     figures = _test_figures(manifest, dataset, parts, features, scored, options.seed)
     manifest = replace(manifest, parity=parity, **figures)
     progress("comparing the model with the segments")
@@ -196,11 +215,27 @@ def _playbook(manifest: Manifest, dataset: Dataset, rules: PlaybookRules) -> dic
     return playbook_document(rules, manifest.segments, manifest.metrics["cells"], population)
 
 
-def _version(dataset: Dataset, options: FitOptions, trials: int) -> str:
+def _open_previous(options: FitOptions) -> Bundle | None:
+    if options.previous is None:
+        return None
+    previous = open_bundle(options.previous)
+    check_predecessor(previous, options.schema)
+    return previous
+
+
+def _version(dataset: Dataset, options: FitOptions, trials: int, previous: Bundle | None) -> str:
     dates = dataset.snapshots
     last = "undated" if dates is None else str(dates.max())
     playbook = asdict(options.playbook)
-    settings = {"seed": options.seed, "trials": trials, "playbook": playbook}
+    handed_on = None
+    if previous is not None:
+        handed_on = hashlib.sha256(manifest_to_json(previous.manifest)).hexdigest()
+    settings = {
+        "seed": options.seed,
+        "trials": trials,
+        "playbook": playbook,
+        "previous": handed_on,
+    }
     return bundle_version(last, dataset.fingerprint, options.schema.fingerprint, settings)
 
 

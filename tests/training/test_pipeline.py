@@ -2,6 +2,7 @@ import dataclasses
 import json
 import shutil
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,21 @@ import pytest
 
 import training.pipeline
 from engine.bundle import BANDS, MODEL_CARD, REPORT, open_bundle
-from engine.errors import CannotCreateError, SelfCheckError
+from engine.errors import BundleError, CannotCreateError, SelfCheckError
 from engine.inspection import manifest_lines
 from engine.pipeline import load_bundle
+from engine.schema import default_schema_path, load_schema
 from tests.fitting import SHOP, category, number, schema_of, shop_users
 from tests.helpers import write_table
 from training.evaluation_text import evaluation_lines
 from training.export.bundle import CODE, code_fingerprint
+from training.fit.search import Budget
 from training.gate import RefusedError, promote
 from training.measure import evaluate_bundle
 from training.pipeline import FitOptions, fit
 from training.playbook import load_rules
+from training.simulate import SimulateOptions
+from training.simulate.write import write_users
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +116,8 @@ def test_other_schemas_go_the_same_way(schema, users_file, tmp_path):
         missing = scores.height if n > used else 0
         assert scores[f"driver_{n}"].null_count() == missing
         assert scores[f"driver_{n}_impact"].null_count() == missing
+    assert scores["segment_name"].n_unique() == scores["segment_id"].n_unique()
+    assert len({segment.name for segment in manifest.segments}) == len(manifest.segments)
     json.dumps(manifest.clustering, allow_nan=False)
     assert len(manifest.comparison["scores"]) == 4
 
@@ -267,6 +274,99 @@ def test_the_playbook_decides_the_version_and_the_actions(bundle, users_file, tm
     low = scores["propensity_band"] == "low"
     assert ((scores["action"] == "Wait") == low).all()
     assert low.mean() == pytest.approx(0.2, abs=0.05)
+
+
+def test_segments_are_told_for_people(bundle):
+    manifest = open_bundle(bundle).manifest
+    names = [segment.name for segment in manifest.segments]
+    assert len(set(names)) == len(names)
+    assert all(s.sentence.startswith(f"{s.name}: ") for s in manifest.segments)
+    profiles = [segment.profile for segment in manifest.segments]
+    assert sum(p["rows"] for p in profiles) == manifest.metrics["rows"]
+    assert sum(p["described_rows"] for p in profiles) == manifest.training["split"]["rows"]["train"]
+    bought = sum(p["rows"] * p["purchase_rate"] for p in profiles) / manifest.metrics["rows"]
+    assert bought == pytest.approx(manifest.metrics["base_rate"], abs=1e-5)
+    assert [row["chosen"] for row in manifest.clustering["counts_tried"]].count(True) == 1
+    shown = "\n".join(manifest_lines(manifest))
+    assert all(segment.sentence in shown for segment in manifest.segments)
+
+
+def test_weekly_refits_keep_ids_and_names(tmp_path):
+    schema = load_schema(default_schema_path())
+    previous = None
+    manifests = []
+    for week, seed in enumerate((7, 7, 8)):
+        as_of = date(2026, 11, 22) + timedelta(weeks=week)
+        write_users(SimulateOptions(4_000, seed, as_of), tmp_path / f"{week}.parquet")
+        options = FitOptions(schema, budget=Budget(trials=1), previous=previous)
+        inputs = [str(tmp_path / f"{week}.parquet")]
+        manifests.append(fit(inputs, options, tmp_path / f"week{week}"))
+        previous = tmp_path / f"week{week}"
+    first, *later = manifests
+    assert first.clustering["changes"] == []
+    for before, manifest in pairwise(manifests):
+        assert manifest.clustering["previous"] == before.bundle_id
+        assert manifest.clustering["features"] == first.clustering["features"]
+        if manifest.clustering["changes"] == ["no change: every segment keeps its id and its name"]:
+            assert names_of(manifest) == names_of(before)
+            assert manifest.retired_segments == before.retired_segments
+        else:
+            told = "; ".join(manifest.clustering["changes"])
+            changed = names_of(manifest).items() ^ names_of(before).items()
+            assert changed
+            assert all(name in told for _, name in changed)
+    kept = names_of(first).items() & names_of(later[-1]).items()
+    assert len(kept) >= len(first.segments) - 1
+
+
+def names_of(manifest):
+    return {segment.id: segment.name for segment in manifest.segments}
+
+
+def test_users_who_are_others_get_new_segments_and_old_ids_are_retired(
+    bundle, users_file, tmp_path
+):
+    renumbered = open_bundle(bundle)
+    ids = [s.id for s in renumbered.manifest.segments]
+    moved = pl.read_parquet(users_file).with_columns(
+        pl.col("visits") * 0 + 1, spend=pl.lit(0.0), age=pl.col("age").shuffle(seed=1)
+    )
+    path = write_table(moved, tmp_path / "moved.parquet")
+    # The folder of bundles with CURRENT is given, as in production.
+    promote(bundle, tmp_path / "root")
+    found = fit([str(path)], FitOptions(SHOP, previous=tmp_path / "root"), tmp_path / "next")
+    fresh = {s.id for s in found.segments} - set(ids)
+    assert fresh
+    assert min(fresh) > max(ids)
+    assert set(found.retired_segments) == set(ids) - {s.id for s in found.segments}
+    changes = "; ".join(found.clustering["changes"])
+    assert "left, as the table lacks them" in changes
+    assert "is new" in changes
+    assert "is retired" in changes
+    scores = load_bundle(tmp_path / "next").score(moved)
+    assert set(scores["segment_id"]) <= {s.id for s in found.segments}
+    assert scores["action"].null_count() == 0
+    again = fit([str(path)], FitOptions(SHOP, previous=tmp_path / "next"), tmp_path / "after")
+    assert names_of(again) == names_of(found)
+    assert again.retired_segments == found.retired_segments
+    assert again.bundle_id != found.bundle_id
+
+
+def test_a_previous_bundle_decides_the_version_by_what_it_says(bundle, users_file, tmp_path):
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(bundle, copy)
+    options = FitOptions(SHOP, seed=3, previous=bundle)
+    one = fit([str(users_file)], options, tmp_path / "one")
+    two = fit([str(users_file)], dataclasses.replace(options, previous=copy), tmp_path / "two")
+    assert one.bundle_id == two.bundle_id != open_bundle(bundle).manifest.bundle_id
+    assert folder_bytes(tmp_path / "one") == folder_bytes(tmp_path / "two")
+
+
+def test_a_previous_bundle_of_another_table_is_refused_before_the_fit(bundle, tmp_path):
+    schema = dataclasses.replace(SHOP, name="another")
+    options = FitOptions(schema, previous=bundle)
+    with pytest.raises(BundleError, match="of schema 'tiny', this fit of 'another'"):
+        fit(["absent.parquet"], options, tmp_path / "out")
 
 
 def test_evaluate_agrees_with_the_manifest(bundle, users_file, tmp_path):

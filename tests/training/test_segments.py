@@ -1,19 +1,14 @@
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
 
 import training.fit.space
+from engine.bundle import Segment
 from tests.fitting import number, schema_of
-from training.fit.segments import (
-    MIN_SHARE,
-    _choose_count,
-    copula_draws,
-    fit_kmeans,
-    fit_segments,
-    sampled,
-    silhouette,
-    silhouette_copula,
-)
+from training.fit.clusters import silhouette, silhouette_copula
+from training.fit.counts import MIN_SHARE, NEAR_BEST, REFITS
+from training.fit.segments import fit_segments
+from training.fit.space import standardised
+from training.fit.succession import Predecessor
 
 FEATURES = schema_of(*(number(f"f{i}", group="abcd"[i]) for i in range(4))).model_features
 
@@ -53,46 +48,6 @@ def test_real_clouds_exceed_shuffled_columns(found):
     assert [f["segments"] for f in found.report["counts_tried"]] == [3, 4, 5, 6, 7, 8]
 
 
-def test_separate_clouds_exceed_a_copula():
-    rng = np.random.default_rng(2)
-    centres = rng.normal(0, 2, size=(3, 8))
-    points = centres[rng.integers(0, 3, 3_000)] + rng.normal(size=(3_000, 8))
-    model = fit_kmeans(points, 3, seed=1)
-    found = silhouette(points, model.labels_)
-    assert found > silhouette_copula(points, 1_000, 3, seed=1) + 0.05
-
-
-def test_a_single_cloud_of_related_columns_equals_its_copula():
-    rng = np.random.default_rng(2)
-    points = rng.multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]], 6_000)
-    model = fit_kmeans(points[:3_000], 3, seed=1)
-    found = silhouette(points[3_000:], model.predict(points[3_000:]))
-    assert found == pytest.approx(silhouette_copula(points[:3_000], 3_000, 3, seed=1), abs=0.02)
-    assert silhouette_copula(points[:3_000], 500, 3, seed=1) == silhouette_copula(
-        points[:3_000], 500, 3, seed=1
-    )
-
-
-def test_copula_draws_keep_marginals_and_rank_correlation():
-    rng = np.random.default_rng(2)
-    normal = rng.multivariate_normal([0, 0, 0], [[1, 0.7, 0], [0.7, 1, -0.3], [0, -0.3, 1]], 5_000)
-    points = np.column_stack([np.exp(normal[:, 0]), normal[:, 1] ** 3, np.round(normal[:, 2], 1)])
-    drawn = copula_draws(points, 20_000, rng)
-    assert all(np.isin(drawn[:, i], points[:, i]).all() for i in range(3))
-    for cut in np.quantile(points, [0.1, 0.5, 0.9], axis=0):
-        np.testing.assert_allclose(
-            (drawn <= cut).mean(axis=0), (points <= cut).mean(axis=0), atol=0.02
-        )
-    assert np.abs(spearmanr(drawn).statistic - spearmanr(points).statistic).max() < 0.03
-
-
-def test_a_column_that_never_varies_survives_the_copula():
-    points = np.column_stack([np.zeros(50), np.arange(50.0)])
-    drawn = copula_draws(points, 10, np.random.default_rng(0))
-    assert (drawn[:, 0] == 0).all()
-    assert np.isin(drawn[:, 1], points[:, 1]).all()
-
-
 def test_the_model_gives_the_order_of_the_segments(found):
     train = clouds(3_000, 1)
     labels = found.model.predict(found.space.coordinates(train))
@@ -126,31 +81,6 @@ def test_a_tiny_segment_is_not_chosen():
     assert [s.share for s in found.segments] == [0.42, 0.3, 0.28]
 
 
-def figures(silhouette, agreement=0.95, smallest_share=0.1):
-    return {"silhouette": silhouette, "agreement": agreement, "smallest_share": smallest_share}
-
-
-@pytest.mark.parametrize(
-    ("tried", "expected"),
-    [
-        ({3: figures(0.40), 4: figures(0.37), 5: figures(0.30)}, 4),
-        ({3: figures(-0.10), 4: figures(-0.30)}, 3),
-        ({3: figures(-0.10), 4: figures(-0.105), 5: figures(None)}, 4),
-        ({3: figures(0.0), 4: figures(-0.2)}, 3),
-        ({1: figures(None)}, 1),
-    ],
-)
-def test_the_largest_count_near_the_best_silhouette_is_chosen(tried, expected):
-    assert _choose_count(tried) == (expected, [])
-
-
-def test_counts_on_which_the_halves_disagree_are_reported():
-    tried = {3: figures(-0.1, agreement=0.5), 4: figures(-0.1, agreement=0.6)}
-    count, problems = _choose_count(tried)
-    assert count == 4
-    assert "both halves" in problems[0]
-
-
 def test_too_few_groups_are_reported():
     train = clouds(1_000, 1)
     train[:, 3] = train[:, 0]
@@ -173,14 +103,54 @@ def test_data_that_never_varies_gives_one_segment():
     assert any("only 1 of 4 features" in reason for reason in found.report["reasons"])
 
 
-@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3]])
-def test_one_cluster_or_only_single_users_have_no_silhouette(labels):
-    assert silhouette(np.arange(8.0).reshape(4, 2), np.array(labels)) is None
+def before(found, assigned, ids):
+    segments = tuple(Segment(n, f"name {n}", 0.1) for n in ids)
+    features = dict(zip(found.report["features"], found.space.logged.tolist(), strict=True))
+    return Predecessor("tiny/1", segments, (40,), features, np.asarray(ids)[assigned])
 
 
-def test_samples_keep_their_order():
-    points = np.arange(100)
-    drawn = sampled(points, 10, seed=1)
-    assert len(drawn) == 10
-    assert (np.diff(drawn) > 0).all()
-    assert sampled(points, 100, seed=1) is points
+def test_segments_in_force_hand_on_their_ids(found):
+    train, ids = clouds(3_000, 5), [12, 3, 7, 30, 31, 32, 33, 34][: len(found.segments)]
+    labels = found.model.predict(found.space.coordinates(train))
+    old = before(found, labels, ids)
+    again = fit_segments(train, train[::2], train[1::2], FEATURES, seed=9, before=old)
+    assert [s.id for s in again.segments] == sorted(ids)
+    assert again.succession.retired == (40,)
+    assert min(again.succession.overlap) > 0.9
+    assert again.report["changes"] == []
+    assert again.report["previous"] == "tiny/1"
+    place = np.argsort(ids)
+    np.testing.assert_allclose(again.centroids, found.centroids[place], atol=0.15)
+    shares = np.bincount(again.model.labels_) / len(train)
+    np.testing.assert_allclose(shares, [s.share for s in again.segments], atol=1e-6)
+
+
+def test_a_number_of_segments_that_the_users_do_not_allow_is_told(found):
+    old = before(found, np.arange(600) % 2, [1, 2])
+    again = fit_segments(
+        clouds(600, 5), clouds(300, 6), clouds(300, 7), FEATURES, seed=9, before=old
+    )
+    assert "segments instead of 2, which these users do not allow" in again.report["changes"][0]
+
+
+def test_more_segments_that_gain_enough_are_told(found):
+    train = clouds(1_500, 5, centres=5, spread=0.2)
+    merged = np.clip(np.round(train.mean(axis=1)), 0, 2).astype(int)
+    old = before(found, merged, [1, 2, 3])
+    again = fit_segments(train, train[::2], train[1::2], FEATURES, seed=9, before=old)
+    tried = {f["segments"]: f for f in again.report["counts_tried"]}
+    count = len(again.segments)
+    assert count > 3
+    assert tried[count]["silhouette"] - tried[3]["silhouette"] >= NEAR_BEST
+    assert f"{count} segments instead of 3: the silhouette is" in again.report["changes"][0]
+
+
+def test_every_silhouette_and_every_refit_is_in_the_report(found):
+    report = found.report
+    assert report["refits"] == REFITS >= 8
+    assert report["actionable_features"] == [f.name for f in FEATURES]
+    points = standardised(clouds(3_000, 1), clouds(800, 3), [0, 1, 2, 3], logs=False)
+    labels = found.model.predict(found.space.coordinates(clouds(800, 3)))
+    assert report["silhouette_plain"] == silhouette(points, labels)
+    chosen = [row for row in report["counts_tried"] if row["chosen"]]
+    assert [row["segments"] for row in chosen] == [len(found.segments)]

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from tests.fitting import category, number, schema_of
-from training.fit.space import MAX_CORRELATION, choose, fit_space, space_from_report
+from training.fit.space import (
+    MAX_CORRELATION,
+    actionable,
+    choose,
+    fit_space,
+    space_from_report,
+    standardised,
+)
 
 ROWS = 2_000
 
@@ -108,3 +115,69 @@ def test_a_report_gives_the_space_back():
     space = space_from_report(report, ["f0", "f1", "f2"])
     found = space.coordinates(np.array([[np.nan, 9, 3]], np.float32))
     assert found.tolist() == [[(np.log1p(3.0) - 0.5) / 2, (2 - 0.25) / 4]]
+
+
+def test_features_with_words_come_first():
+    train = table(8)
+    words = {"high": "much", "low": "little"}
+    names = [number(f"f{i}", **(words if i in (1, 4) else {})) for i in range(8)]
+    features = schema_of(*names).model_features
+    assert actionable(features) == [1, 4]
+    noisy = train.copy()
+    noisy[:, [1, 4]] = np.random.default_rng(3).normal(size=(ROWS, 2))
+    chosen = fit_space(
+        np.column_stack([noisy, table(8, 1)]),
+        schema_of(*names, *(number(f"g{i}") for i in range(8))).model_features,
+    ).columns
+    assert {1, 4} <= set(chosen.tolist())
+    assert len(chosen) == 8
+
+
+def test_without_words_all_numbers_and_ordered_categories_can_be_acted_on():
+    tier = category("tier", ordered=True, values=["a", "b"], high="gold members")
+    assert actionable(schema_of(number("a"), category("c"), number("b")).model_features) == [0, 2]
+    assert actionable(schema_of(number("a"), tier).model_features) == [1]
+    assert actionable(schema_of(category("c", high="c lovers")).model_features) == []
+
+
+def test_features_of_a_space_before_are_kept():
+    rng = np.random.default_rng(1)
+    train = np.column_stack([table(8), rng.normal(size=(ROWS, 10))]).astype(np.float32)
+    features = features_of(*[""] * 18)
+    kept = {f"f{i}": i == 3 for i in (2, 3, 9, 10)}
+    space = fit_space(train, features, kept)
+    assert space.columns.tolist() == [2, 3, 9, 10]
+
+
+def test_a_lost_feature_of_a_space_before_is_made_up_for():
+    train = table(6)
+    train[:, 2] = 1.0
+    kept = {"f2": False, "f4": False, "gone": True, "f5": False}
+    space = fit_space(train, features_of(*[""] * 6), kept)
+    assert {4, 5} <= set(space.columns.tolist())
+    assert len(space.columns) == 4
+    assert 2 not in space.columns
+    assert len(fit_space(train, features_of(*[""] * 6), {"gone": True}).columns) == 1
+
+
+@pytest.mark.parametrize("logged", [True, False])
+def test_whether_a_logarithm_is_taken_is_kept(logged):
+    train = np.exp(table(2))
+    space = fit_space(train, features_of("", ""), {"f0": logged, "f1": True})
+    assert space.logged.tolist() == [logged, True]
+    below = train - np.float32(1)
+    assert not fit_space(below, features_of("", ""), {"f0": True, "f1": True}).logged.any()
+
+
+def test_standardised_columns_have_the_scale_of_the_train_part():
+    train = np.exp(table(3))
+    train[:, 1] = 7.0
+    train[::9, 0] = np.nan
+    found = standardised(train, train, [0, 1, 2], logs=False)
+    assert found.shape == (ROWS, 2)
+    np.testing.assert_allclose(found.std(axis=0), 1)
+    np.testing.assert_allclose(
+        found[:, 1], (train[:, 2] - train[:, 2].mean()) / train[:, 2].std(), rtol=1e-4, atol=1e-5
+    )
+    assert np.abs(standardised(train, train, [0], logs=True)).max() < np.abs(found[:, 0]).max()
+    assert standardised(train, train[:5], [1], logs=True).shape == (5, 0)

@@ -62,41 +62,66 @@ class Space:
         x = np.where(self.logged, np.log1p(np.where(self.logged, np.maximum(x, 0.0), 0.0)), x)
         return (x - self.mean) / self.scale
 
-    def subset(self, positions: list[int]) -> "Space":
-        """The same space with only some of the coordinates."""
-        return Space(
-            self.columns[positions],
-            self.logged[positions],
-            self.imputation[positions],
-            self.mean[positions],
-            self.scale[positions],
-        )
 
-
-def fit_space(train: np.ndarray, features: tuple[Feature, ...]) -> Space:
+def fit_space(
+    train: np.ndarray, features: tuple[Feature, ...], kept: Mapping[str, bool] | None = None
+) -> Space:
     """Choose the features of the space and fit their transforms.
 
-    Numeric and ordered features are eligible; other categorical features, in the order of their
-    purchase rates, only where there are too few.
+    The features in which marketing thinks are eligible first (`actionable`), then all numeric and
+    ordered ones, then the other categorical features, in the order of their purchase rates; each
+    only where those before are too few.
 
     Args:
         train: float32 [rows, features], the train part.
         features: The model's features, in order.
+        kept: Features of a space before, by name, and whether their logarithm was taken. Those that
+            still exist and tell users apart span the space again; only what is lost is made up for.
     """
-    wanted = min(MAX_FEATURES, len(features))
-    natural = [i for i, f in enumerate(features) if f.kind == "numeric" or f.ordered]
-    others = [i for i in range(len(features)) if i not in natural]
-    chosen: list[int] = []
-    for eligible in [natural, natural + others] if others else [natural]:
-        columns = [i for i in eligible if _varies(train[:, i])]
-        if not columns:
-            continue
-        space = _transforms(train, columns)
-        correlation = np.corrcoef(space.coordinates(train), rowvar=False).reshape(len(columns), -1)
-        chosen = choose(correlation, [features[column].group for column in columns], wanted)
-        if len(chosen) == wanted:
-            break
-    return space.subset(sorted(chosen)) if chosen else _single_point(train)
+    names = [feature.name for feature in features]
+    known = {names.index(name): logged for name, logged in (kept or {}).items() if name in names}
+    varied = {i for i in range(len(features)) if _varies(train[:, i])}
+    chosen = sorted(varied & known.keys())
+    wanted = min(len(kept or {}) or MAX_FEATURES, len(features))
+    for eligible in (actionable(features), _natural(features), range(len(features))):
+        columns = sorted(varied & {*eligible, *chosen})
+        if columns and len(chosen) < wanted:
+            points = _transforms(train, columns, known).coordinates(train)
+            correlation = np.corrcoef(points, rowvar=False).reshape(len(columns), -1)
+            groups = [features[column].group for column in columns]
+            start = [columns.index(column) for column in chosen]
+            chosen = sorted(columns[i] for i in choose(correlation, groups, wanted, start))
+    return _transforms(train, chosen, known) if chosen else _single_point(train)
+
+
+def actionable(features: tuple[Feature, ...]) -> list[int]:
+    """Columns of the features in which marketing thinks: those for which the schema has words.
+
+    Only numeric and ordered features count; all of them where the schema has words for none.
+    """
+    natural = _natural(features)
+    return [i for i in natural if features[i].high or features[i].low] or natural
+
+
+def standardised(
+    train: np.ndarray, others: np.ndarray, columns: list[int], *, logs: bool
+) -> np.ndarray:
+    """Some columns of other users, as coordinates of a space fitted to the train part.
+
+    Args:
+        train: float32 [rows, features], the train part; gives medians, means and scales.
+        others: float32 [others, features].
+        columns: Those that are wanted; one that tells no users apart is left out.
+        logs: Whether skewed features are taken as logarithms.
+
+    Returns:
+        float64 [others, columns].
+    """
+    found = [i for i in columns if _varies(train[:, i])]
+    if not found:
+        return np.empty((len(others), 0))
+    settled = {} if logs else dict.fromkeys(found, False)
+    return _transforms(train, found, settled).coordinates(others)
 
 
 def space_from_report(report: Mapping[str, Any], names: Sequence[str]) -> Space:
@@ -115,7 +140,9 @@ def space_from_report(report: Mapping[str, Any], names: Sequence[str]) -> Space:
     )
 
 
-def choose(correlation: np.ndarray, groups: list[str], wanted: int) -> list[int]:
+def choose(
+    correlation: np.ndarray, groups: list[str], wanted: int, start: Sequence[int] = ()
+) -> list[int]:
     """Choose the features that have most in common, from enough groups.
 
     Segments exist where features move together: independent columns fill their space evenly, and
@@ -128,14 +155,16 @@ def choose(correlation: np.ndarray, groups: list[str], wanted: int) -> list[int]
         correlation: float64 [candidates, candidates].
         groups: The group of each candidate.
         wanted: How many to choose; fewer are chosen where too many are correlated above the bound.
+        start: Positions that are chosen already.
 
     Returns:
         Positions of the chosen candidates, in the order of their choice.
     """
     allowed = np.abs(correlation) <= MAX_CORRELATION
     groups_wanted = min(MIN_GROUPS, len(set(groups)), wanted)
-    starts = np.argsort(-(correlation**2).sum(axis=0), kind="stable")[:STARTS]
-    grown = [_grow(correlation, allowed, groups, [int(s)], wanted, groups_wanted) for s in starts]
+    first = np.argsort(-(correlation**2).sum(axis=0), kind="stable")[:STARTS]
+    starts = [list(start)] if start else [[int(s)] for s in first]
+    grown = [_grow(correlation, allowed, groups, s, wanted, groups_wanted) for s in starts]
     return max(grown, key=lambda g: (len(g), _shared(correlation, [g])[0]), default=[])
 
 
@@ -168,15 +197,21 @@ def _shared(correlation: np.ndarray, sets: list[list[int]]) -> np.ndarray:
     return np.round(np.linalg.eigvalsh(matrices)[:, -AXES:].sum(axis=1) / rows.shape[1], 9)
 
 
-def _transforms(train: np.ndarray, columns: list[int]) -> Space:
-    """Imputation, logarithms, mean and scale of some columns."""
+def _transforms(train: np.ndarray, columns: list[int], known: Mapping[int, bool]) -> Space:
+    """Imputation, logarithms, mean and scale of some columns.
+
+    Of a column in `known` it is settled whether its logarithm is taken, so that a skewness near the
+    bound does not change the space from week to week.
+    """
     index = np.array(columns, dtype=np.int64)
     x = train[:, index].astype(np.float64)
     imputation = np.nanmedian(x, axis=0)
     x = np.where(np.isnan(x), imputation, x)
     deviation = x - x.mean(axis=0)
     skewness = (deviation**3).mean(axis=0) / x.std(axis=0) ** 3
-    logged = (x.min(axis=0) >= 0) & (skewness > LOG_SKEWNESS)
+    skewed = skewness > LOG_SKEWNESS
+    settled = [known.get(column, bool(skewed[n])) for n, column in enumerate(columns)]
+    logged = (x.min(axis=0) >= 0) & np.array(settled, dtype=bool)
     x = np.where(logged, np.log1p(np.where(logged, x, 0.0)), x)
     return Space(index, logged, imputation, x.mean(axis=0), x.std(axis=0))
 
@@ -186,6 +221,11 @@ def _single_point(train: np.ndarray) -> Space:
     known = train[~np.isnan(train[:, 0]), 0]
     value = np.array([np.median(known) if len(known) else 0.0], dtype=np.float64)
     return Space(np.zeros(1, np.int64), np.zeros(1, bool), value, value, np.ones(1))
+
+
+def _natural(features: tuple[Feature, ...]) -> list[int]:
+    """Columns whose order has a meaning of its own."""
+    return [i for i, f in enumerate(features) if f.kind == "numeric" or f.ordered]
 
 
 def _varies(column: np.ndarray) -> bool:
