@@ -112,6 +112,9 @@ def test_other_schemas_go_the_same_way(schema, users_file, tmp_path):
         assert scores[f"driver_{n}"].null_count() == missing
         assert scores[f"driver_{n}_impact"].null_count() == missing
     json.dumps(manifest.clustering, allow_nan=False)
+    lines = list(evaluation_lines(evaluate_bundle(tmp_path / "out", [str(users_file)])))
+    has_categories = any(feature.kind == "categorical" for feature in schema.model_features)
+    assert ("slices" in lines) == has_categories
 
 
 def test_several_snapshots_give_a_dated_version(tmp_path):
