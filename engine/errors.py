@@ -135,3 +135,9 @@ def quoted(names: Iterable[str]) -> str:
 def counted(count: int, noun: str) -> str:
     """A number and its noun: 1 row, 2 rows."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def rule_counts(caught: Mapping[str, int]) -> str:
+    """The rules that caught rows, the most frequent first, with their counts."""
+    frequent = sorted(caught.items(), key=lambda item: -item[1])[:NAMES_SHOWN]
+    return ", ".join(f"{rule} {rows:,}" for rule, rows in frequent)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import polars as pl
+from polars.selectors import by_name
 
 from engine.bundle import DRIVERS, Bundle, Manifest, open_bundle
 from engine.errors import (
@@ -25,6 +26,7 @@ from engine.errors import (
     SelfCheckError,
     UsageError,
     counted,
+    rule_counts,
 )
 from engine.playbook import open_playbook
 from engine.scores import REPEATED_TEXTS, Detail, ScoredChunk, score_columns
@@ -98,7 +100,7 @@ class Scorer:
             raise InputError(
                 f"frame: {counted(scored.rejected.height, 'row')} of {frame.height:,} cannot be "
                 f"scored, the first of them: {rows} (from 1). Caught by: "
-                f"{', '.join(f'{rule} {n:,}' for rule, n in scored.reasons.items())}. "
+                f"{rule_counts(scored.reasons)}. "
                 "Mend them, or leave them out; engine score sets them aside."
             )
         return scored.scores
@@ -299,16 +301,12 @@ def _report_failure(error: Exception, targets: Targets, tally: Tally, seconds: f
 
 
 def _with_source(rejected: pl.DataFrame, chunk: Chunk) -> pl.DataFrame:
+    flat = chunk.flat or chunk.frame.schema
     # NOTE: rows set aside of all inputs go to one file, whatever columns each input has.
-    missing = [pl.lit(None, t).alias(n) for n, t in chunk.flat.items() if n not in rejected.columns]
-    columns = [n for n in chunk.flat or chunk.frame.columns if n not in SOURCE_COLUMNS]
-    return (
-        rejected.with_columns(missing)
-        .cast(pl.Schema(chunk.flat))
-        .select(
-            *columns,
-            source_file=pl.lit(chunk.file),
-            source_row=pl.col("chunk_row") + (chunk.rows_before + 1),
-            reasons="reasons",
-        )
+    missing = [pl.lit(None, t).alias(n) for n, t in flat.items() if n not in rejected.columns]
+    return rejected.with_columns(missing).select(
+        *(by_name(n).cast(t) for n, t in flat.items() if n not in SOURCE_COLUMNS),
+        source_file=pl.lit(chunk.file),
+        source_row=pl.col("chunk_row") + (chunk.rows_before + 1),
+        reasons="reasons",
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -148,6 +149,10 @@ def _table_problems(document: Mapping[str, Any]) -> list[str]:
         value = document.get(key)
         if (value is None and key == "name") or not isinstance(value, str | None) or value == "":
             problems.append(f"'{key}' must be a text, found {value!r}")
+    # The name is a part of the bundle id, which stands in one line with other words.
+    name = document.get("name")
+    if isinstance(name, str) and ("/" in name or not name.isprintable()):
+        problems.append(f"'name' must have no '/' and no characters unseen, found {name!r}")
     horizon = document.get("horizon_days", 0)
     if not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 0:
         problems.append(f"'horizon_days' must be a whole number from 0, found {horizon!r}")
@@ -201,7 +206,11 @@ def _feature_problems(raw: object, place: str) -> list[str]:
 def _feature_contradictions(raw: Mapping[str, Any], name: str) -> list[str]:
     values = list(raw.get("values", ()))
     low, high = raw.get("min"), raw.get("max")
-    problems = []
+    problems = [
+        f"'{name}': {key} must be finite, found {raw[key]}; leave it out where there is no bound"
+        for key in ("min", "max")
+        if raw.get(key) is not None and not math.isfinite(raw[key])
+    ]
     if raw["kind"] == "numeric" and (values or raw.get("ordered")):
         problems.append(f"'{name}': a numeric feature has no values and no order")
     if raw["kind"] == "categorical" and not (low is None and high is None):
@@ -210,7 +219,7 @@ def _feature_contradictions(raw: Mapping[str, Any], name: str) -> list[str]:
         problems.append(f"'{name}': min {low} is above max {high}")
     if raw.get("ordered") and not values:
         problems.append(f"'{name}': an ordered feature lists its values in order")
-    if len(set(values)) < len(values) or not all(isinstance(v, str) and v for v in values):
+    if not all(isinstance(v, str) and v for v in values) or len(set(values)) < len(values):
         problems.append(f"'{name}': values must be different texts, none empty")
     return problems
 
@@ -244,7 +253,10 @@ def _check_names(schema: FeatureSchema, where: str) -> None:
     names = [name for name in keys if name is not None]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise BundleError(f"{where}: columns named more than once: {quoted(repeated)}.")
+        raise BundleError(
+            f"{where}: columns named more than once: {quoted(repeated)}. "
+            "A column is the id, the label, the snapshot or a feature, and one of them only."
+        )
     taken = sorted(name for name in names if name != schema.label and _is_made(name))
     if taken:
         raise BundleError(
@@ -256,6 +268,12 @@ def _check_names(schema: FeatureSchema, where: str) -> None:
         raise BundleError(
             f"{where}: {counted(len(barred), 'column')} with '|' in the name: {quoted(barred)}. "
             "It separates column and rule in the reasons of set-aside rows; rename them."
+        )
+    patterns = sorted(n for n in names if n == "*" or (n.startswith("^") and n.endswith("$")))
+    if patterns:
+        raise BundleError(
+            f"{where}: {counted(len(patterns), 'column')} named as a pattern of columns: "
+            f"{quoted(patterns)}. Rename them in the table and in the schema."
         )
     if not schema.model_features:
         raise BundleError(f"{where}: every feature has use = false; the models need at least one.")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
+from polars.selectors import by_name
 
 from engine.errors import (
     AccessError,
@@ -297,8 +298,9 @@ def _scan(path: Path, kind: Format, wanted: Sequence[str]) -> pl.LazyFrame:
 
 def _batches(table: Table, columns: list[str], chunk_rows: int) -> Iterator[pl.DataFrame]:
     with _reading(table.name):
-        # NOTE: `collect_batches` is marked unstable; this is its only use.
-        yield from table.frame.select(columns).collect_batches(
+        # NOTE: `collect_batches` is marked unstable; this is its only use. Names are selected as
+        # such: Polars takes the text "*" for all columns, and "^…$" for a pattern.
+        yield from table.frame.select(by_name(columns)).collect_batches(
             chunk_size=chunk_rows, maintain_order=True
         )
 

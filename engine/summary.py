@@ -11,6 +11,7 @@ from typing import Any, Literal
 import polars as pl
 
 from engine.bundle import BANDS
+from engine.errors import rule_counts
 from engine.scores import ScoredChunk
 from engine.writer import Written
 
@@ -111,8 +112,7 @@ class Tally:
 
     def reasons_text(self) -> str:
         """The rules that caught rows, the most frequent first, with their counts."""
-        caught = self._counts["reasons"].most_common(8)
-        return ", ".join(f"{rule} {rows:,}" for rule, rows in caught)
+        return rule_counts(self._counts["reasons"])
 
     def figures(self) -> dict[str, Any]:
         """The counts under the names that `Summary` gives them."""

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from engine.console import Program, TerminalProgress, example, say
-from engine.errors import UsageError, quoted
+from engine.errors import UsageError, quoted, rule_counts
 
 DEFAULT_SEED = 7
 _FIT_PACKAGES = ("lightgbm", "onnx", "skl2onnx", "sklearn", "threadpoolctl")
@@ -139,6 +139,7 @@ def fit(
     say(
         [
             f"bundle {manifest.bundle_id} in {out}",
+            *_left_out(manifest.training["rows_left_out"]),
             f"test users: ROC-AUC {manifest.metrics['roc_auc']:.4f}, F1 {manifest.metrics['f1']:.4f}",
             f"{len(manifest.segments)} segments, silhouette {manifest.clustering['silhouette']}",
             *(f"MUST NOT BE USED: {reason}" for reason in manifest.unusable),
@@ -225,6 +226,10 @@ def _check_packages(packages: tuple[str, ...]) -> None:
             f"{quoted(absent)} not installed: this command needs the training packages. "
             "Run: pip install 'shopnow-scoring[training]'"
         )
+
+
+def _left_out(rejected: dict[str, int]) -> list[str]:
+    return [f"rows left out: {rule_counts(rejected)}"] if rejected else []
 
 
 def _stages() -> Any:  # noqa: ANN401

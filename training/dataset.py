@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from engine.errors import BundleError, InputError, counted
+from engine.errors import BundleError, InputError, counted, rule_counts
 from engine.schema import Feature, FeatureSchema
 from engine.source import Table, open_inputs, read_chunks
 from engine.tensors import to_typed
@@ -93,11 +93,13 @@ def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
         parts = list(_read(tables, schema, schema.label))
     where = ", ".join(inputs)
     rejected = sum((counts for _, counts in parts), Counter[str]())
-    joined = _joined([frame for frame, _ in parts])
+    joined = _joined([frame for frame, _ in parts], rejected, where)
     _check_dates(joined, schema, where)
     rows, repeated = _without_repeats(joined, schema)
     if repeated:
         rejected[f"{schema.id}|repeated"] = repeated
+    if rejected:
+        where = f"{where} (rows left out: {rule_counts(rejected)})"
     _check_labels(rows, schema, schema.label, where)
     label = rows[schema.label].cast(pl.Int8).to_numpy()
     unused = rows.select(f.name for f in _unused(schema, rows.schema))
@@ -112,6 +114,9 @@ def _check_table(table: Table, schema: FeatureSchema, label: str) -> None:
         raise InputError.missing_columns(
             table.name, [label], table.columns.names(), purpose, len(schema.model_features) + 1
         )
+    found = table.columns[label]
+    if found.base_type() not in READABLE_TYPES["numeric"]:
+        raise InputError.wrong_types(table.name, [(label, "0, 1, true or false", str(found))])
     check_columns(schema, table.columns, table.name, purpose)
 
 
@@ -166,9 +171,12 @@ def _outcomes(frame: pl.DataFrame, label: str) -> pl.DataFrame:
     return typed.select(names)
 
 
-def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def _joined(frames: Sequence[pl.DataFrame], rejected: Counter[str], where: str) -> pl.DataFrame:
     if not sum(frame.height for frame in frames):
-        raise InputError("training data: no row that can be used. Check the job that writes it.")
+        caught = f"; caught by: {rule_counts(rejected)}" if rejected else ""
+        raise InputError(
+            f"{where}: no row that can be used{caught}. Mend the table, or the schema."
+        )
     # A date or a truth that only some files have is null in the others.
     return pl.concat(frames, how="diagonal_relaxed").rechunk()
 
@@ -208,10 +216,12 @@ def _check_labels(rows: pl.DataFrame, schema: FeatureSchema, label: str, where: 
         if schema.snapshot in rows.columns:
             found = rows.filter(column.is_null())[schema.snapshot].unique().drop_nulls().sort()
             dates = f" (snapshots {', '.join(str(date) for date in found.head(8))})"
+        reason = ""
+        if schema.horizon_days:
+            reason = f": their {schema.horizon_days} days are not over yet"
         raise InputError(
             f"{where}: {counted(column.null_count(), 'row')} of {rows.height:,} without a value of "
-            f"{label!r}{dates}: their {schema.horizon_days} days are not over yet. "
-            "Leave these rows out until they are."
+            f"{label!r}{dates}{reason}. Leave these rows out until their outcome is known."
         )
     wrong = int((~column.is_in([0.0, 1.0])).sum())
     if wrong:

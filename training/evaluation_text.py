@@ -177,6 +177,9 @@ def _headline(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _titled(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    # A table without categories has no slices.
+    if not rows:
+        return
     yield ""
     yield title
     yield from (f"  {line}" for line in table(head, rows))

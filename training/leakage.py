@@ -52,6 +52,8 @@ class Parts:
         train: Row numbers of the train part, int64.
         test: Row numbers of the part that measures, int64.
         probability: What the model says of the latter, float [rows of test].
+        users: A number for each user, int64 [rows]; None where users come again and nothing says
+            which rows are theirs.
     """
 
     features: np.ndarray
@@ -59,6 +61,7 @@ class Parts:
     train: np.ndarray
     test: np.ndarray
     probability: np.ndarray
+    users: np.ndarray | None
 
 
 def leakage_checks(parts: Parts, features: tuple[Feature, ...], seed: int) -> dict[str, Any]:
@@ -160,11 +163,14 @@ def copied_users(parts: Parts) -> dict[str, Any]:
     """Test users whose every feature is that of a training user, and whether their labels agree.
 
     Users who happen to look alike agree as often as their probabilities say; copies of the same
-    user always do. `excess` is the difference in standard errors.
+    user always do. `excess` is the difference in standard errors. A user who comes again on a later
+    date may look as before, and act as before: that is no copy.
 
     Args:
         parts: Users, in their parts.
     """
+    if parts.users is None:
+        return {"rows": 0, "share": 0.0, "excess": 0.0}
     rows = np.ascontiguousarray(parts.features + np.float32(0))
     keys = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
     _, group = np.unique(keys, return_inverse=True)
@@ -172,7 +178,7 @@ def copied_users(parts: Parts) -> dict[str, Any]:
     # The first row of each group in the train part: the last one written stays.
     first[group[parts.train[::-1]]] = parts.train[::-1]
     twin = first[group[parts.test]]
-    found = twin >= 0
+    found = (twin >= 0) & (parts.users[twin] != parts.users[parts.test])
     p = parts.probability[found].astype(np.float64)
     expected = p**2 + (1 - p) ** 2
     agreed = parts.label[twin[found]] == parts.label[parts.test[found]]

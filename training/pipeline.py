@@ -177,7 +177,16 @@ def _test_figures(
     seed: int,
 ) -> dict[str, Any]:
     """What the manifest says of the test part, which is seen once, through the engine."""
-    seen = Parts(features, dataset.label, parts.train, parts.test, scored.probability)
+    # Without ids, nobody can tell a user of an earlier date from another who looks alike.
+    nameless = parts.description["kind"] == "time" and dataset.ids is None
+    seen = Parts(
+        features,
+        dataset.label,
+        parts.train,
+        parts.test,
+        scored.probability,
+        None if nameless else dataset.users,
+    )
     leakage = leakage_checks(seen, manifest.schema.model_features, seed)
     metrics = outcome_metrics(manifest, dataset, parts.test, scored) | {"leakage": leakage}
     quality = quality_band(metrics, leakage, manifest.unusable, manifest.clustering["reasons"])

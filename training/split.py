@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 
-from engine.errors import InputError, counted
+from engine.errors import InputError, counted, rule_counts
 from training.dataset import Dataset
 
 PARTS = ("train", "validation", "calibration", "test")
@@ -60,7 +60,7 @@ def split(dataset: Dataset) -> Split:
         part, description = _by_time(dataset, snapshots, draws)
     rows = [np.flatnonzero(part == number) for number in range(len(PARTS))]
     for name, members in zip(PARTS, rows, strict=True):
-        _check_part(name, dataset.label[members])
+        _check_part(name, dataset, members)
     description["rows"] = {name: len(r) for name, r in zip(PARTS, rows, strict=True)}
     return Split(rows[0], rows[1], rows[2], rows[3], description)
 
@@ -137,10 +137,12 @@ def _cut_dates(dates: list[date], rows: np.ndarray, gap: timedelta) -> tuple[dat
     return best
 
 
-def _check_part(name: str, label: np.ndarray) -> None:
+def _check_part(name: str, dataset: Dataset, members: np.ndarray) -> None:
+    label = dataset.label[members]
     if len(np.unique(label)) < 2:
+        left_out = f" Rows left out: {rule_counts(dataset.rejected)}." if dataset.rejected else ""
         raise InputError(
             f"training data: the {name} part has {counted(len(label), 'row')} and "
             f"{counted(int(label.sum()), 'purchase')}; every part needs users who bought and users "
-            "who did not. Give more rows."
+            f"who did not. Give more rows.{left_out}"
         )

@@ -198,6 +198,16 @@ def test_rows_set_aside_keep_every_column_of_every_input(users, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("name", ["*", "^.*$"])
+def test_a_further_column_may_have_any_name(users, tmp_path, name):
+    further = broken(users[:10], 2).with_columns(pl.lit("kept").alias(name))
+    out = tmp_path / "s.parquet"
+    run(write_table(further, tmp_path / "users.parquet"), out, max_reject_share=1)
+    rejected = read_table(tmp_path / "s.parquet.quarantine.parquet")
+    assert rejected.columns[:-3] == further.columns
+    assert rejected[name].to_list() == ["kept"] * 2
+
+
 def test_rows_that_were_set_aside_can_be_mended_and_scored(users, tmp_path):
     run(
         write_table(broken(users[:4], 2), tmp_path / "u.csv"),

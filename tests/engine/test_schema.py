@@ -29,10 +29,13 @@ def features(draw, name):
 
 @st.composite
 def schemas(draw):
-    # The engine's own names, of which "row" and "action" are short enough to be drawn, are refused.
-    columns = NAMES.filter(lambda name: "|" not in name and name not in ("row", "action"))
+    # The engine's own names, of which "row" and "action" are short enough to be drawn, are refused,
+    # and so are patterns of names.
+    columns = NAMES.filter(lambda name: "|" not in name and name not in ("row", "action", "*"))
+    columns = columns.filter(lambda name: name[0] != "^" or name[-1] != "$")
     names = draw(st.lists(columns, min_size=1, max_size=6, unique=True))
-    return FeatureSchema(draw(NAMES), tuple(draw(features(name)) for name in names))
+    title = draw(NAMES.filter(lambda name: name.isprintable() and "/" not in name))
+    return FeatureSchema(title, tuple(draw(features(name)) for name in names))
 
 
 @given(schemas())
@@ -86,6 +89,25 @@ def test_fingerprint_changes_with_any_field():
             "name = 'x'\nhorizon_days = -1\n[[feature]]\nname = 'a'\nkind = 'numeric'",
             "horizon_days",
         ),
+        *(
+            (
+                f"name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\n{bound}",
+                r"must be finite, found .*; leave it out where there is no bound",
+            )
+            for bound in ("min = nan", "min = -inf", "max = inf")
+        ),
+        (
+            "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'categorical'\nvalues = [['b']]",
+            "different texts",
+        ),
+        (
+            "name = '../x'\n[[feature]]\nname = 'a'\nkind = 'numeric'",
+            r"'name' must have no '/'.* found '\.\./x'",
+        ),
+        (
+            'name = "x\\n"\n[[feature]]\nname = "a"\nkind = "numeric"',
+            "characters unseen",
+        ),
         ("nonsense", "not a readable TOML file"),
     ],
 )
@@ -121,6 +143,13 @@ def test_names_that_the_engine_makes_are_refused(name, place):
 def test_a_bar_in_a_name_is_refused(place):
     with pytest.raises(BundleError, match=r"1 column with '\|' in the name: 'a\|missing'"):
         schema_from_dict(table_with("a|missing", place), "here")
+
+
+@pytest.mark.parametrize("place", ["feature", "id", "snapshot", "label"])
+@pytest.mark.parametrize("name", ["*", "^x.*$"])
+def test_a_pattern_of_names_is_refused(name, place):
+    with pytest.raises(BundleError, match="1 column named as a pattern of columns"):
+        schema_from_dict(table_with(name, place), "here")
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,15 @@ def test_platt_finds_slope_and_intercept_at_every_scale(scale):
     assert found.intercept == pytest.approx(-1, abs=0.05)
 
 
+@pytest.mark.parametrize("users", [4, 30, 200])
+def test_users_who_happen_to_be_separable_give_no_endless_slope(users):
+    raw = np.linspace(-2, 2, users)
+    label = (raw > 0).astype(np.int8)
+    found, _ = fit_platt(raw, Sample(np.empty((0, 0), np.float32), label))
+    assert 1 < found.slope < 3
+    assert found.intercept == pytest.approx(0, abs=1e-6)
+
+
 def test_equal_scores_give_the_base_rate():
     users = sample(100, 1, effect=1.0)
     found, problem = fit_platt(np.full(100, 3.0), users)

@@ -106,9 +106,33 @@ def test_rows_that_scoring_sets_aside_are_left_out_and_counted(users, tmp_path):
     assert dataset.rejected == {"visits|below_min": 1, "customer|repeated": 2}
 
 
-def test_no_row_left_is_refused(users, tmp_path):
-    with pytest.raises(InputError, match="no row that can be used"):
+def test_no_row_left_is_refused_with_what_caught_them(users, tmp_path):
+    with pytest.raises(InputError, match=r"no row that can be used; .*: visits\|below_min 300\."):
         load(users.with_columns(visits=-1), tmp_path)
+
+
+def test_a_table_without_rows_is_refused(users, tmp_path):
+    with pytest.raises(InputError, match=r"users\.parquet: no row that can be used\. Mend"):
+        load(users.clear(), tmp_path)
+
+
+def test_an_id_that_all_rows_share_is_told(users, tmp_path):
+    frame = users.with_columns(customer=pl.lit("one"))
+    with pytest.raises(InputError, match=r"rows left out: customer\|repeated 299"):
+        load(frame, tmp_path)
+
+
+@pytest.mark.parametrize("value", [[1], date(2026, 1, 1)], ids=["list", "date"])
+def test_a_label_of_another_type_is_refused(users, tmp_path, value):
+    frame = users.with_columns(bought=pl.lit(value))
+    with pytest.raises(InputError, match="'bought' expected 0, 1, true or false, found"):
+        load(frame, tmp_path)
+
+
+def test_a_missing_label_without_horizon_is_refused(users, tmp_path):
+    frame = users.with_columns(bought=pl.when(pl.int_range(pl.len()) >= 3).then("bought"))
+    with pytest.raises(InputError, match="3 rows of 300 without a value of 'bought'. Leave"):
+        load(frame, tmp_path)
 
 
 def test_features_that_are_not_used_are_not_read(users, tmp_path):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ def parts_of(columns, label, p, train=None, test=None):
     features = np.column_stack(columns).astype(np.float32)
     train = np.arange(4_000) if train is None else train
     test = np.arange(4_000, len(label)) if test is None else test
-    return Parts(features, label, train, test, p[test])
+    return Parts(features, label, train, test, p[test], np.arange(len(label)))
 
 
 @pytest.fixture
@@ -90,6 +92,20 @@ def test_users_who_happen_to_look_alike_are_no_copies(honest):
     parts = parts_of([levels], label, p)
     assert copied_users(parts)["share"] > 0.99
     assert checked([levels], label, p)["broken"] == []
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["ids", "no ids"])
+def test_users_who_come_again_as_they_were_are_no_copies(honest, named):
+    columns, label, p = honest
+    again = [np.concatenate([c[:4_000], c[:2_000]]) for c in columns]
+    label, p = (
+        np.concatenate([label[:4_000], label[:2_000]]),
+        np.concatenate([p[:4_000], p[:2_000]]),
+    )
+    parts = parts_of(again, label, p)
+    assert copied_users(parts)["share"] == 1
+    users = np.concatenate([np.arange(4_000), np.arange(2_000)]) if named else None
+    assert copied_users(replace(parts, users=users))["share"] == 0
 
 
 def test_a_part_of_one_label_measures_nothing_when_shuffled(honest):

@@ -120,6 +120,9 @@ def test_other_schemas_go_the_same_way(schema, users_file, tmp_path):
     assert len({segment.name for segment in manifest.segments}) == len(manifest.segments)
     json.dumps(manifest.clustering, allow_nan=False)
     assert len(manifest.comparison["scores"]) == 4
+    lines = list(evaluation_lines(evaluate_bundle(tmp_path / "out", [str(users_file)])))
+    has_categories = any(feature.kind == "categorical" for feature in schema.model_features)
+    assert ("slices" in lines) == has_categories
 
 
 def test_several_snapshots_give_a_dated_version(tmp_path):

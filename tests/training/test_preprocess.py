@@ -12,8 +12,8 @@ def test_values_are_ordered_by_smoothed_rate_and_ties_by_name():
     typed = pl.DataFrame({"c": ["b"] * 40 + ["a"] * 40 + ["d"] * 40 + ["e"]})
     label = np.array([1] * 30 + [0] * 10 + [0] * 40 + [1] * 30 + [0] * 10 + [1], np.int8)
     schema = schema_of(category("c", values=["d", "e", "unseen", "b", "a"]))
-    # One buyer among one user says little: 'e' stays near the average, where 'unseen' is.
-    assert fit_categories(typed, label, schema)["c"] == ("a", "unseen", "e", "b", "d")
+    # One buyer among one user says nothing: 'e' stands at the average, where 'unseen' is.
+    assert fit_categories(typed, label, schema)["c"] == ("a", "e", "unseen", "b", "d")
 
 
 def test_ordered_features_keep_their_order():

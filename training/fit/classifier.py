@@ -21,6 +21,9 @@ from training.fit.search import Budget, Pool
 from training.fit.trees import Recipe, Sample, raw_scores
 from training.shapley.effects import Effects, model_effects
 
+PRIOR_USERS = 500
+"""Raw scores are log-odds already; they count as much as so many calibrated users, at most."""
+
 DECILES = tuple(n / 10 for n in range(1, 10))
 
 
@@ -92,7 +95,10 @@ def fit_classifier(
 
 
 def fit_platt(raw: np.ndarray, sample: Sample) -> tuple[Calibration, str]:
-    """Platt's sigmoid (1999): logistic regression of the label on the raw score, no penalty.
+    """Platt's sigmoid (1999): logistic regression of the label on the raw score.
+
+    Few users say little of a slope, and where they happen to be separable they say that it has no
+    end. So as many others are added, up to `PRIOR_USERS`, who behave as the raw score says.
 
     Args:
         raw: LightGBM's raw scores, float64 [rows].
@@ -107,8 +113,15 @@ def fit_platt(raw: np.ndarray, sample: Sample) -> tuple[Calibration, str]:
     spread = float(raw.std())
     # Standardised, so that the solver meets the same problem whatever the scale of the scores.
     scaled = (raw - raw.mean()) / spread
+    share = min(1.0, PRIOR_USERS / len(raw))
+    buyers = share * sigmoid(raw)
+    ones = np.ones(len(raw))
     fitted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1_000)
-    fitted.fit(scaled.reshape(-1, 1), sample.label)
+    fitted.fit(
+        np.tile(scaled, 3).reshape(-1, 1),
+        np.concatenate([sample.label, ones, 0 * ones]),
+        np.concatenate([ones, buyers, share - buyers]),
+    )
     slope = float(fitted.coef_[0, 0]) / spread
     if slope <= 0:
         return Calibration(0.0, base), (

@@ -9,7 +9,7 @@ PRIOR_ROWS = 20
 """A value's purchase rate is drawn to that of all users as if so many average users had it too."""
 
 LEARNED_ROWS = 20
-"""A value that the schema does not list gets a code when so many users in training have it."""
+"""A value that fewer users in training have teaches nothing: its rate would be their own labels."""
 
 
 def fit_categories(
@@ -19,8 +19,8 @@ def fit_categories(
 
     Ordered features keep the order of the schema. The others are sorted by their smoothed purchase
     rate, ties by name: for one split of a tree this is as good as any grouping of the values
-    (Fisher 1958), and it keeps every split numeric. Rare values that the schema does not list stay
-    without a code, because their rate would be their own users' label.
+    (Fisher 1958), and it keeps every split numeric. Rare values stand among the average users where
+    the schema lists them, and stay without a code where it does not.
 
     Args:
         typed: Rows of the train part only, what `tensors.to_typed` gives.
@@ -51,7 +51,7 @@ def _by_rate(typed: pl.DataFrame, label: np.ndarray, feature: Feature) -> tuple[
         .group_by("value")
         .agg(rate=rate, rows=pl.len())
     )
-    rates = dict(seen.select("value", "rate").iter_rows())
-    learned = seen.filter(pl.col("rows") >= LEARNED_ROWS)["value"].to_list()
-    values = feature.values or learned
+    learned = seen.filter(pl.col("rows") >= LEARNED_ROWS)
+    rates = dict(learned.select("value", "rate").iter_rows())
+    values = feature.values or tuple(rates)
     return tuple(sorted(values, key=lambda value: (rates.get(value, overall), value)))
