@@ -85,7 +85,7 @@ def test_pictures_state_their_finding(page):
     assert len(pictures) == 6
     for _, attributes in pictures:
         assert attributes["role"] == "img"
-        assert set(attributes["aria-labelledby"].split()) <= ids
+        assert {attributes["aria-labelledby"], attributes["aria-describedby"]} <= ids
     assert re.search("<desc[^>]*>[^<]* hold 30\u202f% of the buyers", page)
 
 

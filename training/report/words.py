@@ -8,12 +8,16 @@ UNKNOWN = "–"
 THIN = "\u202f"
 """A narrow space that no line breaks at, between a number and its unit."""
 
+LONGEST = 1_000
+"""More characters than any sentence of a report has: only a name from outside can be longer."""
+
 _SPACES = (THIN, "\u00a0")
 
 
 def shown(text: str) -> str:
-    """A text without characters that cannot be seen or that turn the direction of others."""
-    return "".join(c if c.isprintable() or c in _SPACES else repr(c)[1:-1] for c in text)
+    """A text, cut, without characters that cannot be seen or that turn the direction of others."""
+    kept = short(text, LONGEST)
+    return "".join(c if c.isprintable() or c in _SPACES else repr(c)[1:-1] for c in kept)
 
 
 def short(text: str, length: int) -> str:

@@ -109,13 +109,14 @@ def _configuration() -> dict[str, Any]:
 
 def _accessible(svg: str, name: str, title: str, words: str, box: str) -> str:
     """One picture to a screen reader, named and described; colours as variables."""
-    body = svg[svg.index(">") + 1 :]
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="{box}" '
-        f'aria-labelledby="{name}-title {name}-words">'
-        f'<title id="{name}-title">{escape(title)}</title>'
-        f'<desc id="{name}-words">{escape(words)}</desc>'
-    )
+    body = svg[svg.index(">") + 1 : svg.rindex("</svg>")]
     for sentinel, variable in _VARIABLES.items():
         body = body.replace(sentinel, variable)
-    return head + body
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="{box}" '
+        f'aria-labelledby="{name}-title" aria-describedby="{name}-words">'
+        f'<title id="{name}-title">{escape(title)}</title>'
+        f'<desc id="{name}-words">{escape(words)}</desc>'
+        # Without this a reader goes on to every mark, a list of numbers that tells nothing.
+        f'<g aria-hidden="true">{body}</g></svg>'
+    )

@@ -111,7 +111,7 @@ def _panel_bars(parts: Sequence[Mapping[str, Any]], left: float, top: float) -> 
 def _panel_texts(parts: Sequence[Mapping[str, Any]], title: str, left: float, top: float) -> Rows:
     right = left + _PANEL_WIDTH
     texts: Rows = [
-        {"x": left, "y": top + 2, "text": short(title, 26), "color": INK, "align": "left"}
+        {"x": left, "y": top + 2, "text": short(title, 24), "color": INK, "align": "left"}
     ]
     if not parts:
         return texts
@@ -133,7 +133,7 @@ def _panel_texts(parts: Sequence[Mapping[str, Any]], title: str, left: float, to
     if len(numbers) > 1:
         ends.append((numbers[-1], right, "right"))
     texts += [
-        {"x": x, "y": bottom, "text": short(place(part), 16), "color": MUTED, "align": align}
+        {"x": x, "y": bottom, "text": short(place(part), 14), "color": MUTED, "align": align}
         for part, x, align in ends
     ]
     return texts

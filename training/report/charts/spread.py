@@ -28,7 +28,7 @@ def spread_chart(segments: Sequence[Mapping[str, Any]], names: Mapping[int, str]
             "low": part["probability_p10"],
             "middle": part["probability_p50"],
             "high": part["probability_p90"],
-            "text": short(shown(names.get(part["segment_id"], str(part["segment_id"]))), 46),
+            "text": short(shown(names.get(part["segment_id"], str(part["segment_id"]))), 34),
             "ends": f"{percent(part['probability_p10'])} to {percent(part['probability_p90'])}",
         }
         for n, part in enumerate(known)
