@@ -25,7 +25,7 @@ from training.drivers_report import drivers_report
 from training.evaluate import Outcomes
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
 from training.fit.baselines import fit_baselines
-from training.fit.classifier import fit_classifier
+from training.fit.classifier import Classifier, fit_classifier
 from training.fit.preprocess import fit_categories
 from training.fit.search import Budget, Pool
 from training.fit.segments import fit_segments
@@ -94,123 +94,151 @@ def fit(
     Raises:
         EngineError: The kind says what went wrong; nothing was written.
     """
-    schema = options.schema
+    schema, seed = options.schema, options.seed
     check_target(out)
     check_features(options.playbook, schema)
     previous = _open_previous(options)
     progress("reading users")
-    dataset = load_dataset(inputs, schema)
-    parts = split(dataset)
-    progress(f"fitting the purchase model to {len(parts.train):,} of {dataset.rows:,} users")
-    categories = fit_categories(dataset.typed[parts.train], dataset.label[parts.train], schema)
-    features = to_features(dataset.typed, schema.model_features, categories)
-    train, validation, calibration, test = (
-        Sample(features[rows], dataset.label[rows]) for rows in parts.rows
-    )
-    pool = _pool(dataset, parts, features)
-    classifier = fit_classifier(
-        pool,
-        calibration,
-        tuple(feature.name for feature in schema.model_features),
-        options.seed,
-        options.budget,
-        options.playbook.band_shares,
-        fit_baselines(pool, schema),
-    )
+    users = _prepared(load_dataset(inputs, schema))
+    parts = users.parts
+    progress(f"fitting the purchase model to {len(parts.train):,} of {users.dataset.rows:,} users")
+    classifier = _fit_classifier(users, options)
     progress("looking for segments")
-    before = None if previous is None else predecessor(previous, dataset.typed[parts.train])
+    before = None
+    if previous is not None:
+        before = predecessor(previous, users.dataset.typed[parts.train])
     segmentation = fit_segments(
-        train.features,
-        validation.features,
-        test.features,
+        users.features[parts.train],
+        users.features[parts.validation],
+        users.features[parts.test],
         schema.model_features,
-        options.seed,
+        seed,
         before,
     )
     progress("exporting to ONNX")
-    fitted = (schema, categories, classifier, segmentation)
-    trials = len(classifier.report["trials"])
-    bundle_id = f"{schema.name}/{_version(dataset, options, trials, previous)}"
+    fitted = (schema, users.categories, classifier, segmentation)
+    version = _version(users.dataset, options, len(classifier.report["trials"]), previous)
+    bundle_id = f"{schema.name}/{version}"
     contents = bundle_contents(bundle_id, *fitted)
-    manifest = bundle_manifest(bundle_id, *fitted, _record(dataset, parts, options))
+    manifest = bundle_manifest(bundle_id, *fitted, _record(users.dataset, parts, options))
     bundle = Bundle(out, manifest, contents)
-    progress(f"comparing ONNX with the native models on {dataset.rows:,} users")
-    parity = check_parity(bundle, dataset.typed, classifier, segmentation)
-    everybody = run_engine(Session(bundle), features)
-    scored = everybody[parts.test]
-    who = Profiled(train.features, everybody.segment[parts.train], dataset.users[parts.train])
-    outcomes = Outcomes(scored.probability, test.label, dataset.users[parts.test])
+    progress(f"comparing ONNX with the native models on {users.dataset.rows:,} users")
+    parity = check_parity(bundle, users.dataset.typed, classifier, segmentation)
+    progress("measuring the models on users they have not seen")
+    scored = run_engine(Session(bundle), users.features)
     manifest = describe_segments(
-        manifest, who, outcomes, scored.segment, segmentation.succession, before
+        manifest, *_profiled(users, scored), segmentation.succession, before
     )
-    figures = _test_figures(manifest, dataset, parts, features, scored, options.seed)
-    manifest = replace(manifest, parity=parity, **figures)
-    progress("comparing the model with the segments")
-    users = Sample(features, dataset.label)
-    compared = _comparison(
-        manifest, dataset, parts, users, everybody, classifier.recipe, options.seed
-    )
+    manifest = replace(manifest, parity=parity, **_test_figures(manifest, users, scored, seed))
+    compared = _comparison(manifest, users, scored, classifier.recipe, seed)
     manifest = replace(manifest, comparison=compared)
     progress("writing the report")
-    playbook = _playbook(manifest, dataset, options.playbook)
+    playbook = _playbook(manifest, users.dataset, options.playbook)
+    reference = fit_reference(users.features[parts.test], scored[parts.test], manifest)
     contents |= {
-        REFERENCE: reference_to_json(fit_reference(test.features, scored, manifest), manifest),
+        REFERENCE: reference_to_json(reference, manifest),
         PLAYBOOK: playbook_to_json(playbook),
         **report_contents(subject_of(manifest, playbook)),
     }
     return publish_bundle(out, manifest, contents)
 
 
-def _pool(dataset: Dataset, parts: Split, features: np.ndarray) -> Pool:
-    """The users by whom the purchase model is chosen, and from whom it is grown."""
-    folds = make_folds(dataset, parts)
-    sample = Sample(features[folds.rows], dataset.label[folds.rows])
-    return Pool(sample, dataset.users[folds.rows], folds.members, folds.description)
+@dataclass(frozen=True, slots=True)
+class _Users:
+    """Labelled users as the models see them.
+
+    Attributes:
+        dataset: Who they are.
+        parts: Who trains, tunes, calibrates and tests.
+        categories: The codes of categories, learned from the train part.
+        features: float32 [rows, features], NaN where missing.
+    """
+
+    dataset: Dataset
+    parts: Split
+    categories: dict[str, tuple[str, ...]]
+    features: np.ndarray
+
+    def sample(self, rows: np.ndarray) -> Sample:
+        """Features and labels of some of them."""
+        return Sample(self.features[rows], self.dataset.label[rows])
+
+
+def _prepared(dataset: Dataset) -> _Users:
+    parts, schema = split(dataset), dataset.schema
+    train = parts.train
+    categories = fit_categories(dataset.typed[train], dataset.label[train], schema)
+    features = to_features(dataset.typed, schema.model_features, categories)
+    return _Users(dataset, parts, categories, features)
+
+
+def _fit_classifier(users: _Users, options: FitOptions) -> Classifier:
+    folds = make_folds(users.dataset, users.parts)
+    people = users.dataset.users[folds.rows]
+    pool = Pool(users.sample(folds.rows), people, folds.members, folds.description)
+    return fit_classifier(
+        pool,
+        users.sample(users.parts.calibration),
+        tuple(feature.name for feature in options.schema.model_features),
+        options.seed,
+        options.budget,
+        options.playbook.band_shares,
+        fit_baselines(pool, options.schema),
+    )
+
+
+def _profiled(users: _Users, scored: Predictions) -> tuple[Profiled, Outcomes, np.ndarray]:
+    """Who is described, and the outcomes and segments of those who had no part in any fit."""
+    people, train, test = users.dataset.users, users.parts.train, users.parts.test
+    who = Profiled(users.features[train], scored.segment[train], people[train])
+    label = users.dataset.label[test]
+    outcomes = Outcomes(scored.probability[test], label, people[test])
+    return who, outcomes, scored.segment[test]
 
 
 def _test_figures(
-    manifest: Manifest,
-    dataset: Dataset,
-    parts: Split,
-    features: np.ndarray,
-    scored: Predictions,
-    seed: int,
+    manifest: Manifest, users: _Users, scored: Predictions, seed: int
 ) -> dict[str, Any]:
-    """What the manifest says of the test part, which is seen once, through the engine."""
+    """What the manifest says of the test part, which is seen once, through the engine.
+
+    Args:
+        manifest: Before it is known.
+        users: All of them.
+        scored: What the engine says of all of them.
+        seed: Of what the checks for leaks draw.
+    """
+    dataset, parts = users.dataset, users.parts
+    tested = scored[parts.test]
     # Without ids, nobody can tell a user of an earlier date from another who looks alike.
     nameless = parts.description["kind"] == "time" and dataset.ids is None
     seen = Parts(
-        features,
+        users.features,
         dataset.label,
         parts.train,
         parts.test,
-        scored.probability,
+        tested.probability,
         None if nameless else dataset.users,
     )
     leakage = leakage_checks(seen, manifest.schema.model_features, seed)
-    metrics = outcome_metrics(manifest, dataset, parts.test, scored) | {"leakage": leakage}
+    metrics = outcome_metrics(manifest, dataset, parts.test, tested) | {"leakage": leakage}
     quality = quality_band(metrics, leakage, manifest.unusable, manifest.clustering["reasons"])
     return {
         "metrics": metrics,
-        "drivers": drivers_report(manifest, features[parts.test], scored),
+        "drivers": drivers_report(manifest, users.features[parts.test], tested),
         "quality": quality,
         "unusable": () if quality["may_be_used"] else tuple(quality["reasons"]),
     }
 
 
 def _comparison(
-    manifest: Manifest,
-    dataset: Dataset,
-    parts: Split,
-    users: Sample,
-    scored: Predictions,
-    recipe: Recipe,
-    seed: int,
+    manifest: Manifest, users: _Users, scored: Predictions, recipe: Recipe, seed: int
 ) -> dict[str, Any]:
     """The model against the segments, on the test part; `scored` is of all users."""
+    dataset, parts = users.dataset, users.parts
     ids = [segment.id for segment in manifest.segments]
     figures = fit_segment_figures(ids, parts, dataset.label, scored)
-    grown = segment_feature_way(figures, parts, users, scored.segment, recipe, seed)
+    everybody = Sample(users.features, dataset.label)
+    grown = segment_feature_way(figures, parts, everybody, scored.segment, recipe, seed)
     compared = compared_users(
         dataset, parts.test, scored[parts.test], figures, {SEGMENT_FEATURE: grown}
     )

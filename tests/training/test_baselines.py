@@ -51,6 +51,13 @@ def test_more_knowledge_ranks_better(found, pool):
     assert auc["RFM score"] < auc["recency alone"] < auc["logistic regression"]
 
 
+@pytest.mark.parametrize("numeric", [[], [0, 1, 2, 3]])
+def test_regression_takes_tables_of_one_kind(numeric):
+    users = buyers(400)
+    codes = Sample(np.nan_to_num(users.features).round(), users.label)
+    assert np.isfinite(regression(codes, codes.features, numeric)).all()
+
+
 def test_a_table_without_recency_has_two_baselines():
     features = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)
     features[:, 3:] = np.arange(400)[:, np.newaxis] % 3

@@ -146,5 +146,6 @@ def _regression(numeric: list[int], shape: tuple[int, ...]) -> Pipeline:
         ),
     )
     codes = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    columns = make_column_transformer((numbers, numeric), (codes, categorical))
+    kinds = [(numbers, numeric), (codes, categorical)]
+    columns = make_column_transformer(*(kind for kind in kinds if kind[1]))
     return make_pipeline(columns, LogisticRegression(max_iter=1_000))
