@@ -17,11 +17,11 @@ from engine.schema import Feature
 from engine.tensors import CategoryTables
 from training.evaluate import MIN_CELL, Outcomes, rounded, users_in
 from training.fit.succession import Predecessor, Succession, segment_changes
+from training.segment_names import named
 from training.segment_words import (
     MIN_KNOWN,
     Trait,
     against_all,
-    named,
     segment_sentence,
     value_against_all,
 )

@@ -1,26 +1,16 @@
-"""Names and sentences of segments, made from what sets their users apart and the schema's words.
+"""Traits of segments in words: facts with their figures, and sentences made of them.
 
-Takes the traits of segments, gives texts. Where the schema has words for who has much or little of
-a feature, names are made of these; otherwise of labels.
+Takes traits, gives texts made from the schema's labels and units, for any table.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
-from engine.bundle import Segment
 from engine.schema import Feature
 from training.report.words import listed, percent, plain
 
-NOTABLE = 0.08
-"""From this effect on, a trait may stand in a name."""
-
 MIN_KNOWN = 0.5
 """A trait that is known of a smaller share of a segment's users says little about the segment."""
-
-DISTINCT = 0.1
-"""From this distinction on, a second trait stands in a name that is unique without it."""
 
 FURTHER_FACT = 0.12
 """From this effect on, a trait that the name does not state stands in the sentence."""
@@ -91,40 +81,6 @@ class Name:
     reasons: list[Reason]
 
 
-def named(
-    segments: Sequence[Segment],
-    traits: Mapping[int, Sequence[Trait]],
-    kept: Mapping[int, Segment],
-    taken: Iterable[str] = (),
-) -> dict[int, Name]:
-    """A name for every segment, no two the same.
-
-    A segment that continues one before keeps its name unless that states what is no longer true.
-    Each other is named by the one or two traits that set it apart most, the largest segment first;
-    a trait that others have as well counts for less.
-
-    Args:
-        segments: Ids and shares.
-        traits: What `profiles.segment_traits` gives.
-        kept: Segments before, by the id that they hand on.
-        taken: Names of other segments before, which would mislead.
-    """
-    names = {
-        number: Name(segment.name, list(segment.profile.get("name_features", ())))
-        for number, segment in kept.items()
-        if _still_true(segment, traits[number])
-    }
-    used = {*taken, *(segment.name for segment in kept.values())}
-    weights = _distinctions(traits)
-    noun = _common_noun(traits)
-    for segment in sorted(segments, key=lambda s: (-s.share, s.id)):
-        if segment.id not in names:
-            candidates = _candidates(traits[segment.id], weights[segment.id])
-            names[segment.id] = _first_free(candidates, noun, used)
-            used.add(names[segment.id].text)
-    return names
-
-
 def segment_sentence(name: Name, traits: Sequence[Trait]) -> str:
     """Who they are, with figures: the traits in the name first, then what else sets them apart."""
     stated = [(reason["feature"], reason["value"]) for reason in name.reasons]
@@ -142,12 +98,12 @@ def segment_sentence(name: Name, traits: Sequence[Trait]) -> str:
 
 def fact(trait: Trait) -> str:
     """A trait with its figure: `4.2 orders in the last 90 days`, `1 in 2 e-mails opened`."""
-    label, unit = _in_running_text(trait.feature.title), clean(trait.feature.unit)
+    label, unit = in_running_text(trait.feature.title), clean(trait.feature.unit)
     if trait.nominal:
         return f"{label} {clean(trait.value)} for {_of_many(trait.mean)}"
     if trait.value:
         none = trait.value.casefold() == "none"
-        return f"mostly no {label}" if none else f"{label} mostly {clean(trait.value)}"
+        return f"typically no {label}" if none else f"{label} typically {clean(trait.value)}"
     if unit == "share" and 0 <= trait.mean <= 1:
         what = label.removeprefix("share of ")
         return (
@@ -157,11 +113,11 @@ def fact(trait: Trait) -> str:
         )
     number = _short_number(trait.mean)
     head, between, tail = label.partition(" in the last ")
-    if unit and f" {unit.casefold()} " in f" {label.partition(' in ')[0].casefold()} ":
+    if unit and _says(label.partition(" in ")[0], unit):
         return f"{number or 'hardly any'} {label}"
     if between:
         return f"{head} of {number} {unit}{between}{tail}" if number else f"hardly any {label}"
-    unit = unit if number and unit.casefold() not in label.casefold() else ""
+    unit = "" if not number or _says(label, unit) else unit
     return f"{label} {number or 'near 0'} {unit}".rstrip()
 
 
@@ -172,10 +128,9 @@ def against_all(trait: Trait) -> str:
         return f"{label}: typically {clean(trait.value)}, all users {clean(trait.overall_value)}"
     share = trait.feature.unit == "share"
     mean, overall = (percent(v, 0) if share else plain(v) for v in (trait.mean, trait.overall))
-    unit = "" if share or not trait.feature.unit else f" {clean(trait.feature.unit)}"
-    if unit.strip().casefold() in label.casefold():
-        unit = ""
-    return f"{label}: {mean}{unit}, all users {overall}"
+    unit = clean(trait.feature.unit)
+    unit = "" if share or _says(label, unit) else unit
+    return f"{label}: {f'{mean} {unit}'.rstrip()}, all users {overall}"
 
 
 def value_against_all(trait: Trait) -> str:
@@ -191,107 +146,14 @@ def clean(text: str, length: int = SHOWN_VALUE) -> str:
     return safe if len(safe) <= length else f"{safe[: length - 1]}…"
 
 
-def _still_true(segment: Segment, traits: Sequence[Trait]) -> bool:
-    sides = {trait.key: trait.side for trait in traits}
-    return all(
-        sides.get((reason["feature"], reason["value"]), reason["side"]) == reason["side"]
-        for reason in segment.profile.get("name_features", ())
-    )
-
-
-def _distinctions(
-    traits: Mapping[int, Sequence[Trait]],
-) -> dict[int, dict[tuple[str, str], float]]:
-    """How much each trait tells a segment from the others, by segment id.
-
-    It is the effect, divided by the number of segments that have it at least as much, this one
-    included: who has most of something is called by it first. Traits that are known of too few of
-    its users are left out.
-    """
-    effects = {
-        number: {trait.key: trait.effect for trait in found if trait.known >= MIN_KNOWN}
-        for number, found in traits.items()
-    }
-    return {
-        number: {
-            key: abs(effect)
-            / sum(other.get(key, 0.0) * effect >= effect * effect for other in effects.values())
-            for key, effect in found.items()
-        }
-        for number, found in effects.items()
-    }
-
-
-def _candidates(
-    traits: Sequence[Trait], weights: Mapping[tuple[str, str], float]
-) -> list[tuple[Trait, ...]]:
-    """Sets of traits that may make a name, the best first.
-
-    Pairs of distinct traits, then single traits, then any pairs, then threes.
-    """
-    notable = [t for t in traits if t.key in weights and abs(t.effect) >= NOTABLE]
-    notable = [t for t in notable if not t.nominal or t.effect > 0]
-    worded = [t for t in notable if t.worded]
-    pool = sorted(worded or notable, key=lambda t: (-weights[t.key], t.key))
-    distinct = [t for t in pool if weights[t.key] >= DISTINCT]
-    found: list[tuple[Trait, ...]] = []
-    for size, eligible in ((2, distinct), (1, pool), (2, pool), (3, pool)):
-        sets = [s for s in combinations(eligible, size) if _from_different_groups(s)]
-        found += sorted(sets, key=lambda s: -round(sum(weights[t.key] for t in s), 9))
-    return found
-
-
-def _from_different_groups(traits: Sequence[Trait]) -> bool:
-    groups = [trait.feature.group or trait.feature.name for trait in traits]
-    return len(set(groups)) == len(groups)
-
-
-def _first_free(candidates: Sequence[tuple[Trait, ...]], noun: str, used: set[str]) -> Name:
-    for traits in candidates:
-        text = _composed([_phrase(trait) for trait in traits], noun)
-        if text not in used:
-            reasons = [{"feature": t.key[0], "value": t.key[1], "side": t.side} for t in traits]
-            return Name(text, reasons)
-    number = 1
-    while (text := "Average users" + (f" {number}" if number > 1 else "")) in used:
-        number += 1
-    return Name(text, [])
-
-
-def _phrase(trait: Trait) -> str:
-    label = _in_running_text(trait.feature.title)
-    if trait.nominal:
-        return f"{label} {clean(trait.value)}"
-    return trait.worded or f"{trait.side} {label}"
-
-
-def _common_noun(traits: Mapping[int, Sequence[Trait]]) -> str:
-    """What the schema's words call users most often, "" where it has no words."""
-    features = {t.feature for found in traits.values() for t in found}
-    words = [clean(word) for f in features for word in (f.high, f.low) if " " in clean(word)]
-    counts = Counter(word.rpartition(" ")[2] for word in words)
-    return max(sorted(counts), key=counts.__getitem__, default="")
-
-
-def _composed(phrases: Sequence[str], noun: str) -> str:
-    """Phrases as one name: `loyal shoppers` and `big spenders` are `Loyal big spenders`.
-
-    What stands before the common noun may stand before any other, short words first.
-    """
-    modifiers = [p.removesuffix(f" {noun}") for p in phrases if noun and p.endswith(f" {noun}")]
-    others = [p for p in phrases if not (noun and p.endswith(f" {noun}"))]
-    head = others[0] if len(others) == 1 else noun
-    if len(others) > 1 or not modifiers:
-        text = ", ".join([*sorted(modifiers, key=len), *others])
-    else:
-        text = " ".join([*sorted(modifiers, key=len), head])
-    return text[:1].upper() + text[1:]
-
-
-def _in_running_text(label: str) -> str:
+def in_running_text(label: str) -> str:
     """A label inside a sentence: its first letter small, unless a second capital follows."""
     text = clean(label.replace("_", " "), SHOWN_LABEL)
     return text[:1].lower() + text[1:] if text[1:2] == text[1:2].lower() else text
+
+
+def _says(label: str, unit: str) -> bool:
+    return f" {unit} ".casefold() in f" {label} ".casefold()
 
 
 def _of_many(share: float) -> str:

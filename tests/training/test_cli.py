@@ -38,6 +38,19 @@ def tiny(tmp_path_factory):
     return folder
 
 
+def test_fit_carries_segments_on_and_tells_what_changed(tiny):
+    found = run(
+        *("training", "fit", "users.parquet", "--schema", "tiny.toml", "--trials", 1),
+        *("--previous", "bundle", "--out", "refit"),
+        cwd=tiny,
+    )
+    assert found.returncode == 0, found.stderr
+    assert "segments: no change: every segment keeps its id and its name" in found.stderr
+    missing = run("training", "fit", "users.parquet", "--previous", "gone", "--out", "x", cwd=tiny)
+    assert missing.returncode == 78
+    assert "gone: no such bundle" in missing.stderr
+
+
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
 def test_simulated_users_are_written_in_every_format(tmp_path, ending):
     options = SimulateOptions(rows=500, seed=3)

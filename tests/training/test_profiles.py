@@ -11,7 +11,8 @@ from tests.helpers import BUNDLE
 from training.evaluate import Outcomes
 from training.fit.succession import Predecessor, Succession
 from training.profiles import Profiled, describe_segments, segment_traits
-from training.segment_words import Trait, against_all, clean, fact, named, segment_sentence
+from training.segment_names import named
+from training.segment_words import Trait, against_all, clean, fact, segment_sentence
 
 ORDERS = number("orders", label="Orders in the last 90 days", unit="orders", group="buying",
                 high="frequent shoppers", low="rare shoppers")  # fmt: skip
@@ -164,6 +165,7 @@ def test_effects_are_mean_ranks_of_known_values():
         ({"unit": "USD", "label": "Average order value"}, 52.0, "average order value 52 USD"),
         ({"label": "RFM_score"}, -2.5, "RFM score -2.5"),
         ({"label": ""}, 0.0, "x near 0"),
+        ({"label": "Visit length", "unit": "s"}, 9.0, "visit length 9 s"),
     ],
 )  # fmt: skip
 def test_facts_read_as_people_say_them(trait, mean, expected):
@@ -175,8 +177,8 @@ def test_ordered_categories_are_told_by_the_middle_one():
     tier = category("tier", ordered=True, values=["none", "silver", "gold"], label="Loyalty tier")
     feature = schema_of(tier).model_features[0]
     gold = Trait(feature, 0.3, 1.9, 0.5, 1.0, "gold", "none")
-    assert fact(gold) == "loyalty tier mostly gold"
-    assert fact(dataclasses.replace(gold, value="none")) == "mostly no loyalty tier"
+    assert fact(gold) == "loyalty tier typically gold"
+    assert fact(dataclasses.replace(gold, value="none")) == "typically no loyalty tier"
     assert against_all(gold) == "Loyalty tier: typically gold, all users none"
 
 

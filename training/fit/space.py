@@ -76,13 +76,14 @@ def fit_space(
         train: float32 [rows, features], the train part.
         features: The model's features, in order.
         kept: Features of a space before, by name, and whether their logarithm was taken. Those that
-            still exist and tell users apart span the space again; only what is lost is made up for.
+            still exist and tell users apart span the space again; others join only where one is lost.
     """
     names = [feature.name for feature in features]
     known = {names.index(name): logged for name, logged in (kept or {}).items() if name in names}
     varied = {i for i in range(len(features)) if _varies(train[:, i])}
     chosen = sorted(varied & known.keys())
-    wanted = min(len(kept or {}) or MAX_FEATURES, len(features))
+    whole = bool(chosen) and len(chosen) == len(kept or {})
+    wanted = len(chosen) if whole else min(MAX_FEATURES, len(features))
     for eligible in (actionable(features), _natural(features), range(len(features))):
         columns = sorted(varied & {*eligible, *chosen})
         if columns and len(chosen) < wanted:
