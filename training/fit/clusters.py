@@ -113,10 +113,10 @@ def silhouette(points: np.ndarray, labels: np.ndarray) -> float | None:
     distance to another cluster, and the silhouette (b - a) / max(a, b).
 
     Args:
-        points: float64 [rows, coordinates].
+        points: float64 [rows, coordinates]; there may be no coordinate.
         labels: int [rows].
     """
-    if not 1 < len(np.unique(labels)) < len(points):
+    if not points.shape[1] or not 1 < len(np.unique(labels)) < len(points):
         return None
     return round(float(silhouette_score(points, labels)), 6)
 
