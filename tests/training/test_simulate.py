@@ -414,6 +414,19 @@ def test_season_and_drift_move_features_but_not_the_truth(few, options):
     assert np.array_equal(true_probability(moved), moved["true_probability"].to_numpy())
 
 
+def test_another_date_shows_the_same_people(few):
+    moved = draw(rows=20_000, seed=3, as_of=date(2026, 11, 29))
+    same = moved.select(
+        (pl.col(name).eq_missing(few[name])).mean().alias(name)
+        for name in ("country", "age_band", "account_age_days", "email_open_rate", "loyalty_tier")
+    )
+    shares = same.row(0, named=True)
+    assert min(shares["country"], shares["age_band"], shares["email_open_rate"]) == 1
+    # A tier follows from what was spent, which is drawn anew.
+    assert 0.5 < shares["loyalty_tier"] < 1
+    assert not moved["purchased_next_7d"].equals(few["purchased_next_7d"])
+
+
 def test_drift_is_clearly_visible(few):
     moved = draw(rows=20_000, seed=3, drift=1.0)
     apps = pl.col("device_type").is_in(["ios_app", "android_app"]).mean()

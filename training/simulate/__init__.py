@@ -73,7 +73,8 @@ def simulate(options: SimulateOptions) -> Iterator[pl.DataFrame]:
     """Give the users in frames of at most `CHUNK_ROWS` rows, each made when it is asked for.
 
     The first N users are the same however many are asked for. Another date shows the same people,
-    moved by the season, with a label drawn anew.
+    with their hidden traits, their account and their answers to marketing; visits, orders and label
+    are drawn anew. So two dates are less alike than two weeks of real users, who share most of a year.
     """
     for chunk, start in enumerate(range(0, options.rows, CHUNK_ROWS)):
         yield _chunk(options, chunk).head(options.rows - start)
@@ -97,6 +98,7 @@ def _chunk(options: SimulateOptions, chunk: int) -> pl.DataFrame:
 
 def _features(options: SimulateOptions, chunk: int) -> pl.DataFrame:
     people = draw_people(_stream(options, chunk, 0), CHUNK_ROWS)
+    # How many numbers visits and orders take depends on the date; what must not is drawn apart.
     rng = _stream(options, chunk, 1)
     shifts = climate(options.as_of, options.drift, WINDOWS)
     events = draw_events(rng, people, shifts)
@@ -106,11 +108,12 @@ def _features(options: SimulateOptions, chunk: int) -> pl.DataFrame:
         **orders,
         **behaviour_columns(rng, people, events),
         **temporal_columns(rng, people, events),
-        **marketing_columns(rng, people),
-        **profile_columns(rng, people, spend, shifts.app),
+        **marketing_columns(_stream(options, chunk, 3), people),
+        **profile_columns(_stream(options, chunk, 4), people, spend, shifts.app),
     }
+    lost = _stream(options, chunk, 5)
     missing: dict[str, BoolArray] = {
-        name: people.refuses | (rng.random(CHUNK_ROWS) < FIELD_LOSS) for name in MARKETING
+        name: people.refuses | (lost.random(CHUNK_ROWS) < FIELD_LOSS) for name in MARKETING
     }
     missing |= dict.fromkeys(PROFILE, people.guest)
     return pl.DataFrame(
