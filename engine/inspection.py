@@ -56,14 +56,11 @@ def _actions(actions: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 def _verdict(manifest: Manifest) -> Iterator[str]:
     """Whether the scores may be used, how good they are, and what speaks against them."""
-    if manifest.unusable:
-        yield "MUST NOT BE USED"
-        yield from (f"  {reason}" for reason in manifest.unusable)
-        return
-    yield "may be used"
+    yield "MUST NOT BE USED" if manifest.unusable else "may be used"
     if manifest.quality:
         yield f"quality: {manifest.quality['sentence']}"
-        yield from (f"  {reason}" for reason in manifest.quality["reasons"])
+    reasons = manifest.unusable or manifest.quality.get("reasons", ())
+    yield from (f"  {reason}" for reason in reasons)
 
 
 def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -205,7 +205,7 @@ def _storage_error(path: Path, error: BaseException) -> EngineError:
     reason = os.strerror(number) if number else str(error).split("\n")[0]
     if number in (errno.EACCES, errno.EPERM):
         return AccessError(f"{path}: may not be written by this user ({reason}).")
-    if number in (errno.ENOENT, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG):
+    if number in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENAMETOOLONG):
         return CannotCreateError(f"{path}: cannot be created: {reason}.")
     return StorageError(
         f"{path}: could not be written: {reason}. Nothing was published; free space and run again."

@@ -165,8 +165,8 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
     from training.evaluation_text import evaluation_lines
     from training.measure import evaluate_bundle
 
-    if json_path is not None and json_path.resolve() in [Path(text).resolve() for text in data]:
-        raise UsageError(f"{json_path}: is an input and the output. Write to another place.")
+    if json_path is not None:
+        _check_output(json_path, bundle, data)
     report = evaluate_bundle(bundle, data)
     text = json.dumps(report, indent=1, sort_keys=True) + "\n"
     if json_path == Path("-"):
@@ -195,8 +195,7 @@ def report(bundle: Path, data: tuple[str, ...], out: Path) -> None:
     from training.report.page import report_html
     from training.report.subject import measured_subject
 
-    if out.resolve() in [Path(text).resolve() for text in data]:
-        raise UsageError(f"{out}: is an input and the output. Write to another place.")
+    _check_output(out, bundle, data)
     subject = measured_subject(open_bundle(bundle), evaluate_bundle(bundle, data))
     with storage_errors(out):
         write_private(out, report_html(subject).encode())
@@ -217,6 +216,16 @@ def promote(candidate: Path, root: Path) -> None:
     from training.gate import promote
 
     say([f"in force: {promote(candidate, root)}"])
+
+
+def _check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
+    place = out.resolve()
+    if place in [Path(text).resolve() for text in data]:
+        raise UsageError(f"{out}: is an input and the output. Write to another place.")
+    if place.is_relative_to(bundle.resolve()):
+        raise UsageError(
+            f"{out}: lies in the bundle, whose files must stay as they are. Write to another place."
+        )
 
 
 def _check_packages(packages: tuple[str, ...]) -> None:

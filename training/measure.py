@@ -106,6 +106,7 @@ def _data(dataset: Dataset, inputs: Sequence[str]) -> dict[str, Any]:
     dates = dataset.snapshots
     return {
         "rows": dataset.rows,
+        "users": len(np.unique(dataset.users)),
         "rows_left_out": dict(sorted(dataset.rejected.items())),
         "snapshots": [] if dates is None else [str(d) for d in dates.unique().sort()],
         "what": ", ".join(Path(text).name for text in inputs),

@@ -34,8 +34,12 @@ def test_the_quality_comes_first(manifest):
 
 
 def test_what_must_not_be_used_is_called_so(manifest):
-    lines = list(manifest_lines(replace(manifest, unusable=("no signal", "chance"))))
-    assert lines[1:5] == ["MUST NOT BE USED", "  no signal", "  chance", ""]
+    quality = {"band": "unusable", "sentence": "Unusable: no signal.", "reasons": ["no signal"]}
+    useless = replace(manifest, unusable=("no signal", "chance"), quality=quality)
+    words = ["MUST NOT BE USED", "quality: Unusable: no signal.", "  no signal", "  chance", ""]
+    assert list(manifest_lines(useless))[1:6] == words
+    unjudged = replace(useless, quality={})
+    assert list(manifest_lines(unjudged))[1:4] == ["MUST NOT BE USED", "  no signal", "  chance"]
 
 
 def test_metrics_are_single_figures_with_their_intervals(manifest):

@@ -240,6 +240,7 @@ def test_evaluate_measures_through_the_engine(bundle, tmp_path):
     assert report["metrics"]["best_possible_auc"] > 0.5
     assert report["data"] == {
         "rows": 2_000,
+        "users": 2_000,
         "rows_left_out": {},
         "snapshots": [],
         "what": "later.csv",

@@ -184,6 +184,9 @@ def test_a_wide_table_scrolls_by_keyboard(page):
     page.keyboard.press("ArrowRight")
     scrolled.evaluate("scrolled => scrolled.ended.then(() => null)")
     assert region.evaluate("e => e.scrollLeft") > 0
+    words = region.locator("caption span").bounding_box()
+    assert words["x"] >= 0
+    assert words["x"] + words["width"] <= PHONE
     assert page.evaluate("window.scrollX") == 0
 
 

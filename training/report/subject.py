@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.bundle import PLAYBOOK, Bundle, Manifest
+from engine.errors import InputError, counted
+from training.evaluate import MIN_CELL
 
 Figures = Mapping[str, Any]
 
@@ -84,6 +86,16 @@ def subject_of(manifest: Manifest, playbook: Figures | None = None) -> Subject:
 
 
 def measured_subject(bundle: Bundle, evaluation: Figures) -> Subject:
-    """A bundle as measured on other users, with its own playbook where it has one."""
+    """A bundle as measured on other users, with its own playbook where it has one.
+
+    Raises:
+        InputError: There are so few users that the figures would tell of each of them.
+    """
+    data = evaluation["data"]
+    if data["users"] < MIN_CELL:
+        raise InputError(
+            f"{data['what']}: {counted(data['users'], 'user')}; a report needs at least {MIN_CELL}, "
+            "so that no user can be told from it. Add users."
+        )
     content = bundle.contents.get(PLAYBOOK)
     return Subject(bundle.manifest, evaluation, json.loads(content) if content else {})

@@ -12,7 +12,7 @@ _COLUMNS, _PANEL_WIDTH, _GAP = 2, 205, 30
 _PANEL_HEIGHT, _BAR_HEIGHT = 128, 58
 _SHOWN_BARS = 30
 _PANEL_TEXTS = (
-    (INK, "left", 12.5, 600),
+    (INK, "left", 12, 600),
     (MUTED, "left", 11, 400),
     (MUTED, "right", 11, 400),
 )
@@ -111,7 +111,7 @@ def _panel_bars(parts: Sequence[Mapping[str, Any]], left: float, top: float) -> 
 def _panel_texts(parts: Sequence[Mapping[str, Any]], title: str, left: float, top: float) -> Rows:
     right = left + _PANEL_WIDTH
     texts: Rows = [
-        {"x": left, "y": top + 2, "text": short(title, 24), "color": INK, "align": "left"}
+        {"x": left, "y": top + 2, "text": short(title, 26), "color": INK, "align": "left"}
     ]
     if not parts:
         return texts
