@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ TABLE = "online_shoppers_intention.csv"
 SCHEMA = Path(__file__).parent.parent / "docs" / "online_shoppers.toml"
 PAGE_VALUES = "PageValues"
 FOLDS = 5
+ALL = 1_000_000
+"""More sessions than there are."""
+
+SIZES = (500, 1_000, 2_500, 5_000, ALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ def schema_of(*, page_values: bool) -> FeatureSchema:
 
 
 def folds(
-    sessions: pl.DataFrame, schema: FeatureSchema, budget: Budget, folder: Path
+    sessions: pl.DataFrame, schema: FeatureSchema, budget: Budget, folder: Path, rows: int = ALL
 ) -> Iterator[Fold]:
     """Fit and measure, fold by fold.
 
@@ -54,11 +59,13 @@ def folds(
         schema: Its schema.
         budget: Of each search.
         folder: Where tables and bundles go.
+        rows: So many sessions of the other folds teach, at most, drawn at random.
     """
     part = pl.Series(np.random.default_rng(0).permutation(sessions.height) % FOLDS)
     for number in range(FOLDS):
         teaching, judging = folder / f"teaching{number}.csv", folder / f"judging{number}.csv"
-        sessions.filter(part != number).write_csv(teaching)
+        others = sessions.filter(part != number)
+        others.sample(min(rows, others.height), seed=number).write_csv(teaching)
         sessions.filter(part == number).write_csv(judging)
         bundle = folder / f"bundle{number}"
         manifest = fit([str(teaching)], FitOptions(schema, budget=budget), bundle)
@@ -66,18 +73,27 @@ def folds(
 
 
 def main() -> None:
-    """Print the means, with and without `PageValues`."""
+    """Print the means, with and without `PageValues`, for more and more sessions."""
     sessions = pl.read_csv(Path(os.environ["REAL_DATA"]) / TABLE, infer_schema=False)
-    for page_values in (True, False):
+    print("| PageValues | sessions | ROC-AUC | lowest, highest fold | F1 | log-loss | usable |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for page_values, rows in product((True, False), SIZES):
         with tempfile.TemporaryDirectory() as folder:
             schema = schema_of(page_values=page_values)
-            found = [fold.metrics for fold in folds(sessions, schema, Budget(), Path(folder))]
-        aucs = [metrics["roc_auc"] for metrics in found]
-        print(
-            f"PageValues {'with' if page_values else 'without'}: mean of {FOLDS} folds: "
-            f"ROC-AUC {np.mean(aucs):.4f} ({min(aucs):.4f} to {max(aucs):.4f}), "
-            f"F1 {np.mean([metrics['f1'] for metrics in found]):.4f}"
-        )
+            found = list(folds(sessions, schema, Budget(), Path(folder), rows))
+        print(_line("with" if page_values else "without", found), flush=True)
+
+
+def _line(name: str, found: list[Fold]) -> str:
+    auc, f1, log_loss = (
+        [fold.metrics[figure] for fold in found] for figure in ("roc_auc", "f1", "log_loss")
+    )
+    rows = round(np.mean([fold.manifest.training["rows"] for fold in found]))
+    usable = sum(not fold.manifest.unusable for fold in found)
+    return (
+        f"| {name} | {rows:,} | {np.mean(auc):.3f} | {min(auc):.3f}, {max(auc):.3f} "
+        f"| {np.mean(f1):.3f} | {np.mean(log_loss):.3f} | {usable} of {FOLDS} |"
+    )
 
 
 if __name__ == "__main__":

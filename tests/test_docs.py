@@ -16,19 +16,23 @@ import pytest
 
 import engine.cli
 import training.cli
+from benchmarks.online_shoppers import TABLE
+from engine.bundle import open_bundle
 from engine.playbook import control_draws
 from engine.schema import default_schema_path, load_schema
+from tests.foreign import online_shoppers
 from tests.helpers import ROOT
 from training.playbook import check_features, load_rules
 
 README = (ROOT / "README.md").read_text()
 PLAYBOOK = (ROOT / "docs" / "playbook.md").read_text()
+YOUR_OWN_DATA = (ROOT / "docs" / "your_own_data.md").read_text()
 PROGRAMS = {"engine": engine.cli.main, "training": training.cli.main}
 COMMANDS = [
     (program, name) for program, group in PROGRAMS.items() for name in sorted(group.commands)
 ]
-# Fewer users than the defaults of the commands that the README shows.
-SMALL = {"TRAINING_SIMULATE_ROWS": "20000"}
+# Fewer users and trials than the defaults of the commands that the documents show.
+SMALL = {"TRAINING_SIMULATE_ROWS": "20000", "TRAINING_FIT_TRIALS": "1"}
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -46,12 +50,12 @@ def project(tmp_path_factory):
     return folder
 
 
-def shell(line, folder):
+def shell(line, folder, **environment):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
-        shlex.split(line, comments=True),
+        ["sh", "-c", line],
         cwd=folder,
-        env={**os.environ, **SMALL, "PATH": path},
+        env={**os.environ, **SMALL, **environment, "PATH": path},
         capture_output=True,
         text=True,
     )
@@ -79,6 +83,32 @@ def test_every_python_block_of_the_readme_runs(project):
     assert found
     for block in found:
         subprocess.run([sys.executable, "-c", block], cwd=project, check=True, capture_output=True)
+
+
+def test_a_table_of_other_people_goes_the_way_that_its_document_shows(tmp_path):
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    (tmp_path / "onnx_models").mkdir()
+    (tmp_path / TABLE).symlink_to(online_shoppers())
+    for language, block in re.findall(r"```(sh|python)\n(.*?)```", YOUR_OWN_DATA, re.DOTALL):
+        if language == "python":
+            shell(shlex.join([sys.executable, "-c", block]), tmp_path)
+        else:
+            for line in block.strip().splitlines():
+                shell(line, tmp_path, TRAINING_SIMULATE_ROWS="2000")
+    scores = pl.read_parquet(tmp_path / "new_scores.parquet")
+    assert scores["row"].to_list() == list(range(1, 2_331))
+    manifests = [open_bundle(tmp_path / name).manifest for name in ("candidate", "honest")]
+    first = [manifest.drivers["features"][0]["name"] for manifest in manifests]
+    assert (first[0] == "PageValues", first[1] == "PageValues") == (True, False)
+    assert open_bundle(tmp_path / "weekly").manifest.training["split"]["kind"] == "time"
+
+
+def test_the_schema_of_your_own_data_is_valid(tmp_path):
+    (text,) = blocks("toml", YOUR_OWN_DATA)
+    (tmp_path / "mine.toml").write_text(text)
+    whole = load_schema(ROOT / "docs" / "online_shoppers.toml")
+    named = {feature.name for feature in load_schema(tmp_path / "mine.toml").features}
+    assert named < {feature.name for feature in whole.features}
 
 
 @pytest.mark.parametrize(("program", "name"), COMMANDS)
