@@ -11,11 +11,10 @@ import argparse
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
-from benchmarks.contenders import BUNDLE, ROOT
+from benchmarks.contenders import BUNDLE
 from benchmarks.report import write_between
 
 SEED = 8
@@ -24,7 +23,6 @@ DRIFT_ROWS = 60_000
 WEEKS = [date(2026, 11, 22) + timedelta(days=7 * n) for n in range(5)]
 WEEK_ROWS = 20_000
 GAINS = ("0.05", "0.1", "0.2", "0.3")
-SHOPPERS = ROOT / "benchmarks" / "online_shoppers.toml"
 
 
 def ways_table(comparison: dict) -> str:
@@ -134,16 +132,13 @@ def weeks_table(bundle: Path, folder: Path) -> str:
 
 def shoppers_table(data: Path, folder: Path) -> str:
     """Real sessions, with and without the column that is close to the outcome."""
-    from engine.schema import load_schema
+    from benchmarks.online_shoppers import TABLE, schema_of
     from training.pipeline import FitOptions, fit
 
-    schema = load_schema(SHOPPERS)
-    without = tuple(replace(f, use=f.name != "PageValues") for f in schema.features)
-    tables = {"with `PageValues`": schema, "without": replace(schema, features=without)}
     rows = []
-    for n, (title, table) in enumerate(tables.items()):
-        file = str(data / "online_shoppers_intention.csv")
-        found = fit([file], FitOptions(table), folder / f"shoppers{n}").comparison
+    for title, page_values in (("with `PageValues`", True), ("without", False)):
+        options = FitOptions(schema_of(page_values=page_values))
+        found = fit([str(data / TABLE)], options, folder / f"shoppers{page_values}").comparison
         model, *others = found["scores"]
         rows.append(
             [

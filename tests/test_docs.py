@@ -94,7 +94,7 @@ def test_a_table_of_other_people_goes_the_way_that_its_document_shows(tmp_path):
             shell(shlex.join([sys.executable, "-c", block]), tmp_path)
         else:
             for line in block.strip().splitlines():
-                shell(line, tmp_path)
+                shell(line, tmp_path, TRAINING_SIMULATE_ROWS="2000")
     scores = pl.read_parquet(tmp_path / "new_scores.parquet")
     assert scores["row"].to_list() == list(range(1, 2_331))
     manifests = [open_bundle(tmp_path / name).manifest for name in ("candidate", "honest")]
