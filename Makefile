@@ -47,7 +47,8 @@ bench-contenders:
 	build/contenders/bin/python -m pip --disable-pip-version-check install --quiet 'pip>=25.1'
 	build/contenders/bin/python -m pip install --quiet --group contenders
 
-# The committed bundle, made anew from a fixed seed; the old one goes once the new one is complete.
+# The committed bundle, made anew from a fixed seed, and what the documents say of it; the old one goes
+# once the new one is complete.
 model: $(VENV)/dev.stamp
 	rm -rf build/candidate build/models && mkdir -p build/models $(dir $(BUNDLE))
 	$(BIN)/training simulate --rows 240000 --seed $(SEED) --with-truth --out build/training.parquet
@@ -55,6 +56,8 @@ model: $(VENV)/dev.stamp
 	$(BIN)/training promote build/candidate --to build/models/new
 	if [ -e $(BUNDLE) ]; then mv $(BUNDLE) build/models/old; fi
 	mv build/models/new $(BUNDLE)
+	$(BIN)/python -m benchmarks.figures
+	$(BIN)/python -m benchmarks.comparison --into docs/supervised_vs_unsupervised.md
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

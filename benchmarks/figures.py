@@ -9,7 +9,8 @@ from typing import Any
 from benchmarks.contenders import BUNDLE, ROOT
 from benchmarks.report import write_between
 from engine.bundle import Manifest, open_bundle
-from training.evaluation_text import AGAINST_TRUTH, HEADLINE, number
+from training.evaluation_text import AGAINST_TRUTH, HEADLINE, number, percent
+from training.fit.counts import WORTH
 
 MODELLING = ROOT / "docs" / "modelling.md"
 
@@ -44,9 +45,87 @@ def purchase_table(manifest: Manifest) -> str:
     return markdown((f"{metrics['rows']:,} test users", "", "95 % interval"), rows)
 
 
+def counts_table(manifest: Manifest) -> str:
+    """What was measured of each number of segments."""
+    head = (
+        "k",
+        "silhouette",
+        "columns permuted",
+        "refits agree, mean",
+        "worst",
+        "smallest",
+        "eta²",
+        "worth",
+    )
+    return markdown(
+        head,
+        [
+            (
+                f"**{row['segments']}**" if row["chosen"] else row["segments"],
+                number(row["silhouette"], 3),
+                number(row["silhouette_permuted"], 3),
+                number(row["agreement"], 2),
+                number(row["agreement_worst"], 2),
+                percent(row["smallest_share"]),
+                number(row["actionability"], 3),
+                number(row["actionability"] - WORTH * row["segments"], 3),
+            )
+            for row in manifest.clustering["counts_tried"]
+        ],
+    )
+
+
+def silhouettes_table(manifest: Manifest) -> str:
+    """The silhouette of the test part beside those of data without clusters."""
+    found = manifest.clustering
+    features = len(found["actionable_features"])
+    return markdown(
+        (f"{found['silhouette_rows']:,} test users", "silhouette"),
+        [
+            (title, number(found[name], 3))
+            for title, name in (
+                (f"{len(manifest.segments)} segments, in their own space", "silhouette"),
+                (
+                    "Gaussian copula: same marginals and rank correlations, no clusters",
+                    "silhouette_copula",
+                ),
+                (
+                    "columns permuted: same marginals, nothing in common",
+                    "silhouette_permuted",
+                ),
+                (
+                    f"the same segments in all {features} features with words, standardised, no "
+                    "logarithm",
+                    "silhouette_plain",
+                ),
+            )
+        ],
+    )
+
+
+def segments_table(manifest: Manifest) -> str:
+    """Who the segments are."""
+    return markdown(
+        ("segment", "users", "buy", "spend, USD", "who they are"),
+        [
+            (
+                segment.name,
+                percent(segment.share),
+                percent(segment.profile["purchase_rate"]),
+                number(segment.profile["spend"], 0),
+                segment.sentence.partition(": ")[2],
+            )
+            for segment in manifest.segments
+        ],
+    )
+
+
 TABLES: Mapping[str, Callable[[Manifest], str]] = {
     "trials": trials_table,
     "purchase": purchase_table,
+    "counts": counts_table,
+    "silhouettes": silhouettes_table,
+    "segments": segments_table,
 }
 """By the mark in docs/modelling.md between which they stand."""
 
