@@ -9,12 +9,11 @@ import pytest
 from engine.bundle import MODEL_CARD, REPORT, open_bundle
 from tests.helpers import BUNDLE
 from tests.training.report_fixture import full_subject
+from tests.training.report_variants import HOSTILE, VARIANTS
 from training.report.card import model_card
 from training.report.contents import report_contents
 from training.report.page import report_html
 from training.report.subject import subject_of
-
-HOSTILE = "<script>alert(1)</script>=cmd|' /C calc'\u202eevil"
 
 
 class Outline(HTMLParser):
@@ -162,6 +161,34 @@ def test_a_bundle_with_few_figures_still_has_a_report():
     assert "has not been measured" in page
     assert "1 segment" in page
     assert "Not judged" in card
+
+
+def test_what_is_withheld_is_not_told_in_words():
+    found = VARIANTS["few users"]()
+    texts = report_html(found), model_card(found)
+    for text in texts:
+        assert "– of the buyers" not in text
+        assert "None" not in text
+    assert "gains-chart" not in texts[0]
+    assert "reliability-chart" not in texts[0]
+    assert "spread-chart" not in texts[0]
+
+
+def test_a_decile_of_few_users_leaves_the_others_in_the_picture(subject):
+    first, *others = subject.metrics["deciles"]
+    withheld = {**first, "purchase_rate": None, "cumulative_share_of_buyers": None}
+    metrics = {**subject.metrics, "deciles": [withheld, *others]}
+    page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
+    assert "In decile 9 34\u202f% buy" in page
+    assert "The most likely 20\u202f% of users hold 49\u202f% of the buyers." in page
+
+
+@pytest.mark.parametrize("name", ["hostile names", "huge names", "500 features", "few users"])
+def test_a_card_of_odd_figures_is_whole_and_short(name):
+    card = model_card(VARIANTS[name]())
+    _check_tables(card)
+    assert "<script" not in card
+    assert len(card) < 100_000
 
 
 def test_the_card_says_what_a_model_card_must(card):

@@ -8,8 +8,8 @@ UNKNOWN = "–"
 THIN = "\u202f"
 """A narrow space that no line breaks at, between a number and its unit."""
 
-LONGEST = 1_000
-"""More characters than any sentence of a report has: only a name from outside can be longer."""
+LONGEST = 600
+"""Twice the longest sentence of a report: only a name from outside can be longer."""
 
 _SPACES = (THIN, "\u00a0")
 

@@ -28,7 +28,8 @@ def gains_chart(deciles: Sequence[Mapping[str, Any]], name: str) -> str:
     users = 0
     for part in deciles:
         users += part["rows"]
-        rows.append({"x": users / total, "y": part["cumulative_share_of_buyers"]})
+        if part["cumulative_share_of_buyers"] is not None:
+            rows.append({"x": users / total, "y": part["cumulative_share_of_buyers"]})
     line = alt.Chart(chart_data(rows)).encode(
         x=share_channel("x", "of all users contacted"), y=share_channel("y")
     )

@@ -26,7 +26,6 @@ def reliability_chart(bins: Sequence[Mapping[str, Any]], error: float | None, na
             "high": part.get("high", part["purchase_rate"]),
         }
         for part in bins
-        if part["purchase_rate"] is not None
     ]
     top = min(1.0, 1.05 * max((max(row["x"], row["high"]) for row in rows), default=1.0)) or 1.0
     ideal: Rows = [{"x": 0.0, "y": 0.0}, {"x": top, "y": top}]

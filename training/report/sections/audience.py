@@ -12,8 +12,9 @@ def gains(subject: Subject) -> list[Block]:
     parts = m.get("deciles") or []
     blocks: list[Block] = []
     points_found = m.get("gains") or []
-    if points_found:
-        first = points_found[min(1, len(points_found) - 1)]
+    known = [p for p in points_found if p["share_of_buyers"] is not None]
+    if known:
+        first = known[min(1, len(known) - 1)]
         blocks.append(
             Text(
                 f"The top {whole_percent(first['share'])} of users hold "
@@ -21,7 +22,7 @@ def gains(subject: Subject) -> list[Block]:
                 strong=True,
             )
         )
-    if parts:
+    if any(part["purchase_rate"] is not None for part in parts):
         blocks += [
             Figure(
                 gains_chart(parts, "gains-chart"),

@@ -66,7 +66,9 @@ def key_figures(subject: Subject) -> list[Block]:
 
 
 def _gain_at(metrics: Figures, share: float) -> Figures | None:
-    return next((g for g in metrics.get("gains") or [] if abs(g["share"] - share) < 1e-9), None)
+    """The gain at a share of the users; none where it is withheld."""
+    found = (g for g in metrics.get("gains") or [] if g["share_of_buyers"] is not None)
+    return next((g for g in found if abs(g["share"] - share) < 1e-9), None)
 
 
 def _known(intervals: Figures, name: str, decimals: int = 3, scale: float = 1) -> str:

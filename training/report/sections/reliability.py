@@ -9,7 +9,7 @@ from training.report.words import count, interval, percent
 def reliability(subject: Subject) -> list[Block]:
     """Predicted probability against purchase rate."""
     m = subject.metrics
-    bins = m.get("reliability") or []
+    bins = [b for b in m.get("reliability") or [] if b["purchase_rate"] is not None]
     if not bins:
         return []
     error = m.get("calibration_error")
