@@ -116,7 +116,7 @@ def silhouette(points: np.ndarray, labels: np.ndarray) -> float | None:
         points: float64 [rows, coordinates].
         labels: int [rows].
     """
-    if not 1 < len(np.unique(labels)) < len(points):
+    if not points.shape[1] or not 1 < len(np.unique(labels)) < len(points):
         return None
     return round(float(silhouette_score(points, labels)), 6)
 
