@@ -57,6 +57,10 @@ def test_one_cluster_or_only_single_users_have_no_silhouette(labels):
     assert silhouette(np.arange(8.0).reshape(4, 2), np.array(labels)) is None
 
 
+def test_without_coordinates_there_is_no_silhouette():
+    assert silhouette(np.empty((4, 0)), np.array([0, 0, 1, 1])) is None
+
+
 def test_samples_keep_their_order():
     points = np.arange(100)
     drawn = sampled(points, 10, seed=1)
