@@ -178,7 +178,8 @@ def test_shuffled_labels_make_an_unusable_bundle(tmp_path):
     assert manifest.comparison["answer"][0]["tool"] == "neither"
     shown = "\n".join(manifest_lines(manifest)).splitlines()
     assert shown[1] == "MUST NOT BE USED"
-    assert shown[2].strip() == manifest.unusable[0]
+    assert shown[2] == f"quality: {manifest.quality['sentence']}"
+    assert shown[3].strip() == manifest.unusable[0]
     with pytest.raises(RefusedError, match="must not be used") as caught:
         promote(tmp_path / "out", tmp_path / "root")
     assert caught.value.exit_code == 79
