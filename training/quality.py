@@ -89,8 +89,8 @@ def _useless(metrics: Mapping[str, Any]) -> Iterator[str]:
     error = _relative_calibration(metrics)
     if error > GROSS_CALIBRATION:
         yield (
-            f"the probabilities are wrong by {error:.0%} of the rate of the rarer outcome or more, "
-            f"over {GROSS_CALIBRATION:.0%}"
+            f"the probabilities are wrong by {_percent(error)} of the rate of the rarer outcome or "
+            f"more, over {_percent(GROSS_CALIBRATION)}"
         )
 
 
@@ -110,8 +110,8 @@ def _limits(metrics: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
         better, bound = QUALITY_BANDS[rank + 1], CALIBRATION_BOUNDS[rank - 1]
         yield (
             rank,
-            f"the probabilities are wrong by {error:.0%} of the rate of the rarer outcome; "
-            f"{better} allows {bound:.0%}",
+            f"the probabilities are wrong by {_percent(error)} of the rate of the rarer outcome; "
+            f"{better} allows {_percent(bound)}",
         )
 
 
@@ -133,5 +133,10 @@ def _merit(metrics: Mapping[str, Any]) -> str:
         return "too few users were measured to say how many buyers a campaign reaches"
     return (
         f"the 10 % of users with the highest scores buy {gain['lift']:.1f} times as often as the "
-        f"average user and hold {gain['share_of_buyers']:.0%} of all buyers"
+        f"average user and hold {100 * gain['share_of_buyers']:.0f} % of all buyers"
     )
+
+
+def _percent(share: float) -> str:
+    """With as many decimals as tell it from the bound that it exceeds."""
+    return f"{100 * share:.3g} %"

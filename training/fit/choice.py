@@ -17,6 +17,9 @@ from training.shapley.effects import model_effects
 GROWTH = 1 / 3
 """Rounds grow about with this power of the number of users, as measured from 31,000 to 187,000."""
 
+TOLERANCE = 0.5
+"""A model that is worse by no more than so many standard errors is as good as the best."""
+
 DECIMALS = 6
 
 
@@ -57,7 +60,7 @@ def choose_trees(
     budget: Budget,
     baselines: Sequence[Baseline] = (),
 ) -> Choice:
-    """The cheapest trees within one standard error of the best, grown from the whole pool.
+    """The cheapest trees within half a standard error of the best, grown from the whole pool.
 
     Args:
         pool: Whom the trees are chosen by and grown from.
@@ -111,7 +114,7 @@ def standings(found: Search, pool: Pool) -> list[Standing]:
 
 
 def cheapest(table: Sequence[Standing], width: int) -> Standing:
-    """The standing with the least cost within one standard error of the best.
+    """The standing with the least cost within `TOLERANCE` of the best.
 
     Raises:
         SelfCheckError: None can be exported.
@@ -120,7 +123,7 @@ def cheapest(table: Sequence[Standing], width: int) -> Standing:
     if not eligible:
         # The first one says why.
         model_effects(table[0].trial.booster, Calibration(1.0, 0.0), width)
-    good = [s for s in eligible if s.difference <= s.standard_error]
+    good = [s for s in eligible if s.difference <= TOLERANCE * s.standard_error]
     return min(good, key=lambda s: (s.trial.cost or 0, s.log_loss))
 
 

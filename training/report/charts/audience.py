@@ -79,9 +79,9 @@ def deciles_chart(deciles: Sequence[Mapping[str, Any]], base_rate: float, name: 
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, top]))
     average: Rows = [{"y": base_rate, "text": f"average {percent(base_rate)}"}]
     parts = (
+        alt.Chart(chart_data(average)).mark_rule(color=WARM, strokeWidth=1.5).encode(y=y),
         bars.mark_bar(color=COOL).encode(y=y),
         bars.mark_text(color=INK, dy=-8, fontSize=11).encode(y=y, text="text:N"),
-        alt.Chart(chart_data(average)).mark_rule(color=WARM, strokeWidth=1.5).encode(y=y),
         alt.Chart(chart_data(average))
         .mark_text(color=WARM, align="right", dy=-9, fontWeight=600)
         .encode(x=alt.value(WIDTH - 62), y=y, text="text:N"),

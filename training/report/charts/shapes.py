@@ -1,6 +1,7 @@
 """How the impact of each feature runs along its values."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,9 @@ from training.report.words import odds, plain, short, shown
 
 PANELS = 6
 _COLUMNS, _PANEL_WIDTH, _GAP = 2, 205, 30
-_PANEL_HEIGHT, _BAR_HEIGHT = 128, 58
+_PANEL_HEIGHT, _BAR_HEIGHT = 146, 58
+_TITLE_LETTERS, _TITLE_LINES, _LINE_HEIGHT = 26, 2, 16
+_BARS_TOP = 20 + _TITLE_LINES * _LINE_HEIGHT + 4
 _SHOWN_BARS = 30
 _PANEL_TEXTS = (
     (INK, "left", 12, 600),
@@ -33,8 +36,8 @@ def shapes_chart(
         top = (n // _COLUMNS) * _PANEL_HEIGHT
         parts = _largest(feature["shape"])
         title = shown(titles.get(feature["name"], feature["name"]))
-        bars += _panel_bars(parts, left, top + 40)
-        zero = top + 40 + _zero(parts)
+        bars += _panel_bars(parts, left, top + _BARS_TOP)
+        zero = top + _BARS_TOP + _zero(parts)
         zeros.append({"x": left, "x2": left + _PANEL_WIDTH, "y": zero})
         texts += _panel_texts(parts, title, left, top)
         words.append(f"{title}: {_shape_words(parts)}")
@@ -110,8 +113,10 @@ def _panel_bars(parts: Sequence[Mapping[str, Any]], left: float, top: float) -> 
 
 def _panel_texts(parts: Sequence[Mapping[str, Any]], title: str, left: float, top: float) -> Rows:
     right = left + _PANEL_WIDTH
+    lines = _title_lines(title)
     texts: Rows = [
-        {"x": left, "y": top + 2, "text": short(title, 26), "color": INK, "align": "left"}
+        {"x": left, "y": top + 2 + n * _LINE_HEIGHT, "text": line, "color": INK, "align": "left"}
+        for n, line in enumerate(lines)
     ]
     if not parts:
         return texts
@@ -119,7 +124,7 @@ def _panel_texts(parts: Sequence[Mapping[str, Any]], title: str, left: float, to
     texts.append(
         {
             "x": left,
-            "y": top + 20,
+            "y": top + 4 + len(lines) * _LINE_HEIGHT,
             "text": f"odds {odds(low)} to {odds(high)}",
             "color": MUTED,
             "align": "left",
@@ -128,7 +133,7 @@ def _panel_texts(parts: Sequence[Mapping[str, Any]], title: str, left: float, to
     numbers = [part for part in parts if part.get("value", "") is not None]
     if not numbers:
         return texts
-    bottom = top + 40 + _BAR_HEIGHT + 5
+    bottom = top + _BARS_TOP + _BAR_HEIGHT + 5
     ends = [(numbers[0], left, "left")]
     if len(numbers) > 1:
         ends.append((numbers[-1], right, "right"))
@@ -137,6 +142,15 @@ def _panel_texts(parts: Sequence[Mapping[str, Any]], title: str, left: float, to
         for part, x, align in ends
     ]
     return texts
+
+
+def _title_lines(title: str) -> list[str]:
+    """A title on at most two lines, the cut marked."""
+    lines = textwrap.wrap(title, _TITLE_LETTERS) or [""]
+    kept = lines[:_TITLE_LINES]
+    if len(lines) > _TITLE_LINES:
+        kept[-1] = short(f"{kept[-1]} {lines[_TITLE_LINES]}", _TITLE_LETTERS)
+    return kept
 
 
 def place(part: Mapping[str, Any]) -> str:

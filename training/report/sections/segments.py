@@ -4,9 +4,10 @@ from typing import Any
 
 from training.report.blocks import Block, Card, Cards, Text, bullets, table
 from training.report.subject import Figures, Subject
-from training.report.words import decimal, percent, plain
+from training.report.words import THIN, decimal, percent, plain, short, shown
 
 SHOWN_INDEX = 4
+SHOWN_UNIT = 12
 
 
 def segments(subject: Subject) -> list[Block]:
@@ -45,8 +46,9 @@ def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - eng
     if profile.get("mean_probability") is not None:
         facts.append(("Predicted", percent(profile["mean_probability"])))
     if rfm is not None:
+        units = {feature.name: feature.unit for feature in subject.manifest.schema.features}
         facts += [
-            (subject.titles.get(name, name), plain(profile[key]))
+            (subject.titles.get(name, name), _with_unit(profile[key], units.get(name, "")))
             for key, name in (
                 ("spend", rfm.monetary),
                 ("frequency", rfm.frequency),
@@ -56,11 +58,22 @@ def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - eng
         ]
     return Card(
         segment.name,
-        segment.sentence,
+        _without_name(segment.sentence, segment.name),
         tuple(facts),
         tuple(_index_words(part) for part in (profile.get("over") or [])[:SHOWN_INDEX]),
         tuple(_index_words(part) for part in (profile.get("under") or [])[:SHOWN_INDEX]),
     )
+
+
+def _without_name(sentence: str, name: str) -> str:
+    """The sentence on a card, where the name stands above it."""
+    rest = sentence.removeprefix(f"{name}: ")
+    return rest[:1].upper() + rest[1:]
+
+
+def _with_unit(value: float, unit: str) -> str:
+    short_unit = short(shown(unit), SHOWN_UNIT)
+    return f"{plain(value)}{THIN}{short_unit}" if unit and unit != "share" else plain(value)
 
 
 def _index_words(part: Figures) -> str:
@@ -77,7 +90,9 @@ def _choice_table(clustering: Figures) -> list[Block]:
     columns = (
         ("silhouette", "Silhouette", 3),
         ("silhouette_permuted", "Without structure", 3),
-        ("agreement", "Agreement of refits", 2),
+        ("agreement", "Refits agree, mean", 2),
+        ("agreement_worst", "Worst", 2),
+        ("actionability", "Explained of what can be acted on", 2),
         ("smallest_share", "Smallest segment", None),
     )
     present = [c for c in columns if any(isinstance(t.get(c[0]), float) for t in tried)]

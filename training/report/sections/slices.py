@@ -1,10 +1,15 @@
 """How the model does for parts of the users."""
 
+import math
+from collections.abc import Sequence
+
 from training.report.blocks import Block, Cell, Text, table
-from training.report.subject import Subject
+from training.report.subject import Figures, Subject
 from training.report.words import count, decimal, interval, percent, points, shown
 
 SHOWN_SLICES = 60
+CHANCE = 3.5
+"""Of a hundred parts hardly one has a gap of so many standard errors by chance."""
 
 
 def slices(subject: Subject) -> list[Block]:
@@ -12,15 +17,9 @@ def slices(subject: Subject) -> list[Block]:
     found = [s for s in subject.metrics.get("slices") or [] if s.get("base_rate") is not None]
     if not found:
         return []
-    worst = max(found, key=lambda s: abs(s.get("calibration_gap") or 0))
     overall = subject.metrics.get("roc_auc")
     return [
-        Text(
-            f"The largest gap between predicted and actual purchase rate is "
-            f"{points(worst.get('calibration_gap'))} points, for {shown(worst['label'])}: "
-            f"{shown(str(worst['value']))}.",
-            strong=True,
-        ),
+        Text(_largest_gap(found), strong=True),
         table(
             f"By part of the users; over all of them the ROC-AUC is {decimal(overall)}",
             ("Part", "Users", "Bought", "Predicted", "Gap, points", "ROC-AUC"),
@@ -38,3 +37,24 @@ def slices(subject: Subject) -> list[Block]:
         ),
         Text("Parts of fewer than 20 users are left out. Small print: 95\u202f% intervals."),
     ]
+
+
+def _largest_gap(found: Sequence[Figures]) -> str:
+    """The gap that is furthest beyond chance, or that none is."""
+    worst = max(found, key=_beyond_chance)
+    if _beyond_chance(worst) < CHANCE:
+        return (
+            "In no part of the users is the gap between predicted and actual purchase rate clearly "
+            "beyond chance."
+        )
+    return (
+        "The gap between predicted and actual purchase rate that is furthest beyond chance is "
+        f"{points(worst['calibration_gap'])} points, for {shown(worst['label'])}: "
+        f"{shown(str(worst['value']))}."
+    )
+
+
+def _beyond_chance(part: Figures) -> float:
+    """The gap in standard errors of the purchase rate."""
+    rate = part["mean_probability"]
+    return float(abs(part["calibration_gap"]) / math.sqrt(rate * (1 - rate) / part["rows"]))

@@ -1,52 +1,58 @@
-"""What else was tried: simple rules and other models."""
+"""What else was tried: simple rules and other models, judged by the same users."""
 
-from training.report.blocks import Block, Cell, table
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
-from training.report.words import count, decimal
+from training.report.words import UNKNOWN, count, decimal
 
 SHOWN_TRIALS = 30
 
+Row = tuple[str | Cell, ...]
+
 
 def trials(subject: Subject) -> list[Block]:
-    """The models that were tried and the baselines beside them."""
+    """The models that were tried, the baselines beside them, and what depth gains."""
     record = subject.manifest.training.get("classifier") or {}
-    blocks: list[Block] = []
-    chosen = [{"name": "this model", **subject.metrics}] if subject.metrics else []
-    baselines = record.get("baselines") or []
-    if baselines:
-        blocks.append(
-            table(
-                "Simple rules beside this model",
-                ("Model", "Log-loss", "ROC-AUC"),
-                [
-                    (b["name"], decimal(b.get("log_loss"), 4), decimal(b.get("roc_auc")))
-                    for b in [*baselines, *chosen]
-                ],
-                marked=[len(baselines)] if chosen else [],
-            )
-        )
     tried = record.get("trials") or []
+    if not tried:
+        return []
     best = sorted(tried, key=lambda t: (not t.get("chosen"), _sortable(t.get("log_loss"))))
     best = best[:SHOWN_TRIALS]
-    if best:
-        blocks.append(
-            table(
-                f"The {len(best)} best of {len(tried)} models tried, on validation users",
-                ("Model", "Trees", "Log-loss", "Behind the best", "ROC-AUC"),
-                [
-                    (
-                        Cell(str(t.get("name") or t.get("number")), _parameters(t)),
-                        count(t.get("trees") or t.get("rounds")),
-                        decimal(t.get("log_loss"), 5),
-                        decimal(t.get("difference"), 5),
-                        decimal(t.get("roc_auc"), 4),
-                    )
-                    for t in best
-                ],
-                marked=[n for n, t in enumerate(best) if t.get("chosen")],
-            )
+    rules = [_row(rule, UNKNOWN, "") for rule in record.get("baselines") or []]
+    models = [_row(t, count(t.get("trees")), _parameters(t)) for t in best]
+    shown = f"The {len(best)} best of {len(tried)} models" if len(best) < len(tried) else "Models"
+    blocks: list[Block] = [
+        table(
+            f"{shown} that were tried and rules beside them, all judged by the same users",
+            ("Model", "Trees", "Log-loss", "ROC-AUC"),
+            [*models, *rules],
+            marked=[n for n, t in enumerate(best) if t.get("chosen")],
         )
-    return blocks
+    ]
+    return [*_depth_gain(record.get("depth_gain")), *blocks]
+
+
+def _row(judged: Figures, trees: str, note: str) -> Row:
+    return (
+        Cell(str(judged["name"]), note),
+        trees,
+        decimal(judged.get("log_loss"), 4),
+        decimal(judged.get("roc_auc"), 4),
+    )
+
+
+def _depth_gain(gain: Mapping[str, Any] | None) -> Sequence[Text]:
+    """What features that work together add to features that work alone."""
+    if not gain or gain.get("roc_auc") is None:
+        return ()
+    words = (
+        f"Trees of depth {gain['depth']}, in which features work together, reach a ROC-AUC "
+        f"{decimal(gain['roc_auc'], 4)} above that of trees of depth 1 (standard error "
+        f"{decimal(gain['roc_auc_standard_error'], 4)})."
+    )
+    return (Text(words),)
 
 
 def _sortable(number: float | None) -> float:
@@ -57,4 +63,5 @@ def _parameters(trial: Figures) -> str:
     return ", ".join(
         f"{name.replace('_', ' ')} {value}"
         for name, value in (trial.get("parameters") or {}).items()
+        if value is not None
     )
