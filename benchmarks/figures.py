@@ -55,7 +55,7 @@ def counts_table(manifest: Manifest) -> str:
         "worst",
         "smallest",
         "eta²",
-        "worth",
+        f"eta² − {WORTH} k",
     )
     return markdown(
         head,
@@ -117,6 +117,7 @@ def segments_table(manifest: Manifest) -> str:
             )
             for segment in manifest.segments
         ],
+        words=(0, 4),
     )
 
 
@@ -130,9 +131,12 @@ TABLES: Mapping[str, Callable[[Manifest], str]] = {
 """By the mark in docs/modelling.md between which they stand."""
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table whose first column holds words and whose others hold numbers."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def markdown(
+    head: Sequence[str], rows: Iterable[Sequence[Any]], words: Sequence[int] = (0,)
+) -> str:
+    """A table; the columns in `words` stand left, all others hold numbers."""
+    rules = ["---" if column in words else "---:" for column in range(len(head))]
+    lines = [head, rules, *rows]
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
