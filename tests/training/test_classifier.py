@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import f1_score, precision_recall_curve
 
 from engine.bundle import Calibration
 from tests.fitting import halved
@@ -101,9 +102,22 @@ def test_equal_scores_give_the_base_rate():
     assert (found.slope, problem) == (0.0, "")
 
 
-def test_threshold_has_the_best_f1():
-    p = np.array([0.1, 0.2, 0.6, 0.8])
-    assert best_f1_threshold(p, np.array([0, 0, 1, 1])) == float(np.float32(0.4))
+@pytest.mark.parametrize(
+    ("probability", "expected"),
+    [([0.1, 0.2, 0.6, 0.8], 0.4), ([0.6, 0.1, 0.6, 0.8], 0.35), ([0.3, 0.3], 0.3)],
+)
+def test_threshold_has_the_best_f1_to_expect(probability, expected):
+    assert best_f1_threshold(np.array(probability)) == float(np.float32(expected))
+
+
+def test_labels_drawn_from_the_probabilities_have_nearly_no_better_threshold():
+    rng = np.random.default_rng(0)
+    p = rng.beta(0.5, 2, 100_000)
+    label = rng.random(len(p)) < p
+    precision, recall, _ = precision_recall_curve(label, p)
+    best = (2 * precision * recall / (precision + recall)).max()
+    found = f1_score(label, p >= best_f1_threshold(p))
+    assert best - found < 0.002
 
 
 def test_cuts_lie_in_the_middle_of_gaps():
