@@ -20,7 +20,7 @@ def trials_table(manifest: Manifest) -> str:
     record = manifest.training["classifier"]
     rows = [
         (
-            f"**{row['name']}**" if row.get("chosen") else row["name"],
+            _name(row, len(record["validation"]["rows"])),
             f"{row['trees']:,}" if "trees" in row else "",
             number(row["log_loss"], 5),
             number(row["difference"], 5),
@@ -138,6 +138,13 @@ def markdown(
     rules = ["---" if column in words else "---:" for column in range(len(head))]
     lines = [head, rules, *rows]
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def _name(row: Mapping[str, Any], folds: int) -> str:
+    if row.get("chosen"):
+        return f"**{row['name']}**"
+    # A draw that lost clearly went no further.
+    return f"{row['name']} (first fold only)" if row.get("folds", folds) < folds else row["name"]
 
 
 def _depth_gain(gain: Mapping[str, Any] | None) -> str:

@@ -48,7 +48,10 @@ def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - eng
     if rfm is not None:
         units = {feature.name: feature.unit for feature in subject.manifest.schema.features}
         facts += [
-            (subject.titles.get(name, name), _with_unit(profile[key], units.get(name, "")))
+            (
+                title := subject.titles.get(name, name),
+                _with_unit(profile[key], title, units.get(name, "")),
+            )
             for key, name in (
                 ("spend", rfm.monetary),
                 ("frequency", rfm.frequency),
@@ -71,9 +74,11 @@ def _without_name(sentence: str, name: str) -> str:
     return rest[:1].upper() + rest[1:]
 
 
-def _with_unit(value: float, unit: str) -> str:
+def _with_unit(value: float, label: str, unit: str) -> str:
+    """A value with its unit, unless the label tells it."""
     short_unit = short(shown(unit), SHOWN_UNIT)
-    return f"{plain(value)}{THIN}{short_unit}" if unit and unit != "share" else plain(value)
+    told = not unit or unit == "share" or unit.casefold() in label.casefold()
+    return plain(value) if told else f"{plain(value)}{THIN}{short_unit}"
 
 
 def _index_words(part: Figures) -> str:

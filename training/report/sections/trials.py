@@ -21,7 +21,8 @@ def trials(subject: Subject) -> list[Block]:
     best = sorted(tried, key=lambda t: (not t.get("chosen"), _sortable(t.get("log_loss"))))
     best = best[:SHOWN_TRIALS]
     rules = [_row(rule, UNKNOWN, "") for rule in record.get("baselines") or []]
-    models = [_row(t, count(t.get("trees")), _parameters(t)) for t in best]
+    folds = max(t.get("folds", 0) for t in tried)
+    models = [_row(t, count(t.get("trees")), _parameters(t, folds)) for t in best]
     shown = f"The {len(best)} best of {len(tried)} models" if len(best) < len(tried) else "Models"
     blocks: list[Block] = [
         table(
@@ -59,9 +60,12 @@ def _sortable(number: float | None) -> float:
     return float("inf") if number is None else number
 
 
-def _parameters(trial: Figures) -> str:
-    return ", ".join(
+def _parameters(trial: Figures, folds: int) -> str:
+    words = [
         f"{name.replace('_', ' ')} {value}"
         for name, value in (trial.get("parameters") or {}).items()
         if value is not None
-    )
+    ]
+    if trial.get("folds", folds) < folds:
+        words.append("clearly worse, so judged in the first fold only")
+    return ", ".join(words)
