@@ -45,7 +45,10 @@ def main() -> None:
     """
 
 
-@main.command(name="score", epilog=example("engine score users.parquet --out scores.parquet"))
+@main.command(
+    name="score",
+    epilog=example("engine score users.parquet --out scores.parquet --if-exists replace"),
+)
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the scores go.")
 @click.option(

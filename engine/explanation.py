@@ -76,7 +76,7 @@ class Explanation:
         users_compared: Those of them that can be scored: the shares refer to them.
         probability: The score.
         margin: Its log-odds: the base value plus all impacts.
-        base_value: The log-odds of a user about whom nothing is known.
+        base_value: The log-odds from which every user starts.
         decile: From 1 to 10.
         band: The propensity band.
         segment: The name of the segment.

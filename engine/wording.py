@@ -29,7 +29,7 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
     yield f"action: {_shown(explanation.action)}{_control(explanation)}"
     yield _compared(explanation)
     yield ""
-    yield _line(base, f"a user about whom nothing is known: {_percent(_sigmoid(base))}")
+    yield _line(base, f"where every user starts: {_percent(_sigmoid(base))}")
     for impact, feature in zip(impacts, explanation.features, strict=True):
         yield _line(impact, f"{_value(feature)}, {_rank(feature)}: {_effect(feature)}")
     yield _line(

@@ -97,7 +97,7 @@ def test_a_table_of_other_people_goes_the_way_that_its_document_shows(tmp_path):
                 shell(line, tmp_path, TRAINING_SIMULATE_ROWS="2000")
     scores = pl.read_parquet(tmp_path / "new_scores.parquet")
     assert scores["row"].to_list() == list(range(1, 2_331))
-    manifests = [open_bundle(tmp_path / name).manifest for name in ("candidate", "honest")]
+    manifests = [open_bundle(tmp_path / name).manifest for name in ("sessions", "honest")]
     first = [manifest.drivers["features"][0]["name"] for manifest in manifests]
     assert (first[0] == "PageValues", first[1] == "PageValues") == (True, False)
     assert open_bundle(tmp_path / "weekly").manifest.training["split"]["kind"] == "time"

@@ -196,7 +196,7 @@ def test_inspect_shows_the_bundle(scorer):
     for word in (
         "38 features",
         "sessions_last_7d",
-        "Segment 1",
+        scorer.manifest.segments[0].name,
         "roc_auc",
         "scorer.onnx",
         "threshold",

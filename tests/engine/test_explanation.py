@@ -240,7 +240,7 @@ def test_the_head_names_user_score_and_segment():
         "action: Remind",
         "compared with all 10 users of the input",
         "",
-        "  -2.000  a user about whom nothing is known: 11.9 %",
+        "  -2.000  where every user starts: 11.9 %",
         "  +2.000  x: 2, more than 50 % of users: raises the odds 7.4 times",
         "  +0.000  log-odds = -2.000 and impacts of +2.000: probability 50.0 %",
     ]

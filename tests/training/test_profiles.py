@@ -190,7 +190,9 @@ def test_texts_are_cut_and_cleaned():
 def test_a_profile_holds_every_figure_and_tells_nobody_apart():
     manifest = open_bundle(BUNDLE).manifest
     features = manifest.schema.model_features
-    segments = tuple(s for s in manifest.segments[:3])
+    segments = tuple(
+        dataclasses.replace(s, name=f"Segment {s.id}", profile={}) for s in manifest.segments[:3]
+    )
     clustering = {**manifest.clustering, "changes": []}
     manifest = dataclasses.replace(manifest, segments=segments, clustering=clustering)
     rng = np.random.default_rng(0)

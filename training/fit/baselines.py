@@ -133,8 +133,11 @@ def regression(taught: Sample, asked: np.ndarray, numeric: list[int]) -> np.ndar
     and a column of its own; every category is a column.
     """
     with threadpool_limits(1):
-        model = _regression(numeric, taught.features.shape).fit(taught.features, taught.label)
-        return np.asarray(model.decision_function(asked), dtype=np.float64)
+        # In double precision: sums of large float32 values overflow.
+        features = taught.features.astype(np.float64)
+        model = _regression(numeric, features.shape).fit(features, taught.label)
+        found = model.decision_function(asked.astype(np.float64))
+        return np.asarray(found, dtype=np.float64)
 
 
 def _regression(numeric: list[int], shape: tuple[int, ...]) -> Pipeline:

@@ -104,14 +104,19 @@ def about(subject: Subject) -> list[tuple[str, str]]:
         ("Predicts", f"for each user, the probability of {subject.event}"),
         ("Reads", f"{features} feature{'' if features == 1 else 's'} of each user"),
         ("Sorts into", f"{segments} segment{'' if segments == 1 else 's'}"),
-        ("Fitted to", " ".join([f"{count(manifest.training.get('rows'))} users", *_days(fitted)])),
+        ("Made from", " ".join([_counted(manifest.training.get("rows"), fitted), *_days(fitted)])),
     ]
     if data.get("rows") is not None:
         what = f" – {data['what']}" if data.get("what") else ""
         lines.append(
-            ("Measured on", " ".join([f"{count(data['rows'])} users", *_days(dates)]) + what)
+            ("Measured on", " ".join([_counted(data["rows"], dates), *_days(dates)]) + what)
         )
     return lines
+
+
+def _counted(rows: Any, dates: list[str]) -> str:  # noqa: ANN401 - a JSON value
+    """So many users; so many rows where a user may have several."""
+    return f"{count(rows)} {'rows' if len(dates) > 1 else 'users'}"
 
 
 def _days(dates: list[str]) -> list[str]:

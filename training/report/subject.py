@@ -74,7 +74,7 @@ def subject_of(manifest: Manifest, playbook: Figures | None = None) -> Subject:
         "bundle_id": manifest.bundle_id,
         "data": {
             "rows": manifest.metrics.get("rows"),
-            "snapshots": record.get("snapshots", []),
+            "snapshots": _test_dates(record),
             "what": "the test part: users set aside before fitting, looked at once",
         },
         "metrics": manifest.metrics,
@@ -83,6 +83,12 @@ def subject_of(manifest: Manifest, playbook: Figures | None = None) -> Subject:
         "quality": manifest.quality,
     }
     return Subject(manifest, evaluation, playbook or {})
+
+
+def _test_dates(record: Figures) -> list[str]:
+    """The dates of the test part: the last ones where the parts were divided by time."""
+    first = (record.get("split") or {}).get("first_test_date", "")
+    return [date for date in record.get("snapshots", []) if date >= first]
 
 
 def measured_subject(bundle: Bundle, evaluation: Figures) -> Subject:

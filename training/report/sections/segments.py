@@ -24,7 +24,13 @@ def segments(subject: Subject) -> list[Block]:
     silhouette = clustering.get("silhouette") if silhouette is None else silhouette
     if silhouette is not None:
         null = clustering.get("silhouette_permuted")
-        against = f", against {decimal(null, 2)} for users without any structure" if null else ""
+        copula = clustering.get("silhouette_copula")
+        against = (
+            f", against {decimal(null, 2)} if no feature had to do with another" if null else ""
+        )
+        against += (
+            f" and {decimal(copula, 2)} if they only went together" if null and copula else ""
+        )
         blocks.append(
             Text(
                 f"Silhouette on users not used for fitting: {decimal(silhouette, 2)}{against}. "

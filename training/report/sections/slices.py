@@ -7,7 +7,6 @@ from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
 from training.report.words import count, decimal, interval, percent, points, shown
 
-SHOWN_SLICES = 60
 CHANCE = 3.5
 """Of a hundred parts hardly one has a gap of so many standard errors by chance."""
 
@@ -32,7 +31,7 @@ def slices(subject: Subject) -> list[Block]:
                     points(s.get("calibration_gap")),
                     Cell(decimal(s.get("roc_auc")), interval(s.get("roc_auc_interval"))),
                 )
-                for s in found[:SHOWN_SLICES]
+                for s in found
             ],
         ),
         Text("Parts of fewer than 20 users are left out. Small print: 95\u202f% intervals."),
