@@ -14,6 +14,9 @@ from training.segment_words import MIN_KNOWN, Name, Trait, clean, in_running_tex
 NOTABLE = 0.08
 """From this effect on, a trait may stand in a name."""
 
+NAMING_TRAITS = 24
+"""Sets of three of so many are 2,024; of a table's 500 features they would be 20 million."""
+
 DISTINCT = 0.1
 """From this distinction on, a second trait stands in a name that is unique without it."""
 
@@ -93,7 +96,7 @@ def _candidates(
     notable = [t for t in traits if t.key in weights and abs(t.effect) >= NOTABLE]
     notable = [t for t in notable if not t.nominal or t.effect > 0]
     worded = [t for t in notable if t.worded]
-    pool = sorted(worded or notable, key=lambda t: (-weights[t.key], t.key))
+    pool = sorted(worded or notable, key=lambda t: (-weights[t.key], t.key))[:NAMING_TRAITS]
     distinct = [t for t in pool if weights[t.key] >= DISTINCT]
     found: list[tuple[Trait, ...]] = []
     for size, eligible in ((2, distinct), (1, pool), (2, pool), (3, pool)):

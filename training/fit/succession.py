@@ -54,7 +54,7 @@ class Succession:
     Attributes:
         ids: One for each new segment, in their order.
         retired: Every id that is never used again, rising.
-        overlap: The Jaccard index with the segment that was matched, 0 where none was.
+        overlap: The largest Jaccard index with any segment in force before, 0 where there was none.
     """
 
     ids: tuple[int, ...]
@@ -136,7 +136,9 @@ def succeed(labels: np.ndarray, count: int, before: Predecessor | None) -> Succe
     if before is None:
         return Succession(tuple(range(1, count + 1)), (), (0.0,) * count)
     overlaps = jaccard(labels, count, before.assigned, before.ids)
-    rows, columns = linear_sum_assignment(overlaps, maximize=True)
+    # Matches that count for nothing must not outbid one that does.
+    worth = np.where(overlaps >= MIN_JACCARD, overlaps, 0.0)
+    rows, columns = linear_sum_assignment(worth, maximize=True)
     kept = {
         int(row): before.ids[column]
         for row, column in zip(rows, columns, strict=True)

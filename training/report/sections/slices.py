@@ -55,5 +55,7 @@ def _largest_gap(found: Sequence[Figures]) -> str:
 
 def _beyond_chance(part: Figures) -> float:
     """The gap in standard errors of the purchase rate."""
-    rate = part["mean_probability"]
-    return float(abs(part["calibration_gap"]) / math.sqrt(rate * (1 - rate) / part["rows"]))
+    rows = part["rows"]
+    # Never 0: a rounded probability may be 0 or 1, of which one user more or less is no surprise.
+    rate = (part["mean_probability"] * rows + 0.5) / (rows + 1)
+    return float(abs(part["calibration_gap"]) / math.sqrt(rate * (1 - rate) / rows))
