@@ -264,7 +264,8 @@ def _resolve(path: Path) -> tuple[Path, str | None]:
     if not (path / CURRENT).is_file():
         raise BundleError(f"{path}: neither {MANIFEST} nor {CURRENT} is there: not a bundle.")
     words = _read(path / CURRENT).decode("utf-8", "replace").split()
-    if len(words) != 2 or Path(words[0]).name != words[0] or words[0] in (".", ".."):
+    named = len(words) == 2 and words[0].isprintable() and Path(words[0]).name == words[0]
+    if not named or words[0] in (".", ".."):
         raise BundleError(f"{path / CURRENT}: expected '<version> <SHA-256>', found {words!r}.")
     return path / words[0], words[1]
 

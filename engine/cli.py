@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from engine.console import Program, TerminalProgress, example, say
+from engine.console import Program, TerminalProgress, example, say, visible
 
 DEFAULT_BUNDLE = Path("onnx_models/shopnow")
 _PACKAGES = ("shopnow-scoring", "polars", "onnxruntime", "numpy")
@@ -138,7 +138,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
         click.echo(json.dumps(json.loads(manifest_to_json(opened.manifest)), ensure_ascii=False))
     else:
         for line in (*manifest_lines(opened.manifest), *playbook_lines(playbook_rows(opened))):
-            click.echo(line)
+            click.echo(visible(line))
 
 
 @main.command(epilog=example("engine explain users.parquet --user U00000001"))

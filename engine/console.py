@@ -1,5 +1,6 @@
 """What the two command lines share: errors become messages and exit codes, signals end a run."""
 
+import math
 import os
 import signal
 import sys
@@ -57,11 +58,23 @@ def progress_line(verb: str, done: int, total: int | None) -> str:
     return f"{bar} {verb} {done:,} of {total:,} users"
 
 
+def not_nan(_context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """NaN passes every range of click's."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("must be a number", param=option)
+    return value
+
+
 def say(lines: Sequence[str], *, quiet: bool = False) -> None:
     """Words for people, on standard error."""
     if not quiet:
         for line in lines:
             click.echo(line, err=True)
+
+
+def visible(text: str) -> str:
+    """A text without characters that cannot be seen or that move a terminal."""
+    return "".join(c if c.isprintable() or c in "\u202f\u00a0" else repr(c)[1:-1] for c in text)
 
 
 def example(text: str) -> str:

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from engine.errors import BundleError, counted, quoted
 
+MAX_HORIZON_DAYS = 3_660
+
 Kind = Literal["numeric", "categorical"]
 Missing = Literal["never", "allowed"]
 
@@ -108,7 +110,7 @@ def load_schema(path: Path) -> FeatureSchema:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError(f"{path}: no such schema file. Give one with --schema.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path}: not a readable TOML file: {error}.") from error
     if "feature" in document:
         document["features"] = document.pop("feature")
@@ -154,8 +156,14 @@ def _table_problems(document: Mapping[str, Any]) -> list[str]:
     if isinstance(name, str) and ("/" in name or not name.isprintable()):
         problems.append(f"'name' must have no '/' and no characters unseen, found {name!r}")
     horizon = document.get("horizon_days", 0)
-    if not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 0:
-        problems.append(f"'horizon_days' must be a whole number from 0, found {horizon!r}")
+    if (
+        not isinstance(horizon, int)
+        or isinstance(horizon, bool)
+        or not 0 <= horizon <= MAX_HORIZON_DAYS
+    ):
+        problems.append(
+            f"'horizon_days' must be a whole number from 0 to {MAX_HORIZON_DAYS}, found {horizon!r}"
+        )
     features = document.get("features")
     if not isinstance(features, list | tuple) or not features:
         return [*problems, "at least one [[feature]] is needed"]

@@ -21,7 +21,15 @@ import polars as pl
 
 from engine.bundle import sync_path
 from engine.errors import CannotCreateError, LockedError, SelfCheckError, UsageError, quoted
-from engine.writer import FrameWriter, Written, move, output_format, storage_errors, write_synced
+from engine.writer import (
+    FrameWriter,
+    Written,
+    check_no_device,
+    move,
+    output_format,
+    storage_errors,
+    write_synced,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +192,7 @@ def glob_escape(name: str) -> str:
 def _check_place(path: Path) -> None:
     if path.is_dir():
         raise CannotCreateError(f"{path}: is a directory. Name a file.")
+    check_no_device(path)
     if not path.parent.is_dir():
         raise CannotCreateError(
             f"{path}: the directory {path.parent} does not exist. Make it first."

@@ -111,6 +111,15 @@ def open_inputs(inputs: Sequence[str], wanted: Sequence[str] = ()) -> Iterator[t
         yield tuple(_open_table(name, path, wanted) for name, path in paths)
 
 
+def input_paths(inputs: Sequence[str]) -> list[Path]:
+    """The files that inputs stand for, standard input apart.
+
+    Raises:
+        NoInputError: Nothing is there to read.
+    """
+    return [path for text in inputs if text != STANDARD_INPUT for path in _paths(text)]
+
+
 def read_chunks(
     tables: Sequence[Table], columns: Sequence[str] | None, chunk_rows: int
 ) -> Iterator[Chunk]:

@@ -164,6 +164,8 @@ def output_format(path: Path) -> str:
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a small file in one atomic step, readable by its owner only."""
+    if not path.name:
+        raise CannotCreateError(f"{path}: is no name of a file. Name one.")
     staging = path.with_name(f".{path.name}.staging-{os.getpid()}")
     try:
         write_synced(staging, content)
@@ -192,8 +194,19 @@ def write_synced(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
 
 
+def check_no_device(path: Path) -> None:
+    """Check that nothing stands at a place that a file may not take, as /dev/null or a pipe.
+
+    Raises:
+        CannotCreateError: It does.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise CannotCreateError(f"{path}: is a device or a pipe, not a file. Name a file.")
+
+
 def move(source: Path, target: Path) -> None:
     """Put a file that only its owner can read in the place of another, in one step."""
+    check_no_device(target)
     source.chmod(PRIVATE_MODE)
     source.replace(target)
 
@@ -205,7 +218,10 @@ def _storage_error(path: Path, error: BaseException) -> EngineError:
     reason = os.strerror(number) if number else str(error).split("\n")[0]
     if number in (errno.EACCES, errno.EPERM):
         return AccessError(f"{path}: may not be written by this user ({reason}).")
-    if number in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENAMETOOLONG):
+    if number in (
+        *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENAMETOOLONG),
+        *(errno.ENOTEMPTY, errno.EEXIST, errno.ELOOP),
+    ):
         return CannotCreateError(f"{path}: cannot be created: {reason}.")
     return StorageError(
         f"{path}: could not be written: {reason}. Nothing was published; free space and run again."

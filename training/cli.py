@@ -11,10 +11,12 @@ from typing import Any
 
 import click
 
-from engine.console import Program, TerminalProgress, example, say
+from engine.console import Program, TerminalProgress, example, not_nan, say, visible
 from engine.errors import UsageError, quoted, rule_counts
 
 DEFAULT_SEED = 7
+MAX_SEED = 2**32 - 1
+"""The largest that scikit-learn takes."""
 _FIT_PACKAGES = ("lightgbm", "onnx", "skl2onnx", "sklearn", "threadpoolctl")
 _REPORT_PACKAGES = ("altair", "jinja2", "vl_convert")
 
@@ -32,7 +34,7 @@ def main() -> None:
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the users go.")
 @click.option("--rows", type=click.IntRange(min=1), default=240_000, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=DEFAULT_SEED, show_default=True)
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=DEFAULT_SEED, show_default=True)
 @click.option(
     "--as-of",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -42,7 +44,8 @@ def main() -> None:
 )
 @click.option(
     "--drift",
-    type=click.FloatRange(0),
+    type=click.FloatRange(0, 100),
+    callback=not_nan,
     default=0.0,
     show_default=True,
     help="A sudden shift: 0 for none, 1 for a clear one.",
@@ -81,7 +84,7 @@ def simulate(
     type=click.Path(path_type=Path),
     help="The table, a schema.toml; by default that of ShopNow.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=DEFAULT_SEED, show_default=True)
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=DEFAULT_SEED, show_default=True)
 @click.option(
     "--playbook",
     type=click.Path(path_type=Path),
@@ -100,6 +103,7 @@ def simulate(
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0),
+    callback=not_nan,
     help="No purchase model is tried after so many; the one under way is finished. Without this and "
     "without --trials: 12 models, in at most 3 minutes.",
 )
@@ -176,7 +180,7 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
         with storage_errors(json_path):
             write_private(json_path, text.encode())
     for line in evaluation_lines(report):
-        click.echo(line)
+        click.echo(visible(line))
 
 
 @main.command(epilog=example("training report candidate holdout.parquet --out report.html"))
@@ -219,8 +223,15 @@ def promote(candidate: Path, root: Path) -> None:
 
 
 def _check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
+    from engine.source import input_paths
+
     place = out.resolve()
-    if place in [Path(text).resolve() for text in data]:
+    if place.parent in [Path(text).resolve() for text in data]:
+        raise UsageError(
+            f"{out}: lies in a directory that is an input; the next run would read it as users. "
+            "Write to another place."
+        )
+    if place in [path.resolve() for path in input_paths(data)]:
         raise UsageError(f"{out}: is an input and the output. Write to another place.")
     if place.is_relative_to(bundle.resolve()):
         raise UsageError(

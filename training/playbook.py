@@ -286,7 +286,7 @@ def _read(path: Path) -> dict[str, Any]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError(f"{path}: no such playbook. Give one with --playbook.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path}: not a readable TOML file: {error}.") from error
     problems = _problems(document)
     if problems:
@@ -352,7 +352,7 @@ def _rule_problems(rule: Mapping[str, Any]) -> list[str]:
 
 
 _RANGES = {
-    "cost_per_contact": (0.0, math.inf, "0 or more"),
+    "cost_per_contact": (0.0, 1e9, "from 0 to 1,000,000,000"),
     "control_share": (0.0, MAX_CONTROL_SHARE, f"from 0 to {MAX_CONTROL_SHARE}"),
     "lift_to_see": (0.001, 100.0, "a lift from 0.001 to 100"),
     "window_days": (1, 365, "from 1 to 365 days"),

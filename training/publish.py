@@ -16,6 +16,13 @@ def check_target(out: Path) -> None:
     Raises:
         CannotCreateError: There is something else, or no place for it.
     """
+    try:
+        out.resolve(strict=False).lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, RuntimeError) as error:
+        # NOTE: a loop of links is a RuntimeError before Python 3.13.
+        raise CannotCreateError(f"{out}: cannot be created: {error}. Use another --out.") from error
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise CannotCreateError(f"{out}: exists and is not an empty folder. Use another --out.")
     if not out.resolve().parent.is_dir():

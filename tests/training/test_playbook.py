@@ -132,8 +132,14 @@ def test_a_rule_for_no_feature_tells_the_nearest(tmp_path):
         ("[[rule]]\nband = 'huge'", "rule 1: band must be one of"),
         ("[[rule]]\nofer = 'x'", "rule 1: unknown keys 'ofer'"),
         ("[[rule]]\ncontrol_share = 0.2", "rule 1: control_share must be from 0 to 0.1, found 0.2"),
-        ("[[rule]]\ncost_per_contact = -1", "cost_per_contact must be 0 or more, found -1"),
-        ("[[rule]]\ncost_per_contact = nan", "cost_per_contact must be 0 or more, found nan"),
+        (
+            "[[rule]]\ncost_per_contact = -1",
+            "cost_per_contact must be from 0 to 1,000,000,000, found -1",
+        ),
+        (
+            "[[rule]]\ncost_per_contact = nan",
+            "cost_per_contact must be from 0 to 1,000,000,000, found nan",
+        ),
         ("[[rule]]\nwindow_days = 1.5", "window_days must be a whole number"),
         ("[[rule]]\naction = ''", "action must be a text"),
         ("[[rule]]\nplace = 'x'", "unknown keys 'place'"),

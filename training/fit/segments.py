@@ -227,9 +227,11 @@ def _space_shortfalls(space: Space, features: tuple[Feature, ...], points: np.nd
 def _shortfalls(figures: Figures) -> list[str]:
     measured, null = figures["silhouette"], figures["silhouette_permuted"]
     problems = []
-    if measured is None or measured < SILHOUETTE_TARGET:
+    if measured is None:
+        return ["no silhouette: all users are in one segment, or too few were measured"]
+    if measured < SILHOUETTE_TARGET:
         problems.append(f"silhouette {measured} on unseen users, below {SILHOUETTE_TARGET}")
-    if measured is None or null is None or measured - null < EXCESS_TARGET:
+    if null is None or measured - null < EXCESS_TARGET:
         problems.append(
             f"silhouette {measured} on unseen users, {null} on column-permuted data: less than "
             f"{EXCESS_TARGET} above it"

@@ -91,7 +91,7 @@ def predecessor(bundle: Bundle, typed: pl.DataFrame) -> Predecessor:
         pl.col(name) if typed.schema.get(name) == kind else pl.lit(None, kind).alias(name)
         for name, kind in kinds.items()
     ]
-    tensor = to_features(typed.select(columns), features, manifest.categories)
+    tensor = to_features(typed.with_columns(columns).select(*kinds), features, manifest.categories)
     transforms = manifest.clustering["transforms"]
     logged = [transform == "log1p" for transform in transforms]
     return Predecessor(
