@@ -18,10 +18,11 @@ from training.compare.figures import comparison
 from training.compare.ways import compared_users, figures_from_json
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
-from training.evaluate import Outcomes, classification_metrics
+from training.evaluate import classification_metrics
 from training.fit.clusters import sampled, silhouette
 from training.fit.segments import TEST_ROWS
 from training.fit.space import space_from_report
+from training.metrics import Outcomes
 from training.parity import run_engine
 from training.quality import quality_band
 from training.slices import cell_metrics, slice_metrics

@@ -22,7 +22,6 @@ from training.compare.ways import (
 )
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
-from training.evaluate import Outcomes
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
 from training.fit.baselines import fit_baselines
 from training.fit.classifier import Classifier, fit_classifier
@@ -34,6 +33,7 @@ from training.fit.trees import Recipe, Sample
 from training.folds import make_folds
 from training.leakage import Parts, leakage_checks
 from training.measure import outcome_metrics
+from training.metrics import Outcomes
 from training.parity import check_parity, run_engine
 from training.playbook import (
     PlaybookRules,

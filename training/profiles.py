@@ -15,8 +15,9 @@ from scipy.stats import rankdata  # type: ignore[import-untyped]
 from engine.bundle import Manifest, Segment
 from engine.schema import Feature
 from engine.tensors import CategoryTables
-from training.evaluate import MIN_CELL, Outcomes, rounded, users_in
+from training.disclosure import MIN_CELL, users_in
 from training.fit.succession import Predecessor, Succession, segment_changes
+from training.metrics import Outcomes, rounded
 from training.segment_names import named
 from training.segment_words import (
     MIN_KNOWN,

@@ -15,16 +15,10 @@ import polars as pl
 from engine.bundle import BANDS, Manifest
 from engine.schema import Feature, FeatureSchema
 from engine.scores import above
-from training.evaluate import (
-    MIN_CELL,
-    NORMAL_QUANTILE,
-    Outcomes,
-    losses,
-    rank,
-    roc_auc,
-    rounded,
-    users_in,
-)
+from training.compare.ways import segment_places
+from training.disclosure import MIN_CELL, users_in
+from training.intervals import auc_interval
+from training.metrics import Outcomes, losses, rank, roc_auc, rounded
 
 MAX_VALUES = 30
 """So many values of a feature are told, those with most users."""
@@ -106,9 +100,9 @@ def cell_metrics(
         manifest: Segments and cut-points.
     """
     ids = np.array([s.id for s in manifest.segments])
-    order = np.argsort(ids)
-    place = order[np.searchsorted(ids[order], segment)]
-    cell = place * len(BANDS) + above(manifest.band_cuts, outcomes.probability)
+    cell = segment_places(ids.tolist(), segment) * len(BANDS) + above(
+        manifest.band_cuts, outcomes.probability
+    )
     cells = len(ids) * len(BANDS)
     people = users_in(cell, outcomes.users, cells)
     rows = np.bincount(cell, minlength=cells)
@@ -127,33 +121,6 @@ def cell_metrics(
             for n in range(cells)
         ]
     )
-
-
-def auc_interval(outcomes: Outcomes, auc: float) -> list[float]:
-    """A 95 % interval of the ROC-AUC, by user, without resampling.
-
-    The structural components of DeLong, DeLong & Clarke-Pearson (1988), summed by user as Obuchowski
-    (1997) does for clustered data: one sort, where a bootstrap of every slice would need thousands.
-
-    Args:
-        outcomes: Probabilities and labels of at least two users, both labels present.
-        auc: The ROC-AUC of the same rows.
-    """
-    ranked = rank(outcomes.probability, outcomes.label)
-    ends = np.append(ranked.ties[1:], len(ranked.p))
-    lengths = ends - ranked.ties
-    buyers = np.add.reduceat(ranked.positive, ranked.ties)
-    others = lengths - buyers
-    below = np.repeat(np.cumsum(others) - others / 2, lengths) / others.sum()
-    over = np.repeat(buyers.sum() - np.cumsum(buyers) + buyers / 2, lengths) / buyers.sum()
-    influence = np.where(
-        ranked.positive > 0, (below - auc) / buyers.sum(), (over - auc) / others.sum()
-    )
-    _, user = np.unique(outcomes.users[ranked.order], return_inverse=True)
-    by_user = np.bincount(user, influence)
-    variance = float((by_user**2).sum()) * len(by_user) / (len(by_user) - 1)
-    half = NORMAL_QUANTILE * float(np.sqrt(variance))
-    return [max(auc - half, 0.0), min(auc + half, 1.0)]
 
 
 def _large_parts(slicing: Slicing, users: np.ndarray) -> list[int]:

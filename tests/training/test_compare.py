@@ -8,7 +8,8 @@ from sklearn import metrics as reference
 from engine.bundle import Segment, open_bundle
 from engine.session import Predictions
 from tests.helpers import BUNDLE
-from training.compare.figures import comparison, explained_share, inside_figures
+from training.audiences import GAIN_SHARES
+from training.compare.figures import comparison, inside_figures
 from training.compare.paired import score_figures, way_figures
 from training.compare.stability import stability_figures
 from training.compare.ways import (
@@ -22,16 +23,11 @@ from training.compare.ways import (
     figures_from_json,
     purchase_rates,
 )
-from training.evaluate import (
-    GAIN_SHARES,
-    MIN_CELL,
-    Outcomes,
-    classification_metrics,
-    intervals,
-    rank,
-)
+from training.disclosure import MIN_CELL
+from training.evaluate import classification_metrics
 from training.fit.classifier import sigmoid
-from training.slices import auc_interval
+from training.intervals import auc_interval, intervals
+from training.metrics import Outcomes, rank
 
 GOOD = {"may_be_used": True, "reasons": []}
 
@@ -163,34 +159,6 @@ def test_a_segment_with_few_users_or_buyers_has_few_figures(rows, bought, told):
     found = inside_figures(Outcomes(np.linspace(0.1, 0.9, rows), label, np.arange(rows)))
     names = {name.removeprefix("probability_") for name, v in found.items() if v is not None}
     assert names == told | {"rows"}
-
-
-def test_the_explained_share_is_that_of_an_analysis_of_variance():
-    rng = np.random.default_rng(0)
-    place = rng.integers(0, 4, 500)
-    values = (rng.normal(size=500) + place).astype(np.float32)
-    overall = values.mean(dtype=np.float64)
-    between = sum(
-        (place == n).sum() * (values[place == n].mean(dtype=np.float64) - overall) ** 2
-        for n in range(4)
-    )
-    expected = between / ((values - overall) ** 2).sum()
-    assert explained_share(values, place) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("values", "place", "expected"),
-    [
-        ([1.0, 1.0, 3.0, 3.0], [0, 0, 2, 2], 1.0),
-        ([1.0, 3.0, 1.0, 3.0], [0, 0, 1, 1], 0.0),
-        ([1.0, 2.0, 3.0, 4.0], [0, 0, 0, 0], 0.0),
-        ([0.1, 0.1, 0.1, 0.1], [0, 1, 0, 1], None),
-    ],
-    ids=["all", "nothing", "one segment", "no variance"],
-)
-def test_what_segments_explain_in_known_cases(values, place, expected):
-    found = explained_share(np.array(values, np.float32), np.array(place))
-    assert found == (None if expected is None else pytest.approx(expected, abs=1e-12))
 
 
 def weekly(rows, weeks=3):

@@ -2,23 +2,19 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from training.evaluate import (
-    INTERVALS,
-    MIN_CELL,
+from training.disclosure import MIN_CELL, users_in
+from training.evaluate import classification_metrics
+from training.intervals import INTERVALS, intervals, resampled_users, wilson
+from training.metrics import (
     Outcomes,
     best_f1,
     bin_starts,
     buyers_in_top,
-    classification_metrics,
     entropy,
     headline,
-    intervals,
     rank,
-    resampled_users,
     roc_auc,
     rounded,
-    users_in,
-    wilson,
 )
 
 CUTS = [n / 10 for n in range(1, 10)]

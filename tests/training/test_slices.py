@@ -4,8 +4,10 @@ import pytest
 
 from tests.fitting import category, number, schema_of
 from tests.training.test_evaluate import CUTS, drawn
-from training.evaluate import Outcomes, classification_metrics
-from training.slices import MAX_VALUES, MISSING, auc_interval, slice_metrics, slicings
+from training.evaluate import classification_metrics
+from training.intervals import auc_interval
+from training.metrics import Outcomes
+from training.slices import MAX_VALUES, MISSING, slice_metrics, slicings
 
 SCHEMA = schema_of(
     number("recency", group="orders"),

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.compare.ways import MODEL, SEGMENT_RATE
-from training.evaluate import NORMAL_QUANTILE, entropy
+from training.intervals import NORMAL_QUANTILE
+from training.metrics import entropy
 
 SEGMENTS_TELL = 0.05
 """Segments that explain less of the variance of every impact say next to nothing about anybody."""

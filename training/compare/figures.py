@@ -14,11 +14,13 @@ import numpy as np
 from engine.bundle import Manifest
 from engine.session import Predictions
 from training.compare.answers import plain_answers
-from training.compare.paired import score_figures, users_in_top
+from training.compare.paired import score_figures
 from training.compare.stability import stability_figures
 from training.compare.ways import Compared, SegmentFigures, figures_to_json, segment_places
-from training.evaluate import MIN_CELL, Outcomes, buyers_in_top, rank, roc_auc, rounded
-from training.slices import auc_interval
+from training.disclosure import MIN_CELL
+from training.fit.counts import explained_shares
+from training.intervals import auc_interval
+from training.metrics import Outcomes, buyers_in_top, rank, roc_auc, rounded, users_in_top
 
 TOP_DECILE = 0.10
 
@@ -99,13 +101,16 @@ def variance_figures(manifest: Manifest, scored: Predictions, place: np.ndarray)
     """
     sizes = np.abs(scored.impacts).mean(axis=0, dtype=np.float64)
     features = manifest.schema.model_features
+    probability, *impacts = explained_shares(
+        np.column_stack([scored.probability, scored.impacts]), place
+    ).tolist()
     return {
-        "probability": explained_share(scored.probability, place),
+        "probability": _known(probability),
         "drivers": [
             {
                 "name": features[n].name,
                 "mean_absolute_impact": float(sizes[n]),
-                "explained": explained_share(scored.impacts[:, n], place),
+                "explained": _known(impacts[n]),
             }
             for n in np.argsort(-sizes, kind="stable")
             if sizes[n] > 0
@@ -113,17 +118,5 @@ def variance_figures(manifest: Manifest, scored: Predictions, place: np.ndarray)
     }
 
 
-def explained_share(values: np.ndarray, place: np.ndarray) -> float | None:
-    """Eta squared (Fisher 1925): variance between groups over all variance; None where none is.
-
-    Args:
-        values: float [rows].
-        place: The group of each row, from 0, int64 [rows].
-    """
-    if values.min() == values.max():
-        return None
-    centred = values.astype(np.float64) - values.mean(dtype=np.float64)
-    rows = np.bincount(place)
-    sums = np.bincount(place, centred)
-    between = float((sums**2 / np.maximum(rows, 1)).sum())
-    return between / float((centred**2).sum())
+def _known(share: float) -> float | None:
+    return None if np.isnan(share) else share

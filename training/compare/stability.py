@@ -9,7 +9,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from engine.scores import above
 from training.compare.ways import Compared
-from training.evaluate import MIN_CELL, rank, roc_auc
+from training.disclosure import MIN_CELL
+from training.metrics import rank, roc_auc
 
 
 def stability_figures(compared: Compared, band_cuts: Sequence[float]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.bundle import PLAYBOOK, Bundle, Manifest
 from engine.errors import InputError, counted
-from training.evaluate import MIN_CELL
+from training.disclosure import MIN_CELL
 
 Figures = Mapping[str, Any]
 
