@@ -6,9 +6,16 @@ from typing import Any
 import numpy as np
 
 from engine.scores import above
-from training.disclosure import MIN_CELL, users_in
+from training.disclosure import few, users_in, withheld
 from training.intervals import wilson
-from training.metrics import Outcomes, Ranked, bin_starts, buyers_in_top, users_in_top
+from training.metrics import (
+    Outcomes,
+    Ranked,
+    admitted_rows,
+    bin_starts,
+    buyers_in_top,
+    cut_off_few,
+)
 
 GAIN_SHARES = (0.05, 0.10, 0.20, 0.30)
 AUDIENCE_SHARES = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30, 0.40, 0.50)
@@ -28,6 +35,7 @@ def reliability(ranked: Ranked, users: np.ndarray) -> list[dict[str, Any]]:
     rows = np.diff([*starts, len(ranked.p)])
     cell = np.repeat(np.arange(len(starts)), rows)
     people = users_in(cell, users[ranked.order], len(starts))
+    hidden = withheld(cell, users[ranked.order], (len(starts),))
     rate = np.add.reduceat(ranked.positive, starts) / rows
     mean = np.add.reduceat(ranked.p, starts) / rows
     low, high = wilson(rate, people)
@@ -35,7 +43,7 @@ def reliability(ranked: Ranked, users: np.ndarray) -> list[dict[str, Any]]:
         {
             "rows": int(rows[n]),
             **_shown(
-                people[n],
+                told=not hidden[n],
                 mean_probability=float(mean[n]),
                 purchase_rate=float(rate[n]),
                 low=float(low[n]),
@@ -49,6 +57,9 @@ def reliability(ranked: Ranked, users: np.ndarray) -> list[dict[str, Any]]:
 def deciles(outcomes: Outcomes, cuts: Sequence[float]) -> list[dict[str, Any]]:
     """Purchases by decile of the score file, the most likely first.
 
+    Deciles are withheld like the cells of any table; a cumulative figure where it, less others that
+    are told, would give a few users away.
+
     Args:
         outcomes: Probabilities and labels.
         cuts: Nine rising probabilities.
@@ -58,7 +69,8 @@ def deciles(outcomes: Outcomes, cuts: Sequence[float]) -> list[dict[str, Any]]:
     rows = np.bincount(decile, minlength=count)
     bought = np.bincount(decile, outcomes.label, minlength=count)
     said = np.bincount(decile, outcomes.probability.astype(np.float64), minlength=count)
-    people = users_in(decile, outcomes.users, count)
+    hidden = withheld(decile, outcomes.users, (count,))
+    summed = _told_sums(decile, outcomes.users, hidden)
     base, buyers, total = outcomes.label.mean(), bought.sum(), rows.sum()
     found: list[dict[str, Any]] = []
     for n in reversed(range(count)):
@@ -70,11 +82,14 @@ def deciles(outcomes: Outcomes, cuts: Sequence[float]) -> list[dict[str, Any]]:
                 "rows": int(rows[n]),
                 "probability_from": float(cuts[n - 1]) if n else 0.0,
                 **_shown(
-                    people[n],
+                    told=rows[n] > 0 and not hidden[n],
                     mean_probability=float(said[n] / max(rows[n], 1)),
                     purchase_rate=float(rate),
                     lift=float(rate / base),
                     share_of_buyers=float(bought[n] / buyers),
+                ),
+                **_shown(
+                    told=summed[n],
                     cumulative_share_of_buyers=float(reached),
                     cumulative_lift=float(reached / max(contacted, 1 / total)),
                 ),
@@ -92,7 +107,7 @@ def operating_points(ranked: Ranked, threshold: float, users: np.ndarray) -> lis
         users: A number for each user, int64 [rows], rows as they were before ranking.
     """
     rows = len(ranked.p)
-    own = rows - int(np.searchsorted(ranked.p, threshold))
+    own = admitted_rows(ranked, threshold)
     points = [(round(share * rows), share, "") for share in AUDIENCE_SHARES]
     points = sorted([*points, (own, own / rows, "threshold")])
     return [
@@ -108,9 +123,9 @@ def _point(ranked: Ranked, count: int, share: float, users: np.ndarray) -> dict[
     return {
         "audience_share": share,
         "users": count,
-        "probability_from": float(ranked.p[start]) if count else None,
         **_shown(
-            users_in_top(ranked, users, count),
+            told=count > 0 and not cut_off_few(ranked, users, count),
+            probability_from=float(ranked.p[min(start, len(ranked.p) - 1)]),
             buyers_reached=buyers,
             share_of_buyers=reached / float(ranked.positive.sum()),
             contacts_wasted=count - buyers,
@@ -140,8 +155,21 @@ def _gain(ranked: Ranked, share: float, users: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _shown(people: int, **figures: float) -> dict[str, float | None]:
-    """The figures of a cell, null where it has too few users."""
-    if people < MIN_CELL:
-        return dict.fromkeys(figures)
-    return dict(figures)
+def _told_sums(decile: np.ndarray, users: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Whether what is summed from each decile up may be told, bool [deciles].
+
+    From one cumulative figure to the next, and from the last to the total, as many withheld users
+    must be added as may be told, or none.
+    """
+    found = np.zeros(len(hidden), bool)
+    inside, last = hidden[decile], len(hidden)
+    for n in reversed(range(len(hidden))):
+        since = inside & (decile >= n) & (decile < last)
+        found[n] = not (few(users[since]) or few(users[inside & (decile < n)]))
+        last = n if found[n] else last
+    return found
+
+
+def _shown(*, told: bool, **figures: float) -> dict[str, float | None]:
+    """The figures of a cell; null where they are not told."""
+    return dict(figures) if told else dict.fromkeys(figures)

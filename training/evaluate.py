@@ -6,14 +6,35 @@ from typing import Any
 import numpy as np
 
 from training.audiences import deciles, gains, operating_points, reliability
+from training.disclosure import MIN_CELL
 from training.intervals import intervals
-from training.metrics import Outcomes, best_f1, entropy, headline, losses, rank, roc_auc, rounded
+from training.metrics import (
+    Outcomes,
+    admitted_rows,
+    best_f1,
+    cut_off_few,
+    entropy,
+    headline,
+    losses,
+    rank,
+    roc_auc,
+    rounded,
+)
+
+AT_THRESHOLD = ("f1", "precision", "recall")
+TOO_FEW_APART = (
+    "F1, precision and recall are withheld: the threshold sets fewer than "
+    f"{MIN_CELL} users apart from the others"
+)
 
 
 def classification_metrics(
     outcomes: Outcomes, threshold: float, decile_cuts: Sequence[float]
 ) -> dict[str, Any]:
     """Every figure by which a purchase model is judged; plain JSON values.
+
+    What would tell of fewer than `MIN_CELL` users is null; `withheld` says why, where it is one of
+    the figures of all users.
 
     Args:
         outcomes: Probabilities and labels of users.
@@ -28,11 +49,15 @@ def classification_metrics(
         "threshold": threshold,
         **headline(ranked, one, threshold),
     }
+    found = intervals(ranked, outcomes.users, threshold, figures)
+    apart = cut_off_few(ranked, outcomes.users, admitted_rows(ranked, threshold))
+    untold = dict.fromkeys(AT_THRESHOLD) if apart else {}
     return rounded(
         {
-            **figures,
+            **(figures | untold),
             **_against_truth(outcomes, figures),
-            "intervals": intervals(ranked, outcomes.users, threshold, figures),
+            "withheld": [TOO_FEW_APART] if apart else [],
+            "intervals": found | untold,
             "reliability": reliability(ranked, outcomes.users),
             "deciles": deciles(outcomes, decile_cuts),
             "gains": gains(ranked, outcomes.users),

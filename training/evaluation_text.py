@@ -69,7 +69,7 @@ def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
             (
                 str(c["segment_id"]),
                 c["band"],
-                f"{c['rows']:,}",
+                number(c["rows"], 0),
                 percent(c["purchase_rate"]),
                 percent(c["mean_probability"]),
             )
@@ -174,6 +174,7 @@ def _headline(metrics: Mapping[str, Any]) -> Iterator[str]:
         ("threshold", number(metrics["threshold"]), ""),
     ]
     yield from _titled("metrics", ("", "", "95 % interval"), rows)
+    yield from (f"  {reason}" for reason in metrics["withheld"])
 
 
 def _titled(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

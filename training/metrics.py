@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from training.disclosure import MIN_CELL
+from training.disclosure import MIN_CELL, few
 
 CALIBRATION_BINS = 20
 DECIMALS = 6
@@ -73,7 +73,7 @@ def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, 
     """
     bought = weight * ranked.positive
     total = float(weight.sum())
-    admitted = int(np.searchsorted(ranked.p, threshold))
+    first = len(ranked.p) - admitted_rows(ranked, threshold)
     error = ranked.p - ranked.positive
     bins = bin_starts(len(ranked.p))
     gaps = np.add.reduceat(weight * error, bins)
@@ -83,10 +83,13 @@ def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, 
         "log_loss": float(weight @ losses(ranked.p, ranked.positive)) / total,
         "brier": float(weight @ error**2) / total,
         "calibration_error": float(np.abs(gaps).sum()) / total,
-        **f1_figures(
-            float(bought[admitted:].sum()), float(weight[admitted:].sum()), float(bought.sum())
-        ),
+        **f1_figures(float(bought[first:].sum()), float(weight[first:].sum()), float(bought.sum())),
     }
+
+
+def admitted_rows(ranked: Ranked, threshold: float) -> int:
+    """How many rows have a probability of the threshold or more."""
+    return len(ranked.p) - int(np.searchsorted(ranked.p, threshold))
 
 
 def roc_auc(ranked: Ranked, weight: np.ndarray) -> float:
@@ -142,15 +145,16 @@ def buyers_in_top(ranked: Ranked, rows: int) -> float:
     return float(ranked.positive[end:].sum()) + (end - at) * tied
 
 
-def users_in_top(ranked: Ranked, users: np.ndarray, rows: int) -> int:
-    """How many different users the rows with the highest probabilities have.
+def cut_off_few(ranked: Ranked, users: np.ndarray, rows: int) -> bool:
+    """Whether the rows with the highest probabilities, or the others, are of too few users to tell.
 
     Args:
         ranked: Outcomes in order.
         users: A number for each user, int64 [rows], rows as they were before ranking.
-        rows: How many.
+        rows: How many have the highest probabilities.
     """
-    return len(np.unique(users[ranked.order[len(ranked.order) - rows :]]))
+    at = len(ranked.order) - rows
+    return few(users[ranked.order[at:]]) or few(users[ranked.order[:at]])
 
 
 def best_f1(ranked: Ranked) -> float:

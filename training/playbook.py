@@ -116,22 +116,22 @@ def load_rules(path: Path | None = None) -> PlaybookRules:
 
 
 def playbook_document(
-    rules: PlaybookRules, segments: Sequence[Segment], cells: Sequence[Cell], population: int
+    rules: PlaybookRules, segments: Sequence[Segment], metrics: Mapping[str, Any], population: int
 ) -> dict[str, Any]:
     """What `playbook.json` holds: one row for each segment and band; plain JSON values.
 
     Args:
         rules: What to do.
         segments: With their names, and their profiles as far as measured.
-        cells: What was measured of each segment and band.
+        metrics: The `rows` that were measured, and the `cells`: each segment and band among them.
         population: How many users a night has; the cells' shares are applied to it.
 
     Raises:
         BundleError: A rule names a segment that does not exist.
     """
     _check_segments(rules.rules, segments)
-    measured = {(cell["segment_id"], cell["band"]): cell for cell in cells}
-    rows = sum(cell["rows"] for cell in cells)
+    measured = {(cell["segment_id"], cell["band"]): cell for cell in metrics["cells"]}
+    rows = metrics["rows"]
     spenders = _spenders(segments)
     return {
         "population": population,
@@ -230,10 +230,10 @@ def _settings(
 
 def _figures(cell: Cell, settings: Mapping[str, Any], scale: float) -> dict[str, Any]:
     """Users of the cell in the population, buyers to expect, and what a test can see."""
-    users = round(cell["rows"] * scale)
     rate, share = cell["purchase_rate"], settings["control_share"]
     if rate is None:
         return dict.fromkeys(("users", "expected_buyers", "sample_size", "detectable_lift"))
+    users = round(cell["rows"] * scale)
     return {
         "users": users,
         "expected_buyers": round(users * cell["mean_probability"]),

@@ -16,7 +16,7 @@ from engine.bundle import BANDS, Manifest
 from engine.schema import Feature, FeatureSchema
 from engine.scores import above
 from training.compare.ways import segment_places
-from training.disclosure import MIN_CELL, users_in
+from training.disclosure import MIN_CELL, few, withheld
 from training.intervals import auc_interval
 from training.metrics import Outcomes, losses, rank, roc_auc, rounded
 
@@ -47,9 +47,10 @@ class Slicing:
 def slice_metrics(
     outcomes: Outcomes, table: pl.DataFrame, schema: FeatureSchema
 ) -> list[dict[str, Any]]:
-    """Rates, ranking and calibration of every slice with at least `MIN_CELL` users.
+    """Rates, ranking and calibration of every slice that may be told.
 
-    The ROC-AUC is null where fewer than `MIN_CELL` rows bought, or fewer did not.
+    Of a feature no value is told that fewer than `MIN_CELL` users have, nor the next rarest where the
+    others, taken from all users, would tell of so few. The ROC-AUC is null where fewer than `MIN_CELL` rows bought, or fewer did not.
 
     Args:
         outcomes: Probabilities and labels of users.
@@ -60,7 +61,7 @@ def slice_metrics(
         [
             _slice(slicing, part, outcomes[slicing.part == part])
             for slicing in slicings(table, schema)
-            for part in _large_parts(slicing, outcomes.users)
+            for part in _told_parts(slicing, outcomes.users)
         ]
     )
 
@@ -92,7 +93,9 @@ def slicings(table: pl.DataFrame, schema: FeatureSchema) -> Iterator[Slicing]:
 def cell_metrics(
     outcomes: Outcomes, segment: np.ndarray, manifest: Manifest
 ) -> list[dict[str, Any]]:
-    """Purchases of every segment in every band, null under `MIN_CELL` users.
+    """Purchases of every segment in every band; null where they are withheld.
+
+    Rows are null too: with the users of a segment they would give the others away.
 
     Args:
         outcomes: Probabilities and labels of users.
@@ -104,9 +107,9 @@ def cell_metrics(
         manifest.band_cuts, outcomes.probability
     )
     cells = len(ids) * len(BANDS)
-    people = users_in(cell, outcomes.users, cells)
+    hidden = withheld(cell, outcomes.users, (len(ids), len(BANDS))).ravel()
     rows = np.bincount(cell, minlength=cells)
-    shown = people >= MIN_CELL
+    shown = ~hidden & (rows > 0)
     bought = np.bincount(cell, outcomes.label, minlength=cells) / np.maximum(rows, 1)
     said = np.bincount(cell, outcomes.probability, minlength=cells) / np.maximum(rows, 1)
     return rounded(
@@ -114,7 +117,7 @@ def cell_metrics(
             {
                 "segment_id": int(ids[n // len(BANDS)]),
                 "band": BANDS[n % len(BANDS)],
-                "rows": int(rows[n]),
+                "rows": None if hidden[n] else int(rows[n]),
                 "purchase_rate": float(bought[n]) if shown[n] else None,
                 "mean_probability": float(said[n]) if shown[n] else None,
             }
@@ -123,10 +126,15 @@ def cell_metrics(
     )
 
 
-def _large_parts(slicing: Slicing, users: np.ndarray) -> list[int]:
-    told = slicing.part >= 0
-    people = users_in(slicing.part[told], users[told], len(slicing.values))
-    return np.flatnonzero(people >= MIN_CELL).tolist()
+def _told_parts(slicing: Slicing, users: np.ndarray) -> list[int]:
+    count = len(slicing.values)
+    part = np.where(slicing.part < 0, count, slicing.part)
+    # Users in no part are told of elsewhere, or else are what is left; a few must not be left alone.
+    judged = np.full(len(part), few(users[part == count])) | (part < count)
+    hidden = withheld(part[judged], users[judged], (count + 1,))
+    return np.flatnonzero(
+        ~hidden[:count] & (np.bincount(part, minlength=count + 1)[:count] > 0)
+    ).tolist()
 
 
 def _slice(slicing: Slicing, part: int, outcomes: Outcomes) -> dict[str, Any]:

@@ -16,6 +16,8 @@ def manifest():
         metrics={
             "rows": 9,
             "roc_auc": 0.75,
+            "f1": None,
+            "withheld": ["F1 is withheld: too few users"],
             "intervals": {"roc_auc": [0.7, 0.8]},
             "slices": [{"slice": "country"}],
             "leakage": {"shuffled_labels": {"bound": 0.6}},
@@ -44,7 +46,11 @@ def test_what_must_not_be_used_is_called_so(manifest):
 
 def test_metrics_are_single_figures_with_their_intervals(manifest):
     found = section(manifest, "metrics on the test users")
-    assert found.splitlines() == ["  rows: 9", "  roc_auc: 0.75  (0.7 to 0.8)"]
+    assert found.splitlines() == [
+        "  rows: 9",
+        "  roc_auc: 0.75  (0.7 to 0.8)",
+        "  F1 is withheld: too few users",
+    ]
 
 
 def test_segments_are_named_and_described(manifest):

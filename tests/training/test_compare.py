@@ -133,7 +133,7 @@ def test_figures_inside_a_segment():
     own = compared.scored.segment == 2
     p, label = compared.scored.probability[own].astype(np.float64), compared.label[own]
     outcomes = Outcomes(p, label, compared.users[own])
-    found = inside_figures(outcomes)
+    found = inside_figures(outcomes, told=True)
     auc = reference.roc_auc_score(label, p)
     assert found["rows"] == own.sum()
     assert found["roc_auc"] == pytest.approx(auc)
@@ -146,7 +146,6 @@ def test_figures_inside_a_segment():
 @pytest.mark.parametrize(
     ("rows", "bought", "told"),
     [
-        (MIN_CELL - 1, 5, set()),
         (100, 5, {"purchase_rate", "p10", "p50", "p90"}),
         (100, 50, {"purchase_rate", "p10", "p50", "p90", "roc_auc", "roc_auc_interval"}),
         (400, 5, {"purchase_rate", "p10", "p50", "p90", "top_decile_lift"}),
@@ -156,9 +155,11 @@ def test_figures_inside_a_segment():
 )
 def test_a_segment_with_few_users_or_buyers_has_few_figures(rows, bought, told):
     label = (np.arange(rows) < bought).astype(np.int8)
-    found = inside_figures(Outcomes(np.linspace(0.1, 0.9, rows), label, np.arange(rows)))
+    outcomes = Outcomes(np.linspace(0.1, 0.9, rows), label, np.arange(rows))
+    found = inside_figures(outcomes, told=True)
     names = {name.removeprefix("probability_") for name, v in found.items() if v is not None}
     assert names == told | {"rows"}
+    assert set(inside_figures(outcomes, told=False).values()) == {None}
 
 
 def weekly(rows, weeks=3):

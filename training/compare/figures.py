@@ -17,10 +17,10 @@ from training.compare.answers import plain_answers
 from training.compare.paired import score_figures
 from training.compare.stability import stability_figures
 from training.compare.ways import Compared, SegmentFigures, figures_to_json, segment_places
-from training.disclosure import MIN_CELL
+from training.disclosure import MIN_CELL, withheld
 from training.fit.counts import explained_shares
 from training.intervals import auc_interval
-from training.metrics import Outcomes, buyers_in_top, rank, roc_auc, rounded, users_in_top
+from training.metrics import Outcomes, buyers_in_top, cut_off_few, rank, roc_auc, rounded
 
 TOP_DECILE = 0.10
 
@@ -45,13 +45,14 @@ def comparison(
     outcomes = Outcomes(compared.scored.probability, compared.label, compared.users)
     ids = [segment.id for segment in manifest.segments]
     place = segment_places(ids, compared.scored.segment)
+    hidden = withheld(place, compared.users, (len(ids),))
     document = rounded(
         {
             "rows": len(compared.label),
             "base_rate": float(compared.label.mean()),
             "scores": score_figures(compared),
             "segments": [
-                {"segment_id": number, **inside_figures(outcomes[place == n])}
+                {"segment_id": number, **inside_figures(outcomes[place == n], told=not hidden[n])}
                 for n, number in enumerate(ids)
             ],
             "variance": variance_figures(manifest, compared.scored, place),
@@ -63,8 +64,8 @@ def comparison(
     return kept | document | plain_answers(document, quality, names, titles)
 
 
-def inside_figures(outcomes: Outcomes) -> dict[str, Any]:
-    """What the score tells among the users of one segment.
+def inside_figures(outcomes: Outcomes, *, told: bool) -> dict[str, Any]:
+    """What the score tells among the users of one segment; nothing where it is withheld.
 
     The ROC-AUC is null where fewer than `MIN_CELL` rows bought, or fewer did not; the lift where
     the top tenth has fewer than `MIN_CELL` users.
@@ -72,11 +73,11 @@ def inside_figures(outcomes: Outcomes) -> dict[str, Any]:
     p, label = outcomes.probability.astype(np.float64), outcomes.label
     names = ("probability_p10", "probability_p50", "probability_p90")
     found: dict[str, Any] = {
-        "rows": len(label),
+        "rows": len(label) if told else None,
         **dict.fromkeys(("purchase_rate", "roc_auc", "roc_auc_interval", "top_decile_lift")),
         **dict.fromkeys(names),
     }
-    if len(np.unique(outcomes.users)) < MIN_CELL:
+    if not told or not len(label):
         return found
     bought, rate = int(label.sum()), float(label.mean())
     ranked = rank(p, label)
@@ -86,7 +87,7 @@ def inside_figures(outcomes: Outcomes) -> dict[str, Any]:
         auc = roc_auc(ranked, np.ones(len(p)))
         found |= {"roc_auc": auc, "roc_auc_interval": auc_interval(outcomes, auc)}
     top = round(TOP_DECILE * len(p))
-    if bought and users_in_top(ranked, outcomes.users, top) >= MIN_CELL:
+    if bought and top and not cut_off_few(ranked, outcomes.users, top):
         found["top_decile_lift"] = buyers_in_top(ranked, top) / top / rate
     return found
 

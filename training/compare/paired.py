@@ -8,9 +8,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from training.audiences import GAIN_SHARES
 from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER, Compared
-from training.disclosure import MIN_CELL
 from training.intervals import BOOTSTRAP_SEED, RESAMPLES, basic_interval, resampled_users
-from training.metrics import Ranked, losses, rank, roc_auc, users_in_top
+from training.metrics import Ranked, cut_off_few, losses, rank, roc_auc
 
 TITLES = {
     MODEL: ("Purchase model", "The probability of the score file."),
@@ -122,6 +121,6 @@ def _way(figures: np.ndarray, shown: np.ndarray) -> dict[str, Any]:
 
 
 def _shown_gains(ranked: Ranked, users: np.ndarray) -> np.ndarray:
-    """Whether the top of each of `GAIN_SHARES` has at least `MIN_CELL` users, bool [4]."""
+    """Whether the top of each of `GAIN_SHARES` may be told, bool [4]."""
     tops = [round(share * len(users)) for share in GAIN_SHARES]
-    return np.array([users_in_top(ranked, users, top) >= MIN_CELL for top in tops])
+    return np.array([top > 0 and not cut_off_few(ranked, users, top) for top in tops])

@@ -44,15 +44,7 @@ def key_figures(subject: Subject) -> list[Block]:
             f"{_known(known, 'calibration_error', 1, 100)}",
         )
     )
-    facts.append(
-        Fact(
-            decimal(m["f1"]),
-            "F1 at the threshold",
-            f"At a probability of {percent(m['threshold'])} or more, {100 * m['precision']:.0f} of "
-            f"100 users named do buy, and {100 * m['recall']:.0f} of 100 buyers are named."
-            f"{_known(known, 'f1')}",
-        )
-    )
+    facts.append(_at_threshold(m, known))
     if "share_of_best_auc" in m:
         facts.append(
             Fact(
@@ -63,6 +55,19 @@ def key_figures(subject: Subject) -> list[Block]:
             )
         )
     return [Facts(tuple(facts))]
+
+
+def _at_threshold(m: Figures, known: Figures) -> Fact:
+    """F1, precision and recall, or why they are withheld."""
+    if m["f1"] is None:
+        return Fact(decimal(None), "F1 at the threshold", f"{' '.join(m['withheld'])}.")
+    return Fact(
+        decimal(m["f1"]),
+        "F1 at the threshold",
+        f"At a probability of {percent(m['threshold'])} or more, {100 * m['precision']:.0f} of "
+        f"100 users named do buy, and {100 * m['recall']:.0f} of 100 buyers are named."
+        f"{_known(known, 'f1')}",
+    )
 
 
 def _gain_at(metrics: Figures, share: float) -> Figures | None:
