@@ -224,7 +224,9 @@ def _test_figures(
     quality = quality_band(metrics, leakage, manifest.unusable, manifest.clustering["reasons"])
     return {
         "metrics": metrics,
-        "drivers": drivers_report(manifest, users.features[parts.test], tested),
+        "drivers": drivers_report(
+            manifest, users.features[parts.test], tested, dataset.users[parts.test]
+        ),
         "quality": quality,
         "unusable": () if quality["may_be_used"] else tuple(quality["reasons"]),
     }

@@ -266,7 +266,7 @@ def test_cumulative_figures_do_not_tell_of_few(people, told):
 def test_a_threshold_that_sets_few_users_apart_has_no_figures(apart, told):
     label = (np.arange(1_000) % 3 == 0).astype(np.int8)
     outcomes = Outcomes(np.arange(1_000) / 1_000, label, np.arange(1_000))
-    found = classification_metrics(outcomes, 1 - (apart - 0.5) / 1_000, CUTS)
+    found = classification_metrics(outcomes, 1 - (apart + 0.5) / 1_000, CUTS)
     for name in ("f1", "precision", "recall"):
         assert (found[name] is not None) == (found["intervals"][name] is not None) == told
     assert bool(found["withheld"]) != told

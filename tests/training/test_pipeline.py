@@ -11,7 +11,7 @@ import pytest
 
 import training.pipeline
 from engine.bundle import BANDS, MODEL_CARD, REPORT, open_bundle
-from engine.errors import BundleError, CannotCreateError, SelfCheckError
+from engine.errors import BundleError, CannotCreateError, InputError, SelfCheckError
 from engine.inspection import manifest_lines
 from engine.pipeline import load_bundle
 from engine.schema import default_schema_path, load_schema
@@ -251,6 +251,12 @@ def test_evaluate_measures_through_the_engine(bundle, tmp_path):
     assert report["segments"]["silhouette"] > 0.2
     assert sum(report["segments"]["shares"].values()) == pytest.approx(1, abs=1e-5)
     assert any("ROC-AUC" in line for line in evaluation_lines(report))
+
+
+def test_evaluate_refuses_users_who_could_be_told_from_the_figures(bundle, tmp_path):
+    path = write_table(shop_users(19, 9), tmp_path / "few.csv")
+    with pytest.raises(InputError, match=r"few.csv: 19 users; at least 20 are needed"):
+        evaluate_bundle(bundle, [str(path)])
 
 
 def test_evaluate_tells_what_has_moved_since_training(bundle, tmp_path):

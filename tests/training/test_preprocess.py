@@ -4,8 +4,9 @@ import numpy as np
 import polars as pl
 
 from tests.fitting import SHOP, category, schema_of, shop_users
+from training.disclosure import MIN_CELL
 from training.export.bundle import with_values
-from training.fit.preprocess import LEARNED_ROWS, fit_categories
+from training.fit.preprocess import fit_categories
 
 
 def test_values_are_ordered_by_smoothed_rate_and_ties_by_name():
@@ -24,9 +25,17 @@ def test_ordered_features_keep_their_order():
 
 
 def test_values_that_are_not_listed_are_learned_unless_rare():
-    typed = pl.DataFrame({"c": ["often"] * LEARNED_ROWS + ["rare"] * (LEARNED_ROWS - 1) + [None]})
+    typed = pl.DataFrame({"c": ["often"] * MIN_CELL + ["rare"] * (MIN_CELL - 1) + [None]})
     label = np.arange(typed.height, dtype=np.int8) % 2
     assert fit_categories(typed, label, schema_of(category("c")))["c"] == ("often",)
+
+
+def test_a_value_of_few_users_is_not_learned_from_their_many_rows():
+    schema = schema_of(category("c"), id="customer")
+    values, users = ["many"] * 40 + ["few"] * 40, [*range(40), *(n % 19 for n in range(40))]
+    typed = pl.DataFrame({"customer": users, "c": values})
+    label = np.arange(typed.height, dtype=np.int8) % 2
+    assert fit_categories(typed, label, schema)["c"] == ("many",)
 
 
 def test_values_that_cannot_be_exported_have_no_code():

@@ -4,12 +4,10 @@ import numpy as np
 import polars as pl
 
 from engine.schema import Feature, FeatureSchema
+from training.disclosure import MIN_CELL
 
 PRIOR_ROWS = 20
 """A value's purchase rate is drawn to that of all users as if so many average users had it too."""
-
-LEARNED_ROWS = 20
-"""A value that fewer users in training have teaches nothing: its rate would be their own labels."""
 
 
 def fit_categories(
@@ -19,8 +17,9 @@ def fit_categories(
 
     Ordered features keep the order of the schema. The others are sorted by their smoothed purchase
     rate, ties by name: for one split of a tree this is as good as any grouping of the values
-    (Fisher 1958), and it keeps every split numeric. Rare values stand among the average users where
-    the schema lists them, and stay without a code where it does not.
+    (Fisher 1958), and it keeps every split numeric. A value of fewer than `MIN_CELL` users teaches
+    nothing, as its rate would be their own labels: it stands among the average users where the schema
+    lists it, and stays without a code where it does not.
 
     Args:
         typed: Rows of the train part only, what `tensors.to_typed` gives.
@@ -29,7 +28,7 @@ def fit_categories(
     """
     return {
         feature.name: _exportable(
-            feature.values if feature.ordered else _by_rate(typed, label, feature)
+            feature.values if feature.ordered else _by_rate(typed, label, feature, schema.id)
         )
         for feature in schema.model_features
         if feature.kind == "categorical"
@@ -42,16 +41,22 @@ def _exportable(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(value for value in values if not value.endswith("\0"))
 
 
-def _by_rate(typed: pl.DataFrame, label: np.ndarray, feature: Feature) -> tuple[str, ...]:
+def _by_rate(
+    typed: pl.DataFrame, label: np.ndarray, feature: Feature, user: str | None
+) -> tuple[str, ...]:
     overall = float(label.mean())
     rate = (pl.col("label").sum() + PRIOR_ROWS * overall) / (pl.len() + PRIOR_ROWS)
     seen = (
-        typed.select(value=pl.col(feature.name), label=pl.Series(label))
+        typed.select(
+            value=pl.col(feature.name),
+            label=pl.Series(label),
+            user=pl.int_range(pl.len()) if user is None else pl.col(user),
+        )
         .drop_nulls("value")
         .group_by("value")
-        .agg(rate=rate, rows=pl.len())
+        .agg(rate=rate, users=pl.col("user").n_unique())
     )
-    learned = seen.filter(pl.col("rows") >= LEARNED_ROWS)
+    learned = seen.filter(pl.col("users") >= MIN_CELL)
     rates = dict(learned.select("value", "rate").iter_rows())
     values = feature.values or tuple(rates)
     return tuple(sorted(values, key=lambda value: (rates.get(value, overall), value)))
