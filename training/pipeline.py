@@ -134,7 +134,12 @@ def fit(
     manifest = replace(manifest, comparison=compared)
     progress("writing the report")
     playbook = _playbook(manifest, users.dataset, options.playbook)
-    reference = fit_reference(users.features[parts.test], scored[parts.test], manifest)
+    reference = fit_reference(
+        users.features[parts.test],
+        scored[parts.test],
+        manifest,
+        users.dataset.users[parts.test],
+    )
     contents |= {
         REFERENCE: reference_to_json(reference, manifest),
         PLAYBOOK: playbook_to_json(playbook),
