@@ -201,6 +201,22 @@ def test_other_users_each_week_show_no_changes(manifest):
     assert found["weeks"][0]["roc_auc"][MODEL] > 0.7
 
 
+def test_a_week_of_few_users_does_not_follow_from_the_others(manifest):
+    compared = weekly(300)
+    kept = np.concatenate([np.arange(305), np.arange(600, 850)])
+    few = Compared(
+        compared.label[kept],
+        np.arange(len(kept)),
+        compared.scored[kept],
+        {name: p[kept] for name, p in compared.ways.items()},
+        compared.snapshots[kept],
+    )
+    found = stability_figures(few, manifest.band_cuts)["weeks"]
+    assert [week["rows"] for week in found] == [300, 5, 250]
+    assert [week["purchase_rate"] is None for week in found] == [False, True, True]
+    assert {found[2]["roc_auc"][name] for name in few.ways} == {None}
+
+
 def replace_users(compared, users):
     return Compared(compared.label, users, compared.scored, compared.ways, compared.snapshots)
 
