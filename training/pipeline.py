@@ -26,8 +26,8 @@ from training.evaluate import Outcomes
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
 from training.fit.baselines import fit_baselines
 from training.fit.classifier import Classifier, fit_classifier
-from training.fit.preprocess import fit_categories
-from training.fit.search import Budget, Pool
+from training.fit.preprocess import fit_categories, sorted_by_teachers
+from training.fit.search import Budget, Fold, Pool
 from training.fit.segments import fit_segments
 from training.fit.succession import check_predecessor, predecessor
 from training.fit.trees import Recipe, Sample
@@ -173,9 +173,7 @@ def _prepared(dataset: Dataset) -> _Users:
 
 
 def _fit_classifier(users: _Users, options: FitOptions) -> Classifier:
-    folds = make_folds(users.dataset, users.parts)
-    people = users.dataset.users[folds.rows]
-    pool = Pool(users.sample(folds.rows), people, folds.members, folds.description)
+    pool = _pool(users)
     return fit_classifier(
         pool,
         users.sample(users.parts.calibration),
@@ -185,6 +183,22 @@ def _fit_classifier(users: _Users, options: FitOptions) -> Classifier:
         options.playbook.band_shares,
         fit_baselines(pool, options.schema),
     )
+
+
+def _pool(users: _Users) -> Pool:
+    """The train and validation parts, and the folds in which models are compared."""
+    folds = make_folds(users.dataset, users.parts)
+    whole, people = users.sample(folds.rows), users.dataset.users[folds.rows]
+    unordered = {
+        column: users.categories[feature.name]
+        for column, feature in enumerate(users.dataset.schema.model_features)
+        if feature.kind == "categorical" and not feature.ordered
+    }
+    members = (
+        (sorted_by_teachers(whole.subset(teach), whole.subset(judge), unordered), people[judge])
+        for teach, judge in folds.members
+    )
+    return Pool(whole, tuple(Fold(*both, judging) for both, judging in members), folds.description)
 
 
 def _profiled(users: _Users, scored: Predictions) -> tuple[Profiled, Outcomes, np.ndarray]:

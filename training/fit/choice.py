@@ -81,7 +81,7 @@ def choose_trees(
     report = {
         "parameters": {k: v for k, v in PARAMETERS.items() if k != "verbose"},
         "chosen": chosen.trial.settings.name,
-        "refit": {"rows": len(pool.users), "rounds": rounds, "trees": booster.num_trees()},
+        "refit": {"rows": len(pool.sample.label), "rounds": rounds, "trees": booster.num_trees()},
         "trials": [_row(standing, chosen=standing is chosen) for standing in table],
         "baselines": [_beside(baseline, chosen.trial, pool) for baseline in baselines],
         "validation": dict(pool.description),
@@ -101,7 +101,7 @@ def standings(found: Search, pool: Pool) -> list[Standing]:
     losses = {t.number: fold_losses(t.scores, pool.judges) for t in found.trials}
     able = [t for t in finished if t.cost is not None] or finished
     best = losses[min(able, key=lambda t: float(losses[t.number].mean())).number]
-    users = np.concatenate([pool.users[rows] for _, rows in pool.folds])
+    users = pool.judging_users
     table = []
     for trial in found.trials:
         own = losses[trial.number]
@@ -129,8 +129,8 @@ def cheapest(table: Sequence[Standing], width: int) -> Standing:
 
 def scaled_rounds(rounds: int, pool: Pool) -> int:
     """The rounds that suit the whole pool, from those that suit the users of a fold."""
-    taught = np.mean([len(teaches) for teaches, _ in pool.folds])
-    return int(np.clip(round(rounds * (len(pool.users) / taught) ** GROWTH), 1, MAX_ROUNDS))
+    taught = np.mean([len(fold.teachers.label) for fold in pool.folds])
+    return int(np.clip(round(rounds * (len(pool.sample.label) / taught) ** GROWTH), 1, MAX_ROUNDS))
 
 
 def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:
@@ -144,7 +144,7 @@ def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:
     if not stumps or not deeper:
         return None
     plain, deep = (min(group, key=lambda s: s.log_loss).trial for group in (stumps, deeper))
-    users = np.concatenate([pool.users[rows] for _, rows in pool.folds])
+    users = pool.judging_users
     losses = fold_losses(plain.scores, pool.judges) - fold_losses(deep.scores, pool.judges)
     loss, loss_error = mean_and_error(losses, users)
     auc, auc_error = roc_auc_gain(deep.scores, plain.scores, pool.judges) or (None, None)
@@ -161,7 +161,7 @@ def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:
 
 def _beside(baseline: Baseline, chosen: Trial, pool: Pool) -> dict[str, Any]:
     """The figures of a rule, and how much worse it is than the chosen trial, user by user."""
-    users = np.concatenate([pool.users[rows] for _, rows in pool.folds])
+    users = pool.judging_users
     own = fold_losses(baseline.scores, pool.judges)
     gap, error = mean_and_error(own - fold_losses(chosen.scores, pool.judges), users)
     return {
