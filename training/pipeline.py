@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.bundle import PLAYBOOK, REFERENCE, Bundle, Manifest, manifest_to_json, open_bundle
 from engine.drift import reference_to_json
+from engine.errors import BundleError
 from engine.schema import FeatureSchema
 from engine.session import Predictions, Session
 from engine.tensors import to_features
@@ -41,6 +42,7 @@ from training.playbook import (
     load_rules,
     playbook_document,
     playbook_to_json,
+    rules_document,
 )
 from training.profiles import Profiled, describe_segments
 from training.publish import check_target, publish_bundle
@@ -269,6 +271,11 @@ def _playbook(manifest: Manifest, dataset: Dataset, rules: PlaybookRules) -> dic
 def _open_previous(options: FitOptions) -> Bundle | None:
     if options.previous is None:
         return None
+    if not options.previous.is_dir():
+        raise BundleError(
+            f"{options.previous}: no such bundle. Give the one in force with --previous, or leave it "
+            "out to number the segments anew."
+        )
     previous = open_bundle(options.previous)
     check_predecessor(previous, options.schema)
     return previous
@@ -277,14 +284,13 @@ def _open_previous(options: FitOptions) -> Bundle | None:
 def _version(dataset: Dataset, options: FitOptions, trials: int, previous: Bundle | None) -> str:
     dates = dataset.snapshots
     last = "undated" if dates is None else str(dates.max())
-    playbook = asdict(options.playbook)
     handed_on = None
     if previous is not None:
         handed_on = hashlib.sha256(manifest_to_json(previous.manifest)).hexdigest()
     settings = {
         "seed": options.seed,
         "trials": trials,
-        "playbook": playbook,
+        "playbook": rules_document(options.playbook),
         "previous": handed_on,
     }
     return bundle_version(last, dataset.fingerprint, options.schema.fingerprint, settings)

@@ -65,10 +65,7 @@ def fit_baselines(pool: Pool, schema: FeatureSchema) -> tuple[Baseline, ...]:
     return tuple(
         Baseline(
             name,
-            tuple(
-                rule(fold.teachers, fold.judges.features)
-                for fold in pool.folds
-            ),
+            tuple(rule(fold.teachers, fold.judges.features) for fold in pool.folds),
         )
         for name, rule in rules.items()
     )
