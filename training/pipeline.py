@@ -29,8 +29,8 @@ from training.fit.baselines import fit_baselines
 from training.fit.classifier import Classifier, fit_classifier
 from training.fit.preprocess import fit_categories, sorted_by_teachers
 from training.fit.search import Budget, Fold, Pool
-from training.fit.segments import fit_segments
-from training.fit.succession import check_predecessor, predecessor
+from training.fit.segments import Segmentation, fit_segments
+from training.fit.succession import Predecessor, check_predecessor, predecessor
 from training.fit.trees import Recipe, Sample
 from training.folds import make_folds
 from training.leakage import Parts, leakage_checks
@@ -96,53 +96,34 @@ def fit(
     Raises:
         EngineError: The kind says what went wrong; nothing was written.
     """
-    schema, seed = options.schema, options.seed
     check_target(out)
-    check_features(options.playbook, schema)
+    check_features(options.playbook, options.schema)
     previous = _open_previous(options)
     progress("reading users")
-    users = _prepared(load_dataset(inputs, schema))
-    parts = users.parts
-    progress(f"fitting the purchase model to {len(parts.train):,} of {users.dataset.rows:,} users")
+    users = _prepared(load_dataset(inputs, options.schema))
+    rows = users.dataset.rows
+    progress(f"fitting the purchase model to {len(users.parts.train):,} of {rows:,} users")
     classifier = _fit_classifier(users, options)
     progress("looking for segments")
-    before = None
-    if previous is not None:
-        before = predecessor(previous, users.dataset.typed[parts.train])
-    segmentation = fit_segments(
-        users.features[parts.train],
-        users.features[parts.validation],
-        users.features[parts.test],
-        schema.model_features,
-        seed,
-        before,
-    )
+    train = users.dataset.typed[users.parts.train]
+    before = None if previous is None else predecessor(previous, train)
+    segmentation = _fit_segments(users, options, before)
     progress("exporting to ONNX")
-    fitted = (schema, users.categories, classifier, segmentation)
     version = _version(users.dataset, options, len(classifier.report["trials"]), previous)
-    bundle_id = f"{schema.name}/{version}"
-    contents = bundle_contents(bundle_id, *fitted)
-    manifest = bundle_manifest(bundle_id, *fitted, _record(users.dataset, parts, options))
-    bundle = Bundle(out, manifest, contents)
-    progress(f"comparing ONNX with the native models on {users.dataset.rows:,} users")
+    bundle = _exported(out, version, users, options, classifier, segmentation)
+    progress(f"comparing ONNX with the native models on {rows:,} users")
     parity = check_parity(bundle, users.dataset.typed, classifier, segmentation)
     progress("measuring the models on users they have not seen")
     scored = run_engine(Session(bundle), users.features)
-    manifest = describe_segments(
-        manifest, *_profiled(users, scored), segmentation.succession, before
-    )
-    manifest = replace(manifest, parity=parity, **_test_figures(manifest, users, scored, seed))
-    compared = _comparison(manifest, users, scored, classifier.recipe, seed)
+    profiled = _profiled(users, scored)
+    manifest = describe_segments(bundle.manifest, *profiled, segmentation.succession, before)
+    figures = _test_figures(manifest, users, scored, options.seed)
+    manifest = replace(manifest, parity=parity, **figures)
+    compared = _comparison(manifest, users, scored, classifier.recipe, options.seed)
     manifest = replace(manifest, comparison=compared)
     progress("writing the report")
-    playbook = _playbook(manifest, users.dataset, options.playbook)
-    reference = fit_reference(users.features[parts.test], scored[parts.test], manifest)
-    contents |= {
-        REFERENCE: reference_to_json(reference, manifest),
-        PLAYBOOK: playbook_to_json(playbook),
-        **report_contents(subject_of(manifest, playbook)),
-    }
-    return publish_bundle(out, manifest, contents)
+    told = _told(manifest, users, scored, options.playbook)
+    return publish_bundle(out, manifest, {**bundle.contents, **told})
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +166,48 @@ def _fit_classifier(users: _Users, options: FitOptions) -> Classifier:
         options.playbook.band_shares,
         fit_baselines(pool, options.schema),
     )
+
+
+def _fit_segments(users: _Users, options: FitOptions, before: Predecessor | None) -> Segmentation:
+    parts, features = users.parts, users.features
+    return fit_segments(
+        features[parts.train],
+        features[parts.validation],
+        features[parts.test],
+        options.schema.model_features,
+        options.seed,
+        before,
+    )
+
+
+def _exported(
+    out: Path,
+    version: str,
+    users: _Users,
+    options: FitOptions,
+    classifier: Classifier,
+    segmentation: Segmentation,
+) -> Bundle:
+    """The models as ONNX, in memory, ready for the engine; measured by nobody yet."""
+    bundle_id = f"{options.schema.name}/{version}"
+    fitted = (options.schema, users.categories, classifier, segmentation)
+    record = _record(users.dataset, users.parts, options)
+    manifest = bundle_manifest(bundle_id, *fitted, record)
+    return Bundle(out, manifest, bundle_contents(bundle_id, *fitted))
+
+
+def _told(
+    manifest: Manifest, users: _Users, scored: Predictions, rules: PlaybookRules
+) -> dict[str, bytes]:
+    """The files that tell people and the nightly job what was measured, by name."""
+    playbook = _playbook(manifest, users.dataset, rules)
+    test = users.parts.test
+    reference = fit_reference(users.features[test], scored[test], manifest)
+    return {
+        REFERENCE: reference_to_json(reference, manifest),
+        PLAYBOOK: playbook_to_json(playbook),
+        **report_contents(subject_of(manifest, playbook)),
+    }
 
 
 def _pool(users: _Users) -> Pool:
