@@ -22,6 +22,8 @@ NEAR_BEST = 0.02
 MIN_SHARE = 0.03
 MIN_AGREEMENT = 0.85
 MIN_WORST_AGREEMENT = 0.60
+MIN_EXCESS = 0.06
+"""A silhouette that is not so much above that of column-permuted data tells of no segments."""
 WORTH = 0.025
 """A further segment must explain so much more of the variance to be worth actions of its own."""
 
@@ -76,8 +78,9 @@ def count_figures(model: KMeans, users: Users, seed: int) -> dict[str, Any]:
 def refit_agreements(model: KMeans, train: np.ndarray, tuning: np.ndarray, seed: int) -> np.ndarray:
     """How far segments are found again: adjusted Rand indices (Hubert & Arabie 1985).
 
-    KMeans is fitted anew, with as many starts as the model, to bootstrap resamples of the training
-    users (Hennig 2007); what it says of the tuning users is held against what the model says.
+    KMeans is fitted anew, from fresh starts, to bootstrap resamples of the training users (Hennig
+    2007); what it says of the tuning users is held against what the model says. So a model that
+    starts from segments in force must be found again by refits that know nothing of them.
 
     Args:
         model: The segments.
@@ -123,22 +126,25 @@ def explained_shares(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
         values: float [rows, features].
         labels: The segment of each user, int [rows].
     """
-    centred = values - values.mean(axis=0, dtype=np.float64)
     _, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(sizes), values.shape[1]))
-    np.add.at(sums, places, centred)
-    between = (sums**2 / sizes[:, np.newaxis]).sum(axis=0)
+    return np.array([_explained_share(column, places, sizes) for column in values.T])
+
+
+def _explained_share(column: np.ndarray, places: np.ndarray, sizes: np.ndarray) -> float:
     # The mean of equal numbers may be off by its last bit.
-    varies = values.min(axis=0) < values.max(axis=0)
-    total = np.where(varies, (centred**2).sum(axis=0), np.nan)
-    return np.where(varies, between / total, np.nan)
+    if column.min() == column.max():
+        return np.nan
+    centred = column - column.mean(dtype=np.float64)
+    sums = np.bincount(places, centred)
+    return float((sums**2 / sizes).sum() / (centred**2).sum())
 
 
 def choose_count(tried: Mapping[int, Figures], in_force: int | None) -> tuple[int, list[str]]:
     """The number of segments, and what speaks against it.
 
     Allowed is a number without a tiny segment, whose silhouette lies within `NEAR_BEST` of the best
-    such, and whose segments are found again in resamples. Of these the one whose segments differ
+    such and `MIN_EXCESS` above that of permuted columns, and whose segments are found again in
+    resamples. Of these the one whose segments differ
     most in what can be acted on, less `WORTH` for each segment. A number in force stays unless one
     that is allowed gains at least `NEAR_BEST` over it.
 
@@ -185,6 +191,11 @@ def _silhouette(figures: Figures) -> float:
 def _lacks(figures: Figures) -> list[str]:
     """Why people should not rely on so many segments, in words."""
     lacks = []
+    found, null = figures["silhouette"], figures["silhouette_permuted"]
+    if found is not None and (null is None or found - null < MIN_EXCESS):
+        lacks.append(
+            f"silhouette {found}, {null} on column-permuted data: less than {MIN_EXCESS} above"
+        )
     if figures["smallest_share"] < MIN_SHARE:
         lacks.append(
             f"the smallest has {figures['smallest_share']:.1%} of users, under {MIN_SHARE:.0%}"
