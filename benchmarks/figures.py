@@ -9,8 +9,9 @@ from typing import Any
 from benchmarks.contenders import BUNDLE, ROOT
 from benchmarks.report import write_between
 from engine.bundle import Manifest, open_bundle
-from training.evaluation_text import AGAINST_TRUTH, HEADLINE, number, percent
+from training.evaluation_text import AGAINST_TRUTH, HEADLINE
 from training.fit.counts import WORTH
+from training.words import decimal, interval, percent
 
 MODELLING = ROOT / "docs" / "modelling.md"
 
@@ -22,10 +23,10 @@ def trials_table(manifest: Manifest) -> str:
         (
             _name(row, len(record["validation"]["rows"])),
             f"{row['trees']:,}" if "trees" in row else "",
-            number(row["log_loss"], 5),
-            number(row["difference"], 5),
-            number(row["standard_error"], 5),
-            number(row["roc_auc"], 4),
+            decimal(row["log_loss"], 5),
+            decimal(row["difference"], 5),
+            decimal(row["standard_error"], 5),
+            decimal(row["roc_auc"], 4),
             f"{row['cost']:,}" if row.get("cost") else "",
         )
         for row in [*record["baselines"], *record["trials"]]
@@ -38,10 +39,10 @@ def purchase_table(manifest: Manifest) -> str:
     """The figures of the test part, with their intervals and what was possible."""
     metrics = manifest.metrics
     rows = [
-        (title, number(metrics[name]), _interval(metrics["intervals"][name]))
+        (title, decimal(metrics[name], 4), interval(metrics["intervals"][name], 4))
         for name, title in HEADLINE
     ]
-    rows += [(title, number(metrics[name]), "") for name, title in AGAINST_TRUTH]
+    rows += [(title, decimal(metrics[name], 4), "") for name, title in AGAINST_TRUTH]
     return markdown((f"{metrics['rows']:,} test users", "", "95 % interval"), rows)
 
 
@@ -62,13 +63,13 @@ def counts_table(manifest: Manifest) -> str:
         [
             (
                 f"**{row['segments']}**" if row["chosen"] else row["segments"],
-                number(row["silhouette"], 3),
-                number(row["silhouette_permuted"], 3),
-                number(row["agreement"], 2),
-                number(row["agreement_worst"], 2),
+                decimal(row["silhouette"], 3),
+                decimal(row["silhouette_permuted"], 3),
+                decimal(row["agreement"], 2),
+                decimal(row["agreement_worst"], 2),
                 percent(row["smallest_share"]),
-                number(row["actionability"], 3),
-                number(row["actionability"] - WORTH * row["segments"], 3),
+                decimal(row["actionability"], 3),
+                decimal(row["actionability"] - WORTH * row["segments"], 3),
             )
             for row in manifest.clustering["counts_tried"]
         ],
@@ -82,7 +83,7 @@ def silhouettes_table(manifest: Manifest) -> str:
     return markdown(
         (f"{found['silhouette_rows']:,} test users", "silhouette"),
         [
-            (title, number(found[name], 3))
+            (title, decimal(found[name], 3))
             for title, name in (
                 (f"{len(manifest.segments)} segments, in their own space", "silhouette"),
                 (
@@ -112,7 +113,7 @@ def segments_table(manifest: Manifest) -> str:
                 segment.name,
                 percent(segment.share),
                 percent(segment.profile["purchase_rate"]),
-                number(segment.profile["spend"], 0),
+                decimal(segment.profile["spend"], 0),
                 segment.sentence.partition(": ")[2],
             )
             for segment in manifest.segments
@@ -155,10 +156,6 @@ def _depth_gain(gain: Mapping[str, Any] | None) -> str:
         f"{gain['roc_auc_standard_error']:.4f}) and {gain['log_loss']:.4f} of log-loss "
         f"({gain['log_loss_standard_error']:.4f}).\n"
     )
-
-
-def _interval(ends: Sequence[float]) -> str:
-    return f"{ends[0]:.4f} – {ends[1]:.4f}"
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from training.compare.evidence import Evidence
 from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER
-from training.report.words import THIN, decimal, listed, percent, whole_percent
+from training.words import THIN, decimal, listed, percent, whole_percent
 
 TOP = "0.1"
 WORTH_HAVING = 0.01

@@ -22,7 +22,7 @@ from training.report.sections.segments import segments
 from training.report.sections.slices import slices
 from training.report.sections.trials import trials
 from training.report.subject import Subject
-from training.report.words import percent, shown
+from training.words import percent, shown
 
 _MARKS = re.compile(r"[\\`*|\[\]]")
 

@@ -19,7 +19,7 @@ from training.report.sections.segments import segments
 from training.report.sections.slices import slices
 from training.report.sections.trials import trials
 from training.report.subject import Subject
-from training.report.words import count, shown
+from training.words import count, shown
 
 BADGES = {
     "unusable": "Must not be used",

@@ -16,7 +16,7 @@ from training.report.charts.drawing import (
     share_channel,
     text_marks,
 )
-from training.report.words import percent, whole_percent
+from training.words import percent, whole_percent
 
 
 def gains_chart(deciles: Sequence[Mapping[str, Any]], name: str) -> str:

@@ -5,8 +5,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.texts import short
 from training.report.charts.drawing import COOL, INK, MUTED, WARM, Rows, chart_data, drawn
-from training.report.words import odds, plain, short, shown
+from training.words import odds, plain, shown
 
 PANELS = 6
 _COLUMNS, _PANEL_WIDTH, _GAP = 2, 205, 30

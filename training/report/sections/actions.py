@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from engine.bundle import BANDS
 from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
-from training.report.words import BAND_WORDS, count, percent
+from training.words import BAND_WORDS, count, percent
 
 
 def cells(subject: Subject) -> list[Block]:

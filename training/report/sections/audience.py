@@ -3,7 +3,7 @@
 from training.report.blocks import Block, Cell, Figure, Text, table
 from training.report.charts.audience import deciles_chart, gains_chart
 from training.report.subject import Subject
-from training.report.words import count, percent, times, whole_percent
+from training.words import count, percent, times, whole_percent
 
 
 def gains(subject: Subject) -> list[Block]:

@@ -7,7 +7,7 @@ from training.report.blocks import Block, Cell, Figure, Text, bullets, table
 from training.report.charts.spread import spread_chart
 from training.report.sections.drivers import SHOWN_DRIVERS
 from training.report.subject import Figures, Subject
-from training.report.words import (
+from training.words import (
     UNKNOWN,
     count,
     decimal,

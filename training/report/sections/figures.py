@@ -2,7 +2,7 @@
 
 from training.report.blocks import Block, Fact, Facts, Text
 from training.report.subject import Figures, Subject
-from training.report.words import count, decimal, interval, percent, times, whole_percent
+from training.words import count, decimal, interval, percent, times, whole_percent
 
 
 def key_figures(subject: Subject) -> list[Block]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from training.report.blocks import Block, Bullets, table
 from training.report.subject import Figures, Subject
-from training.report.words import count
+from training.words import count
 
 
 def limits(subject: Subject) -> list[Block]:

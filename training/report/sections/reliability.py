@@ -3,7 +3,7 @@
 from training.report.blocks import Block, Figure, Text, table
 from training.report.charts.reliability import reliability_chart
 from training.report.subject import Subject
-from training.report.words import count, interval, percent
+from training.words import count, interval, percent
 
 
 def reliability(subject: Subject) -> list[Block]:

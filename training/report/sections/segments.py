@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from engine.texts import short
 from training.report.blocks import Block, Card, Cards, Text, bullets, table
 from training.report.subject import Figures, Subject
-from training.report.words import THIN, decimal, percent, plain, short, shown
+from training.words import THIN, decimal, percent, plain, shown
 
 SHOWN_INDEX = 4
 SHOWN_UNIT = 12

@@ -5,7 +5,7 @@ from typing import Any
 
 from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
-from training.report.words import UNKNOWN, count, decimal
+from training.words import UNKNOWN, count, decimal
 
 SHOWN_TRIALS = 30
 
