@@ -107,6 +107,16 @@ def test_a_way_that_is_the_model_differs_by_nothing():
         assert set(same["gains"].values()) == {0}
 
 
+def test_a_way_is_held_against_the_base_rate_too():
+    compared = drawn(1_000)
+    label, found = compared.label, figures_of(compared)
+    base = reference.log_loss(label, np.full(len(label), label.mean()))
+    for way in found.values():
+        over = way["over_base_rate"]
+        assert over["log_loss"] == pytest.approx(way["log_loss"] - base)
+        assert over["standard_error"] > 0
+
+
 def test_standard_errors_are_of_pairs_and_near_those_of_delong():
     found = [figures_of(drawn(1_500, seed)) for seed in range(12)]
     gaps = np.array([f[SEGMENT_RATE]["difference"]["roc_auc"] for f in found])

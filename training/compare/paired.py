@@ -19,6 +19,7 @@ from training.evaluate import (
     resampled_users,
     roc_auc,
 )
+from training.fit.judging import mean_and_error
 
 TITLES = {
     MODEL: ("Purchase model", "The probability of the score file."),
@@ -59,9 +60,19 @@ def score_figures(compared: Compared) -> list[dict[str, Any]]:
             "standard_error": None
             if name == MODEL
             else _way(_spread(drawn[name] - drawn[MODEL]), shown[name] & shown[MODEL]),
+            "over_base_rate": _over_base_rate(compared, name),
         }
         for name, figures in found.items()
     ]
+
+
+def _over_base_rate(compared: Compared, name: str) -> dict[str, float]:
+    """The log-loss of a way less that of giving everybody the purchase rate, and its standard error."""
+    label = compared.label.astype(np.float64)
+    everybody = np.full(len(label), label.mean())
+    own = losses(compared.ways[name].astype(np.float64), label)
+    gap, error = mean_and_error(own - losses(everybody, label), compared.users)
+    return {"log_loss": gap, "standard_error": error}
 
 
 def way_figures(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
