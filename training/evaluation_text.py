@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from engine.texts import shown_name
 from training.compare.evidence import Difference
-from training.words import THIN, decimal, interval, percent
+from training.words import THIN, count, decimal, interval, percent
 
 HEADLINE = (
     ("roc_auc", "ROC-AUC"),
@@ -30,9 +31,9 @@ NUMBERS = re.compile(rf"(?:[-−+±\d,.%– {THIN}]| to )*")
 
 def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """The document of `measure.evaluate_bundle`, line by line, for people."""
-    metrics, data = report["metrics"], report["data"]
+    metrics, data, names = report["metrics"], report["data"], report["segments"]["names"]
     left_out = sum(data["rows_left_out"].values())
-    yield f"bundle {report['bundle_id']} on {metrics['rows']:,} rows of {data['what']}"
+    yield f"bundle {report['bundle_id']} on {metrics['rows']:,} rows of {shown_name(data['what'])}"
     if left_out:
         yield f"rows left out: {left_out:,}"
     yield report["quality"]["sentence"]
@@ -49,7 +50,7 @@ def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
         [
             (
                 str(d["decile"]),
-                f"{d['rows']:,}",
+                count(d["rows"]),
                 percent(d["mean_probability"]),
                 percent(d["purchase_rate"]),
                 decimal(d["lift"], 2),
@@ -65,12 +66,13 @@ def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
     )
     yield from _titled(
         "segments and bands",
-        ("segment", "band", "users", "bought", "said"),
+        ("segment", "", "band", "users", "bought", "said"),
         [
             (
                 str(c["segment_id"]),
+                shown_name(names[str(c["segment_id"])]),
                 c["band"],
-                f"{c['rows']:,}",
+                count(c["rows"]),
                 percent(c["purchase_rate"]),
                 percent(c["mean_probability"]),
             )
@@ -112,7 +114,7 @@ def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
             [
                 (
                     week["snapshot"],
-                    f"{week['rows']:,}",
+                    count(week["rows"]),
                     percent(week["purchase_rate"]),
                     *(decimal(week["roc_auc"][key], 4) for key in names),
                 )
@@ -137,7 +139,10 @@ def _drift(drift: Mapping[str, Any]) -> Iterator[str]:
     """Scores, segments, and the features that have moved since training."""
     moved = [feature for feature in drift["features"] if feature["level"] != "none"]
     whole = [{"name": name, **drift[name]} for name in ("score", "segments")]
-    rows = [(entry["name"], decimal(entry["psi"], 3), entry["level"]) for entry in whole + moved]
+    rows = [
+        (shown_name(entry["name"]), decimal(entry["psi"], 3), entry["level"])
+        for entry in whole + moved
+    ]
     yield from _titled("drift since training", ("", "PSI", "level"), rows)
 
 
@@ -180,7 +185,7 @@ def _operating_point(point: Mapping[str, Any]) -> tuple[str, ...]:
     reached, wasted = point["buyers_reached"], point["contacts_wasted"]
     return (
         percent(point["audience_share"]),
-        f"{point['users']:,}",
+        count(point["users"]),
         decimal(point["probability_from"], 4),
         decimal(reached, 0),
         percent(point["share_of_buyers"]),
@@ -192,9 +197,9 @@ def _operating_point(point: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _slice(part: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        part["label"],
-        part["value"],
-        f"{part['rows']:,}",
+        shown_name(part["label"]),
+        shown_name(part["value"]),
+        count(part["rows"]),
         percent(part["base_rate"]),
         percent(part["mean_probability"]),
         decimal(part["roc_auc"], 3),

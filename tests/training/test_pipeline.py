@@ -250,7 +250,32 @@ def test_evaluate_measures_through_the_engine(bundle, tmp_path):
     assert report["drivers"]["rows"] == 2_000
     assert report["segments"]["silhouette"] > 0.2
     assert sum(report["segments"]["shares"].values()) == pytest.approx(1, abs=1e-5)
-    assert any("ROC-AUC" in line for line in evaluation_lines(report))
+    lines = list(evaluation_lines(report))
+    assert any("ROC-AUC" in line for line in lines)
+    cells = lines[lines.index("segments and bands") + 2 :][:4]
+    names = report["segments"]["names"]
+    assert all(f"1  {names['1']}" in line for line in cells)
+
+
+def test_names_from_outside_are_cut_in_the_lines_of_an_evaluation(bundle, users_file):
+    report = evaluate_bundle(bundle, [str(users_file)])
+    name = "\x1b[2J\n\u202e" + "x" * 1_000_000
+    part = {**report["metrics"]["slices"][0], "label": name, "value": name}
+    moved = {**report["drift"]["features"][0], "name": name, "level": "alarm"}
+    names = dict.fromkeys(report["segments"]["names"], name)
+    lines = list(
+        evaluation_lines(
+            {
+                **report,
+                "data": {**report["data"], "what": name},
+                "metrics": {**report["metrics"], "slices": [part]},
+                "segments": {**report["segments"], "names": names},
+                "drift": {**report["drift"], "features": [moved]},
+            }
+        )
+    )
+    assert max(map(len, lines)) < 600
+    assert not any("\x1b" in line or "\u202e" in line for line in lines)
 
 
 def test_evaluate_tells_what_has_moved_since_training(bundle, tmp_path):
