@@ -39,6 +39,13 @@ def count(number: Any) -> str:  # noqa: ANN401
     return UNKNOWN if number is None else f"{number:,.0f}"
 
 
+def people(users: Any, rows: Any) -> str:  # noqa: ANN401
+    """How many users, and how many rows where a user has several; rows alone where no more is known."""
+    if users is None:
+        return f"{count(rows)} rows"
+    return f"{count(users)} users" + ("" if rows in (users, None) else f", {count(rows)} rows")
+
+
 def decimal(number: Any, decimals: int = 3) -> str:  # noqa: ANN401
     """A number with fixed decimals and a true minus sign."""
     # Adding 0 makes -0 and 0 the same.
@@ -66,6 +73,12 @@ def interval(bounds: Sequence[float] | None, decimals: int = 3, scale: float = 1
         return ""
     low, high = (decimal(scale * bound, decimals) for bound in bounds)
     return f"{low} to {high}"
+
+
+def percent_interval(bounds: Sequence[float] | None) -> str:
+    """An interval of a share as `12.3 to 14.1 %`; empty where there is none."""
+    words = interval(bounds, 1, 100)
+    return f"{words}{THIN}%" if words else ""
 
 
 def plain(number: Any) -> str:  # noqa: ANN401

@@ -180,7 +180,7 @@ def test_a_decile_of_few_users_leaves_the_others_in_the_picture(subject):
     metrics = {**subject.metrics, "deciles": [withheld, *others]}
     page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
     assert "In decile 9 34\u202f% buy" in page
-    assert "The most likely 20\u202f% of users hold 49\u202f% of the buyers." in page
+    assert "The likeliest 10\u202f% of users hold 30\u202f% of the buyers." in page
 
 
 @pytest.mark.parametrize("name", ["hostile names", "huge names", "500 features", "few users"])

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from training.report.blocks import Block, Section, Table
-from training.report.page import about, badge, environment
+from training.report.page import about, badge, environment, judgement
 from training.report.sections.actions import cells
 from training.report.sections.audience import gains, operating_points
 from training.report.sections.checks import leakage
@@ -48,6 +48,7 @@ def model_card(subject: Subject) -> str:
         .render(
             manifest=subject.manifest,
             quality=quality,
+            judgement=judgement(quality),
             badge=badge(quality),
             about=about(subject),
             label=schema.label or "–",
