@@ -53,7 +53,7 @@ def cells(subject: Subject) -> list[Block]:
     if actions:
         blocks.append(
             Text(
-                "Actions are starting hypotheses with a control group each, not proven effects. "
+                "Actions are starting hypotheses, to be tested against a control group, not proven effects. "
                 "Users with a high score often buy without being contacted."
             )
         )

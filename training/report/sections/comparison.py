@@ -34,6 +34,7 @@ def comparison(subject: Subject) -> list[Block]:
                 ("Question", "Tool", "Why"),
                 [(a["question"], a["tool"], sentence(a["why"])) for a in found["answer"]],
                 words=(0, 1, 2),
+                stacks=True,
             )
         )
     if found.get("scores"):
