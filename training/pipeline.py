@@ -249,7 +249,7 @@ def _playbook(manifest: Manifest, dataset: Dataset, rules: PlaybookRules) -> dic
     """The playbook for as many users as the last snapshot has."""
     dates = dataset.snapshots
     population = dataset.rows if dates is None else int((dates == dates.max()).sum())
-    return playbook_document(rules, manifest.segments, manifest.metrics["cells"], population)
+    return playbook_document(rules, manifest.segments, manifest.metrics, population)
 
 
 def _open_previous(options: FitOptions) -> Bundle | None:

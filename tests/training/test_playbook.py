@@ -36,7 +36,7 @@ CELLS = [
 
 
 def rows_of(rules: PlaybookRules, segments=SEGMENTS, cells=CELLS, population=80_000):
-    found = playbook_document(rules, segments, cells, population)
+    found = playbook_document(rules, segments, {"rows": 8_000, "cells": cells}, population)
     return {(row["segment_id"], row["band"]): row for row in found["rows"]}
 
 
@@ -53,7 +53,7 @@ def test_there_is_one_complete_row_for_each_segment_and_band():
 
 
 def test_the_file_holds_the_document():
-    document = playbook_document(DEFAULT, SEGMENTS, CELLS, 80_000)
+    document = playbook_document(DEFAULT, SEGMENTS, {"rows": 8_000, "cells": CELLS}, 80_000)
     assert json.loads(playbook_to_json(document)) == document
 
 
@@ -80,8 +80,15 @@ def test_users_and_buyers_are_those_of_a_night():
     assert (row["users"], row["expected_buyers"]) == (10_000, 4_000)
 
 
+def test_a_cell_without_contacts_needs_no_sample():
+    row = rows_of(DEFAULT)[4, "low"]
+    assert (row["channel"], row["users"]) == ("none", 10_000)
+    assert row["sample_size"] is row["detectable_lift"] is None
+    assert rows_of(DEFAULT)[1, "low"]["sample_size"] > 0
+
+
 def test_a_cell_of_few_users_tells_no_figures():
-    few = {**CELLS[0], "rows": 3, "purchase_rate": None, "mean_probability": None}
+    few = {**CELLS[0], "rows": None, "purchase_rate": None, "mean_probability": None}
     row = rows_of(DEFAULT, cells=[few, *CELLS[1:]])[1, "low"]
     assert row["users"] is None
     assert row["expected_buyers"] is None
