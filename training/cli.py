@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from engine.console import Program, TerminalProgress, example, not_nan, say
-from engine.errors import UsageError, quoted, rule_counts
+from engine.errors import CannotCreateError, UsageError, counted, quoted, rule_counts
 from engine.texts import visible
 
 DEFAULT_SEED = 7
@@ -146,7 +146,7 @@ def fit(
             f"bundle {manifest.bundle_id} in {out}",
             *_left_out(manifest.training["rows_left_out"]),
             f"test users: ROC-AUC {manifest.metrics['roc_auc']:.4f}, F1 {manifest.metrics['f1']:.4f}",
-            f"{len(manifest.segments)} segments, silhouette {manifest.clustering['silhouette']}",
+            _segments(len(manifest.segments), manifest.clustering["silhouette"]),
             *(f"MUST NOT BE USED: {reason}" for reason in manifest.unusable),
             *(f"segments: {reason}" for reason in manifest.clustering["reasons"]),
             *(f"segments: {change}" for change in manifest.clustering["changes"]),
@@ -195,15 +195,19 @@ def report(bundle: Path, data: tuple[str, ...], out: Path) -> None:
     """
     _check_packages((*_FIT_PACKAGES, *_REPORT_PACKAGES))
     from engine.bundle import open_bundle
-    from engine.writer import storage_errors, write_private
+    from engine.writer import storage_errors, write_shared
     from training.measure import evaluate_bundle
     from training.report.page import report_html
     from training.report.subject import measured_subject
 
     _check_output(out, bundle, data)
+    if out.suffix.lower() != ".html":
+        raise CannotCreateError(
+            f"{out}: a report is one HTML page. Name a file that ends with .html."
+        )
     subject = measured_subject(open_bundle(bundle), evaluate_bundle(bundle, data))
     with storage_errors(out):
-        write_private(out, report_html(subject).encode())
+        write_shared(out, report_html(subject).encode())
     say([f"report on {subject.manifest.bundle_id} in {out}"])
 
 
@@ -251,6 +255,12 @@ def _check_packages(packages: tuple[str, ...]) -> None:
 
 def _left_out(rejected: dict[str, int]) -> list[str]:
     return [f"rows left out: {rule_counts(rejected)}"] if rejected else []
+
+
+def _segments(count: int, silhouette: float | None) -> str:
+    """Their number, and their silhouette where there are coordinates to measure it in."""
+    measured = "" if silhouette is None else f", silhouette {silhouette:.3f}"
+    return counted(count, "segment") + measured
 
 
 def _stages() -> Any:  # noqa: ANN401
