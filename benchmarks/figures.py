@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.contenders import BUNDLE, ROOT
-from benchmarks.report import write_between
+from benchmarks.report import README, write_between
 from engine.bundle import Manifest, open_bundle
 from training.evaluation_text import AGAINST_TRUTH, HEADLINE
 from training.fit.counts import WORTH
@@ -122,6 +122,17 @@ def segments_table(manifest: Manifest) -> str:
     )
 
 
+def summary(manifest: Manifest) -> str:
+    """The figures of the committed bundle in one sentence."""
+    metrics, found = manifest.metrics, manifest.clustering
+    return (
+        f"The committed bundle on the {metrics['rows']:,} test users that were set aside before its fit: "
+        f"ROC-AUC {decimal(metrics['roc_auc'])}, which is {decimal(metrics['share_of_best_auc'])} of the "
+        f"best that any model could reach on them; F1 {decimal(metrics['f1'])}; "
+        f"{len(manifest.segments)} segments, silhouette {decimal(found['silhouette'])}.\n"
+    )
+
+
 TABLES: Mapping[str, Callable[[Manifest], str]] = {
     "trials": trials_table,
     "purchase": purchase_table,
@@ -159,10 +170,11 @@ def _depth_gain(gain: Mapping[str, Any] | None) -> str:
 
 
 def main() -> None:
-    """Write every table into its document."""
+    """Write every table, and the sentence of the README, into its document."""
     manifest = open_bundle(BUNDLE).manifest
     for mark, table in TABLES.items():
         write_between(MODELLING, mark, table(manifest))
+    write_between(README, "bundle", summary(manifest))
 
 
 if __name__ == "__main__":
