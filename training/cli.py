@@ -131,6 +131,7 @@ def fit(
     from training.fit.search import budget_of
     from training.pipeline import FitOptions, fit
     from training.playbook import load_rules
+    from training.words import decimal
 
     table = load_schema(schema or default_schema_path())
     options = FitOptions(
@@ -145,7 +146,8 @@ def fit(
         [
             f"bundle {manifest.bundle_id} in {out}",
             *_left_out(manifest.training["rows_left_out"]),
-            f"test users: ROC-AUC {manifest.metrics['roc_auc']:.4f}, F1 {manifest.metrics['f1']:.4f}",
+            f"test users: ROC-AUC {decimal(manifest.metrics['roc_auc'], 4)}, "
+            f"F1 {decimal(manifest.metrics['f1'], 4)}",
             _segments(len(manifest.segments), manifest.clustering["silhouette"]),
             *(f"MUST NOT BE USED: {reason}" for reason in manifest.unusable),
             *(f"segments: {reason}" for reason in manifest.clustering["reasons"]),

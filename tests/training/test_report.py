@@ -310,5 +310,25 @@ def test_the_picture_of_gains_points_at_the_lists_that_the_table_tells(subject):
     assert "The likeliest 10\u202f% of users hold 34\u202f% of the buyers." in chart
 
 
+def test_figures_of_too_few_users_are_told_as_such(subject):
+    withheld = dict.fromkeys(("f1", "precision", "recall"))
+    drivers = subject.drivers["features"]
+    shape = [{**drivers[0]["shape"][0], "mean_impact": None}, *drivers[0]["shape"][1:]]
+    found = replace(
+        subject,
+        evaluation={
+            **subject.evaluation,
+            "metrics": {**subject.metrics, **withheld},
+            "drivers": {
+                **subject.drivers,
+                "features": [{**drivers[0], "shape": shape}, *drivers[1:]],
+            },
+        },
+    )
+    for text in (report_html(found), model_card(found)):
+        assert "At a probability of 29.0\u202f% or more are too few users to say." in text
+        assert "None" not in text
+
+
 def test_very_large_values_are_shown_in_few_digits():
     assert [plain(x) for x in (3.4e38, -1e15, 1e14)] == ["3.4e+38", "−1e+15", "100,000,000,000,000"]

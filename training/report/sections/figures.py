@@ -46,15 +46,7 @@ def key_figures(subject: Subject) -> list[Block]:
             f"{_known_gap(known.get('calibration_error'))}",
         )
     )
-    facts.append(
-        Fact(
-            decimal(m["f1"]),
-            "F1 at the threshold",
-            f"At a probability of {percent(m['threshold'])} or more, {100 * m['precision']:.0f} of "
-            f"100 users named do buy, and {100 * m['recall']:.0f} of 100 buyers are named."
-            f"{_known(known, 'f1')}",
-        )
-    )
+    facts.append(Fact(decimal(m["f1"]), "F1 at the threshold", _at_threshold(m)))
     if "share_of_best_auc" in m:
         facts.append(
             Fact(
@@ -65,6 +57,18 @@ def key_figures(subject: Subject) -> list[Block]:
             )
         )
     return [Facts(tuple(facts))]
+
+
+def _at_threshold(metrics: Figures) -> str:
+    """How many of those named buy, and how many of the buyers are named."""
+    reached = f"At a probability of {percent(metrics['threshold'])} or more"
+    if metrics["precision"] is None:
+        return f"{reached} are too few users to say."
+    return (
+        f"{reached}, {100 * metrics['precision']:.0f} of 100 users named do buy, and "
+        f"{100 * metrics['recall']:.0f} of 100 buyers are named."
+        f"{_known(metrics.get('intervals') or {}, 'f1')}"
+    )
 
 
 def _gain_at(metrics: Figures, share: float) -> Figures | None:
