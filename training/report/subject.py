@@ -100,7 +100,7 @@ def subject_of(manifest: Manifest, playbook: Figures | None = None) -> Subject:
             "rows": manifest.metrics.get("rows"),
             "users": manifest.metrics.get("users"),
             "snapshots": _test_dates(record),
-            "what": "the test part: users set aside before fitting, looked at once",
+            "what": f"the test part: {_set_aside(record)} set aside before fitting, looked at once",
         },
         "metrics": manifest.metrics,
         "segments": {"silhouette": manifest.clustering.get("silhouette")},
@@ -116,6 +116,11 @@ def subject_of(manifest: Manifest, playbook: Figures | None = None) -> Subject:
         for segment in manifest.segments
     }
     return Subject(manifest, evaluation, playbook or {}, figures)
+
+
+def _set_aside(record: Figures) -> str:
+    by_time = (record.get("split") or {}).get("kind") == "time"
+    return "the last dates," if by_time else "users"
 
 
 def _test_dates(record: Figures) -> list[str]:
