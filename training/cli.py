@@ -18,7 +18,7 @@ from engine.texts import visible
 DEFAULT_SEED = 7
 MAX_SEED = 2**32 - 1
 """The largest that scikit-learn takes."""
-_FIT_PACKAGES = ("lightgbm", "onnx", "skl2onnx", "sklearn", "threadpoolctl")
+_FIT_PACKAGES = ("lightgbm", "onnx", "scipy", "skl2onnx", "sklearn", "threadpoolctl")
 _REPORT_PACKAGES = ("altair", "jinja2", "vl_convert")
 
 
@@ -148,7 +148,7 @@ def fit(
             *_left_out(manifest.training["rows_left_out"]),
             f"test users: ROC-AUC {decimal(manifest.metrics['roc_auc'], 4)}, "
             f"F1 {decimal(manifest.metrics['f1'], 4)}",
-            _segments(len(manifest.segments), manifest.clustering["silhouette"]),
+            _segments_line(manifest),
             *(f"MUST NOT BE USED: {reason}" for reason in manifest.unusable),
             *(f"segments: {reason}" for reason in manifest.clustering["reasons"]),
             *(f"segments: {change}" for change in manifest.clustering["changes"]),
@@ -172,7 +172,7 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
     from training.evaluation_text import evaluation_lines
     from training.measure import evaluate_bundle
 
-    if json_path is not None:
+    if json_path not in (None, Path("-")):
         _check_output(json_path, bundle, data)
     report = evaluate_bundle(bundle, data)
     text = json.dumps(report, indent=1, sort_keys=True) + "\n"
@@ -255,14 +255,18 @@ def _check_packages(packages: tuple[str, ...]) -> None:
         )
 
 
+def _segments_line(manifest: Any) -> str:  # noqa: ANN401 - imported inside the commands
+    found, silhouette = (
+        counted(len(manifest.segments), "segment"),
+        manifest.clustering["silhouette"],
+    )
+    return f"{found}, " + (
+        "no silhouette" if silhouette is None else f"silhouette {silhouette:.3f}"
+    )
+
+
 def _left_out(rejected: dict[str, int]) -> list[str]:
     return [f"rows left out: {rule_counts(rejected)}"] if rejected else []
-
-
-def _segments(count: int, silhouette: float | None) -> str:
-    """Their number, and their silhouette where there are coordinates to measure it in."""
-    measured = "" if silhouette is None else f", silhouette {silhouette:.3f}"
-    return counted(count, "segment") + measured
 
 
 def _stages() -> Any:  # noqa: ANN401
