@@ -153,18 +153,22 @@ def test_figures_inside_a_segment():
     assert found["roc_auc"] == pytest.approx(auc)
     assert found["roc_auc_interval"] == pytest.approx(auc_interval(outcomes, auc))
     assert found["probability_p50"] == pytest.approx(np.median(p))
+    assert found["mean_probability"] == pytest.approx(p.mean())
     top = np.argsort(-p)[: round(0.1 * len(p))]
     assert found["top_decile_lift"] == pytest.approx(label[top].mean() / label.mean())
+
+
+ALWAYS = {"purchase_rate", "mean_probability", "p10", "p50", "p90"}
 
 
 @pytest.mark.parametrize(
     ("rows", "bought", "told"),
     [
         (MIN_CELL - 1, 5, set()),
-        (100, 5, {"purchase_rate", "p10", "p50", "p90"}),
-        (100, 50, {"purchase_rate", "p10", "p50", "p90", "roc_auc", "roc_auc_interval"}),
-        (400, 5, {"purchase_rate", "p10", "p50", "p90", "top_decile_lift"}),
-        (400, 0, {"purchase_rate", "p10", "p50", "p90"}),
+        (100, 5, ALWAYS),
+        (100, 50, {*ALWAYS, "roc_auc", "roc_auc_interval"}),
+        (400, 5, {*ALWAYS, "top_decile_lift"}),
+        (400, 0, ALWAYS),
         (0, 0, set()),
     ],
 )

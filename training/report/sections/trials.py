@@ -9,9 +9,6 @@ from training.words import UNKNOWN, count, decimal
 
 SHOWN_TRIALS = 30
 
-_RACED_OUT = {"log_loss": None, "roc_auc": None}
-"""A draw that lost in the first fold was not judged by the users of the others."""
-
 Row = tuple[str | Cell, ...]
 
 
@@ -21,9 +18,7 @@ def trials(subject: Subject) -> list[Block]:
     tried = record.get("trials") or []
     if not tried:
         return []
-    folds = max(t.get("folds", 0) for t in tried)
-    whole = [t if t.get("folds", 0) == folds else {**t, **_RACED_OUT} for t in tried]
-    best = sorted(whole, key=lambda t: (not t.get("chosen"), _sortable(t.get("log_loss"))))
+    best = sorted(tried, key=lambda t: (not t.get("chosen"), _sortable(t.get("log_loss"))))
     best = best[:SHOWN_TRIALS]
     rules = [_row(rule, UNKNOWN, "") for rule in record.get("baselines") or []]
     models = [_row(t, count(t.get("trees")), _parameters(t)) for t in best]
