@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from engine.bundle import Manifest
-from engine.drift import Reference, count_users
+from engine.reference import Reference, Users, count_users, typical_size
 from engine.session import Predictions
 
 BINS = 10
@@ -27,9 +27,14 @@ def fit_reference(features: np.ndarray, predictions: Predictions, manifest: Mani
         else quantile_edges(features[:, column])
         for column, feature in enumerate(manifest.schema.model_features)
     )
-    counts = count_users(edges, features, predictions, manifest)
+    users = Users(features, predictions.probability, predictions.segment)
+    counts = count_users(edges, users, manifest)
     columns = tuple(_without_small_cells(column) for column in counts.features)
-    return Reference(edges, replace(counts, features=columns))
+    typical = (
+        None if feature.kind == "categorical" else typical_size(features[:, column])
+        for column, feature in enumerate(manifest.schema.model_features)
+    )
+    return Reference(edges, replace(counts, features=columns), tuple(typical))
 
 
 def quantile_edges(column: np.ndarray) -> tuple[float, ...]:
