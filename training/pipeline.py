@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from engine.bundle import PLAYBOOK, REFERENCE, Bundle, Manifest, manifest_to_json, open_bundle
-from engine.drift import reference_to_json
 from engine.errors import BundleError
+from engine.reference import reference_to_json
 from engine.schema import FeatureSchema
 from engine.session import Predictions, Session
 from engine.tensors import to_features
