@@ -136,18 +136,22 @@ def drift_report(reference: Reference, users: Users, manifest: Manifest) -> dict
             _feature_drift(feature, column, manifest.categories.get(feature.name, ()))
             for feature, column in zip(manifest.schema.model_features, columns, strict=True)
         ],
-        "score": _whole("the score", then.score, found.score, reference.rows),
-        "segments": _whole(
-            "the sizes of the segments", then.segments, found.segments, reference.rows
-        ),
+        "score": _whole("score", then.score, found.score, reference.rows),
+        "segments": _whole("segments", then.segments, found.segments, reference.rows),
     }
 
 
 def findings(report: Mapping[str, Any], level: Level) -> list[str]:
-    """What has moved so far, in words, the largest shift first."""
+    """What has moved as far as the level says, in words, the largest shift first."""
+    return [
+        f"{entry['name']}: {entry['words']}" for entry in moved(report) if entry["level"] == level
+    ]
+
+
+def moved(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The features, the score and the segments that are not where they were, the largest first."""
     entries = [*report["features"], report["score"], report["segments"]]
-    moved = sorted((e for e in entries if e["level"] == level), key=lambda e: -e["psi"])
-    return [str(entry["words"]) for entry in moved]
+    return sorted((e for e in entries if e["level"] != "none"), key=lambda e: -e["psi"])
 
 
 def fewer_rows(rows: int, rows_before: int) -> str:
@@ -196,7 +200,7 @@ def _feature_drift(feature: Feature, column: Column, values: tuple[str, ...]) ->
         "psi": psi,
         "level": level,
         "kind": kind,
-        "words": f"{feature.name}: {words}" if words else "",
+        "words": words,
         "missing": column.missing_now,
         "missing_reference": column.missing_then,
     }
@@ -252,8 +256,8 @@ def _is_about(ratio: float, factor: int) -> bool:
 
 def _whole(name: str, then: np.ndarray, now: np.ndarray, rows: int) -> dict[str, Any]:
     psi, level = _psi_and_level(*_told(then, now, rows))
-    words = "" if level == "none" else f"{name}: PSI {psi:.2f} against training"
-    return {"psi": psi, "level": level, "words": words}
+    words = "" if level == "none" else "is spread otherwise than in training"
+    return {"name": name, "psi": psi, "level": level, "words": words}
 
 
 def _psi_and_level(then: np.ndarray, now: np.ndarray) -> tuple[float, Level]:

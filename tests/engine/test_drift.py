@@ -111,7 +111,7 @@ def test_another_unit_is_named_for_every_numeric_feature(
             assert (found["level"], found["kind"], found["words"]) == ("none", None, "")
         else:
             assert (found["level"], found["kind"]) == ("alarm", "unit")
-            assert found["words"].startswith(f"{feature.name}: values are {words}")
+            assert found["words"].startswith(f"values are {words}")
 
 
 def test_missing_values_are_named(manifest, session, reference):
