@@ -45,6 +45,7 @@ def classification_metrics(
     one = np.ones(len(ranked.p))
     figures: dict[str, Any] = {
         "rows": len(ranked.p),
+        "users": len(np.unique(outcomes.users)),
         "base_rate": float(ranked.positive.mean()),
         "threshold": threshold,
         **headline(ranked, one, threshold),

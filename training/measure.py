@@ -132,6 +132,7 @@ def _segment_figures(
     rows = sampled(np.arange(len(points)), TEST_ROWS, SAMPLE_SEED)
     counts = {s.id: int((segment == s.id).sum()) for s in manifest.segments}
     return {
+        "names": {str(s.id): s.name for s in manifest.segments},
         "silhouette": silhouette(points[rows], segment[rows]),
         "silhouette_rows": len(rows),
         "shares": {str(number): round(n / len(segment), 6) for number, n in counts.items()},

@@ -330,6 +330,7 @@ def _record(dataset: Dataset, parts: Split, options: FitOptions) -> dict[str, An
     dates = dataset.snapshots
     return {
         "rows": dataset.rows,
+        "users": len(np.unique(dataset.users)),
         "rows_left_out": dict(sorted(dataset.rejected.items())),
         "snapshots": [] if dates is None else [str(d) for d in dates.unique().sort()],
         "data_fingerprint": dataset.fingerprint,

@@ -75,7 +75,9 @@ def slicings(table: pl.DataFrame, schema: FeatureSchema) -> Iterator[Slicing]:
     """
     if schema.rfm is not None and schema.rfm.recency in table.columns:
         new = table[schema.rfm.recency].is_null().to_numpy()
-        yield Slicing("new or returning", "New or returning", ("returning", "new"), new.astype(int))
+        # Who has no order on record may be new, or may never have bought.
+        name, title = "new or returning", "Orders on record"
+        yield Slicing(name, title, ("some", "none"), new.astype(int))
     absent = {group: rows for group in _groups(schema) if (rows := _absent(table, schema, group))}
     for group, rows in absent.items():
         name = f"{group} data"

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from engine.bundle import Segment, open_bundle
-from engine.inspection import manifest_lines
+from engine.inspection import manifest_lines, playbook_lines
+from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
 
 
@@ -22,7 +23,7 @@ def manifest():
             "slices": [{"slice": "country"}],
             "leakage": {"shuffled_labels": {"bound": 0.6}},
         },
-        segments=(Segment(1, "Loyal", 0.5, "They order often."), Segment(2, "New", 0.5)),
+        segments=(Segment(1, "Loyal", 0.5, "Loyal: they order often."), Segment(2, "New", 0.5)),
     )
 
 
@@ -59,3 +60,47 @@ def test_segments_are_named_and_described(manifest):
         "     They order often.",
         "  2  New  50.0% of users",
     ]
+
+
+def test_parts_stand_in_the_order_of_segments_and_bands(manifest):
+    means = {"visits": 0.5, "age": 0.7, "spend": None}
+    drivers = {
+        "features": [],
+        "groups": {},
+        "bands": {"high": means, "low": means, "medium": {"visits": None}, "very_high": None},
+        "segments": {"2": means, "1": means},
+    }
+    found = replace(manifest, drivers=drivers)
+    bands = section(found, "largest drivers by band").splitlines()
+    assert bands == ["  low  age 0.700, visits 0.500", "  high  age 0.700, visits 0.500"]
+    segments = section(found, "largest drivers by segment").splitlines()
+    assert [line.split()[0] for line in segments] == ["Loyal", "New"]
+
+
+def test_features_are_told_with_the_bounds_that_they_have(manifest):
+    schema = schema_of(
+        number("age", min=18, unit="years"),
+        number("balance", max=1_000_000),
+        number("share", min=0, max=1, unit="share", missing="never"),
+        number("visits"),
+        category("city"),
+        category("tier", values=["low", "high"]),
+    )
+    assert section(replace(manifest, schema=schema), "6 features").splitlines() == [
+        "  age  numeric  from 18 years  missing allowed",
+        "  balance  numeric  up to 1,000,000  missing allowed",
+        "  share  numeric  0 – 1 share  missing never",
+        "  visits  numeric  missing allowed",
+        "  city  categorical  missing allowed",
+        "  tier  categorical  2 values  missing allowed",
+    ]
+
+
+def test_names_of_any_length_and_kind_stay_on_their_line(manifest):
+    name = "\x1b[2J\n\u202e" + "x" * 1_000_000
+    schema = schema_of(number("visits", unit=name))
+    found = replace(manifest, schema=schema, segments=(Segment(1, name, 1.0),))
+    actions = [{"segment_name": name, "band": "low", "action": "Remind"}]
+    lines = [*manifest_lines(found), *playbook_lines(actions)]
+    assert all(line.isprintable() and len(line) < 200 for line in lines)
+    assert r"  1  \x1b[2J\n\u202ex" in "\n".join(lines)

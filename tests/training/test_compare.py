@@ -103,6 +103,16 @@ def test_a_way_that_is_the_model_differs_by_nothing():
         assert set(same["gains"].values()) == {0}
 
 
+def test_a_way_is_held_against_the_base_rate_too():
+    compared = drawn(1_000)
+    label, found = compared.label, figures_of(compared)
+    base = reference.log_loss(label, np.full(len(label), label.mean()))
+    for way in found.values():
+        over = way["over_base_rate"]
+        assert over["log_loss"] == pytest.approx(way["log_loss"] - base)
+        assert over["standard_error"] > 0
+
+
 def test_standard_errors_are_of_pairs_and_near_those_of_delong():
     found = [figures_of(drawn(1_500, seed)) for seed in range(12)]
     gaps = np.array([f[SEGMENT_RATE]["difference"]["roc_auc"] for f in found])
@@ -139,17 +149,21 @@ def test_figures_inside_a_segment():
     assert found["roc_auc"] == pytest.approx(auc)
     assert found["roc_auc_interval"] == pytest.approx(auc_interval(outcomes, auc))
     assert found["probability_p50"] == pytest.approx(np.median(p))
+    assert found["mean_probability"] == pytest.approx(p.mean())
     top = np.argsort(-p)[: round(0.1 * len(p))]
     assert found["top_decile_lift"] == pytest.approx(label[top].mean() / label.mean())
+
+
+ALWAYS = {"purchase_rate", "mean_probability", "p10", "p50", "p90"}
 
 
 @pytest.mark.parametrize(
     ("rows", "bought", "told"),
     [
-        (100, 5, {"purchase_rate", "p10", "p50", "p90"}),
-        (100, 50, {"purchase_rate", "p10", "p50", "p90", "roc_auc", "roc_auc_interval"}),
-        (400, 5, {"purchase_rate", "p10", "p50", "p90", "top_decile_lift"}),
-        (400, 0, {"purchase_rate", "p10", "p50", "p90"}),
+        (100, 5, ALWAYS),
+        (100, 50, {*ALWAYS, "roc_auc", "roc_auc_interval"}),
+        (400, 5, {*ALWAYS, "top_decile_lift"}),
+        (400, 0, ALWAYS),
         (0, 0, set()),
     ],
 )

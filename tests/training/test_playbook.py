@@ -84,6 +84,13 @@ def test_users_and_buyers_are_those_of_a_night():
     assert (row["users"], row["expected_buyers"]) == (10_000, 4_000)
 
 
+def test_a_cell_without_contacts_needs_no_sample():
+    row = rows_of(DEFAULT)[4, "low"]
+    assert (row["channel"], row["users"]) == ("none", 10_000)
+    assert row["sample_size"] is row["detectable_lift"] is None
+    assert rows_of(DEFAULT)[1, "low"]["sample_size"] > 0
+
+
 def test_a_cell_of_few_users_tells_no_figures():
     few = {**CELLS[0], **dict.fromkeys(("rows", "purchase_rate", "mean_probability"))}
     rows = rows_of(DEFAULT, cells=[few, *CELLS[1:]])

@@ -74,14 +74,16 @@ def inside_figures(outcomes: Outcomes, *, told: bool) -> dict[str, Any]:
     names = ("probability_p10", "probability_p50", "probability_p90")
     found: dict[str, Any] = {
         "rows": len(label) if told else None,
-        **dict.fromkeys(("purchase_rate", "roc_auc", "roc_auc_interval", "top_decile_lift")),
+        **dict.fromkeys(
+            ("purchase_rate", "mean_probability", "roc_auc", "roc_auc_interval", "top_decile_lift")
+        ),
         **dict.fromkeys(names),
     }
     if not told or not len(label):
         return found
     bought, rate = int(label.sum()), float(label.mean())
     ranked = rank(p, label)
-    found |= {"purchase_rate": rate}
+    found |= {"purchase_rate": rate, "mean_probability": float(p.mean())}
     found |= dict(zip(names, np.quantile(p, [0.1, 0.5, 0.9]).tolist(), strict=True))
     if min(bought, len(label) - bought) >= MIN_CELL:
         auc = roc_auc(ranked, np.ones(len(p)))

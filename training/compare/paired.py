@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from training.audiences import GAIN_SHARES
 from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER, Compared
+from training.fit.judging import mean_and_error
 from training.intervals import BOOTSTRAP_SEED, RESAMPLES, basic_interval, resampled_users
 from training.metrics import Ranked, cut_off_few, losses, rank, roc_auc
 
@@ -50,9 +51,19 @@ def score_figures(compared: Compared) -> list[dict[str, Any]]:
             "standard_error": None
             if name == MODEL
             else _way(_spread(drawn[name] - drawn[MODEL]), shown[name] & shown[MODEL]),
+            "over_base_rate": _over_base_rate(compared, name),
         }
         for name, figures in found.items()
     ]
+
+
+def _over_base_rate(compared: Compared, name: str) -> dict[str, float]:
+    """The log-loss of a way less that of giving everybody the purchase rate, and its standard error."""
+    label = compared.label.astype(np.float64)
+    everybody = np.full(len(label), label.mean())
+    own = losses(compared.ways[name].astype(np.float64), label)
+    gap, error = mean_and_error(own - losses(everybody, label), compared.users)
+    return {"log_loss": gap, "standard_error": error}
 
 
 def way_figures(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
