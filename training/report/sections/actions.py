@@ -48,7 +48,10 @@ def cells(subject: Subject) -> list[Block]:
             words=range(len(BANDS) + 1),
             stacks=True,
         ),
-        Text("A dash stands for fewer than 20 users: too few to say, and too few to show."),
+        Text(
+            "A dash stands for fewer than 20 users, too few to say and too few to show, or for the "
+            "group from which theirs would follow by subtraction."
+        ),
     ]
     if actions:
         blocks.append(
