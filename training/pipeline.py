@@ -24,6 +24,7 @@ from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
 from training.evaluate import Outcomes
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
+from training.export.conformance import conformance_contents
 from training.fit.baselines import fit_baselines
 from training.fit.classifier import Classifier, fit_classifier
 from training.fit.preprocess import fit_categories
@@ -138,6 +139,7 @@ def fit(
     contents |= {
         REFERENCE: reference_to_json(reference, manifest),
         PLAYBOOK: playbook_to_json(playbook),
+        **conformance_contents(bundle, reference, classifier, segmentation, seed),
         **report_contents(subject_of(manifest, playbook)),
     }
     return publish_bundle(out, manifest, contents)
