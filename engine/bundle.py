@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -55,6 +56,8 @@ REQUIRED_FILES = (
     *(PLAYBOOK, REFERENCE, CONFORMANCE),
 )
 CURRENT = "CURRENT"
+_HASH_LINE = re.compile(r"([0-9a-f]{64})  manifest\.json\n?")
+_CURRENT_LINE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*) ([0-9a-f]{64})\n?")
 
 MAX_SEGMENT_ID = 127
 """The score file has room for no larger one."""
@@ -158,8 +161,8 @@ def open_bundle(path: Path) -> Bundle:
     present = file_names(folder)
     text = read_file(folder, MANIFEST, MANIFEST_LIMIT_BYTES)
     found = hashlib.sha256(text).hexdigest()
-    stated = read_file(folder, MANIFEST_HASH, TEXT_LIMIT_BYTES).decode("ascii", "replace").split()
-    for source, wanted in ((MANIFEST_HASH, (stated or [""])[0]), (CURRENT, expected)):
+    (stated,) = _words(folder, MANIFEST_HASH, _HASH_LINE, f"<SHA-256>  {MANIFEST}")
+    for source, wanted in ((MANIFEST_HASH, stated), (CURRENT, expected)):
         if wanted not in (found, None):
             raise _altered(folder / MANIFEST, wanted, found, f"by {source}")
     manifest = manifest_from_json(text, where=str(folder / MANIFEST))
@@ -351,16 +354,22 @@ def _resolve(path: Path) -> tuple[Path, str | None]:
         return path, None
     if not (path / CURRENT).is_file():
         raise BundleError(f"{path}: neither {MANIFEST} nor {CURRENT} is there: not a bundle.")
-    words = read_file(path, CURRENT, TEXT_LIMIT_BYTES).decode("utf-8", "replace").split()
-    named = len(words) == 2 and words[0].isprintable() and Path(words[0]).name == words[0]
-    if not named or words[0] in (".", ".."):
-        raise BundleError(f"{path / CURRENT}: expected '<version> <SHA-256>', found {words!r}.")
-    folder = path / words[0]
+    version, digest = _words(path, CURRENT, _CURRENT_LINE, "<version> <SHA-256>")
+    folder = path / version
     if folder.is_symlink() or not folder.is_dir():
         raise BundleError(
             f"{folder}: named by {CURRENT}, but no folder is there. Copy the bundle again."
         )
-    return folder, words[1]
+    return folder, digest
+
+
+def _words(folder: Path, name: str, line: re.Pattern[str], form: str) -> tuple[str, ...]:
+    """The words of a file that holds one line, to the last character."""
+    text = read_file(folder, name, TEXT_LIMIT_BYTES).decode("utf-8", "replace")
+    found = line.fullmatch(text)
+    if found is None:
+        raise BundleError(f"{folder / name}: expected {form!r}, found {text[:80]!r}.")
+    return found.groups()
 
 
 def _check_sizes(folder: Path, manifest: Manifest) -> None:
