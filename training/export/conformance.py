@@ -16,11 +16,12 @@ from engine.bundle import CONFORMANCE, CONFORMANCE_INPUT, CONFORMANCE_OUTPUT, SC
 from engine.conformance import CORE_ROWS, TOLERANCES
 from engine.drift import Reference
 from engine.session import load_graph
+from engine.tensors import named_inputs
 from training.export.conformance_rows import conformance_rows
 from training.export.scorer import OUTPUTS
 from training.fit.classifier import Classifier
 from training.fit.segments import Segmentation
-from training.parity import check_parity, named_inputs
+from training.parity import check_parity
 
 NATIVE_FIGURES = (
     "max_probability_difference",
