@@ -19,6 +19,8 @@ from training.parity import run_engine
 from training.shapley.effects import Effects
 
 MAX_PROBED_VALUES = 3_072
+"""Of a feature with more thresholds or categories, so many: no bundle has more than 4,096 rows."""
+
 PROBED_ROWS = 512
 """Probed values are put together anew in so many rows, if a feature does not have more of them."""
 
@@ -115,7 +117,8 @@ def _probed(column: _Column) -> pl.Series:
     name = column.feature.name
     if column.feature.kind == "categorical":
         unseen = [text for text in UNSEEN if text not in column.values]
-        return pl.Series(name, [*column.values, *unseen, None], pl.String)
+        known = np.array(column.values, object)[_spread(len(column.values))]
+        return pl.Series(name, [*known, *unseen, None], pl.String)
     splits, infinity = column.thresholds, np.float32(np.inf)
     found = np.concatenate(
         [
@@ -125,11 +128,15 @@ def _probed(column: _Column) -> pl.Series:
     )
     bounds = [b for b in (column.feature.min, column.feature.max) if b is not None]
     found = np.unique(_bounded(np.append(found, np.array(bounds, np.float32)), column.feature))
-    if len(found) > MAX_PROBED_VALUES:
-        found = found[np.linspace(0, len(found) - 1, MAX_PROBED_VALUES).astype(int)]
+    found = found[_spread(len(found))]
     # NOTE: -0.0 equals 0.0 and has other bits.
     negative_zero = [-0.0] if 0.0 in found else []
     return pl.Series(name, [*found.tolist(), *negative_zero, None], pl.Float32)
+
+
+def _spread(values: int) -> np.ndarray:
+    """The places of all values, or of `MAX_PROBED_VALUES` from the first to the last."""
+    return np.unique(np.linspace(0, values - 1, min(values, MAX_PROBED_VALUES)).round().astype(int))
 
 
 def _shuffled(columns: list[pl.Series], rng: np.random.Generator) -> pl.DataFrame:
