@@ -12,12 +12,12 @@ from typing import Any
 import click
 
 from engine.console import Program, TerminalProgress, example, not_nan, say, visible
-from engine.errors import UsageError, quoted, rule_counts
+from engine.errors import UsageError, counted, quoted, rule_counts
 
 DEFAULT_SEED = 7
 MAX_SEED = 2**32 - 1
 """The largest that scikit-learn takes."""
-_FIT_PACKAGES = ("lightgbm", "onnx", "skl2onnx", "sklearn", "threadpoolctl")
+_FIT_PACKAGES = ("lightgbm", "onnx", "scipy", "skl2onnx", "sklearn", "threadpoolctl")
 _REPORT_PACKAGES = ("altair", "jinja2", "vl_convert")
 
 
@@ -145,7 +145,7 @@ def fit(
             f"bundle {manifest.bundle_id} in {out}",
             *_left_out(manifest.training["rows_left_out"]),
             f"test users: ROC-AUC {manifest.metrics['roc_auc']:.4f}, F1 {manifest.metrics['f1']:.4f}",
-            f"{len(manifest.segments)} segments, silhouette {manifest.clustering['silhouette']}",
+            _segments_line(manifest),
             *(f"MUST NOT BE USED: {reason}" for reason in manifest.unusable),
             *(f"segments: {reason}" for reason in manifest.clustering["reasons"]),
             *(f"segments: {change}" for change in manifest.clustering["changes"]),
@@ -169,7 +169,7 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
     from training.evaluation_text import evaluation_lines
     from training.measure import evaluate_bundle
 
-    if json_path is not None:
+    if json_path not in (None, Path("-")):
         _check_output(json_path, bundle, data)
     report = evaluate_bundle(bundle, data)
     text = json.dumps(report, indent=1, sort_keys=True) + "\n"
@@ -246,6 +246,16 @@ def _check_packages(packages: tuple[str, ...]) -> None:
             f"{quoted(absent)} not installed: this command needs the training packages. "
             "Run: pip install 'shopnow-scoring[training]'"
         )
+
+
+def _segments_line(manifest: Any) -> str:  # noqa: ANN401 - imported inside the commands
+    found, silhouette = (
+        counted(len(manifest.segments), "segment"),
+        manifest.clustering["silhouette"],
+    )
+    return f"{found}, " + (
+        "no silhouette" if silhouette is None else f"silhouette {silhouette:.3f}"
+    )
 
 
 def _left_out(rejected: dict[str, int]) -> list[str]:

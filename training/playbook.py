@@ -8,7 +8,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +23,8 @@ from engine.schema import FeatureSchema
 POWER = 0.80
 SIGNIFICANCE = 0.05
 DECIMALS = 6
+MAX_TEXT = 300
+"""Characters of a text in a rule; the action stands in every row of the scores."""
 
 Cell = Mapping[str, Any]
 """What was measured of a segment and band: `rows`, `purchase_rate`, `mean_probability`."""
@@ -115,6 +117,11 @@ def load_rules(path: Path | None = None) -> PlaybookRules:
     )
 
 
+def rules_document(rules: PlaybookRules) -> dict[str, Any]:
+    """The rules as plain values; where a file lies is no part of what it says."""
+    return asdict(replace(rules, rules=tuple(replace(rule, place="") for rule in rules.rules)))
+
+
 def playbook_document(
     rules: PlaybookRules, segments: Sequence[Segment], cells: Sequence[Cell], population: int
 ) -> dict[str, Any]:
@@ -160,7 +167,7 @@ def playbook_document(
 
 def playbook_to_json(document: Mapping[str, Any]) -> bytes:
     """The bytes of `playbook.json`."""
-    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def sample_size(rate: float, relative_lift: float, control_share: float) -> int | None:
@@ -337,9 +344,9 @@ def _rule_problems(rule: Mapping[str, Any]) -> list[str]:
     if type(rule.get("spender", True)) is not bool:
         problems.append(f"spender must be true or false, found {rule['spender']!r}")
     problems += [
-        f"{name} must be a text, found {rule[name]!r}"
+        f"{name} must be a text of 1 to {MAX_TEXT} characters, found {_shown(rule[name])}"
         for name in _TEXTS
-        if name in rule and not (isinstance(rule[name], str) and rule[name])
+        if name in rule and not (isinstance(rule[name], str) and 0 < len(rule[name]) <= MAX_TEXT)
     ]
     problems += [
         f"{name} must be {words}, found {rule[name]!r}"
@@ -349,6 +356,12 @@ def _rule_problems(rule: Mapping[str, Any]) -> list[str]:
     if "window_days" in rule and type(rule["window_days"]) is not int:
         problems.append(f"window_days must be a whole number, found {rule['window_days']!r}")
     return problems
+
+
+def _shown(value: object) -> str:
+    """A value in a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}… ({len(text):,} characters)"
 
 
 _RANGES = {

@@ -27,9 +27,10 @@ class Split:
     """Row numbers of each part, int64 [rows of the part], rising; no row is in two parts.
 
     Attributes:
-        train: Trees, category tables and segments learn from these.
-        validation: Early stopping, cut-points and the choice of segments.
-        calibration: Platt scaling and the threshold.
+        train: Category tables and segments learn from these, trees from these and the next.
+        validation: Judges the number of segments; with the train part it makes the folds in which
+            trees are chosen.
+        calibration: Platt scaling, the threshold and the cut-points.
         test: Measured once, at the end.
         description: How the rows were divided, for the manifest.
     """

@@ -12,9 +12,12 @@ from training.fit.counts import (
 )
 
 
-def figures(silhouette, actionability=0.3, agreement=0.95, worst=0.9, smallest_share=0.1):
+def figures(
+    silhouette, actionability=0.3, agreement=0.95, worst=0.9, smallest_share=0.1, excess=0.1
+):
     return {
         "silhouette": silhouette,
+        "silhouette_permuted": None if silhouette is None else silhouette - excess,
         "actionability": actionability,
         "agreement": agreement,
         "agreement_worst": worst,
@@ -31,12 +34,13 @@ def figures(silhouette, actionability=0.3, agreement=0.95, worst=0.9, smallest_s
         ({3: figures(0.30), 4: figures(0.30, 0.5, agreement=0.84)}, 3),
         ({3: figures(0.30), 4: figures(0.30, 0.5, worst=0.59)}, 3),
         ({3: figures(0.30), 4: figures(0.40, 0.5, smallest_share=0.029)}, 3),
+        ({3: figures(0.30), 4: figures(0.30, 0.5, excess=0.05)}, 3),
         ({3: figures(-0.10), 4: figures(-0.11, 0.5), 5: figures(None, 0.9)}, 4),
         ({1: figures(None, 0.0)}, 1),
     ],
     ids=[
-        "differs most", "not worth it", "equal", "unstable", "once unstable", "tiny", "below 0",
-        "one",
+        "differs most", "not worth it", "equal", "unstable", "once unstable", "tiny",
+        "no better than the null", "below 0", "one",
     ],
 )  # fmt: skip
 def test_the_most_useful_count_near_the_best_silhouette_is_chosen(tried, expected):
@@ -56,6 +60,7 @@ def test_the_most_useful_count_near_the_best_silhouette_is_chosen(tried, expecte
             3,
             ["the smallest has 2.0% of users, under 3%"],
         ),
+        ({3: figures(0.3, excess=0.05)}, 3, ["less than 0.06 above"]),
     ],
 )
 def test_where_none_is_allowed_the_reasons_are_told(tried, expected, reasons):

@@ -24,7 +24,8 @@ from training.fit.segments import Segmentation
 
 CODE = tuple(Path(str(package.__file__)).parent for package in (engine, training))
 PACKAGES = (
-    *("polars", "numpy", "onnxruntime", "lightgbm", "scikit-learn", "onnx", "skl2onnx"),
+    *("polars", "numpy", "onnxruntime", "lightgbm", "scikit-learn", "scipy"),
+    *("onnx", "skl2onnx"),
     *("altair", "jinja2", "vl-convert-python"),
 )
 _DECIDING_ENDINGS = (".py", ".toml", ".j2", ".css")

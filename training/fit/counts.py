@@ -22,6 +22,8 @@ NEAR_BEST = 0.02
 MIN_SHARE = 0.03
 MIN_AGREEMENT = 0.85
 MIN_WORST_AGREEMENT = 0.60
+MIN_EXCESS = 0.06
+"""A silhouette that is not so much above that of column-permuted data tells of no segments."""
 WORTH = 0.025
 """A further segment must explain so much more of the variance to be worth actions of its own."""
 
@@ -76,8 +78,9 @@ def count_figures(model: KMeans, users: Users, seed: int) -> dict[str, Any]:
 def refit_agreements(model: KMeans, train: np.ndarray, tuning: np.ndarray, seed: int) -> np.ndarray:
     """How far segments are found again: adjusted Rand indices (Hubert & Arabie 1985).
 
-    KMeans is fitted anew, with as many starts as the model, to bootstrap resamples of the training
-    users (Hennig 2007); what it says of the tuning users is held against what the model says.
+    KMeans is fitted anew, from fresh starts, to bootstrap resamples of the training users (Hennig
+    2007); what it says of the tuning users is held against what the model says. So a model that
+    starts from segments in force must be found again by refits that know nothing of them.
 
     Args:
         model: The segments.
@@ -125,7 +128,8 @@ def choose_count(tried: Mapping[int, Figures], in_force: int | None) -> tuple[in
     """The number of segments, and what speaks against it.
 
     Allowed is a number without a tiny segment, whose silhouette lies within `NEAR_BEST` of the best
-    such, and whose segments are found again in resamples. Of these the one whose segments differ
+    such and `MIN_EXCESS` above that of permuted columns, and whose segments are found again in
+    resamples. Of these the one whose segments differ
     most in what can be acted on, less `WORTH` for each segment. A number in force stays unless one
     that is allowed gains at least `NEAR_BEST` over it.
 
@@ -172,6 +176,11 @@ def _silhouette(figures: Figures) -> float:
 def _lacks(figures: Figures) -> list[str]:
     """Why people should not rely on so many segments, in words."""
     lacks = []
+    found, null = figures["silhouette"], figures["silhouette_permuted"]
+    if found is not None and (null is None or found - null < MIN_EXCESS):
+        lacks.append(
+            f"silhouette {found}, {null} on column-permuted data: less than {MIN_EXCESS} above"
+        )
     if figures["smallest_share"] < MIN_SHARE:
         lacks.append(
             f"the smallest has {figures['smallest_share']:.1%} of users, under {MIN_SHARE:.0%}"

@@ -1,9 +1,15 @@
 """Category tables: the code of every value, in an order that makes `code <= c` a useful question."""
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 import numpy as np
 import polars as pl
 
 from engine.schema import Feature, FeatureSchema
+from training.fit.trees import Sample
+
+Counts = TypeVar("Counts", np.ndarray, pl.Expr)
 
 PRIOR_ROWS = 20
 """A value's purchase rate is drawn to that of all users as if so many average users had it too."""
@@ -36,6 +42,47 @@ def fit_categories(
     }
 
 
+def sorted_by_teachers(
+    teachers: Sample, judges: Sample, values: Mapping[int, tuple[str, ...]]
+) -> tuple[Sample, Sample]:
+    """Both samples with their categories in an order that only the teachers' labels decide.
+
+    The codes of a table learned from all of them would hand the judges' labels to the teachers: of a
+    feature with many values that says nothing, a good deal of those labels.
+
+    Args:
+        teachers: Whose purchase rates order the values.
+        judges: Others.
+        values: By column of the features, the values of each unordered category in the order of
+            the codes that the samples have now.
+    """
+    overall = float(teachers.label.mean())
+    columns = {}
+    for column, names in values.items():
+        codes, bought = teachers.features[:, column], teachers.label
+        known = ~np.isnan(codes)
+        place = codes[known].astype(np.int64)
+        rows = np.bincount(place, minlength=len(names))
+        rate = _smoothed(np.bincount(place, bought[known], minlength=len(names)), rows, overall)
+        rate = np.where(rows >= LEARNED_ROWS, rate, overall)
+        by_name = np.argsort(np.argsort(np.array(names, dtype=object)))
+        columns[column] = np.argsort(np.lexsort((by_name, rate))).astype(np.float32)
+    return _recoded(teachers, columns), _recoded(judges, columns)
+
+
+def _recoded(sample: Sample, columns: Mapping[int, np.ndarray]) -> Sample:
+    """The sample with the new code of every old one, float32 [codes], in the columns given."""
+    features = sample.features.copy()
+    for column, codes in columns.items():
+        known = ~np.isnan(features[:, column])
+        features[known, column] = codes[features[known, column].astype(np.int64)]
+    return Sample(features, sample.label)
+
+
+def _smoothed(bought: Counts, rows: Counts, overall: float) -> Counts:
+    return (bought + PRIOR_ROWS * overall) / (rows + PRIOR_ROWS)
+
+
 def _exportable(values: tuple[str, ...]) -> tuple[str, ...]:
     # NOTE: skl2onnx goes through numpy's fixed-width texts, which lose a NUL at the end; a value
     # without a code counts as missing everywhere.
@@ -44,7 +91,7 @@ def _exportable(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _by_rate(typed: pl.DataFrame, label: np.ndarray, feature: Feature) -> tuple[str, ...]:
     overall = float(label.mean())
-    rate = (pl.col("label").sum() + PRIOR_ROWS * overall) / (pl.len() + PRIOR_ROWS)
+    rate = _smoothed(pl.col("label").sum(), pl.len(), overall)
     seen = (
         typed.select(value=pl.col(feature.name), label=pl.Series(label))
         .drop_nulls("value")
