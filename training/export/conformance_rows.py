@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from engine.bundle import Bundle, Manifest
-from engine.drift import Reference
+from engine.reference import Reference
 from engine.schema import Feature
 from engine.session import PADDED_ROWS, Predictions, Session
 from engine.tensors import to_features
