@@ -19,6 +19,7 @@ import polars as pl
 from polars.selectors import by_name
 
 from engine.bundle import DRIVERS, REFERENCE, Bundle, Manifest, open_bundle
+from engine.conformance import check_core
 from engine.drift import drift_report
 from engine.errors import (
     CannotCreateError,
@@ -82,6 +83,7 @@ class Scorer:
         self.manifest: Manifest = bundle.manifest
         self.playbook = open_playbook(bundle)
         self.reference = reference_from_json(bundle.contents[REFERENCE], bundle.manifest)
+        check_core(bundle, self.session)
 
     def score(
         self, frame: pl.DataFrame, drivers: int = DRIVERS, *, impacts: bool = False
