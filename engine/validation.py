@@ -24,7 +24,7 @@ READABLE_TYPES = {"numeric": _NUMERIC_TYPES, "categorical": _CATEGORICAL_TYPES}
 _ID_TYPES = tuple(t for t in _CATEGORICAL_TYPES if t not in (pl.Null, pl.Boolean))
 _TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
 _DATE_TYPES = (pl.Date, pl.String)
-_UNREADABLE = ("|not_a_number", "|not_a_date")
+_MARKS = ("|not_a_number", "|not_a_date", "|too_short")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def row_rules(schema: FeatureSchema, typed: pl.Schema) -> dict[str, Rule]:
     rules |= {
         name: Rule(pl.col(name).fill_null(value=False), pl.col(name).any())
         for name in typed
-        if name.endswith(_UNREADABLE)
+        if name.endswith(_MARKS)
     }
     for feature in schema.model_features:
         rules |= _feature_rules(feature, f"{feature.name}|not_a_number" in typed)
