@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Literal
@@ -40,7 +40,7 @@ Format = Literal["parquet", "ipc", "csv", "ndjson"]
 STANDARD_INPUT = "-"
 STANDARD_INPUT_NAME = "standard input"
 HIDDEN_PREFIXES = (".", "_")
-SNIFFED_BYTES = 512
+SNIFFED_BYTES = 65_536
 # What a run adds to the rows it sets aside.
 SOURCE_COLUMNS = ("source_file", "source_row", "reasons", "chunk_row")
 NOT_FLAT = (pl.Binary, pl.Object, pl.Duration)
@@ -406,7 +406,7 @@ def _with_short(frame: pl.DataFrame, short: np.ndarray | None, rows_before: int)
 def _fault(content: Path, kind: Format) -> Callable[[], str | None] | None:
     """What tells why a text cannot be read: messages of Polars may show its rows."""
     if kind == "csv":
-        return partial(csv_fault, content, len(_csv_header(content)))
+        return lambda: csv_fault(content, len(_csv_header(content)))
     return (lambda: None) if kind == "ndjson" else None
 
 
