@@ -11,7 +11,7 @@ import polars as pl
 
 from engine.bundle import Manifest
 from engine.drift import Reference
-from engine.errors import rule_counts
+from engine.errors import NAMES_SHOWN, rule_counts
 from engine.source import Table, read_chunks
 from engine.tensors import MISSING_TEXTS, to_typed
 
@@ -30,6 +30,7 @@ OTHER_DATE = r"^\s*\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([T ].*)?\s*$"
 
 
 def refusal(
+    files: Sequence[str],
     rows_read: int,
     rejected: Mapping[str, int],
     reasons: Mapping[str, int],
@@ -39,6 +40,7 @@ def refusal(
     """Why the scores of an input may not be published; None where they may.
 
     Args:
+        files: The names of all inputs.
         rows_read: All rows.
         rejected: Rows set aside of each file.
         reasons: Rows caught by each rule.
@@ -46,7 +48,7 @@ def refusal(
         causes: Gives the probable causes, for the name of the file with most wrong rows.
     """
     if rows_read == 0:
-        return "input: no rows. Check the job that writes it."
+        return f"{', '.join(files[:NAMES_SHOWN])}: no rows. Check the job that writes it."
     rows = sum(rejected.values())
     if rows <= max_reject_share * rows_read:
         return None

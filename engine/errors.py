@@ -36,11 +36,11 @@ class InputError(EngineError):
         """Name the absent columns, and the columns that may be meant."""
         missing, found = sorted(missing), list(found)
         near = {name: match for name in missing if (match := near_name(name, found))}
-        hint = "; ".join(f"did you mean {quoted([v])} for {quoted([k])}?" for k, v in near.items())
+        hint = ", ".join(f"{quoted([v])} for {quoted([k])}" for k, v in near.items())
         return cls(
             f"{where}: {counted(len(missing), 'missing column')}: {quoted(missing)}; "
             f"{bundle_id} needs {needed}, found {len(found)}."
-            + (f" {hint[0].upper()}{hint[1:]}" if hint else "")
+            + (f" Did you mean {hint}?" if hint else "")
             + " See: engine inspect"
         )
 

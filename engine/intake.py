@@ -67,7 +67,8 @@ def check_tables(manifest: Manifest, tables: Sequence[Table]) -> None:
         except InputError as error:
             if table is tables[0]:
                 raise
-            raise InputError(f"{error} {tables[0].name} has the columns as needed.") from None
+            message = f"{str(error).rstrip('.')}. {tables[0].name} has the columns as needed."
+            raise InputError(message) from None
     check_same_keys(manifest.schema, ((table.name, table.columns) for table in tables))
 
 

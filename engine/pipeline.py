@@ -271,7 +271,10 @@ def _check_totals(
         manifest=scorer.manifest,
         reference=scorer.reference,
     )
-    refused = refusal(tally.rows_read, tally.rejected_files, reasons, max_reject_share, causes)
+    files = [table.name for table in tables]
+    refused = refusal(
+        files, tally.rows_read, tally.rejected_files, reasons, max_reject_share, causes
+    )
     if refused is not None:
         raise InputError(refused)
     if tally.rows_read != tally.rows_scored + tally.rows_quarantined:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from engine.drift import reference_from_json
 from engine.duplicates import SeenKeys
 from engine.errors import NAMES_SHOWN, counted
 from engine.intake import CheckedChunk, check_chunk, check_tables, needed_columns
-from engine.pipeline import available_cores, in_order
+from engine.pipeline import Progress, available_cores, in_order
 from engine.source import Chunk, count_rows, open_inputs, read_chunks
 
 CHUNK_ROWS = 32_768
@@ -91,7 +91,7 @@ def preview(
     inputs: Sequence[str],
     bundle: Path,
     max_reject_share: float,
-    progress: Callable[[int, int | None], None],
+    progress: Progress = lambda done, total: None,  # noqa: ARG005
 ) -> Preview:
     """Check an input as `engine score` does, and publish nothing.
 
@@ -99,7 +99,7 @@ def preview(
         inputs: Files, globs, directories, or `-` for standard input.
         bundle: A bundle folder, or a folder with `CURRENT`.
         max_reject_share: The largest share of rows set aside with which scores are published.
-        progress: Told after each chunk: rows done, and rows in all where that is known.
+        progress: Told after each chunk.
 
     Raises:
         EngineError: The bundle or the input cannot be opened, or columns break the contract.
@@ -115,7 +115,9 @@ def preview(
         for found in in_order(check, read_chunks(tables, None, CHUNK_ROWS), available_cores()):
             findings.add(found)
             progress(findings.rows_read, total)
+        files = tuple(table.name for table in tables)
         refused = refusal(
+            files,
             findings.rows_read,
             findings.rejected,
             findings.reasons,
@@ -125,7 +127,7 @@ def preview(
     rejected = sum(findings.rejected.values())
     return Preview(
         bundle_id=manifest.bundle_id,
-        inputs=tuple(table.name for table in tables),
+        inputs=files,
         rows_read=findings.rows_read,
         rows_valid=findings.rows_read - rejected,
         rows_rejected=rejected,

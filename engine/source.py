@@ -24,7 +24,6 @@ import numpy as np
 import polars as pl
 from polars.selectors import by_name
 
-from engine.csv_lines import TOO_SHORT, csv_fault, has_lone_returns, short_rows
 from engine.errors import (
     AccessError,
     EngineError,
@@ -33,6 +32,13 @@ from engine.errors import (
     StorageError,
     counted,
     quoted,
+)
+from engine.text_lines import (
+    TOO_SHORT,
+    csv_fault,
+    has_lone_returns,
+    ndjson_fault,
+    short_rows,
 )
 
 Format = Literal["parquet", "ipc", "csv", "ndjson"]
@@ -263,8 +269,8 @@ def _open_table(
             content = Path(shutil.copyfile(content, new_file()))
         if kind == "csv":
             _check_csv(content, head, name)
-        frame = _scan(content, kind, wanted)
     with _reading(name, _fault(content, kind)):
+        frame = _scan(content, kind, wanted)
         return Table(name, path, content, state, kind, frame, frame.collect_schema())
 
 
@@ -407,7 +413,7 @@ def _fault(content: Path, kind: Format) -> Callable[[], str | None] | None:
     """What tells why a text cannot be read: messages of Polars may show its rows."""
     if kind == "csv":
         return lambda: csv_fault(content, len(_csv_header(content)))
-    return (lambda: None) if kind == "ndjson" else None
+    return (lambda: ndjson_fault(content)) if kind == "ndjson" else None
 
 
 @contextmanager

@@ -1,15 +1,17 @@
-"""What the bytes of a CSV tell that Polars does not: rows that are too short, and why it gave up.
+"""What the bytes of a text file tell that Polars does not: short rows, and why it gave up.
 
-Polars fills a row that is too short with nulls, and what it says of a row that it cannot read shows
-the row. A text in quotes that spans lines belongs to one row.
+Polars fills a row of a CSV that is too short with nulls, and what it says of a row that it cannot
+read shows the row, or not where it is. A text in quotes that spans lines belongs to one row.
 """
 
 import codecs
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 BLOCK_BYTES = 1 << 20
 QUOTE, COMMA, NEWLINE = b'",\n'
@@ -62,9 +64,8 @@ def csv_fault(path: Path, columns: int) -> str | None:
         path: A CSV file.
         columns: Fields of the header.
     """
-    offset = _offset_of_wrong_byte(path)
-    if offset is not None:
-        return f"byte {offset + 1:,} is no UTF-8; save the table as UTF-8"
+    if wrong := _wrong_byte(path):
+        return wrong
     for first, separators in _separators_by_row(path):
         long = np.flatnonzero(separators > columns - 1)
         if len(long):
@@ -72,6 +73,31 @@ def csv_fault(path: Path, columns: int) -> str | None:
             return f"row {first + int(long[0]):,} has {fields} fields, the header {columns}"
     row = _row_of_open_quote(path)
     return None if row is None else f"a quote that opens in row {row:,} is never closed"
+
+
+def ndjson_fault(path: Path) -> str | None:
+    """The same for NDJSON."""
+    if wrong := _wrong_byte(path):
+        return wrong
+    done = 0
+    with path.open("rb") as file:
+        while content := file.read(BLOCK_BYTES) + file.readline():
+            lines = content.splitlines(keepends=True)
+            if not _is_ndjson(lines):
+                sound = bisect_left(
+                    range(len(lines)), 1, key=lambda n: not _is_ndjson(lines[: n + 1])
+                )
+                return f"line {done + sound + 1:,} is no JSON object"
+            done += len(lines)
+    return None
+
+
+def _is_ndjson(lines: list[bytes]) -> bool:
+    try:
+        pl.read_ndjson(b"".join(lines), schema={"": pl.String})
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return False
+    return True
 
 
 def has_lone_returns(head: bytes) -> bool:
@@ -138,18 +164,19 @@ def _row_of_open_quote(path: Path) -> int | None:
     return opened if block is not None and block.is_inside else None
 
 
-def _offset_of_wrong_byte(path: Path) -> int | None:
-    """Where the first byte stands that is no UTF-8, from 0."""
+def _wrong_byte(path: Path) -> str | None:
+    """Where the first byte stands that is no UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     done = 0
     with path.open("rb") as file:
         while True:
             content = file.read(BLOCK_BYTES)
-            waiting = len(decoder.getstate()[0])
+            start = done - len(decoder.getstate()[0])
             try:
                 decoder.decode(content, final=not content)
             except UnicodeDecodeError as error:
-                return done - waiting + error.start
+                wrong = start + error.start + 1
+                return f"byte {wrong:,} is no UTF-8; save the table as UTF-8"
             if not content:
                 return None
             done += len(content)
