@@ -292,4 +292,4 @@ def test_validate_opens_no_model(users_file, monkeypatch):
 
     monkeypatch.setattr("onnxruntime.InferenceSession", fail)
     assert invoke("validate", users_file).exit_code == 0
-    assert invoke("score", users_file, "--out", users_file.with_suffix(".csv")).exit_code == 1
+    assert invoke("score", users_file, "--out", users_file.with_suffix(".csv")).exit_code == 78
