@@ -221,7 +221,8 @@ def key_hashes(keys: pl.DataFrame) -> np.ndarray:
 
 
 def _joined(texts: pl.Series) -> bytes:
-    return str(texts.str.join("").item()).encode()
+    content: bytes = texts.str.join("").cast(pl.Binary).item()
+    return content
 
 
 def _merge(blocks: list[_Block], most_rows: int) -> None:
