@@ -104,10 +104,10 @@ def median_factor(column: np.ndarray, edges: tuple[float, ...], users: np.ndarra
     Args:
         column: float32 [rows], NaN where missing.
         edges: Rising lower ends of all bins but the first.
-        users: Users of training by bin, the missing last: int64 [bins + 1].
+        users: Users of training by bin, the missing last, or `drift.UNTOLD`: int64 [bins + 1].
     """
     known = column[np.isfinite(column)]
-    total = users[:-1].cumsum()
+    total = np.maximum(users[:-1], 0).cumsum()
     if not len(known) or not total[-1]:
         return None
     for share in QUANTILES:

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from engine.console import Program, TerminalProgress, example, say, visible
+from engine.console import Program, TerminalProgress, example, say
 from engine.errors import InputError
+from engine.texts import visible
 
 DEFAULT_BUNDLE = Path("onnx_models/shopnow")
 _PACKAGES = ("shopnow-scoring", "polars", "onnxruntime", "numpy")

@@ -153,8 +153,10 @@ def _table_problems(document: Mapping[str, Any]) -> list[str]:
             problems.append(f"'{key}' must be a text, found {value!r}")
     # The name is a part of the bundle id, which stands in one line with other words.
     name = document.get("name")
-    if isinstance(name, str) and ("/" in name or not name.isprintable()):
-        problems.append(f"'name' must have no '/' and no characters unseen, found {name!r}")
+    if isinstance(name, str) and ("/" in name or not name.isprintable() or name in (".", "..")):
+        problems.append(
+            f"'name' must be no path and have no '/' and no characters unseen, found {name!r}"
+        )
     horizon = document.get("horizon_days", 0)
     if (
         not isinstance(horizon, int)

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import polars as pl
 
 from engine.schema import FeatureSchema, schema_from_dict
-from training.fit.search import Pool
+from training.fit.search import Fold, Pool
 from training.fit.trees import Sample
 
 
@@ -85,8 +85,8 @@ def trees(
 def halved(sample: Sample) -> Pool:
     """A pool with one row for each user, in which each half judges what the other teaches."""
     rows = np.arange(len(sample.label))
-    halves = rows[::2], rows[1::2]
-    return Pool(sample, rows, (halves, halves[::-1]))
+    even, odd = (sample.subset(half) for half in (rows[::2], rows[1::2]))
+    return Pool(sample, (Fold(even, odd, rows[1::2]), Fold(odd, even, rows[::2])))
 
 
 def splits(booster: lgb.Booster) -> list[tuple[int, float]]:

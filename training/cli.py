@@ -11,13 +11,14 @@ from typing import Any
 
 import click
 
-from engine.console import Program, TerminalProgress, example, not_nan, say, visible
-from engine.errors import UsageError, quoted, rule_counts
+from engine.console import Program, TerminalProgress, example, not_nan, say
+from engine.errors import CannotCreateError, UsageError, counted, quoted, rule_counts
+from engine.texts import visible
 
 DEFAULT_SEED = 7
 MAX_SEED = 2**32 - 1
 """The largest that scikit-learn takes."""
-_FIT_PACKAGES = ("lightgbm", "onnx", "skl2onnx", "sklearn", "threadpoolctl")
+_FIT_PACKAGES = ("lightgbm", "onnx", "scipy", "skl2onnx", "sklearn", "threadpoolctl")
 _REPORT_PACKAGES = ("altair", "jinja2", "vl_convert")
 
 
@@ -130,6 +131,7 @@ def fit(
     from training.fit.search import budget_of
     from training.pipeline import FitOptions, fit
     from training.playbook import load_rules
+    from training.words import decimal
 
     table = load_schema(schema or default_schema_path())
     options = FitOptions(
@@ -144,8 +146,9 @@ def fit(
         [
             f"bundle {manifest.bundle_id} in {out}",
             *_left_out(manifest.training["rows_left_out"]),
-            f"test users: ROC-AUC {manifest.metrics['roc_auc']:.4f}, F1 {manifest.metrics['f1']:.4f}",
-            f"{len(manifest.segments)} segments, silhouette {manifest.clustering['silhouette']}",
+            f"test users: ROC-AUC {decimal(manifest.metrics['roc_auc'], 4)}, "
+            f"F1 {decimal(manifest.metrics['f1'], 4)}",
+            _segments_line(manifest),
             *(f"MUST NOT BE USED: {reason}" for reason in manifest.unusable),
             *(f"segments: {reason}" for reason in manifest.clustering["reasons"]),
             *(f"segments: {change}" for change in manifest.clustering["changes"]),
@@ -169,7 +172,7 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
     from training.evaluation_text import evaluation_lines
     from training.measure import evaluate_bundle
 
-    if json_path is not None:
+    if json_path not in (None, Path("-")):
         _check_output(json_path, bundle, data)
     report = evaluate_bundle(bundle, data)
     text = json.dumps(report, indent=1, sort_keys=True) + "\n"
@@ -194,15 +197,19 @@ def report(bundle: Path, data: tuple[str, ...], out: Path) -> None:
     """
     _check_packages((*_FIT_PACKAGES, *_REPORT_PACKAGES))
     from engine.bundle import open_bundle
-    from engine.writer import storage_errors, write_private
+    from engine.writer import storage_errors, write_shared
     from training.measure import evaluate_bundle
     from training.report.page import report_html
     from training.report.subject import measured_subject
 
     _check_output(out, bundle, data)
+    if out.suffix.lower() != ".html":
+        raise CannotCreateError(
+            f"{out}: a report is one HTML page. Name a file that ends with .html."
+        )
     subject = measured_subject(open_bundle(bundle), evaluate_bundle(bundle, data))
     with storage_errors(out):
-        write_private(out, report_html(subject).encode())
+        write_shared(out, report_html(subject).encode())
     say([f"report on {subject.manifest.bundle_id} in {out}"])
 
 
@@ -246,6 +253,16 @@ def _check_packages(packages: tuple[str, ...]) -> None:
             f"{quoted(absent)} not installed: this command needs the training packages. "
             "Run: pip install 'shopnow-scoring[training]'"
         )
+
+
+def _segments_line(manifest: Any) -> str:  # noqa: ANN401 - imported inside the commands
+    found, silhouette = (
+        counted(len(manifest.segments), "segment"),
+        manifest.clustering["silhouette"],
+    )
+    return f"{found}, " + (
+        "no silhouette" if silhouette is None else f"silhouette {silhouette:.3f}"
+    )
 
 
 def _left_out(rejected: dict[str, int]) -> list[str]:

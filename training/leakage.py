@@ -11,8 +11,8 @@ import lightgbm as lgb
 import numpy as np
 
 from engine.schema import Feature
-from training.evaluate import rank, roc_auc, rounded
 from training.fit.baselines import rate_by_value
+from training.metrics import rank, roc_auc, rounded
 
 SUSPICIOUS_AUC = 0.95
 LABEL_AUC = 0.99
@@ -131,11 +131,12 @@ def single_features(
 
 
 def shuffled_labels(parts: Parts, train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, Any]:
-    """The ROC-AUC of trees fitted to labels that were dealt out anew over all rows.
+    """The ROC-AUC of trees that learn by heart, fitted to labels dealt out anew over all rows.
 
     Nothing is left to be learned but the rows themselves: an AUC further above 0.5 than chance
-    allows says that rows of the train part stand in the test part too (a permutation test: Ojala &
-    Garriga 2010).
+    allows says that a row of the train part, the very one, stands in the test part too (a
+    permutation test: Ojala & Garriga 2010). Copies of a row get labels of their own, and so are
+    found by `copied_users`, not here.
 
     Args:
         parts: Users, in their parts.

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.bundle import PLAYBOOK, REFERENCE, Bundle, Manifest, manifest_to_json, open_bundle
 from engine.drift import reference_to_json
+from engine.errors import BundleError
 from engine.schema import FeatureSchema
 from engine.session import Predictions, Session
 from engine.tensors import to_features
@@ -22,18 +23,18 @@ from training.compare.ways import (
 )
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
-from training.evaluate import Outcomes
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
 from training.fit.baselines import fit_baselines
 from training.fit.classifier import Classifier, fit_classifier
-from training.fit.preprocess import fit_categories
-from training.fit.search import Budget, Pool
-from training.fit.segments import fit_segments
-from training.fit.succession import check_predecessor, predecessor
+from training.fit.preprocess import fit_categories, sorted_by_teachers
+from training.fit.search import Budget, Fold, Pool
+from training.fit.segments import Segmentation, fit_segments
+from training.fit.succession import Predecessor, check_predecessor, predecessor
 from training.fit.trees import Recipe, Sample
 from training.folds import make_folds
 from training.leakage import Parts, leakage_checks
 from training.measure import outcome_metrics
+from training.metrics import Outcomes
 from training.parity import check_parity, run_engine
 from training.playbook import (
     PlaybookRules,
@@ -41,6 +42,7 @@ from training.playbook import (
     load_rules,
     playbook_document,
     playbook_to_json,
+    rules_document,
 )
 from training.profiles import Profiled, describe_segments
 from training.publish import check_target, publish_bundle
@@ -94,53 +96,34 @@ def fit(
     Raises:
         EngineError: The kind says what went wrong; nothing was written.
     """
-    schema, seed = options.schema, options.seed
     check_target(out)
-    check_features(options.playbook, schema)
+    check_features(options.playbook, options.schema)
     previous = _open_previous(options)
     progress("reading users")
-    users = _prepared(load_dataset(inputs, schema))
-    parts = users.parts
-    progress(f"fitting the purchase model to {len(parts.train):,} of {users.dataset.rows:,} users")
+    users = _prepared(load_dataset(inputs, options.schema))
+    rows = users.dataset.rows
+    progress(f"fitting the purchase model to {len(users.parts.train):,} of {rows:,} users")
     classifier = _fit_classifier(users, options)
     progress("looking for segments")
-    before = None
-    if previous is not None:
-        before = predecessor(previous, users.dataset.typed[parts.train])
-    segmentation = fit_segments(
-        users.features[parts.train],
-        users.features[parts.validation],
-        users.features[parts.test],
-        schema.model_features,
-        seed,
-        before,
-    )
+    train = users.dataset.typed[users.parts.train]
+    before = None if previous is None else predecessor(previous, train)
+    segmentation = _fit_segments(users, options, before)
     progress("exporting to ONNX")
-    fitted = (schema, users.categories, classifier, segmentation)
     version = _version(users.dataset, options, len(classifier.report["trials"]), previous)
-    bundle_id = f"{schema.name}/{version}"
-    contents = bundle_contents(bundle_id, *fitted)
-    manifest = bundle_manifest(bundle_id, *fitted, _record(users.dataset, parts, options))
-    bundle = Bundle(out, manifest, contents)
-    progress(f"comparing ONNX with the native models on {users.dataset.rows:,} users")
+    bundle = _exported(out, version, users, options, classifier, segmentation)
+    progress(f"comparing ONNX with the native models on {rows:,} users")
     parity = check_parity(bundle, users.dataset.typed, classifier, segmentation)
     progress("measuring the models on users they have not seen")
     scored = run_engine(Session(bundle), users.features)
-    manifest = describe_segments(
-        manifest, *_profiled(users, scored), segmentation.succession, before
-    )
-    manifest = replace(manifest, parity=parity, **_test_figures(manifest, users, scored, seed))
-    compared = _comparison(manifest, users, scored, classifier.recipe, seed)
+    profiled = _profiled(users, scored)
+    manifest = describe_segments(bundle.manifest, *profiled, segmentation.succession, before)
+    figures = _test_figures(manifest, users, scored, options.seed)
+    manifest = replace(manifest, parity=parity, **figures)
+    compared = _comparison(manifest, users, scored, classifier.recipe, options.seed)
     manifest = replace(manifest, comparison=compared)
     progress("writing the report")
-    playbook = _playbook(manifest, users.dataset, options.playbook)
-    reference = fit_reference(users.features[parts.test], scored[parts.test], manifest)
-    contents |= {
-        REFERENCE: reference_to_json(reference, manifest),
-        PLAYBOOK: playbook_to_json(playbook),
-        **report_contents(subject_of(manifest, playbook)),
-    }
-    return publish_bundle(out, manifest, contents)
+    told = _told(manifest, users, scored, options.playbook)
+    return publish_bundle(out, manifest, {**bundle.contents, **told})
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +156,7 @@ def _prepared(dataset: Dataset) -> _Users:
 
 
 def _fit_classifier(users: _Users, options: FitOptions) -> Classifier:
-    folds = make_folds(users.dataset, users.parts)
-    people = users.dataset.users[folds.rows]
-    pool = Pool(users.sample(folds.rows), people, folds.members, folds.description)
+    pool = _pool(users)
     return fit_classifier(
         pool,
         users.sample(users.parts.calibration),
@@ -185,6 +166,68 @@ def _fit_classifier(users: _Users, options: FitOptions) -> Classifier:
         options.playbook.band_shares,
         fit_baselines(pool, options.schema),
     )
+
+
+def _fit_segments(users: _Users, options: FitOptions, before: Predecessor | None) -> Segmentation:
+    parts, features = users.parts, users.features
+    return fit_segments(
+        features[parts.train],
+        features[parts.validation],
+        features[parts.test],
+        options.schema.model_features,
+        options.seed,
+        before,
+    )
+
+
+def _exported(
+    out: Path,
+    version: str,
+    users: _Users,
+    options: FitOptions,
+    classifier: Classifier,
+    segmentation: Segmentation,
+) -> Bundle:
+    """The models as ONNX, in memory, ready for the engine; measured by nobody yet."""
+    bundle_id = f"{options.schema.name}/{version}"
+    fitted = (options.schema, users.categories, classifier, segmentation)
+    record = _record(users.dataset, users.parts, options)
+    manifest = bundle_manifest(bundle_id, *fitted, record)
+    return Bundle(out, manifest, bundle_contents(bundle_id, *fitted))
+
+
+def _told(
+    manifest: Manifest, users: _Users, scored: Predictions, rules: PlaybookRules
+) -> dict[str, bytes]:
+    """The files that tell people and the nightly job what was measured, by name."""
+    playbook = _playbook(manifest, users.dataset, rules)
+    test = users.parts.test
+    people = users.dataset.users[test]
+    reference = fit_reference(users.features[test], scored[test], manifest, people)
+    return {
+        REFERENCE: reference_to_json(reference, manifest),
+        PLAYBOOK: playbook_to_json(playbook),
+        **report_contents(subject_of(manifest, playbook)),
+    }
+
+
+def _pool(users: _Users) -> Pool:
+    """The train and validation parts, and the folds in which models are compared."""
+    folds = make_folds(users.dataset, users.parts)
+    whole, people = users.sample(folds.rows), users.dataset.users[folds.rows]
+    unordered = {
+        column: users.categories[feature.name]
+        for column, feature in enumerate(users.dataset.schema.model_features)
+        if feature.kind == "categorical" and not feature.ordered
+    }
+    members = (
+        (
+            sorted_by_teachers(whole.subset(teach), people[teach], whole.subset(judge), unordered),
+            people[judge],
+        )
+        for teach, judge in folds.members
+    )
+    return Pool(whole, tuple(Fold(*both, judging) for both, judging in members), folds.description)
 
 
 def _profiled(users: _Users, scored: Predictions) -> tuple[Profiled, Outcomes, np.ndarray]:
@@ -224,7 +267,9 @@ def _test_figures(
     quality = quality_band(metrics, leakage, manifest.unusable, manifest.clustering["reasons"])
     return {
         "metrics": metrics,
-        "drivers": drivers_report(manifest, users.features[parts.test], tested),
+        "drivers": drivers_report(
+            manifest, users.features[parts.test], tested, dataset.users[parts.test]
+        ),
         "quality": quality,
         "unusable": () if quality["may_be_used"] else tuple(quality["reasons"]),
     }
@@ -249,12 +294,17 @@ def _playbook(manifest: Manifest, dataset: Dataset, rules: PlaybookRules) -> dic
     """The playbook for as many users as the last snapshot has."""
     dates = dataset.snapshots
     population = dataset.rows if dates is None else int((dates == dates.max()).sum())
-    return playbook_document(rules, manifest.segments, manifest.metrics["cells"], population)
+    return playbook_document(rules, manifest.segments, manifest.metrics, population)
 
 
 def _open_previous(options: FitOptions) -> Bundle | None:
     if options.previous is None:
         return None
+    if not options.previous.is_dir():
+        raise BundleError(
+            f"{options.previous}: no such bundle. Give the one in force with --previous, or leave it "
+            "out to number the segments anew."
+        )
     previous = open_bundle(options.previous)
     check_predecessor(previous, options.schema)
     return previous
@@ -263,14 +313,13 @@ def _open_previous(options: FitOptions) -> Bundle | None:
 def _version(dataset: Dataset, options: FitOptions, trials: int, previous: Bundle | None) -> str:
     dates = dataset.snapshots
     last = "undated" if dates is None else str(dates.max())
-    playbook = asdict(options.playbook)
     handed_on = None
     if previous is not None:
         handed_on = hashlib.sha256(manifest_to_json(previous.manifest)).hexdigest()
     settings = {
         "seed": options.seed,
         "trials": trials,
-        "playbook": playbook,
+        "playbook": rules_document(options.playbook),
         "previous": handed_on,
     }
     return bundle_version(last, dataset.fingerprint, options.schema.fingerprint, settings)
@@ -281,6 +330,7 @@ def _record(dataset: Dataset, parts: Split, options: FitOptions) -> dict[str, An
     dates = dataset.snapshots
     return {
         "rows": dataset.rows,
+        "users": len(np.unique(dataset.users)),
         "rows_left_out": dict(sorted(dataset.rejected.items())),
         "snapshots": [] if dates is None else [str(d) for d in dates.unique().sort()],
         "data_fingerprint": dataset.fingerprint,

@@ -8,7 +8,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +23,11 @@ from engine.schema import FeatureSchema
 POWER = 0.80
 SIGNIFICANCE = 0.05
 DECIMALS = 6
+MAX_TEXT = 300
+"""Characters of a text in a rule; the action stands in every row of the scores."""
+
+NO_CHANNEL = "none"
+"""The channel of a cell whose users are not contacted."""
 
 Cell = Mapping[str, Any]
 """What was measured of a segment and band: `rows`, `purchase_rate`, `mean_probability`."""
@@ -41,7 +46,7 @@ class Rule:
         spender: Whether the rule is for segments that spend at least what the average user does,
             or for the others; None is both.
         action: What to do, for marketing.
-        channel: Where.
+        channel: Where; "none" contacts nobody.
         offer: What is offered, or "none".
         rationale: Why this may work.
         cost_per_contact: In the playbook's currency.
@@ -115,23 +120,28 @@ def load_rules(path: Path | None = None) -> PlaybookRules:
     )
 
 
+def rules_document(rules: PlaybookRules) -> dict[str, Any]:
+    """The rules as plain values; where a file lies is no part of what it says."""
+    return asdict(replace(rules, rules=tuple(replace(rule, place="") for rule in rules.rules)))
+
+
 def playbook_document(
-    rules: PlaybookRules, segments: Sequence[Segment], cells: Sequence[Cell], population: int
+    rules: PlaybookRules, segments: Sequence[Segment], metrics: Mapping[str, Any], population: int
 ) -> dict[str, Any]:
     """What `playbook.json` holds: one row for each segment and band; plain JSON values.
 
     Args:
         rules: What to do.
         segments: With their names, and their profiles as far as measured.
-        cells: What was measured of each segment and band.
+        metrics: The `rows` that were measured, and the `cells`: each segment and band among them.
         population: How many users a night has; the cells' shares are applied to it.
 
     Raises:
         BundleError: A rule names a segment that does not exist.
     """
     _check_segments(rules.rules, segments)
-    measured = {(cell["segment_id"], cell["band"]): cell for cell in cells}
-    rows = sum(cell["rows"] for cell in cells)
+    measured = {(cell["segment_id"], cell["band"]): cell for cell in metrics["cells"]}
+    scale = population / metrics["rows"]
     spenders = _spenders(segments)
     return {
         "population": population,
@@ -150,7 +160,7 @@ def playbook_document(
                 "segment_name": segment.name,
                 "band": band,
                 **(settings := _settings(rules.rules, segment, band, spenders)),
-                **_figures(measured[segment.id, band], settings, population / max(rows, 1)),
+                **_figures(measured[segment.id, band], settings, scale),
             }
             for segment in segments
             for band in BANDS
@@ -160,7 +170,7 @@ def playbook_document(
 
 def playbook_to_json(document: Mapping[str, Any]) -> bytes:
     """The bytes of `playbook.json`."""
-    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def sample_size(rate: float, relative_lift: float, control_share: float) -> int | None:
@@ -229,16 +239,18 @@ def _settings(
 
 
 def _figures(cell: Cell, settings: Mapping[str, Any], scale: float) -> dict[str, Any]:
-    """Users of the cell in the population, buyers to expect, and what a test can see."""
-    users = round(cell["rows"] * scale)
+    """Users of the cell in the population, buyers to expect, and what a test can see, if there is one."""
     rate, share = cell["purchase_rate"], settings["control_share"]
     if rate is None:
         return dict.fromkeys(("users", "expected_buyers", "sample_size", "detectable_lift"))
+    # Where nobody is contacted there is nothing to test.
+    tested = settings["channel"] != NO_CHANNEL
+    users = round(cell["rows"] * scale)
     return {
         "users": users,
         "expected_buyers": round(users * cell["mean_probability"]),
-        "sample_size": sample_size(rate, settings["lift_to_see"], share),
-        "detectable_lift": detectable_lift(rate, users, share),
+        "sample_size": sample_size(rate, settings["lift_to_see"], share) if tested else None,
+        "detectable_lift": detectable_lift(rate, users, share) if tested else None,
     }
 
 
@@ -337,9 +349,9 @@ def _rule_problems(rule: Mapping[str, Any]) -> list[str]:
     if type(rule.get("spender", True)) is not bool:
         problems.append(f"spender must be true or false, found {rule['spender']!r}")
     problems += [
-        f"{name} must be a text, found {rule[name]!r}"
+        f"{name} must be a text of 1 to {MAX_TEXT} characters, found {_shown(rule[name])}"
         for name in _TEXTS
-        if name in rule and not (isinstance(rule[name], str) and rule[name])
+        if name in rule and not (isinstance(rule[name], str) and 0 < len(rule[name]) <= MAX_TEXT)
     ]
     problems += [
         f"{name} must be {words}, found {rule[name]!r}"
@@ -349,6 +361,12 @@ def _rule_problems(rule: Mapping[str, Any]) -> list[str]:
     if "window_days" in rule and type(rule["window_days"]) is not int:
         problems.append(f"window_days must be a whole number, found {rule['window_days']!r}")
     return problems
+
+
+def _shown(value: object) -> str:
+    """A value in a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}… ({len(text):,} characters)"
 
 
 _RANGES = {

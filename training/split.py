@@ -15,7 +15,7 @@ import polars as pl
 
 from engine.errors import InputError, counted, rule_counts
 from training.dataset import Dataset
-from training.evaluate import MIN_CELL
+from training.disclosure import MIN_CELL
 
 PARTS = ("train", "validation", "calibration", "test")
 SHARES = (0.68, 0.10, 0.07, 0.15)
@@ -27,9 +27,10 @@ class Split:
     """Row numbers of each part, int64 [rows of the part], rising; no row is in two parts.
 
     Attributes:
-        train: Trees, category tables and segments learn from these.
-        validation: Early stopping, cut-points and the choice of segments.
-        calibration: Platt scaling and the threshold.
+        train: Category tables and segments learn from these, trees from these and the next.
+        validation: Judges the number of segments; with the train part it makes the folds in which
+            trees are chosen.
+        calibration: Platt scaling, the threshold and the cut-points.
         test: Measured once, at the end.
         description: How the rows were divided, for the manifest.
     """

@@ -102,7 +102,11 @@ def test_fingerprint_changes_with_any_field():
         ),
         (
             "name = '../x'\n[[feature]]\nname = 'a'\nkind = 'numeric'",
-            r"'name' must have no '/'.* found '\.\./x'",
+            r"'name' must be no path.* found '\.\./x'",
+        ),
+        (
+            "name = '..'\n[[feature]]\nname = 'a'\nkind = 'numeric'",
+            r"'name' must be no path.* found '\.\.'",
         ),
         (
             'name = "x\\n"\n[[feature]]\nname = "a"\nkind = "numeric"',

@@ -40,7 +40,7 @@ def found(pool):
 def test_every_rule_is_asked_about_every_judge(found, pool):
     assert list(found) == ["base rate", "recency alone", "RFM score", "logistic regression"]
     for scores in found.values():
-        assert [len(s) for s in scores] == [len(judges) for _, judges in pool.folds]
+        assert [len(s) for s in scores] == [len(judges.label) for judges in pool.judges]
         assert all(np.isfinite(s).all() for s in scores)
 
 

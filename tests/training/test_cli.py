@@ -130,6 +130,9 @@ def test_promote_puts_a_bundle_in_force_once(tiny):
         (["evaluate", "absent", "users.parquet"], 78),
         (["evaluate", "bundle", "users.parquet", "--json", "absent/m.json"], 73),
         (["promote", "absent", "--to", "models"], 78),
+        (["fit", "users.parquet", "--out", "new", "--previous", "absent"], 78),
+        (["simulate", "--out", "new.csv", "--as-of", "0001-01-01"], 2),
+        (["simulate", "--out", "/dev/null"], 73),
     ],
 )
 def test_failures_have_their_exit_codes(tiny, arguments, code):

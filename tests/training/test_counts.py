@@ -8,13 +8,17 @@ from training.fit.counts import (
     actionability,
     choose_count,
     count_figures,
+    explained_shares,
     refit_agreements,
 )
 
 
-def figures(silhouette, actionability=0.3, agreement=0.95, worst=0.9, smallest_share=0.1):
+def figures(
+    silhouette, actionability=0.3, agreement=0.95, worst=0.9, smallest_share=0.1, excess=0.1
+):
     return {
         "silhouette": silhouette,
+        "silhouette_permuted": None if silhouette is None else silhouette - excess,
         "actionability": actionability,
         "agreement": agreement,
         "agreement_worst": worst,
@@ -31,12 +35,13 @@ def figures(silhouette, actionability=0.3, agreement=0.95, worst=0.9, smallest_s
         ({3: figures(0.30), 4: figures(0.30, 0.5, agreement=0.84)}, 3),
         ({3: figures(0.30), 4: figures(0.30, 0.5, worst=0.59)}, 3),
         ({3: figures(0.30), 4: figures(0.40, 0.5, smallest_share=0.029)}, 3),
+        ({3: figures(0.30), 4: figures(0.30, 0.5, excess=0.05)}, 3),
         ({3: figures(-0.10), 4: figures(-0.11, 0.5), 5: figures(None, 0.9)}, 4),
         ({1: figures(None, 0.0)}, 1),
     ],
     ids=[
-        "differs most", "not worth it", "equal", "unstable", "once unstable", "tiny", "below 0",
-        "one",
+        "differs most", "not worth it", "equal", "unstable", "once unstable", "tiny",
+        "no better than the null", "below 0", "one",
     ],
 )  # fmt: skip
 def test_the_most_useful_count_near_the_best_silhouette_is_chosen(tried, expected):
@@ -56,6 +61,7 @@ def test_the_most_useful_count_near_the_best_silhouette_is_chosen(tried, expecte
             3,
             ["the smallest has 2.0% of users, under 3%"],
         ),
+        ({3: figures(0.3, excess=0.05)}, 3, ["less than 0.06 above"]),
     ],
 )
 def test_where_none_is_allowed_the_reasons_are_told(tried, expected, reasons):
@@ -114,6 +120,34 @@ def test_actionability_is_the_share_of_variance_between_segments():
     assert actionability(values, labels) == pytest.approx(between.mean())
     assert actionability(values[:, 3:], labels) == 0
     assert actionability(np.empty((4, 0)), labels) == 0
+
+
+def test_the_explained_share_is_that_of_an_analysis_of_variance():
+    rng = np.random.default_rng(0)
+    place = rng.integers(0, 4, 500)
+    values = (rng.normal(size=500) + place).astype(np.float32)
+    overall = values.mean(dtype=np.float64)
+    between = sum(
+        (place == n).sum() * (values[place == n].mean(dtype=np.float64) - overall) ** 2
+        for n in range(4)
+    )
+    expected = between / ((values - overall) ** 2).sum()
+    assert explained_shares(values[:, np.newaxis], place).tolist() == pytest.approx([expected])
+
+
+@pytest.mark.parametrize(
+    ("values", "place", "expected"),
+    [
+        ([1.0, 1.0, 3.0, 3.0], [0, 0, 2, 2], 1.0),
+        ([1.0, 3.0, 1.0, 3.0], [0, 0, 1, 1], 0.0),
+        ([1.0, 2.0, 3.0, 4.0], [0, 0, 0, 0], 0.0),
+        ([0.1, 0.1, 0.1, 0.1], [0, 1, 0, 1], np.nan),
+    ],
+    ids=["all", "nothing", "one segment", "no variance"],
+)
+def test_what_segments_explain_in_known_cases(values, place, expected):
+    (found,) = explained_shares(np.array(values, np.float32)[:, np.newaxis], np.array(place))
+    assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
 def test_one_segment_has_figures_too():

@@ -8,7 +8,8 @@ from tests.fitting import halved, trees
 from training.fit.candidates import DESIGN, planned, strongest_pairs
 from training.fit.choice import Standing, cheapest, choose_trees
 from training.fit.classifier import sigmoid
-from training.fit.search import Budget, Trial, budget_of
+from training.fit.judging import fold_losses
+from training.fit.search import Budget, Trial, budget_of, search
 from training.fit.trees import Grower, Recipe, Sample, Settings
 from training.shapley.leaves import read_leaves
 
@@ -144,16 +145,26 @@ def test_draws_depend_on_seed_and_number():
 
 
 def test_a_draw_that_is_clearly_worse_goes_no_further():
+    pool = halved(sample(3_000, 0, together))
+    trials = search(pool, NAMES, 1, Budget(30)).trials
+    first, lost = pool.judges[:1], [trial for trial in trials if len(trial.scores) == 1]
+    best = min(fold_losses(t.scores, first).mean() for t in trials if len(t.scores) == 2)
+    assert lost
+    assert all(fold_losses(trial.scores, first).mean() > best + 0.005 for trial in lost)
+
+
+def test_a_draw_that_lost_has_no_figures_to_compare():
     _, report = chosen(together, trials=30)
     lost = [trial for trial in report["trials"] if trial["folds"] == 1]
     assert lost
-    assert all(trial["difference"] > 2.5 * trial["standard_error"] for trial in lost)
-    assert not any(trial["chosen"] for trial in lost)
+    for trial in lost:
+        assert trial["log_loss"] is trial["difference"] is trial["roc_auc"] is None
+        assert not trial["chosen"]
 
 
 def standing(name, difference, error, cost, booster=None):
     trial = Trial(1, Settings(name), 1, (), booster, cost)
-    return Standing(trial, 0.3 + difference, difference, error, None, cost is not None)
+    return Standing(trial, 0.3 + difference, difference, error, None)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import lightgbm as lgb
 
 import engine
 import training
@@ -24,7 +27,8 @@ from training.fit.segments import Segmentation
 
 CODE = tuple(Path(str(package.__file__)).parent for package in (engine, training))
 PACKAGES = (
-    *("polars", "numpy", "onnxruntime", "lightgbm", "scikit-learn", "onnx", "skl2onnx"),
+    *("polars", "numpy", "onnxruntime", "lightgbm", "scikit-learn", "scipy"),
+    *("onnx", "skl2onnx"),
     *("altair", "jinja2", "vl-convert-python"),
 )
 _DECIDING_ENDINGS = (".py", ".toml", ".j2", ".css")
@@ -50,7 +54,18 @@ def bundle_contents(
         SCORER: scorer_graph(preprocess, trees, segments),
     }
     contents = {name: stamped(graph, bundle_id) for name, graph in graphs.items()}
-    return contents | {NATIVE_CLASSIFIER: classifier.booster.model_to_string().encode()}
+    return contents | {NATIVE_CLASSIFIER: native_text(classifier.booster).encode()}
+
+
+def native_text(booster: lgb.Booster) -> str:
+    """LightGBM's own text of a model, without the ranges of its features.
+
+    Their ends are the values of single users. LightGBM does not predict by them.
+    """
+    before, infos, after = re.split(
+        r"^(feature_infos=.*)$", booster.model_to_string(), maxsplit=1, flags=re.MULTILINE
+    )
+    return before + re.sub(r"\[\S+\]", "[-inf:inf]", infos) + after
 
 
 def bundle_manifest(

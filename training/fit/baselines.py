@@ -65,10 +65,7 @@ def fit_baselines(pool: Pool, schema: FeatureSchema) -> tuple[Baseline, ...]:
     return tuple(
         Baseline(
             name,
-            tuple(
-                rule(pool.sample.subset(teaches), pool.sample.features[judges])
-                for teaches, judges in pool.folds
-            ),
+            tuple(rule(fold.teachers, fold.judges.features) for fold in pool.folds),
         )
         for name, rule in rules.items()
     )
@@ -148,7 +145,7 @@ def _regression(numeric: list[int], shape: tuple[int, ...]) -> Pipeline:
             n_quantiles=min(QUANTILES, shape[0]), output_distribution="normal", random_state=0
         ),
     )
-    codes = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    codes = OneHotEncoder(handle_unknown="ignore")
     kinds = [(numbers, numeric), (codes, categorical)]
     columns = make_column_transformer(*(kind for kind in kinds if kind[1]))
     return make_pipeline(columns, LogisticRegression(max_iter=1_000))

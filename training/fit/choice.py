@@ -25,7 +25,7 @@ DECIMALS = 6
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a trial stands, on the users that judged it.
+    """Where a trial stands that was judged in all folds.
 
     Attributes:
         trial: The trial.
@@ -33,7 +33,6 @@ class Standing:
         difference: The mean over rows of its log-loss less that of the best trial.
         standard_error: Of that mean, rows of one user taken together.
         roc_auc: None where no fold has users of both kinds.
-        eligible: Whether it was judged in all folds and can be exported.
     """
 
     trial: Trial
@@ -41,7 +40,6 @@ class Standing:
     difference: float
     standard_error: float
     roc_auc: float | None
-    eligible: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,35 +79,33 @@ def choose_trees(
     report = {
         "parameters": {k: v for k, v in PARAMETERS.items() if k != "verbose"},
         "chosen": chosen.trial.settings.name,
-        "refit": {"rows": len(pool.users), "rounds": rounds, "trees": booster.num_trees()},
-        "trials": [_row(standing, chosen=standing is chosen) for standing in table],
+        "refit": {"rows": len(pool.sample.label), "rounds": rounds, "trees": booster.num_trees()},
+        "trials": [_row(t, _of(t, table), chosen=t is chosen.trial) for t in found.trials],
         "baselines": [_beside(baseline, chosen.trial, pool) for baseline in baselines],
         "validation": dict(pool.description),
-        "budget": {"trials": len(table), "patience_rounds": PATIENCE_ROUNDS},
+        "budget": {"trials": len(found.trials), "patience_rounds": PATIENCE_ROUNDS},
         "depth_gain": depth_gain(table, pool),
     }
     return Choice(booster, recipe, report)
 
 
 def standings(found: Search, pool: Pool) -> list[Standing]:
-    """Where each trial stands, in the order of the trials.
+    """Where each trial stands that was judged in all folds, in the order of the trials.
 
     Raises:
         SelfCheckError: No trial can be exported.
     """
     finished = [t for t in found.trials if len(t.scores) == len(pool.folds)]
-    losses = {t.number: fold_losses(t.scores, pool.judges) for t in found.trials}
+    losses = {t.number: fold_losses(t.scores, pool.judges) for t in finished}
     able = [t for t in finished if t.cost is not None] or finished
     best = losses[min(able, key=lambda t: float(losses[t.number].mean())).number]
-    users = np.concatenate([pool.users[rows] for _, rows in pool.folds])
+    users = pool.judging_users
     table = []
-    for trial in found.trials:
+    for trial in finished:
         own = losses[trial.number]
-        # A trial that lost the race was judged by the first fold only.
-        gap, error = mean_and_error(own - best[: len(own)], users[: len(own)])
+        gap, error = mean_and_error(own - best, users)
         auc = roc_auc(trial.scores, pool.judges)
-        eligible = trial in finished and trial.cost is not None
-        table.append(Standing(trial, float(own.mean()), gap, error, auc, eligible))
+        table.append(Standing(trial, float(own.mean()), gap, error, auc))
     return table
 
 
@@ -119,7 +115,7 @@ def cheapest(table: Sequence[Standing], width: int) -> Standing:
     Raises:
         SelfCheckError: None can be exported.
     """
-    eligible = [s for s in table if s.eligible]
+    eligible = [s for s in table if s.trial.cost is not None]
     if not eligible:
         # The first one says why.
         model_effects(table[0].trial.booster, Calibration(1.0, 0.0), width)
@@ -129,8 +125,8 @@ def cheapest(table: Sequence[Standing], width: int) -> Standing:
 
 def scaled_rounds(rounds: int, pool: Pool) -> int:
     """The rounds that suit the whole pool, from those that suit the users of a fold."""
-    taught = np.mean([len(teaches) for teaches, _ in pool.folds])
-    return int(np.clip(round(rounds * (len(pool.users) / taught) ** GROWTH), 1, MAX_ROUNDS))
+    taught = np.mean([len(fold.teachers.label) for fold in pool.folds])
+    return int(np.clip(round(rounds * (len(pool.sample.label) / taught) ** GROWTH), 1, MAX_ROUNDS))
 
 
 def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:
@@ -138,13 +134,12 @@ def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:
 
     The best of each kind by log-loss; the errors are those of paired users.
     """
-    finished = [s for s in table if len(s.trial.scores) == len(pool.folds)]
-    stumps = [s for s in finished if s.trial.settings.depth == 1]
-    deeper = [s for s in finished if s.trial.settings.depth > 1]
+    stumps = [s for s in table if s.trial.settings.depth == 1]
+    deeper = [s for s in table if s.trial.settings.depth > 1]
     if not stumps or not deeper:
         return None
     plain, deep = (min(group, key=lambda s: s.log_loss).trial for group in (stumps, deeper))
-    users = np.concatenate([pool.users[rows] for _, rows in pool.folds])
+    users = pool.judging_users
     losses = fold_losses(plain.scores, pool.judges) - fold_losses(deep.scores, pool.judges)
     loss, loss_error = mean_and_error(losses, users)
     auc, auc_error = roc_auc_gain(deep.scores, plain.scores, pool.judges) or (None, None)
@@ -161,7 +156,7 @@ def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:
 
 def _beside(baseline: Baseline, chosen: Trial, pool: Pool) -> dict[str, Any]:
     """The figures of a rule, and how much worse it is than the chosen trial, user by user."""
-    users = np.concatenate([pool.users[rows] for _, rows in pool.folds])
+    users = pool.judging_users
     own = fold_losses(baseline.scores, pool.judges)
     gap, error = mean_and_error(own - fold_losses(chosen.scores, pool.judges), users)
     return {
@@ -178,9 +173,14 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, DECIMALS)
 
 
-def _row(standing: Standing, *, chosen: bool) -> dict[str, Any]:
-    trial = standing.trial
+def _of(trial: Trial, table: Sequence[Standing]) -> Standing | None:
+    return next((standing for standing in table if standing.trial is trial), None)
+
+
+def _row(trial: Trial, standing: Standing | None, *, chosen: bool) -> dict[str, Any]:
+    """A trial without a standing lost the race; the figures of its one fold compare with none."""
     parameters = {k: v for k, v in asdict(trial.settings).items() if k != "name"}
+    figures = ("log_loss", "difference", "standard_error", "roc_auc")
     return {
         "number": trial.number,
         "name": trial.settings.name,
@@ -188,10 +188,7 @@ def _row(standing: Standing, *, chosen: bool) -> dict[str, Any]:
         "rounds": trial.rounds,
         "trees": trial.booster.num_trees(),
         "folds": len(trial.scores),
-        "log_loss": rounded(standing.log_loss),
-        "difference": rounded(standing.difference),
-        "standard_error": rounded(standing.standard_error),
-        "roc_auc": rounded(standing.roc_auc),
+        **{name: rounded(getattr(standing, name, None)) for name in figures},
         "cost": trial.cost,
         "chosen": chosen,
     }

@@ -22,6 +22,8 @@ NEAR_BEST = 0.02
 MIN_SHARE = 0.03
 MIN_AGREEMENT = 0.85
 MIN_WORST_AGREEMENT = 0.60
+MIN_EXCESS = 0.06
+"""A silhouette that is not so much above that of column-permuted data tells of no segments."""
 WORTH = 0.025
 """A further segment must explain so much more of the variance to be worth actions of its own."""
 
@@ -76,8 +78,9 @@ def count_figures(model: KMeans, users: Users, seed: int) -> dict[str, Any]:
 def refit_agreements(model: KMeans, train: np.ndarray, tuning: np.ndarray, seed: int) -> np.ndarray:
     """How far segments are found again: adjusted Rand indices (Hubert & Arabie 1985).
 
-    KMeans is fitted anew, with as many starts as the model, to bootstrap resamples of the training
-    users (Hennig 2007); what it says of the tuning users is held against what the model says.
+    KMeans is fitted anew, from fresh starts, to bootstrap resamples of the training users (Hennig
+    2007); what it says of the tuning users is held against what the model says. So a model that
+    starts from segments in force must be found again by refits that know nothing of them.
 
     Args:
         model: The segments.
@@ -97,10 +100,8 @@ def refit_agreements(model: KMeans, train: np.ndarray, tuning: np.ndarray, seed:
 def actionability(values: np.ndarray, labels: np.ndarray) -> float:
     """How much segments differ in what marketing can act on: the mean share of variance explained.
 
-    Of each feature the correlation ratio (Fisher 1925): eta² = sum over segments of
-    n_s (mean_s - mean)² / sum over users of (x - mean)². It is 0 where all segments have the same
-    mean and 1 where each user is like the others of its segment. Shares of variance have no unit,
-    so that features of any kind can be averaged; the label is not read.
+    Shares of variance have no unit, so that features of any kind can be averaged; the label is not
+    read.
 
     Args:
         values: float64 [rows, features].
@@ -109,23 +110,41 @@ def actionability(values: np.ndarray, labels: np.ndarray) -> float:
     Returns:
         0 to 1; 0 where no feature varies.
     """
-    centred = values - values.mean(axis=0)
-    total = (centred**2).sum(axis=0)
-    known = total > 0
-    if not known.any():
-        return 0.0
+    explained = explained_shares(values, labels)
+    known = ~np.isnan(explained)
+    return float(explained[known].mean()) if known.any() else 0.0
+
+
+def explained_shares(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The correlation ratio of each feature, float64 [features]; not a number where none varies.
+
+    eta² (Fisher 1925) = sum over segments of n_s (mean_s - mean)² / sum over users of (x - mean)².
+    It is 0 where all segments have the same mean and 1 where each user is like the others of its
+    segment.
+
+    Args:
+        values: float [rows, features].
+        labels: The segment of each user, int [rows].
+    """
     _, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(sizes), int(known.sum())))
-    np.add.at(sums, places, centred[:, known])
-    between = (sums**2 / sizes[:, np.newaxis]).sum(axis=0)
-    return float((between / total[known]).mean())
+    return np.array([_explained_share(column, places, sizes) for column in values.T])
+
+
+def _explained_share(column: np.ndarray, places: np.ndarray, sizes: np.ndarray) -> float:
+    # The mean of equal numbers may be off by its last bit.
+    if column.min() == column.max():
+        return np.nan
+    centred = column - column.mean(dtype=np.float64)
+    sums = np.bincount(places, centred)
+    return float((sums**2 / sizes).sum() / (centred**2).sum())
 
 
 def choose_count(tried: Mapping[int, Figures], in_force: int | None) -> tuple[int, list[str]]:
     """The number of segments, and what speaks against it.
 
     Allowed is a number without a tiny segment, whose silhouette lies within `NEAR_BEST` of the best
-    such, and whose segments are found again in resamples. Of these the one whose segments differ
+    such and `MIN_EXCESS` above that of permuted columns, and whose segments are found again in
+    resamples. Of these the one whose segments differ
     most in what can be acted on, less `WORTH` for each segment. A number in force stays unless one
     that is allowed gains at least `NEAR_BEST` over it.
 
@@ -172,6 +191,11 @@ def _silhouette(figures: Figures) -> float:
 def _lacks(figures: Figures) -> list[str]:
     """Why people should not rely on so many segments, in words."""
     lacks = []
+    found, null = figures["silhouette"], figures["silhouette_permuted"]
+    if found is not None and (null is None or found - null < MIN_EXCESS):
+        lacks.append(
+            f"silhouette {found}, {null} on column-permuted data: less than {MIN_EXCESS} above"
+        )
     if figures["smallest_share"] < MIN_SHARE:
         lacks.append(
             f"the smallest has {figures['smallest_share']:.1%} of users, under {MIN_SHARE:.0%}"

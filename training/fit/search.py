@@ -49,25 +49,44 @@ def budget_of(trials: int | None, minutes: float | None) -> Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Fold:
+    """Users who teach, and others who judge what was learned of them.
+
+    Attributes:
+        teachers: Features and labels.
+        judges: The same of the others, their categories in codes that the teachers' labels alone
+            decide.
+        users: A number for each judging user, the same in all of a user's rows, int64 [rows].
+    """
+
+    teachers: Sample
+    judges: Sample
+    users: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """Users who teach and judge.
 
     Attributes:
         sample: All of them.
-        users: A number for each user, the same in all of a user's rows, int64 [rows].
-        folds: Rows of the sample that teach, and rows that judge; each judges at most once.
+        folds: Who teaches and who judges; each row judges at most once.
         description: How the folds were made, for the manifest.
     """
 
     sample: Sample
-    users: np.ndarray
-    folds: tuple[tuple[np.ndarray, np.ndarray], ...]
+    folds: tuple[Fold, ...]
     description: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def judges(self) -> tuple[Sample, ...]:
         """The users who judge in each fold."""
-        return tuple(self.sample.subset(judges) for _, judges in self.folds)
+        return tuple(fold.judges for fold in self.folds)
+
+    @property
+    def judging_users(self) -> np.ndarray:
+        """The numbers of the users who judge, fold after fold, int64 [rows of all folds]."""
+        return np.concatenate([fold.users for fold in self.folds])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +123,10 @@ class Arena:
     """The folds, ready to try settings in."""
 
     def __init__(self, pool: Pool, names: tuple[str, ...], seed: int) -> None:
-        taught = [pool.sample.subset(teaches) for teaches, _ in pool.folds]
         self.judges = pool.judges
-        self._growers = [Grower(sample, names, seed) for sample in taught]
+        self._growers = [Grower(fold.teachers, names, seed) for fold in pool.folds]
         self._width = pool.sample.features.shape[1]
-        self.pairs: list[list[Pair]] = [[] for _ in taught]
+        self.pairs: list[list[Pair]] = [[] for _ in pool.folds]
         self.strongest: tuple[Pair, ...] = ()
 
     def try_settings(self, number: int, settings: Settings, best: Trial | None) -> Trial:

@@ -23,6 +23,7 @@ from training.fit.clusters import (
     silhouettes,
 )
 from training.fit.counts import (
+    MIN_EXCESS,
     REFITS,
     SEGMENT_COUNTS,
     Figures,
@@ -52,7 +53,6 @@ TEST_ROWS = 10_000
 COPULA_ROWS = 40_000
 DISTINCT_ROWS = 50_000
 SILHOUETTE_TARGET = 0.20
-EXCESS_TARGET = 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,10 +231,10 @@ def _shortfalls(figures: Figures) -> list[str]:
         return ["no silhouette: all users are in one segment, or too few were measured"]
     if measured < SILHOUETTE_TARGET:
         problems.append(f"silhouette {measured} on unseen users, below {SILHOUETTE_TARGET}")
-    if null is None or measured - null < EXCESS_TARGET:
+    if null is None or measured - null < MIN_EXCESS:
         problems.append(
             f"silhouette {measured} on unseen users, {null} on column-permuted data: less than "
-            f"{EXCESS_TARGET} above it"
+            f"{MIN_EXCESS} above it"
         )
     return problems
 

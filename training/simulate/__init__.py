@@ -25,6 +25,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from engine.errors import UsageError
 from training.simulate.climate import DEFAULT_DATE, climate
 from training.simulate.columns import FEATURES, MARKETING, PROFILE
 from training.simulate.history import (
@@ -44,6 +45,7 @@ __all__ = ["CHUNK_ROWS", "SimulateOptions", "output_schema", "simulate", "true_p
 CHUNK_ROWS = 60_000
 # Share of single marketing fields that are lost, besides those of users who refuse consent.
 FIELD_LOSS = 0.005
+YEARS = range(2000, 2101)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,13 @@ class SimulateOptions:
     drift: float = 0.0
     label: bool = True
     truth: bool = False
+
+    def __post_init__(self) -> None:
+        if self.as_of.year not in YEARS:
+            raise UsageError(
+                f"as_of: {self.as_of} asked for; give a date of {YEARS[0]} to {YEARS[-1]}: the "
+                "trend is made for these years."
+            )
 
 
 def output_schema(options: SimulateOptions) -> dict[str, pl.DataType]:

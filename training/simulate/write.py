@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import CannotCreateError
-from engine.writer import FrameWriter, output_format, storage_errors
+from engine.writer import FrameWriter, check_no_device, output_format, storage_errors
 from training.simulate import SimulateOptions, output_schema, simulate
 
 Progress = Callable[[int, int | None], None]
@@ -27,6 +27,7 @@ def write_users(
         EngineError: The output cannot be written; what stood there still stands.
     """
     output_format(out)
+    check_no_device(out)
     if out.is_dir() or not out.resolve().parent.is_dir():
         raise CannotCreateError(
             f"{out}: is a directory, or lies in one that does not exist. Name a file in one that does."
