@@ -13,7 +13,7 @@ import polars as pl
 
 from engine.bundle import BANDS
 from engine.drift import UserSample, fewer_rows, findings
-from engine.errors import counted, rule_counts
+from engine.errors import counted
 from engine.reference import Users
 from engine.scores import ScoredChunk
 from engine.writer import Written
@@ -140,6 +140,7 @@ class Tally:
         self.rows_scored = 0
         self.rows_quarantined = 0
         self.sample = UserSample()
+        self.rejected_files: Counter[str] = Counter()
         self._probability_sum = 0.0
         self._counts: dict[str, Counter[Any]] = {
             name: Counter()
@@ -159,15 +160,18 @@ class Tally:
             scores[name].to_numpy() for name in ("purchase_probability", "segment_id")
         )
         self.sample.add(Users(chunk.features, probability, segment))
+        if chunk.rejected.height:
+            self.rejected_files[chunk.rejected["source_file"][0]] += chunk.rejected.height
         self._probability_sum += float(scores["purchase_probability"].cast(pl.Float64).sum())
         for name in ("will_purchase", "propensity_decile", "propensity_band", "segment_name"):
             self._counts[name].update(dict(scores[name].value_counts().iter_rows()))
         self._counts["reasons"].update(chunk.reasons)
         self._counts["unseen_categories"].update(chunk.unseen)
 
-    def reasons_text(self) -> str:
-        """The rules that caught rows, the most frequent first, with their counts."""
-        return rule_counts(self._counts["reasons"])
+    @property
+    def reasons(self) -> Counter[str]:
+        """Rows caught by each rule."""
+        return self._counts["reasons"]
 
     def figures(self) -> dict[str, Any]:
         """The counts under the names that `Summary` gives them."""
