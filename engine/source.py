@@ -48,7 +48,7 @@ STANDARD_INPUT_NAME = "standard input"
 HIDDEN_PREFIXES = (".", "_")
 SNIFFED_BYTES = 65_536
 # What a run adds to the rows it sets aside.
-SOURCE_COLUMNS = ("source_file", "source_row", "reasons", "chunk_row")
+SOURCE_COLUMNS = ("source_file", "source_row", "reasons", "chunk_row", TOO_SHORT)
 NOT_FLAT = (pl.Binary, pl.Object, pl.Duration)
 TAIL_BYTES = 65_536
 GZIP_MAGIC = b"\x1f\x8b"
