@@ -108,6 +108,7 @@ def open_inputs(inputs: Sequence[str], wanted: Sequence[str] = ()) -> Iterator[t
             else:
                 with _reading(text):
                     paths += [(str(path), path) for path in _paths(text)]
+        _check_names(name for name, _ in paths)
         yield tuple(_open_table(name, path, wanted) for name, path in paths)
 
 
@@ -210,6 +211,16 @@ def _paths(text: str) -> list[Path]:
     if not found:
         raise NoInputError(f"{what}. Check the path; the working directory is {Path.cwd()}.")
     return found
+
+
+def _check_names(names: Iterable[str]) -> None:
+    # NOTE: Polars opens no file whose name is not UTF-8; Python has surrogates for such bytes.
+    strange = [ascii(name) for name in names if re.search("[\ud800-\udfff]", name)]
+    if strange:
+        raise NoInputError(
+            f"{strange[0]}: is not UTF-8, as {counted(len(strange), 'name')} of the input. "
+            "Give it another name."
+        )
 
 
 def _is_passed_over(name: str) -> bool:

@@ -24,6 +24,7 @@ from engine.errors import (
     SelfCheckError,
     StorageError,
 )
+from engine.spreadsheets import without_formulas
 
 ENDINGS = {
     ".parquet": "parquet",
@@ -54,7 +55,7 @@ class FrameWriter:
 
     The format follows the ending of the path. Columns named in `repeated_texts` become
     dictionaries in Arrow IPC; Parquet makes dictionaries by itself. Messages name `target`, the
-    place where the file will go.
+    place where the file will go. CSV `for_spreadsheets` holds no formulas.
     """
 
     def __init__(
@@ -63,6 +64,8 @@ class FrameWriter:
         schema: Mapping[str, pl.DataType],
         repeated_texts: tuple[str, ...] = (),
         target: Path | None = None,
+        *,
+        for_spreadsheets: bool = False,
     ) -> None:
         self._path = path
         self._target = target or path
@@ -76,6 +79,8 @@ class FrameWriter:
             lazy = lazy.with_columns(
                 pl.col([n for n in repeated_texts if n in schema]).cast(pl.Categorical)
             )
+        if for_spreadsheets and output_format(path) == "csv":
+            lazy = without_formulas(lazy)
         self._thread = Thread(target=self._write, args=(lazy,), name="frame-writer", daemon=True)
         self._thread.start()
 
@@ -185,9 +190,9 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise _storage_error(path, error) from error
 
 
-def write_synced(path: Path, content: bytes) -> None:
-    """Write a small file, readable by its owner only, and force it to disk."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_MODE)
+def write_synced(path: Path, content: bytes, mode: int = PRIVATE_MODE) -> None:
+    """Write a small file, by default readable by its owner only, and force it to disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
@@ -204,10 +209,17 @@ def check_no_device(path: Path) -> None:
         raise CannotCreateError(f"{path}: is a device or a pipe, not a file. Name a file.")
 
 
-def move(source: Path, target: Path) -> None:
-    """Put a file that only its owner can read in the place of another, in one step."""
+def move(source: Path, target: Path, mode: int = PRIVATE_MODE) -> None:
+    """Put a file in the place of another, in one step.
+
+    Args:
+        source: A file on the same file system.
+        target: Its place.
+        mode: What others may do with it, by default nothing; less where the umask asked for less
+            when the file was made.
+    """
     check_no_device(target)
-    source.chmod(PRIVATE_MODE)
+    source.chmod(source.stat().st_mode & mode)
     source.replace(target)
 
 
@@ -220,7 +232,7 @@ def _storage_error(path: Path, error: BaseException) -> EngineError:
         return AccessError(f"{path}: may not be written by this user ({reason}).")
     if number in (
         *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENAMETOOLONG),
-        *(errno.ENOTEMPTY, errno.EEXIST, errno.ELOOP),
+        *(errno.ENOTEMPTY, errno.EEXIST, errno.ELOOP, errno.EXDEV, errno.EBUSY),
     ):
         return CannotCreateError(f"{path}: cannot be created: {reason}.")
     return StorageError(

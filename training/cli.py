@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from engine.console import Program, TerminalProgress, example, not_nan, say, visible
+from engine.console import Program, TerminalProgress, example, not_nan, say
 from engine.errors import UsageError, counted, quoted, rule_counts
+from engine.logs import visible
 
 DEFAULT_SEED = 7
 MAX_SEED = 2**32 - 1
