@@ -90,9 +90,11 @@ class Sink:
         """
         targets, staging = self.targets, self._staging
         with storage_errors(targets.out), _uninterrupted():
-            write_synced(staging.summary, summary)
+            with storage_errors(targets.summary):
+                write_synced(staging.summary, summary)
             if targets.metrics is not None:
-                write_synced(staging.metrics, metrics, METRICS_MODE)
+                with storage_errors(targets.metrics):
+                    write_synced(staging.metrics, metrics, METRICS_MODE)
             staging.keep_what_stands()
             if self._rejected is not None:
                 move(staging.quarantine, targets.quarantine)

@@ -10,13 +10,14 @@ import os
 import signal
 import sys
 from functools import wraps
+from pathlib import Path
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "fcntl.flock"}
 
 
 class Steps:
     def __init__(self, chosen, action):
-        self.folder = os.getcwd()
+        self.folder = str(Path.cwd())
         self.chosen = chosen
         self.action = action
         self.done = []
@@ -32,7 +33,11 @@ class Steps:
     def hear(self, event, arguments):
         """An audit hook: what it raises comes out of the call that is audited."""
         if event in EVENTS and (event == "fcntl.flock" or self.is_ours(arguments[0])):
-            words = [str(os.stat(arguments[0]).st_ino), *arguments[1:2]] if "rename" in event else []
+            words = (
+                [str(Path(arguments[0]).stat().st_ino), *arguments[1:2]]
+                if "rename" in event
+                else []
+            )
             self.take(event, *words)
 
     def is_ours(self, path):
@@ -82,8 +87,7 @@ def main():
         engine(sys.argv[3:])
     finally:
         if steps.action == "list":
-            for words in steps.done:
-                print(*words)
+            sys.stdout.writelines(" ".join(words) + "\n" for words in steps.done)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
+import time
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +64,36 @@ def faulty_engine(night, step, action, *more):
     """Run today's scoring with a fault at one step."""
     command = [sys.executable, FAULTY_RUN, str(step), str(action), *ARGUMENTS, *more]
     return subprocess.run(command, cwd=night.folder, **captured({}), timeout=300)
+
+
+def unprivileged_engine(night, *more):
+    """Run today's scoring as a user who is bound by the modes of files, as root is not."""
+    command = [ENGINE, *ARGUMENTS, *more]
+    if os.geteuid() == 0:
+        if not shutil.which("setpriv"):
+            pytest.skip("setpriv is not here to take root's rights away")
+        command = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", *command]
+    return subprocess.run(command, cwd=night.folder, **captured({}), timeout=300)
+
+
+def waiting_engine(night, *command, more=()):
+    """A run that has its bundle and staging, and waits for the rest of its standard input."""
+    arguments = ["-" if word == "users.parquet" else word for word in ARGUMENTS]
+    spool = night.folder.parent / "spool"
+    spool.mkdir()
+    process = subprocess.Popen(
+        [*command, *arguments, *more],
+        cwd=night.folder,
+        stdin=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(spool)},
+        **captured({}),
+    )
+    process.stdin.write("user_id")
+    process.stdin.flush()
+    while not list(spool.glob("*/standard-input")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    return process
 
 
 def captured(process):

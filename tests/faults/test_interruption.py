@@ -1,8 +1,6 @@
 """Runs that are killed, interrupted or halted: faults.md, part I."""
 
-import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -10,9 +8,7 @@ import pytest
 
 from engine.errors import BundleError
 from tests.faults.nights import (
-    ARGUMENTS,
     ENGINE,
-    captured,
     check_all_or_nothing,
     check_next_run,
     check_torn_by_a_kill,
@@ -22,6 +18,7 @@ from tests.faults.nights import (
     score_again,
     some_of,
     start_engine,
+    waiting_engine,
 )
 from tests.helpers import read_summary
 
@@ -52,20 +49,6 @@ def run_seconds(template):
     started = time.monotonic()
     assert engine(template, "--dry-run").returncode == 0
     return time.monotonic() - started
-
-
-def waiting_engine(night, *command):
-    """A run that has staging and waits for the rest of its standard input."""
-    arguments = ["-" if word == "users.parquet" else word for word in ARGUMENTS]
-    process = subprocess.Popen(
-        [*command, *arguments], cwd=night.folder, stdin=subprocess.PIPE, **captured({})
-    )
-    process.stdin.write("user_id")
-    process.stdin.flush()
-    while not list(night.folder.glob(".scores.parquet.staging-*")):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
-    return process
 
 
 def check_interrupted(night, process, code):
@@ -155,7 +138,7 @@ def test_i04_interrupted_twice_ends_at_once(night):
 
 
 def test_i06_what_is_renamed_is_on_the_disk(night):
-    inode = str(os.stat(night.folder).st_ino)
+    inode = str(night.folder.stat().st_ino)
     steps = [line.split(" ", 2) for line in faulty_engine(night, 0, "list").stdout.splitlines()]
     synced, published = set(), []
     for step in steps:
