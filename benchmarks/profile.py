@@ -71,7 +71,7 @@ def profile(users: Path) -> Counter[str]:
     load = session.load_graph
     session.load_graph = lambda bundle, name: TimedGraph(load(bundle, name), seconds, name)
     stages = {
-        "load_bundle": "bundle: read, check hashes, open sessions",
+        "load_bundle": "bundle: read, check, open sessions, conformance rows",
         "to_typed": "typed columns",
         "split_rows": "validation",
         "to_features": "features tensor",

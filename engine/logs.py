@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from engine.texts import visible
+
 LOG = logging.getLogger("engine")
 
 
@@ -65,8 +67,3 @@ def write_error(text: str) -> None:
         sys.stderr.flush()
     except OSError:
         return
-
-
-def visible(text: str) -> str:
-    """A text without characters that cannot be seen or that move a terminal."""
-    return "".join(c if c.isprintable() or c in "\u202f\u00a0" else repr(c)[1:-1] for c in text)

@@ -32,7 +32,7 @@ def to_prometheus(summary: Summary) -> bytes:
         _by("band_rows", "Rows by propensity band.", "band", summary.bands),
         _by("segment_rows", "Rows by segment.", "segment", summary.segments),
         _by("output_bytes", "Size of what was published.", "file", files),
-        _plain("drift_alarms", "What moved too far from training.", len(summary.drift_alarms)),
+        _plain("drift_alarms", "What moved too far from training.", len(summary.drift.alarms)),
     ]
     if summary.mean_probability is not None:
         blocks.append(

@@ -14,12 +14,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import polars as pl
 from polars.selectors import by_name
 
-from engine.bundle import DRIVERS, Bundle, Manifest, open_bundle
+from engine.bundle import DRIVERS, REFERENCE, Bundle, Manifest, open_bundle
+from engine.conformance import check_core
+from engine.drift import drift_report
 from engine.errors import (
     EngineError,
     InputError,
@@ -33,17 +35,28 @@ from engine.errors import (
 from engine.logs import LOG
 from engine.metrics import to_prometheus
 from engine.playbook import open_playbook
+from engine.reference import reference_from_json
 from engine.scores import REPEATED_TEXTS, Detail, ScoredChunk, score_columns
 from engine.session import Session
 from engine.sink import DryRun, Sink
 from engine.source import SOURCE_COLUMNS, Chunk, Table, count_rows, open_inputs, read_chunks
-from engine.summary import Summary, Tally, file_entry, peak_memory_bytes, running_versions
+from engine.summary import (
+    Drift,
+    Summary,
+    Tally,
+    file_entry,
+    peak_memory_bytes,
+    rows_before,
+    running_versions,
+)
 from engine.targets import Targets
 from engine.tensors import to_features, to_typed, unseen_counts
 from engine.validation import check_columns, check_same_keys, row_rules, split_rows
 
 Progress = Callable[[int, int | None], None]
 """Told after each chunk: rows done, and rows in all where that is known."""
+
+CHUNK_ROWS = 32_768
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -71,7 +84,7 @@ class ScoreOptions:
     """
 
     if_exists: Literal["fail", "replace", "skip"] = "fail"
-    chunk_rows: int = 32_768
+    chunk_rows: int = CHUNK_ROWS
     threads: int | None = None
     quarantine: Path | None = None
     max_reject_share: float = 0.01
@@ -91,6 +104,8 @@ class Scorer:
         self.session = Session(bundle)
         self.manifest: Manifest = bundle.manifest
         self.playbook = open_playbook(bundle)
+        self.reference = reference_from_json(bundle.contents[REFERENCE], bundle.manifest)
+        check_core(bundle, self.session)
 
     def score(
         self, frame: pl.DataFrame, drivers: int = DRIVERS, *, impacts: bool = False
@@ -140,6 +155,7 @@ class Scorer:
         first_row = chunk.input_rows_before + 1
         return ScoredChunk(
             rows_read=chunk.frame.height,
+            features=features,
             scores=score_columns(
                 split.valid, first_row, predictions, self.manifest, self.playbook, detail
             ),
@@ -201,7 +217,10 @@ def score(
                     tally.add(scored)
                     LOG.debug("%s rows done", f"{tally.rows_read:,}")
                     progress(tally.rows_read, total)
-        _check_totals(tally, options)
+        _check_totals(tally, options.max_reject_share)
+        report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
+        tally.drift = Drift.of(report, tally.rows_read, rows_before(targets.summary))
+        _check_drift(tally.drift, strict=options.strict)
         scores, quarantine = sink.finish()
         LOG.debug("all rows scored, files complete and verified")
         summary = Summary(
@@ -222,6 +241,35 @@ def score(
         )
         sink.publish(summary.to_json(), to_prometheus(summary))
     return summary
+
+
+def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
+    """How far the users of files are from those of training; nothing is written.
+
+    Args:
+        inputs: Files, globs, directories, or `-` for standard input.
+        bundle: A bundle folder, or a folder with `CURRENT`.
+
+    Returns:
+        What `drift.drift_report` gives, with `bundle_id`, `rows_read` and `rows_scored`.
+
+    Raises:
+        EngineError: The bundle or the input cannot be used.
+    """
+    scorer = load_bundle(bundle)
+    tally = Tally()
+    with open_inputs(inputs, scorer.columns) as tables:
+        for table in tables:
+            scorer.check_columns(table.columns, table.name)
+        chunks = read_chunks(tables, scorer.columns, CHUNK_ROWS)
+        score_chunk = partial(scorer.score_chunk, detail=Detail(drivers=0))
+        for scored in in_order(score_chunk, chunks, available_cores()):
+            tally.add(scored)
+    if tally.rows_scored == 0:
+        raise InputError(f"input: none of {tally.rows_read:,} rows can be scored. See its columns.")
+    counts = {"rows_read": tally.rows_read, "rows_scored": tally.rows_scored}
+    report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
+    return {"bundle_id": scorer.manifest.bundle_id, **counts, **report}
 
 
 def in_order(
@@ -278,7 +326,7 @@ def _check_inputs(
     return count_rows(tables)
 
 
-def _check_totals(tally: Tally, options: ScoreOptions) -> None:
+def _check_totals(tally: Tally, max_reject_share: float) -> None:
     if tally.rows_read == 0:
         raise InputError("input: no rows. Check the job that writes it.")
     if tally.rows_read != tally.rows_scored + tally.rows_quarantined:
@@ -286,18 +334,20 @@ def _check_totals(tally: Tally, options: ScoreOptions) -> None:
             f"{tally.rows_read:,} rows read, but {tally.rows_scored:,} scored and "
             f"{tally.rows_quarantined:,} set aside. Nothing was published; report this."
         )
-    if tally.rows_quarantined > options.max_reject_share * tally.rows_read:
+    if tally.rows_quarantined > max_reject_share * tally.rows_read:
         share = tally.rows_quarantined / tally.rows_read
         raise InputError(
             f"{tally.rows_quarantined:,} of {tally.rows_read:,} rows ({share:.1%}) cannot be "
-            f"scored, more than --max-reject-share {options.max_reject_share:.1%}; caught by: "
+            f"scored, more than --max-reject-share {max_reject_share:.1%}; caught by: "
             f"{tally.reasons_text()}. Nothing was published: mend the input, or allow more."
         )
-    if options.strict and tally.drift_alarms:
+
+
+def _check_drift(drift: Drift, *, strict: bool) -> None:
+    if strict and drift.alarms:
         raise InputError(
-            f"input: {counted(len(tally.drift_alarms), 'drift alarm')}: "
-            f"{'; '.join(tally.drift_alarms)}. Nothing was published, because of --strict: "
-            "see what changed in the input, or train on it."
+            f"input: {counted(len(drift.alarms), 'drift alarm')}: {'; '.join(drift.alarms)}. "
+            "Nothing was published, because of --strict: mend the input, or train on it."
         )
 
 

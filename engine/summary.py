@@ -5,6 +5,7 @@ import platform
 import resource
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -13,11 +14,57 @@ from typing import Any, Literal
 import polars as pl
 
 from engine.bundle import BANDS
-from engine.errors import rule_counts
+from engine.drift import UserSample, fewer_rows, findings
+from engine.errors import counted, rule_counts
+from engine.reference import Users
 from engine.scores import ScoredChunk
 from engine.writer import Written
 
 Status = Literal["published", "skipped", "dry_run", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far the users of a run are from those of training, told on a sample of them.
+
+    Attributes:
+        rows: Users of the sample.
+        alarms: What has moved far, in words.
+        warnings: What has moved.
+        psi: The population stability index of the score, the segments and every feature.
+        rows_before: Rows of the run whose summary this one replaces; None where there is none, and
+            their numbers were not compared.
+    """
+
+    rows: int = 0
+    alarms: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    psi: dict[str, float] = field(default_factory=dict)
+    rows_before: int | None = None
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any], rows_read: int, before: int | None) -> "Drift":
+        """From what `drift.drift_report` gives, and the rows of this run and the one before."""
+        fewer = "" if before is None else fewer_rows(rows_read, before)
+        whole = {name: report[name]["psi"] for name in ("score", "segments")}
+        return cls(
+            rows=report["rows"],
+            alarms=((fewer,) if fewer else ()) + tuple(findings(report, "alarm")),
+            warnings=tuple(findings(report, "warn")),
+            psi=whole | {feature["name"]: feature["psi"] for feature in report["features"]},
+            rows_before=before,
+        )
+
+    def to_lines(self) -> list[str]:
+        """In words: every alarm, and what else has moved."""
+        lines = [f"DRIFT: {alarm}" for alarm in self.alarms]
+        if self.warnings:
+            lines.append(
+                f"drift: {counted(len(self.warnings), 'moderate shift')}; see engine drift"
+            )
+        if self.rows_before is None:
+            lines.append("no summary of an earlier run: the number of rows was not compared")
+        return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +77,8 @@ class Summary:
         unseen_categories: Values that the bundle does not know, counted per feature.
         outputs: Path, rows, size in bytes and SHA-256 of each file.
         unusable: Why the bundle's scores must not be used; empty where they may.
+        drift: How far the users are from those of training.
         stands: Which scores are at the output now: those of this run, earlier ones, or none.
-        drift_alarms: What has moved too far from the users of training, in words.
         peak_memory_bytes: The most memory that the process has held.
 
     A summary speaks of the scores beside it only if their SHA-256 is that of its `outputs`: between
@@ -59,7 +106,7 @@ class Summary:
     threads: int = 0
     versions: dict[str, str] = field(default_factory=dict)
     unusable: tuple[str, ...] = ()
-    drift_alarms: tuple[str, ...] = ()
+    drift: Drift = Drift()
     peak_memory_bytes: int = 0
     error: str | None = None
     exit_code: int = 0
@@ -85,7 +132,7 @@ class Summary:
             *_share_lines("segments", self.segments, self.rows_scored),
         ]
         lines += [f"MUST NOT BE USED: {reason}" for reason in self.unusable]
-        lines += [f"DRIFT: {alarm}" for alarm in self.drift_alarms]
+        lines += self.drift.to_lines()
         lines += [f"set aside: {rows:,} rows by {rule}" for rule, rows in self.reasons.items()]
         lines += [
             f"unseen values scored as missing: {count:,} in {name}"
@@ -104,14 +151,15 @@ class Tally:
     """Adds up chunks in input order.
 
     Attributes:
-        drift_alarms: What has moved too far from the users of training, in words.
+        drift: How far the users are from those of training, once all are counted.
     """
 
     def __init__(self) -> None:
         self.rows_read = 0
         self.rows_scored = 0
         self.rows_quarantined = 0
-        self.drift_alarms: tuple[str, ...] = ()
+        self.sample = UserSample()
+        self.drift = Drift()
         self._probability_sum = 0.0
         self._counts: dict[str, Counter[Any]] = {
             name: Counter()
@@ -127,6 +175,10 @@ class Tally:
         self.rows_read += chunk.rows_read
         self.rows_scored += scores.height
         self.rows_quarantined += chunk.rejected.height
+        probability, segment = (
+            scores[name].to_numpy() for name in ("purchase_probability", "segment_id")
+        )
+        self.sample.add(Users(chunk.features, probability, segment))
         self._probability_sum += float(scores["purchase_probability"].cast(pl.Float64).sum())
         for name in ("will_purchase", "propensity_decile", "propensity_band", "segment_name"):
             self._counts[name].update(dict(scores[name].value_counts().iter_rows()))
@@ -153,8 +205,18 @@ class Tally:
             "deciles": {str(d): deciles[d] for d in range(1, 11)},
             "bands": {band: counts["propensity_band"][band] for band in BANDS},
             "segments": dict(sorted(counts["segment_name"].items())),
-            "drift_alarms": self.drift_alarms,
+            "drift": self.drift,
         }
+
+
+def rows_before(summary: Path) -> int | None:
+    """The rows that the run read whose summary stands at a place; None where none can be read."""
+    try:
+        document = json.loads(summary.read_bytes())
+        rows = document["rows_read"] if document["published"] is True else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return rows if type(rows) is int and rows >= 0 else None
 
 
 def file_entry(name: str, path: Path, written: Written | None) -> dict[str, dict[str, Any]]:

@@ -38,6 +38,7 @@ ENDINGS = {
 # Fixed, so that the bytes of a file do not depend on the size of the chunks it was written in.
 ROW_GROUP_ROWS = 65_536
 PRIVATE_MODE = 0o600
+SHARED_MODE = 0o666
 FRAMES_WAITING = 4
 
 
@@ -169,12 +170,22 @@ def output_format(path: Path) -> str:
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a small file in one atomic step, readable by its owner only."""
+    _write_whole(path, content, PRIVATE_MODE)
+
+
+def write_shared(path: Path, content: bytes) -> None:
+    """Write a small file in one atomic step, readable by all whom the umask admits."""
+    _write_whole(path, content, SHARED_MODE)
+
+
+def _write_whole(path: Path, content: bytes, mode: int) -> None:
     if not path.name:
         raise CannotCreateError(f"{path}: is no name of a file. Name one.")
     staging = path.with_name(f".{path.name}.staging-{os.getpid()}")
     try:
-        write_synced(staging, content)
-        move(staging, path)
+        check_no_device(path)
+        write_synced(staging, content, mode)
+        staging.replace(path)
     finally:
         staging.unlink(missing_ok=True)
 

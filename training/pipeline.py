@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from engine.bundle import PLAYBOOK, REFERENCE, Bundle, Manifest, manifest_to_json, open_bundle
-from engine.drift import reference_to_json
 from engine.errors import BundleError
+from engine.reference import Reference, reference_to_json
 from engine.schema import FeatureSchema
 from engine.session import Predictions, Session
 from engine.tensors import to_features
@@ -23,8 +23,8 @@ from training.compare.ways import (
 )
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
-from training.evaluate import Outcomes
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
+from training.export.conformance import conformance_contents
 from training.fit.baselines import fit_baselines
 from training.fit.classifier import Classifier, fit_classifier
 from training.fit.preprocess import fit_categories, sorted_by_teachers
@@ -35,6 +35,7 @@ from training.fit.trees import Recipe, Sample
 from training.folds import make_folds
 from training.leakage import Parts, leakage_checks
 from training.measure import outcome_metrics
+from training.metrics import Outcomes
 from training.parity import check_parity, run_engine
 from training.playbook import (
     PlaybookRules,
@@ -122,8 +123,12 @@ def fit(
     compared = _comparison(manifest, users, scored, classifier.recipe, options.seed)
     manifest = replace(manifest, comparison=compared)
     progress("writing the report")
-    told = _told(manifest, users, scored, options.playbook)
-    return publish_bundle(out, manifest, {**bundle.contents, **told})
+    test = users.parts.test
+    people = users.dataset.users[test]
+    reference = fit_reference(users.features[test], scored[test], manifest, people)
+    told = _told(manifest, users.dataset, reference, options.playbook)
+    vectors = conformance_contents(bundle, reference, classifier, segmentation, options.seed)
+    return publish_bundle(out, manifest, {**bundle.contents, **told, **vectors})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +202,10 @@ def _exported(
 
 
 def _told(
-    manifest: Manifest, users: _Users, scored: Predictions, rules: PlaybookRules
+    manifest: Manifest, dataset: Dataset, reference: Reference, rules: PlaybookRules
 ) -> dict[str, bytes]:
     """The files that tell people and the nightly job what was measured, by name."""
-    playbook = _playbook(manifest, users.dataset, rules)
-    test = users.parts.test
-    reference = fit_reference(users.features[test], scored[test], manifest)
+    playbook = _playbook(manifest, dataset, rules)
     return {
         REFERENCE: reference_to_json(reference, manifest),
         PLAYBOOK: playbook_to_json(playbook),
@@ -220,7 +223,10 @@ def _pool(users: _Users) -> Pool:
         if feature.kind == "categorical" and not feature.ordered
     }
     members = (
-        (sorted_by_teachers(whole.subset(teach), whole.subset(judge), unordered), people[judge])
+        (
+            sorted_by_teachers(whole.subset(teach), people[teach], whole.subset(judge), unordered),
+            people[judge],
+        )
         for teach, judge in folds.members
     )
     return Pool(whole, tuple(Fold(*both, judging) for both, judging in members), folds.description)
@@ -263,7 +269,9 @@ def _test_figures(
     quality = quality_band(metrics, leakage, manifest.unusable, manifest.clustering["reasons"])
     return {
         "metrics": metrics,
-        "drivers": drivers_report(manifest, users.features[parts.test], tested),
+        "drivers": drivers_report(
+            manifest, users.features[parts.test], tested, dataset.users[parts.test]
+        ),
         "quality": quality,
         "unusable": () if quality["may_be_used"] else tuple(quality["reasons"]),
     }
@@ -288,7 +296,7 @@ def _playbook(manifest: Manifest, dataset: Dataset, rules: PlaybookRules) -> dic
     """The playbook for as many users as the last snapshot has."""
     dates = dataset.snapshots
     population = dataset.rows if dates is None else int((dates == dates.max()).sum())
-    return playbook_document(rules, manifest.segments, manifest.metrics["cells"], population)
+    return playbook_document(rules, manifest.segments, manifest.metrics, population)
 
 
 def _open_previous(options: FitOptions) -> Bundle | None:
@@ -324,6 +332,7 @@ def _record(dataset: Dataset, parts: Split, options: FitOptions) -> dict[str, An
     dates = dataset.snapshots
     return {
         "rows": dataset.rows,
+        "users": len(np.unique(dataset.users)),
         "rows_left_out": dict(sorted(dataset.rejected.items())),
         "snapshots": [] if dates is None else [str(d) for d in dates.unique().sort()],
         "data_fingerprint": dataset.fingerprint,
