@@ -208,6 +208,7 @@ def score(
     with _sink(targets, options) as sink, _failures_reported(sink, tally, started):
         targets.check(replace=options.if_exists == "replace")
         sink.prepare()
+        tally.drift = Drift(rows_before=rows_before(targets.summary))
         scorer = load_bundle(bundle)
         LOG.debug("bundle %s opened; %d threads", scorer.manifest.bundle_id, threads)
         with (
@@ -226,7 +227,7 @@ def score(
                     progress(tally.rows_read, total)
             _check_totals(tally, options.max_reject_share, scorer, tables)
         report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
-        tally.drift = Drift.of(report, tally.rows_read, rows_before(targets.summary))
+        tally.drift = Drift.of(report, tally.rows_read, tally.drift.rows_before)
         _check_drift(tally.drift, strict=options.strict)
         scores, quarantine = sink.finish()
         LOG.debug("all rows scored, files complete and verified")

@@ -32,8 +32,8 @@ class Drift:
         alarms: What has moved far, in words.
         warnings: What has moved.
         psi: The population stability index of the score, the segments and every feature.
-        rows_before: Rows of the run whose summary this one replaces; None where there is none, and
-            their numbers were not compared.
+        rows_before: Rows of the last published run before this one; None where no summary tells
+            them, and their numbers were not compared.
     """
 
     rows: int = 0
@@ -214,10 +214,14 @@ class Tally:
 
 
 def rows_before(summary: Path) -> int | None:
-    """The rows that the run read whose summary stands at a place; None where none can be read."""
+    """The rows that the last published run read, of all those whose summaries stood at a place.
+
+    The summary of a run that published nothing hands on what it found. None where none can be read.
+    """
     try:
         document = json.loads(summary.read_bytes())
-        rows = document["rows_read"] if document["published"] is True else None
+        published = document["published"] is True
+        rows = document["rows_read"] if published else document["drift"]["rows_before"]
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return rows if type(rows) is int and rows >= 0 else None
