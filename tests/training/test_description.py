@@ -33,7 +33,9 @@ def test_the_metadata_are_those_of_the_manifest(bundle, told):
     assert tuple(found["decile_cuts"]) == manifest.decile_cuts
     assert tuple(found["band_cuts"]) == manifest.band_cuts
     assert found["base_value"] == manifest.base_value
-    assert [f["name"] for f in found["features"]] == [f.name for f in manifest.schema.model_features]
+    assert [f["name"] for f in found["features"]] == [
+        f.name for f in manifest.schema.model_features
+    ]
     values = {f["name"]: tuple(f["values"]) for f in found["features"] if "values" in f}
     assert values == manifest.categories
     assert [(s["id"], s["name"]) for s in found["segments"]] == [
