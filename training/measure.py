@@ -57,9 +57,9 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
     quality = quality_band(metrics, leakage, manifest.unusable, manifest.clustering["reasons"])
     return {
         "bundle_id": manifest.bundle_id,
-        "data": _data(dataset, inputs),
+        "data": data_figures(dataset, inputs),
         "metrics": metrics,
-        "segments": _segment_figures(manifest, features, scored.segment),
+        "segments": segment_figures(manifest, features, scored.segment),
         "drivers": drivers_report(manifest, features, scored),
         "drift": drift_report(reference, found, manifest),
         "comparison": _comparison(manifest, dataset, rows, scored, quality),
@@ -102,7 +102,8 @@ def _comparison(
     return comparison(manifest, compared_users(dataset, rows, scored, figures), figures, quality)
 
 
-def _data(dataset: Dataset, inputs: Sequence[str]) -> dict[str, Any]:
+def data_figures(dataset: Dataset, inputs: Sequence[str]) -> dict[str, Any]:
+    """Which users were measured: rows, users, dates and file names; plain JSON values."""
     dates = dataset.snapshots
     return {
         "rows": dataset.rows,
@@ -113,7 +114,7 @@ def _data(dataset: Dataset, inputs: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _segment_figures(
+def segment_figures(
     manifest: Manifest, features: np.ndarray, segment: np.ndarray
 ) -> dict[str, Any]:
     """The silhouette in the clustering space, on at most `TEST_ROWS` users, and the shares."""

@@ -7,7 +7,7 @@ from engine.errors import BundleError, CannotCreateError
 from engine.pipeline import load_bundle
 from tests.fitting import SHOP, shop_users
 from tests.helpers import write_table
-from training.gate import RefusedError, promote
+from training.promotion import RefusedError, promote
 from training.pipeline import FitOptions, fit
 
 
