@@ -7,8 +7,8 @@ from engine.errors import BundleError, CannotCreateError
 from engine.pipeline import load_bundle
 from tests.fitting import SHOP, shop_users
 from tests.helpers import write_table
-from training.promotion import RefusedError, promote
 from training.pipeline import FitOptions, fit
+from training.promotion import RefusedError, promote
 
 
 @pytest.fixture(scope="module")
