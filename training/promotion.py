@@ -108,7 +108,7 @@ def rollback(root: Path, version: str | None = None) -> Path:
     with storage_errors(root), locked(root):
         # The bundle in force may be damaged: that is a reason to go back, not a hindrance.
         target = version if version is not None else version_before(root, version_in_force(root))
-        if Path(target).name != target or target in (".", ".."):
+        if not target or Path(target).name != target or target == "..":
             raise BundleError(f"{root}: {target!r} is no version. Give the name of a folder in it.")
         open_bundle(root / target)
         write_current(root, target)

@@ -143,6 +143,13 @@ def test_two_bundles_are_told_apart(report):
     assert first > 0.65 > second
 
 
+def test_a_bundle_with_few_users_is_only_counted(report):
+    one, other = scores_of(500), scores_of(19, bundle_id=pl.lit("tiny/b"))
+    found = report(pl.concat([one, other]), outcomes_of(one))
+    assert [b["bundle_id"] for b in found["bundles"]] == ["tiny/a"]
+    assert "their bundle scored too few users: 19" in "\n".join(backtest_lines(found))
+
+
 def test_keys_that_come_twice_are_refused(report):
     scores = scores_of(100)
     outcomes = outcomes_of(scores)
@@ -206,7 +213,7 @@ def test_nothing_is_told_of_fewer_than_20_users(report):
     assert {v for k, v in hidden.items() if k not in ("value", "name")} == {None}
     assert all(d["cumulative_share_of_buyers"] is None for d in bundle["deciles"])
     assert all(c["segment_name"] != "Few" for c in bundle["control"]["cells"])
-    with pytest.raises(InputError, match="19 users with score and outcome; at least 20"):
+    with pytest.raises(InputError, match="19 users with score and outcome; at least 20 of one"):
         report(scores.head(19), outcomes_of(scores))
 
 

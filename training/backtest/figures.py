@@ -51,12 +51,24 @@ def backtest(
     return rounded(
         {
             **_counts(joined),
-            "bundles": [
-                _bundle_figures(str(name), frame)
-                for (name,), frame in joined.frame.group_by(["bundle_id"], maintain_order=True)
-            ],
+            "bundles": [_bundle_figures(name, frame) for name, frame in _told(joined).items()],
         }
     )
+
+
+def _told(joined: Joined) -> dict[str, pl.DataFrame]:
+    """The rows of each bundle that scored enough users."""
+    by_bundle = joined.frame.partition_by("bundle_id", as_dict=True, maintain_order=True)
+    found = {
+        str(n): rows for (n,), rows in by_bundle.items() if rows["user"].n_unique() >= MIN_CELL
+    }
+    if not found:
+        raise InputError(
+            f"{counted(joined.frame['user'].n_unique(), 'user')} with score and outcome; at least "
+            f"{MIN_CELL} of one bundle are needed, so that no user can be told from the figures. "
+            "Give more."
+        )
+    return found
 
 
 def _counts(joined: Joined) -> dict[str, Any]:
@@ -73,22 +85,15 @@ def _counts(joined: Joined) -> dict[str, Any]:
 
 
 def _bundle_figures(bundle_id: str, frame: pl.DataFrame) -> dict[str, Any]:
-    label, users = frame["bought"].to_numpy(), frame["user"].to_numpy()
-    people = len(np.unique(users))
-    if people < MIN_CELL:
-        raise InputError(
-            f"{bundle_id}: {counted(people, 'user')} with score and outcome; at least {MIN_CELL} are "
-            "needed, so that no user can be told from the figures. Give more."
-        )
     segments = frame.select("segment_id", "segment_name").unique("segment_id").sort("segment_id")
     ids = segments["segment_id"].cast(pl.Int64).to_list()
     names = dict(zip(ids, segments["segment_name"].to_list(), strict=True))
     return {
         "bundle_id": bundle_id,
         "rows": frame.height,
-        "users": people,
-        "purchase_rate": float(label.mean()),
-        "mean_probability": float(frame["purchase_probability"].mean()),  # type: ignore[arg-type]
+        "users": frame["user"].n_unique(),
+        "purchase_rate": float(frame["bought"].to_numpy().mean()),
+        "mean_probability": float(frame["purchase_probability"].to_numpy().mean(dtype=np.float64)),
         "metrics": _metrics(frame),
         "deciles": _gains(_rates(frame, "propensity_decile", DECILES)),
         "bands": _rates(frame, "propensity_band", BANDS[::-1]),

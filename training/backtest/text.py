@@ -27,6 +27,9 @@ def backtest_lines(report: Mapping[str, Any]) -> Iterator[str]:
     left_out = sum(report["outcomes_left_out"].values())
     if left_out:
         yield f"outcomes left out, as their key cannot be used: {left_out:,}"
+    untold = report["with_outcome"] - sum(bundle["rows"] for bundle in report["bundles"])
+    if untold:
+        yield f"not told, as their bundle scored too few users: {untold:,}"
     for bundle in report["bundles"]:
         yield from _bundle_lines(bundle)
 
