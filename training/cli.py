@@ -206,9 +206,7 @@ def report(bundle: Path, data: tuple[str, ...], out: Path) -> None:
     say([f"report on {subject.manifest.bundle_id} in {out}"])
 
 
-@main.command(
-    epilog=example("training promote candidate --to onnx_models/mine --data later.parquet")
-)
+@main.command(epilog=example("training promote next --to onnx_models/mine --data later.parquet"))
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option(
     "--to",
@@ -251,9 +249,7 @@ def rollback(root: Path, version: str | None) -> None:
     say([f"in force: {rollback(root, version)}"])
 
 
-@main.command(
-    epilog=example("training backtest scores_mine.parquet --outcomes holdout.parquet"),
-)
+@main.command(epilog=example("training backtest scores_mine.parquet --outcomes holdout.parquet"))
 @click.argument("scores", nargs=-1, required=True)
 @click.option(
     "--outcomes",
