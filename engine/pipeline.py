@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import polars as pl
-from polars.selectors import by_name
 
 from engine.bundle import DRIVERS, Bundle, Manifest, open_bundle
+from engine.duplicates import SeenKeys
 from engine.errors import (
     CannotCreateError,
     EngineError,
@@ -28,14 +28,14 @@ from engine.errors import (
     counted,
     rule_counts,
 )
+from engine.intake import check_chunk, check_tables, needed_columns
 from engine.playbook import open_playbook
 from engine.scores import REPEATED_TEXTS, Detail, ScoredChunk, score_columns
 from engine.session import Session
 from engine.sink import Sink, Targets
-from engine.source import SOURCE_COLUMNS, Chunk, Table, count_rows, open_inputs, read_chunks
+from engine.source import Chunk, Table, count_rows, open_inputs, read_chunks
 from engine.summary import Summary, Tally, file_entry, running_versions
-from engine.tensors import to_features, to_typed, unseen_counts
-from engine.validation import check_columns, check_same_keys, row_rules, split_rows
+from engine.validation import check_columns
 from engine.writer import write_private
 
 Progress = Callable[[int, int | None], None]
@@ -112,26 +112,29 @@ class Scorer:
     @property
     def columns(self) -> tuple[str, ...]:
         """The input columns that scoring reads."""
-        schema = self.manifest.schema
-        keys = (name for name in (schema.id, schema.snapshot) if name is not None)
-        return (*keys, *(feature.name for feature in schema.model_features))
+        return needed_columns(self.manifest.schema)
 
-    def score_chunk(self, chunk: Chunk, detail: Detail) -> ScoredChunk:
-        """Split rows, make tensors, run the models, name the results."""
-        schema = self.manifest.schema
-        typed = to_typed(chunk.frame, schema)
-        split = split_rows(chunk.frame, typed, row_rules(schema, typed.schema))
-        features = to_features(split.valid, schema.model_features, self.manifest.categories)
-        predictions = self.session.run(features)
+    def score_chunk(
+        self, chunk: Chunk, detail: Detail, seen: SeenKeys | None = None
+    ) -> ScoredChunk:
+        """Set rows aside, make tensors, run the models, name the results.
+
+        Args:
+            chunk: Rows as read.
+            detail: How much of the reasons to give.
+            seen: The keys of the chunks before; without it the chunk is all there is.
+        """
+        checked = check_chunk(chunk, self.manifest, seen)
+        predictions = self.session.run(checked.features)
         first_row = chunk.input_rows_before + 1
         return ScoredChunk(
-            rows_read=chunk.frame.height,
+            rows_read=checked.rows_read,
             scores=score_columns(
-                split.valid, first_row, predictions, self.manifest, self.playbook, detail
+                checked.valid, first_row, predictions, self.manifest, self.playbook, detail
             ),
-            rejected=_with_source(split.rejected, chunk),
-            reasons=split.reasons,
-            unseen=unseen_counts(split.valid, features, schema.model_features),
+            rejected=checked.rejected,
+            reasons=checked.reasons,
+            unseen=checked.unseen,
         )
 
 
@@ -174,10 +177,13 @@ def score(
     with Sink(targets, REPEATED_TEXTS) as sink, _failures_reported(sink, tally, started):
         _check_output(targets.out, options.if_exists)
         scorer = load_bundle(bundle)
-        with open_inputs(inputs, scorer.columns) as tables:
+        with (
+            open_inputs(inputs, scorer.columns) as tables,
+            SeenKeys(targets.out.parent) as seen,
+        ):
             total = _check_inputs(scorer, tables, inputs, targets)
             chunks = read_chunks(tables, None, options.chunk_rows)
-            score_chunk = partial(scorer.score_chunk, detail=detail)
+            score_chunk = partial(scorer.score_chunk, detail=detail, seen=seen)
             for scored in in_order(score_chunk, chunks, threads):
                 sink.write(scored.scores, scored.rejected)
                 tally.add(scored)
@@ -247,8 +253,7 @@ def _check_inputs(
     for table in tables:
         if table.path is not None and table.path.resolve() in places:
             raise UsageError(f"{table.name}: is an input and an output. Write to another place.")
-        scorer.check_columns(table.columns, table.name)
-    check_same_keys(scorer.manifest.schema, ((table.name, table.columns) for table in tables))
+    check_tables(scorer.manifest, tables)
     return count_rows(tables)
 
 
@@ -298,15 +303,3 @@ def _report_failure(error: Exception, targets: Targets, tally: Tally, seconds: f
     except OSError:
         # The error itself reaches the user; where its summary cannot be written, as little can.
         return
-
-
-def _with_source(rejected: pl.DataFrame, chunk: Chunk) -> pl.DataFrame:
-    flat = chunk.flat or chunk.frame.schema
-    # NOTE: rows set aside of all inputs go to one file, whatever columns each input has.
-    missing = [pl.lit(None, t).alias(n) for n, t in flat.items() if n not in rejected.columns]
-    return rejected.with_columns(missing).select(
-        *(by_name(n).cast(t) for n, t in flat.items() if n not in SOURCE_COLUMNS),
-        source_file=pl.lit(chunk.file),
-        source_row=pl.col("chunk_row") + (chunk.rows_before + 1),
-        reasons="reasons",
-    )

@@ -312,7 +312,7 @@ def test_a_bug_leaves_a_summary_of_the_failure(users_file, tmp_path, monkeypatch
     def fail(*_args):
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("engine.pipeline.to_features", fail)
+    monkeypatch.setattr("engine.intake.to_features", fail)
     with pytest.raises(ZeroDivisionError):
         run(users_file, tmp_path / "s.csv")
     summary = read_summary(tmp_path / "s.csv")
