@@ -141,7 +141,7 @@ def score(
     users = df.select(*(_quoted(name) for name in names))
     if duplicates == "check":
         users = _brought_together(users, id_column)
-    return _apart(_outcomes(users, opened, scorer, Detail(drivers, impacts), duplicates), names)
+    return _apart(_outcomes(users, opened, scorer, Detail(drivers, impacts), duplicates))
 
 
 def local_session(cores: int) -> "SparkSession":
@@ -234,7 +234,7 @@ def _outcomes(
     return outcomes.persist(StorageLevel.MEMORY_AND_DISK)
 
 
-def _apart(outcomes: "DataFrame", names: list[str]) -> ScoredUsers:
+def _apart(outcomes: "DataFrame") -> ScoredUsers:
     set_aside = outcomes[f"`{SET_ASIDE}`"]
     return ScoredUsers(
         scores=outcomes.where(set_aside.isNull()).drop(SET_ASIDE),
