@@ -6,7 +6,7 @@ a comparison with the counts of training. Aggregates only: no user can be read o
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ from engine.session import Predictions
 WARN, ALARM = 0.10, 0.25
 """From so much PSI a shift is moderate, or large: the usual bounds (Siddiqi, Credit Risk Scorecards,
 2006)."""
+
+UNTOLD = -1
+"""Stands for the users of a bin of training who are too few to be told of."""
 
 NOISE_DEVIATIONS = 3
 DECIMALS = 6
@@ -61,11 +64,13 @@ class Reference:
     Attributes:
         edges: For each feature the rising lower ends of all bins but the first; a category is a
             bin of its own, by its code.
-        counts: How many there were in each bin.
+        counts: How many there were in each bin, or `UNTOLD`.
+        rows: How many there were.
     """
 
     edges: tuple[tuple[float, ...], ...]
     counts: Counts
+    rows: int
 
 
 def count_users(
@@ -82,14 +87,37 @@ def count_users(
         predictions: What the models say of the same rows.
         manifest: Cut-points and segments.
     """
-    columns = (_count(features[:, n], np.asarray(e, np.float32)) for n, e in enumerate(edges))
+    bins = bins_of(edges, features, predictions, manifest)
+    return counts_of([np.bincount(place, minlength=size) for place, size in bins])
+
+
+def bins_of(
+    edges: Sequence[Sequence[float]],
+    features: np.ndarray,
+    predictions: Predictions,
+    manifest: Manifest,
+) -> Iterator[tuple[np.ndarray, int]]:
+    """The bin of each user, int64 [rows], and the number of bins: by feature, decile and segment.
+
+    Args:
+        edges: What `Reference.edges` holds.
+        features: float32 [rows, features].
+        predictions: What the models say of the same rows.
+        manifest: Cut-points and segments.
+    """
+    for column, lower in zip(features.T, edges, strict=True):
+        bins = np.searchsorted(np.asarray(lower, np.float32), column, side="right")
+        yield np.where(np.isnan(column), len(lower) + 1, bins), len(lower) + 2
     deciles = above(manifest.decile_cuts, predictions.probability)
+    yield deciles.astype(np.int64), len(manifest.decile_cuts) + 1
     ids = np.array([segment.id for segment in manifest.segments])
-    return Counts(
-        tuple(columns),
-        np.bincount(deciles, minlength=len(manifest.decile_cuts) + 1),
-        (predictions.segment[:, np.newaxis] == ids).sum(axis=0),
-    )
+    yield np.argmax(predictions.segment[:, np.newaxis] == ids, axis=1), len(ids)
+
+
+def counts_of(columns: Sequence[np.ndarray]) -> Counts:
+    """Counts in the order of `bins_of`."""
+    *features, score, segments = columns
+    return Counts(tuple(features), score, segments)
 
 
 def drift_report(reference: Reference, found: Counts, manifest: Manifest) -> dict[str, Any]:
@@ -108,14 +136,14 @@ def drift_report(reference: Reference, found: Counts, manifest: Manifest) -> dic
         "features": [
             {
                 "name": feature.name,
-                **_shift(then, now),
-                "missing": _share(now),
-                "missing_reference": _share(then),
+                **_shift(then, now, reference.rows),
+                "missing": _share(now[-1], found.rows),
+                "missing_reference": _share(then[-1], reference.rows),
             }
             for feature, then, now in columns
         ],
-        "score": _shift(reference.counts.score, found.score),
-        "segments": _shift(reference.counts.segments, found.segments),
+        "score": _shift(reference.counts.score, found.score, reference.rows),
+        "segments": _shift(reference.counts.segments, found.segments, reference.rows),
     }
 
 
@@ -149,13 +177,13 @@ def reference_to_json(reference: Reference, manifest: Manifest) -> bytes:
         manifest.schema.model_features, reference.edges, reference.counts.features, strict=True
     )
     document = {
-        "rows": reference.counts.rows,
+        "rows": reference.rows,
         "features": {
-            feature.name: {"edges": list(edges), "users": counts.tolist()}
+            feature.name: {"edges": list(edges), "users": _to_json(counts)}
             for feature, edges, counts in columns
         },
-        "deciles": reference.counts.score.tolist(),
-        "segments": reference.counts.segments.tolist(),
+        "deciles": _to_json(reference.counts.score),
+        "segments": _to_json(reference.counts.segments),
     }
     return (json.dumps(document, indent=1) + "\n").encode()
 
@@ -171,17 +199,18 @@ def reference_from_json(text: bytes, manifest: Manifest) -> Reference:
         columns = [document["features"][f.name] for f in manifest.schema.model_features]
         edges = tuple(tuple(map(float, column["edges"])) for column in columns)
         counts = Counts(
-            tuple(np.array(column["users"], np.int64) for column in columns),
-            np.array(document["deciles"], np.int64),
-            np.array(document["segments"], np.int64),
+            tuple(_from_json(column["users"]) for column in columns),
+            _from_json(document["deciles"]),
+            _from_json(document["segments"]),
         )
+        rows = int(document["rows"])
     except (ValueError, TypeError, KeyError) as error:
         raise BundleError(
             f"{manifest.bundle_id}: reference.json is not its reference: {error}. "
             "Copy the bundle again."
         ) from error
     _check_sizes(edges, counts, manifest)
-    return Reference(edges, counts)
+    return Reference(edges, counts, rows)
 
 
 def _check_sizes(edges: Sequence[Sequence[float]], counts: Counts, manifest: Manifest) -> None:
@@ -195,18 +224,25 @@ def _check_sizes(edges: Sequence[Sequence[float]], counts: Counts, manifest: Man
         )
 
 
-def _count(column: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    missing = np.isnan(column)
-    bins = np.where(missing, len(edges) + 1, np.searchsorted(edges, column, side="right"))
-    return np.bincount(bins, minlength=len(edges) + 2)
+def _to_json(counts: np.ndarray) -> list[int | None]:
+    return [None if count == UNTOLD else count for count in counts.tolist()]
 
 
-def _shift(then: np.ndarray, now: np.ndarray) -> dict[str, Any]:
+def _from_json(counts: Sequence[int | None]) -> np.ndarray:
+    return np.array([UNTOLD if count is None else count for count in counts], np.int64)
+
+
+def _shift(then: np.ndarray, now: np.ndarray, rows: int) -> dict[str, Any]:
+    """The PSI and its level; the bins that are not told are one bin: all `rows` but those told."""
+    told = then != UNTOLD
+    if not told.all():
+        rest = rows - then[told].sum()
+        then, now = np.append(then[told], rest), np.append(now[told], now[~told].sum())
     found = population_stability_index(then, now)
     seen = found > chance(then, now)
     level = "alarm" if seen and found >= ALARM else "warn" if seen and found >= WARN else "none"
     return {"psi": round(found, DECIMALS), "level": level}
 
 
-def _share(counts: np.ndarray) -> float:
-    return round(float(counts[-1] / max(int(counts.sum()), 1)), DECIMALS)
+def _share(count: int, rows: int) -> float | None:
+    return None if count == UNTOLD else round(float(count / max(rows, 1)), DECIMALS)

@@ -197,7 +197,7 @@ class SeenKeys:
 
 
 def row_keys(typed: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:
-    """The key of each row: `id` String, and `day` Int32, the snapshot or one same number.
+    """The key of each row: `id` String, never empty, and `day` Int32, the snapshot or one number.
 
     Args:
         typed: What `tensors.to_typed` gives; no id is missing.
@@ -221,7 +221,8 @@ def key_hashes(keys: pl.DataFrame) -> np.ndarray:
 
 
 def _joined(texts: pl.Series) -> bytes:
-    return str(texts.str.join("").item()).encode()
+    content: bytes = texts.str.join("").cast(pl.Binary).item()
+    return content
 
 
 def _merge(blocks: list[_Block], most_rows: int) -> None:

@@ -13,6 +13,7 @@ from polars.selectors import by_name
 
 from engine.bundle import Manifest
 from engine.duplicates import SeenKeys, repeated_within, row_keys
+from engine.errors import InputError
 from engine.schema import FeatureSchema
 from engine.source import SOURCE_COLUMNS, Chunk, Table
 from engine.tensors import to_features, to_typed, unseen_counts
@@ -59,8 +60,15 @@ def check_tables(manifest: Manifest, tables: Sequence[Table]) -> None:
     Raises:
         InputError: Columns are missing, of a wrong type, or differ between inputs.
     """
+    bundle_id = f"bundle {manifest.bundle_id}"
     for table in tables:
-        check_columns(manifest.schema, table.columns, table.name, f"bundle {manifest.bundle_id}")
+        try:
+            check_columns(manifest.schema, table.columns, table.name, bundle_id)
+        except InputError as error:
+            if table is tables[0]:
+                raise
+            message = f"{str(error).rstrip('.')}. {tables[0].name} has the columns as needed."
+            raise InputError(message) from None
     check_same_keys(manifest.schema, ((table.name, table.columns) for table in tables))
 
 

@@ -17,7 +17,9 @@ from typing import Literal, TypeVar
 
 import polars as pl
 
-from engine.bundle import DRIVERS, Bundle, Manifest, open_bundle
+from engine.bundle import DRIVERS, REFERENCE, Bundle, Manifest, open_bundle
+from engine.causes import causes_in, refusal
+from engine.drift import reference_from_json
 from engine.duplicates import SeenKeys
 from engine.errors import (
     CannotCreateError,
@@ -77,6 +79,7 @@ class Scorer:
         self.session = Session(bundle)
         self.manifest: Manifest = bundle.manifest
         self.playbook = open_playbook(bundle)
+        self.reference = reference_from_json(bundle.contents[REFERENCE], bundle.manifest)
 
     def score(
         self, frame: pl.DataFrame, drivers: int = DRIVERS, *, impacts: bool = False
@@ -188,7 +191,7 @@ def score(
                 sink.write(scored.scores, scored.rejected)
                 tally.add(scored)
                 progress(tally.rows_read, total)
-        _check_totals(tally, options.max_reject_share)
+            _check_totals(tally, options.max_reject_share, scorer, tables)
         scores, quarantine = sink.finish()
         summary = Summary(
             status="published",
@@ -257,20 +260,27 @@ def _check_inputs(
     return count_rows(tables)
 
 
-def _check_totals(tally: Tally, max_reject_share: float) -> None:
-    if tally.rows_read == 0:
-        raise InputError("input: no rows. Check the job that writes it.")
+def _check_totals(
+    tally: Tally, max_reject_share: float, scorer: Scorer, tables: Sequence[Table]
+) -> None:
+    reasons = tally.reasons
+    causes = partial(
+        causes_in,
+        tables=tables,
+        reasons=reasons,
+        manifest=scorer.manifest,
+        reference=scorer.reference,
+    )
+    files = [table.name for table in tables]
+    refused = refusal(
+        files, tally.rows_read, tally.rejected_files, reasons, max_reject_share, causes
+    )
+    if refused is not None:
+        raise InputError(refused)
     if tally.rows_read != tally.rows_scored + tally.rows_quarantined:
         raise SelfCheckError(
             f"{tally.rows_read:,} rows read, but {tally.rows_scored:,} scored and "
             f"{tally.rows_quarantined:,} set aside. Nothing was published; report this."
-        )
-    if tally.rows_quarantined > max_reject_share * tally.rows_read:
-        share = tally.rows_quarantined / tally.rows_read
-        raise InputError(
-            f"{tally.rows_quarantined:,} of {tally.rows_read:,} rows ({share:.1%}) cannot be "
-            f"scored, more than --max-reject-share {max_reject_share:.1%}; caught by: "
-            f"{tally.reasons_text()}. Nothing was published: mend the input, or allow more."
         )
 
 

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import polars as pl
 
 from engine.bundle import BANDS
-from engine.errors import rule_counts
 from engine.scores import ScoredChunk
 from engine.writer import Written
 
@@ -89,6 +88,7 @@ class Tally:
         self.rows_read = 0
         self.rows_scored = 0
         self.rows_quarantined = 0
+        self.rejected_files: Counter[str] = Counter()
         self._probability_sum = 0.0
         self._counts: dict[str, Counter[Any]] = {
             name: Counter()
@@ -104,15 +104,18 @@ class Tally:
         self.rows_read += chunk.rows_read
         self.rows_scored += scores.height
         self.rows_quarantined += chunk.rejected.height
+        if chunk.rejected.height:
+            self.rejected_files[chunk.rejected["source_file"][0]] += chunk.rejected.height
         self._probability_sum += float(scores["purchase_probability"].cast(pl.Float64).sum())
         for name in ("will_purchase", "propensity_decile", "propensity_band", "segment_name"):
             self._counts[name].update(dict(scores[name].value_counts().iter_rows()))
         self._counts["reasons"].update(chunk.reasons)
         self._counts["unseen_categories"].update(chunk.unseen)
 
-    def reasons_text(self) -> str:
-        """The rules that caught rows, the most frequent first, with their counts."""
-        return rule_counts(self._counts["reasons"])
+    @property
+    def reasons(self) -> Counter[str]:
+        """Rows caught by each rule."""
+        return self._counts["reasons"]
 
     def figures(self) -> dict[str, Any]:
         """The counts under the names that `Summary` gives them."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -23,8 +24,10 @@ READABLE_TYPES = {"numeric": _NUMERIC_TYPES, "categorical": _CATEGORICAL_TYPES}
 
 _ID_TYPES = tuple(t for t in _CATEGORICAL_TYPES if t not in (pl.Null, pl.Boolean))
 _TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
-_DATE_TYPES = (pl.Date, pl.String)
-_UNREADABLE = ("|not_a_number", "|not_a_date")
+_DATE_TYPES = (pl.Date, pl.String, pl.Null)
+EARLIEST_DAY = date(2000, 1, 1)
+"""A day before it is a default that stands for no day, as 1970-01-01, or a wrong century."""
+_MARKS = ("|not_a_number", "|not_a_date", "|too_short")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +134,12 @@ def row_rules(schema: FeatureSchema, typed: pl.Schema) -> dict[str, Rule]:
     rules |= {
         name: Rule(pl.col(name).fill_null(value=False), pl.col(name).any())
         for name in typed
-        if name.endswith(_UNREADABLE)
+        if name.endswith(_MARKS)
     }
+    if schema.snapshot is not None and schema.snapshot in typed:
+        day = pl.col(schema.snapshot)
+        early = (day < EARLIEST_DAY).fill_null(value=False)
+        rules[f"{schema.snapshot}|before_2000"] = Rule(early, day.min() < EARLIEST_DAY)
     for feature in schema.model_features:
         rules |= _feature_rules(feature, f"{feature.name}|not_a_number" in typed)
     return rules
@@ -187,7 +194,7 @@ def _with_repeats(marks: pl.DataFrame, typed: pl.DataFrame, repeats: FindRepeats
         return marks
     is_repeat = np.zeros(typed.height, np.bool_)
     is_repeat[is_fit] = found
-    return marks.with_columns(pl.Series(repeats.name, is_repeat))
+    return pl.DataFrame([*marks.get_columns(), pl.Series(repeats.name, is_repeat)])
 
 
 def _types(feature: Feature) -> tuple[tuple[type[pl.DataType], ...], str]:

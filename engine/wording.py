@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterator, Sequence
 
 from engine.explanation import Explanation, FeatureImpact
+from engine.texts import plain_number, shown_name, visible
 
 NEGLIGIBLE_IMPACT = 0.01
-SHOWN_TEXT = 60
 # Impacts are shown with three decimals.
 SHOWN_UNITS = 1_000
 
@@ -21,12 +21,12 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
     impacts = rounded_to_sum(
         [feature.impact * SHOWN_UNITS for feature in explanation.features], margin - base
     )
-    yield f"user {_shown(explanation.user)}{snapshot}, scored by {explanation.bundle_id}"
+    yield f"user {shown_name(explanation.user)}{snapshot}, scored by {explanation.bundle_id}"
     yield (
         f"probability {_percent(explanation.probability)}, decile {explanation.decile} of 10, "
-        f"band {explanation.band}, segment {_shown(explanation.segment)}"
+        f"band {explanation.band}, segment {shown_name(explanation.segment)}"
     )
-    yield f"action: {_shown(explanation.action)}{_control(explanation)}"
+    yield f"action: {visible(explanation.action)}{_control(explanation)}"
     yield _compared(explanation)
     yield ""
     yield _line(base, f"where every user starts: {_percent(_sigmoid(base))}")
@@ -77,12 +77,14 @@ def _compared(explanation: Explanation) -> str:
 
 def _value(feature: FeatureImpact) -> str:
     """The value with its unit and label: `9 sessions in the last 7 days`, `Country: FR`."""
-    label, unit, value = _shown(feature.label), _shown(feature.unit), feature.value
+    label, unit, value = shown_name(feature.label), shown_name(feature.unit), feature.value
     if value is None:
         return f"{label}: not known"
     if isinstance(value, str):
-        return f"{label}: {_shown(value)}" + (" (unknown to the model)" if feature.unseen else "")
-    number, words = _number(value), f" {label} ".casefold()
+        return f"{label}: {shown_name(value)}" + (
+            " (unknown to the model)" if feature.unseen else ""
+        )
+    number, words = plain_number(value), f" {label} ".casefold()
     if f" {unit} ".casefold() not in words:
         return f"{label}: {number} {unit}".rstrip()
     rest = label[len(unit) :]
@@ -133,19 +135,3 @@ def _percent(probability: float) -> str:
 
 def _sigmoid(units: int) -> float:
     return 0.5 * (1 + math.tanh(0.5 * units / SHOWN_UNITS))
-
-
-def _number(value: float) -> str:
-    if abs(value) >= 1e15:
-        return f"{value:.3g}"
-    if value == int(value):
-        return f"{value:,.0f}"
-    if abs(value) >= 1:
-        return f"{value:,.2f}".rstrip("0").rstrip(".")
-    return f"{value:.3g}"
-
-
-def _shown(text: str) -> str:
-    """A text that cannot disturb a terminal."""
-    plain = text if text.isprintable() else repr(text)[1:-1]
-    return plain if len(plain) <= SHOWN_TEXT else f"{plain[: SHOWN_TEXT - 1]}…"

@@ -21,7 +21,7 @@ def report(tmp_path_factory):
 def test_buyers_are_told_apart_nearly_as_well_as_can_be(report):
     assert report["metrics"]["rows"] == ROWS
     assert report["metrics"]["roc_auc"] >= 0.82
-    assert report["metrics"]["share_of_best_auc"] >= 0.995
+    assert report["metrics"]["share_of_best_auc"] >= 0.996
 
 
 def test_buyers_are_found_at_the_threshold(report):

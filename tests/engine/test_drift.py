@@ -1,5 +1,7 @@
 """The users of today against those of training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from engine.bundle import open_bundle
 from engine.drift import (
+    UNTOLD,
     Counts,
     Reference,
     chance,
@@ -19,6 +22,7 @@ from engine.drift import (
 from engine.errors import BundleError
 from engine.session import Session
 from tests.helpers import BUNDLE
+from training.disclosure import MIN_CELL, users_in
 from training.reference import fit_reference, quantile_edges
 
 
@@ -68,7 +72,7 @@ def test_chance_is_hardly_exceeded_without_a_shift(rows):
 
 
 def test_users_like_those_of_training_do_not_drift(manifest, session):
-    reference = fit_reference(*scored(users(manifest, 5_000, 1), session), manifest)
+    reference = reference_of(users(manifest, 5_000, 1), session, manifest)
     found = count_users(reference.edges, *scored(users(manifest, 3_000, 2), session), manifest)
     report = drift_report(reference, found, manifest)
     assert report["rows"] == 3_000
@@ -77,7 +81,7 @@ def test_users_like_those_of_training_do_not_drift(manifest, session):
 
 
 def test_another_unit_is_an_alarm_for_every_numeric_feature(manifest, session):
-    reference = fit_reference(*scored(users(manifest, 5_000, 1), session), manifest)
+    reference = reference_of(users(manifest, 5_000, 1), session, manifest)
     shifted = users(manifest, 3_000, 2, factor=100)
     report = drift_report(
         reference, count_users(reference.edges, *scored(shifted, session), manifest), manifest
@@ -88,7 +92,7 @@ def test_another_unit_is_an_alarm_for_every_numeric_feature(manifest, session):
 
 def test_missing_values_are_counted(manifest, session):
     features = users(manifest, 4_000, 1)
-    reference = fit_reference(*scored(features, session), manifest)
+    reference = reference_of(features, session, manifest)
     features[:, 3] = np.nan
     report = drift_report(
         reference, count_users(reference.edges, *scored(features, session), manifest), manifest
@@ -100,7 +104,7 @@ def test_missing_values_are_counted(manifest, session):
 
 def test_counts_of_chunks_add_up_to_those_of_the_whole(manifest, session):
     features, predictions = scored(users(manifest, 3_000, 1), session)
-    reference = fit_reference(features, predictions, manifest)
+    reference = fit_reference(features, predictions, manifest, np.arange(3_000))
     whole = count_users(reference.edges, features, predictions, manifest)
     parts = [
         count_users(reference.edges, features[part], predictions[part], manifest)
@@ -114,7 +118,7 @@ def test_counts_of_chunks_add_up_to_those_of_the_whole(manifest, session):
 
 
 def test_the_reference_survives_its_file(manifest, session):
-    reference = fit_reference(*scored(users(manifest, 3_000, 1), session), manifest)
+    reference = reference_of(users(manifest, 3_000, 1), session, manifest)
     read = reference_from_json(reference_to_json(reference, manifest), manifest)
     assert read.edges == reference.edges
     assert reference_to_json(read, manifest) == reference_to_json(reference, manifest)
@@ -127,33 +131,120 @@ def test_a_file_that_is_no_reference_is_refused(manifest, text):
 
 
 def test_a_reference_with_other_bins_is_refused(manifest, session):
-    reference = fit_reference(*scored(users(manifest, 3_000, 1), session), manifest)
+    reference = reference_of(users(manifest, 3_000, 1), session, manifest)
     counts = reference.counts
-    shorter = Reference(reference.edges, Counts(counts.features, counts.score[1:], counts.segments))
+    fewer = Counts(counts.features, counts.score[1:], counts.segments)
+    shorter = Reference(reference.edges, fewer, reference.rows)
     with pytest.raises(BundleError, match="has bins"):
         reference_from_json(reference_to_json(shorter, manifest), manifest)
 
 
 def test_a_value_that_many_share_is_a_bin_of_its_own():
-    column = np.array([0.0] * 900 + list(range(1, 101)), np.float32)
-    edges = quantile_edges(column)
+    column = np.array([0.0] * 9_000 + list(range(1, 1_001)), np.float32)
+    edges = quantile_edges(column, np.arange(10_000))
     assert 0 < edges[0] < 1e-30
     assert len(edges) == 10
-    assert max(edges) < 100
+    assert max(edges) < 1_000
 
 
 def test_a_constant_column_shows_values_on_either_side():
-    below, above = quantile_edges(np.full(100, 5.0, np.float32))
+    below, above = quantile_edges(np.full(100, 5.0, np.float32), np.arange(100))
     assert below == 5.0 < above < 5.001
 
 
-def test_small_cells_are_told_as_none(manifest, session):
+@pytest.mark.parametrize(
+    ("rows", "edges"), [(0, 0), (79, 0), (80, 1), (300, 6), (400, 9), (5_000, 9)]
+)
+def test_bins_are_as_many_as_there_are_users_for(rows, edges):
+    column = np.random.default_rng(0).lognormal(0, 1, rows).astype(np.float32)
+    assert len(quantile_edges(column, np.arange(rows))) == edges
+
+
+@given(
+    st.lists(st.integers(0, 12), min_size=80, max_size=400),
+    st.integers(1, 5),
+)
+def test_no_bin_is_of_few_users(values, rows_each):
+    column = np.array(values, np.float32)
+    users = np.arange(len(column)) // rows_each
+    edges = quantile_edges(column, users)
+    if len(set(values)) > 1:
+        people = users_in(np.searchsorted(edges, column, side="right"), users, len(edges) + 1)
+        assert people.min() >= MIN_CELL or len(edges) == 0
+
+
+def test_edges_are_not_the_values_of_users():
+    column = np.random.default_rng(0).lognormal(3, 1, 2_000).astype(np.float32)
+    edges = np.array(quantile_edges(column, np.arange(2_000)), np.float32)
+    assert len(edges) == 9
+    assert not set(edges.tolist()) & set(column.tolist())
+
+
+def test_small_bins_are_not_told_and_compared_as_one(manifest, session):
     features = users(manifest, 3_000, 1)
     column = [f.kind for f in manifest.schema.model_features].index("categorical")
     features[:, column] = 0
-    features[:19, column] = 1
-    reference = fit_reference(*scored(features, session), manifest)
-    assert reference.counts.features[column].tolist()[:3] == [2_981, 0, 0]
+    features[:300, column] = 1
+    features[300:319, column] = 2
+    reference = reference_of(features, session, manifest)
+    told = reference.counts.features[column].tolist()
+    assert told[:3] == [2_681, UNTOLD, UNTOLD]
+    same = drift_of(reference, features, session, manifest)["features"][column]
+    assert (same["psi"], same["level"]) == (0, "none")
+    features[:1_500, column] = 2
+    assert drift_of(reference, features, session, manifest)["features"][column]["level"] == "alarm"
+
+
+def test_deciles_segments_and_missing_values_of_few_are_not_told(manifest, session):
+    features, predictions = scored(users(manifest, 3_000, 1), session)
+    ids = [segment.id for segment in manifest.segments]
+    segment = np.full(3_000, ids[0])
+    segment[:2_000] = ids[1]
+    segment[:5] = ids[2]
+    features[:, 3] = np.where(np.arange(3_000) < 19, np.nan, np.arange(3_000))
+    cuts = np.array(manifest.decile_cuts)
+    probability = np.full(3_000, cuts[0] / 2, np.float32)
+    probability[:1_000] = (cuts[0] + cuts[1]) / 2
+    probability[:19] = 1
+    predictions = replace(predictions, segment=segment, probability=probability)
+    reference = fit_reference(features, predictions, manifest, np.arange(3_000))
+    assert reference.counts.segments.tolist()[:3] == [UNTOLD, 1_995, UNTOLD]
+    assert reference.counts.score.tolist() == [2_000, UNTOLD, *[0] * 7, UNTOLD]
+    assert reference.counts.features[3].tolist().count(UNTOLD) == 2
+    read = reference_from_json(reference_to_json(reference, manifest), manifest)
+    assert (read.counts.score == reference.counts.score).all()
+    report = drift_report(read, count_users(read.edges, features, predictions, manifest), manifest)
+    assert report["features"][3]["missing_reference"] is None
+    assert report["segments"]["psi"] == report["score"]["psi"] == 0
+
+
+def test_rows_of_few_users_are_not_told(manifest, session):
+    features, predictions = scored(users(manifest, 1_000, 1), session)
+    reference = fit_reference(features, predictions, manifest, np.arange(1_000) % 19)
+    assert {len(e) for e, f in zip(reference.edges, manifest.schema.model_features, strict=True)
+            if f.kind == "numeric"} == {0}  # fmt: skip
+    assert reference.counts.segments.max() <= 0
+
+
+@pytest.mark.parametrize("rows", [300, 700, 1_400])
+def test_a_clear_shift_is_seen_from_few_users_on(manifest, session, rows):
+    reference = reference_of(users(manifest, rows, 1), session, manifest)
+    same = drift_of(reference, users(manifest, rows, 2), session, manifest)
+    shifted = drift_of(reference, users(manifest, rows, 2, factor=5), session, manifest)
+    for feature, calm, moved in zip(
+        manifest.schema.model_features, same["features"], shifted["features"], strict=True
+    ):
+        assert calm["level"] == "none"
+        assert moved["level"] == ("none" if feature.kind == "categorical" else "alarm")
+
+
+def reference_of(features, session, manifest):
+    return fit_reference(*scored(features, session), manifest, np.arange(len(features)))
+
+
+def drift_of(reference, features, session, manifest):
+    found = count_users(reference.edges, *scored(features, session), manifest)
+    return drift_report(reference, found, manifest)
 
 
 def scored(features, session):

@@ -39,7 +39,7 @@ def full_manifest() -> Manifest:
             **manifest.clustering,
             "changes": ["Newcomers is new: its best match of last week shares 41 % of its users"],
         },
-        training={**manifest.training, "classifier": _classifier()},
+        training={**manifest.training, "users": 240_000, "classifier": _classifier()},
     )
 
 
@@ -94,7 +94,7 @@ def _metrics() -> dict:
              "cumulative_lift": reached * 10 / (n + 1)}
         )  # fmt: skip
     return {
-        "rows": ROWS, "base_rate": BASE_RATE, "roc_auc": 0.8304, "pr_auc": 0.561,
+        "rows": ROWS, "users": ROWS, "base_rate": BASE_RATE, "roc_auc": 0.8304, "pr_auc": 0.561,
         "log_loss": 0.36, "brier": 0.112, "calibration_error": 0.0041, "threshold": 0.29,
         "f1": 0.552, "precision": 0.51, "recall": 0.6, "best_possible_auc": 0.832,
         "share_of_best_auc": 0.998,

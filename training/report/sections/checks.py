@@ -2,7 +2,7 @@
 
 from training.report.blocks import Block, Bullets, Cell, Text, table
 from training.report.subject import Figures, Subject
-from training.report.words import decimal, listed, percent, sentence, shown
+from training.words import decimal, listed, percent, sentence, shown
 
 SHOWN_DRIFT = 20
 
