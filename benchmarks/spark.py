@@ -9,6 +9,7 @@ is measured, so that the JVM is warm. Without a file, 240,000 users are simulate
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -34,13 +35,13 @@ class Cost:
         cpu_seconds: Of the JVM and the workers, the median of the rounds.
         stages: Stages that ran.
         shuffled_bytes: Written for a shuffle.
-        kept_bytes: In memory and on disk after the run.
+        kept_bytes: In memory and on disk after the run; None, like the others, outside Spark.
     """
 
     cpu_seconds: float
-    stages: int
-    shuffled_bytes: int
-    kept_bytes: int
+    stages: int | None
+    shuffled_bytes: int | None
+    kept_bytes: int | None
 
 
 def processes(root: int) -> Iterator[list[str]]:
@@ -130,6 +131,20 @@ def contenders(spark: Any, users: Path) -> dict[str, Callable[[], Callable[[], N
     }
 
 
+def one_machine(users: Path) -> Cost:
+    """The same users through `engine score` without Spark, files and checks included."""
+    program = Path(sys.executable).with_name("engine")
+    taken = []
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "scores.parquet"
+        command = [program, "score", users, "--out", out, "--bundle", BUNDLE]
+        for _ in range(ROUNDS):
+            before = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+            subprocess.run([*command, "--if-exists", "replace", "--quiet"], check=True)
+            taken.append(sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before)
+    return Cost(statistics.median(taken), None, None, None)
+
+
 def table(costs: dict[str, Cost], rows: int, worker: int, spark: Any) -> str:
     """The costs as Markdown."""
     lines = [
@@ -139,10 +154,12 @@ def table(costs: dict[str, Cost], rows: int, worker: int, spark: Any) -> str:
     ]
     for name, cost in costs.items():
         each = cost.cpu_seconds / rows
+        stages = "" if cost.stages is None else cost.stages
+        sizes = (cost.shuffled_bytes, cost.kept_bytes)
+        shuffled, kept = ("" if size is None else f"{size / rows:.0f}" for size in sizes)
         lines.append(
-            f"| {name} | {cost.cpu_seconds:.1f} | {each * 1e6:.0f} "
-            f"| {each * USERS_SHOWN / 3600:.2f} | {cost.stages} "
-            f"| {cost.shuffled_bytes / rows:.0f} | {cost.kept_bytes / rows:.0f} |"
+            f"| {name} | {cost.cpu_seconds:.1f} | {each * 1e6:.1f} "
+            f"| {each * USERS_SHOWN / 3600:.2f} | {stages} | {shuffled} | {kept} |"
         )
     return "\n".join(
         [
@@ -163,7 +180,7 @@ def main() -> None:
     parser.add_argument("users", nargs="?", type=Path)
     parser.add_argument("--into", type=Path)
     arguments = parser.parse_args()
-    from engine.runtimes.spark import local_session
+    from engine.runtimes.spark_local import local_session
 
     with tempfile.TemporaryDirectory() as folder:
         users = arguments.users or Path(folder) / "users.parquet"
@@ -171,9 +188,10 @@ def main() -> None:
             code = "import sys; from training.cli import main; main(sys.argv[1:])"
             command = ["simulate", "--rows", str(ROWS), "--no-label", "--out", str(users)]
             subprocess.run([sys.executable, "-c", code, *command], check=True)
+        costs = {"`engine score`, without Spark": one_machine(users)}
         spark = local_session(CORES)
         rows = spark.read.parquet(str(users)).count()
-        costs = {n: measure(spark, n, run) for n, run in contenders(spark, users).items()}
+        costs |= {n: measure(spark, n, run) for n, run in contenders(spark, users).items()}
         text = table(costs, rows, worker_bytes(spark.sparkContext._gateway.proc.pid), spark)
         spark.stop()
     print(text)

@@ -10,7 +10,8 @@ from engine import ScoreOptions
 from engine import score as score_files
 from engine.bundle import CLASSIFIER, open_bundle, write_bundle
 from engine.errors import BundleError, InputError, UnavailableError, UsageError
-from engine.runtimes.spark import check_installed, local_session, score, shipped
+from engine.runtimes.spark import score, shipped
+from engine.runtimes.spark_local import check_installed, local_session
 from engine.runtimes.spark_worker import open_scorer
 from tests.helpers import BUNDLE, read_table, write_table
 
