@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,8 +14,9 @@ from engine.errors import BundleError, InputError, UnavailableError, UsageError
 from engine.runtimes.spark import score, shipped
 from engine.runtimes.spark_local import check_installed, local_session
 from engine.runtimes.spark_worker import open_scorer
-from tests.helpers import BUNDLE, read_table, write_table
+from tests.helpers import BUNDLE, ROOT, read_table, write_table
 
+SCALING = ROOT / "docs" / "scaling.md"
 OLD_JAVA = "#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n"
 
 
@@ -279,3 +281,14 @@ def test_a_missing_or_old_java_is_said(monkeypatch, tmp_path, home, content, mes
         (tmp_path / "bin" / "java").chmod(0o755)
     with pytest.raises(UnavailableError, match=message):
         check_installed()
+
+
+def test_what_the_document_shows_runs(spark, users, tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", SCALING.read_text(), re.DOTALL)
+    for name in ("users", "scores", "quarantine"):
+        code = code.replace(f'"{name}"', repr(str(tmp_path / name)))
+    (tmp_path / "users").mkdir()
+    write_table(users, tmp_path / "users" / "part.parquet")
+    exec(code.replace('"onnx_models/shopnow"', repr(str(BUNDLE))), {"spark": spark})
+    assert pl.read_parquet(tmp_path / "scores").height == users.height
+    assert pl.read_parquet(tmp_path / "quarantine").height == 0
