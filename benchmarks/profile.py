@@ -71,7 +71,7 @@ def profile(users: Path) -> Counter[str]:
     load = session.load_graph
     session.load_graph = lambda bundle, name: TimedGraph(load(bundle, name), seconds, name)
     stages = (
-        (pipeline, "load_bundle", "bundle: read, check hashes, open sessions"),
+        (pipeline, "load_bundle", "bundle: read, check, open sessions, conformance rows"),
         (intake, "to_typed", "typed columns"),
         (intake, "split_rows", "validation, repeated keys among them"),
         (intake, "to_features", "features tensor"),

@@ -6,25 +6,21 @@ rows. These are guesses for the person who mends the input: no row is judged by 
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import polars as pl
 
 from engine.bundle import Manifest
-from engine.drift import Reference
+from engine.drift import other_unit
 from engine.errors import NAMES_SHOWN, rule_counts
+from engine.reference import Reference
 from engine.source import Table, read_chunks
 from engine.tensors import MISSING_TEXTS, to_typed
 
 SAMPLE_ROWS = 32_768
 
 RULES_SHOWN = 3
-UNIT_FACTOR = 30
-"""From so many times the values of training, or one in so many, the unit is in doubt."""
-
 MOST = 0.5
 """The share of values in doubt from which they are spoken of as the column's."""
 
-QUANTILES = (0.5, 0.75, 0.9)
 DECIMAL_COMMA = r"^\s*-?\d+(\.\d{3})*,\d+\s*$|^\s*-?\d{1,3}(,\d{3})+(\.\d+)?\s*$"
 OTHER_DATE = r"^\s*\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([T ].*)?\s*$"
 
@@ -98,40 +94,12 @@ def probable_causes(
     return found
 
 
-def median_factor(column: np.ndarray, edges: tuple[float, ...], users: np.ndarray) -> float | None:
-    """How many times as large values are as those of training, at the first quantile above zero.
-
-    Args:
-        column: float32 [rows], NaN where missing.
-        edges: Rising lower ends of all bins but the first.
-        users: Users of training by bin, the missing last, or `drift.UNTOLD`: int64 [bins + 1].
-    """
-    known = column[np.isfinite(column)]
-    total = np.maximum(users[:-1], 0).cumsum()
-    if not len(known) or not total[-1]:
-        return None
-    for share in QUANTILES:
-        place = int(np.searchsorted(total, share * total[-1]))
-        inner = edges[max(place - 1, 0) : place + 1]
-        then, now = float(np.mean(inner)) if inner else 0.0, float(np.quantile(known, share))
-        # NOTE: the least number above zero is the edge after a bin of zeros.
-        if place and inner[0] > np.finfo(np.float32).tiny and now > 0:
-            return now / then
-    return None
-
-
 def _unit(
     name: str, _: pl.DataFrame, typed: pl.DataFrame, manifest: Manifest, reference: Reference
 ) -> str | None:
     number = [feature.name for feature in manifest.schema.model_features].index(name)
-    factor = median_factor(
-        typed[name].to_numpy(), reference.edges[number], reference.counts.features[number]
-    )
-    if factor is None or 1 / UNIT_FACTOR < factor < UNIT_FACTOR:
-        return None
-    power = 10.0 ** round(float(np.log10(factor)))
-    times = f"{power:,.0f} times" if power > 1 else f"1/{1 / power:,.0f} of"
-    return f"{name!r} is about {times} what it was in training: another unit, as cents for euros?"
+    words = other_unit(typed[name].to_numpy(), reference.typical[number])
+    return f"{name!r}: {words}" if words else None
 
 
 def _empty(name: str, sample: pl.DataFrame, *_: object) -> str | None:

@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import polars as pl
 
 from engine.bundle import DRIVERS, REFERENCE, Bundle, Manifest, open_bundle
 from engine.causes import causes_in, refusal
-from engine.drift import reference_from_json
+from engine.conformance import check_core
+from engine.drift import drift_report
 from engine.duplicates import SeenKeys
 from engine.errors import (
     CannotCreateError,
@@ -32,16 +33,19 @@ from engine.errors import (
 )
 from engine.intake import check_chunk, check_tables, needed_columns
 from engine.playbook import open_playbook
+from engine.reference import reference_from_json
 from engine.scores import REPEATED_TEXTS, Detail, ScoredChunk, score_columns
 from engine.session import Session
 from engine.sink import Sink, Targets
 from engine.source import Chunk, Table, count_rows, open_inputs, read_chunks
-from engine.summary import Summary, Tally, file_entry, running_versions
+from engine.summary import Drift, Summary, Tally, file_entry, rows_before, running_versions
 from engine.validation import check_columns
 from engine.writer import write_private
 
 Progress = Callable[[int, int | None], None]
 """Told after each chunk: rows done, and rows in all where that is known."""
+
+CHUNK_ROWS = 32_768
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -63,7 +67,7 @@ class ScoreOptions:
     """
 
     if_exists: Literal["fail", "replace", "skip"] = "fail"
-    chunk_rows: int = 32_768
+    chunk_rows: int = CHUNK_ROWS
     threads: int | None = None
     quarantine: Path | None = None
     max_reject_share: float = 0.01
@@ -80,6 +84,7 @@ class Scorer:
         self.manifest: Manifest = bundle.manifest
         self.playbook = open_playbook(bundle)
         self.reference = reference_from_json(bundle.contents[REFERENCE], bundle.manifest)
+        check_core(bundle, self.session)
 
     def score(
         self, frame: pl.DataFrame, drivers: int = DRIVERS, *, impacts: bool = False
@@ -132,6 +137,7 @@ class Scorer:
         first_row = chunk.input_rows_before + 1
         return ScoredChunk(
             rows_read=checked.rows_read,
+            features=checked.features,
             scores=score_columns(
                 checked.valid, first_row, predictions, self.manifest, self.playbook, detail
             ),
@@ -192,6 +198,8 @@ def score(
                 tally.add(scored)
                 progress(tally.rows_read, total)
             _check_totals(tally, options.max_reject_share, scorer, tables)
+        report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
+        drift = Drift.of(report, tally.rows_read, rows_before(targets.summary))
         scores, quarantine = sink.finish()
         summary = Summary(
             status="published",
@@ -206,10 +214,40 @@ def score(
             seconds=round(time.monotonic() - started, 3),
             versions=running_versions(),
             unusable=scorer.manifest.unusable,
+            drift=drift,
             **tally.figures(),
         )
         sink.publish(summary.to_json())
     return summary
+
+
+def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
+    """How far the users of files are from those of training; nothing is written.
+
+    Args:
+        inputs: Files, globs, directories, or `-` for standard input.
+        bundle: A bundle folder, or a folder with `CURRENT`.
+
+    Returns:
+        What `drift.drift_report` gives, with `bundle_id`, `rows_read` and `rows_scored`.
+
+    Raises:
+        EngineError: The bundle or the input cannot be used.
+    """
+    scorer = load_bundle(bundle)
+    tally = Tally()
+    with open_inputs(inputs, scorer.columns) as tables:
+        for table in tables:
+            scorer.check_columns(table.columns, table.name)
+        chunks = read_chunks(tables, scorer.columns, CHUNK_ROWS)
+        score_chunk = partial(scorer.score_chunk, detail=Detail(drivers=0))
+        for scored in in_order(score_chunk, chunks, available_cores()):
+            tally.add(scored)
+    if tally.rows_scored == 0:
+        raise InputError(f"input: none of {tally.rows_read:,} rows can be scored. See its columns.")
+    counts = {"rows_read": tally.rows_read, "rows_scored": tally.rows_scored}
+    report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
+    return {"bundle_id": scorer.manifest.bundle_id, **counts, **report}
 
 
 def in_order(

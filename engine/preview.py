@@ -12,11 +12,11 @@ import polars as pl
 
 from engine.bundle import REFERENCE, Manifest, open_bundle
 from engine.causes import causes_in, refusal
-from engine.drift import reference_from_json
 from engine.duplicates import SeenKeys
 from engine.errors import NAMES_SHOWN, counted
 from engine.intake import CheckedChunk, check_chunk, check_tables, needed_columns
 from engine.pipeline import Progress, available_cores, in_order
+from engine.reference import reference_from_json
 from engine.source import Chunk, count_rows, open_inputs, read_chunks
 
 CHUNK_ROWS = 32_768

@@ -1,13 +1,13 @@
 """The bundle's graphs in ONNX Runtime: `features` in; probabilities, drivers, segments out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 import onnxruntime as ort
 
 from engine.bundle import CLASSIFIER, DRIVERS, SEGMENTER, Bundle
-from engine.errors import BundleError, EngineError, SelfCheckError, counted
+from engine.errors import BundleError, SelfCheckError, counted
 
 CLASSIFIER_OUTPUTS = ["margin", "probability", "impacts", "driver_index", "driver_impact"]
 
@@ -49,6 +49,7 @@ class Session:
 
     def __init__(self, bundle: Bundle) -> None:
         self._width = len(bundle.manifest.schema.model_features)
+        self._segments = np.array([segment.id for segment in bundle.manifest.segments])
         self._classifier = load_graph(bundle, CLASSIFIER)
         self._segmenter = load_graph(bundle, SEGMENTER)
 
@@ -60,16 +61,28 @@ class Session:
 
         Raises:
             SelfCheckError: A model gave a score that is not finite.
+            BundleError: It gave a segment that the manifest does not have.
         """
         starts = range(0, len(features), RUN_ROWS)
         found = joined([self._run_slice(features[i : i + RUN_ROWS]) for i in starts], self._width)
         _check_finite(found)
+        self._check_segments(found)
         return found
+
+    def _check_segments(self, found: Predictions) -> None:
+        unknown = np.unique(found.segment[~np.isin(found.segment, self._segments)])
+        if len(unknown):
+            raise BundleError(
+                f"{SEGMENTER}: segments {unknown[:8].tolist()} are not in the manifest, which has "
+                f"{self._segments.tolist()}. Do not use this bundle; train again."
+            )
 
     def _run_slice(self, features: np.ndarray) -> Predictions:
         padded = {"features": _padded(features)}
-        margin, probability, *impacts = self._classifier.run(CLASSIFIER_OUTPUTS, padded)
-        segment = self._segmenter.run(["segment"], padded)
+        margin, probability, *impacts = run_graph(
+            self._classifier, CLASSIFIER_OUTPUTS, padded, CLASSIFIER
+        )
+        segment = run_graph(self._segmenter, ["segment"], padded, SEGMENTER)
         found = Predictions(margin[:, 0], probability[:, 0], *impacts, *segment)
         return found[: len(features)]
 
@@ -106,13 +119,38 @@ def load_graph(bundle: Bundle, name: str) -> ort.InferenceSession:
         return ort.InferenceSession(
             bundle.contents[name], options, providers=["CPUExecutionProvider"]
         )
-    except EngineError:
-        raise
     # NOTE: ONNX Runtime's own exceptions share no base class but Exception.
     except Exception as error:
         raise BundleError(
             f"{bundle.path / name}: ONNX Runtime {ort.__version__} cannot load it: {error}"
         ) from error
+
+
+def run_graph(
+    graph: ort.InferenceSession,
+    outputs: Sequence[str],
+    inputs: Mapping[str, np.ndarray],
+    name: str,
+) -> list[np.ndarray]:
+    """Run one graph.
+
+    Args:
+        graph: What `load_graph` gives.
+        outputs: Which to give, in this order.
+        inputs: All of them, by name.
+        name: The file, which opens the message of an error.
+
+    Raises:
+        SelfCheckError: ONNX Runtime cannot run the graph.
+    """
+    try:
+        found: list[np.ndarray] = graph.run(outputs, inputs)
+    # NOTE: ONNX Runtime's own exceptions share no base class but Exception.
+    except Exception as error:
+        raise SelfCheckError(
+            f"{name}: ONNX Runtime {ort.__version__} cannot run it: {error} Run: engine verify"
+        ) from error
+    return found
 
 
 def _padded(features: np.ndarray) -> np.ndarray:

@@ -1,8 +1,10 @@
-"""An explanation in words."""
+"""An explanation, and a drift report, in words."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from engine.drift import findings
 from engine.explanation import Explanation, FeatureImpact
 from engine.texts import plain_number, shown_name, visible
 
@@ -37,6 +39,31 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
         f"log-odds = {_signed(base)} and impacts of {_signed(margin - base)}: "
         f"probability {_percent(explanation.probability)}",
     )
+
+
+def drift_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """How far users are from those of training, line by line.
+
+    Args:
+        report: What `pipeline.input_drift` gives.
+    """
+    yield (
+        f"{report['rows_read']:,} users read, {report['rows_scored']:,} can be scored; "
+        f"{report['rows']:,} of them compared with those that {report['bundle_id']} was trained on"
+    )
+    alarms, warnings = findings(report, "alarm"), findings(report, "warn")
+    yield from (f"ALARM: {words}" for words in alarms)
+    yield from (f"warning: {words}" for words in warnings)
+    if not alarms and not warnings:
+        yield "nothing has moved"
+    yield ""
+    yield f"{'PSI':>8}  {'level':<6} {'missing':>8} {'then':>8}"
+    for name in ("score", "segments"):
+        yield f"{report[name]['psi']:8.3f}  {report[name]['level']:<25}{name}"
+    for entry in sorted(report["features"], key=lambda entry: -entry["psi"]):
+        then = entry["missing_reference"]
+        shares = f"{entry['missing']:>8.1%} {'few' if then is None else f'{then:.1%}':>8}"
+        yield f"{entry['psi']:8.3f}  {entry['level']:<6} {shares} {shown_name(entry['name'])}"
 
 
 def rounded_to_sum(values: Sequence[float], total: int) -> list[int]:

@@ -27,6 +27,7 @@ from training.playbook import check_features, load_rules
 README = (ROOT / "README.md").read_text()
 PLAYBOOK = (ROOT / "docs" / "playbook.md").read_text()
 YOUR_OWN_DATA = (ROOT / "docs" / "your_own_data.md").read_text()
+BUNDLE_DOCUMENT = (ROOT / "docs" / "bundle.md").read_text()
 PROGRAMS = {"engine": engine.cli.main, "training": training.cli.main}
 COMMANDS = [
     (program, name) for program, group in PROGRAMS.items() for name in sorted(group.commands)
@@ -78,8 +79,9 @@ def test_every_make_target_of_the_readme_exists():
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named)
 
 
-def test_every_python_block_of_the_readme_runs(project):
-    found = blocks("python")
+@pytest.mark.parametrize("text", [README, BUNDLE_DOCUMENT], ids=["README", "bundle"])
+def test_every_python_block_runs(project, text):
+    found = blocks("python", text)
     assert found
     for block in found:
         subprocess.run([sys.executable, "-c", block], cwd=project, check=True, capture_output=True)

@@ -74,10 +74,12 @@ def _more(
     """The cell to be withheld next: the smallest of a line that says too much, int64 [1 or none]."""
     known = _determined(lines, hidden)
     exposed = bool((small & known).any())
+    inside = hidden[cell]
+    cell, users = cell[inside], users[inside]
     # A line with one cell withheld gives it away; those come first.
     for line in sorted(lines, key=lambda line: int(hidden[line].sum())):
         told = line[~hidden[line] & (people[line] > 0)]
-        rest = users[np.isin(cell, line[hidden[line]])]
+        rest = users[np.isin(cell, line)]
         if len(told) and ((exposed and known[line].any()) or few(rest)):
             return told[[np.argmin(people[told])]]
     return np.empty(0, np.int64)

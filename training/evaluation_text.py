@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from engine.drift import findings
 from engine.texts import shown_name
 from training.compare.evidence import Difference
 from training.words import THIN, count, decimal, interval, percent
@@ -144,6 +145,7 @@ def _drift(drift: Mapping[str, Any]) -> Iterator[str]:
         for entry in whole + moved
     ]
     yield from _titled("drift since training", ("", "PSI", "level"), rows)
+    yield from (f"  {words}" for level in ("alarm", "warn") for words in findings(drift, level))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from engine.bundle import REFERENCE, Manifest, open_bundle
-from engine.drift import count_users, drift_report, reference_from_json
+from engine.drift import drift_report
 from engine.errors import InputError, counted
+from engine.reference import Users, reference_from_json
 from engine.session import Predictions, Session
 from engine.tensors import to_features
 from training.compare.figures import comparison
@@ -63,7 +64,7 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
     leakage = manifest.metrics["leakage"]
     metrics = {**outcome_metrics(manifest, dataset, rows, scored), "leakage": leakage}
     reference = reference_from_json(opened.contents[REFERENCE], manifest)
-    found = count_users(reference.edges, features, scored, manifest)
+    users = Users(features, scored.probability, scored.segment)
     quality = quality_band(metrics, leakage, manifest.unusable, manifest.clustering["reasons"])
     return {
         "bundle_id": manifest.bundle_id,
@@ -71,7 +72,7 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
         "metrics": metrics,
         "segments": _segment_figures(manifest, features, scored.segment),
         "drivers": drivers_report(manifest, features, scored, dataset.users),
-        "drift": drift_report(reference, found, manifest),
+        "drift": drift_report(reference, users, manifest),
         "comparison": _comparison(manifest, dataset, rows, scored, quality),
         "quality": quality,
     }

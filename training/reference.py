@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.bundle import Manifest
-from engine.drift import UNTOLD, Reference, bins_of, counts_of
+from engine.reference import UNTOLD, Reference, Users, bins_of, counts_of, typical_size
 from engine.session import Predictions
 from training.disclosure import MIN_CELL, withheld
 from training.edges import short_edges
@@ -35,9 +35,14 @@ def fit_reference(
         else quantile_edges(features[:, column], users)
         for column, feature in enumerate(manifest.schema.model_features)
     )
-    bins = bins_of(edges, features, predictions, manifest)
+    seen = Users(features, predictions.probability, predictions.segment)
+    bins = bins_of(edges, seen, manifest)
     counts = counts_of([_told(place, size, users) for place, size in bins])
-    return Reference(edges, counts, len(features))
+    typical = (
+        None if feature.kind == "categorical" else _typical(features[:, column], users)
+        for column, feature in enumerate(manifest.schema.model_features)
+    )
+    return Reference(edges, counts, tuple(typical), len(features))
 
 
 def quantile_edges(column: np.ndarray, users: np.ndarray) -> tuple[float, ...]:
@@ -89,6 +94,11 @@ def _large_enough(
         if min(len(np.unique(users[part])) for part in (since, above)) >= MIN_CELL:
             kept.append(edge)
     return tuple(kept)
+
+
+def _typical(column: np.ndarray, users: np.ndarray) -> float | None:
+    telling = ~np.isnan(column) & (column != 0)
+    return typical_size(column) if len(np.unique(users[telling])) >= MIN_CELL else None
 
 
 def _code_edges(values: int) -> tuple[float, ...]:

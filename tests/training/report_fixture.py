@@ -49,14 +49,15 @@ def full_subject() -> Subject:
         "rows": ROWS,
         "features": [
             {"name": "sessions_last_7d", "psi": 0.31, "level": "alarm", "missing": 0.0,
-             "missing_reference": 0.0},
+             "missing_reference": 0.0, "words": "has higher values than in training"},
             {"name": "email_open_rate", "psi": 0.14, "level": "warn", "missing": 0.21,
-             "missing_reference": 0.12},
+             "missing_reference": 0.12,
+             "words": "missing or unknown for 21% of users, for 12% in training"},
             {"name": "country", "psi": 0.01, "level": "none", "missing": 0.03,
              "missing_reference": 0.03},
         ],
-        "score": {"psi": 0.08, "level": "none"},
-        "segments": {"psi": 0.02, "level": "none"},
+        "score": {"name": "score", "psi": 0.08, "level": "none"},
+        "segments": {"name": "segments", "psi": 0.02, "level": "none"},
     }  # fmt: skip
     return replace(subject, evaluation={**subject.evaluation, "drift": drift})
 

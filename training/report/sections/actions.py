@@ -48,7 +48,7 @@ def cells(subject: Subject) -> list[Block]:
             words=range(len(BANDS) + 1),
             stacks=True,
         ),
-        Text("A dash stands for fewer than 20 users: too few to say, and too few to show."),
+        Text("A dash stands for fewer than 20 users, or for more who would give so few away."),
     ]
     if actions:
         blocks.append(

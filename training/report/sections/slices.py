@@ -37,7 +37,10 @@ def slices(subject: Subject) -> list[Block]:
                 for s in found
             ],
         ),
-        Text("Parts of fewer than 20 users are left out. Small print: 95\u202f% intervals."),
+        Text(
+            "Parts of fewer than 20 users are left out, and the next smallest where it would give them "
+            "away. Small print: 95\u202f% intervals."
+        ),
     ]
 
 
