@@ -16,10 +16,13 @@ import polars as pl
 import pyarrow as pa
 
 from engine.bundle import (
+    CONFORMANCE,
     DRIVERS,
     MODEL_CARD,
     NATIVE_CLASSIFIER,
+    PREPROCESS,
     REPORT,
+    SCORER,
     Bundle,
     manifest_to_json,
     open_bundle,
@@ -33,8 +36,8 @@ from engine.source import Chunk
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-FOR_PEOPLE = (NATIVE_CLASSIFIER, REPORT, MODEL_CARD)
-"""Files of a bundle that no scorer opens."""
+NOT_SHIPPED = (NATIVE_CLASSIFIER, REPORT, MODEL_CARD, CONFORMANCE, SCORER, PREPROCESS)
+"""Files of a bundle that are for people and other runtimes: `Scorer` opens none of them."""
 
 WHERE = "DataFrame"
 
@@ -144,7 +147,7 @@ def shipped(bundle: Bundle) -> ShippedBundle:
         path=str(bundle.path),
         manifest_sha256=hashlib.sha256(manifest).hexdigest(),
         manifest=manifest,
-        contents={n: c for n, c in bundle.contents.items() if n not in FOR_PEOPLE},
+        contents={n: c for n, c in bundle.contents.items() if n not in NOT_SHIPPED},
     )
 
 
