@@ -99,6 +99,12 @@ $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/engine.stamp
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
 
+# Spark is half a gigabyte: the tests that need it skip without it.
+$(VENV)/spark.stamp: requirements-spark.lock $(VENV)/dev.stamp
+	@echo "installing Spark into $(VENV)"
+	@$(PIP) --require-hashes -r requirements-spark.lock
+	@touch $@
+
 # Newest versions that pyproject.toml allows, with hashes, for every platform.
 lock:
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
@@ -106,6 +112,8 @@ lock:
 		pyproject.toml --output-file requirements.lock
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 		--extra training --group dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
+		--extra spark --constraint requirements-dev.lock pyproject.toml --output-file requirements-spark.lock
 
 clean:
 	rm -rf $(VENV) build users*.parquet scores*

@@ -72,6 +72,12 @@ class NoInputError(EngineError):
     exit_code = 66
 
 
+class UnavailableError(EngineError):
+    """A program or a service that is needed is not there."""
+
+    exit_code = 69
+
+
 class SelfCheckError(EngineError):
     """The engine or an export does not do what it must; nothing is published."""
 
