@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from engine.console import Program, TerminalProgress, example
+from engine.errors import InputError
 from engine.logs import LOG
 from engine.texts import visible
 
@@ -31,6 +32,16 @@ def _not_nan(_context: click.Context, option: click.Parameter, value: float) -> 
     if math.isnan(value):
         raise click.BadParameter("must be a number", param=option)
     return value
+
+
+_max_reject_share = click.option(
+    "--max-reject-share",
+    type=click.FloatRange(0, 1),
+    callback=_not_nan,
+    default=0.01,
+    show_default=True,
+    help="Publish nothing when a larger share of the rows cannot be scored.",
+)
 
 
 def _choose_log_format(context: click.Context, _option: click.Parameter, value: str) -> None:
@@ -82,14 +93,7 @@ def main() -> None:
     type=click.Path(path_type=Path),
     help="Where rows that cannot be scored go, by default <out>.quarantine.<ending>.",
 )
-@click.option(
-    "--max-reject-share",
-    type=click.FloatRange(0, 1),
-    callback=_not_nan,
-    default=0.01,
-    show_default=True,
-    help="Publish nothing when a larger share of the rows cannot be scored.",
-)
+@_max_reject_share
 @click.option(
     "--summary",
     type=click.Path(path_type=Path, allow_dash=True),
@@ -161,6 +165,28 @@ def score_command(
     LOG.info("\n".join(done.to_lines()), extra={"fields": {"summary": asdict(done)}})
     if to_stdout:
         click.echo(done.to_json(), nl=False)
+
+
+@main.command(epilog=example("engine validate users.parquet"))
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), default=DEFAULT_BUNDLE, show_default=True
+)
+@_max_reject_share
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def validate(inputs: tuple[str, ...], bundle: Path, max_reject_share: float, as_json: bool) -> None:
+    """Show which rows of INPUT... would be scored and which set aside, and why, without scoring.
+
+    Ends with exit code 65 where 'engine score' would publish nothing.
+    """
+    from engine.preview import preview
+
+    with TerminalProgress("checked") as progress:
+        found = preview(inputs, bundle, max_reject_share, progress)
+    for line in [found.to_json()] if as_json else map(visible, found.to_lines()):
+        click.echo(line)
+    if found.refusal is not None:
+        raise InputError(found.refusal)
 
 
 @main.command(epilog=example("engine inspect"))

@@ -154,6 +154,27 @@ def moved(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return sorted((e for e in entries if e["level"] != "none"), key=lambda e: -e["psi"])
 
 
+def other_unit(values: np.ndarray, typical_then: float | None) -> str:
+    """What to say where values are as many times those of training as units differ by; "" if not.
+
+    Args:
+        values: float32 [rows], NaN where missing.
+        typical_then: What `typical_size` gave for training.
+    """
+    typical = typical_size(values[np.isfinite(values)])
+    if not typical or not typical_then:
+        return ""
+    ratio = typical / typical_then
+    factor = next((f for f in UNIT_FACTORS if _is_about(max(ratio, 1 / ratio), f)), None)
+    if factor is None:
+        return ""
+    times = f"{factor:,} times" if ratio > 1 else f"1/{factor:,} of"
+    return (
+        f"values are about {times} those of training (typically {plain_number(typical)}, then "
+        f"{plain_number(typical_then)}): another unit?"
+    )
+
+
 def fewer_rows(rows: int, rows_before: int) -> str:
     """What to say where far fewer rows came than in the run before; "" where they did not."""
     if rows_before == 0 or rows > ROWS_KEPT * rows_before:
@@ -217,16 +238,9 @@ def _cause(column: Column, level: Level, values: tuple[str, ...]) -> tuple[Kind,
     ):
         share = "few" if column.missing_then is None else f"{was:.0%}"
         return "missing", f"missing or unknown for {now:.0%} of users, for {share} in training"
-    typical = None if column.typical is None else typical_size(column.values)
-    if level == "alarm" and column.typical and typical:
-        ratio = typical / column.typical
-        factor = next((f for f in UNIT_FACTORS if _is_about(max(ratio, 1 / ratio), f)), None)
-        if factor is not None:
-            times = f"{factor:,} times" if ratio > 1 else f"1/{factor:,} of"
-            return "unit", (
-                f"values are about {times} those of training (typically {plain_number(typical)}, "
-                f"then {plain_number(column.typical)}): another unit?"
-            )
+    unit = other_unit(column.values, column.typical)
+    if level == "alarm" and unit:
+        return "unit", unit
     if values:
         names = [repr(v) for v, c in zip(values, column.then, strict=False) if c != UNTOLD]
         most = int(np.argmax(terms))

@@ -15,7 +15,7 @@ import polars as pl
 
 from engine.bundle import BANDS
 from engine.drift import UserSample, fewer_rows, findings
-from engine.errors import counted, rule_counts
+from engine.errors import counted
 from engine.reference import Users
 from engine.scores import ScoredChunk
 from engine.writer import Written
@@ -32,8 +32,8 @@ class Drift:
         alarms: What has moved far, in words.
         warnings: What has moved.
         psi: The population stability index of the score, the segments and every feature.
-        rows_before: Rows of the run whose summary this one replaces; None where there is none, and
-            their numbers were not compared.
+        rows_before: Rows of the last published run before this one; None where no summary tells
+            them, and their numbers were not compared.
     """
 
     rows: int = 0
@@ -159,6 +159,7 @@ class Tally:
         self.rows_scored = 0
         self.rows_quarantined = 0
         self.sample = UserSample()
+        self.rejected_files: Counter[str] = Counter()
         self.drift = Drift()
         self._probability_sum = 0.0
         self._counts: dict[str, Counter[Any]] = {
@@ -179,15 +180,18 @@ class Tally:
             scores[name].to_numpy() for name in ("purchase_probability", "segment_id")
         )
         self.sample.add(Users(chunk.features, probability, segment))
+        if chunk.rejected.height:
+            self.rejected_files[chunk.rejected["source_file"][0]] += chunk.rejected.height
         self._probability_sum += float(scores["purchase_probability"].cast(pl.Float64).sum())
         for name in ("will_purchase", "propensity_decile", "propensity_band", "segment_name"):
             self._counts[name].update(dict(scores[name].value_counts().iter_rows()))
         self._counts["reasons"].update(chunk.reasons)
         self._counts["unseen_categories"].update(chunk.unseen)
 
-    def reasons_text(self) -> str:
-        """The rules that caught rows, the most frequent first, with their counts."""
-        return rule_counts(self._counts["reasons"])
+    @property
+    def reasons(self) -> Counter[str]:
+        """Rows caught by each rule."""
+        return self._counts["reasons"]
 
     def figures(self) -> dict[str, Any]:
         """The counts under the names that `Summary` gives them."""
@@ -210,10 +214,14 @@ class Tally:
 
 
 def rows_before(summary: Path) -> int | None:
-    """The rows that the run read whose summary stands at a place; None where none can be read."""
+    """The rows that the last published run read, of all those whose summaries stood at a place.
+
+    The summary of a run that published nothing hands on what it found. None where none can be read.
+    """
     try:
         document = json.loads(summary.read_bytes())
-        rows = document["rows_read"] if document["published"] is True else None
+        published = document["published"] is True
+        rows = document["rows_read"] if published else document["drift"]["rows_before"]
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return rows if type(rows) is int and rows >= 0 else None

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from engine.bundle import Bundle, Manifest
-from engine.reference import Reference
+from engine.reference import UNTOLD, Reference
 from engine.schema import Feature
 from engine.session import PADDED_ROWS, Predictions, Session
 from engine.tensors import to_features
@@ -53,7 +53,7 @@ class _Column:
         feature: Its place in the schema.
         values: The category table, empty for a number.
         edges: The lower ends of its bins in the reference, but the first; float32.
-        users: How many there were in each bin, the missing last.
+        users: How many there were in each bin, the missing last; 0 where that is not told.
         thresholds: Where the purchase model splits it, float32.
     """
 
@@ -101,15 +101,24 @@ def _columns(manifest: Manifest, reference: Reference, effects: Effects) -> list
         thresholds[condition.feature].append(condition.threshold)
     found = zip(features, reference.edges, reference.counts.features, thresholds, strict=True)
     return [
-        _Column(
-            feature,
-            manifest.categories.get(feature.name, ()),
-            np.array(edges, np.float32),
-            users,
-            np.array(splits, np.float32),
-        )
+        _column(feature, manifest, np.array(edges, np.float32), users, np.array(splits, np.float32))
         for feature, edges, users, splits in found
     ]
+
+
+def _column(
+    feature: Feature,
+    manifest: Manifest,
+    edges: np.ndarray,
+    users: np.ndarray,
+    thresholds: np.ndarray,
+) -> _Column:
+    if feature.kind == "numeric" and not len(edges):
+        # Too few users for bins: as many to each side of every threshold.
+        edges = np.unique(thresholds)
+        users = np.ones(len(edges) + 2, np.int64)
+    told = np.where(users == UNTOLD, 0, users)
+    return _Column(feature, manifest.categories.get(feature.name, ()), edges, told, thresholds)
 
 
 def _probed(column: _Column) -> pl.Series:
