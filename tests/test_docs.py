@@ -26,6 +26,7 @@ from training.playbook import check_features, load_rules
 
 README = (ROOT / "README.md").read_text()
 PLAYBOOK = (ROOT / "docs" / "playbook.md").read_text()
+RETRAINING = (ROOT / "docs" / "retraining.md").read_text()
 YOUR_OWN_DATA = (ROOT / "docs" / "your_own_data.md").read_text()
 BUNDLE_DOCUMENT = (ROOT / "docs" / "bundle.md").read_text()
 PROGRAMS = {"engine": engine.cli.main, "training": training.cli.main}
@@ -70,6 +71,14 @@ def test_every_command_of_the_readme_runs_in_order(project):
     assert len(commands) >= 8
     for line in commands:
         shell(line, project)
+
+
+def test_every_command_of_the_week_is_one_of_the_readme():
+    commands = "".join(blocks("sh", RETRAINING)).strip().splitlines()
+    assert {"training promote", "training rollback", "training backtest"} <= {
+        " ".join(line.split()[:2]) for line in commands
+    }
+    assert set(commands) <= set(README.splitlines())
 
 
 def test_every_make_target_of_the_readme_exists():
