@@ -17,8 +17,7 @@ from benchmarks.contenders import BUNDLE
 from engine.bundle import NATIVE_CLASSIFIER, SCORER, Bundle, open_bundle
 from engine.pipeline import in_order
 from engine.session import Session, load_graph
-from engine.tensors import to_features, to_typed
-from training.parity import named_inputs
+from engine.tensors import named_inputs, to_features, to_typed
 from training.simulate import SimulateOptions, simulate
 
 ROWS = 240_000

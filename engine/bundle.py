@@ -3,12 +3,29 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from engine.errors import AccessError, BundleError, VersionError, counted, quoted
+from engine.bundle_files import (
+    BUNDLE_LIMIT_BYTES,
+    FILE_LIMIT_BYTES,
+    MANIFEST_LIMIT_BYTES,
+    TEXT_LIMIT_BYTES,
+    check_names,
+    file_names,
+    read_file,
+)
+from engine.errors import BundleError, VersionError, counted, quoted
+from engine.graphs import (
+    Ends,
+    check_graph,
+    classifier_ends,
+    preprocess_ends,
+    segmenter_ends,
+)
 from engine.schema import FeatureSchema, schema_from_dict, schema_to_dict
 
 # Raise the number whenever an engine that knows only the old one would misread a bundle: a file
@@ -29,11 +46,21 @@ PLAYBOOK = "playbook.json"
 REFERENCE = "reference.json"
 REPORT = "report.html"
 MODEL_CARD = "MODEL_CARD.md"
+CONFORMANCE = "conformance/conformance.json"
+CONFORMANCE_INPUT = "conformance/input_{}.pb"
+CONFORMANCE_OUTPUT = "conformance/output_{}.pb"
+"""ONNX test data of `scorer.onnx`, by the position of the input or output."""
+
 REQUIRED_FILES = (
     *(PREPROCESS, CLASSIFIER, SEGMENTER, SCORER, NATIVE_CLASSIFIER),
-    *(PLAYBOOK, REFERENCE),
+    *(PLAYBOOK, REFERENCE, CONFORMANCE),
 )
 CURRENT = "CURRENT"
+_HASH_LINE = re.compile(r"([0-9a-f]{64})  manifest\.json\n?")
+_CURRENT_LINE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*) ([0-9a-f]{64})\n?")
+
+MAX_SEGMENT_ID = 127
+"""The score file has room for no larger one."""
 
 BANDS = ("low", "medium", "high", "very_high")
 DRIVERS = 3
@@ -120,24 +147,47 @@ class Bundle:
 
 
 def open_bundle(path: Path) -> Bundle:
-    """Open a bundle folder, or the bundle in force of a folder with `CURRENT`, all hashes checked.
+    """Open a bundle folder, or the bundle in force of a folder with `CURRENT`.
+
+    Every file is read once, and what is used later are the bytes that were checked: hashes, sizes,
+    and what the graphs may be.
 
     Raises:
         BundleError: A file is missing, altered, not listed, or not what it must be.
-        VersionError: The bundle has a format that this engine does not read.
+        VersionError: The bundle has a format, or needs an ONNX, that this engine does not read.
         AccessError: A file may not be read.
     """
     folder, expected = _resolve(path)
-    text = _read(folder / MANIFEST)
+    present = file_names(folder)
+    text = read_file(folder, MANIFEST, MANIFEST_LIMIT_BYTES)
     found = hashlib.sha256(text).hexdigest()
-    stated = _read(folder / MANIFEST_HASH).decode("ascii", "replace").split()
-    for source, wanted in ((MANIFEST_HASH, (stated or [""])[0]), (CURRENT, expected)):
+    (stated,) = _words(folder, MANIFEST_HASH, _HASH_LINE, f"<SHA-256>  {MANIFEST}")
+    for source, wanted in ((MANIFEST_HASH, stated), (CURRENT, expected)):
         if wanted not in (found, None):
             raise _altered(folder / MANIFEST, wanted, found, f"by {source}")
     manifest = manifest_from_json(text, where=str(folder / MANIFEST))
+    check_names(folder, manifest.files)
+    _check_sizes(folder, manifest)
     contents = {name: _read_listed(folder, name, entry) for name, entry in manifest.files.items()}
-    _check_listing(folder, manifest)
+    _check_listing(folder, manifest, present)
+    for name, ends in graph_ends(manifest).items():
+        check_graph(contents[name], ends, manifest.bundle_id, str(folder / name))
     return Bundle(folder, manifest, contents)
+
+
+def graph_ends(manifest: Manifest) -> dict[str, Ends]:
+    """The inputs and outputs that each graph of a bundle must have, by the name of its file."""
+    features = manifest.schema.model_features
+    width = len(features)
+    preprocess = preprocess_ends(features)
+    classifier = classifier_ends(width, min(DRIVERS, width))
+    segmenter = segmenter_ends(width, len(manifest.segments))
+    return {
+        PREPROCESS: preprocess,
+        CLASSIFIER: classifier,
+        SEGMENTER: segmenter,
+        SCORER: Ends(preprocess.inputs, classifier.outputs + segmenter.outputs),
+    }
 
 
 def write_bundle(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
@@ -190,9 +240,9 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
         VersionError: It has a format that this engine does not read.
     """
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_constant=_refuse_constant)
         number = document["format"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BundleError(f"{where}: not a manifest: {error}. Copy the bundle again.") from error
     # NOTE: true and 1.0 equal 1 in Python, and are no format.
     if type(number) is not int or number not in READABLE_FORMATS:
@@ -216,10 +266,51 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
                 "files": {n: FileEntry(**entry) for n, entry in document["files"].items()},
             }
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise BundleError(f"{where}: not a manifest: {error}. Copy the bundle again.") from error
+    _check_values(manifest, where)
     _check_cuts(manifest, where)
     return manifest
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _check_values(manifest: Manifest, where: str) -> None:
+    """Check what scoring relies on; `_check_cuts` has the rest."""
+    ids = [segment.id for segment in manifest.segments]
+    tables = manifest.categories
+    categorical = [f.name for f in manifest.schema.model_features if f.kind == "categorical"]
+    plain = ("clustering", "metrics", "quality", "comparison", "drivers", "parity", "training")
+    numbers = (manifest.base_value, manifest.calibration.slope, manifest.calibration.intercept)
+    sound = {
+        "bundle_id": _are_texts([manifest.bundle_id]) and manifest.bundle_id.isprintable(),
+        "categories": sorted(tables) == sorted(categorical)
+        and all(_are_texts(table) and len(set(table)) == len(table) for table in tables.values()),
+        "base_value and calibration": all(type(number) in (int, float) for number in numbers),
+        "segments": ids != []
+        and all(type(n) is int and 0 <= n <= MAX_SEGMENT_ID for n in ids)
+        and len(set(ids)) == len(ids)
+        and _are_texts(text for s in manifest.segments for text in (s.name, s.sentence))
+        and all(type(segment.share) in (int, float) for segment in manifest.segments),
+        "unusable": _are_texts(manifest.unusable),
+        "files": all(
+            type(e.size_bytes) is int and e.size_bytes >= 0 and isinstance(e.sha256, str)
+            for e in manifest.files.values()
+        ),
+        **{name: isinstance(getattr(manifest, name), dict) for name in (*plain, "packages")},
+    }
+    wrong = [name for name, right in sound.items() if not right]
+    if wrong:
+        raise BundleError(
+            f"{where}: {counted(len(wrong), 'value')} that no manifest has: {quoted(wrong)}. "
+            "Copy the bundle again."
+        )
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _check_cuts(manifest: Manifest, where: str) -> None:
@@ -238,7 +329,7 @@ def _check_cuts(manifest: Manifest, where: str) -> None:
 
 def write_current(root: Path, version: str) -> None:
     """Make one version of a folder of bundles the one in force, in one atomic and lasting step."""
-    digest = hashlib.sha256(_read(root / version / MANIFEST)).hexdigest()
+    digest = hashlib.sha256(read_file(root / version, MANIFEST, MANIFEST_LIMIT_BYTES)).hexdigest()
     staging = root / f".{CURRENT}.staging"
     staging.write_text(f"{version} {digest}\n")
     sync_path(staging)
@@ -263,27 +354,46 @@ def _resolve(path: Path) -> tuple[Path, str | None]:
         return path, None
     if not (path / CURRENT).is_file():
         raise BundleError(f"{path}: neither {MANIFEST} nor {CURRENT} is there: not a bundle.")
-    words = _read(path / CURRENT).decode("utf-8", "replace").split()
-    named = len(words) == 2 and words[0].isprintable() and Path(words[0]).name == words[0]
-    if not named or words[0] in (".", ".."):
-        raise BundleError(f"{path / CURRENT}: expected '<version> <SHA-256>', found {words!r}.")
-    return path / words[0], words[1]
+    version, digest = _words(path, CURRENT, _CURRENT_LINE, "<version> <SHA-256>")
+    folder = path / version
+    if folder.is_symlink() or not folder.is_dir():
+        raise BundleError(
+            f"{folder}: named by {CURRENT}, but no folder is there. Copy the bundle again."
+        )
+    return folder, digest
+
+
+def _words(folder: Path, name: str, line: re.Pattern[str], form: str) -> tuple[str, ...]:
+    """The words of a file that holds one line, to the last character."""
+    text = read_file(folder, name, TEXT_LIMIT_BYTES).decode("utf-8", "replace")
+    found = line.fullmatch(text)
+    if found is None:
+        raise BundleError(f"{folder / name}: expected {form!r}, found {text[:80]!r}.")
+    return found.groups()
+
+
+def _check_sizes(folder: Path, manifest: Manifest) -> None:
+    """Refuse what is too large before any of it is read."""
+    sizes = {name: entry.size_bytes for name, entry in manifest.files.items()}
+    large = sorted(name for name, size in sizes.items() if size > FILE_LIMIT_BYTES)
+    if large or sum(sizes.values()) > BUNDLE_LIMIT_BYTES:
+        raise BundleError(
+            f"{folder}: {sum(sizes.values()):,} bytes in {counted(len(sizes), 'file')}, at most "
+            f"{BUNDLE_LIMIT_BYTES:,} are read, and {FILE_LIMIT_BYTES:,} of one; too large: "
+            f"{quoted(large)}. Do not use this bundle; train again."
+        )
 
 
 def _read_listed(folder: Path, name: str, entry: FileEntry) -> bytes:
-    parts = Path(name).parts
-    if Path(name).is_absolute() or ".." in parts or (folder / name).is_symlink():
-        raise BundleError(f"{folder}: the manifest lists {name!r}: only plain files within it may.")
-    content = _read(folder / name)
+    content = read_file(folder, name, FILE_LIMIT_BYTES)
     digest = hashlib.sha256(content).hexdigest()
     if (digest, len(content)) != (entry.sha256, entry.size_bytes):
         raise _altered(folder / name, entry.sha256, digest, "in the manifest")
     return content
 
 
-def _check_listing(folder: Path, manifest: Manifest) -> None:
+def _check_listing(folder: Path, manifest: Manifest, present: set[str]) -> None:
     absent = sorted(set(REQUIRED_FILES) - set(manifest.files))
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
     extra = sorted(present - set(manifest.files) - {MANIFEST, MANIFEST_HASH})
     if absent or extra:
         raise BundleError(
@@ -298,19 +408,6 @@ def _altered(path: Path, wanted: str, found: str, source: str) -> BundleError:
         f"{path}: altered: SHA-256 {wanted[:12]}… expected {source}, found {found[:12]}…. "
         "Copy the bundle again."
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise BundleError(f"{path}: missing from the bundle. Copy the bundle again.") from None
-    except PermissionError as error:
-        raise AccessError(f"{path}: may not be read by this user ({error.strerror}).") from error
-    except OSError as error:
-        raise BundleError(
-            f"{path}: cannot be read: {error.strerror}. Copy the bundle again."
-        ) from error
 
 
 def _shallow(manifest: Manifest) -> dict[str, Any]:

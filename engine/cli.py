@@ -141,6 +141,19 @@ def inspect(bundle: Path, as_json: bool) -> None:
             click.echo(visible(line))
 
 
+@main.command(epilog=example("engine verify"))
+@click.argument("bundle", type=click.Path(path_type=Path), default=DEFAULT_BUNDLE)
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def verify(bundle: Path, as_json: bool) -> None:
+    """Check a bundle on this machine: hashes, operators, and that it computes what it must."""
+    from engine.verification import verify as verify_bundle
+
+    verification = verify_bundle(bundle)
+    for line in [verification.to_json()] if as_json else verification.to_lines():
+        click.echo(line)
+    verification.refuse_failures()
+
+
 @main.command(epilog=example("engine explain users.parquet --user U00000001"))
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--user", required=True, help="The user's id, as it stands in the id column.")

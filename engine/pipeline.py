@@ -19,6 +19,7 @@ import polars as pl
 from polars.selectors import by_name
 
 from engine.bundle import DRIVERS, Bundle, Manifest, open_bundle
+from engine.conformance import check_core
 from engine.errors import (
     CannotCreateError,
     EngineError,
@@ -77,6 +78,7 @@ class Scorer:
         self.session = Session(bundle)
         self.manifest: Manifest = bundle.manifest
         self.playbook = open_playbook(bundle)
+        check_core(bundle, self.session)
 
     def score(
         self, frame: pl.DataFrame, drivers: int = DRIVERS, *, impacts: bool = False

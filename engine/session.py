@@ -49,6 +49,7 @@ class Session:
 
     def __init__(self, bundle: Bundle) -> None:
         self._width = len(bundle.manifest.schema.model_features)
+        self._segments = np.array([segment.id for segment in bundle.manifest.segments])
         self._classifier = load_graph(bundle, CLASSIFIER)
         self._segmenter = load_graph(bundle, SEGMENTER)
 
@@ -60,11 +61,21 @@ class Session:
 
         Raises:
             SelfCheckError: A model gave a score that is not finite.
+            BundleError: It gave a segment that the manifest does not have.
         """
         starts = range(0, len(features), RUN_ROWS)
         found = joined([self._run_slice(features[i : i + RUN_ROWS]) for i in starts], self._width)
         _check_finite(found)
+        self._check_segments(found)
         return found
+
+    def _check_segments(self, found: Predictions) -> None:
+        unknown = np.unique(found.segment[~np.isin(found.segment, self._segments)])
+        if len(unknown):
+            raise BundleError(
+                f"{SEGMENTER}: segments {unknown[:8].tolist()} are not in the manifest, which has "
+                f"{self._segments.tolist()}. Do not use this bundle; train again."
+            )
 
     def _run_slice(self, features: np.ndarray) -> Predictions:
         padded = {"features": _padded(features)}

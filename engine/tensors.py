@@ -75,6 +75,23 @@ def to_features(
     return typed.select(c.fill_null(float("nan")) for c in columns).to_numpy(order="c")
 
 
+def named_inputs(typed: pl.DataFrame, features: tuple[Feature, ...]) -> dict[str, np.ndarray]:
+    """The inputs of `scorer.onnx`: float32 or text [rows, 1], NaN or "" where missing.
+
+    Args:
+        typed: What `to_typed` gives.
+        features: The model's features, in order.
+    """
+    return {
+        f.name: (
+            typed[f.name].fill_null(float("nan")).to_numpy()
+            if f.kind == "numeric"
+            else typed[f.name].fill_null("").to_numpy().astype(object)
+        ).reshape(-1, 1)
+        for f in features
+    }
+
+
 def unseen_counts(
     typed: pl.DataFrame, tensor: np.ndarray, features: tuple[Feature, ...]
 ) -> dict[str, int]:

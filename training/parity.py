@@ -24,7 +24,7 @@ from engine.session import (
     joined,
     load_graph,
 )
-from engine.tensors import to_features
+from engine.tensors import named_inputs, to_features
 from training.fit.classifier import Classifier, sigmoid
 from training.fit.segments import Segmentation
 from training.fit.trees import raw_scores
@@ -118,18 +118,6 @@ def run_scorer(
 
     found = list(in_order(run, typed.iter_slices(CHUNK_ROWS), available_cores()))
     return joined(found, len(features))
-
-
-def named_inputs(typed: pl.DataFrame, features: tuple[Feature, ...]) -> dict[str, np.ndarray]:
-    """The inputs of `scorer.onnx`: float32 or text [rows, 1], NaN or "" where missing."""
-    return {
-        f.name: (
-            typed[f.name].fill_null(float("nan")).to_numpy()
-            if f.kind == "numeric"
-            else typed[f.name].fill_null("").to_numpy().astype(object)
-        ).reshape(-1, 1)
-        for f in features
-    }
 
 
 def run_native(features: np.ndarray, classifier: Classifier, segmentation: Segmentation) -> Native:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.bundle import PLAYBOOK, REFERENCE, Bundle, Manifest, manifest_to_json, open_bundle
-from engine.drift import reference_to_json
+from engine.drift import Reference, reference_to_json
 from engine.errors import BundleError
 from engine.schema import FeatureSchema
 from engine.session import Predictions, Session
@@ -25,6 +25,7 @@ from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
 from training.evaluate import Outcomes
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
+from training.export.conformance import conformance_contents
 from training.fit.baselines import fit_baselines
 from training.fit.classifier import Classifier, fit_classifier
 from training.fit.preprocess import fit_categories, sorted_by_teachers
@@ -122,8 +123,17 @@ def fit(
     compared = _comparison(manifest, users, scored, classifier.recipe, options.seed)
     manifest = replace(manifest, comparison=compared)
     progress("writing the report")
-    told = _told(manifest, users, scored, options.playbook)
-    return publish_bundle(out, manifest, {**bundle.contents, **told})
+    test = users.parts.test
+    reference = fit_reference(users.features[test], scored[test], manifest)
+    return publish_bundle(
+        out,
+        manifest,
+        {
+            **bundle.contents,
+            **conformance_contents(bundle, reference, classifier, segmentation, options.seed),
+            **_told(manifest, users, reference, options.playbook),
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +207,10 @@ def _exported(
 
 
 def _told(
-    manifest: Manifest, users: _Users, scored: Predictions, rules: PlaybookRules
+    manifest: Manifest, users: _Users, reference: Reference, rules: PlaybookRules
 ) -> dict[str, bytes]:
     """The files that tell people and the nightly job what was measured, by name."""
     playbook = _playbook(manifest, users.dataset, rules)
-    test = users.parts.test
-    reference = fit_reference(users.features[test], scored[test], manifest)
     return {
         REFERENCE: reference_to_json(reference, manifest),
         PLAYBOOK: playbook_to_json(playbook),

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.tensors import to_features, to_typed
+from engine.tensors import named_inputs, to_features, to_typed
 from tests.fitting import SHOP, category, number, schema_of, session
 from training.export.preprocess import preprocess_graph
-from training.parity import named_inputs
 
 CATEGORIES = {"city": ("oslo", "rome", "bern"), "tier": ("low", "mid", "high"), "shop": ()}
 ODD_TEXTS = ["", "rome", "Rome", "rome ", "zürich", "oslo\0", "東京", "nan", "None", "0"]

@@ -1,0 +1,34 @@
+"""Bundles with something wrong in them, and hashes that are right all the same."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+
+from engine.bundle import MANIFEST, MANIFEST_HASH
+
+
+def rewrite_manifest(folder: Path, **changes: object) -> None:
+    """Change a manifest and make its hashes right again: only the content is wrong."""
+    document = json.loads((folder / MANIFEST).read_text())
+    text = json.dumps({**document, **changes}).encode()
+    (folder / MANIFEST).write_bytes(text)
+    (folder / MANIFEST_HASH).write_text(f"{hashlib.sha256(text).hexdigest()}  {MANIFEST}\n")
+
+
+def replace_file(folder: Path, name: str, content: bytes) -> None:
+    """Put other bytes into a file of a bundle, and list it with their hash."""
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(content)
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    entry = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    rewrite_manifest(folder, files={**files, name: entry})
+
+
+def change_graph(folder: Path, name: str, change: Callable[[onnx.ModelProto], None]) -> None:
+    """Change a graph of a bundle, and list it with its new hash."""
+    model = onnx.load_from_string((folder / name).read_bytes())
+    change(model)
+    replace_file(folder, name, model.SerializeToString())

@@ -1,0 +1,404 @@
+"""What may be wrong with a bundle, by the numbers of the list of faults."""
+
+import os
+import random
+import shutil
+import socket
+
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from engine import load_bundle
+from engine.bundle import (
+    CLASSIFIER,
+    CURRENT,
+    MANIFEST,
+    MANIFEST_HASH,
+    PLAYBOOK,
+    PREPROCESS,
+    SCORER,
+    SEGMENTER,
+    open_bundle,
+    write_bundle,
+    write_current,
+)
+from engine.bundle_files import FILE_LIMIT_BYTES
+from engine.errors import EngineError
+from tests.bundles import change_graph, replace_file, rewrite_manifest
+from tests.helpers import BUNDLE
+
+CASES = {
+    "E01": "no such folder: 78",
+    "E02": "no manifest, one that is no JSON: 78; one of another format: 76",
+    "E03": "a file that is listed and absent, or there and not listed: 78",
+    "E04": "one bit flipped in any file: 78, before ONNX Runtime sees it",
+    "E05": "a graph that is empty, cut off or no ONNX: 78",
+    "E06": "a graph with a newer opset or IR: 76",
+    "E07": "an operator of another domain, or one that the export does not use: 78",
+    "E08": "data outside the graph, by reference or by hard link: 78; functions and subgraphs: 78",
+    "E09": "a file, a bundle or a tensor that is too large: 78, before it is read",
+    "E10": "inputs or outputs with other names, types or sizes than the manifest says: 78",
+    "E11": "a bundle that is still being copied: 78",
+    "E12": "files of two bundles: 78",
+    "E13": "a machine that computes otherwise: 70",
+    "E14": "a bundle exchanged during a run: the run goes on with the bytes that it checked",
+    "E15": "cannot arise: a bundle has no age after which it must not be used",
+    "E16": "cannot arise: bundles are not signed",
+    "E17": "scores of the other class: 70",
+    "E18": "a segment that the manifest does not have: 78",
+    "E19": "a pickle in the bundle, listed or not: 78, never opened",
+    "E20": "names that lead out of the folder, links, pipes, sockets: 78",
+}
+
+
+@pytest.fixture
+def version(tmp_path):
+    """A copy of the bundle in force, which opens."""
+    shutil.copytree(open_bundle(BUNDLE).path, tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def first_constant(model, dtype):
+    return next(c for c in model.graph.initializer if c.data_type == dtype)
+
+
+def in_graph(change, name=CLASSIFIER):
+    return lambda folder: change_graph(folder, name, change)
+
+
+def remove(*names):
+    return lambda folder: [(folder / name).unlink() for name in names]
+
+
+def write(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def sealed(name, content):
+    return lambda folder: replace_file(folder, name, content)
+
+
+def cut_off(name, share):
+    def damage(folder):
+        content = (folder / name).read_bytes()
+        replace_file(folder, name, content[: int(share * len(content))])
+
+    return damage
+
+
+def opset(domain, version):
+    def change(model):
+        for imported in model.opset_import:
+            if imported.domain == domain:
+                imported.version = version
+
+    return in_graph(change)
+
+
+def import_domain(model):
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+    model.graph.node[0].domain = "com.example"
+
+
+def use_loop(model):
+    model.graph.node[0].op_type = "NonZero"
+
+
+def external_data(model):
+    constant = first_constant(model, TensorProto.FLOAT)
+    constant.data_location = TensorProto.EXTERNAL
+    constant.external_data.add(key="location", value="weights.bin")
+
+
+def hard_link(folder):
+    """The same inode under a name that the graph reads from."""
+    os.link(folder / "native/classifier.txt", folder / "weights.bin")
+    change_graph(folder, CLASSIFIER, external_data)
+    replace_file(folder, "weights.bin", (folder / "weights.bin").read_bytes())
+
+
+def add_function(model):
+    opsets = [helper.make_opsetid("", 17)]
+    body = [helper.make_node("Abs", ["x"], ["y"])]
+    model.functions.append(helper.make_function("f", "g", ["x"], ["y"], body, opsets))
+
+
+def add_subgraph(model):
+    graph = helper.make_graph([], "inner", [], [])
+    model.graph.node[0].attribute.append(helper.make_attribute("body", graph))
+
+
+def absurd_dims(model):
+    first_constant(model, TensorProto.FLOAT).dims[:] = [1 << 40, 1 << 40]
+
+
+def more_axes(model):
+    first_constant(model, TensorProto.FLOAT).dims[:] = [1] * 100
+
+
+def grow(name):
+    """A file that says it is larger than any that is read; it takes no room on the disk."""
+
+    def damage(folder):
+        os.truncate(folder / name, FILE_LIMIT_BYTES + 1)
+        entries = open_bundle(BUNDLE).manifest.files
+        files = {n: {"sha256": e.sha256, "size_bytes": e.size_bytes} for n, e in entries.items()}
+        files[name]["size_bytes"] = FILE_LIMIT_BYTES + 1
+        rewrite_manifest(folder, files=files)
+
+    return damage
+
+
+def rename_input(model):
+    model.graph.input[0].name = "x"
+
+
+def retype_input(model):
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+
+
+def widen_output(model):
+    model.graph.output[2].type.tensor_type.shape.dim[1].dim_value += 1
+
+
+def fixed_batch(model):
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def rename_bundle(model):
+    helper.set_model_props(model, {"bundle_id": "shopnow/2026-11-15-000000000000"})
+
+
+def no_bundle_id(model):
+    del model.metadata_props[:]
+
+
+def negate(model):
+    """Every table and the base value with the other sign: the probability of the other class."""
+    for constant in model.graph.initializer:
+        if any(word in constant.name for word in ("/table_", "/base_value_", "/weights_")):
+            values = -numpy_helper.to_array(constant)
+            constant.CopyFrom(numpy_helper.from_array(values, constant.name))
+
+
+def unknown_segment(model):
+    constant = next(c for c in model.graph.initializer if c.name == "ids")
+    values = numpy_helper.to_array(constant) + 50
+    constant.CopyFrom(numpy_helper.from_array(values, constant.name))
+
+
+def link(name, target):
+    def damage(folder):
+        content = (folder / name).read_bytes()
+        (folder.parent / "elsewhere").write_bytes(content)
+        (folder / name).unlink()
+        (folder / name).symlink_to(target)
+
+    return damage
+
+
+def link_folder(folder):
+    shutil.move(folder / "native", folder.parent / "native")
+    (folder / "native").symlink_to(folder.parent / "native")
+
+
+def pipe(folder):
+    (folder / PLAYBOOK).unlink()
+    os.mkfifo(folder / PLAYBOOK)
+
+
+def unix_socket(folder):
+    (folder / PLAYBOOK).unlink()
+    os.chdir(folder)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(PLAYBOOK)
+
+
+def listed_as(name):
+    """The playbook's entry once more, under another name."""
+
+    def damage(folder):
+        entry = open_bundle(BUNDLE).manifest.files[PLAYBOOK]
+        files = {name: {"sha256": entry.sha256, "size_bytes": entry.size_bytes}}
+        for listed, other in open_bundle(BUNDLE).manifest.files.items():
+            files[listed] = {"sha256": other.sha256, "size_bytes": other.size_bytes}
+        rewrite_manifest(folder, files=files)
+
+    return damage
+
+
+def half_copied(folder):
+    """As `cp -r` leaves it for a moment: some files, the last of them cut off."""
+    (folder / SEGMENTER).unlink()
+    content = (folder / SCORER).read_bytes()
+    (folder / SCORER).write_bytes(content[:1_000])
+
+
+FAULTS = [
+    ("E01", shutil.rmtree, 78, "no such bundle"),
+    ("E02", remove(MANIFEST), 78, "not a bundle"),
+    ("E02", remove(MANIFEST_HASH), 78, "manifest.sha256: missing from the bundle"),
+    ("E02", write(MANIFEST_HASH, b""), 78, "expected '<SHA-256>  manifest.json', found ''"),
+    ("E02", lambda folder: rewrite_manifest(folder, format=99), 76, "bundle format 99"),
+    ("E03", remove(SCORER), 78, "scorer.onnx: missing from the bundle"),
+    ("E03", remove("native/classifier.txt"), 78, "classifier.txt: missing from the bundle"),
+    ("E03", remove("conformance/input_0.pb"), 78, "input_0.pb: missing from the bundle"),
+    ("E03", write("notes.txt", b"x"), 78, "1 unlisted file present .'notes.txt'"),
+    ("E03", lambda folder: rewrite_manifest(folder, files={}), 78, "required files? not listed"),
+    ("E05", sealed(CLASSIFIER, b""), 78, "classifier.onnx: imports the operators of"),
+    ("E05", sealed(SCORER, b"not ONNX at all"), 78, "scorer.onnx: not what this engine loads"),
+    ("E05", sealed(PREPROCESS, bytes(1_000)), 78, "preprocess.onnx: not what this engine loads"),
+    *(
+        ("E05", cut_off(name, share), 78, f"{name}: ")
+        for name in (PREPROCESS, CLASSIFIER, SEGMENTER, SCORER)
+        for share in (0.1, 0.5, 0.9, 0.999)
+    ),
+    ("E06", opset("", 18), 76, "ai.onnx version 18; this engine reads up to 17"),
+    ("E06", opset("ai.onnx.ml", 4), 76, "ai.onnx.ml version 4; this engine reads up to 3"),
+    (
+        "E06",
+        in_graph(lambda model: setattr(model, "ir_version", 9)),
+        76,
+        "IR version 9; this engine reads up to 8",
+    ),
+    ("E07", in_graph(import_domain), 78, "imports the operators of .*'com.example'"),
+    ("E07", in_graph(use_loop), 78, "1 operator that no bundle has: 'ai.onnx.NonZero'"),
+    ("E08", in_graph(external_data), 78, "field 13 .external_data.|field 14 .data_location."),
+    ("E08", hard_link, 78, "field 13 .external_data.|field 14 .data_location."),
+    ("E08", in_graph(add_function), 78, "field 25 .functions."),
+    ("E08", in_graph(add_subgraph), 78, "field 6 .subgraph."),
+    ("E09", grow(SCORER), 78, "too large: 'scorer.onnx'"),
+    ("E09", write(MANIFEST, bytes(16_000_001)), 78, "16,000,001 bytes, at most 16,000,000"),
+    ("E09", in_graph(absurd_dims), 78, "tensor .* has .* values"),
+    ("E09", in_graph(more_axes), 78, "tensor .* has .* values"),
+    ("E10", in_graph(rename_input), 78, "input 0 is 'x'"),
+    ("E10", in_graph(retype_input), 78, "input 0 is 'features' of type 11"),
+    ("E10", in_graph(widen_output), 78, "output 2 is 'impacts'"),
+    ("E10", in_graph(fixed_batch, SCORER), 78, r"shape \[1, 1\], expected .* shape \['batch', 1\]"),
+    ("E11", half_copied, 78, "missing from the bundle|altered"),
+    *(
+        (
+            "E12",
+            in_graph(rename_bundle, name),
+            78,
+            f"{name}: made for bundle .*files of two bundles",
+        )
+        for name in (PREPROCESS, CLASSIFIER, SEGMENTER, SCORER)
+    ),
+    ("E12", in_graph(no_bundle_id), 78, "made for bundle without an id"),
+    (
+        "E17",
+        in_graph(negate),
+        70,
+        "conformance rows with ONNX Runtime .*: margin by .* probability by",
+    ),
+    ("E18", in_graph(unknown_segment, SEGMENTER), 78, "segments .* are not in the manifest"),
+    ("E19", write("model.pkl", b"cos\nsystem\n"), 78, "1 pickle .'model.pkl'"),
+    ("E19", sealed("native/model.JOBLIB", b"x"), 78, "1 pickle .'native/model.JOBLIB'"),
+    ("E20", listed_as("../elsewhere"), 78, "only plain files within it"),
+    ("E20", listed_as("/etc/hostname"), 78, "only plain files within it"),
+    ("E20", listed_as("native/../playbook.json"), 78, "only plain files within it"),
+    ("E20", listed_as("native//classifier.txt"), 78, "only plain files within it"),
+    ("E20", listed_as(".hidden"), 78, "only plain files within it"),
+    ("E20", listed_as("a\\b"), 78, "only plain files within it"),
+    ("E20", link(PLAYBOOK, "../elsewhere"), 78, "1 link or device .'playbook.json'"),
+    ("E20", link(MANIFEST, "../elsewhere"), 78, "1 link or device .'manifest.json'"),
+    ("E20", link_folder, 78, "1 link or device .'native'"),
+    ("E20", pipe, 78, "1 link or device .'playbook.json'"),
+    ("E20", unix_socket, 78, "1 link or device .'playbook.json'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("damage", "exit_code", "message"),
+    [pytest.param(*fault, id=f"{case}-{n}") for n, (case, *fault) in enumerate(FAULTS)],
+)
+def test_a_bad_bundle_is_refused(version, monkeypatch, damage, exit_code, message):
+    monkeypatch.chdir(version.parent)
+    damage(version)
+    with pytest.raises(EngineError, match=message) as caught:
+        load_bundle(version)
+    assert caught.value.exit_code == exit_code
+
+
+def test_every_case_is_tested_or_cannot_arise():
+    tested = {case for case, *_ in FAULTS} | {"E04", "E13", "E14"}
+    impossible = {case for case, line in CASES.items() if line.startswith("cannot arise")}
+    assert tested | impossible == CASES.keys()
+    assert not tested & impossible
+
+
+def flipped(content, rng):
+    changed = bytearray(content)
+    changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+    return bytes(changed)
+
+
+def check_flips(root, count):
+    """Flip one bit at a time, in any file of a folder of bundles; nothing is scored with any."""
+    folder = open_bundle(root).path
+    names = sorted(path for path in (root / CURRENT, *folder.rglob("*")) if path.is_file())
+    weights = [path.stat().st_size for path in names]
+    rng = random.Random(4)
+    for path in rng.choices(names, weights, k=count - len(names)) + names:
+        sound = path.read_bytes()
+        path.write_bytes(flipped(sound, rng))
+        with pytest.raises(EngineError) as caught:
+            open_bundle(root)
+        assert caught.value.exit_code in (76, 78), path
+        path.write_bytes(sound)
+    assert open_bundle(root).manifest
+
+
+@pytest.mark.parametrize(
+    "count", [120, pytest.param(1_000, marks=pytest.mark.slow)], ids=lambda n: f"E04-{n}-flips"
+)
+def test_every_flipped_bit_is_refused(tmp_path, count):
+    shutil.copytree(BUNDLE, tmp_path / "shopnow")
+    check_flips(tmp_path / "shopnow", count)
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 1], ids=lambda share: f"E11-{share}")
+def test_every_file_that_is_cut_off_is_refused(version, share):
+    for path in sorted(p for p in version.rglob("*") if p.is_file()):
+        sound = path.read_bytes()
+        path.write_bytes(sound[: min(int(share * len(sound)), len(sound) - 1)])
+        if path.name == MANIFEST_HASH and share == 1:
+            # The hash is whole without the end of its line.
+            assert open_bundle(version).manifest
+        else:
+            with pytest.raises(EngineError, match="altered|expected '<SHA") as caught:
+                open_bundle(version)
+            assert caught.value.exit_code == 78
+        path.write_bytes(sound)
+
+
+class WrongSession(ort.InferenceSession):
+    """ONNX Runtime that computes one output of some rows wrongly, and says nothing."""
+
+    def run(self, names, inputs, options=None):
+        found = super().run(names, inputs, options)
+        if "probability" in names:
+            found[names.index("probability")][3] += 1e-3
+        return found
+
+
+def test_e13_a_machine_that_computes_otherwise_scores_nobody(version, monkeypatch):
+    monkeypatch.setattr(ort, "InferenceSession", WrongSession)
+    with pytest.raises(
+        EngineError, match="1 output of 6 not as expected .*: probability by 0.001 .allowed 1e-06."
+    ) as caught:
+        load_bundle(version)
+    assert caught.value.exit_code == 70
+
+
+def test_e14_a_bundle_exchanged_during_a_run_changes_nothing(tmp_path, users):
+    shutil.copytree(BUNDLE, tmp_path / "shopnow")
+    opened = open_bundle(tmp_path / "shopnow")
+    scorer = load_bundle(tmp_path / "shopnow")
+    before = scorer.score(users.head(500))
+    write_bundle(tmp_path / "shopnow" / "next", opened.manifest, opened.contents)
+    write_current(tmp_path / "shopnow", "next")
+    shutil.rmtree(opened.path)
+    assert scorer.score(users.head(500)).equals(before)

@@ -1,0 +1,200 @@
+"""Made-up users, with whom a runtime shows that it computes as it should.
+
+No user of training is among them. Their values are split thresholds, edges of the bins of
+`reference.json`, bounds of the schema and category tables; which values come together in a row is
+drawn by lot.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from engine.bundle import Bundle, Manifest
+from engine.drift import Reference
+from engine.schema import Feature
+from engine.session import PADDED_ROWS, Predictions, Session
+from engine.tensors import to_features
+from training.parity import run_engine
+from training.shapley.effects import Effects
+
+MAX_PROBED_VALUES = 3_072
+PROBED_ROWS = 512
+"""Probed values are put together anew in so many rows, if a feature does not have more of them."""
+
+ORDINARY_ROWS = 256
+POOL_ROWS = 16_384
+"""So many users are made up to find some near every cut-point and in every segment."""
+
+KEEN_ROWS = 1_024
+"""Made-up users score less far apart than real ones, whose features go together. The values of so
+many with the highest scores are mixed anew, for users near the highest cut-points."""
+
+SEGMENT_ROWS = 2
+CORE_PARTS = (128, 64)
+"""Rows with probed values, and near cut-points, that come first."""
+
+SPECIAL_NUMBERS = (0.0, 1e-45, 1.0, 16_777_216.0)
+"""Zero, the smallest number above it, and the end of the whole numbers that float32 counts in ones."""
+
+WHOLE = 1e-4
+"""Edges so near to whole numbers are those of counts; the lowest bin ends one ulp above its value."""
+
+UNSEEN = ("unseen", "Zoë 🛒", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """What is known of one feature.
+
+    Attributes:
+        feature: Its place in the schema.
+        values: The category table, empty for a number.
+        edges: The lower ends of its bins in the reference, but the first; float32.
+        users: How many there were in each bin, the missing last.
+        thresholds: Where the purchase model splits it, float32.
+    """
+
+    feature: Feature
+    values: tuple[str, ...]
+    edges: np.ndarray
+    users: np.ndarray
+    thresholds: np.ndarray
+
+
+def conformance_rows(
+    bundle: Bundle, reference: Reference, effects: Effects, seed: int
+) -> pl.DataFrame:
+    """Users with every probed value, users near every cut-point and in every segment, ordinary ones.
+
+    Args:
+        bundle: Its graphs and its manifest.
+        reference: The users of training in bins.
+        effects: The purchase model, for its thresholds.
+        seed: Of what is drawn by lot.
+
+    Returns:
+        Float32 and String columns, null where missing, as `tensors.to_typed` gives; a multiple of
+        `session.PADDED_ROWS`, some of each kind among the first.
+    """
+    manifest = bundle.manifest
+    rng = np.random.default_rng(seed)
+    columns = _columns(manifest, reference, effects)
+    probes = _shuffled([_probed(column) for column in columns], rng)
+    pool = pl.DataFrame([_ordinary(column, rng) for column in columns])
+    keen = pool[np.argsort(_scored(bundle, pool).probability, kind="stable")[-KEEN_ROWS:]]
+    pool = pl.concat([pool, _mixed(keen, rng)])
+    chosen = pool[_telling(_scored(bundle, pool), manifest)]
+    ordinary = ORDINARY_ROWS + -(probes.height + chosen.height + ORDINARY_ROWS) % PADDED_ROWS
+    first, near = CORE_PARTS
+    return pl.concat(
+        [probes[:first], chosen[:near], pool[:ordinary], probes[first:], chosen[near:]]
+    )
+
+
+def _columns(manifest: Manifest, reference: Reference, effects: Effects) -> list[_Column]:
+    features = manifest.schema.model_features
+    thresholds = [list(values) for values in effects.tables.thresholds]
+    for condition in {c for key in effects.products for c in key}:
+        thresholds[condition.feature].append(condition.threshold)
+    found = zip(features, reference.edges, reference.counts.features, thresholds, strict=True)
+    return [
+        _Column(
+            feature,
+            manifest.categories.get(feature.name, ()),
+            np.array(edges, np.float32),
+            users,
+            np.array(splits, np.float32),
+        )
+        for feature, edges, users, splits in found
+    ]
+
+
+def _probed(column: _Column) -> pl.Series:
+    """Every category or both sides of every threshold, unseen or special values, and none at all."""
+    name = column.feature.name
+    if column.feature.kind == "categorical":
+        unseen = [text for text in UNSEEN if text not in column.values]
+        return pl.Series(name, [*column.values, *unseen, None], pl.String)
+    splits, infinity = column.thresholds, np.float32(np.inf)
+    found = np.concatenate(
+        [
+            *(splits, np.nextafter(splits, infinity), np.nextafter(splits, -infinity)),
+            *(column.edges, np.array(SPECIAL_NUMBERS, np.float32)),
+        ]
+    )
+    bounds = [b for b in (column.feature.min, column.feature.max) if b is not None]
+    found = np.unique(_bounded(np.append(found, np.array(bounds, np.float32)), column.feature))
+    if len(found) > MAX_PROBED_VALUES:
+        found = found[np.linspace(0, len(found) - 1, MAX_PROBED_VALUES).astype(int)]
+    # NOTE: -0.0 equals 0.0 and has other bits.
+    negative_zero = [-0.0] if 0.0 in found else []
+    return pl.Series(name, [*found.tolist(), *negative_zero, None], pl.Float32)
+
+
+def _shuffled(columns: list[pl.Series], rng: np.random.Generator) -> pl.DataFrame:
+    """Each column repeated to the same length, in another order each time."""
+    rows = max(PROBED_ROWS, *map(len, columns))
+    return pl.DataFrame([column.gather(_places(len(column), rows, rng)) for column in columns])
+
+
+def _places(values: int, rows: int, rng: np.random.Generator) -> np.ndarray:
+    rounds = [rng.permutation(values) for _ in range(-(-rows // values))]
+    return np.concatenate(rounds)[:rows]
+
+
+def _ordinary(column: _Column, rng: np.random.Generator) -> pl.Series:
+    """Values that are as frequent as in the reference, whatever the other features are."""
+    users = column.users if column.users.any() else np.ones_like(column.users)
+    bins = rng.choice(len(users), POOL_ROWS, p=users / users.sum())
+    name, edges = column.feature.name, column.edges.astype(np.float64)
+    if column.feature.kind == "categorical":
+        texts = [*column.values, None, None][: len(users)]
+        return pl.Series(name, texts, pl.String).gather(bins)
+    # The ends of the range are nobody's business: the outer bins give the value at their inner end.
+    first = np.nextafter(column.edges[:1], np.float32(-np.inf)) if len(edges) else np.zeros(1)
+    starts = np.append(first, edges)
+    widths = np.concatenate([first, edges[1:], edges[-1:]]) - starts
+    known = np.minimum(bins, len(starts) - 1)
+    drawn = starts[known] + rng.random(POOL_ROWS) * widths[known]
+    if np.abs(edges - edges.round()).max(initial=0) < WHOLE:
+        drawn = np.floor(drawn)
+    values = pl.Series(name, np.clip(drawn.astype(np.float32), *_bounds(column.feature)))
+    return values.set(pl.Series(bins == len(users) - 1), None)
+
+
+def _mixed(users: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+    """As many new users as the pool has, each value from another one of these."""
+    return users.select(column.gather(rng.integers(0, users.height, POOL_ROWS)) for column in users)
+
+
+def _scored(bundle: Bundle, users: pl.DataFrame) -> Predictions:
+    manifest = bundle.manifest
+    features = to_features(users, manifest.schema.model_features, manifest.categories)
+    return run_engine(Session(bundle), features)
+
+
+def _bounded(values: np.ndarray, feature: Feature) -> np.ndarray:
+    """Values within the bounds of the schema: others are set aside before a model sees them."""
+    low, high = _bounds(feature)
+    return values[(values >= low) & (values <= high)]
+
+
+def _bounds(feature: Feature) -> tuple[float, float]:
+    low = -np.inf if feature.min is None else feature.min
+    return low, np.inf if feature.max is None else feature.max
+
+
+def _telling(said: Predictions, manifest: Manifest) -> np.ndarray:
+    """The rows next to each cut-point, below it and not, and some of each segment."""
+    p = said.probability.astype(np.float64)
+    cuts = (manifest.threshold, *manifest.decile_cuts, *manifest.band_cuts)
+    near = [
+        rows[np.abs(p[rows] - cut).argmin()]
+        for cut in cuts
+        for rows in (np.flatnonzero(p < cut), np.flatnonzero(p >= cut))
+        if len(rows)
+    ]
+    ids = [segment.id for segment in manifest.segments]
+    found = [np.flatnonzero(said.segment == n)[:SEGMENT_ROWS] for n in ids]
+    return np.unique(np.concatenate([np.array(near, np.int64), *found]))
