@@ -73,6 +73,11 @@ $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/engine.stamp
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
 
+# What the examples run on; the lock files say which versions, with hashes.
+examples/%/node_modules: examples/%/package-lock.json
+	@npm ci --silent --no-progress --prefix $(@D)
+	@touch $@
+
 # Newest versions that pyproject.toml allows, with hashes, for every platform.
 lock:
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
