@@ -11,7 +11,7 @@ SEED := 7
 SCORED_SEED := 8
 
 .DELETE_ON_ERROR:
-.PHONY: score test test-slow lint bench bench-contenders model lock clean
+.PHONY: score test test-slow lint bench bench-contenders model what-if-runtime lock clean
 
 # The lean engine: score everybody with the bundle in force.
 score: users.parquet
@@ -77,6 +77,14 @@ $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/engine.stamp
 examples/%/node_modules: examples/%/package-lock.json
 	@npm ci --silent --no-progress --prefix $(@D)
 	@touch $@
+
+# What the what-if page runs on, as the npm package and the wheel of ONNX Runtime hold it.
+WEB := examples/browser/node_modules/onnxruntime-web/dist
+RUNTIME := training/what_if/runtime
+what-if-runtime: examples/browser/node_modules $(VENV)/engine.stamp
+	cp $(WEB)/ort.wasm.bundle.min.mjs $(RUNTIME)/
+	gzip -9 -n -c $(WEB)/ort-wasm-simd-threaded.wasm > $(RUNTIME)/ort-wasm-simd-threaded.wasm.gz
+	cd $(VENV)/lib/python*/site-packages/onnxruntime && cp LICENSE ThirdPartyNotices.txt $(CURDIR)/$(RUNTIME)/
 
 # Newest versions that pyproject.toml allows, with hashes, for every platform.
 lock:

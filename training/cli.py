@@ -187,10 +187,15 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("data", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The page, an .html.")
-def report(bundle: Path, data: tuple[str, ...], out: Path) -> None:
+@click.option(
+    "--what-if",
+    type=click.Path(path_type=Path),
+    help="A folder for a second page, in which the model itself scores the values that you set.",
+)
+def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None) -> None:
     """Measure BUNDLE on labelled users in DATA... and write one HTML page for people.
 
-    The page holds aggregates only and asks for nothing else; an existing one is replaced.
+    The pages hold aggregates only and ask for nothing else; existing ones are replaced.
     """
     _check_packages((*_FIT_PACKAGES, *_REPORT_PACKAGES))
     from engine.bundle import open_bundle
@@ -200,10 +205,15 @@ def report(bundle: Path, data: tuple[str, ...], out: Path) -> None:
     from training.report.subject import measured_subject
 
     _check_output(out, bundle, data)
-    subject = measured_subject(open_bundle(bundle), evaluate_bundle(bundle, data))
+    if what_if is not None:
+        _check_what_if(what_if, bundle, data)
+    opened = open_bundle(bundle)
+    subject = measured_subject(opened, evaluate_bundle(bundle, data))
     with storage_errors(out):
         write_private(out, report_html(subject).encode())
     say([f"report on {subject.manifest.bundle_id} in {out}"])
+    if what_if is not None:
+        say([f"what-if page in {_write_what_if(what_if, opened, subject, data)}"])
 
 
 @main.command(epilog=example("training promote candidate --to onnx_models/mine"))
@@ -237,6 +247,23 @@ def _check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
         raise UsageError(
             f"{out}: lies in the bundle, whose files must stay as they are. Write to another place."
         )
+
+
+def _check_what_if(folder: Path, bundle: Path, data: tuple[str, ...]) -> None:
+    from training.what_if.folder import check_folder
+    from training.what_if.page import PAGE
+
+    _check_output(folder / PAGE, bundle, data)
+    check_folder(folder)
+
+
+def _write_what_if(folder: Path, bundle: Any, subject: Any, data: tuple[str, ...]) -> Path:  # noqa: ANN401
+    from training.what_if.folder import write_folder
+    from training.what_if.page import PAGE, what_if_files
+    from training.what_if.typical import usual_users
+
+    write_folder(folder, what_if_files(bundle, subject, usual_users(bundle, data)))
+    return folder / PAGE
 
 
 def _check_packages(packages: tuple[str, ...]) -> None:

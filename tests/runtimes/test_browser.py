@@ -49,7 +49,7 @@ def test_every_conformance_row_is_reproduced(browser, address):
     bundle = bundle_folder().relative_to(ROOT)
     found, verdict, lines = checked(browser, address, f"/{bundle}/")
     assert (verdict, found.words) == ("passed", [])
-    assert all(url.startswith(address) or url.startswith("data:") for url in found.requests)
+    assert all(url.startswith((address, "data:")) for url in found.requests)
     assert [line for line in lines[2:-1] if not line.endswith(": ok")] == []
     assert len(lines) == 10
     assert lines[-1] == "rows with other drivers: 0"
