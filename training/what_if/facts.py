@@ -35,7 +35,9 @@ def page_facts(bundle: Bundle, subject: Subject, usual: Usual) -> dict[str, Any]
         "decile_cuts": manifest.decile_cuts,
         "band_cuts": manifest.band_cuts,
         "bands": [band.replace("_", " ") for band in BANDS],
-        "features": [_feature(manifest, *column) for column in columns],
+        "features": [
+            _feature(manifest, feature, inner, whole=whole) for feature, inner, whole in columns
+        ],
         "segments": [
             {
                 "id": segment.id,
@@ -59,7 +61,7 @@ def page_facts(bundle: Bundle, subject: Subject, usual: Usual) -> dict[str, Any]
 
 
 def _feature(
-    manifest: Manifest, feature: Feature, edges: tuple[float, ...], whole: bool
+    manifest: Manifest, feature: Feature, edges: tuple[float, ...], *, whole: bool
 ) -> dict[str, Any]:
     known = {
         "name": feature.name,

@@ -45,7 +45,7 @@ function numberControl(feature, id, changed) {
     const missing = value === null;
     known = value ?? known;
     unknown.checked = missing;
-    slider.disabled = field.disabled = missing;
+    row.classList.toggle('missing', missing);
     slider.value = positionOf(feature, known);
     slider.setAttribute('aria-valuetext', inWords(feature, value));
     slider.style.setProperty('--at', slider.value / POSITIONS);
