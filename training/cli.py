@@ -209,11 +209,13 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
         _check_what_if(what_if, bundle, data)
     opened = open_bundle(bundle)
     subject = measured_subject(opened, evaluate_bundle(bundle, data))
+    page = report_html(subject).encode()
+    second = None if what_if is None else _what_if_files(opened, subject, data)
     with storage_errors(out):
-        write_private(out, report_html(subject).encode())
+        write_private(out, page)
     say([f"report on {subject.manifest.bundle_id} in {out}"])
-    if what_if is not None:
-        say([f"what-if page in {_write_what_if(what_if, opened, subject, data)}"])
+    if what_if is not None and second is not None:
+        _write_what_if(what_if, second)
 
 
 @main.command(epilog=example("training promote candidate --to onnx_models/mine"))
@@ -257,13 +259,19 @@ def _check_what_if(folder: Path, bundle: Path, data: tuple[str, ...]) -> None:
     check_folder(folder)
 
 
-def _write_what_if(folder: Path, bundle: Any, subject: Any, data: tuple[str, ...]) -> Path:  # noqa: ANN401
-    from training.what_if.folder import write_folder
-    from training.what_if.page import PAGE, what_if_files
+def _what_if_files(bundle: Any, subject: Any, data: tuple[str, ...]) -> dict[str, bytes]:  # noqa: ANN401
+    from training.what_if.page import what_if_files
     from training.what_if.typical import usual_users
 
-    write_folder(folder, what_if_files(bundle, subject, usual_users(bundle, data)))
-    return folder / PAGE
+    return what_if_files(bundle, subject, usual_users(bundle, data))
+
+
+def _write_what_if(folder: Path, contents: dict[str, bytes]) -> None:
+    from training.what_if.folder import write_folder
+    from training.what_if.page import PAGE
+
+    write_folder(folder, contents)
+    say([f"what-if page in {folder / PAGE}"])
 
 
 def _check_packages(packages: tuple[str, ...]) -> None:
