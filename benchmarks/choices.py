@@ -15,6 +15,7 @@ from onnxmltools.convert.common.data_types import FloatTensorType
 
 from benchmarks.contenders import BUNDLE
 from engine.bundle import NATIVE_CLASSIFIER, SCORER, Bundle, open_bundle
+from engine.conformance import CORE_ROWS, check_core
 from engine.pipeline import in_order
 from engine.session import Session, load_graph
 from engine.tensors import named_inputs, to_features, to_typed
@@ -92,9 +93,26 @@ def threads(bundle: Bundle, features: np.ndarray) -> None:
     )
 
 
+def starts(bundle: Bundle) -> None:
+    """What is checked at every start."""
+    session = Session(bundle)
+
+    def opened() -> None:
+        open_bundle(BUNDLE)
+
+    def core() -> None:
+        check_core(bundle, session)
+
+    print(
+        f"files, hashes and graphs {1e3 * seconds(opened):.0f} ms, "
+        f"{CORE_ROWS} conformance rows {1e3 * seconds(core):.0f} ms"
+    )
+
+
 def main() -> None:
     """Measure everything on the bundle in force."""
     bundle = open_bundle(BUNDLE)
+    starts(bundle)
     users = pl.concat(simulate(SimulateOptions(rows=ROWS, seed=8)))
     typed = to_typed(users, bundle.manifest.schema)
     features = to_features(typed, bundle.manifest.schema.model_features, bundle.manifest.categories)

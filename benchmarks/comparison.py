@@ -44,7 +44,7 @@ def ways_table(comparison: dict) -> str:
 
 def inside_table(comparison: dict, names: dict[int, str]) -> str:
     """What the score tells inside each segment, and what segments explain."""
-    from training.evaluation_text import number, percent
+    from training.words import decimal, percent
 
     head = "| segment | users | bought | probability, 10 – 50 – 90 % of users | ROC-AUC inside (95 %) | lift of its top tenth |\n"
     rows = [
@@ -53,8 +53,8 @@ def inside_table(comparison: dict, names: dict[int, str]) -> str:
             f"{s['rows']:,}",
             percent(s["purchase_rate"]),
             " – ".join(percent(s[f"probability_p{n}"]) for n in (10, 50, 90)),
-            f"{number(s['roc_auc'], 3)} ({_interval(s['roc_auc_interval'], 3)})",
-            number(s["top_decile_lift"], 1),
+            f"{decimal(s['roc_auc'], 3)} ({_interval(s['roc_auc_interval'], 3)})",
+            decimal(s["top_decile_lift"], 1),
         ]
         for s in comparison["segments"]
     ]
@@ -205,7 +205,7 @@ def _difference(way: dict, figure: str, decimals: int) -> str:
 
 
 def _interval(ends: list[float] | None, decimals: int) -> str:
-    from training.evaluation_text import interval
+    from training.words import interval
 
     return interval(ends, decimals)
 

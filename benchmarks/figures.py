@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.contenders import BUNDLE, ROOT
-from benchmarks.report import write_between
+from benchmarks.report import README, write_between
 from engine.bundle import Manifest, open_bundle
-from training.evaluation_text import AGAINST_TRUTH, HEADLINE, number, percent
+from training.evaluation_text import AGAINST_TRUTH, HEADLINE
 from training.fit.counts import WORTH
+from training.words import decimal, interval, percent
 
 MODELLING = ROOT / "docs" / "modelling.md"
 
@@ -22,10 +23,10 @@ def trials_table(manifest: Manifest) -> str:
         (
             _name(row, len(record["validation"]["rows"])),
             f"{row['trees']:,}" if "trees" in row else "",
-            number(row["log_loss"], 5),
-            number(row["difference"], 5),
-            number(row["standard_error"], 5),
-            number(row["roc_auc"], 4),
+            decimal(row["log_loss"], 5),
+            decimal(row["difference"], 5),
+            decimal(row["standard_error"], 5),
+            decimal(row["roc_auc"], 4),
             f"{row['cost']:,}" if row.get("cost") else "",
         )
         for row in [*record["baselines"], *record["trials"]]
@@ -38,10 +39,10 @@ def purchase_table(manifest: Manifest) -> str:
     """The figures of the test part, with their intervals and what was possible."""
     metrics = manifest.metrics
     rows = [
-        (title, number(metrics[name]), _interval(metrics["intervals"][name]))
+        (title, decimal(metrics[name], 4), interval(metrics["intervals"][name], 4))
         for name, title in HEADLINE
     ]
-    rows += [(title, number(metrics[name]), "") for name, title in AGAINST_TRUTH]
+    rows += [(title, decimal(metrics[name], 4), "") for name, title in AGAINST_TRUTH]
     return markdown((f"{metrics['rows']:,} test users", "", "95 % interval"), rows)
 
 
@@ -62,13 +63,13 @@ def counts_table(manifest: Manifest) -> str:
         [
             (
                 f"**{row['segments']}**" if row["chosen"] else row["segments"],
-                number(row["silhouette"], 3),
-                number(row["silhouette_permuted"], 3),
-                number(row["agreement"], 2),
-                number(row["agreement_worst"], 2),
+                decimal(row["silhouette"], 3),
+                decimal(row["silhouette_permuted"], 3),
+                decimal(row["agreement"], 2),
+                decimal(row["agreement_worst"], 2),
                 percent(row["smallest_share"]),
-                number(row["actionability"], 3),
-                number(row["actionability"] - WORTH * row["segments"], 3),
+                decimal(row["actionability"], 3),
+                decimal(row["actionability"] - WORTH * row["segments"], 3),
             )
             for row in manifest.clustering["counts_tried"]
         ],
@@ -82,7 +83,7 @@ def silhouettes_table(manifest: Manifest) -> str:
     return markdown(
         (f"{found['silhouette_rows']:,} test users", "silhouette"),
         [
-            (title, number(found[name], 3))
+            (title, decimal(found[name], 3))
             for title, name in (
                 (f"{len(manifest.segments)} segments, in their own space", "silhouette"),
                 (
@@ -112,12 +113,23 @@ def segments_table(manifest: Manifest) -> str:
                 segment.name,
                 percent(segment.share),
                 percent(segment.profile["purchase_rate"]),
-                number(segment.profile["spend"], 0),
+                decimal(segment.profile["spend"], 0),
                 segment.sentence.partition(": ")[2],
             )
             for segment in manifest.segments
         ],
         words=(0, 4),
+    )
+
+
+def summary(manifest: Manifest) -> str:
+    """The figures of the committed bundle in one sentence."""
+    metrics, found = manifest.metrics, manifest.clustering
+    return (
+        f"The committed bundle on the {metrics['rows']:,} test users that were set aside before its fit: "
+        f"ROC-AUC {decimal(metrics['roc_auc'])}, which is {decimal(metrics['share_of_best_auc'])} of the "
+        f"best that any model could reach on them; F1 {decimal(metrics['f1'])}; "
+        f"{len(manifest.segments)} segments, silhouette {decimal(found['silhouette'])}.\n"
     )
 
 
@@ -157,15 +169,12 @@ def _depth_gain(gain: Mapping[str, Any] | None) -> str:
     )
 
 
-def _interval(ends: Sequence[float]) -> str:
-    return f"{ends[0]:.4f} – {ends[1]:.4f}"
-
-
 def main() -> None:
-    """Write every table into its document."""
+    """Write every table, and the sentence of the README, into its document."""
     manifest = open_bundle(BUNDLE).manifest
     for mark, table in TABLES.items():
         write_between(MODELLING, mark, table(manifest))
+    write_between(README, "bundle", summary(manifest))
 
 
 if __name__ == "__main__":

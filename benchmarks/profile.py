@@ -66,20 +66,20 @@ def profile(users: Path) -> Counter[str]:
     for module in ("polars", "onnxruntime", "engine.pipeline"):
         with stage(seconds, f"import {module}"):
             __import__(module)
-    from engine import pipeline, session, writer
+    from engine import intake, pipeline, session, writer
 
     load = session.load_graph
     session.load_graph = lambda bundle, name: TimedGraph(load(bundle, name), seconds, name)
-    stages = {
-        "load_bundle": "bundle: read, check hashes, open sessions",
-        "to_typed": "typed columns",
-        "split_rows": "validation",
-        "to_features": "features tensor",
-        "score_columns": "score columns",
-        "unseen_counts": "unseen values",
-    }
-    for function, name in stages.items():
-        instrument(seconds, pipeline, function, name)
+    stages = (
+        (pipeline, "load_bundle", "bundle: read, check, open sessions, conformance rows"),
+        (intake, "to_typed", "typed columns"),
+        (intake, "split_rows", "validation, repeated keys among them"),
+        (intake, "to_features", "features tensor"),
+        (intake, "unseen_counts", "unseen values"),
+        (pipeline, "score_columns", "score columns"),
+    )
+    for module, function, name in stages:
+        instrument(seconds, module, function, name)
     read = pipeline.read_chunks
 
     def timed_chunks(*arguments: Any) -> Iterator[Any]:

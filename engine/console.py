@@ -72,11 +72,6 @@ def say(lines: Sequence[str], *, quiet: bool = False) -> None:
             click.echo(line, err=True)
 
 
-def visible(text: str) -> str:
-    """A text without characters that cannot be seen or that move a terminal."""
-    return "".join(c if c.isprintable() or c in "\u202f\u00a0" else repr(c)[1:-1] for c in text)
-
-
 def example(text: str) -> str:
     """The example that ends a help text, protected from re-wrapping."""
     return f"\b\nExample:\n  {text}"

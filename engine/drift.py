@@ -1,21 +1,28 @@
-"""How far the users of today are from those that a bundle was trained on: the PSI of every feature.
+"""How far the users of today are from those that a bundle was trained on, and what has happened.
 
-Takes `features` tensors and predictions chunk by chunk, gives counts that can be added up, and then
-a comparison with the counts of training. Aggregates only: no user can be read out of them.
+The measure is the PSI of every feature, of the score and of the segments. Where it speaks, the cause
+is named as far as the figures show it: a constant column, another unit, values that are missing.
+Aggregates only: no user can be read out of a report.
 """
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from engine.bundle import Manifest
-from engine.errors import BundleError
-from engine.scores import above
-from engine.session import Predictions
+from engine.reference import (
+    TELLING_USERS,
+    UNTOLD,
+    Reference,
+    Users,
+    count_users,
+    typical_size,
+)
+from engine.schema import Feature
+from engine.texts import plain_number
 
 WARN, ALARM = 0.10, 0.25
 """From so much PSI a shift is moderate, or large: the usual bounds (Siddiqi, Credit Risk Scorecards,
@@ -24,99 +31,158 @@ WARN, ALARM = 0.10, 0.25
 NOISE_DEVIATIONS = 3
 DECIMALS = 6
 
+Level = Literal["none", "warn", "alarm"]
+Kind = Literal["constant", "missing", "unit", "distribution"]
+
+UNIT_FACTORS = (10, 24, 60, 100, 1_000, 3_600, 1_000_000)
+"""Between units of time, of money, and of thousands."""
+UNIT_TOLERANCE = 0.15
+NEARLY_CONSTANT = 0.99
+MISSING_CHANGE = 0.05
+"""A share of missing values that differs by less explains no shift."""
+ROWS_KEPT = 0.5
+"""No more rows than this share of those of the run before is an alarm."""
+
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """Users by value: the same bins for the same bundle, so that counts of chunks can be added.
+class Column:
+    """One feature, then and now.
 
     Attributes:
-        features: For each feature users by bin, the missing last.
-        score: Users by decile of the score, the lowest first.
-        segments: Users by segment, in the order of the manifest.
+        then: Users of training by bin, or `UNTOLD`, the missing last, int64 [bins].
+        now: Users of today in the same bins.
+        rows: Users of training.
+        typical: What `typical_size` gave for training; None for categories.
+        values: Those of today, float32 [rows], NaN where missing.
     """
 
-    features: tuple[np.ndarray, ...]
-    score: np.ndarray
-    segments: np.ndarray
-
-    def __add__(self, other: "Counts") -> "Counts":
-        """The counts of both."""
-        pairs = zip(self.features, other.features, strict=True)
-        return Counts(
-            tuple(mine + theirs for mine, theirs in pairs),
-            self.score + other.score,
-            self.segments + other.segments,
-        )
+    then: np.ndarray
+    now: np.ndarray
+    rows: int
+    typical: float | None
+    values: np.ndarray
 
     @property
-    def rows(self) -> int:
-        """The number of users."""
-        return int(self.score.sum())
+    def missing_then(self) -> float | None:
+        """The share of training users without a value; None where it is not told."""
+        return None if self.then[-1] == UNTOLD else _share(self.then[-1], self.rows)
+
+    @property
+    def missing_now(self) -> float:
+        """The share of today's users without a value, or with one that has no code."""
+        return _share(self.now[-1], int(self.now.sum()))
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """The users of training.
+class UserSample:
+    """Every n-th user of a stream, n the smallest power of two with which at most `LIMIT` are kept.
 
-    Attributes:
-        edges: For each feature the rising lower ends of all bins but the first; a category is a
-            bin of its own, by its code.
-        counts: How many there were in each bin.
+    Memory is flat in the number of users, and the sample depends on their order alone, not on the
+    chunks in which they come.
     """
 
-    edges: tuple[tuple[float, ...], ...]
-    counts: Counts
+    LIMIT = 30_000
+    """Enough: chance alone then moves a PSI of ten bins by less than 0.001."""
+
+    def __init__(self) -> None:
+        self._parts: list[Users] = []
+        self._stride = 1
+        self._seen = 0
+
+    def add(self, users: Users) -> None:
+        """Take the next users."""
+        part = users[-self._seen % self._stride :: self._stride]
+        self._parts.append(part)
+        self._seen += users.rows
+        while sum(part.rows for part in self._parts) > self.LIMIT:
+            self._parts = [self.users[::2]]
+            self._stride *= 2
+
+    @property
+    def users(self) -> Users:
+        """The users that were kept; at least one chunk was added."""
+        features, probability, segment = (
+            np.concatenate([getattr(part, name) for part in self._parts])
+            for name in ("features", "probability", "segment")
+        )
+        return Users(features, probability, segment)
 
 
-def count_users(
-    edges: Sequence[Sequence[float]],
-    features: np.ndarray,
-    predictions: Predictions,
-    manifest: Manifest,
-) -> Counts:
-    """Count users by bin.
-
-    Args:
-        edges: What `Reference.edges` holds.
-        features: float32 [rows, features].
-        predictions: What the models say of the same rows.
-        manifest: Cut-points and segments.
-    """
-    columns = (_count(features[:, n], np.asarray(e, np.float32)) for n, e in enumerate(edges))
-    deciles = above(manifest.decile_cuts, predictions.probability)
-    ids = np.array([segment.id for segment in manifest.segments])
-    return Counts(
-        tuple(columns),
-        np.bincount(deciles, minlength=len(manifest.decile_cuts) + 1),
-        (predictions.segment[:, np.newaxis] == ids).sum(axis=0),
-    )
-
-
-def drift_report(reference: Reference, found: Counts, manifest: Manifest) -> dict[str, Any]:
+def drift_report(reference: Reference, users: Users, manifest: Manifest) -> dict[str, Any]:
     """Compare users with those of training, feature by feature; plain JSON values.
+
+    Each feature has its PSI, the share of missing values then and now, a level (none, warn, alarm)
+    and, where that is not none, its kind and what has happened in words.
 
     Args:
         reference: The users of training.
-        found: Users counted in the same bins.
+        users: Those of today.
         manifest: Names the features.
     """
-    columns = zip(
-        manifest.schema.model_features, reference.counts.features, found.features, strict=True
+    found = count_users(reference.edges, users, manifest)
+    then = reference.counts
+    columns = (
+        Column(
+            then.features[n],
+            found.features[n],
+            reference.rows,
+            reference.typical[n],
+            users.features[:, n],
+        )
+        for n in range(len(then.features))
     )
     return {
         "rows": found.rows,
         "features": [
-            {
-                "name": feature.name,
-                **_shift(then, now),
-                "missing": _share(now),
-                "missing_reference": _share(then),
-            }
-            for feature, then, now in columns
+            _feature_drift(feature, column, manifest.categories.get(feature.name, ()))
+            for feature, column in zip(manifest.schema.model_features, columns, strict=True)
         ],
-        "score": _shift(reference.counts.score, found.score),
-        "segments": _shift(reference.counts.segments, found.segments),
+        "score": _whole("score", then.score, found.score, reference.rows),
+        "segments": _whole("segments", then.segments, found.segments, reference.rows),
     }
+
+
+def findings(report: Mapping[str, Any], level: Level) -> list[str]:
+    """What has moved as far as the level says, in words, the largest shift first."""
+    return [
+        f"{entry['name']}: {entry['words']}" for entry in moved(report) if entry["level"] == level
+    ]
+
+
+def moved(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The features, the score and the segments that are not where they were, the largest first."""
+    entries = [*report["features"], report["score"], report["segments"]]
+    return sorted((e for e in entries if e["level"] != "none"), key=lambda e: -e["psi"])
+
+
+def other_unit(values: np.ndarray, typical_then: float | None) -> str:
+    """What to say where values are as many times those of training as units differ by; "" if not.
+
+    Args:
+        values: float32 [rows], NaN where missing.
+        typical_then: What `typical_size` gave for training.
+    """
+    typical = typical_size(values[np.isfinite(values)])
+    if not typical or not typical_then:
+        return ""
+    ratio = typical / typical_then
+    factor = next((f for f in UNIT_FACTORS if _is_about(max(ratio, 1 / ratio), f)), None)
+    if factor is None:
+        return ""
+    times = f"{factor:,} times" if ratio > 1 else f"1/{factor:,} of"
+    return (
+        f"values are about {times} those of training (typically {plain_number(typical)}, then "
+        f"{plain_number(typical_then)}): another unit?"
+    )
+
+
+def fewer_rows(rows: int, rows_before: int) -> str:
+    """What to say where far fewer rows came than in the run before; "" where they did not."""
+    if rows_before == 0 or rows > ROWS_KEPT * rows_before:
+        return ""
+    return (
+        f"{rows:,} rows, {1 - rows / rows_before:.0%} fewer than the {rows_before:,} of the run "
+        "before: is the input complete?"
+    )
 
 
 def population_stability_index(then: np.ndarray, now: np.ndarray) -> float:
@@ -126,9 +192,7 @@ def population_stability_index(then: np.ndarray, now: np.ndarray) -> float:
         then: Users in each bin, int64 [bins].
         now: The same bins.
     """
-    p = (then + 0.5) / (then + 0.5).sum()
-    q = (now + 0.5) / (now + 0.5).sum()
-    return float(((q - p) * np.log(q / p)).sum())
+    return float(_psi_terms(then, now).sum())
 
 
 def chance(then: np.ndarray, now: np.ndarray) -> float:
@@ -143,70 +207,95 @@ def chance(then: np.ndarray, now: np.ndarray) -> float:
     return rows * (freedom + NOISE_DEVIATIONS * math.sqrt(2 * freedom))
 
 
-def reference_to_json(reference: Reference, manifest: Manifest) -> bytes:
-    """The bytes of `reference.json`."""
-    columns = zip(
-        manifest.schema.model_features, reference.edges, reference.counts.features, strict=True
-    )
-    document = {
-        "rows": reference.counts.rows,
-        "features": {
-            feature.name: {"edges": list(edges), "users": counts.tolist()}
-            for feature, edges, counts in columns
-        },
-        "deciles": reference.counts.score.tolist(),
-        "segments": reference.counts.segments.tolist(),
+def _feature_drift(feature: Feature, column: Column, values: tuple[str, ...]) -> dict[str, Any]:
+    psi, level = _psi_and_level(*_told(column.then, column.now, column.rows))
+    kind: Kind | None = None
+    words = ""
+    if _is_constant(column):
+        kind, level = "constant", "alarm"
+        words = "has one value for every user, in training it had many: is the feed broken?"
+    elif level != "none":
+        kind, words = _cause(column, level, values)
+    return {
+        "name": feature.name,
+        "psi": psi,
+        "level": level,
+        "kind": kind,
+        "words": words,
+        "missing": column.missing_now,
+        "missing_reference": column.missing_then,
     }
-    return (json.dumps(document, indent=1) + "\n").encode()
 
 
-def reference_from_json(text: bytes, manifest: Manifest) -> Reference:
-    """Read `reference.json`.
-
-    Raises:
-        BundleError: It is not the reference of this bundle.
-    """
-    try:
-        document = json.loads(text)
-        columns = [document["features"][f.name] for f in manifest.schema.model_features]
-        edges = tuple(tuple(map(float, column["edges"])) for column in columns)
-        counts = Counts(
-            tuple(np.array(column["users"], np.int64) for column in columns),
-            np.array(document["deciles"], np.int64),
-            np.array(document["segments"], np.int64),
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise BundleError(
-            f"{manifest.bundle_id}: reference.json is not its reference: {error}. "
-            "Copy the bundle again."
-        ) from error
-    _check_sizes(edges, counts, manifest)
-    return Reference(edges, counts)
-
-
-def _check_sizes(edges: Sequence[Sequence[float]], counts: Counts, manifest: Manifest) -> None:
-    wanted = [len(e) + 2 for e in edges]
-    wanted += [len(manifest.decile_cuts) + 1, len(manifest.segments)]
-    found = [len(c) for c in (*counts.features, counts.score, counts.segments)]
-    if found != wanted:
-        raise BundleError(
-            f"{manifest.bundle_id}: reference.json has bins {found}, expected {wanted}. "
-            "Copy the bundle again."
-        )
+def _cause(column: Column, level: Level, values: tuple[str, ...]) -> tuple[Kind, str]:
+    """What explains a shift, as far as the figures show it."""
+    was, now = column.missing_then or 0.0, column.missing_now
+    known_then = round(column.rows * (1 - was))
+    then, today = _told(column.then[:-1], column.now[:-1], known_then)
+    terms = _psi_terms(then, today)
+    if abs(now - was) >= MISSING_CHANGE and (
+        terms.sum() < WARN or column.now[:-1].sum() < TELLING_USERS
+    ):
+        share = "few" if column.missing_then is None else f"{was:.0%}"
+        return "missing", f"missing or unknown for {now:.0%} of users, for {share} in training"
+    unit = other_unit(column.values, column.typical)
+    if level == "alarm" and unit:
+        return "unit", unit
+    if values:
+        names = [repr(v) for v, c in zip(values, column.then, strict=False) if c != UNTOLD]
+        most = int(np.argmax(terms))
+        name = [*names, "the rest"][most]
+        p, q = (counts[most] / max(int(counts.sum()), 1) for counts in (then, today))
+        moved = f"{name} has {q:.0%} of those known, {p:.0%} in training"
+        return "distribution", f"has another distribution ({moved})"
+    middles = [
+        np.average(np.arange(len(c) - 1), weights=np.maximum(c[:-1], 0) + 1e-9)
+        for c in (column.then, column.now)
+    ]
+    side = "higher" if middles[1] > middles[0] else "lower"
+    return "distribution", f"has {side} values than in training"
 
 
-def _count(column: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    missing = np.isnan(column)
-    bins = np.where(missing, len(edges) + 1, np.searchsorted(edges, column, side="right"))
-    return np.bincount(bins, minlength=len(edges) + 2)
+def _is_constant(column: Column) -> bool:
+    """Whether all values of today are equal where those of training were not nearly so."""
+    known = column.values[~np.isnan(column.values)]
+    then = np.maximum(column.then[:-1], 0)
+    varied = then.sum() >= TELLING_USERS and then.max() < NEARLY_CONSTANT * then.sum()
+    return bool(varied and len(known) >= TELLING_USERS and known.min() == known.max())
 
 
-def _shift(then: np.ndarray, now: np.ndarray) -> dict[str, Any]:
+def _is_about(ratio: float, factor: int) -> bool:
+    return abs(math.log(ratio / factor)) <= math.log(1 + UNIT_TOLERANCE)
+
+
+def _whole(name: str, then: np.ndarray, now: np.ndarray, rows: int) -> dict[str, Any]:
+    psi, level = _psi_and_level(*_told(then, now, rows))
+    words = "" if level == "none" else "is spread otherwise than in training"
+    return {"name": name, "psi": psi, "level": level, "words": words}
+
+
+def _psi_and_level(then: np.ndarray, now: np.ndarray) -> tuple[float, Level]:
     found = population_stability_index(then, now)
-    seen = found > chance(then, now)
-    level = "alarm" if seen and found >= ALARM else "warn" if seen and found >= WARN else "none"
-    return {"psi": round(found, DECIMALS), "level": level}
+    level: Level = "none"
+    if found > chance(then, now):
+        level = "alarm" if found >= ALARM else "warn" if found >= WARN else "none"
+    return round(found, DECIMALS), level
 
 
-def _share(counts: np.ndarray) -> float:
-    return round(float(counts[-1] / max(int(counts.sum()), 1)), DECIMALS)
+def _told(then: np.ndarray, now: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both counts; the bins that are not told become one: all `rows` of training but those told."""
+    told = then != UNTOLD
+    if told.all():
+        return then, now
+    rest = max(rows - int(then[told].sum()), 0)
+    return np.append(then[told], rest), np.append(now[told], now[~told].sum())
+
+
+def _psi_terms(then: np.ndarray, now: np.ndarray) -> np.ndarray:
+    p = (then + 0.5) / (then + 0.5).sum()
+    q = (now + 0.5) / (now + 0.5).sum()
+    return np.asarray((q - p) * np.log(q / p))
+
+
+def _share(users: int, rows: int) -> float:
+    return round(float(users / max(rows, 1)), DECIMALS)

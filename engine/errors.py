@@ -3,6 +3,8 @@
 A message says where, how many and which, expected against found, and the next step.
 """
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -33,16 +35,12 @@ class InputError(EngineError):
     ) -> "InputError":
         """Name the absent columns, and the columns that may be meant."""
         missing, found = sorted(missing), list(found)
-        near = {
-            name: match[0]
-            for name in missing
-            if (match := get_close_matches(name, found, n=1, cutoff=0.75))
-        }
-        hint = "; ".join(f"did you mean {quoted([v])} for {quoted([k])}?" for k, v in near.items())
+        near = {name: match for name in missing if (match := near_name(name, found))}
+        hint = ", ".join(f"{quoted([v])} for {quoted([k])}" for k, v in near.items())
         return cls(
             f"{where}: {counted(len(missing), 'missing column')}: {quoted(missing)}; "
             f"{bundle_id} needs {needed}, found {len(found)}."
-            + (f" {hint[0].upper()}{hint[1:]}" if hint else "")
+            + (f" Did you mean {hint}?" if hint else "")
             + " See: engine inspect"
         )
 
@@ -123,6 +121,17 @@ class InterruptedRunError(EngineError):
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"interrupted by signal {signal_number}; nothing was published.")
         self.exit_code = 128 + signal_number
+
+
+def near_name(name: str, found: Iterable[str]) -> str | None:
+    """The name that may be meant: one that differs in case, spaces or marks, or in a few letters."""
+    plain = {_plain(other): other for other in found}
+    match = get_close_matches(_plain(name), plain, n=1, cutoff=0.75)
+    return plain[match[0]] if match else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "_", unicodedata.normalize("NFKC", name).casefold()).strip("_")
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from engine.bundle import BANDS, Manifest
 from engine.schema import Feature
+from engine.texts import plain_number, shown_name, without_head
 
 SHOWN_HASH_DIGITS = 12
 SHOWN_PART_DRIVERS = 3
@@ -21,9 +22,12 @@ def manifest_lines(manifest: Manifest) -> Iterator[str]:
     if manifest.drivers:
         yield from _section("drivers, mean absolute impact in log-odds", _drivers(manifest.drivers))
         groups = sorted(manifest.drivers["groups"].items(), key=lambda found: -found[1])
-        yield from _section("drivers by group", (f"{name}  {mean:.3f}" for name, mean in groups))
-        names = {str(segment.id): segment.name for segment in manifest.segments}
-        for title, key in (("segment", "segments"), ("band", "bands")):
+        yield from _section(
+            "drivers by group", (f"{shown_name(name)}  {mean:.3f}" for name, mean in groups)
+        )
+        segments = {str(segment.id): segment.name for segment in manifest.segments}
+        bands = {band: band for band in BANDS}
+        for title, key, names in (("segment", "segments", segments), ("band", "bands", bands)):
             yield from _section(
                 f"largest drivers by {title}", _largest(manifest.drivers[key], names)
             )
@@ -44,7 +48,9 @@ def playbook_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What to do in which segment and band; `rows` as in `playbook.json`."""
     actions: dict[str, list[str]] = {}
     for row in rows:
-        actions.setdefault(row["action"], []).append(f"{row['segment_name']} / {row['band']}")
+        actions.setdefault(row["action"], []).append(
+            f"{shown_name(row['segment_name'])} / {row['band']}"
+        )
     yield from _section("playbook", _actions(actions))
 
 
@@ -71,13 +77,14 @@ def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
             interval = intervals.get(name)
             ends = f"  ({interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
             yield f"{name}: {value:.6g}{ends}"
+    yield from metrics.get("withheld", ())
 
 
 def _segments(manifest: Manifest) -> Iterator[str]:
     for segment in manifest.segments:
-        yield f"{segment.id}  {segment.name}  {segment.share:.1%} of users"
+        yield f"{segment.id}  {shown_name(segment.name)}  {segment.share:.1%} of users"
         if segment.sentence:
-            yield f"   {segment.sentence}"
+            yield f"   {without_head(segment.sentence, segment.name)}"
 
 
 def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
@@ -102,26 +109,38 @@ def _drivers(report: Mapping[str, Any]) -> Iterator[str]:
     }
     for found in report["features"][:SHOWN_DRIVERS]:
         effect = words.get(found["direction"]) or (
-            f"{found['raises_most']} raises it most, {found['lowers_most']} lowers it most"
+            f"{shown_name(found['raises_most'])} raises it most, "
+            f"{shown_name(found['lowers_most'])} lowers it most"
         )
-        yield f"{found['name']}  {found['mean_absolute_impact']:.3f}  {effect}"
+        yield f"{shown_name(found['name'])}  {found['mean_absolute_impact']:.3f}  {effect}"
 
 
-def _largest(parts: Mapping[str, Mapping[str, float]], names: Mapping[str, str]) -> Iterator[str]:
-    for part, means in parts.items():
-        largest = sorted(means.items(), key=lambda found: -found[1])[:SHOWN_PART_DRIVERS]
-        shown = ", ".join(f"{name} {mean:.3f}" for name, mean in largest)
-        yield f"{names.get(part, part)}  {shown}"
+def _largest(parts: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    """The largest means of each part, in the order of `names`."""
+    for part, name in names.items():
+        # Withheld where a part has too few users.
+        known = [found for found in (parts.get(part) or {}).items() if found[1] is not None]
+        largest = sorted(known, key=lambda found: -found[1])[:SHOWN_PART_DRIVERS]
+        if largest:
+            shown = ", ".join(f"{shown_name(feature)} {mean:.3f}" for feature, mean in largest)
+            yield f"{shown_name(name)}  {shown}"
 
 
 def _feature_line(feature: Feature) -> str:
     if feature.kind == "categorical":
-        what = f"{len(feature.values)} values"
+        # Without values in the schema they are learned from the data.
+        what = f"{len(feature.values)} values" if feature.values else ""
     else:
-        low = "" if feature.min is None else f"{feature.min:g}"
-        high = "" if feature.max is None else f"{feature.max:g}"
-        what = f"{low} – {high} {feature.unit}".strip() if low or high else feature.unit
-    return f"{feature.name}  {feature.kind}  {what}  missing {feature.missing}"
+        what = f"{_bounds(feature)} {shown_name(feature.unit)}".strip()
+    missing = f"missing {feature.missing}"
+    return "  ".join(filter(None, (shown_name(feature.name), feature.kind, what, missing)))
+
+
+def _bounds(feature: Feature) -> str:
+    low, high = (None if end is None else plain_number(end) for end in (feature.min, feature.max))
+    if low is None:
+        return "" if high is None else f"up to {high}"
+    return f"from {low}" if high is None else f"{low} – {high}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

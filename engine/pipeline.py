@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import polars as pl
-from polars.selectors import by_name
 
-from engine.bundle import DRIVERS, Bundle, Manifest, open_bundle
+from engine.bundle import DRIVERS, REFERENCE, Bundle, Manifest, open_bundle
+from engine.causes import causes_in, refusal
 from engine.conformance import check_core
+from engine.drift import drift_report
+from engine.duplicates import SeenKeys
 from engine.errors import (
     CannotCreateError,
     EngineError,
@@ -29,18 +31,21 @@ from engine.errors import (
     counted,
     rule_counts,
 )
+from engine.intake import check_chunk, check_tables, needed_columns
 from engine.playbook import open_playbook
+from engine.reference import reference_from_json
 from engine.scores import REPEATED_TEXTS, Detail, ScoredChunk, score_columns
 from engine.session import Session
 from engine.sink import Sink, Targets
-from engine.source import SOURCE_COLUMNS, Chunk, Table, count_rows, open_inputs, read_chunks
-from engine.summary import Summary, Tally, file_entry, running_versions
-from engine.tensors import to_features, to_typed, unseen_counts
-from engine.validation import check_columns, check_same_keys, row_rules, split_rows
+from engine.source import Chunk, Table, count_rows, open_inputs, read_chunks
+from engine.summary import Drift, Summary, Tally, file_entry, rows_before, running_versions
+from engine.validation import check_columns
 from engine.writer import write_private
 
 Progress = Callable[[int, int | None], None]
 """Told after each chunk: rows done, and rows in all where that is known."""
+
+CHUNK_ROWS = 32_768
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -62,7 +67,7 @@ class ScoreOptions:
     """
 
     if_exists: Literal["fail", "replace", "skip"] = "fail"
-    chunk_rows: int = 32_768
+    chunk_rows: int = CHUNK_ROWS
     threads: int | None = None
     quarantine: Path | None = None
     max_reject_share: float = 0.01
@@ -78,6 +83,7 @@ class Scorer:
         self.session = Session(bundle)
         self.manifest: Manifest = bundle.manifest
         self.playbook = open_playbook(bundle)
+        self.reference = reference_from_json(bundle.contents[REFERENCE], bundle.manifest)
         check_core(bundle, self.session)
 
     def score(
@@ -114,26 +120,30 @@ class Scorer:
     @property
     def columns(self) -> tuple[str, ...]:
         """The input columns that scoring reads."""
-        schema = self.manifest.schema
-        keys = (name for name in (schema.id, schema.snapshot) if name is not None)
-        return (*keys, *(feature.name for feature in schema.model_features))
+        return needed_columns(self.manifest.schema)
 
-    def score_chunk(self, chunk: Chunk, detail: Detail) -> ScoredChunk:
-        """Split rows, make tensors, run the models, name the results."""
-        schema = self.manifest.schema
-        typed = to_typed(chunk.frame, schema)
-        split = split_rows(chunk.frame, typed, row_rules(schema, typed.schema))
-        features = to_features(split.valid, schema.model_features, self.manifest.categories)
-        predictions = self.session.run(features)
+    def score_chunk(
+        self, chunk: Chunk, detail: Detail, seen: SeenKeys | None = None
+    ) -> ScoredChunk:
+        """Set rows aside, make tensors, run the models, name the results.
+
+        Args:
+            chunk: Rows as read.
+            detail: How much of the reasons to give.
+            seen: The keys of the chunks before; without it the chunk is all there is.
+        """
+        checked = check_chunk(chunk, self.manifest, seen)
+        predictions = self.session.run(checked.features)
         first_row = chunk.input_rows_before + 1
         return ScoredChunk(
-            rows_read=chunk.frame.height,
+            rows_read=checked.rows_read,
+            features=checked.features,
             scores=score_columns(
-                split.valid, first_row, predictions, self.manifest, self.playbook, detail
+                checked.valid, first_row, predictions, self.manifest, self.playbook, detail
             ),
-            rejected=_with_source(split.rejected, chunk),
-            reasons=split.reasons,
-            unseen=unseen_counts(split.valid, features, schema.model_features),
+            rejected=checked.rejected,
+            reasons=checked.reasons,
+            unseen=checked.unseen,
         )
 
 
@@ -176,15 +186,20 @@ def score(
     with Sink(targets, REPEATED_TEXTS) as sink, _failures_reported(sink, tally, started):
         _check_output(targets.out, options.if_exists)
         scorer = load_bundle(bundle)
-        with open_inputs(inputs, scorer.columns) as tables:
+        with (
+            open_inputs(inputs, scorer.columns) as tables,
+            SeenKeys(targets.out.parent) as seen,
+        ):
             total = _check_inputs(scorer, tables, inputs, targets)
             chunks = read_chunks(tables, None, options.chunk_rows)
-            score_chunk = partial(scorer.score_chunk, detail=detail)
+            score_chunk = partial(scorer.score_chunk, detail=detail, seen=seen)
             for scored in in_order(score_chunk, chunks, threads):
                 sink.write(scored.scores, scored.rejected)
                 tally.add(scored)
                 progress(tally.rows_read, total)
-        _check_totals(tally, options.max_reject_share)
+            _check_totals(tally, options.max_reject_share, scorer, tables)
+        report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
+        drift = Drift.of(report, tally.rows_read, rows_before(targets.summary))
         scores, quarantine = sink.finish()
         summary = Summary(
             status="published",
@@ -199,10 +214,40 @@ def score(
             seconds=round(time.monotonic() - started, 3),
             versions=running_versions(),
             unusable=scorer.manifest.unusable,
+            drift=drift,
             **tally.figures(),
         )
         sink.publish(summary.to_json())
     return summary
+
+
+def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
+    """How far the users of files are from those of training; nothing is written.
+
+    Args:
+        inputs: Files, globs, directories, or `-` for standard input.
+        bundle: A bundle folder, or a folder with `CURRENT`.
+
+    Returns:
+        What `drift.drift_report` gives, with `bundle_id`, `rows_read` and `rows_scored`.
+
+    Raises:
+        EngineError: The bundle or the input cannot be used.
+    """
+    scorer = load_bundle(bundle)
+    tally = Tally()
+    with open_inputs(inputs, scorer.columns) as tables:
+        for table in tables:
+            scorer.check_columns(table.columns, table.name)
+        chunks = read_chunks(tables, scorer.columns, CHUNK_ROWS)
+        score_chunk = partial(scorer.score_chunk, detail=Detail(drivers=0))
+        for scored in in_order(score_chunk, chunks, available_cores()):
+            tally.add(scored)
+    if tally.rows_scored == 0:
+        raise InputError(f"input: none of {tally.rows_read:,} rows can be scored. See its columns.")
+    counts = {"rows_read": tally.rows_read, "rows_scored": tally.rows_scored}
+    report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
+    return {"bundle_id": scorer.manifest.bundle_id, **counts, **report}
 
 
 def in_order(
@@ -249,25 +294,31 @@ def _check_inputs(
     for table in tables:
         if table.path is not None and table.path.resolve() in places:
             raise UsageError(f"{table.name}: is an input and an output. Write to another place.")
-        scorer.check_columns(table.columns, table.name)
-    check_same_keys(scorer.manifest.schema, ((table.name, table.columns) for table in tables))
+    check_tables(scorer.manifest, tables)
     return count_rows(tables)
 
 
-def _check_totals(tally: Tally, max_reject_share: float) -> None:
-    if tally.rows_read == 0:
-        raise InputError("input: no rows. Check the job that writes it.")
+def _check_totals(
+    tally: Tally, max_reject_share: float, scorer: Scorer, tables: Sequence[Table]
+) -> None:
+    reasons = tally.reasons
+    causes = partial(
+        causes_in,
+        tables=tables,
+        reasons=reasons,
+        manifest=scorer.manifest,
+        reference=scorer.reference,
+    )
+    files = [table.name for table in tables]
+    refused = refusal(
+        files, tally.rows_read, tally.rejected_files, reasons, max_reject_share, causes
+    )
+    if refused is not None:
+        raise InputError(refused)
     if tally.rows_read != tally.rows_scored + tally.rows_quarantined:
         raise SelfCheckError(
             f"{tally.rows_read:,} rows read, but {tally.rows_scored:,} scored and "
             f"{tally.rows_quarantined:,} set aside. Nothing was published; report this."
-        )
-    if tally.rows_quarantined > max_reject_share * tally.rows_read:
-        share = tally.rows_quarantined / tally.rows_read
-        raise InputError(
-            f"{tally.rows_quarantined:,} of {tally.rows_read:,} rows ({share:.1%}) cannot be "
-            f"scored, more than --max-reject-share {max_reject_share:.1%}; caught by: "
-            f"{tally.reasons_text()}. Nothing was published: mend the input, or allow more."
         )
 
 
@@ -300,15 +351,3 @@ def _report_failure(error: Exception, targets: Targets, tally: Tally, seconds: f
     except OSError:
         # The error itself reaches the user; where its summary cannot be written, as little can.
         return
-
-
-def _with_source(rejected: pl.DataFrame, chunk: Chunk) -> pl.DataFrame:
-    flat = chunk.flat or chunk.frame.schema
-    # NOTE: rows set aside of all inputs go to one file, whatever columns each input has.
-    missing = [pl.lit(None, t).alias(n) for n, t in flat.items() if n not in rejected.columns]
-    return rejected.with_columns(missing).select(
-        *(by_name(n).cast(t) for n, t in flat.items() if n not in SOURCE_COLUMNS),
-        source_file=pl.lit(chunk.file),
-        source_row=pl.col("chunk_row") + (chunk.rows_before + 1),
-        reasons="reasons",
-    )

@@ -39,6 +39,7 @@ class ScoredChunk:
 
     Attributes:
         rows_read: Rows of the chunk: those scored and those rejected.
+        features: What was scored, float32 [rows scored, features].
         scores: The score file's columns.
         rejected: The raw rows set aside, with `source_file`, `source_row` and `reasons`.
         reasons: Rows caught by each rule.
@@ -46,6 +47,7 @@ class ScoredChunk:
     """
 
     rows_read: int
+    features: np.ndarray
     scores: pl.DataFrame
     rejected: pl.DataFrame
     reasons: dict[str, int]

@@ -1,13 +1,13 @@
 """The bundle's graphs in ONNX Runtime: `features` in; probabilities, drivers, segments out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 import onnxruntime as ort
 
 from engine.bundle import CLASSIFIER, DRIVERS, SEGMENTER, Bundle
-from engine.errors import BundleError, EngineError, SelfCheckError, counted
+from engine.errors import BundleError, SelfCheckError, counted
 
 CLASSIFIER_OUTPUTS = ["margin", "probability", "impacts", "driver_index", "driver_impact"]
 
@@ -79,8 +79,10 @@ class Session:
 
     def _run_slice(self, features: np.ndarray) -> Predictions:
         padded = {"features": _padded(features)}
-        margin, probability, *impacts = self._classifier.run(CLASSIFIER_OUTPUTS, padded)
-        segment = self._segmenter.run(["segment"], padded)
+        margin, probability, *impacts = run_graph(
+            self._classifier, CLASSIFIER_OUTPUTS, padded, CLASSIFIER
+        )
+        segment = run_graph(self._segmenter, ["segment"], padded, SEGMENTER)
         found = Predictions(margin[:, 0], probability[:, 0], *impacts, *segment)
         return found[: len(features)]
 
@@ -117,13 +119,38 @@ def load_graph(bundle: Bundle, name: str) -> ort.InferenceSession:
         return ort.InferenceSession(
             bundle.contents[name], options, providers=["CPUExecutionProvider"]
         )
-    except EngineError:
-        raise
     # NOTE: ONNX Runtime's own exceptions share no base class but Exception.
     except Exception as error:
         raise BundleError(
             f"{bundle.path / name}: ONNX Runtime {ort.__version__} cannot load it: {error}"
         ) from error
+
+
+def run_graph(
+    graph: ort.InferenceSession,
+    outputs: Sequence[str],
+    inputs: Mapping[str, np.ndarray],
+    name: str,
+) -> list[np.ndarray]:
+    """Run one graph.
+
+    Args:
+        graph: What `load_graph` gives.
+        outputs: Which to give, in this order.
+        inputs: All of them, by name.
+        name: The file, which opens the message of an error.
+
+    Raises:
+        SelfCheckError: ONNX Runtime cannot run the graph.
+    """
+    try:
+        found: list[np.ndarray] = graph.run(outputs, inputs)
+    # NOTE: ONNX Runtime's own exceptions share no base class but Exception.
+    except Exception as error:
+        raise SelfCheckError(
+            f"{name}: ONNX Runtime {ort.__version__} cannot run it: {error} Run: engine verify"
+        ) from error
+    return found
 
 
 def _padded(features: np.ndarray) -> np.ndarray:

@@ -6,20 +6,21 @@ Gives raw columns as they stand. Types and values are checked by `validation`.
 import csv
 import errno
 import glob
-import gzip
-import io
 import os
 import re
 import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import polars as pl
 from polars.selectors import by_name
 
@@ -32,35 +33,50 @@ from engine.errors import (
     counted,
     quoted,
 )
+from engine.text_lines import (
+    TOO_SHORT,
+    csv_fault,
+    has_lone_returns,
+    ndjson_fault,
+    short_rows,
+)
 
 Format = Literal["parquet", "ipc", "csv", "ndjson"]
 
 STANDARD_INPUT = "-"
 STANDARD_INPUT_NAME = "standard input"
 HIDDEN_PREFIXES = (".", "_")
-SNIFFED_BYTES = 512
+SNIFFED_BYTES = 65_536
 # What a run adds to the rows it sets aside.
-SOURCE_COLUMNS = ("source_file", "source_row", "reasons", "chunk_row")
+SOURCE_COLUMNS = ("source_file", "source_row", "reasons", "chunk_row", TOO_SHORT)
 NOT_FLAT = (pl.Binary, pl.Object, pl.Duration)
 TAIL_BYTES = 65_536
 GZIP_MAGIC = b"\x1f\x8b"
 # NDJSON names its columns row by row; this many rows show most of them.
 NDJSON_HEADER_ROWS = 1_000
-_MAGIC: tuple[tuple[bytes, Format], ...] = (
-    (b"PAR1", "parquet"),
-    (b"ARROW1", "ipc"),
-    (GZIP_MAGIC, "csv"),
-)
+_MAGIC: tuple[tuple[bytes, Format], ...] = ((b"PAR1", "parquet"), (b"ARROW1", "ipc"))
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+# NOTE: Polars maps these into memory; a file that is cut off meanwhile would end the process.
+_MAPPED: tuple[Format, ...] = ("ipc", "ndjson")
+COPIED_BYTES = 1 << 20
 # What reading a header raises where the bytes are no CSV or no gzip.
 _UNREADABLE = (EOFError, zlib.error, csv.Error)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One input file: its name for people, its format and its lazy columns."""
+    """One input file: its name for people, its format and its lazy columns.
+
+    Attributes:
+        path: Where it lies; None for standard input.
+        content: What is read: the file, or a copy of it.
+        state: What would differ if the file at `path` were replaced or written to.
+    """
 
     name: str
     path: Path | None
+    content: Path
+    state: tuple[int, ...]
     format: Format
     frame: pl.LazyFrame
     columns: pl.Schema
@@ -94,21 +110,28 @@ def open_inputs(inputs: Sequence[str], wanted: Sequence[str] = ()) -> Iterator[t
 
     Raises:
         NoInputError: Nothing is there to read.
-        InputError: A file is of no known format, or broken.
+        InputError: A file is of no known format, or broken; on exit: it has changed meanwhile.
         AccessError: A file may not be read.
-        StorageError: The operating system fails to read, or to keep standard input.
+        StorageError: The operating system fails to read, or to keep a copy.
     """
-    with ExitStack() as stack:
-        paths = []
+    with _temporary_files() as new_file:
+        tables: list[Table] = []
         for text in inputs:
             if text == STANDARD_INPUT:
                 with _reading(STANDARD_INPUT_NAME):
-                    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="engine-"))
-                    paths.append((STANDARD_INPUT_NAME, _spooled(Path(folder))))
+                    path = _spooled(new_file())
+                tables.append(_open_table(STANDARD_INPUT_NAME, None, path, new_file, wanted))
             else:
                 with _reading(text):
-                    paths += [(str(path), path) for path in _paths(text)]
-        yield tuple(_open_table(name, path, wanted) for name, path in paths)
+                    paths = _paths(text)
+                tables += [_open_table(str(p), p, p, new_file, wanted) for p in paths]
+        yield tuple(tables)
+        for table in tables:
+            if table.path is not None and _state(table.path) != table.state:
+                raise InputError(
+                    f"{table.name}: was replaced or written to while it was read. Run again once "
+                    "the job that writes it has ended."
+                )
 
 
 def input_paths(inputs: Sequence[str]) -> list[Path]:
@@ -185,11 +208,23 @@ def _height(table: Table) -> int:
         return int(table.frame.select(pl.len()).collect().item())
 
 
-def _spooled(folder: Path) -> Path:
+@contextmanager
+def _temporary_files() -> Iterator[Callable[[], Path]]:
+    """Gives places for files that are gone afterwards; without any no folder is made."""
+    with ExitStack() as stack:
+
+        @cache
+        def folder() -> Path:
+            return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="engine-")))
+
+        numbers = count()
+        yield lambda: folder() / str(next(numbers))
+
+
+def _spooled(path: Path) -> Path:
     """Standard input as a file: the formats are read from more than one place."""
     if sys.stdin is None:
         raise NoInputError(f"{STANDARD_INPUT_NAME}: is closed. Give it a table, or name a file.")
-    path = folder / "standard-input"
     with path.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
     return path
@@ -217,16 +252,55 @@ def _is_passed_over(name: str) -> bool:
     return beside_scores or name.startswith(HIDDEN_PREFIXES)
 
 
-def _open_table(name: str, path: Path, wanted: Sequence[str]) -> Table:
-    with _reading(name), path.open("rb") as file:
-        head = file.read(SNIFFED_BYTES)
-    kind = _format(head, name)
+def _open_table(
+    name: str,
+    path: Path | None,
+    content: Path,
+    new_file: Callable[[], Path],
+    wanted: Sequence[str],
+) -> Table:
     with _reading(name):
+        state = _state(content)
+        if _head(content).startswith(GZIP_MAGIC):
+            content = _unpacked(content, new_file())
+        head = _head(content)
+        kind = _format(head, name)
+        if kind in _MAPPED and path == content:
+            content = Path(shutil.copyfile(content, new_file()))
         if kind == "csv":
-            _check_csv(path, name, is_gzip=head.startswith(GZIP_MAGIC))
-        frame = _scan(path, kind, wanted)
-        given = None if name == STANDARD_INPUT_NAME else path
-        return Table(name, given, kind, frame, frame.collect_schema())
+            _check_csv(content, head, name)
+    with _reading(name, _fault(content, kind)):
+        frame = _scan(content, kind, wanted)
+        return Table(name, path, content, state, kind, frame, frame.collect_schema())
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(SNIFFED_BYTES)
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _unpacked(path: Path, target: Path) -> Path:
+    """A file of one or more gzip members, unpacked."""
+    member = zlib.decompressobj(wbits=31)
+    with path.open("rb") as packed, target.open("wb") as plain:
+        while content := packed.read(COPIED_BYTES):
+            while content:
+                if member.eof:
+                    member = zlib.decompressobj(wbits=31)
+                plain.write(member.decompress(content))
+                # Members may be padded with zeros.
+                content = member.unused_data.lstrip(b"\0")
+    if not member.eof:
+        raise EOFError("the gzip stream breaks off")
+    return target
 
 
 def _format(head: bytes, name: str) -> Format:
@@ -236,9 +310,10 @@ def _format(head: bytes, name: str) -> Format:
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
-    if b"\0" in head:
+    # NOTE: a text may hold a NUL or two; UTF-16 has one in every second byte.
+    if head.startswith((*UTF16_MARKS, b"PARE")) or head.count(b"\0") > len(head) // 8:
         raise InputError(
-            f"{name}: neither Parquet, Arrow IPC, UTF-8 CSV nor NDJSON. "
+            f"{name}: neither Parquet (not encrypted), Arrow IPC, UTF-8 CSV nor NDJSON. "
             "Save it in one of these; UTF-16 text must become UTF-8."
         )
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -247,34 +322,35 @@ def _format(head: bytes, name: str) -> Format:
     return "ndjson" if text.startswith(b"{") else "csv"
 
 
-def _check_csv(path: Path, name: str, *, is_gzip: bool) -> None:
+def _check_csv(path: Path, head: bytes, name: str) -> None:
     """Refuse what Polars reads without a word, though it cannot be meant."""
-    header = _csv_header(path, is_gzip=is_gzip)
+    if has_lone_returns(head):
+        raise InputError(
+            f"{name}: its lines end with CR alone. Write them with LF, or with CR and LF."
+        )
+    header = _csv_header(path)
     repeated = sorted({column for column in header if column and header.count(column) > 1})
     if repeated:
         raise InputError(
             f"{name}: {counted(len(repeated), 'column')} named more than once: {quoted(repeated)}. "
             "Rename or remove the others."
         )
-    separators = {"';'": ";", "a tab": "\t"}
+    separators = {"';'": ";", "a tab": "\t", "'|'": "|"}
     meant = [words for words, separator in separators.items() if separator in "".join(header)]
     if len(header) == 1 and meant:
         raise InputError(
             f"{name}: found 1 column, did you mean {meant[0]}? Columns are separated by commas: "
             "write the file again with them."
         )
-    # NOTE: gzip tells by itself that its end is missing.
-    if not is_gzip and _ends_within_row(path, len(header)):
+    if _ends_within_row(path, len(header)):
         raise InputError(
             f"{name}: ends in the middle of a row. The file is incomplete: write it again."
         )
 
 
-def _csv_header(path: Path, *, is_gzip: bool) -> list[str]:
-    with path.open("rb") as raw:
-        content = gzip.GzipFile(fileobj=raw) if is_gzip else raw
-        with io.TextIOWrapper(content, "utf-8-sig", errors="replace", newline="") as text:
-            return next((row for row in csv.reader(text) if row), [])
+def _csv_header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+        return next((row for row in csv.reader(text) if row), [])
 
 
 def _ends_within_row(path: Path, columns: int) -> bool:
@@ -290,9 +366,9 @@ def _ends_within_row(path: Path, columns: int) -> bool:
 
 def _scan(path: Path, kind: Format, wanted: Sequence[str]) -> pl.LazyFrame:
     if kind == "parquet":
-        return pl.scan_parquet(path, glob=False)
+        return pl.scan_parquet(path, glob=False, hive_partitioning=False)
     if kind == "ipc":
-        return pl.scan_ipc(path, glob=False)
+        return pl.scan_ipc(path, glob=False, hive_partitioning=False)
     if kind == "csv":
         # Every column as text: a guessed type would change ids and hide what is no number.
         return pl.scan_csv(path, infer_schema=False, glob=False)
@@ -306,24 +382,57 @@ def _scan(path: Path, kind: Format, wanted: Sequence[str]) -> pl.LazyFrame:
 
 
 def _batches(table: Table, columns: list[str], chunk_rows: int) -> Iterator[pl.DataFrame]:
-    with _reading(table.name):
+    last = table.columns.names()[-1]
+    is_csv = table.format == "csv"
+    read = [*columns, last] if is_csv and last not in columns else columns
+    rows = 0
+    short: np.ndarray | None = None
+    with _reading(table.name, _fault(table.content, table.format)):
         # NOTE: `collect_batches` is marked unstable; this is its only use. Names are selected as
         # such: Polars takes the text "*" for all columns, and "^…$" for a pattern.
-        yield from table.frame.select(by_name(columns)).collect_batches(
+        for frame in table.frame.select(by_name(read)).collect_batches(
             chunk_size=chunk_rows, maintain_order=True
-        )
+        ):
+            # A row that is too short has no last field: most files need not be looked through.
+            if short is None and is_csv and frame[last].null_count():
+                short = short_rows(table.content, len(table.columns))
+            yield _with_short(frame.select(by_name(columns)), short, rows)
+            rows += frame.height
+
+
+def _with_short(frame: pl.DataFrame, short: np.ndarray | None, rows_before: int) -> pl.DataFrame:
+    if short is None or not len(short):
+        return frame
+    inside = short[(short >= rows_before) & (short < rows_before + frame.height)] - rows_before
+    marks = np.zeros(frame.height, np.bool_)
+    marks[inside] = True
+    return frame.with_columns(pl.Series(TOO_SHORT, marks))
+
+
+def _fault(content: Path, kind: Format) -> Callable[[], str | None] | None:
+    """What tells why a text cannot be read: messages of Polars may show its rows."""
+    if kind == "csv":
+        return lambda: csv_fault(content, len(_csv_header(content)))
+    return (lambda: ndjson_fault(content)) if kind == "ndjson" else None
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """Turn what Polars raises into an error that names the file."""
+def _reading(name: str, fault: Callable[[], str | None] | None = None) -> Iterator[None]:
+    """Turn what Polars raises into an error that names the file.
+
+    Args:
+        name: The file.
+        fault: Says what is wrong in place of Polars.
+    """
     try:
         yield
     except OSError as error:
         raise _refused(name, error) from error
     # NOTE: a panic inside Polars derives from BaseException.
     except (*_UNREADABLE, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise _broken(name, error) from error
+        if fault is None:
+            raise _broken(name, str(error)) from error
+        raise _broken(name, fault() or "not a row of it as the others") from error
 
 
 def _refused(name: str, error: OSError) -> EngineError:
@@ -334,7 +443,7 @@ def _refused(name: str, error: OSError) -> EngineError:
     if isinstance(error, PermissionError) or number in (errno.EACCES, errno.EPERM):
         return AccessError(f"{name}: may not be read by this user. Ask its owner.")
     if number is None:
-        return _broken(name, error)
+        return _broken(name, str(error))
     reason = os.strerror(number)
     if number in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
         return NoInputError(f"{name}: no such file ({reason}). Check the path.")
@@ -343,8 +452,8 @@ def _refused(name: str, error: OSError) -> EngineError:
     return StorageError(f"{name}: cannot be read: {reason}. Run again.")
 
 
-def _broken(name: str, error: BaseException) -> InputError:
-    first_line = str(error).strip().split("\n")[0]
+def _broken(name: str, reason: str) -> InputError:
+    first_line = reason.strip().split("\n")[0]
     return InputError(
         f"{name}: cannot be read: {first_line}. "
         "The file may be incomplete or damaged: write it again."

@@ -3,6 +3,7 @@
 import json
 import platform
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -11,11 +12,57 @@ from typing import Any, Literal
 import polars as pl
 
 from engine.bundle import BANDS
-from engine.errors import rule_counts
+from engine.drift import UserSample, fewer_rows, findings
+from engine.errors import counted
+from engine.reference import Users
 from engine.scores import ScoredChunk
 from engine.writer import Written
 
 Status = Literal["published", "skipped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far the users of a run are from those of training, told on a sample of them.
+
+    Attributes:
+        rows: Users of the sample.
+        alarms: What has moved far, in words.
+        warnings: What has moved.
+        psi: The population stability index of the score, the segments and every feature.
+        rows_before: Rows of the run whose summary this one replaces; None where there is none, and
+            their numbers were not compared.
+    """
+
+    rows: int = 0
+    alarms: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    psi: dict[str, float] = field(default_factory=dict)
+    rows_before: int | None = None
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any], rows_read: int, before: int | None) -> "Drift":
+        """From what `drift.drift_report` gives, and the rows of this run and the one before."""
+        fewer = "" if before is None else fewer_rows(rows_read, before)
+        whole = {name: report[name]["psi"] for name in ("score", "segments")}
+        return cls(
+            rows=report["rows"],
+            alarms=((fewer,) if fewer else ()) + tuple(findings(report, "alarm")),
+            warnings=tuple(findings(report, "warn")),
+            psi=whole | {feature["name"]: feature["psi"] for feature in report["features"]},
+            rows_before=before,
+        )
+
+    def to_lines(self) -> list[str]:
+        """In words: every alarm, and what else has moved."""
+        lines = [f"DRIFT: {alarm}" for alarm in self.alarms]
+        if self.warnings:
+            lines.append(
+                f"drift: {counted(len(self.warnings), 'moderate shift')}; see engine drift"
+            )
+        if self.rows_before is None:
+            lines.append("no summary of an earlier run: the number of rows was not compared")
+        return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +75,7 @@ class Summary:
         unseen_categories: Values that the bundle does not know, counted per feature.
         outputs: Path, rows, size in bytes and SHA-256 of each file.
         unusable: Why the bundle's scores must not be used; empty where they may.
+        drift: How far the users are from those of training.
         stands: Which scores are at the output now: those of this run, earlier ones, or none.
     """
 
@@ -52,6 +100,7 @@ class Summary:
     threads: int = 0
     versions: dict[str, str] = field(default_factory=dict)
     unusable: tuple[str, ...] = ()
+    drift: Drift = Drift()
     error: str | None = None
     exit_code: int = 0
 
@@ -74,6 +123,7 @@ class Summary:
             *_share_lines("segments", self.segments, self.rows_scored),
         ]
         lines += [f"MUST NOT BE USED: {reason}" for reason in self.unusable]
+        lines += self.drift.to_lines()
         lines += [f"set aside: {rows:,} rows by {rule}" for rule, rows in self.reasons.items()]
         lines += [
             f"unseen values scored as missing: {count:,} in {name}"
@@ -89,6 +139,8 @@ class Tally:
         self.rows_read = 0
         self.rows_scored = 0
         self.rows_quarantined = 0
+        self.sample = UserSample()
+        self.rejected_files: Counter[str] = Counter()
         self._probability_sum = 0.0
         self._counts: dict[str, Counter[Any]] = {
             name: Counter()
@@ -104,15 +156,22 @@ class Tally:
         self.rows_read += chunk.rows_read
         self.rows_scored += scores.height
         self.rows_quarantined += chunk.rejected.height
+        probability, segment = (
+            scores[name].to_numpy() for name in ("purchase_probability", "segment_id")
+        )
+        self.sample.add(Users(chunk.features, probability, segment))
+        if chunk.rejected.height:
+            self.rejected_files[chunk.rejected["source_file"][0]] += chunk.rejected.height
         self._probability_sum += float(scores["purchase_probability"].cast(pl.Float64).sum())
         for name in ("will_purchase", "propensity_decile", "propensity_band", "segment_name"):
             self._counts[name].update(dict(scores[name].value_counts().iter_rows()))
         self._counts["reasons"].update(chunk.reasons)
         self._counts["unseen_categories"].update(chunk.unseen)
 
-    def reasons_text(self) -> str:
-        """The rules that caught rows, the most frequent first, with their counts."""
-        return rule_counts(self._counts["reasons"])
+    @property
+    def reasons(self) -> Counter[str]:
+        """Rows caught by each rule."""
+        return self._counts["reasons"]
 
     def figures(self) -> dict[str, Any]:
         """The counts under the names that `Summary` gives them."""
@@ -131,6 +190,16 @@ class Tally:
             "bands": {band: counts["propensity_band"][band] for band in BANDS},
             "segments": dict(sorted(counts["segment_name"].items())),
         }
+
+
+def rows_before(summary: Path) -> int | None:
+    """The rows that the run read whose summary stands at a place; None where none can be read."""
+    try:
+        document = json.loads(summary.read_bytes())
+        rows = document["rows_read"] if document["published"] is True else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return rows if type(rows) is int and rows >= 0 else None
 
 
 def file_entry(name: str, path: Path, written: Written | None) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from engine.schema import Feature, FeatureSchema
+from engine.text_lines import TOO_SHORT
 
 CategoryTables = Mapping[str, tuple[str, ...]]
 """For each categorical feature its values in the order of their codes: value i has code i."""
@@ -29,7 +30,7 @@ def to_typed(frame: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:
     Returns:
         The key columns, every model feature as Float32 or String, and Booleans that mark unreadable
         text: `<column>|not_a_number` for each numeric column that came as text, and likewise
-        `<snapshot>|not_a_date`.
+        `<snapshot>|not_a_date`; `row|too_short` as `source` gives it.
     """
     found = frame.schema
     keys = [pl.col(schema.id)] if schema.id is not None else []
@@ -52,6 +53,7 @@ def to_typed(frame: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:
             for name in numeric
             if found[name] == pl.String
         ),
+        *([TOO_SHORT] if TOO_SHORT in found else ()),
     )
 
 

@@ -1,9 +1,11 @@
 """Wrong columns stop a run; wrong rows are set aside with their reasons."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import date
 
+import numpy as np
 import polars as pl
 
 from engine.errors import InputError
@@ -22,8 +24,10 @@ READABLE_TYPES = {"numeric": _NUMERIC_TYPES, "categorical": _CATEGORICAL_TYPES}
 
 _ID_TYPES = tuple(t for t in _CATEGORICAL_TYPES if t not in (pl.Null, pl.Boolean))
 _TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
-_DATE_TYPES = (pl.Date, pl.String)
-_UNREADABLE = ("|not_a_number", "|not_a_date")
+_DATE_TYPES = (pl.Date, pl.String, pl.Null)
+EARLIEST_DAY = date(2000, 1, 1)
+"""A day before it is a default that stands for no day, as 1970-01-01, or a wrong century."""
+_MARKS = ("|not_a_number", "|not_a_date", "|too_short")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,19 @@ class Rule:
 
     mark: pl.Expr
     alarm: pl.Expr
+
+
+@dataclass(frozen=True, slots=True)
+class FindRepeats:
+    """What makes a row unfit because of other rows.
+
+    Attributes:
+        name: The name of the rule.
+        find: Marks those of some typed rows whose key came before.
+    """
+
+    name: str
+    find: Callable[[pl.DataFrame], pl.Series]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,33 +134,45 @@ def row_rules(schema: FeatureSchema, typed: pl.Schema) -> dict[str, Rule]:
     rules |= {
         name: Rule(pl.col(name).fill_null(value=False), pl.col(name).any())
         for name in typed
-        if name.endswith(_UNREADABLE)
+        if name.endswith(_MARKS)
     }
+    if schema.snapshot is not None and schema.snapshot in typed:
+        day = pl.col(schema.snapshot)
+        early = (day < EARLIEST_DAY).fill_null(value=False)
+        rules[f"{schema.snapshot}|before_2000"] = Rule(early, day.min() < EARLIEST_DAY)
     for feature in schema.model_features:
         rules |= _feature_rules(feature, f"{feature.name}|not_a_number" in typed)
     return rules
 
 
-def split_rows(raw: pl.DataFrame, typed: pl.DataFrame, rules: dict[str, Rule]) -> RowSplit:
-    """Set aside the rows that a rule catches, order kept on both sides.
+def split_rows(
+    raw: pl.DataFrame,
+    typed: pl.DataFrame,
+    rules: dict[str, Rule],
+    find_repeats: FindRepeats | None = None,
+) -> RowSplit:
+    """Set aside the rows that a rule catches or that repeat a key, order kept on both sides.
 
     Args:
         raw: A chunk as read.
         typed: The same rows through `tensors.to_typed`.
         rules: What `row_rules` gives.
+        find_repeats: Asked last, and only of rows that no rule catches.
     """
     numbers = pl.int_range(raw.height, dtype=pl.Int64, eager=True).alias("chunk_row")
     raw, typed = raw.with_columns(numbers), typed.with_columns(numbers)
     alarms = typed.select(rule.alarm.alias(name) for name, rule in rules.items())
     suspected = (name for name in alarms.columns if alarms[name].item())
     marks = typed.select(rules[name].mark.alias(name) for name in suspected)
-    caught = [name for name in marks.columns if marks[name].any()]
-    if not caught:
+    marks = marks.select(name for name in marks.columns if marks[name].any())
+    if find_repeats is not None:
+        marks = _with_repeats(marks, typed, find_repeats)
+    if not marks.width:
         return RowSplit(typed, raw.clear().with_columns(reasons=pl.lit("")), {})
     is_bad = marks.select(pl.any_horizontal(pl.all())).to_series()
     reasons = marks.select(
         pl.concat_str(
-            [pl.when(pl.col(name)).then(pl.lit(name)) for name in caught],
+            [pl.when(pl.col(name)).then(pl.lit(name)) for name in marks.columns],
             separator=";",
             ignore_nulls=True,
         )
@@ -151,8 +180,21 @@ def split_rows(raw: pl.DataFrame, typed: pl.DataFrame, rules: dict[str, Rule]) -
     return RowSplit(
         valid=typed.filter(~is_bad),
         rejected=raw.with_columns(reasons=reasons).filter(is_bad),
-        reasons={name: int(marks[name].sum()) for name in caught},
+        reasons={name: int(marks[name].sum()) for name in marks.columns},
     )
+
+
+def _with_repeats(marks: pl.DataFrame, typed: pl.DataFrame, repeats: FindRepeats) -> pl.DataFrame:
+    """Add a mark for the rows that repeat a key, if there are any."""
+    is_fit = np.ones(typed.height, np.bool_)
+    if marks.width:
+        is_fit = ~marks.select(pl.any_horizontal(pl.all())).to_series().to_numpy()
+    found = repeats.find(typed.filter(pl.Series(is_fit))).to_numpy()
+    if not found.any():
+        return marks
+    is_repeat = np.zeros(typed.height, np.bool_)
+    is_repeat[is_fit] = found
+    return pl.DataFrame([*marks.get_columns(), pl.Series(repeats.name, is_repeat)])
 
 
 def _types(feature: Feature) -> tuple[tuple[type[pl.DataType], ...], str]:

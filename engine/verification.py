@@ -25,7 +25,7 @@ from engine.conformance import (
 )
 from engine.errors import BundleError, counted
 from engine.onnx_wire import read_model
-from engine.session import Session, load_graph
+from engine.session import Session, load_graph, run_graph
 from engine.summary import running_versions
 from engine.tensors import named_inputs
 
@@ -102,7 +102,7 @@ def verify(path: Path) -> Verification:
     """
     bundle = open_bundle(path)
     vectors = read_vectors(bundle)
-    _check_document(bundle, vectors)
+    check_document(bundle, vectors)
     found = {
         "engine": run_engine(bundle.manifest, Session(bundle), vectors),
         SCORER: _run_scorer(bundle, vectors),
@@ -124,7 +124,8 @@ def _run_scorer(bundle: Bundle, vectors: Vectors) -> dict[str, np.ndarray]:
     """What `scorer.onnx` gives for named inputs: no code of the engine's but ONNX Runtime."""
     inputs = named_inputs(vectors.inputs, bundle.manifest.schema.model_features)
     names = list(vectors.outputs)
-    return dict(zip(names, load_graph(bundle, SCORER).run(names, inputs), strict=True))
+    found = run_graph(load_graph(bundle, SCORER), names, inputs, SCORER)
+    return dict(zip(names, found, strict=True))
 
 
 def _operators(bundle: Bundle) -> dict[str, int]:
@@ -136,7 +137,7 @@ def _operators(bundle: Bundle) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _check_document(bundle: Bundle, vectors: Vectors) -> None:
+def check_document(bundle: Bundle, vectors: Vectors) -> None:
     """Check that the JSON for other languages says what the ONNX test data says."""
     where = bundle.path / CONFORMANCE
     try:

@@ -1,12 +1,14 @@
-"""An explanation in words."""
+"""An explanation, and a drift report, in words."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from engine.drift import findings
 from engine.explanation import Explanation, FeatureImpact
+from engine.texts import plain_number, shown_name, visible
 
 NEGLIGIBLE_IMPACT = 0.01
-SHOWN_TEXT = 60
 # Impacts are shown with three decimals.
 SHOWN_UNITS = 1_000
 
@@ -21,12 +23,12 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
     impacts = rounded_to_sum(
         [feature.impact * SHOWN_UNITS for feature in explanation.features], margin - base
     )
-    yield f"user {_shown(explanation.user)}{snapshot}, scored by {explanation.bundle_id}"
+    yield f"user {shown_name(explanation.user)}{snapshot}, scored by {explanation.bundle_id}"
     yield (
         f"probability {_percent(explanation.probability)}, decile {explanation.decile} of 10, "
-        f"band {explanation.band}, segment {_shown(explanation.segment)}"
+        f"band {explanation.band}, segment {shown_name(explanation.segment)}"
     )
-    yield f"action: {_shown(explanation.action)}{_control(explanation)}"
+    yield f"action: {visible(explanation.action)}{_control(explanation)}"
     yield _compared(explanation)
     yield ""
     yield _line(base, f"where every user starts: {_percent(_sigmoid(base))}")
@@ -37,6 +39,31 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
         f"log-odds = {_signed(base)} and impacts of {_signed(margin - base)}: "
         f"probability {_percent(explanation.probability)}",
     )
+
+
+def drift_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """How far users are from those of training, line by line.
+
+    Args:
+        report: What `pipeline.input_drift` gives.
+    """
+    yield (
+        f"{report['rows_read']:,} users read, {report['rows_scored']:,} can be scored; "
+        f"{report['rows']:,} of them compared with those that {report['bundle_id']} was trained on"
+    )
+    alarms, warnings = findings(report, "alarm"), findings(report, "warn")
+    yield from (f"ALARM: {words}" for words in alarms)
+    yield from (f"warning: {words}" for words in warnings)
+    if not alarms and not warnings:
+        yield "nothing has moved"
+    yield ""
+    yield f"{'PSI':>8}  {'level':<6} {'missing':>8} {'then':>8}"
+    for name in ("score", "segments"):
+        yield f"{report[name]['psi']:8.3f}  {report[name]['level']:<25}{name}"
+    for entry in sorted(report["features"], key=lambda entry: -entry["psi"]):
+        then = entry["missing_reference"]
+        shares = f"{entry['missing']:>8.1%} {'few' if then is None else f'{then:.1%}':>8}"
+        yield f"{entry['psi']:8.3f}  {entry['level']:<6} {shares} {shown_name(entry['name'])}"
 
 
 def rounded_to_sum(values: Sequence[float], total: int) -> list[int]:
@@ -77,12 +104,14 @@ def _compared(explanation: Explanation) -> str:
 
 def _value(feature: FeatureImpact) -> str:
     """The value with its unit and label: `9 sessions in the last 7 days`, `Country: FR`."""
-    label, unit, value = _shown(feature.label), _shown(feature.unit), feature.value
+    label, unit, value = shown_name(feature.label), shown_name(feature.unit), feature.value
     if value is None:
         return f"{label}: not known"
     if isinstance(value, str):
-        return f"{label}: {_shown(value)}" + (" (unknown to the model)" if feature.unseen else "")
-    number, words = _number(value), f" {label} ".casefold()
+        return f"{label}: {shown_name(value)}" + (
+            " (unknown to the model)" if feature.unseen else ""
+        )
+    number, words = plain_number(value), f" {label} ".casefold()
     if f" {unit} ".casefold() not in words:
         return f"{label}: {number} {unit}".rstrip()
     rest = label[len(unit) :]
@@ -133,19 +162,3 @@ def _percent(probability: float) -> str:
 
 def _sigmoid(units: int) -> float:
     return 0.5 * (1 + math.tanh(0.5 * units / SHOWN_UNITS))
-
-
-def _number(value: float) -> str:
-    if abs(value) >= 1e15:
-        return f"{value:.3g}"
-    if value == int(value):
-        return f"{value:,.0f}"
-    if abs(value) >= 1:
-        return f"{value:,.2f}".rstrip("0").rstrip(".")
-    return f"{value:.3g}"
-
-
-def _shown(text: str) -> str:
-    """A text that cannot disturb a terminal."""
-    plain = text if text.isprintable() else repr(text)[1:-1]
-    return plain if len(plain) <= SHOWN_TEXT else f"{plain[: SHOWN_TEXT - 1]}…"

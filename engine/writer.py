@@ -37,6 +37,7 @@ ENDINGS = {
 # Fixed, so that the bytes of a file do not depend on the size of the chunks it was written in.
 ROW_GROUP_ROWS = 65_536
 PRIVATE_MODE = 0o600
+SHARED_MODE = 0o666
 FRAMES_WAITING = 4
 
 
@@ -164,12 +165,22 @@ def output_format(path: Path) -> str:
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a small file in one atomic step, readable by its owner only."""
+    _write_whole(path, content, PRIVATE_MODE)
+
+
+def write_shared(path: Path, content: bytes) -> None:
+    """Write a small file in one atomic step, readable by all whom the umask admits."""
+    _write_whole(path, content, SHARED_MODE)
+
+
+def _write_whole(path: Path, content: bytes, mode: int) -> None:
     if not path.name:
         raise CannotCreateError(f"{path}: is no name of a file. Name one.")
     staging = path.with_name(f".{path.name}.staging-{os.getpid()}")
     try:
-        write_synced(staging, content)
-        move(staging, path)
+        check_no_device(path)
+        write_synced(staging, content, mode)
+        staging.replace(path)
     finally:
         staging.unlink(missing_ok=True)
 
@@ -185,9 +196,9 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise _storage_error(path, error) from error
 
 
-def write_synced(path: Path, content: bytes) -> None:
-    """Write a small file, readable by its owner only, and force it to disk."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_MODE)
+def write_synced(path: Path, content: bytes, mode: int = PRIVATE_MODE) -> None:
+    """Write a small file, by default readable by its owner only, and force it to disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()

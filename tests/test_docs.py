@@ -27,6 +27,7 @@ from training.playbook import check_features, load_rules
 README = (ROOT / "README.md").read_text()
 PLAYBOOK = (ROOT / "docs" / "playbook.md").read_text()
 YOUR_OWN_DATA = (ROOT / "docs" / "your_own_data.md").read_text()
+BUNDLE_DOCUMENT = (ROOT / "docs" / "bundle.md").read_text()
 PROGRAMS = {"engine": engine.cli.main, "training": training.cli.main}
 COMMANDS = [
     (program, name) for program, group in PROGRAMS.items() for name in sorted(group.commands)
@@ -50,12 +51,12 @@ def project(tmp_path_factory):
     return folder
 
 
-def shell(line, folder, **environment):
+def shell(line, folder):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
         ["sh", "-c", line],
         cwd=folder,
-        env={**os.environ, **SMALL, **environment, "PATH": path},
+        env={**os.environ, **SMALL, "PATH": path},
         capture_output=True,
         text=True,
     )
@@ -78,8 +79,9 @@ def test_every_make_target_of_the_readme_exists():
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named)
 
 
-def test_every_python_block_of_the_readme_runs(project):
-    found = blocks("python")
+@pytest.mark.parametrize("text", [README, BUNDLE_DOCUMENT], ids=["README", "bundle"])
+def test_every_python_block_runs(project, text):
+    found = blocks("python", text)
     assert found
     for block in found:
         subprocess.run([sys.executable, "-c", block], cwd=project, check=True, capture_output=True)
@@ -94,7 +96,7 @@ def test_a_table_of_other_people_goes_the_way_that_its_document_shows(tmp_path):
             shell(shlex.join([sys.executable, "-c", block]), tmp_path)
         else:
             for line in block.strip().splitlines():
-                shell(line, tmp_path, TRAINING_SIMULATE_ROWS="2000")
+                shell(line.replace("--rows 60000", "--rows 2000"), tmp_path)
     scores = pl.read_parquet(tmp_path / "new_scores.parquet")
     assert scores["row"].to_list() == list(range(1, 2_331))
     manifests = [open_bundle(tmp_path / name).manifest for name in ("sessions", "honest")]

@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from engine.console import Program, TerminalProgress, example, not_nan, say, visible
-from engine.errors import UsageError, counted, quoted, rule_counts
+from engine.console import Program, TerminalProgress, example, not_nan, say
+from engine.errors import CannotCreateError, UsageError, counted, quoted, rule_counts
+from engine.texts import visible
 
 DEFAULT_SEED = 7
 MAX_SEED = 2**32 - 1
@@ -130,6 +131,7 @@ def fit(
     from training.fit.search import budget_of
     from training.pipeline import FitOptions, fit
     from training.playbook import load_rules
+    from training.words import decimal
 
     table = load_schema(schema or default_schema_path())
     options = FitOptions(
@@ -144,7 +146,8 @@ def fit(
         [
             f"bundle {manifest.bundle_id} in {out}",
             *_left_out(manifest.training["rows_left_out"]),
-            f"test users: ROC-AUC {manifest.metrics['roc_auc']:.4f}, F1 {manifest.metrics['f1']:.4f}",
+            f"test users: ROC-AUC {decimal(manifest.metrics['roc_auc'], 4)}, "
+            f"F1 {decimal(manifest.metrics['f1'], 4)}",
             _segments_line(manifest),
             *(f"MUST NOT BE USED: {reason}" for reason in manifest.unusable),
             *(f"segments: {reason}" for reason in manifest.clustering["reasons"]),
@@ -199,12 +202,16 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     """
     _check_packages((*_FIT_PACKAGES, *_REPORT_PACKAGES))
     from engine.bundle import open_bundle
-    from engine.writer import storage_errors, write_private
+    from engine.writer import storage_errors, write_shared
     from training.measure import evaluate_bundle
     from training.report.page import report_html
     from training.report.subject import measured_subject
 
     _check_output(out, bundle, data)
+    if out.suffix.lower() != ".html":
+        raise CannotCreateError(
+            f"{out}: a report is one HTML page. Name a file that ends with .html."
+        )
     if what_if is not None:
         _check_what_if(what_if, bundle, data)
     opened = open_bundle(bundle)
@@ -212,7 +219,7 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     page = report_html(subject).encode()
     second = None if what_if is None else _what_if_files(opened, subject, data)
     with storage_errors(out):
-        write_private(out, page)
+        write_shared(out, page)
     say([f"report on {subject.manifest.bundle_id} in {out}"])
     if what_if is not None and second is not None:
         _write_what_if(what_if, second)

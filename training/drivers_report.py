@@ -11,12 +11,12 @@ from engine.bundle import BANDS, Manifest
 from engine.schema import Feature
 from engine.scores import above
 from engine.session import Predictions
+from training.compare.ways import segment_places
+from training.disclosure import MIN_CELL, users_in, withheld
+from training.edges import short_edges
 
 DECIMALS = 6
 NO_GROUP = "other"
-
-VALUE_ROWS = 20
-"""A category with fewer users is not named: its mean says little, and much about few."""
 
 SHAPES = 12
 """So many of the largest drivers show how their impact runs along their values."""
@@ -25,14 +25,17 @@ SHAPE_BINS = 10
 
 
 def drivers_report(
-    manifest: Manifest, features: np.ndarray, predictions: Predictions
+    manifest: Manifest, features: np.ndarray, predictions: Predictions, users: np.ndarray
 ) -> dict[str, Any]:
     """Mean absolute impacts, overall, by group, segment and band; plain JSON values.
+
+    Segments and bands that would tell of fewer than `MIN_CELL` users have no means.
 
     Args:
         manifest: Names, category tables, segments and cut-points.
         features: float32 [rows, features], at least one row.
         predictions: What the models say of the same rows.
+        users: A number from 0 for each user, int64 [rows].
     """
     used = manifest.schema.model_features
     size = np.abs(predictions.impacts.astype(np.float64))
@@ -42,7 +45,7 @@ def drivers_report(
             "name": feature.name,
             "group": feature.group or NO_GROUP,
             "mean_absolute_impact": round(float(overall[n]), DECIMALS),
-            **_effect(feature, features[:, n], predictions.impacts[:, n], manifest),
+            **_effect(feature, features[:, n], predictions.impacts[:, n], users, manifest),
         }
         for n, feature in enumerate(used)
     ]
@@ -51,18 +54,18 @@ def drivers_report(
         described[n]["shape"] = shape(
             features[:, n],
             predictions.impacts[:, n],
+            users,
             () if used[n].kind == "numeric" else manifest.categories[used[n].name],
         )
-    band = above(manifest.band_cuts, predictions.probability)
+    band = above(manifest.band_cuts, predictions.probability).astype(np.int64)
+    ids = [segment.id for segment in manifest.segments]
+    place = segment_places(ids, predictions.segment)
     return {
         "rows": len(features),
         "features": [described[n] for n in order],
         "groups": _by_group(used, overall),
-        "segments": {
-            str(segment.id): _means(used, size[predictions.segment == segment.id])
-            for segment in manifest.segments
-        },
-        "bands": {name: _means(used, size[band == n]) for n, name in enumerate(BANDS)},
+        "segments": _means(used, size, place, users, [str(number) for number in ids]),
+        "bands": _means(used, size, band, users, BANDS),
     }
 
 
@@ -84,13 +87,14 @@ def direction(values: np.ndarray, impacts: np.ndarray) -> str:
 
 
 def shape(
-    values: np.ndarray, impacts: np.ndarray, categories: Sequence[str] = ()
+    values: np.ndarray, impacts: np.ndarray, users: np.ndarray, categories: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """The mean impact along the values of one feature, no bin of fewer than 20 users.
 
     Args:
         values: float32 [rows], NaN where missing; codes where there are categories.
         impacts: float32 [rows].
+        users: A number from 0 for each user, int64 [rows].
         categories: The texts of the codes; empty for a number, which is cut at its deciles.
 
     Returns:
@@ -107,8 +111,8 @@ def shape(
         sorted_values = np.sort(values[known])
         # The lowest value bounds nothing: all values lie at or above it.
         cuts = np.unique(_quantiles(sorted_values, deciles))
-        cuts = cuts[cuts > sorted_values[:1]]
-        shown = [round(float(cut), DECIMALS) for cut in cuts]
+        shown = short_edges(sorted_values, cuts[cuts > sorted_values[:1]])
+        cuts = np.array(shown, np.float32)
         places = [
             {"low": low, "high": high}
             for low, high in zip((None, *shown), (*shown, None), strict=True)
@@ -117,10 +121,11 @@ def shape(
     places.append({"value": None})
     rows = np.bincount(found, minlength=len(places))
     sums = np.bincount(found, weights=impacts, minlength=len(places))
+    people = users_in(found, users, len(places))
     return [
         {**place, "rows": int(n), "mean_impact": round(float(total / n), DECIMALS)}
-        for place, n, total in zip(places, rows, sums, strict=True)
-        if n >= VALUE_ROWS
+        for place, n, total, many in zip(places, rows, sums, people, strict=True)
+        if many >= MIN_CELL
     ]
 
 
@@ -132,14 +137,18 @@ def _quantiles(sorted_values: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def _effect(
-    feature: Feature, values: np.ndarray, impacts: np.ndarray, manifest: Manifest
+    feature: Feature,
+    values: np.ndarray,
+    impacts: np.ndarray,
+    users: np.ndarray,
+    manifest: Manifest,
 ) -> dict[str, Any]:
     if feature.kind == "numeric" or feature.ordered:
         return {"direction": direction(values, impacts)}
     means = {
         text: float(impacts[values == code].mean())
         for code, text in enumerate(manifest.categories[feature.name])
-        if (values == code).sum() >= VALUE_ROWS
+        if len(np.unique(users[values == code])) >= MIN_CELL
     }
     if len(set(means.values())) < 2:
         return {"direction": "none"}
@@ -154,9 +163,19 @@ def _by_group(used: tuple[Feature, ...], overall: np.ndarray) -> dict[str, float
     return {name: round(total, DECIMALS) for name, total in sums.items()}
 
 
-def _means(used: tuple[Feature, ...], size: np.ndarray) -> dict[str, float]:
-    """The mean of each feature; of no users, nothing."""
-    if not len(size):
-        return {}
-    means = size.mean(axis=0)
-    return {f.name: round(float(mean), DECIMALS) for f, mean in zip(used, means, strict=True)}
+def _means(
+    used: tuple[Feature, ...],
+    size: np.ndarray,
+    part: np.ndarray,
+    users: np.ndarray,
+    names: Sequence[str],
+) -> dict[str, dict[str, float]]:
+    """The mean of each feature by part; nothing of a part without users or that is withheld."""
+    hidden = withheld(part, users, (len(names),))
+    found: dict[str, dict[str, float]] = {}
+    for n, name in enumerate(names):
+        inside = size[part == n]
+        told = len(inside) > 0 and not hidden[n]
+        means = inside.mean(axis=0).tolist() if told else []
+        found[name] = {f.name: round(m, DECIMALS) for f, m in zip(used, means, strict=False)}
+    return found

@@ -4,7 +4,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from engine.drift import findings
+from engine.texts import shown_name
 from training.compare.evidence import Difference
+from training.words import THIN, count, decimal, interval, percent
 
 HEADLINE = (
     ("roc_auc", "ROC-AUC"),
@@ -24,14 +27,14 @@ AGAINST_TRUTH = (
     ("best_possible_f1", "best possible F1"),
 )
 
-NUMBERS = re.compile(r"[-−+±\d,.%– ]*")
+NUMBERS = re.compile(rf"(?:[-−+±\d,.%– {THIN}]| to )*")
 
 
 def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """The document of `measure.evaluate_bundle`, line by line, for people."""
-    metrics, data = report["metrics"], report["data"]
+    metrics, data, names = report["metrics"], report["data"], report["segments"]["names"]
     left_out = sum(data["rows_left_out"].values())
-    yield f"bundle {report['bundle_id']} on {metrics['rows']:,} rows of {data['what']}"
+    yield f"bundle {report['bundle_id']} on {metrics['rows']:,} rows of {shown_name(data['what'])}"
     if left_out:
         yield f"rows left out: {left_out:,}"
     yield report["quality"]["sentence"]
@@ -48,10 +51,10 @@ def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
         [
             (
                 str(d["decile"]),
-                f"{d['rows']:,}",
+                count(d["rows"]),
                 percent(d["mean_probability"]),
                 percent(d["purchase_rate"]),
-                number(d["lift"], 2),
+                decimal(d["lift"], 2),
                 percent(d["cumulative_share_of_buyers"]),
             )
             for d in metrics["deciles"]
@@ -64,12 +67,13 @@ def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
     )
     yield from _titled(
         "segments and bands",
-        ("segment", "band", "users", "bought", "said"),
+        ("segment", "", "band", "users", "bought", "said"),
         [
             (
                 str(c["segment_id"]),
+                shown_name(names[str(c["segment_id"])]),
                 c["band"],
-                f"{c['rows']:,}",
+                count(c["rows"]),
                 percent(c["purchase_rate"]),
                 percent(c["mean_probability"]),
             )
@@ -80,7 +84,7 @@ def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield from _drift(report["drift"])
     segments = report["segments"]
     yield ""
-    yield f"silhouette of {segments['silhouette_rows']:,} users: {number(segments['silhouette'])}"
+    yield f"silhouette of {segments['silhouette_rows']:,} users: {decimal(segments['silhouette'], 4)}"
 
 
 def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
@@ -93,10 +97,10 @@ def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
         [
             (
                 way["name"],
-                number(way["roc_auc"]),
-                interval(way["roc_auc_interval"]),
+                decimal(way["roc_auc"], 4),
+                interval(way["roc_auc_interval"], 4),
                 difference(way, "roc_auc"),
-                number(way["log_loss"]),
+                decimal(way["log_loss"], 4),
                 percent(way["gains"]["0.1"]),
             )
             for way in comparison["scores"]
@@ -111,9 +115,9 @@ def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
             [
                 (
                     week["snapshot"],
-                    f"{week['rows']:,}",
+                    count(week["rows"]),
                     percent(week["purchase_rate"]),
-                    *(number(week["roc_auc"][key]) for key in names),
+                    *(decimal(week["roc_auc"][key], 4) for key in names),
                 )
                 for week in weeks
             ],
@@ -136,18 +140,12 @@ def _drift(drift: Mapping[str, Any]) -> Iterator[str]:
     """Scores, segments, and the features that have moved since training."""
     moved = [feature for feature in drift["features"] if feature["level"] != "none"]
     whole = [{"name": name, **drift[name]} for name in ("score", "segments")]
-    rows = [(entry["name"], number(entry["psi"], 3), entry["level"]) for entry in whole + moved]
+    rows = [
+        (shown_name(entry["name"]), decimal(entry["psi"], 3), entry["level"])
+        for entry in whole + moved
+    ]
     yield from _titled("drift since training", ("", "PSI", "level"), rows)
-
-
-def number(value: float | None, decimals: int = 4) -> str:
-    """A number, or a dash where there is none."""
-    return "–" if value is None else f"{value:,.{decimals}f}"
-
-
-def percent(value: float | None) -> str:
-    """A share in percent, or a dash where there is none."""
-    return "–" if value is None else f"{value:.1%}"
+    yield from (f"  {words}" for level in ("alarm", "warn") for words in findings(drift, level))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -165,15 +163,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _headline(metrics: Mapping[str, Any]) -> Iterator[str]:
     rows = [
-        (title, number(metrics[name]), interval(metrics["intervals"][name]))
+        (title, decimal(metrics[name], 4), interval(metrics["intervals"][name], 4))
         for name, title in HEADLINE
     ]
-    rows += [(title, number(metrics[n]), "") for n, title in AGAINST_TRUTH if n in metrics]
+    rows += [(title, decimal(metrics[n], 4), "") for n, title in AGAINST_TRUTH if n in metrics]
     rows += [
-        ("purchase rate", number(metrics["base_rate"]), ""),
-        ("threshold", number(metrics["threshold"]), ""),
+        ("purchase rate", decimal(metrics["base_rate"], 4), ""),
+        ("threshold", decimal(metrics["threshold"], 4), ""),
     ]
     yield from _titled("metrics", ("", "", "95 % interval"), rows)
+    yield from (f"  {reason}" for reason in metrics["withheld"])
 
 
 def _titled(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -189,11 +188,11 @@ def _operating_point(point: Mapping[str, Any]) -> tuple[str, ...]:
     reached, wasted = point["buyers_reached"], point["contacts_wasted"]
     return (
         percent(point["audience_share"]),
-        f"{point['users']:,}",
-        number(point["probability_from"]),
-        number(reached, 0),
+        count(point["users"]),
+        decimal(point["probability_from"], 4),
+        decimal(reached, 0),
         percent(point["share_of_buyers"]),
-        number(wasted, 0),
+        decimal(wasted, 0),
         percent(point["precision"]),
         point.get("name", ""),
     )
@@ -201,18 +200,11 @@ def _operating_point(point: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _slice(part: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        part["label"],
-        part["value"],
-        f"{part['rows']:,}",
+        shown_name(part["label"]),
+        shown_name(part["value"]),
+        count(part["rows"]),
         percent(part["base_rate"]),
         percent(part["mean_probability"]),
-        number(part["roc_auc"], 3),
+        decimal(part["roc_auc"], 3),
         interval(part["roc_auc_interval"], 3),
     )
-
-
-def interval(ends: Sequence[float] | None, decimals: int = 4) -> str:
-    """Both ends of an interval, or a dash where there is none."""
-    if ends is None:
-        return "–"
-    return f"{number(ends[0], decimals)} – {number(ends[1], decimals)}"

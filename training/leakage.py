@@ -11,8 +11,8 @@ import lightgbm as lgb
 import numpy as np
 
 from engine.schema import Feature
-from training.evaluate import rank, roc_auc, rounded
 from training.fit.baselines import rate_by_value
+from training.metrics import rank, roc_auc, rounded
 
 SUSPICIOUS_AUC = 0.95
 LABEL_AUC = 0.99

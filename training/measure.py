@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 
 from engine.bundle import REFERENCE, Manifest, open_bundle
-from engine.drift import count_users, drift_report, reference_from_json
+from engine.drift import drift_report
+from engine.errors import InputError, counted
+from engine.reference import Users, reference_from_json
 from engine.session import Predictions, Session
 from engine.tensors import to_features
 from training.compare.figures import comparison
 from training.compare.ways import compared_users, figures_from_json
 from training.dataset import Dataset, load_dataset
+from training.disclosure import MIN_CELL
 from training.drivers_report import drivers_report
-from training.evaluate import Outcomes, classification_metrics
+from training.evaluate import classification_metrics
 from training.fit.clusters import sampled, silhouette
 from training.fit.segments import TEST_ROWS
 from training.fit.space import space_from_report
+from training.metrics import Outcomes
 from training.parity import run_engine
 from training.quality import quality_band
 from training.slices import cell_metrics, slice_metrics
@@ -42,26 +46,33 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
         users of training.
 
     Raises:
+        InputError: There are so few users that the figures would tell of each of them.
         EngineError: The bundle or the data cannot be used.
     """
     opened = open_bundle(bundle)
     manifest = opened.manifest
     dataset = load_dataset(inputs, manifest.schema)
+    data = _data(dataset, inputs)
+    if data["users"] < MIN_CELL:
+        raise InputError(
+            f"{data['what']}: {counted(data['users'], 'user')}; at least {MIN_CELL} are needed, so that "
+            "no user can be told from the figures. Add users."
+        )
     features = to_features(dataset.typed, manifest.schema.model_features, manifest.categories)
     scored = run_engine(Session(opened), features)
     rows = np.arange(dataset.rows)
     leakage = manifest.metrics["leakage"]
     metrics = {**outcome_metrics(manifest, dataset, rows, scored), "leakage": leakage}
     reference = reference_from_json(opened.contents[REFERENCE], manifest)
-    found = count_users(reference.edges, features, scored, manifest)
+    users = Users(features, scored.probability, scored.segment)
     quality = quality_band(metrics, leakage, manifest.unusable, manifest.clustering["reasons"])
     return {
         "bundle_id": manifest.bundle_id,
-        "data": _data(dataset, inputs),
+        "data": data,
         "metrics": metrics,
         "segments": _segment_figures(manifest, features, scored.segment),
-        "drivers": drivers_report(manifest, features, scored),
-        "drift": drift_report(reference, found, manifest),
+        "drivers": drivers_report(manifest, features, scored, dataset.users),
+        "drift": drift_report(reference, users, manifest),
         "comparison": _comparison(manifest, dataset, rows, scored, quality),
         "quality": quality,
     }
@@ -122,6 +133,7 @@ def _segment_figures(
     rows = sampled(np.arange(len(points)), TEST_ROWS, SAMPLE_SEED)
     counts = {s.id: int((segment == s.id).sum()) for s in manifest.segments}
     return {
+        "names": {str(s.id): s.name for s in manifest.segments},
         "silhouette": silhouette(points[rows], segment[rows]),
         "silhouette_rows": len(rows),
         "shares": {str(number): round(n / len(segment), 6) for number, n in counts.items()},

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from engine.bundle import PLAYBOOK, REFERENCE, Bundle, Manifest, manifest_to_json, open_bundle
-from engine.drift import Reference, reference_to_json
 from engine.errors import BundleError
+from engine.reference import Reference, reference_to_json
 from engine.schema import FeatureSchema
 from engine.session import Predictions, Session
 from engine.tensors import to_features
@@ -23,7 +23,6 @@ from training.compare.ways import (
 )
 from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
-from training.evaluate import Outcomes
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
 from training.export.conformance import conformance_contents
 from training.fit.baselines import fit_baselines
@@ -36,6 +35,7 @@ from training.fit.trees import Recipe, Sample
 from training.folds import make_folds
 from training.leakage import Parts, leakage_checks
 from training.measure import outcome_metrics
+from training.metrics import Outcomes
 from training.parity import check_parity, run_engine
 from training.playbook import (
     PlaybookRules,
@@ -124,16 +124,11 @@ def fit(
     manifest = replace(manifest, comparison=compared)
     progress("writing the report")
     test = users.parts.test
-    reference = fit_reference(users.features[test], scored[test], manifest)
-    return publish_bundle(
-        out,
-        manifest,
-        {
-            **bundle.contents,
-            **conformance_contents(bundle, reference, classifier, segmentation, options.seed),
-            **_told(manifest, users, reference, options.playbook),
-        },
-    )
+    people = users.dataset.users[test]
+    reference = fit_reference(users.features[test], scored[test], manifest, people)
+    told = _told(manifest, users.dataset, reference, options.playbook)
+    vectors = conformance_contents(bundle, reference, classifier, segmentation, options.seed)
+    return publish_bundle(out, manifest, {**bundle.contents, **told, **vectors})
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +202,10 @@ def _exported(
 
 
 def _told(
-    manifest: Manifest, users: _Users, reference: Reference, rules: PlaybookRules
+    manifest: Manifest, dataset: Dataset, reference: Reference, rules: PlaybookRules
 ) -> dict[str, bytes]:
     """The files that tell people and the nightly job what was measured, by name."""
-    playbook = _playbook(manifest, users.dataset, rules)
+    playbook = _playbook(manifest, dataset, rules)
     return {
         REFERENCE: reference_to_json(reference, manifest),
         PLAYBOOK: playbook_to_json(playbook),
@@ -228,7 +223,10 @@ def _pool(users: _Users) -> Pool:
         if feature.kind == "categorical" and not feature.ordered
     }
     members = (
-        (sorted_by_teachers(whole.subset(teach), whole.subset(judge), unordered), people[judge])
+        (
+            sorted_by_teachers(whole.subset(teach), people[teach], whole.subset(judge), unordered),
+            people[judge],
+        )
         for teach, judge in folds.members
     )
     return Pool(whole, tuple(Fold(*both, judging) for both, judging in members), folds.description)
@@ -271,7 +269,9 @@ def _test_figures(
     quality = quality_band(metrics, leakage, manifest.unusable, manifest.clustering["reasons"])
     return {
         "metrics": metrics,
-        "drivers": drivers_report(manifest, users.features[parts.test], tested),
+        "drivers": drivers_report(
+            manifest, users.features[parts.test], tested, dataset.users[parts.test]
+        ),
         "quality": quality,
         "unusable": () if quality["may_be_used"] else tuple(quality["reasons"]),
     }
@@ -296,7 +296,7 @@ def _playbook(manifest: Manifest, dataset: Dataset, rules: PlaybookRules) -> dic
     """The playbook for as many users as the last snapshot has."""
     dates = dataset.snapshots
     population = dataset.rows if dates is None else int((dates == dates.max()).sum())
-    return playbook_document(rules, manifest.segments, manifest.metrics["cells"], population)
+    return playbook_document(rules, manifest.segments, manifest.metrics, population)
 
 
 def _open_previous(options: FitOptions) -> Bundle | None:
@@ -332,6 +332,7 @@ def _record(dataset: Dataset, parts: Split, options: FitOptions) -> dict[str, An
     dates = dataset.snapshots
     return {
         "rows": dataset.rows,
+        "users": len(np.unique(dataset.users)),
         "rows_left_out": dict(sorted(dataset.rejected.items())),
         "snapshots": [] if dates is None else [str(d) for d in dates.unique().sort()],
         "data_fingerprint": dataset.fingerprint,

@@ -26,6 +26,9 @@ DECIMALS = 6
 MAX_TEXT = 300
 """Characters of a text in a rule; the action stands in every row of the scores."""
 
+NO_CHANNEL = "none"
+"""The channel of a cell whose users are not contacted."""
+
 Cell = Mapping[str, Any]
 """What was measured of a segment and band: `rows`, `purchase_rate`, `mean_probability`."""
 
@@ -43,7 +46,7 @@ class Rule:
         spender: Whether the rule is for segments that spend at least what the average user does,
             or for the others; None is both.
         action: What to do, for marketing.
-        channel: Where.
+        channel: Where; "none" contacts nobody.
         offer: What is offered, or "none".
         rationale: Why this may work.
         cost_per_contact: In the playbook's currency.
@@ -123,22 +126,22 @@ def rules_document(rules: PlaybookRules) -> dict[str, Any]:
 
 
 def playbook_document(
-    rules: PlaybookRules, segments: Sequence[Segment], cells: Sequence[Cell], population: int
+    rules: PlaybookRules, segments: Sequence[Segment], metrics: Mapping[str, Any], population: int
 ) -> dict[str, Any]:
     """What `playbook.json` holds: one row for each segment and band; plain JSON values.
 
     Args:
         rules: What to do.
         segments: With their names, and their profiles as far as measured.
-        cells: What was measured of each segment and band.
+        metrics: The `rows` that were measured, and the `cells`: each segment and band among them.
         population: How many users a night has; the cells' shares are applied to it.
 
     Raises:
         BundleError: A rule names a segment that does not exist.
     """
     _check_segments(rules.rules, segments)
-    measured = {(cell["segment_id"], cell["band"]): cell for cell in cells}
-    rows = sum(cell["rows"] for cell in cells)
+    measured = {(cell["segment_id"], cell["band"]): cell for cell in metrics["cells"]}
+    scale = population / metrics["rows"]
     spenders = _spenders(segments)
     return {
         "population": population,
@@ -157,7 +160,7 @@ def playbook_document(
                 "segment_name": segment.name,
                 "band": band,
                 **(settings := _settings(rules.rules, segment, band, spenders)),
-                **_figures(measured[segment.id, band], settings, population / max(rows, 1)),
+                **_figures(measured[segment.id, band], settings, scale),
             }
             for segment in segments
             for band in BANDS
@@ -236,16 +239,18 @@ def _settings(
 
 
 def _figures(cell: Cell, settings: Mapping[str, Any], scale: float) -> dict[str, Any]:
-    """Users of the cell in the population, buyers to expect, and what a test can see."""
-    users = round(cell["rows"] * scale)
+    """Users of the cell in the population, buyers to expect, and what a test can see, if there is one."""
     rate, share = cell["purchase_rate"], settings["control_share"]
     if rate is None:
         return dict.fromkeys(("users", "expected_buyers", "sample_size", "detectable_lift"))
+    # Where nobody is contacted there is nothing to test.
+    tested = settings["channel"] != NO_CHANNEL
+    users = round(cell["rows"] * scale)
     return {
         "users": users,
         "expected_buyers": round(users * cell["mean_probability"]),
-        "sample_size": sample_size(rate, settings["lift_to_see"], share),
-        "detectable_lift": detectable_lift(rate, users, share),
+        "sample_size": sample_size(rate, settings["lift_to_see"], share) if tested else None,
+        "detectable_lift": detectable_lift(rate, users, share) if tested else None,
     }
 
 

@@ -2,7 +2,7 @@
 
 Who they are is told of the training users, of whom there are most; it reads no label. What they
 bought is told of the test users, who had no part in any fit. The engine says who is in which
-segment. Figures of fewer than `MIN_CELL` users are null.
+segment. Figures that would tell of fewer than `MIN_CELL` users are null.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,10 @@ from scipy.stats import rankdata  # type: ignore[import-untyped]
 from engine.bundle import Manifest, Segment
 from engine.schema import Feature
 from engine.tensors import CategoryTables
-from training.evaluate import MIN_CELL, Outcomes, rounded, users_in
+from training.compare.ways import segment_places
+from training.disclosure import MIN_CELL, users_in, withheld
 from training.fit.succession import Predecessor, Succession, segment_changes
+from training.metrics import Outcomes, rounded
 from training.segment_names import named
 from training.segment_words import (
     MIN_KNOWN,
@@ -71,6 +73,8 @@ def describe_segments(
     earlier = () if before is None else before.segments
     kept = {s.id: s for s in earlier if s.id in succession.ids}
     names = named(manifest.segments, traits, kept, (s.name for s in earlier))
+    place = segment_places([s.id for s in manifest.segments], outcome_segment)
+    hidden = withheld(place, outcomes.users, (len(manifest.segments),))
     segments = tuple(
         replace(
             segment,
@@ -78,7 +82,7 @@ def describe_segments(
             sentence=segment_sentence(names[segment.id], traits[segment.id]),
             profile=rounded(
                 {
-                    **_outcome_figures(outcomes, outcome_segment == segment.id),
+                    **_outcome_figures(outcomes, place == n, told=not hidden[n]),
                     **_rfm_figures(manifest, traits[segment.id]),
                     **_index_figures(traits[segment.id]),
                     "described_rows": _large_enough(who, segment.id),
@@ -86,7 +90,7 @@ def describe_segments(
                 }
             ),
         )
-        for segment in manifest.segments
+        for n, segment in enumerate(manifest.segments)
     )
     clustering = {**manifest.clustering, "described_by": "train", "outcomes_of": "test"}
     if before is not None:
@@ -113,8 +117,8 @@ def segment_traits(
     or 1. Only users about whom it is known count.
     """
     found: dict[int, list[Trait]] = {segment.id: [] for segment in segments}
-    ids = np.array(list(found))
-    place = np.argmax(who.segment[:, np.newaxis] == ids, axis=1)
+    ids = list(found)
+    place = segment_places(ids, who.segment)
     rows = np.bincount(place, minlength=len(ids))
     for column, feature in enumerate(features):
         values = who.features[:, column].astype(np.float64)
@@ -122,7 +126,7 @@ def segment_traits(
         told = Told(feature, categories.get(feature.name, ()), values[known], place[known])
         tell = _numbers if feature.kind == "numeric" or feature.ordered else _categories
         for n, trait in tell(told, who.users[known], rows):
-            found[int(ids[n])].append(trait)
+            found[ids[n]].append(trait)
     return found
 
 
@@ -197,13 +201,13 @@ def _large_enough(who: Profiled, number: int) -> int | None:
     return int(inside.sum()) if len(np.unique(who.users[inside])) >= MIN_CELL else None
 
 
-def _outcome_figures(outcomes: Outcomes, inside: np.ndarray) -> dict[str, Any]:
+def _outcome_figures(outcomes: Outcomes, inside: np.ndarray, *, told: bool) -> dict[str, Any]:
     rows = int(inside.sum())
-    enough = len(np.unique(outcomes.users[inside])) >= MIN_CELL
+    measured = told and rows > 0
     return {
-        "rows": rows if enough else None,
-        "purchase_rate": float(outcomes.label[inside].mean()) if enough else None,
-        "mean_probability": float(outcomes.probability[inside].mean()) if enough else None,
+        "rows": rows if told else None,
+        "purchase_rate": float(outcomes.label[inside].mean()) if measured else None,
+        "mean_probability": float(outcomes.probability[inside].mean()) if measured else None,
     }
 
 

@@ -5,8 +5,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.bundle import Manifest, open_bundle, sync_path, write_bundle
+from engine.bundle import Manifest, sync_path, write_bundle
 from engine.errors import CannotCreateError
+from engine.verification import verify
 from engine.writer import storage_errors
 
 
@@ -30,7 +31,7 @@ def check_target(out: Path) -> None:
 
 
 def publish_bundle(out: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
-    """Write a bundle beside its folder, open it as the engine does, then move it into place.
+    """Write a bundle beside its folder, verify it as `engine verify` does, then move it into place.
 
     Raises:
         EngineError: It could not be written; nothing is left behind.
@@ -41,7 +42,7 @@ def publish_bundle(out: Path, manifest: Manifest, contents: Mapping[str, bytes])
         with storage_errors(out):
             staging.mkdir()
             written = write_bundle(staging, manifest, contents)
-            open_bundle(staging)
+            verify(staging).refuse_failures()
             sync_folder(staging)
             # An empty folder gives way to the new one in the same step.
             staging.replace(target)

@@ -7,7 +7,7 @@ fault. A small test part cannot earn a good word, and is not blamed for noise.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from training.evaluate import entropy
+from training.metrics import entropy
 
 QUALITY_BANDS = ("unusable", "poor", "fair", "good", "excellent")
 

@@ -1,67 +1,111 @@
-"""Users of training in bins: what later users are compared with."""
+"""Users of training in bins: what later users are compared with, and no bin of a few users."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 
 from engine.bundle import Manifest
-from engine.drift import Reference, count_users
+from engine.reference import UNTOLD, Reference, Users, bins_of, counts_of, typical_size
 from engine.session import Predictions
+from training.disclosure import MIN_CELL, withheld
+from training.edges import short_edges
 
-BINS = 10
-MIN_CELL = 20
-"""Fewer users in a bin are told as none."""
+MOST_BINS = 10
+BIN_USERS = 2 * MIN_CELL
+"""So many users a bin are aimed at: equal values make some of them smaller."""
 
 
-def fit_reference(features: np.ndarray, predictions: Predictions, manifest: Manifest) -> Reference:
-    """Bins of equally many users for every feature, and how many users are in each.
+def fit_reference(
+    features: np.ndarray, predictions: Predictions, manifest: Manifest, users: np.ndarray
+) -> Reference:
+    """Bins of equally many users for every feature, and how many rows are in each.
+
+    The counts of bins of fewer than `MIN_CELL` users are not told, nor those of the next smallest
+    bins where the total would give them away.
 
     Args:
         features: float32 [rows, features], users that no model was fitted to.
         predictions: What the models say of the same rows.
         manifest: Schema, category tables, cut-points and segments.
+        users: A number from 0 for each user, int64 [rows].
     """
     edges = tuple(
         _code_edges(len(manifest.categories[feature.name]))
         if feature.kind == "categorical"
-        else quantile_edges(features[:, column])
+        else quantile_edges(features[:, column], users)
         for column, feature in enumerate(manifest.schema.model_features)
     )
-    counts = count_users(edges, features, predictions, manifest)
-    columns = tuple(_without_small_cells(column) for column in counts.features)
-    return Reference(edges, replace(counts, features=columns))
+    seen = Users(features, predictions.probability, predictions.segment)
+    bins = bins_of(edges, seen, manifest)
+    counts = counts_of([_told(place, size, users) for place, size in bins])
+    typical = (
+        None if feature.kind == "categorical" else _typical(features[:, column], users)
+        for column, feature in enumerate(manifest.schema.model_features)
+    )
+    return Reference(edges, counts, tuple(typical), len(features))
 
 
-def quantile_edges(column: np.ndarray) -> tuple[float, ...]:
+def quantile_edges(column: np.ndarray, users: np.ndarray) -> tuple[float, ...]:
     """The lower ends of at most eleven bins, but the first: about equally many users in each.
 
-    Where many users share the lowest value - no order, no click - it is a bin of its own. No edge
-    is one user's value alone: the ends of the range are not among them.
+    Where many users share the lowest value - no order, no click - it is a bin of its own. Every bin
+    has at least `MIN_CELL` users, so that few users have few bins, or one. An edge is a short number
+    between two values; where users share a value it may be one that occurs.
 
     Args:
         column: float32 [rows], NaN where missing.
+        users: A number from 0 for each user, int64 [rows].
     """
-    known = column[~np.isnan(column)]
-    if not len(known):
+    known = ~np.isnan(column)
+    values, who = column[known], users[known]
+    bins = _bins(who)
+    if bins < 2:
         return ()
-    lowest = known.min()
-    others = known[known > lowest]
-    if len(known) - len(others) < len(known) / BINS:
-        return _inner_quantiles(known)
+    lowest = values.min()
+    others = values > lowest
+    if len(np.unique(who[~others])) < max(len(np.unique(who)) / bins, MIN_CELL):
+        return _large_enough(_inner_quantiles(values, bins), values, who)
     after_lowest = float(np.nextafter(lowest, np.float32(np.inf)))
-    if not len(others):
+    if not others.any():
         return (float(lowest), after_lowest)
-    return tuple(sorted({after_lowest, *_inner_quantiles(others)}))
+    inner = _inner_quantiles(values[others], _bins(who[others]))
+    return _large_enough((after_lowest, *inner), values, who)
 
 
-def _inner_quantiles(values: np.ndarray) -> tuple[float, ...]:
-    found = np.unique(np.quantile(values, np.arange(1, BINS) / BINS, method="higher"))
-    return tuple(float(edge) for edge in found if edge > values.min())
+def _bins(users: np.ndarray) -> int:
+    return min(MOST_BINS, len(np.unique(users)) // BIN_USERS)
+
+
+def _inner_quantiles(values: np.ndarray, bins: int) -> list[float]:
+    if bins < 2:
+        return []
+    found = np.unique(np.quantile(values, np.arange(1, bins) / bins, method="higher"))
+    return short_edges(np.sort(values), found[found > values.min()])
+
+
+def _large_enough(
+    edges: Sequence[float], values: np.ndarray, users: np.ndarray
+) -> tuple[float, ...]:
+    """Those of the rising edges between which, and beyond which, there are enough users."""
+    kept: list[float] = []
+    for edge in edges:
+        above = values >= np.float32(edge)
+        since = ~above & (values >= np.float32(kept[-1] if kept else -np.inf))
+        if min(len(np.unique(users[part])) for part in (since, above)) >= MIN_CELL:
+            kept.append(edge)
+    return tuple(kept)
+
+
+def _typical(column: np.ndarray, users: np.ndarray) -> float | None:
+    telling = ~np.isnan(column) & (column != 0)
+    return typical_size(column) if len(np.unique(users[telling])) >= MIN_CELL else None
 
 
 def _code_edges(values: int) -> tuple[float, ...]:
     return tuple(code - 0.5 for code in range(1, values))
 
 
-def _without_small_cells(counts: np.ndarray) -> np.ndarray:
-    return np.where(counts < MIN_CELL, 0, counts)
+def _told(place: np.ndarray, size: int, users: np.ndarray) -> np.ndarray:
+    """Rows by bin, `UNTOLD` where they are withheld."""
+    counts = np.bincount(place, minlength=size)
+    return np.where(withheld(place, users, (size,)), UNTOLD, counts)

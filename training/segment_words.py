@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.schema import Feature
-from training.report.words import listed, percent, plain
+from training.words import listed, percent, plain
 
 MIN_KNOWN = 0.5
 """A trait that is known of a smaller share of a segment's users says little about the segment."""

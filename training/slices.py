@@ -15,16 +15,10 @@ import polars as pl
 from engine.bundle import BANDS, Manifest
 from engine.schema import Feature, FeatureSchema
 from engine.scores import above
-from training.evaluate import (
-    MIN_CELL,
-    NORMAL_QUANTILE,
-    Outcomes,
-    losses,
-    rank,
-    roc_auc,
-    rounded,
-    users_in,
-)
+from training.compare.ways import segment_places
+from training.disclosure import MIN_CELL, few, withheld
+from training.intervals import auc_interval
+from training.metrics import Outcomes, losses, rank, roc_auc, rounded
 
 MAX_VALUES = 30
 """So many values of a feature are told, those with most users."""
@@ -53,9 +47,10 @@ class Slicing:
 def slice_metrics(
     outcomes: Outcomes, table: pl.DataFrame, schema: FeatureSchema
 ) -> list[dict[str, Any]]:
-    """Rates, ranking and calibration of every slice with at least `MIN_CELL` users.
+    """Rates, ranking and calibration of every slice that may be told.
 
-    The ROC-AUC is null where fewer than `MIN_CELL` rows bought, or fewer did not.
+    Of a feature no value is told that fewer than `MIN_CELL` users have, nor the next rarest where the
+    others, taken from all users, would tell of so few. The ROC-AUC is null where fewer than `MIN_CELL` rows bought, or fewer did not.
 
     Args:
         outcomes: Probabilities and labels of users.
@@ -66,7 +61,7 @@ def slice_metrics(
         [
             _slice(slicing, part, outcomes[slicing.part == part])
             for slicing in slicings(table, schema)
-            for part in _large_parts(slicing, outcomes.users)
+            for part in _told_parts(slicing, outcomes.users)
         ]
     )
 
@@ -80,7 +75,9 @@ def slicings(table: pl.DataFrame, schema: FeatureSchema) -> Iterator[Slicing]:
     """
     if schema.rfm is not None and schema.rfm.recency in table.columns:
         new = table[schema.rfm.recency].is_null().to_numpy()
-        yield Slicing("new or returning", "New or returning", ("returning", "new"), new.astype(int))
+        # Who has no order on record may be new, or may never have bought.
+        name, title = "new or returning", "Orders on record"
+        yield Slicing(name, title, ("some", "none"), new.astype(int))
     absent = {group: rows for group in _groups(schema) if (rows := _absent(table, schema, group))}
     for group, rows in absent.items():
         name = f"{group} data"
@@ -98,7 +95,9 @@ def slicings(table: pl.DataFrame, schema: FeatureSchema) -> Iterator[Slicing]:
 def cell_metrics(
     outcomes: Outcomes, segment: np.ndarray, manifest: Manifest
 ) -> list[dict[str, Any]]:
-    """Purchases of every segment in every band, null under `MIN_CELL` users.
+    """Purchases of every segment in every band; null where they are withheld.
+
+    Rows are null too: with the users of a segment they would give the others away.
 
     Args:
         outcomes: Probabilities and labels of users.
@@ -106,13 +105,13 @@ def cell_metrics(
         manifest: Segments and cut-points.
     """
     ids = np.array([s.id for s in manifest.segments])
-    order = np.argsort(ids)
-    place = order[np.searchsorted(ids[order], segment)]
-    cell = place * len(BANDS) + above(manifest.band_cuts, outcomes.probability)
+    cell = segment_places(ids.tolist(), segment) * len(BANDS) + above(
+        manifest.band_cuts, outcomes.probability
+    )
     cells = len(ids) * len(BANDS)
-    people = users_in(cell, outcomes.users, cells)
+    hidden = withheld(cell, outcomes.users, (len(ids), len(BANDS))).ravel()
     rows = np.bincount(cell, minlength=cells)
-    shown = people >= MIN_CELL
+    shown = ~hidden & (rows > 0)
     bought = np.bincount(cell, outcomes.label, minlength=cells) / np.maximum(rows, 1)
     said = np.bincount(cell, outcomes.probability, minlength=cells) / np.maximum(rows, 1)
     return rounded(
@@ -120,7 +119,7 @@ def cell_metrics(
             {
                 "segment_id": int(ids[n // len(BANDS)]),
                 "band": BANDS[n % len(BANDS)],
-                "rows": int(rows[n]),
+                "rows": None if hidden[n] else int(rows[n]),
                 "purchase_rate": float(bought[n]) if shown[n] else None,
                 "mean_probability": float(said[n]) if shown[n] else None,
             }
@@ -129,37 +128,15 @@ def cell_metrics(
     )
 
 
-def auc_interval(outcomes: Outcomes, auc: float) -> list[float]:
-    """A 95 % interval of the ROC-AUC, by user, without resampling.
-
-    The structural components of DeLong, DeLong & Clarke-Pearson (1988), summed by user as Obuchowski
-    (1997) does for clustered data: one sort, where a bootstrap of every slice would need thousands.
-
-    Args:
-        outcomes: Probabilities and labels of at least two users, both labels present.
-        auc: The ROC-AUC of the same rows.
-    """
-    ranked = rank(outcomes.probability, outcomes.label)
-    ends = np.append(ranked.ties[1:], len(ranked.p))
-    lengths = ends - ranked.ties
-    buyers = np.add.reduceat(ranked.positive, ranked.ties)
-    others = lengths - buyers
-    below = np.repeat(np.cumsum(others) - others / 2, lengths) / others.sum()
-    over = np.repeat(buyers.sum() - np.cumsum(buyers) + buyers / 2, lengths) / buyers.sum()
-    influence = np.where(
-        ranked.positive > 0, (below - auc) / buyers.sum(), (over - auc) / others.sum()
-    )
-    _, user = np.unique(outcomes.users[ranked.order], return_inverse=True)
-    by_user = np.bincount(user, influence)
-    variance = float((by_user**2).sum()) * len(by_user) / (len(by_user) - 1)
-    half = NORMAL_QUANTILE * float(np.sqrt(variance))
-    return [max(auc - half, 0.0), min(auc + half, 1.0)]
-
-
-def _large_parts(slicing: Slicing, users: np.ndarray) -> list[int]:
-    told = slicing.part >= 0
-    people = users_in(slicing.part[told], users[told], len(slicing.values))
-    return np.flatnonzero(people >= MIN_CELL).tolist()
+def _told_parts(slicing: Slicing, users: np.ndarray) -> list[int]:
+    count = len(slicing.values)
+    part = np.where(slicing.part < 0, count, slicing.part)
+    # Users in no part are told of elsewhere, or else are what is left; a few must not be left alone.
+    judged = np.full(len(part), few(users[part == count])) | (part < count)
+    hidden = withheld(part[judged], users[judged], (count + 1,))
+    return np.flatnonzero(
+        ~hidden[:count] & (np.bincount(part, minlength=count + 1)[:count] > 0)
+    ).tolist()
 
 
 def _slice(slicing: Slicing, part: int, outcomes: Outcomes) -> dict[str, Any]:

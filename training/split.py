@@ -15,7 +15,7 @@ import polars as pl
 
 from engine.errors import InputError, counted, rule_counts
 from training.dataset import Dataset
-from training.evaluate import MIN_CELL
+from training.disclosure import MIN_CELL
 
 PARTS = ("train", "validation", "calibration", "test")
 SHARES = (0.68, 0.10, 0.07, 0.15)

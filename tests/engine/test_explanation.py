@@ -223,7 +223,7 @@ def test_a_schema_without_an_id_is_refused(scorer):
         ),
         (
             {"value": "\x1b[2J" + "y" * 90, "share_below": None, "unseen": True},
-            rf"x: \x1b[2J{'y' * 52}… (unknown to the model), shared by 10 % of users: "
+            rf"x: \x1b[2J{'y' * 72}… (unknown to the model), shared by 10 % of users: "
             "raises the odds 1.6 times",
         ),
     ],
@@ -244,6 +244,12 @@ def test_the_head_names_user_score_and_segment():
         "  +2.000  x: 2, more than 50 % of users: raises the odds 7.4 times",
         "  +0.000  log-odds = -2.000 and impacts of +2.000: probability 50.0 %",
     ]
+
+
+def test_an_action_is_told_whole():
+    action = "Reminder with a small offer, " * 9
+    lines = list(explanation_lines(dataclasses.replace(explanation(feature()), action=action)))
+    assert lines[2] == f"action: {action}"
 
 
 def test_a_small_probability_is_not_shown_as_none():

@@ -244,6 +244,18 @@ def test_wrong_rows_are_refused_in_memory(users, scorer):
         scorer.score(broken(users[:10], 2))
 
 
+def test_a_repeated_key_is_refused_in_memory(users, scorer):
+    repeated = pl.concat([users[:9], users[3:4]])
+    with pytest.raises(InputError, match=r"1 row of 10 .*: 10 \(from 1\).*user_id.duplicate 1"):
+        scorer.score(repeated)
+
+
+def test_further_columns_of_any_name_do_not_mark_rows(users, expected, tmp_path):
+    odd = users.with_columns(pl.lit(True).alias("row|too_short"), pl.lit("x").alias("x|too_short"))
+    run(write_table(odd, tmp_path / "u.parquet"), tmp_path / "s.parquet")
+    assert read_table(tmp_path / "s.parquet").equals(expected)
+
+
 def test_unseen_categories_count_as_missing(users, scorer):
     strange = users[:50].with_columns(country=pl.lit("Atlantis"))
     missing = users[:50].with_columns(country=pl.lit(None, pl.String))
@@ -312,7 +324,7 @@ def test_a_bug_leaves_a_summary_of_the_failure(users_file, tmp_path, monkeypatch
     def fail(*_args):
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("engine.pipeline.to_features", fail)
+    monkeypatch.setattr("engine.intake.to_features", fail)
     with pytest.raises(ZeroDivisionError):
         run(users_file, tmp_path / "s.csv")
     summary = read_summary(tmp_path / "s.csv")

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import re
 
+import lightgbm as lgb
 import numpy as np
 import onnx
 import pytest
 
-from engine.bundle import CLASSIFIER, SCORER, SEGMENTER, Bundle
+from engine.bundle import CLASSIFIER, NATIVE_CLASSIFIER, SCORER, SEGMENTER, Bundle
 from engine.errors import SelfCheckError
 from engine.session import Session
 from engine.tensors import to_features
@@ -66,6 +68,24 @@ def test_figures_of_an_exact_bundle(fitted):
     assert figures["max_impact_difference"] < 1e-5
     assert not any(v for k, v in figures.items() if k.startswith("changed_"))
     json.dumps(figures, allow_nan=False)
+
+
+def test_the_native_text_predicts_the_same_and_tells_of_no_users_values(fitted):
+    typed, classifier, _, bundle = fitted
+    text = bundle.contents[NATIVE_CLASSIFIER].decode()
+    features = to_features(typed, SHOP.model_features, bundle.manifest.categories)
+    read = lgb.Booster(model_str=text)
+    for kind in ({"raw_score": True}, {"pred_contrib": True}):
+        expected = classifier.booster.predict(features, **kind)
+        assert (read.predict(features, **kind) == expected).all()
+    assert read.feature_name() == classifier.booster.feature_name()
+    (infos,) = re.findall("^feature_infos=(.*)$", text, re.MULTILINE)
+    assert infos.split() == ["[-inf:inf]"] * features.shape[1]
+    # Every other user has taught the trees.
+    spend = features[::2, [f.name for f in SHOP.model_features].index("spend")]
+    largest = float(np.nanmax(spend))
+    assert f"{largest:.17g}" in classifier.booster.model_to_string()
+    assert f"{largest:.17g}" not in text
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def full_manifest() -> Manifest:
             **manifest.clustering,
             "changes": ["Newcomers is new: its best match of last week shares 41 % of its users"],
         },
-        training={**manifest.training, "classifier": _classifier()},
+        training={**manifest.training, "users": 240_000, "classifier": _classifier()},
     )
 
 
@@ -49,14 +49,15 @@ def full_subject() -> Subject:
         "rows": ROWS,
         "features": [
             {"name": "sessions_last_7d", "psi": 0.31, "level": "alarm", "missing": 0.0,
-             "missing_reference": 0.0},
+             "missing_reference": 0.0, "words": "has higher values than in training"},
             {"name": "email_open_rate", "psi": 0.14, "level": "warn", "missing": 0.21,
-             "missing_reference": 0.12},
+             "missing_reference": 0.12,
+             "words": "missing or unknown for 21% of users, for 12% in training"},
             {"name": "country", "psi": 0.01, "level": "none", "missing": 0.03,
              "missing_reference": 0.03},
         ],
-        "score": {"psi": 0.08, "level": "none"},
-        "segments": {"psi": 0.02, "level": "none"},
+        "score": {"name": "score", "psi": 0.08, "level": "none"},
+        "segments": {"name": "segments", "psi": 0.02, "level": "none"},
     }  # fmt: skip
     return replace(subject, evaluation={**subject.evaluation, "drift": drift})
 
@@ -94,7 +95,7 @@ def _metrics() -> dict:
              "cumulative_lift": reached * 10 / (n + 1)}
         )  # fmt: skip
     return {
-        "rows": ROWS, "base_rate": BASE_RATE, "roc_auc": 0.8304, "pr_auc": 0.561,
+        "rows": ROWS, "users": ROWS, "base_rate": BASE_RATE, "roc_auc": 0.8304, "pr_auc": 0.561,
         "log_loss": 0.36, "brier": 0.112, "calibration_error": 0.0041, "threshold": 0.29,
         "f1": 0.552, "precision": 0.51, "recall": 0.6, "best_possible_auc": 0.832,
         "share_of_best_auc": 0.998,

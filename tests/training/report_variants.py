@@ -125,6 +125,8 @@ def few_users() -> Subject:
         for name, value in manifest.metrics.items()
     }
     metrics["intervals"] = dict.fromkeys(manifest.metrics["intervals"])
+    metrics |= dict.fromkeys(("f1", "precision", "recall"))
+    metrics["withheld"] = ["F1, precision and recall are withheld"]
     drivers = [{**f, "shape": []} for f in manifest.drivers["features"]]
     segments = tuple(replace(s, profile={}) for s in manifest.segments)
     spread = [_withheld(part) for part in manifest.comparison["segments"]]

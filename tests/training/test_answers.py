@@ -12,13 +12,20 @@ NAMES = {1: "Regulars", 2: "Guests"}
 TITLES = {"visits": "Visits", "age": "Age"}
 
 
-def way(key, auc, loss, gap=None, error=0.002, loss_gap=None, loss_error=0.0002, top=0.3):
+BASE_LOSS = 0.4714
+
+
+def way(
+    key, auc, loss, gap=None, error=0.002, loss_gap=None, loss_error=0.0002, top=0.3,
+    base_error=0.002,
+):  # fmt: skip
     changed = None if gap is None else {"roc_auc": gap, "log_loss": loss_gap}
     spread = None if gap is None else {"roc_auc": error, "log_loss": loss_error}
     return {
         "key": key, "roc_auc": auc, "log_loss": loss, "roc_auc_interval": [auc - 0.01, auc + 0.01],
         "gains": {"0.05": top / 2, "0.1": top, "0.2": 0.5, "0.3": 0.6},
         "difference": changed, "standard_error": spread,
+        "over_base_rate": {"log_loss": loss - BASE_LOSS, "standard_error": base_error},
     }  # fmt: skip
 
 
@@ -73,10 +80,11 @@ def test_a_good_model_ranks_and_segments_describe():
     ]
     why = answers["whom"]["why"].replace("\u202f", " ")
     assert "0.830 by the model and 0.710" in why
-    assert "(difference −0.120 ± 0.008)" in why
+    assert "(segments against model: −0.120 ± 0.008)" in why
     assert "its top tenth holds 30 % of the buyers, that of the segments 19 %" in why
     assert "they explain part of how users differ" in answers["say"]["why"]
-    assert "(Visits 60\u202f%, Age 2\u202f%)" in answers["say"]["why"]
+    said = "(Visits 60\u202f%, Age 2\u202f%), and 40\u202f% of how their probabilities differ;"
+    assert said in answers["say"]["why"]
     assert "lost 0.120 of its ROC-AUC" in rest["would_change"][0]
     assert "control group" in rest["neither"][0]
     assert any("54\u202f% buy, 46\u202f% do not" in text for text in rest["neither"])
@@ -139,6 +147,19 @@ def test_an_unusable_model_and_useless_segments_leave_nothing():
     assert any(text.startswith("Who buys at all") for text in rest["neither"])
 
 
+@pytest.mark.parametrize(("base_error", "tool"), [(0.001, THE_SEGMENTS), (0.01, NEITHER)])
+def test_rates_of_segments_are_planned_with_only_beyond_chance(base_error, tool):
+    found = with_way(
+        SEGMENT_RATE, auc=0.6, loss=0.465, gap=-0.1, loss_gap=-0.01, base_error=base_error
+    )
+    assert answers_of(found)[0]["how_many"]["tool"] == tool
+
+
+def test_a_title_of_any_length_is_cut():
+    answers = plain_answers(document(), GOOD, NAMES, {"visits": "v" * 1_000_000, "age": "Age"})
+    assert len(answers["answer"][3]["why"]) < 400
+
+
 @pytest.mark.parametrize("key", [SEGMENT_FEATURE, TOGETHER])
 @pytest.mark.parametrize(
     ("loss_gap", "tool", "words"),
@@ -186,7 +207,7 @@ def test_a_way_that_changes_no_score_is_said_to_change_none():
     )
     why = answers_of(found)[0]["both"]["why"]
     assert "inside each segment it changes no score" in why
-    assert "(log-loss against the model: none)" in why
+    assert "(log-loss against the model: no change)" in why
 
 
 def test_weeks_are_told_where_there_are_several():

@@ -8,7 +8,8 @@ from sklearn import metrics as reference
 from engine.bundle import Segment, open_bundle
 from engine.session import Predictions
 from tests.helpers import BUNDLE
-from training.compare.figures import comparison, explained_share, inside_figures
+from training.audiences import GAIN_SHARES
+from training.compare.figures import comparison, inside_figures
 from training.compare.paired import score_figures, way_figures
 from training.compare.stability import stability_figures
 from training.compare.ways import (
@@ -22,16 +23,11 @@ from training.compare.ways import (
     figures_from_json,
     purchase_rates,
 )
-from training.evaluate import (
-    GAIN_SHARES,
-    MIN_CELL,
-    Outcomes,
-    classification_metrics,
-    intervals,
-    rank,
-)
+from training.disclosure import MIN_CELL
+from training.evaluate import classification_metrics
 from training.fit.classifier import sigmoid
-from training.slices import auc_interval
+from training.intervals import auc_interval, intervals
+from training.metrics import Outcomes, rank
 
 GOOD = {"may_be_used": True, "reasons": []}
 
@@ -107,6 +103,16 @@ def test_a_way_that_is_the_model_differs_by_nothing():
         assert set(same["gains"].values()) == {0}
 
 
+def test_a_way_is_held_against_the_base_rate_too():
+    compared = drawn(1_000)
+    label, found = compared.label, figures_of(compared)
+    base = reference.log_loss(label, np.full(len(label), label.mean()))
+    for way in found.values():
+        over = way["over_base_rate"]
+        assert over["log_loss"] == pytest.approx(way["log_loss"] - base)
+        assert over["standard_error"] > 0
+
+
 def test_standard_errors_are_of_pairs_and_near_those_of_delong():
     found = [figures_of(drawn(1_500, seed)) for seed in range(12)]
     gaps = np.array([f[SEGMENT_RATE]["difference"]["roc_auc"] for f in found])
@@ -137,60 +143,37 @@ def test_figures_inside_a_segment():
     own = compared.scored.segment == 2
     p, label = compared.scored.probability[own].astype(np.float64), compared.label[own]
     outcomes = Outcomes(p, label, compared.users[own])
-    found = inside_figures(outcomes)
+    found = inside_figures(outcomes, told=True)
     auc = reference.roc_auc_score(label, p)
     assert found["rows"] == own.sum()
     assert found["roc_auc"] == pytest.approx(auc)
     assert found["roc_auc_interval"] == pytest.approx(auc_interval(outcomes, auc))
     assert found["probability_p50"] == pytest.approx(np.median(p))
+    assert found["mean_probability"] == pytest.approx(p.mean())
     top = np.argsort(-p)[: round(0.1 * len(p))]
     assert found["top_decile_lift"] == pytest.approx(label[top].mean() / label.mean())
+
+
+ALWAYS = {"purchase_rate", "mean_probability", "p10", "p50", "p90"}
 
 
 @pytest.mark.parametrize(
     ("rows", "bought", "told"),
     [
-        (MIN_CELL - 1, 5, set()),
-        (100, 5, {"purchase_rate", "p10", "p50", "p90"}),
-        (100, 50, {"purchase_rate", "p10", "p50", "p90", "roc_auc", "roc_auc_interval"}),
-        (400, 5, {"purchase_rate", "p10", "p50", "p90", "top_decile_lift"}),
-        (400, 0, {"purchase_rate", "p10", "p50", "p90"}),
+        (100, 5, ALWAYS),
+        (100, 50, {*ALWAYS, "roc_auc", "roc_auc_interval"}),
+        (400, 5, {*ALWAYS, "top_decile_lift"}),
+        (400, 0, ALWAYS),
         (0, 0, set()),
     ],
 )
 def test_a_segment_with_few_users_or_buyers_has_few_figures(rows, bought, told):
     label = (np.arange(rows) < bought).astype(np.int8)
-    found = inside_figures(Outcomes(np.linspace(0.1, 0.9, rows), label, np.arange(rows)))
+    outcomes = Outcomes(np.linspace(0.1, 0.9, rows), label, np.arange(rows))
+    found = inside_figures(outcomes, told=True)
     names = {name.removeprefix("probability_") for name, v in found.items() if v is not None}
     assert names == told | {"rows"}
-
-
-def test_the_explained_share_is_that_of_an_analysis_of_variance():
-    rng = np.random.default_rng(0)
-    place = rng.integers(0, 4, 500)
-    values = (rng.normal(size=500) + place).astype(np.float32)
-    overall = values.mean(dtype=np.float64)
-    between = sum(
-        (place == n).sum() * (values[place == n].mean(dtype=np.float64) - overall) ** 2
-        for n in range(4)
-    )
-    expected = between / ((values - overall) ** 2).sum()
-    assert explained_share(values, place) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("values", "place", "expected"),
-    [
-        ([1.0, 1.0, 3.0, 3.0], [0, 0, 2, 2], 1.0),
-        ([1.0, 3.0, 1.0, 3.0], [0, 0, 1, 1], 0.0),
-        ([1.0, 2.0, 3.0, 4.0], [0, 0, 0, 0], 0.0),
-        ([0.1, 0.1, 0.1, 0.1], [0, 1, 0, 1], None),
-    ],
-    ids=["all", "nothing", "one segment", "no variance"],
-)
-def test_what_segments_explain_in_known_cases(values, place, expected):
-    found = explained_share(np.array(values, np.float32), np.array(place))
-    assert found == (None if expected is None else pytest.approx(expected, abs=1e-12))
+    assert set(inside_figures(outcomes, told=False).values()) == {None}
 
 
 def weekly(rows, weeks=3):
@@ -230,6 +213,22 @@ def test_other_users_each_week_show_no_changes(manifest):
     assert "in common" in found["words"]
     assert {change["agreement"] for change in found["changes"]} == {None}
     assert found["weeks"][0]["roc_auc"][MODEL] > 0.7
+
+
+def test_a_week_of_few_users_does_not_follow_from_the_others(manifest):
+    compared = weekly(300)
+    kept = np.concatenate([np.arange(305), np.arange(600, 850)])
+    few = Compared(
+        compared.label[kept],
+        np.arange(len(kept)),
+        compared.scored[kept],
+        {name: p[kept] for name, p in compared.ways.items()},
+        compared.snapshots[kept],
+    )
+    found = stability_figures(few, manifest.band_cuts)["weeks"]
+    assert [week["rows"] for week in found] == [300, 5, 250]
+    assert [week["purchase_rate"] is None for week in found] == [False, True, True]
+    assert {found[2]["roc_auc"][name] for name in few.ways} == {None}
 
 
 def replace_users(compared, users):

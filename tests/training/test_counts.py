@@ -8,6 +8,7 @@ from training.fit.counts import (
     actionability,
     choose_count,
     count_figures,
+    explained_shares,
     refit_agreements,
 )
 
@@ -119,6 +120,34 @@ def test_actionability_is_the_share_of_variance_between_segments():
     assert actionability(values, labels) == pytest.approx(between.mean())
     assert actionability(values[:, 3:], labels) == 0
     assert actionability(np.empty((4, 0)), labels) == 0
+
+
+def test_the_explained_share_is_that_of_an_analysis_of_variance():
+    rng = np.random.default_rng(0)
+    place = rng.integers(0, 4, 500)
+    values = (rng.normal(size=500) + place).astype(np.float32)
+    overall = values.mean(dtype=np.float64)
+    between = sum(
+        (place == n).sum() * (values[place == n].mean(dtype=np.float64) - overall) ** 2
+        for n in range(4)
+    )
+    expected = between / ((values - overall) ** 2).sum()
+    assert explained_shares(values[:, np.newaxis], place).tolist() == pytest.approx([expected])
+
+
+@pytest.mark.parametrize(
+    ("values", "place", "expected"),
+    [
+        ([1.0, 1.0, 3.0, 3.0], [0, 0, 2, 2], 1.0),
+        ([1.0, 3.0, 1.0, 3.0], [0, 0, 1, 1], 0.0),
+        ([1.0, 2.0, 3.0, 4.0], [0, 0, 0, 0], 0.0),
+        ([0.1, 0.1, 0.1, 0.1], [0, 1, 0, 1], np.nan),
+    ],
+    ids=["all", "nothing", "one segment", "no variance"],
+)
+def test_what_segments_explain_in_known_cases(values, place, expected):
+    (found,) = explained_shares(np.array(values, np.float32)[:, np.newaxis], np.array(place))
+    assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
 def test_one_segment_has_figures_too():

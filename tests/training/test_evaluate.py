@@ -1,25 +1,25 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from training.evaluate import (
-    INTERVALS,
-    MIN_CELL,
+from training.audiences import deciles
+from training.disclosure import MIN_CELL, withheld
+from training.evaluate import classification_metrics
+from training.intervals import INTERVALS, intervals, resampled_users, wilson
+from training.metrics import (
     Outcomes,
     best_f1,
     bin_starts,
     buyers_in_top,
-    classification_metrics,
     entropy,
     headline,
-    intervals,
     rank,
-    resampled_users,
     roc_auc,
     rounded,
-    users_in,
-    wilson,
 )
+from training.quality import quality_band
 
 CUTS = [n / 10 for n in range(1, 10)]
 LABEL = np.array([0, 0, 1, 1], np.int8)
@@ -231,11 +231,48 @@ def test_deciles_are_those_of_the_score_file():
 
 def test_a_decile_of_few_users_has_no_figures():
     label = np.array([0, 1] * 30, np.int8)
-    p = np.where(np.arange(60) < 50, 0.05, 0.95).astype(np.float32)
-    found = classification_metrics(Outcomes(p, label, np.arange(60)), 0.5, CUTS)["deciles"]
-    assert found[0]["rows"] == 10
-    assert found[0]["purchase_rate"] is None
-    assert found[-1]["purchase_rate"] == 0.5
+    p = np.repeat([0.05, 0.45, 0.95], [30, 20, 10])
+    found = deciles(Outcomes(p, label, np.arange(60)), CUTS)
+    assert [d["rows"] for d in found if d["rows"]] == [10, 20, 30]
+    # The tenth follows from the total, the others and the fifth.
+    assert [d["purchase_rate"] for d in found if d["rows"]] == [None, None, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("people", "told"),
+    [
+        ([50] * 10, 10),
+        ([10, *[50] * 8, 40], 1),
+        ([40, *[50] * 8, 10], 1),
+        ([50, 10, *[60] * 8], 9),
+        ([60, 60, 10, 50, *[60] * 6], 9),
+    ],
+    ids=["none", "lowest", "highest", "second", "third"],
+)
+def test_cumulative_figures_do_not_tell_of_few(people, told):
+    decile = np.repeat(np.arange(10), people)
+    label = (np.arange(len(decile)) % 3 == 0).astype(np.int8)
+    outcomes = Outcomes(decile / 10 + 0.05, label, np.arange(len(decile)))
+    hidden = withheld(decile, outcomes.users, (10,))
+    found = deciles(outcomes, CUTS)
+    shown = [d["decile"] - 1 for d in found if d["cumulative_lift"] is not None]
+    assert len(shown) == told
+    for low, high in pairwise([0, *reversed(shown), 10]):
+        between = sum(people[n] for n in range(low, high) if hidden[n])
+        assert between == 0 or between >= MIN_CELL
+
+
+@pytest.mark.parametrize(("apart", "told"), [(0, True), (19, False), (20, True), (981, False)])
+def test_a_threshold_that_sets_few_users_apart_has_no_figures(apart, told):
+    label = (np.arange(1_000) % 3 == 0).astype(np.int8)
+    outcomes = Outcomes(np.arange(1_000) / 1_000, label, np.arange(1_000))
+    found = classification_metrics(outcomes, 1 - (apart + 0.5) / 1_000, CUTS)
+    for name in ("f1", "precision", "recall"):
+        assert (found[name] is not None) == (found["intervals"][name] is not None) == told
+    assert bool(found["withheld"]) != told
+    own = next(p for p in found["operating_points"] if p.get("name") == "threshold")
+    assert (own["probability_from"] is not None) == (told and apart > 0)
+    quality_band(found, {"broken": [], "reasons": []}, (), ())
 
 
 def test_many_rows_of_few_users_have_no_figures():
@@ -278,11 +315,6 @@ def test_constant_scores_have_no_merit():
     )
     assert found["roc_auc"] == 0.5
     assert {g["lift"] for g in found["gains"]} == {1.0}
-
-
-def test_users_are_counted_once_in_a_cell():
-    found = users_in(np.array([0, 0, 0, 2]), np.array([5, 5, 6, 5]), 4)
-    assert found.tolist() == [2, 0, 1, 0]
 
 
 def test_the_auc_of_some_rows():

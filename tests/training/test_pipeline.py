@@ -11,10 +11,11 @@ import pytest
 
 import training.pipeline
 from engine.bundle import BANDS, MODEL_CARD, REPORT, open_bundle
-from engine.errors import BundleError, CannotCreateError, SelfCheckError
+from engine.errors import BundleError, CannotCreateError, InputError, SelfCheckError
 from engine.inspection import manifest_lines
 from engine.pipeline import load_bundle
 from engine.schema import default_schema_path, load_schema
+from engine.texts import without_head
 from tests.fitting import SHOP, category, number, schema_of, shop_users
 from tests.helpers import write_table
 from training.evaluation_text import evaluation_lines
@@ -207,7 +208,7 @@ def test_the_manifest_holds_every_figure(bundle):
     metrics = manifest.metrics
     assert metrics["intervals"]["roc_auc"][0] < metrics["roc_auc"]
     assert len(metrics["cells"]) == len(manifest.segments) * len(BANDS)
-    assert sum(c["rows"] for c in metrics["cells"]) == metrics["rows"]
+    assert sum(c["rows"] or 0 for c in metrics["cells"]) <= metrics["rows"]
     assert sum(d["rows"] for d in metrics["deciles"]) == metrics["rows"]
     assert sum(b["rows"] for b in metrics["reliability"]) == metrics["rows"]
     assert metrics["leakage"]["broken"] == []
@@ -250,7 +251,38 @@ def test_evaluate_measures_through_the_engine(bundle, tmp_path):
     assert report["drivers"]["rows"] == 2_000
     assert report["segments"]["silhouette"] > 0.2
     assert sum(report["segments"]["shares"].values()) == pytest.approx(1, abs=1e-5)
-    assert any("ROC-AUC" in line for line in evaluation_lines(report))
+    lines = list(evaluation_lines(report))
+    assert any("ROC-AUC" in line for line in lines)
+    cells = lines[lines.index("segments and bands") + 2 :][:4]
+    names = report["segments"]["names"]
+    assert all(f"1  {names['1']}" in line for line in cells)
+
+
+def test_names_from_outside_are_cut_in_the_lines_of_an_evaluation(bundle, users_file):
+    report = evaluate_bundle(bundle, [str(users_file)])
+    name = "\x1b[2J\n\u202e" + "x" * 1_000_000
+    part = {**report["metrics"]["slices"][0], "label": name, "value": name}
+    moved = {**report["drift"]["features"][0], "name": name, "level": "alarm"}
+    names = dict.fromkeys(report["segments"]["names"], name)
+    lines = list(
+        evaluation_lines(
+            {
+                **report,
+                "data": {**report["data"], "what": name},
+                "metrics": {**report["metrics"], "slices": [part]},
+                "segments": {**report["segments"], "names": names},
+                "drift": {**report["drift"], "features": [moved]},
+            }
+        )
+    )
+    assert max(map(len, lines)) < 600
+    assert not any("\x1b" in line or "\u202e" in line for line in lines)
+
+
+def test_evaluate_refuses_users_who_could_be_told_from_the_figures(bundle, tmp_path):
+    path = write_table(shop_users(19, 9), tmp_path / "few.csv")
+    with pytest.raises(InputError, match=r"few.csv: 19 users; at least 20 are needed"):
+        evaluate_bundle(bundle, [str(path)])
 
 
 def test_evaluate_tells_what_has_moved_since_training(bundle, tmp_path):
@@ -293,7 +325,7 @@ def test_segments_are_told_for_people(bundle):
     assert bought == pytest.approx(manifest.metrics["base_rate"], abs=1e-5)
     assert [row["chosen"] for row in manifest.clustering["counts_tried"]].count(True) == 1
     shown = "\n".join(manifest_lines(manifest))
-    assert all(segment.sentence in shown for segment in manifest.segments)
+    assert all(without_head(s.sentence, s.name) in shown for s in manifest.segments)
 
 
 def test_weekly_refits_keep_ids_and_names(tmp_path):

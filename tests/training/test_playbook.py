@@ -35,8 +35,12 @@ CELLS = [
 ]
 
 
+def measured(cells):
+    return {"rows": 1_000 * len(cells), "cells": cells}
+
+
 def rows_of(rules: PlaybookRules, segments=SEGMENTS, cells=CELLS, population=80_000):
-    found = playbook_document(rules, segments, cells, population)
+    found = playbook_document(rules, segments, measured(cells), population)
     return {(row["segment_id"], row["band"]): row for row in found["rows"]}
 
 
@@ -53,7 +57,7 @@ def test_there_is_one_complete_row_for_each_segment_and_band():
 
 
 def test_the_file_holds_the_document():
-    document = playbook_document(DEFAULT, SEGMENTS, CELLS, 80_000)
+    document = playbook_document(DEFAULT, SEGMENTS, measured(CELLS), 80_000)
     assert json.loads(playbook_to_json(document)) == document
 
 
@@ -80,12 +84,21 @@ def test_users_and_buyers_are_those_of_a_night():
     assert (row["users"], row["expected_buyers"]) == (10_000, 4_000)
 
 
+def test_a_cell_without_contacts_needs_no_sample():
+    row = rows_of(DEFAULT)[4, "low"]
+    assert (row["channel"], row["users"]) == ("none", 10_000)
+    assert row["sample_size"] is row["detectable_lift"] is None
+    assert rows_of(DEFAULT)[1, "low"]["sample_size"] > 0
+
+
 def test_a_cell_of_few_users_tells_no_figures():
-    few = {**CELLS[0], "rows": 3, "purchase_rate": None, "mean_probability": None}
-    row = rows_of(DEFAULT, cells=[few, *CELLS[1:]])[1, "low"]
+    few = {**CELLS[0], **dict.fromkeys(("rows", "purchase_rate", "mean_probability"))}
+    rows = rows_of(DEFAULT, cells=[few, *CELLS[1:]])
+    row = rows[1, "low"]
     assert row["users"] is None
     assert row["expected_buyers"] is None
     assert row["action"]
+    assert rows[1, "high"] == rows_of(DEFAULT)[1, "high"]
 
 
 def test_a_rule_of_the_user_overrides_only_what_it_says(tmp_path):

@@ -4,9 +4,10 @@ import numpy as np
 import polars as pl
 
 from tests.fitting import SHOP, category, schema_of, shop_users
+from training.disclosure import MIN_CELL
 from training.export.bundle import with_values
 from training.fit.judging import roc_auc
-from training.fit.preprocess import LEARNED_ROWS, fit_categories, sorted_by_teachers
+from training.fit.preprocess import fit_categories, sorted_by_teachers
 from training.fit.trees import Sample
 
 
@@ -26,9 +27,17 @@ def test_ordered_features_keep_their_order():
 
 
 def test_values_that_are_not_listed_are_learned_unless_rare():
-    typed = pl.DataFrame({"c": ["often"] * LEARNED_ROWS + ["rare"] * (LEARNED_ROWS - 1) + [None]})
+    typed = pl.DataFrame({"c": ["often"] * MIN_CELL + ["rare"] * (MIN_CELL - 1) + [None]})
     label = np.arange(typed.height, dtype=np.int8) % 2
     assert fit_categories(typed, label, schema_of(category("c")))["c"] == ("often",)
+
+
+def test_a_value_of_few_users_is_not_learned_from_their_many_rows():
+    schema = schema_of(category("c"), id="customer")
+    values, users = ["many"] * 40 + ["few"] * 40, [*range(40), *(n % 19 for n in range(40))]
+    typed = pl.DataFrame({"customer": users, "c": values})
+    label = np.arange(typed.height, dtype=np.int8) % 2
+    assert fit_categories(typed, label, schema)["c"] == ("many",)
 
 
 def test_values_that_cannot_be_exported_have_no_code():
@@ -48,7 +57,7 @@ def test_folds_order_a_category_without_the_labels_of_those_who_judge():
     both = Sample(np.column_stack([codes, np.full(rows, np.nan)]), label)
     teachers, judges = both.subset(np.arange(0, rows, 2)), both.subset(np.arange(1, rows, 2))
     assert roc_auc([judges.features[:, 0]], [judges]) > 0.55
-    taught, judged = sorted_by_teachers(teachers, judges, {0: learned})
+    taught, judged = sorted_by_teachers(teachers, np.arange(rows // 2), judges, {0: learned})
     assert roc_auc([judged.features[:, 0]], [judged]) < 0.52
     assert roc_auc([taught.features[:, 0]], [taught]) > 0.55
     # Every value keeps a code of its own, the same on both sides.

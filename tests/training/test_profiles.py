@@ -8,8 +8,8 @@ from engine.bundle import Segment, open_bundle
 from engine.schema import default_schema_path, load_schema
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
-from training.evaluate import Outcomes
 from training.fit.succession import Predecessor, Succession
+from training.metrics import Outcomes
 from training.profiles import Profiled, describe_segments, segment_traits
 from training.segment_names import named
 from training.segment_words import Trait, against_all, clean, fact, segment_sentence

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from tests.training.test_evaluate import CUTS, drawn
-from training.evaluate import Outcomes, classification_metrics
+from training.evaluate import classification_metrics
+from training.metrics import Outcomes
 from training.quality import QUALITY_BANDS, quality_band
 
 CLEAN = {"reasons": [], "broken": []}

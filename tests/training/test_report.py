@@ -13,7 +13,8 @@ from tests.training.report_variants import HOSTILE, VARIANTS
 from training.report.card import model_card
 from training.report.contents import report_contents
 from training.report.page import report_html
-from training.report.subject import subject_of
+from training.report.subject import measured_subject, subject_of
+from training.words import plain
 
 
 class Outline(HTMLParser):
@@ -180,7 +181,7 @@ def test_a_decile_of_few_users_leaves_the_others_in_the_picture(subject):
     metrics = {**subject.metrics, "deciles": [withheld, *others]}
     page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
     assert "In decile 9 34\u202f% buy" in page
-    assert "The most likely 20\u202f% of users hold 49\u202f% of the buyers." in page
+    assert "The likeliest 10\u202f% of users hold 30\u202f% of the buyers." in page
 
 
 @pytest.mark.parametrize("name", ["hostile names", "huge names", "500 features", "few users"])
@@ -212,3 +213,122 @@ def _check_tables(card):
     for found in tables:
         assert len({line.count("|") for line in found.splitlines()}) == 1
         assert set(found.splitlines()[1]) <= set("| -:")
+
+
+def test_users_and_their_rows_are_told_apart(subject):
+    metrics = {**subject.metrics, "users": 9_000}
+    manifest = replace(
+        subject.manifest,
+        metrics=metrics,
+        training={**subject.manifest.training, "users": 60_000, "rows": 240_000},
+    )
+    weekly = subject_of(manifest)
+    for text in (report_html(weekly), model_card(weekly)):
+        assert "60,000 users, 240,000 rows" in text
+        assert "9,000 users, 36,154 rows" in text
+        assert "Of 9,000 users, 36,154 rows measured." in text
+        assert "1,800 rows" in text
+        assert "1,800 users" not in text
+
+
+def test_segments_are_those_of_the_users_that_were_measured(subject):
+    bundle = replace(open_bundle(BUNDLE), manifest=subject.manifest)
+    numbers = [segment.id for segment in subject.manifest.segments]
+    figures = [
+        {**found, "purchase_rate": 0.77, "mean_probability": 0.66}
+        for found in subject.comparison["segments"]
+    ]
+    figures[-1] |= {"purchase_rate": None, "mean_probability": None}
+    evaluation = {
+        **subject.evaluation,
+        "data": {"rows": 500, "users": 500, "snapshots": [], "what": "later.csv"},
+        "segments": {"silhouette": 0.2, "shares": {str(n): 0.123 for n in numbers}},
+        "comparison": {**subject.comparison, "segments": figures},
+    }
+    page = report_html(measured_subject(bundle, evaluation)).replace("\u202f", " ")
+    cards = re.findall(r'<article class="card">.*?</article>', page, re.DOTALL)
+    assert "is as it was in the fit" in page
+    for card in cards[:-1]:
+        assert {"12.3 %", "77.0 %", "66.0 %"} <= set(re.findall("<dd>(.*?)</dd>", card))
+    assert re.findall("<dd>(.*?)</dd>", cards[-1])[:3] == ["–"] * 3
+    assert "is as it was in the fit" not in report_html(subject)
+
+
+def test_the_chosen_model_and_number_of_segments_are_marked(page, card):
+    marked = re.findall(r'<tr class="marked">\n<th scope="row">(.*?)</th>', page, re.DOTALL)
+    assert sum('<span class="note">chosen' in row for row in marked) == 2
+    assert "| depth 2 (chosen, max depth 2, " in card
+    chosen = len(open_bundle(BUNDLE).manifest.segments)
+    assert f"| {chosen} (chosen) |" in card
+
+
+def test_what_the_number_of_segments_is_chosen_by_is_shown(subject, card):
+    chosen = next(t for t in subject.manifest.clustering["counts_tried"] if t["chosen"])
+    worth = chosen["actionability"] - 0.025 * chosen["segments"]
+    assert "| Less 0.025 for each segment |" in card
+    assert f"| {worth:.3f} |" in card
+
+
+def test_a_draw_that_was_given_up_has_no_figures_and_comes_last(subject):
+    record = subject.manifest.training["classifier"]
+    first = record["trials"][0]
+    lost = {**first, "name": "lost", "chosen": False, "log_loss": None, "roc_auc": None}
+    classifier = {**record, "trials": [lost, *record["trials"]]}
+    training = {**subject.manifest.training, "classifier": classifier}
+    card = model_card(subject_of(replace(subject.manifest, training=training)))
+    rows = re.findall(r"^\| (depth \d|lost) .*$", card, re.MULTILINE)
+    assert rows == ["depth 2", "depth 3", "depth 1", "lost"]
+    (line,) = re.findall(r"^\| lost .*$", card, re.MULTILINE)
+    assert line.endswith("given up) | 400 | – | – | ")
+
+
+def test_the_part_that_is_ranked_worst_is_named(page):
+    words = "The model ranks worst for Country: DE: ROC-AUC 0.823 (0.800 to 0.850), against 0.830"
+    assert words in page
+
+
+def test_the_quality_band_is_said_once(subject):
+    quality = {**subject.quality, "sentence": "Good: it ranks well."}
+    found = subject_of(replace(subject.manifest, quality=quality))
+    assert "**May be used.** Quality: good. It ranks well.\n" in model_card(found)
+    assert '<p class="sentence">It ranks well.</p>' in report_html(found)
+
+
+def test_intervals_have_the_unit_of_their_figure(card):
+    text = card.replace("\u202f", " ")
+    assert "A part of it is chance: 95 % interval 0.3 to 0.6 points." in text
+    assert "| 2.1 % | 1,807 | 2.3 % | 0.1 to 5.1 % |" in text
+
+
+def test_the_picture_of_gains_points_at_the_lists_that_the_table_tells(subject):
+    gains = [{**g, "share_of_buyers": 0.345} for g in subject.metrics["gains"] if g["share"] == 0.1]
+    metrics = {**subject.metrics, "gains": gains}
+    page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
+    chart = re.search(r'aria-labelledby="gains-chart-title".*?</svg>', page, re.DOTALL).group()
+    assert chart.count(">34\u202f%<") == 1
+    assert "The likeliest 10\u202f% of users hold 34\u202f% of the buyers." in chart
+
+
+def test_figures_of_too_few_users_are_told_as_such(subject):
+    reason = "at the threshold: withheld, fewer than 20 users lie above it"
+    withheld = {**dict.fromkeys(("f1", "precision", "recall")), "withheld": [reason]}
+    drivers = subject.drivers["features"]
+    shape = [{**drivers[0]["shape"][0], "mean_impact": None}, *drivers[0]["shape"][1:]]
+    found = replace(
+        subject,
+        evaluation={
+            **subject.evaluation,
+            "metrics": {**subject.metrics, **withheld},
+            "drivers": {
+                **subject.drivers,
+                "features": [{**drivers[0], "shape": shape}, *drivers[1:]],
+            },
+        },
+    )
+    for text in (report_html(found), model_card(found)):
+        assert f"{reason}." in text
+        assert "None" not in text
+
+
+def test_very_large_values_are_shown_in_few_digits():
+    assert [plain(x) for x in (3.4e38, -1e15, 1e14)] == ["3.4e+38", "−1e+15", "100,000,000,000,000"]

@@ -165,6 +165,20 @@ def test_a_wide_table_scrolls_by_keyboard(page):
     assert page.evaluate("window.scrollX") == 0
 
 
+def test_on_a_phone_the_bands_of_a_segment_stand_one_under_the_other(page):
+    region = page.get_by_role("region", name="Share of users who buy")
+    for width, stacked in ((DESKTOP, False), (PHONE, True)):
+        page.set_viewport_size(_window(width))
+        assert region.evaluate("e => e.scrollWidth <= e.clientWidth")
+        assert region.get_by_role("table").count() == 1
+        cells = region.get_by_role("cell").all()
+        assert len(cells) == 6 * 4
+        boxes = [cell.bounding_box() for cell in cells[:2]]
+        assert (boxes[0]["x"] == boxes[1]["x"]) == stacked
+        label = cells[1].evaluate("e => getComputedStyle(e, '::before').content")
+        assert label.startswith('"Medium (from') == stacked
+
+
 def test_every_link_leads_to_its_section(page):
     targets = page.locator("nav a").evaluate_all(
         "links => links.map(a => [a.textContent, document.querySelector(a.hash + ' h2').textContent])"

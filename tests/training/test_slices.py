@@ -2,10 +2,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine.bundle import BANDS, open_bundle
 from tests.fitting import category, number, schema_of
+from tests.helpers import BUNDLE
 from tests.training.test_evaluate import CUTS, drawn
-from training.evaluate import Outcomes, classification_metrics
-from training.slices import MAX_VALUES, MISSING, auc_interval, slice_metrics, slicings
+from training.evaluate import classification_metrics
+from training.intervals import auc_interval
+from training.metrics import Outcomes
+from training.slices import MAX_VALUES, MISSING, cell_metrics, slice_metrics, slicings
 
 SCHEMA = schema_of(
     number("recency", group="orders"),
@@ -49,13 +53,14 @@ def test_every_kind_of_slice_is_told(users):
     found = slice_metrics(drawn(ROWS), users, SCHEMA)
     told = {name: list(by_slice(found, name)) for name in dict.fromkeys(p["slice"] for p in found)}
     assert told == {
-        "new or returning": ["returning", "new"],
+        "new or returning": ["some", "none"],
         "mail data": ["known", "missing"],
         "tier": ["low", "mid", "high"],
         "city": told["city"],
         "age": told["age"],
     }
-    assert set(told["city"]) == {"rome", "oslo", "bern", MISSING}
+    # The five of Lima would follow from the others and the total: the next fewest go with them.
+    assert set(told["city"]) == {"rome", "oslo", "bern"}
     assert len(told["age"]) == 4
     assert {p["label"] for p in found if p["slice"] == "age"} == {"Age"}
 
@@ -82,12 +87,61 @@ def test_a_slice_of_few_users_is_left_out(users):
     assert slice_metrics(few, users, SCHEMA) == []
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["a"] * 50 + ["b"] * 40 + ["c"] * 30, {"a", "b", "c"}),
+        (["a"] * 50 + ["b"] * 40 + ["c"] * 19, {"a"}),
+        (["a"] * 50 + ["b"] * 40 + ["c"] * 10 + ["d"] * 10, {"a", "b"}),
+        (["a"] * 50 + [None] * 19, set()),
+    ],
+    ids=["none", "one of few", "two of few", "few without"],
+)
+def test_no_slice_of_few_users_follows_from_the_others(values, told):
+    schema = schema_of(category("c"))
+    table = pl.DataFrame({"c": values}, schema={"c": pl.String})
+    found = slice_metrics(drawn(len(values)), table, schema)
+    assert {part["value"] for part in found} == told
+
+
+def test_few_users_in_no_slice_do_not_follow_from_the_others():
+    # So many values that those of the rarest are in no slice.
+    values = [f"s{n:02}" for n in range(MAX_VALUES) for _ in range(25 + n)] + ["last"] * 19
+    found = slice_metrics(
+        drawn(len(values)), pl.DataFrame({"shop": values}), schema_of(category("shop"))
+    )
+    assert {p["value"] for p in found} == {f"s{n:02}" for n in range(1, MAX_VALUES)}
+
+
+def test_cells_of_few_users_do_not_follow_from_the_others():
+    manifest = open_bundle(BUNDLE).manifest
+    ids = np.array([segment.id for segment in manifest.segments])
+    middles = [0, *manifest.band_cuts]
+    people = np.full((len(ids), len(BANDS)), 100)
+    people[1, 3] = 5
+    people[1, 0] = 60
+    people[2, 2] = 0
+    cell = np.repeat(np.arange(people.size), people.ravel())
+    p = np.array(middles)[cell % len(BANDS)] + 1e-3
+    label = (np.arange(len(cell)) % 2).astype(np.int8)
+    outcomes = Outcomes(p.astype(np.float32), label, np.arange(len(cell)))
+    found = cell_metrics(outcomes, ids[cell // len(BANDS)], manifest)
+    rows = np.array([c["rows"] for c in found], float).reshape(people.shape)
+    hidden = np.isnan(rows)
+    assert hidden[1, [0, 3]].all()
+    assert all(c["purchase_rate"] is None for c in found if not c["rows"])
+    # By band nothing can be subtracted either.
+    assert all(count == 0 or count > 1 for count in hidden.sum(axis=0))
+    assert rows[2, 2] == 0
+    assert (rows[~hidden] == people[~hidden]).all()
+
+
 def test_a_slice_of_few_buyers_has_no_auc(users):
     outcomes = drawn(ROWS)
     label = outcomes.label * (np.cumsum(outcomes.label) <= 30).astype(np.int8)
     found = slice_metrics(Outcomes(outcomes.probability, label, outcomes.users), users, SCHEMA)
     assert {part["roc_auc"] for part in by_slice(found, "tier").values()} == {None}
-    assert by_slice(found, "new or returning")["returning"]["roc_auc"] is not None
+    assert by_slice(found, "new or returning")["some"]["roc_auc"] is not None
 
 
 def test_the_interval_without_resampling_is_that_of_the_bootstrap():

@@ -4,13 +4,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.bundle import Segment, open_bundle
+from engine.bundle import MAX_SEGMENT_ID, Segment, open_bundle
 from engine.errors import BundleError
 from tests.fitting import SHOP, number, schema_of, shop_users
 from tests.helpers import write_table
 from training.dataset import load_dataset
 from training.fit.succession import (
-    MAX_ID,
     Predecessor,
     Succession,
     check_predecessor,
@@ -65,10 +64,10 @@ def test_a_retired_id_is_never_used_again():
 
 def test_ids_end_where_the_score_file_has_no_room():
     labels = np.array([0, 0, 1, 1])
-    last = before([1, 1, 2, MAX_ID - 1], [1, 2, MAX_ID - 1])
-    assert max(succeed(labels, 2, last).ids) <= MAX_ID
+    last = before([1, 1, 2, MAX_SEGMENT_ID - 1], [1, 2, MAX_SEGMENT_ID - 1])
+    assert max(succeed(labels, 2, last).ids) <= MAX_SEGMENT_ID
     with pytest.raises(BundleError, match="Leave --previous out"):
-        succeed(labels, 2, before([1, 2, 1, 2], [1, 2], [MAX_ID]))
+        succeed(labels, 2, before([1, 2, 1, 2], [1, 2], [MAX_SEGMENT_ID]))
 
 
 def test_jaccard_counts_users_in_both_over_users_in_either():

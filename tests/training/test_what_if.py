@@ -16,7 +16,7 @@ from engine.errors import CannotCreateError
 from engine.schema import Feature
 from tests.helpers import BUNDLE, run
 from tests.runtimes.javascript import EXAMPLES, install, needs_npm
-from training.evaluate import MIN_CELL
+from training.disclosure import MIN_CELL
 from training.report.subject import subject_of
 from training.simulate import SimulateOptions
 from training.simulate.write import write_users
@@ -45,7 +45,7 @@ def usual(bundle, users_file):
     return usual_users(bundle, [str(users_file)])
 
 
-def two_features(bundle, *features):
+def with_features(bundle, *features):
     """The manifest with other features; the first is categorical if it has values."""
     schema = replace(bundle.manifest.schema, features=features)
     tables = {f.name: f.values for f in features if f.kind == "categorical"}
@@ -55,7 +55,8 @@ def two_features(bundle, *features):
 def all_users(manifest, column):
     """What is usual of one feature among users of no segment."""
     features = np.array(column, np.float32).reshape(-1, 1)
-    return usual_values(manifest, features, np.zeros(len(features), np.int64))
+    rows = len(features)
+    return usual_values(manifest, features, np.zeros(rows, np.int64), np.arange(rows))
 
 
 NUMBER = Feature("n", "numeric", min=0, max=1_000)
@@ -78,23 +79,31 @@ CITY = Feature("c", "categorical", values=("rome", "oslo"))
     ],
 )
 def test_the_usual_value_is_a_rounded_median_or_the_most_frequent(bundle, feature, column, value):
-    found = all_users(two_features(bundle, feature), column)
+    found = all_users(with_features(bundle, feature), column)
     assert [typical.values for typical in found.typical] == [(value,)]
 
 
 @pytest.mark.parametrize(("column", "whole"), [([1, 2, np.nan], True), ([1, 2.5], False)])
 def test_whole_numbers_are_told(bundle, column, whole):
-    assert all_users(two_features(bundle, NUMBER), column * 20).whole == (whole,)
+    assert all_users(with_features(bundle, NUMBER), column * 20).whole == (whole,)
 
 
 def test_a_segment_of_few_users_is_no_typical_user(bundle):
     manifest = replace(
-        two_features(bundle, NUMBER), segments=(Segment(1, "many", 0.9), Segment(4, "few", 0.1))
+        with_features(bundle, NUMBER), segments=(Segment(1, "many", 0.9), Segment(4, "few", 0.1))
     )
     features = np.ones((60, 1), np.float32)
     segment = np.repeat([1, 4], [60 - MIN_CELL + 1, MIN_CELL - 1])
-    found = usual_values(manifest, features, segment)
+    found = usual_values(manifest, features, segment, np.arange(60))
     assert [typical.segment for typical in found.typical] == [None, 1]
+
+
+def test_many_rows_of_few_users_tell_of_nobody(bundle):
+    manifest = with_features(bundle, NUMBER)
+    features, segment = np.ones((400, 1), np.float32), np.zeros(400, np.int64)
+    few = usual_values(manifest, features, segment, np.arange(400) % (MIN_CELL - 1))
+    enough = usual_values(manifest, features, segment, np.arange(400) % MIN_CELL)
+    assert (len(few.typical), len(enough.typical)) == (0, 1)
 
 
 @given(

@@ -8,9 +8,10 @@ difference counts when it is more than 1.96 standard errors from 0.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from engine.texts import shown_name
 from training.compare.evidence import Evidence
 from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER
-from training.report.words import THIN, decimal, listed, percent, whole_percent
+from training.words import THIN, decimal, listed, percent, whole_percent
 
 TOP = "0.1"
 WORTH_HAVING = 0.01
@@ -39,7 +40,8 @@ def plain_answers(
         names: Of segments, by id.
         titles: Of features, by name.
     """
-    evidence = Evidence(document, quality, names, titles)
+    shown_titles = {name: shown_name(title) for name, title in titles.items()}
+    evidence = Evidence(document, quality, names, shown_titles)
     answers = (whom(evidence), how_many(evidence), whom_inside(evidence), what_to_say(evidence))
     return {
         "answer": [
@@ -57,7 +59,7 @@ def whom(evidence: Evidence) -> tuple[str, str, str]:
     gap = evidence.gap(SEGMENT_RATE, "roc_auc")
     figures = (
         f"ROC-AUC {evidence.model['roc_auc']:.3f} by the model and {evidence.rate['roc_auc']:.3f} "
-        f"by the segments’ purchase rates (difference {gap.words(3)})"
+        f"by the segments’ purchase rates (segments against model: {gap.words(3)})"
     )
     if not evidence.usable:
         why = f"the model must not be used: {evidence.quality['reasons'][0]}; "
@@ -78,11 +80,11 @@ def how_many(evidence: Evidence) -> tuple[str, str, str]:
     gap = evidence.gap(SEGMENT_RATE, "log_loss")
     figures = (
         f"log-loss {evidence.model['log_loss']:.4f} by the model and "
-        f"{evidence.rate['log_loss']:.4f} by the segments’ rates (difference {gap.words(4)}), "
-        f"{evidence.base_loss:.4f} if everybody gets the mean rate"
+        f"{evidence.rate['log_loss']:.4f} by the segments’ rates (segments against model: "
+        f"{gap.words(4)}), {evidence.base_loss:.4f} if everybody gets the mean rate"
     )
     if not evidence.usable or gap.sign < 0:
-        if evidence.rate["log_loss"] < evidence.base_loss:
+        if evidence.over_base_rate(SEGMENT_RATE).sign < 0:
             return question, THE_SEGMENTS, f"their rates are nearer to what came: {figures}"
         return question, NEITHER, f"the mean rate of all users says as much: {figures}"
     if gap.sign == 0:
@@ -131,7 +133,9 @@ def what_to_say(evidence: Evidence) -> tuple[str, str, str]:
         f"{evidence.titles.get(d['name'], d['name'])} {whole_percent(d['explained'])}" for d in told
     )
     share = evidence.document["variance"]["probability"]
-    whole = "" if share is None else f", and {whole_percent(share)} of those in the probability"
+    whole = (
+        "" if share is None else f", and {whole_percent(share)} of how their probabilities differ"
+    )
     return (
         question,
         THE_SEGMENTS,

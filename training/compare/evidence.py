@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.compare.ways import MODEL, SEGMENT_RATE
-from training.evaluate import NORMAL_QUANTILE, entropy
+from training.intervals import NORMAL_QUANTILE
+from training.metrics import entropy
 
 SEGMENTS_TELL = 0.05
 """Segments that explain less of the variance of every impact say next to nothing about anybody."""
@@ -39,7 +40,7 @@ class Difference:
     def words(self, decimals: int) -> str:
         """As `+0.012 ± 0.003`: value and half the 95 % interval."""
         if self.is_none:
-            return "none"
+            return "no change"
         reach = "unknown" if self.error is None else f"{self.reach:.{decimals}f}"
         # Adding 0 makes -0 and 0 the same.
         value = round(self.value, decimals) + 0.0
@@ -81,6 +82,11 @@ class Evidence:
         """How far a way's figure is above that of the model alone."""
         way = self.ways[key]
         return Difference(way["difference"][figure], way["standard_error"][figure])
+
+    def over_base_rate(self, key: str) -> Difference:
+        """How far a way's log-loss is above that of giving everybody the purchase rate."""
+        found = self.ways[key]["over_base_rate"]
+        return Difference(found["log_loss"], found["standard_error"])
 
     @property
     def base_loss(self) -> float:

@@ -14,11 +14,13 @@ import numpy as np
 from engine.bundle import Manifest
 from engine.session import Predictions
 from training.compare.answers import plain_answers
-from training.compare.paired import score_figures, users_in_top
+from training.compare.paired import score_figures
 from training.compare.stability import stability_figures
 from training.compare.ways import Compared, SegmentFigures, figures_to_json, segment_places
-from training.evaluate import MIN_CELL, Outcomes, buyers_in_top, rank, roc_auc, rounded
-from training.slices import auc_interval
+from training.disclosure import MIN_CELL, withheld
+from training.fit.counts import explained_shares
+from training.intervals import auc_interval
+from training.metrics import Outcomes, buyers_in_top, cut_off_few, rank, roc_auc, rounded
 
 TOP_DECILE = 0.10
 
@@ -43,13 +45,14 @@ def comparison(
     outcomes = Outcomes(compared.scored.probability, compared.label, compared.users)
     ids = [segment.id for segment in manifest.segments]
     place = segment_places(ids, compared.scored.segment)
+    hidden = withheld(place, compared.users, (len(ids),))
     document = rounded(
         {
             "rows": len(compared.label),
             "base_rate": float(compared.label.mean()),
             "scores": score_figures(compared),
             "segments": [
-                {"segment_id": number, **inside_figures(outcomes[place == n])}
+                {"segment_id": number, **inside_figures(outcomes[place == n], told=not hidden[n])}
                 for n, number in enumerate(ids)
             ],
             "variance": variance_figures(manifest, compared.scored, place),
@@ -61,8 +64,8 @@ def comparison(
     return kept | document | plain_answers(document, quality, names, titles)
 
 
-def inside_figures(outcomes: Outcomes) -> dict[str, Any]:
-    """What the score tells among the users of one segment.
+def inside_figures(outcomes: Outcomes, *, told: bool) -> dict[str, Any]:
+    """What the score tells among the users of one segment; nothing where it is withheld.
 
     The ROC-AUC is null where fewer than `MIN_CELL` rows bought, or fewer did not; the lift where
     the top tenth has fewer than `MIN_CELL` users.
@@ -70,21 +73,23 @@ def inside_figures(outcomes: Outcomes) -> dict[str, Any]:
     p, label = outcomes.probability.astype(np.float64), outcomes.label
     names = ("probability_p10", "probability_p50", "probability_p90")
     found: dict[str, Any] = {
-        "rows": len(label),
-        **dict.fromkeys(("purchase_rate", "roc_auc", "roc_auc_interval", "top_decile_lift")),
+        "rows": len(label) if told else None,
+        **dict.fromkeys(
+            ("purchase_rate", "mean_probability", "roc_auc", "roc_auc_interval", "top_decile_lift")
+        ),
         **dict.fromkeys(names),
     }
-    if len(np.unique(outcomes.users)) < MIN_CELL:
+    if not told or not len(label):
         return found
     bought, rate = int(label.sum()), float(label.mean())
     ranked = rank(p, label)
-    found |= {"purchase_rate": rate}
+    found |= {"purchase_rate": rate, "mean_probability": float(p.mean())}
     found |= dict(zip(names, np.quantile(p, [0.1, 0.5, 0.9]).tolist(), strict=True))
     if min(bought, len(label) - bought) >= MIN_CELL:
         auc = roc_auc(ranked, np.ones(len(p)))
         found |= {"roc_auc": auc, "roc_auc_interval": auc_interval(outcomes, auc)}
     top = round(TOP_DECILE * len(p))
-    if bought and users_in_top(ranked, outcomes.users, top) >= MIN_CELL:
+    if bought and top and not cut_off_few(ranked, outcomes.users, top):
         found["top_decile_lift"] = buyers_in_top(ranked, top) / top / rate
     return found
 
@@ -99,13 +104,16 @@ def variance_figures(manifest: Manifest, scored: Predictions, place: np.ndarray)
     """
     sizes = np.abs(scored.impacts).mean(axis=0, dtype=np.float64)
     features = manifest.schema.model_features
+    probability, *impacts = explained_shares(
+        np.column_stack([scored.probability, scored.impacts]), place
+    ).tolist()
     return {
-        "probability": explained_share(scored.probability, place),
+        "probability": _known(probability),
         "drivers": [
             {
                 "name": features[n].name,
                 "mean_absolute_impact": float(sizes[n]),
-                "explained": explained_share(scored.impacts[:, n], place),
+                "explained": _known(impacts[n]),
             }
             for n in np.argsort(-sizes, kind="stable")
             if sizes[n] > 0
@@ -113,17 +121,5 @@ def variance_figures(manifest: Manifest, scored: Predictions, place: np.ndarray)
     }
 
 
-def explained_share(values: np.ndarray, place: np.ndarray) -> float | None:
-    """Eta squared (Fisher 1925): variance between groups over all variance; None where none is.
-
-    Args:
-        values: float [rows].
-        place: The group of each row, from 0, int64 [rows].
-    """
-    if values.min() == values.max():
-        return None
-    centred = values.astype(np.float64) - values.mean(dtype=np.float64)
-    rows = np.bincount(place)
-    sums = np.bincount(place, centred)
-    between = float((sums**2 / np.maximum(rows, 1)).sum())
-    return between / float((centred**2).sum())
+def _known(share: float) -> float | None:
+    return None if np.isnan(share) else share

@@ -6,19 +6,11 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from training.audiences import GAIN_SHARES
 from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER, Compared
-from training.evaluate import (
-    BOOTSTRAP_SEED,
-    GAIN_SHARES,
-    MIN_CELL,
-    RESAMPLES,
-    Ranked,
-    basic_interval,
-    losses,
-    rank,
-    resampled_users,
-    roc_auc,
-)
+from training.fit.judging import mean_and_error
+from training.intervals import BOOTSTRAP_SEED, RESAMPLES, basic_interval, resampled_users
+from training.metrics import Ranked, cut_off_few, losses, rank, roc_auc
 
 TITLES = {
     MODEL: ("Purchase model", "The probability of the score file."),
@@ -59,16 +51,26 @@ def score_figures(compared: Compared) -> list[dict[str, Any]]:
             "standard_error": None
             if name == MODEL
             else _way(_spread(drawn[name] - drawn[MODEL]), shown[name] & shown[MODEL]),
+            "over_base_rate": _over_base_rate(compared, name),
         }
         for name, figures in found.items()
     ]
+
+
+def _over_base_rate(compared: Compared, name: str) -> dict[str, float]:
+    """The log-loss of a way less that of giving everybody the purchase rate, and its standard error."""
+    label = compared.label.astype(np.float64)
+    everybody = np.full(len(label), label.mean())
+    own = losses(compared.ways[name].astype(np.float64), label)
+    gap, error = mean_and_error(own - losses(everybody, label), compared.users)
+    return {"log_loss": gap, "standard_error": error}
 
 
 def way_figures(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
     """ROC-AUC, log-loss, and the share of buyers in the top of each of `GAIN_SHARES`, float64 [6].
 
     Where equal probabilities are cut through, a gain is the mean over all ways of cutting, as in
-    `evaluate.buyers_in_top`.
+    `metrics.buyers_in_top`.
 
     Args:
         ranked: Outcomes in order.
@@ -109,7 +111,7 @@ def _spread(drawn: np.ndarray) -> np.ndarray:
 
 
 def _interval(figure: float, drawn: np.ndarray) -> list[float] | None:
-    """The 95 % interval of a ROC-AUC, that of `evaluate.intervals`."""
+    """The 95 % interval of a ROC-AUC, that of `intervals.intervals`."""
     if not len(drawn):
         return None
     low, high = np.quantile(drawn, [0.025, 0.975])
@@ -130,17 +132,6 @@ def _way(figures: np.ndarray, shown: np.ndarray) -> dict[str, Any]:
 
 
 def _shown_gains(ranked: Ranked, users: np.ndarray) -> np.ndarray:
-    """Whether the top of each of `GAIN_SHARES` has at least `MIN_CELL` users, bool [4]."""
+    """Whether the top of each of `GAIN_SHARES` may be told, bool [4]."""
     tops = [round(share * len(users)) for share in GAIN_SHARES]
-    return np.array([users_in_top(ranked, users, top) >= MIN_CELL for top in tops])
-
-
-def users_in_top(ranked: Ranked, users: np.ndarray, rows: int) -> int:
-    """How many different users the rows with the highest probabilities have.
-
-    Args:
-        ranked: Outcomes in order.
-        users: A number for each user, int64 [rows], rows as they were before ranking.
-        rows: How many.
-    """
-    return len(np.unique(users[ranked.order[len(ranked.order) - rows :]]))
+    return np.array([top > 0 and not cut_off_few(ranked, users, top) for top in tops])

@@ -9,7 +9,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from engine.scores import above
 from training.compare.ways import Compared
-from training.evaluate import MIN_CELL, rank, roc_auc
+from training.disclosure import MIN_CELL, withheld
+from training.metrics import rank, roc_auc
 
 
 def stability_figures(compared: Compared, band_cuts: Sequence[float]) -> dict[str, Any]:
@@ -19,14 +20,16 @@ def stability_figures(compared: Compared, band_cuts: Sequence[float]) -> dict[st
         `words`, which say what could not be measured; where there are several dates, `weeks` and
         `changes` too.
     """
-    dates = np.unique([]) if compared.snapshots is None else np.unique(compared.snapshots)
+    snapshots = np.empty(0) if compared.snapshots is None else compared.snapshots
+    dates, week = np.unique(snapshots, return_inverse=True)
     if len(dates) < 2:
         what = "no dates" if not len(dates) else f"one date, {dates[0]}"
         return {
             "words": f"These users have {what}: how long a score or a segment lasts was not "
             "measured. Several weeks of the same users would show it."
         }
-    on = [np.flatnonzero(compared.snapshots == date) for date in dates]
+    on = [np.flatnonzero(week == n) for n in range(len(dates))]
+    hidden = withheld(week, compared.users, (len(dates),))
     changes = [_change(compared, band_cuts, *rows) for rows in pairwise(on)]
     measured = any(change["users"] >= MIN_CELL for change in changes)
     return {
@@ -35,8 +38,8 @@ def stability_figures(compared: Compared, band_cuts: Sequence[float]) -> dict[st
         else "No two dates have enough users in common: changes of segment and band were not "
         "measured.",
         "weeks": [
-            {"snapshot": str(date), **_week(compared, rows)}
-            for date, rows in zip(dates, on, strict=True)
+            {"snapshot": str(date), **_week(compared, rows, told=not few)}
+            for date, rows, few in zip(dates, on, hidden, strict=True)
         ],
         "changes": [
             {"from": str(before), "to": str(after), **change}
@@ -45,12 +48,10 @@ def stability_figures(compared: Compared, band_cuts: Sequence[float]) -> dict[st
     }
 
 
-def _week(compared: Compared, rows: np.ndarray) -> dict[str, Any]:
+def _week(compared: Compared, rows: np.ndarray, *, told: bool) -> dict[str, Any]:
     label, probability = compared.label[rows], compared.scored.probability[rows]
-    people = len(np.unique(compared.users[rows]))
     bought = int(label.sum())
-    ranks = min(bought, len(rows) - bought) >= MIN_CELL
-    told = people >= MIN_CELL
+    ranks = told and min(bought, len(rows) - bought) >= MIN_CELL
     return {
         "rows": len(rows),
         "purchase_rate": float(label.mean()) if told else None,

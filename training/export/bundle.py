@@ -3,11 +3,14 @@
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import lightgbm as lgb
 
 import engine
 import training
@@ -51,7 +54,18 @@ def bundle_contents(
         SCORER: scorer_graph(preprocess, trees, segments),
     }
     contents = {name: stamped(graph, bundle_id) for name, graph in graphs.items()}
-    return contents | {NATIVE_CLASSIFIER: classifier.booster.model_to_string().encode()}
+    return contents | {NATIVE_CLASSIFIER: native_text(classifier.booster).encode()}
+
+
+def native_text(booster: lgb.Booster) -> str:
+    """LightGBM's own text of a model, without the ranges of its features.
+
+    Their ends are the values of single users. LightGBM does not predict by them.
+    """
+    before, infos, after = re.split(
+        r"^(feature_infos=.*)$", booster.model_to_string(), maxsplit=1, flags=re.MULTILINE
+    )
+    return before + re.sub(r"\[\S+\]", "[-inf:inf]", infos) + after
 
 
 def bundle_manifest(

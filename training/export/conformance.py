@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from engine.bundle import CONFORMANCE, CONFORMANCE_INPUT, CONFORMANCE_OUTPUT, SCORER, Bundle
 from engine.conformance import CORE_ROWS, TOLERANCES
-from engine.drift import Reference
+from engine.reference import Reference
 from engine.session import load_graph
 from engine.tensors import named_inputs
 from training.export.conformance_rows import conformance_rows

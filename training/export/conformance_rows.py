@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from engine.bundle import Bundle, Manifest
-from engine.drift import Reference
+from engine.reference import UNTOLD, Reference
 from engine.schema import Feature
 from engine.session import PADDED_ROWS, Predictions, Session
 from engine.tensors import to_features
@@ -19,6 +19,8 @@ from training.parity import run_engine
 from training.shapley.effects import Effects
 
 MAX_PROBED_VALUES = 3_072
+"""Of a feature with more thresholds or categories, so many: no bundle has more than 4,096 rows."""
+
 PROBED_ROWS = 512
 """Probed values are put together anew in so many rows, if a feature does not have more of them."""
 
@@ -51,7 +53,7 @@ class _Column:
         feature: Its place in the schema.
         values: The category table, empty for a number.
         edges: The lower ends of its bins in the reference, but the first; float32.
-        users: How many there were in each bin, the missing last.
+        users: How many there were in each bin, the missing last; 0 where that is not told.
         thresholds: Where the purchase model splits it, float32.
     """
 
@@ -99,15 +101,24 @@ def _columns(manifest: Manifest, reference: Reference, effects: Effects) -> list
         thresholds[condition.feature].append(condition.threshold)
     found = zip(features, reference.edges, reference.counts.features, thresholds, strict=True)
     return [
-        _Column(
-            feature,
-            manifest.categories.get(feature.name, ()),
-            np.array(edges, np.float32),
-            users,
-            np.array(splits, np.float32),
-        )
+        _column(feature, manifest, np.array(edges, np.float32), users, np.array(splits, np.float32))
         for feature, edges, users, splits in found
     ]
+
+
+def _column(
+    feature: Feature,
+    manifest: Manifest,
+    edges: np.ndarray,
+    users: np.ndarray,
+    thresholds: np.ndarray,
+) -> _Column:
+    if feature.kind == "numeric" and not len(edges):
+        # Too few users for bins: as many to each side of every threshold.
+        edges = np.unique(thresholds)
+        users = np.ones(len(edges) + 2, np.int64)
+    told = np.where(users == UNTOLD, 0, users)
+    return _Column(feature, manifest.categories.get(feature.name, ()), edges, told, thresholds)
 
 
 def _probed(column: _Column) -> pl.Series:
@@ -115,7 +126,8 @@ def _probed(column: _Column) -> pl.Series:
     name = column.feature.name
     if column.feature.kind == "categorical":
         unseen = [text for text in UNSEEN if text not in column.values]
-        return pl.Series(name, [*column.values, *unseen, None], pl.String)
+        known = np.array(column.values, object)[_spread(len(column.values))]
+        return pl.Series(name, [*known, *unseen, None], pl.String)
     splits, infinity = column.thresholds, np.float32(np.inf)
     found = np.concatenate(
         [
@@ -125,11 +137,15 @@ def _probed(column: _Column) -> pl.Series:
     )
     bounds = [b for b in (column.feature.min, column.feature.max) if b is not None]
     found = np.unique(_bounded(np.append(found, np.array(bounds, np.float32)), column.feature))
-    if len(found) > MAX_PROBED_VALUES:
-        found = found[np.linspace(0, len(found) - 1, MAX_PROBED_VALUES).astype(int)]
+    found = found[_spread(len(found))]
     # NOTE: -0.0 equals 0.0 and has other bits.
     negative_zero = [-0.0] if 0.0 in found else []
     return pl.Series(name, [*found.tolist(), *negative_zero, None], pl.Float32)
+
+
+def _spread(values: int) -> np.ndarray:
+    """The places of all values, or of `MAX_PROBED_VALUES` from the first to the last."""
+    return np.unique(np.linspace(0, values - 1, min(values, MAX_PROBED_VALUES)).round().astype(int))
 
 
 def _shuffled(columns: list[pl.Series], rng: np.random.Generator) -> pl.DataFrame:

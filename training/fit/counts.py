@@ -100,10 +100,8 @@ def refit_agreements(model: KMeans, train: np.ndarray, tuning: np.ndarray, seed:
 def actionability(values: np.ndarray, labels: np.ndarray) -> float:
     """How much segments differ in what marketing can act on: the mean share of variance explained.
 
-    Of each feature the correlation ratio (Fisher 1925): eta² = sum over segments of
-    n_s (mean_s - mean)² / sum over users of (x - mean)². It is 0 where all segments have the same
-    mean and 1 where each user is like the others of its segment. Shares of variance have no unit,
-    so that features of any kind can be averaged; the label is not read.
+    Shares of variance have no unit, so that features of any kind can be averaged; the label is not
+    read.
 
     Args:
         values: float64 [rows, features].
@@ -112,16 +110,33 @@ def actionability(values: np.ndarray, labels: np.ndarray) -> float:
     Returns:
         0 to 1; 0 where no feature varies.
     """
-    centred = values - values.mean(axis=0)
-    total = (centred**2).sum(axis=0)
-    known = total > 0
-    if not known.any():
-        return 0.0
+    explained = explained_shares(values, labels)
+    known = ~np.isnan(explained)
+    return float(explained[known].mean()) if known.any() else 0.0
+
+
+def explained_shares(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The correlation ratio of each feature, float64 [features]; not a number where none varies.
+
+    eta² (Fisher 1925) = sum over segments of n_s (mean_s - mean)² / sum over users of (x - mean)².
+    It is 0 where all segments have the same mean and 1 where each user is like the others of its
+    segment.
+
+    Args:
+        values: float [rows, features].
+        labels: The segment of each user, int [rows].
+    """
     _, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(sizes), int(known.sum())))
-    np.add.at(sums, places, centred[:, known])
-    between = (sums**2 / sizes[:, np.newaxis]).sum(axis=0)
-    return float((between / total[known]).mean())
+    return np.array([_explained_share(column, places, sizes) for column in values.T])
+
+
+def _explained_share(column: np.ndarray, places: np.ndarray, sizes: np.ndarray) -> float:
+    # The mean of equal numbers may be off by its last bit.
+    if column.min() == column.max():
+        return np.nan
+    centred = column - column.mean(dtype=np.float64)
+    sums = np.bincount(places, centred)
+    return float((sums**2 / sizes).sum() / (centred**2).sum())
 
 
 def choose_count(tried: Mapping[int, Figures], in_force: int | None) -> tuple[int, list[str]]:

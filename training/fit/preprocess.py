@@ -7,15 +7,13 @@ import numpy as np
 import polars as pl
 
 from engine.schema import Feature, FeatureSchema
+from training.disclosure import MIN_CELL, users_in
 from training.fit.trees import Sample
 
 Counts = TypeVar("Counts", np.ndarray, pl.Expr)
 
 PRIOR_ROWS = 20
 """A value's purchase rate is drawn to that of all users as if so many average users had it too."""
-
-LEARNED_ROWS = 20
-"""A value that fewer users in training have teaches nothing: its rate would be their own labels."""
 
 
 def fit_categories(
@@ -25,8 +23,9 @@ def fit_categories(
 
     Ordered features keep the order of the schema. The others are sorted by their smoothed purchase
     rate, ties by name: for one split of a tree this is as good as any grouping of the values
-    (Fisher 1958), and it keeps every split numeric. Rare values stand among the average users where
-    the schema lists them, and stay without a code where it does not.
+    (Fisher 1958), and it keeps every split numeric. A value of fewer than `MIN_CELL` users teaches
+    nothing, as its rate would be their own labels: it stands among the average users where the schema
+    lists it, and stays without a code where it does not.
 
     Args:
         typed: Rows of the train part only, what `tensors.to_typed` gives.
@@ -35,7 +34,7 @@ def fit_categories(
     """
     return {
         feature.name: _exportable(
-            feature.values if feature.ordered else _by_rate(typed, label, feature)
+            feature.values if feature.ordered else _by_rate(typed, label, feature, schema.id)
         )
         for feature in schema.model_features
         if feature.kind == "categorical"
@@ -43,7 +42,10 @@ def fit_categories(
 
 
 def sorted_by_teachers(
-    teachers: Sample, judges: Sample, values: Mapping[int, tuple[str, ...]]
+    teachers: Sample,
+    users: np.ndarray,
+    judges: Sample,
+    values: Mapping[int, tuple[str, ...]],
 ) -> tuple[Sample, Sample]:
     """Both samples with their categories in an order that only the teachers' labels decide.
 
@@ -52,6 +54,7 @@ def sorted_by_teachers(
 
     Args:
         teachers: Whose purchase rates order the values.
+        users: A number from 0 for each of their users, int64 [rows].
         judges: Others.
         values: By column of the features, the values of each unordered category in the order of
             the codes that the samples have now.
@@ -64,7 +67,8 @@ def sorted_by_teachers(
         place = codes[known].astype(np.int64)
         rows = np.bincount(place, minlength=len(names))
         rate = _smoothed(np.bincount(place, bought[known], minlength=len(names)), rows, overall)
-        rate = np.where(rows >= LEARNED_ROWS, rate, overall)
+        people = users_in(place, users[known], len(names))
+        rate = np.where(people >= MIN_CELL, rate, overall)
         by_name = np.argsort(np.argsort(np.array(names, dtype=object)))
         columns[column] = np.argsort(np.lexsort((by_name, rate))).astype(np.float32)
     return _recoded(teachers, columns), _recoded(judges, columns)
@@ -89,16 +93,22 @@ def _exportable(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(value for value in values if not value.endswith("\0"))
 
 
-def _by_rate(typed: pl.DataFrame, label: np.ndarray, feature: Feature) -> tuple[str, ...]:
+def _by_rate(
+    typed: pl.DataFrame, label: np.ndarray, feature: Feature, user: str | None
+) -> tuple[str, ...]:
     overall = float(label.mean())
     rate = _smoothed(pl.col("label").sum(), pl.len(), overall)
     seen = (
-        typed.select(value=pl.col(feature.name), label=pl.Series(label))
+        typed.select(
+            value=pl.col(feature.name),
+            label=pl.Series(label),
+            user=pl.int_range(pl.len()) if user is None else pl.col(user),
+        )
         .drop_nulls("value")
         .group_by("value")
-        .agg(rate=rate, rows=pl.len())
+        .agg(rate=rate, users=pl.col("user").n_unique())
     )
-    learned = seen.filter(pl.col("rows") >= LEARNED_ROWS)
+    learned = seen.filter(pl.col("users") >= MIN_CELL)
     rates = dict(learned.select("value", "rate").iter_rows())
     values = feature.values or tuple(rates)
     return tuple(sorted(values, key=lambda value: (rates.get(value, overall), value)))

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
-from engine.bundle import Bundle, Segment
+from engine.bundle import MAX_SEGMENT_ID, Bundle, Segment
 from engine.errors import BundleError, quoted
 from engine.schema import FeatureSchema
 from engine.session import Session
@@ -18,9 +18,6 @@ from engine.tensors import to_features
 
 MIN_JACCARD = 0.5
 """A segment that shares less with every one before is a new one."""
-
-MAX_ID = 127
-"""Ids are Int8 in the score file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +144,10 @@ def succeed(labels: np.ndarray, count: int, before: Predecessor | None) -> Succe
     first = max([*before.ids, *before.retired]) + 1
     fresh = {n: first + i for i, n in enumerate(n for n in range(count) if n not in kept)}
     ids = tuple((kept | fresh)[n] for n in range(count))
-    if max(ids) > MAX_ID:
+    if max(ids) > MAX_SEGMENT_ID:
         raise BundleError(
             f"{before.bundle_id}: {max(ids)} segments have been told apart since the first bundle; "
-            f"ids end at {MAX_ID}. Leave --previous out to number segments anew."
+            f"ids end at {MAX_SEGMENT_ID}. Leave --previous out to number segments anew."
         )
     return Succession(
         ids=ids,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from training.report.words import sentence, shown
+from training.words import sentence, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,17 @@ class Bullets:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table; the first column names its rows, those in `numbers` are set right."""
+    """A table; the first column names its rows, those in `numbers` are set right.
+
+    One that `stacks` stands on a narrow screen row under row, each cell with its column's name.
+    """
 
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     numbers: frozenset[int] = frozenset()
     marked: frozenset[int] = frozenset()
+    stacks: bool = False
     kind: str = "table"
 
 
@@ -108,6 +112,8 @@ def table(
     rows: Sequence[Sequence[str | Cell]],
     words: Sequence[int] = (0,),
     marked: Sequence[int] = (),
+    *,
+    stacks: bool = False,
 ) -> Table:
     """A table of texts or cells.
 
@@ -117,6 +123,7 @@ def table(
         rows: Cells by row.
         words: The columns that hold words; all others hold numbers.
         marked: The rows to be pointed out.
+        stacks: Whether its rows stand one under the other on a narrow screen.
     """
     return Table(
         caption,
@@ -124,6 +131,7 @@ def table(
         tuple(tuple(c if isinstance(c, Cell) else Cell(c) for c in row) for row in rows),
         frozenset(range(len(header))) - frozenset(words),
         frozenset(marked),
+        stacks,
     )
 
 

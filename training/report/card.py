@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from training.report.blocks import Block, Section, Table
-from training.report.page import about, badge, environment
+from training.report.page import about, badge, environment, judgement
 from training.report.sections.actions import cells
 from training.report.sections.audience import gains, operating_points
 from training.report.sections.checks import leakage
@@ -22,7 +22,7 @@ from training.report.sections.segments import segments
 from training.report.sections.slices import slices
 from training.report.sections.trials import trials
 from training.report.subject import Subject
-from training.report.words import percent, shown
+from training.words import percent, shown
 
 _MARKS = re.compile(r"[\\`*|\[\]]")
 
@@ -48,6 +48,7 @@ def model_card(subject: Subject) -> str:
         .render(
             manifest=subject.manifest,
             quality=quality,
+            judgement=judgement(quality),
             badge=badge(quality),
             about=about(subject),
             label=schema.label or "–",

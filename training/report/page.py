@@ -6,6 +6,8 @@ from typing import Any
 from markupsafe import Markup
 
 from engine.bundle import Manifest
+from engine.errors import counted
+from engine.texts import without_head
 from training.report.blocks import Section
 from training.report.sections.actions import cells
 from training.report.sections.audience import gains, operating_points
@@ -19,7 +21,7 @@ from training.report.sections.segments import segments
 from training.report.sections.slices import slices
 from training.report.sections.trials import trials
 from training.report.subject import Subject
-from training.report.words import count, shown
+from training.words import people, shown
 
 BADGES = {
     "unusable": "Must not be used",
@@ -37,6 +39,7 @@ def report_html(subject: Subject) -> str:
     return template.render(
         manifest=subject.manifest,
         quality=quality,
+        judgement=judgement(quality),
         badge=badge(quality),
         about=about(subject),
         sections=report_sections(subject),
@@ -92,31 +95,28 @@ def badge(quality: Any) -> str:  # noqa: ANN401
     return BADGES.get(quality["band"], "Not judged")
 
 
+def judgement(quality: Any) -> str:  # noqa: ANN401
+    """What the model does, where its quality band stands beside it."""
+    return without_head(quality["sentence"], quality["band"].capitalize())
+
+
 def about(subject: Subject) -> list[tuple[str, str]]:
     """What the model is and what it was measured on, as terms and words."""
     manifest: Manifest = subject.manifest
-    data = subject.evaluation.get("data") or {}
-    fitted = manifest.training.get("snapshots") or []
+    record, data = manifest.training, subject.evaluation.get("data") or {}
+    fitted = record.get("snapshots") or []
     dates = data.get("snapshots") or []
-    features = len(manifest.schema.model_features)
-    segments = len(manifest.segments)
+    features = counted(len(manifest.schema.model_features), "feature")
     lines = [
         ("Predicts", f"for each user, the probability of {subject.event}"),
-        ("Reads", f"{features} feature{'' if features == 1 else 's'} of each user"),
-        ("Sorts into", f"{segments} segment{'' if segments == 1 else 's'}"),
-        ("Made from", " ".join([_counted(manifest.training.get("rows"), fitted), *_days(fitted)])),
+        ("Reads", f"{features} of each user"),
+        ("Sorts into", counted(len(manifest.segments), "segment")),
+        ("Made from", " ".join([people(record.get("users"), record.get("rows")), *_days(fitted)])),
     ]
     if data.get("rows") is not None:
         what = f" – {data['what']}" if data.get("what") else ""
-        lines.append(
-            ("Measured on", " ".join([_counted(data["rows"], dates), *_days(dates)]) + what)
-        )
+        lines.append(("Measured on", " ".join([subject.measured, *_days(dates)]) + what))
     return lines
-
-
-def _counted(rows: Any, dates: list[str]) -> str:  # noqa: ANN401 - a JSON value
-    """So many users; so many rows where a user may have several."""
-    return f"{count(rows)} {'rows' if len(dates) > 1 else 'users'}"
 
 
 def _days(dates: list[str]) -> list[str]:

@@ -6,19 +6,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.bundle import PLAYBOOK, Bundle, Manifest
-from engine.errors import InputError, counted
-from training.evaluate import MIN_CELL
+from training.words import people
 
 Figures = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a report is about: the bundle, what was measured on which users, the playbook."""
+    """What a report is about.
+
+    Attributes:
+        manifest: Of the bundle.
+        evaluation: What was measured, and on which users.
+        playbook: What to do in which segment and band.
+        segment_figures: Of each segment by its id, of the users that were measured: `share`,
+            `purchase_rate` and `mean_probability`, None where it is of too few users.
+        elsewhere: Whether the measured users are others than the test part of the fit.
+    """
 
     manifest: Manifest
     evaluation: Figures
     playbook: Figures = field(default_factory=dict)
+    segment_figures: Mapping[int, Figures] = field(default_factory=dict)
+    elsewhere: bool = False
 
     @property
     def metrics(self) -> Figures:
@@ -51,6 +61,18 @@ class Subject:
         return found
 
     @property
+    def measured(self) -> str:
+        """How many users were measured, and how many rows where a user has several."""
+        data = self.evaluation.get("data") or {}
+        return people(data.get("users"), data.get("rows"))
+
+    @property
+    def counts(self) -> str:
+        """What the counts of the figures count: users, or rows where a user may have several."""
+        data = self.evaluation.get("data") or {}
+        return "users" if data.get("users") == data.get("rows") else "rows"
+
+    @property
     def titles(self) -> dict[str, str]:
         """The label of every feature, by name."""
         return {feature.name: feature.title for feature in self.manifest.schema.features}
@@ -74,15 +96,29 @@ def subject_of(manifest: Manifest, playbook: Figures | None = None) -> Subject:
         "bundle_id": manifest.bundle_id,
         "data": {
             "rows": manifest.metrics.get("rows"),
+            "users": manifest.metrics.get("users"),
             "snapshots": _test_dates(record),
-            "what": "the test part: users set aside before fitting, looked at once",
+            "what": f"the test part: {_set_aside(record)} set aside before fitting, looked at once",
         },
         "metrics": manifest.metrics,
         "segments": {"silhouette": manifest.clustering.get("silhouette")},
         "drivers": manifest.drivers,
         "quality": manifest.quality,
     }
-    return Subject(manifest, evaluation, playbook or {})
+    figures = {
+        segment.id: {
+            "share": segment.share,
+            "purchase_rate": segment.profile.get("purchase_rate"),
+            "mean_probability": segment.profile.get("mean_probability"),
+        }
+        for segment in manifest.segments
+    }
+    return Subject(manifest, evaluation, playbook or {}, figures)
+
+
+def _set_aside(record: Figures) -> str:
+    by_time = (record.get("split") or {}).get("kind") == "time"
+    return "the last dates," if by_time else "users"
 
 
 def _test_dates(record: Figures) -> list[str]:
@@ -92,16 +128,21 @@ def _test_dates(record: Figures) -> list[str]:
 
 
 def measured_subject(bundle: Bundle, evaluation: Figures) -> Subject:
-    """A bundle as measured on other users, with its own playbook where it has one.
-
-    Raises:
-        InputError: There are so few users that the figures would tell of each of them.
-    """
-    data = evaluation["data"]
-    if data["users"] < MIN_CELL:
-        raise InputError(
-            f"{data['what']}: {counted(data['users'], 'user')}; a report needs at least {MIN_CELL}, "
-            "so that no user can be told from it. Add users."
-        )
+    """A bundle as measured on other users, with its own playbook where it has one."""
     content = bundle.contents.get(PLAYBOOK)
-    return Subject(bundle.manifest, evaluation, json.loads(content) if content else {})
+    playbook = json.loads(content) if content else {}
+    figures = _measured_segments(evaluation)
+    return Subject(bundle.manifest, evaluation, playbook, figures, elsewhere=True)
+
+
+def _measured_segments(evaluation: Figures) -> dict[int, Figures]:
+    """The figures of each segment on the measured users; no share where the rate is withheld."""
+    shares = evaluation["segments"]["shares"]
+    return {
+        found["segment_id"]: {
+            "share": None if found["purchase_rate"] is None else shares[str(found["segment_id"])],
+            "purchase_rate": found["purchase_rate"],
+            "mean_probability": found.get("mean_probability"),
+        }
+        for found in evaluation["comparison"].get("segments") or []
+    }

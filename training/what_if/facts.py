@@ -1,17 +1,19 @@
 """What a what-if page says of a bundle: features with their ranges, cut-points, segments, actions."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 from engine.bundle import BANDS, REFERENCE, Bundle, Manifest
-from engine.drift import reference_from_json
 from engine.playbook import playbook_rows
+from engine.reference import reference_from_json
 from engine.schema import Feature
 from training.report.page import visible
 from training.report.subject import Subject
 from training.what_if.typical import Typical, Usual
 
 EVERYBODY = "All users"
+SMALLEST = 1e-30
 STEP_DIGITS = 3
 """The stops of a slider that is not of whole numbers are told with so many digits."""
 
@@ -94,13 +96,16 @@ def slider_stops(feature: Feature, edges: tuple[float, ...], *, whole: bool) -> 
         edges: The lower ends of all bins of the reference but the first.
         whole: Whether all numbers are whole.
     """
-    inner = [float(round(e) if whole else f"{e:.{STEP_DIGITS}g}") for e in edges]
-    # The lowest value alone is a bin whose upper end is the next float32.
-    inner = [edge for edge in inner if abs(edge) > 1e-30 or edge == 0]
-    span = (inner[-1] - inner[0] if inner else 0) or 1.0
-    low = feature.min if feature.min is not None else (inner[0] if inner else 0) - span
-    high = feature.max if feature.max is not None else (inner[-1] if inner else low) + span
-    return _rising([float(low), *(e for e in inner if low < e < high), float(high)])
+    lowest = -math.inf if feature.min is None else feature.min
+    highest = math.inf if feature.max is None else feature.max
+    rounded = [float(round(e) if whole else f"{e:.{STEP_DIGITS}g}") for e in edges]
+    # The lowest value alone is a bin that ends at the next float32: no stop of its own.
+    inner = [e for e in rounded if lowest < e < highest and (e == 0 or abs(e) > SMALLEST)]
+    span = inner[-1] - inner[0] if len(inner) > 1 else 1.0
+    known = inner or [max(lowest, min(0.0, highest))]
+    low = known[0] - span if feature.min is None else feature.min
+    high = known[-1] + span if feature.max is None else feature.max
+    return _rising([float(low), *inner, float(high)])
 
 
 def _rising(values: Iterable[float]) -> list[float]:

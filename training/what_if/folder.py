@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import CannotCreateError, quoted
-from engine.writer import storage_errors, write_private
+from engine.writer import storage_errors, write_shared
 from training.what_if.page import PAGE, RUNTIME_LICENCES
 
 
@@ -43,4 +43,4 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     with storage_errors(folder):
         folder.mkdir(exist_ok=True)
         for name in sorted(contents, key=lambda each: each == PAGE):
-            write_private(folder / name, contents[name])
+            write_shared(folder / name, contents[name])

@@ -10,7 +10,7 @@ from engine.schema import Feature
 from engine.session import Session
 from engine.tensors import to_features
 from training.dataset import load_dataset
-from training.evaluate import MIN_CELL
+from training.disclosure import MIN_CELL, users_in
 from training.parity import run_engine
 
 Value = float | str | None
@@ -58,51 +58,61 @@ def usual_users(bundle: Bundle, inputs: Sequence[str]) -> Usual:
         EngineError: The data cannot be used.
     """
     manifest = bundle.manifest
-    typed = load_dataset(inputs, manifest.schema).typed
-    features = to_features(typed, manifest.schema.model_features, manifest.categories)
+    dataset = load_dataset(inputs, manifest.schema)
+    columns = manifest.schema.model_features
+    features = to_features(dataset.typed, columns, manifest.categories)
     segment = run_engine(Session(bundle), features).segment
-    return usual_values(manifest, features, segment)
+    return usual_values(manifest, features, segment, dataset.users)
 
 
-def usual_values(manifest: Manifest, features: np.ndarray, segment: np.ndarray) -> Usual:
+def usual_values(
+    manifest: Manifest, features: np.ndarray, segment: np.ndarray, users: np.ndarray
+) -> Usual:
     """What is usual among users.
 
     Args:
         manifest: Schema, category tables and segments.
         features: float32 [rows, features], NaN where missing.
         segment: The id of each row's segment, int64 [rows].
+        users: A number from 0 for each user, int64 [rows].
     """
-    groups = [(None, features)] + [(s.id, features[segment == s.id]) for s in manifest.segments]
-    columns = manifest.schema.model_features
+    everybody: tuple[int | None, np.ndarray] = (None, np.ones(len(users), bool))
+    parts = [everybody, *((known.id, segment == known.id) for known in manifest.segments)]
     typical = tuple(
-        Typical(
-            number,
-            tuple(
-                _usual_value(feature, users[:, n], manifest.categories.get(feature.name, ()))
-                for n, feature in enumerate(columns)
-            ),
-        )
-        for number, users in groups
-        if len(users) >= MIN_CELL
+        Typical(number, _usual_row(manifest, features[part], users[part]))
+        for number, part in parts
+        if len(np.unique(users[part])) >= MIN_CELL
     )
     whole = np.all(np.isnan(features) | (features == np.round(features)), axis=0)
     return Usual(typical, tuple(bool(each) for each in whole))
 
 
-def _usual_value(feature: Feature, column: np.ndarray, categories: tuple[str, ...]) -> Value:
-    """The usual value of one feature; None where it is missing for most users, or too few have it."""
-    known = column[~np.isnan(column)]
-    if len(known) < max(MIN_CELL, len(column) / 2):
-        # What is never missing has a value whatever else is true.
-        return None if feature.missing == "allowed" or not len(known) else _median(feature, known)
+def _usual_row(manifest: Manifest, features: np.ndarray, users: np.ndarray) -> tuple[Value, ...]:
+    columns = zip(manifest.schema.model_features, features.T, strict=True)
+    return tuple(
+        _usual_value(feature, column, users, manifest.categories.get(feature.name, ()))
+        for feature, column in columns
+    )
+
+
+def _usual_value(
+    feature: Feature, column: np.ndarray, users: np.ndarray, categories: tuple[str, ...]
+) -> Value:
+    """The usual value of one feature; None where most rows, or all but those of few users, have none."""
+    known = ~np.isnan(column)
+    values, who = column[known], users[known]
+    if 2 * len(values) < len(column) or len(np.unique(who)) < MIN_CELL:
+        return None
     if feature.kind == "numeric":
-        return _median(feature, known)
-    users = np.bincount(known.astype(np.int64), minlength=len(categories))
-    return categories[int(users.argmax())] if users.max() >= MIN_CELL else None
+        return _median(feature, values)
+    codes = values.astype(np.int64)
+    commonest = int(np.bincount(codes, minlength=len(categories)).argmax())
+    people = users_in(codes, who, len(categories))
+    return categories[commonest] if people[commonest] >= MIN_CELL else None
 
 
-def _median(feature: Feature, known: np.ndarray) -> float:
-    rounded = float(f"{float(np.median(known)):.{DIGITS}g}")
+def _median(feature: Feature, values: np.ndarray) -> float:
+    rounded = float(f"{float(np.median(values)):.{DIGITS}g}")
     low = -np.inf if feature.min is None else feature.min
     high = np.inf if feature.max is None else feature.max
     return float(np.clip(rounded, low, high))

@@ -1,6 +1,7 @@
 """Gains and purchase rates by decile."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from training.report.charts.drawing import (
@@ -16,45 +17,73 @@ from training.report.charts.drawing import (
     share_channel,
     text_marks,
 )
-from training.report.words import percent, whole_percent
+from training.words import percent, whole_percent
+
+MARKED_SHARES = (0.1, 0.3)
+"""The lists whose gains are pointed out."""
 
 
-def gains_chart(deciles: Sequence[Mapping[str, Any]], name: str) -> str:
-    """Share of the buyers found against share of the users contacted."""
+def gains_chart(
+    deciles: Sequence[Mapping[str, Any]], gains: Sequence[Mapping[str, Any]], name: str
+) -> str:
+    """Share of the buyers found against share of the users contacted.
+
+    Args:
+        deciles: Users and cumulative share of buyers by decile, the likeliest first.
+        gains: Shares of users with their shares of buyers, none of them withheld.
+        name: Of the picture.
+    """
     import altair as alt
 
-    total = sum(part["rows"] for part in deciles)
-    rows: Rows = [{"x": 0.0, "y": 0.0}]
-    users = 0
-    for part in deciles:
-        users += part["rows"]
-        if part["cumulative_share_of_buyers"] is not None:
-            rows.append({"x": users / total, "y": part["cumulative_share_of_buyers"]})
+    points = {0.0: 0.0, **_reached(deciles), **{g["share"]: g["share_of_buyers"] for g in gains}}
+    rows: Rows = [{"x": x, "y": y} for x, y in sorted(points.items())]
+    marks: Rows = [
+        {"x": g["share"], "y": g["share_of_buyers"], "text": whole_percent(g["share_of_buyers"])}
+        for g in _marked(gains)
+    ]
     line = alt.Chart(chart_data(rows)).encode(
         x=share_channel("x", "of all users contacted"), y=share_channel("y")
     )
-    marks = [rows[n] for n in (1, 3) if n < len(rows)]
-    labels: Rows = [
-        {
-            **mark,
-            "text": f"{whole_percent(mark['x'])} of users, {whole_percent(mark['y'])} of buyers",
-        }
-        for mark in marks
-    ]
     chance: Rows = [{"x": 0.0, "y": 0.0}, {"x": 1.0, "y": 1.0}]
     parts = (
         alt.Chart(chart_data(chance))
         .mark_line(color=MUTED, strokeDash=[4, 4], strokeWidth=1)
         .encode(x="x:Q", y="y:Q"),
         line.mark_line(color=COOL, strokeWidth=2.5),
-        alt.Chart(chart_data(labels))
+        alt.Chart(chart_data(marks))
         .mark_point(color=COOL, filled=True, size=60, opacity=1)
         .encode(x="x:Q", y="y:Q"),
-        text_marks(labels, COOL, align="left", dx=10, dy=9, fontWeight=600),
-        text_marks([{"x": 0.7, "y": 0.63, "text": "at random"}], MUTED, align="left"),
+        # Above the line, which runs above that of chance: there nothing else is drawn.
+        text_marks(marks, COOL, align="right", dx=-7, dy=-8, fontWeight=600),
+        text_marks([{"x": 0.7, "y": 0.58, "text": "at random"}], MUTED, align="left"),
     )
     title = "Gains: share of all buyers reached"
-    return drawn(alt.layer(*parts), name, title, _gains_words(marks))
+    return drawn(alt.layer(*parts), name, title, gains_words(gains))
+
+
+def gains_words(gains: Sequence[Mapping[str, Any]]) -> str:
+    """What the marked lists hold, in words; of the longest that is known where both are withheld."""
+    return " ".join(
+        f"The likeliest {whole_percent(g['share'])} of users hold "
+        f"{whole_percent(g['share_of_buyers'])} of the buyers."
+        for g in _marked(gains) or gains[-1:]
+    )
+
+
+def _marked(gains: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [g for g in gains if g["share"] in MARKED_SHARES]
+
+
+def _reached(deciles: Sequence[Mapping[str, Any]]) -> dict[float, float]:
+    """The share of buyers by share of users, summed from the likeliest decile on."""
+    if any(part["rows"] is None for part in deciles):
+        return {}
+    users = list(accumulate(part["rows"] for part in deciles))
+    return {
+        total / users[-1]: part["cumulative_share_of_buyers"]
+        for total, part in zip(users, deciles, strict=True)
+        if part["cumulative_share_of_buyers"] is not None
+    }
 
 
 def deciles_chart(deciles: Sequence[Mapping[str, Any]], base_rate: float, name: str) -> str:
@@ -93,11 +122,3 @@ def deciles_chart(deciles: Sequence[Mapping[str, Any]], base_rate: float, name: 
         else "No decile has enough users."
     )
     return drawn(alt.layer(*parts), name, "Purchase rate by decile of the score", words)
-
-
-def _gains_words(marks: Sequence[Mapping[str, Any]]) -> str:
-    return " ".join(
-        f"The most likely {whole_percent(mark['x'])} of users hold "
-        f"{whole_percent(mark['y'])} of the buyers."
-        for mark in marks
-    )

@@ -3,6 +3,8 @@
 from html import escape
 from typing import Any
 
+from training.words import THIN
+
 WIDTH = 440
 HEIGHT = 300
 FONT = "system-ui, sans-serif"
@@ -39,7 +41,9 @@ def share_channel(field: str, title: str = "", top: float = 1.0) -> Any:  # noqa
     import altair as alt
 
     channel = alt.X if title else alt.Y
-    axis = bare_axis(format=".0%" if top > 0.05 else ".1%", tickCount=5, title=title or None)
+    decimals = 0 if top > 0.05 else 1
+    label = f"format(100 * datum.value, '.{decimals}f') + '{THIN}%'"
+    axis = bare_axis(labelExpr=label, tickCount=5, title=title or None)
     return channel(f"{field}:Q", scale=alt.Scale(domain=[0, top]), axis=axis)
 
 

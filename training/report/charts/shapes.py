@@ -5,8 +5,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.texts import short
 from training.report.charts.drawing import COOL, INK, MUTED, WARM, Rows, chart_data, drawn
-from training.report.words import odds, plain, short, shown
+from training.words import odds, plain, shown
 
 PANELS = 6
 _COLUMNS, _PANEL_WIDTH, _GAP = 2, 205, 30
@@ -78,9 +79,10 @@ def _panel_marks(texts: Rows, color: str, align: str, size: float, weight: int) 
 
 def _largest(parts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Numbers in their order; of very many categories those that most users have, by impact."""
-    if any("low" in part for part in parts) or len(parts) <= 3:
-        return list(parts)
-    kept = sorted(parts, key=lambda part: (-part["rows"], str(part["value"])))[:_SHOWN_BARS]
+    known = [part for part in parts if part["mean_impact"] is not None]
+    if any("low" in part for part in known) or len(known) <= 3:
+        return known
+    kept = sorted(known, key=lambda part: (-part["rows"], str(part["value"])))[:_SHOWN_BARS]
     return sorted(kept, key=lambda part: (part["mean_impact"], str(part["value"])))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.texts import short
 from training.report.charts.drawing import (
     COOL,
     INK,
@@ -13,7 +14,7 @@ from training.report.charts.drawing import (
     drawn,
     share_channel,
 )
-from training.report.words import percent, short, shown
+from training.words import percent, shown
 
 
 def spread_chart(segments: Sequence[Mapping[str, Any]], names: Mapping[int, str], name: str) -> str:

@@ -1,11 +1,9 @@
 """Segment by band: who buys, and what to do."""
 
-from collections.abc import Mapping, Sequence
-
 from engine.bundle import BANDS
 from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
-from training.report.words import BAND_WORDS, count, percent
+from training.words import BAND_WORDS, count, percent
 
 
 def cells(subject: Subject) -> list[Block]:
@@ -13,7 +11,7 @@ def cells(subject: Subject) -> list[Block]:
     found = {(c["segment_id"], c["band"]): c for c in subject.metrics.get("cells") or []}
     actions = {
         (row["segment_id"], row["band"]): row.get("action") or ""
-        for row in _playbook_rows(subject.playbook)
+        for row in subject.playbook.get("rows") or []
     }
     if not found and not actions:
         return []
@@ -23,7 +21,12 @@ def cells(subject: Subject) -> list[Block]:
         (
             Cell(segment.name),
             *(
-                _cell(found.get((segment.id, band), {}), actions.get((segment.id, band), ""), top)
+                _cell(
+                    found.get((segment.id, band), {}),
+                    actions.get((segment.id, band), ""),
+                    top,
+                    subject.counts,
+                )
                 for band in BANDS
             ),
         )
@@ -38,36 +41,26 @@ def cells(subject: Subject) -> list[Block]:
             "much to spend."
         ),
         table(
-            "Share of users who buy, number of users measured"
+            f"Share of users who buy, number of {subject.counts} measured"
             + (", and the playbook’s action" if actions else ""),
             ("Segment", *header),
             rows,
             words=range(len(BANDS) + 1),
+            stacks=True,
         ),
-        Text("A dash stands for fewer than 20 users: too few to say, and too few to show."),
+        Text("A dash stands for fewer than 20 users, or for more who would give so few away."),
     ]
     if actions:
         blocks.append(
             Text(
-                "Actions are starting hypotheses with a control group each, not proven effects. "
+                "Actions are starting hypotheses, to be tested against a control group, not proven effects. "
                 "Users with a high score often buy without being contacted."
             )
         )
     return blocks
 
 
-def _cell(found: Figures, action: str, top: float) -> Cell:
+def _cell(found: Figures, action: str, top: float, counts: str) -> Cell:
     rate, rows = found.get("purchase_rate"), found.get("rows")
-    users = "" if rows is None or rate is None else f"{count(rows)} users"
-    return Cell(percent(rate), users, None if rate is None else rate / top, action)
-
-
-def _playbook_rows(playbook: Figures) -> Sequence[Figures]:
-    return next(
-        (
-            value
-            for value in playbook.values()
-            if isinstance(value, list) and value and isinstance(value[0], Mapping)
-        ),
-        [],
-    )
+    size = "" if rows is None or rate is None else f"{count(rows)} {counts}"
+    return Cell(percent(rate), size, None if rate is None else rate / top, action)

@@ -1,9 +1,9 @@
 """Whom a list of each length holds: gains, deciles and operating points."""
 
 from training.report.blocks import Block, Cell, Figure, Text, table
-from training.report.charts.audience import deciles_chart, gains_chart
+from training.report.charts.audience import deciles_chart, gains_chart, gains_words
 from training.report.subject import Subject
-from training.report.words import count, percent, times, whole_percent
+from training.words import count, percent, times, whole_percent
 
 
 def gains(subject: Subject) -> list[Block]:
@@ -22,17 +22,21 @@ def gains(subject: Subject) -> list[Block]:
                 strong=True,
             )
         )
-    if any(part["purchase_rate"] is not None for part in parts):
-        blocks += [
+    if known:
+        blocks.append(
             Figure(
-                gains_chart(parts, "gains-chart"),
-                "Share of all buyers reached when the likeliest users are contacted first.",
-            ),
+                gains_chart(parts, known, "gains-chart"),
+                "Share of all buyers reached when the likeliest users are contacted first. "
+                f"{gains_words(known)}",
+            )
+        )
+    if any(part["purchase_rate"] is not None for part in parts):
+        blocks.append(
             Figure(
                 deciles_chart(parts, m["base_rate"], "deciles-chart"),
                 "Share of users who bought, by decile of the score.",
-            ),
-        ]
+            )
+        )
     if points_found:
         blocks.append(
             table(
@@ -77,7 +81,7 @@ def operating_points(subject: Subject) -> list[Block]:
         table(
             "What each audience size reaches, the likeliest users first",
             (
-                *("Audience", "Users", "From probability", "Buyers reached"),
+                *("Audience", subject.counts.capitalize(), "From probability", "Buyers reached"),
                 *("Share of buyers", "Contacts wasted", "Purchase rate"),
             ),
             rows,

@@ -1,8 +1,9 @@
 """What could make the figures wrong: features that tell too much, users that have changed."""
 
-from training.report.blocks import Block, Bullets, Cell, Text, table
+from engine.drift import moved
+from training.report.blocks import Block, Bullets, Cell, Text, bullets, table
 from training.report.subject import Figures, Subject
-from training.report.words import decimal, listed, percent, sentence, shown
+from training.words import decimal, listed, percent, sentence, shown
 
 SHOWN_DRIFT = 20
 
@@ -67,6 +68,10 @@ def drift(subject: Subject) -> list[Block]:
     ]
     return [
         Text(finding, strong=True),
+        *bullets(
+            "What has moved",
+            [f"{subject.titles.get(f['name'], f['name'])}: {f['words']}" for f in moved(found)],
+        ),
         table(
             "Population stability index against training, largest first",
             ("What", "Index", "Level", "Missing, then and now"),

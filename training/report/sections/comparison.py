@@ -7,7 +7,7 @@ from training.report.blocks import Block, Cell, Figure, Text, bullets, table
 from training.report.charts.spread import spread_chart
 from training.report.sections.drivers import SHOWN_DRIVERS
 from training.report.subject import Figures, Subject
-from training.report.words import (
+from training.words import (
     UNKNOWN,
     count,
     decimal,
@@ -34,12 +34,13 @@ def comparison(subject: Subject) -> list[Block]:
                 ("Question", "Tool", "Why"),
                 [(a["question"], a["tool"], sentence(a["why"])) for a in found["answer"]],
                 words=(0, 1, 2),
+                stacks=True,
             )
         )
     if found.get("scores"):
         blocks.append(
             table(
-                f"{len(found['scores'])} ways to rank the same {count(found.get('rows'))} users",
+                f"{len(found['scores'])} ways to rank the same users",
                 (
                     *("Ranking by", "ROC-AUC", "Against the model", "Log-loss"),
                     *(f"Top {_share_words(s)}" for s in _GAINS),
@@ -71,7 +72,7 @@ def comparison(subject: Subject) -> list[Block]:
                 "Where the bars overlap, the segment alone does not tell who buys.",
             )
         )
-    blocks += _inside(found.get("segments") or [], subject.segment_names)
+    blocks += _inside(found.get("segments") or [], subject)
     blocks += _variance(found.get("variance") or {}, subject.titles)
     blocks += _weeks(found)
     blocks += bullets("Where neither helps", found.get("neither"))
@@ -85,14 +86,21 @@ def _against_model(way: Figures) -> str:
     return Difference(way["difference"]["roc_auc"], way["standard_error"]["roc_auc"]).words(4)
 
 
-def _inside(found: Sequence[Figures], names: Mapping[int, str]) -> list[Block]:
+def _inside(found: Sequence[Figures], subject: Subject) -> list[Block]:
     """What the score still tells among the users of one segment."""
     if not any(s.get("purchase_rate") is not None for s in found):
         return []
+    names = subject.segment_names
     return [
         table(
             "What the score tells inside each segment",
-            ("Segment", "Users", "Bought", "ROC-AUC inside", "Lift of its top tenth"),
+            (
+                "Segment",
+                subject.counts.capitalize(),
+                "Bought",
+                "ROC-AUC inside",
+                "Lift of its top tenth",
+            ),
             [
                 (
                     Cell(names.get(s["segment_id"], str(s["segment_id"]))),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from training.report.blocks import Block, Cell, Figure, Text, table
 from training.report.charts.shapes import PANELS, shapes_chart
 from training.report.subject import Figures, Subject
-from training.report.words import decimal, listed, shown, whole_percent
+from training.words import decimal, listed, shown, whole_percent
 
 SHOWN_DRIVERS = 12
 

@@ -1,8 +1,10 @@
 """The figures that decide, each with what it means in words."""
 
+from collections.abc import Sequence
+
 from training.report.blocks import Block, Fact, Facts, Text
 from training.report.subject import Figures, Subject
-from training.report.words import count, decimal, interval, percent, times, whole_percent
+from training.words import decimal, interval, percent, times, whole_percent
 
 
 def key_figures(subject: Subject) -> list[Block]:
@@ -15,7 +17,7 @@ def key_figures(subject: Subject) -> list[Block]:
         Fact(
             percent(m["base_rate"]),
             "of users buy",
-            f"Of {count(m['rows'])} measured users. Every figure below is to be read against this.",
+            f"Of {subject.measured} measured. Every figure below is to be read against this.",
         )
     ]
     top = _gain_at(m, 0.1)
@@ -41,18 +43,10 @@ def key_figures(subject: Subject) -> list[Block]:
             f"{100 * m['calibration_error']:.1f}",
             "points off, on average",
             "The mean gap in percentage points between predicted and actual purchase rate."
-            f"{_known(known, 'calibration_error', 1, 100)}",
+            f"{_known_gap(known.get('calibration_error'))}",
         )
     )
-    facts.append(
-        Fact(
-            decimal(m["f1"]),
-            "F1 at the threshold",
-            f"At a probability of {percent(m['threshold'])} or more, {100 * m['precision']:.0f} of "
-            f"100 users named do buy, and {100 * m['recall']:.0f} of 100 buyers are named."
-            f"{_known(known, 'f1')}",
-        )
-    )
+    facts.append(_at_threshold(m, known))
     if "share_of_best_auc" in m:
         facts.append(
             Fact(
@@ -65,12 +59,31 @@ def key_figures(subject: Subject) -> list[Block]:
     return [Facts(tuple(facts))]
 
 
+def _at_threshold(m: Figures, known: Figures) -> Fact:
+    """F1, precision and recall, or why they are withheld."""
+    if m["f1"] is None:
+        return Fact(decimal(None), "F1 at the threshold", f"{' '.join(m['withheld'])}.")
+    return Fact(
+        decimal(m["f1"]),
+        "F1 at the threshold",
+        f"At a probability of {percent(m['threshold'])} or more, {100 * m['precision']:.0f} of "
+        f"100 users named do buy, and {100 * m['recall']:.0f} of 100 buyers are named."
+        f"{_known(known, 'f1')}",
+    )
+
+
 def _gain_at(metrics: Figures, share: float) -> Figures | None:
     """The gain at a share of the users; none where it is withheld."""
     found = (g for g in metrics.get("gains") or [] if g["share_of_buyers"] is not None)
     return next((g for g in found if abs(g["share"] - share) < 1e-9), None)
 
 
-def _known(intervals: Figures, name: str, decimals: int = 3, scale: float = 1) -> str:
-    words = interval(intervals.get(name), decimals, scale)
+def _known(intervals: Figures, name: str) -> str:
+    words = interval(intervals.get(name))
     return f" 95\u202f% interval: {words}." if words else ""
+
+
+def _known_gap(bounds: Sequence[float] | None) -> str:
+    """Chance makes a gap where there is none, so the interval lies below the figure rather than round it."""
+    words = interval(bounds, 1, 100)
+    return f" A part of it is chance: 95\u202f% interval {words} points." if words else ""

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from training.report.blocks import Block, Bullets, table
 from training.report.subject import Figures, Subject
-from training.report.words import count
 
 
 def limits(subject: Subject) -> list[Block]:
@@ -64,7 +63,7 @@ def _measured(subject: Subject) -> str:
     data = subject.evaluation.get("data") or {}
     dates = data.get("snapshots") or []
     when = "" if not dates else f" of {dates[0]}" + (f" to {dates[-1]}" if len(dates) > 1 else "")
-    return f"{count(data.get('rows'))} users{when}"
+    return f"{subject.measured}{when}"
 
 
 def _flat(values: Figures, prefix: str = "") -> list[tuple[str, str]]:

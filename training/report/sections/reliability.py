@@ -3,7 +3,7 @@
 from training.report.blocks import Block, Figure, Text, table
 from training.report.charts.reliability import reliability_chart
 from training.report.subject import Subject
-from training.report.words import count, interval, percent
+from training.words import count, percent, percent_interval
 
 
 def reliability(subject: Subject) -> list[Block]:
@@ -35,13 +35,13 @@ def reliability_table(subject: Subject) -> list[Block]:
     return [
         table(
             f"Purchase rate by predicted probability, {len(bins)} groups of equally many users",
-            ("Predicted", "Users", "Bought", "95\u202f% interval"),
+            ("Predicted", subject.counts.capitalize(), "Bought", "95\u202f% interval"),
             [
                 (
                     percent(b["mean_probability"]),
                     count(b["rows"]),
                     percent(b["purchase_rate"]),
-                    interval((b.get("low"), b.get("high"))),
+                    percent_interval((b.get("low"), b.get("high"))),
                 )
                 for b in bins
             ],

@@ -2,12 +2,19 @@
 
 from typing import Any
 
-from training.report.blocks import Block, Card, Cards, Text, bullets, table
+from engine.texts import short, without_head
+from training.fit.counts import WORTH
+from training.report.blocks import Block, Card, Cards, Cell, Text, bullets, table
 from training.report.subject import Figures, Subject
-from training.report.words import THIN, decimal, percent, plain, short, shown
+from training.words import THIN, count, decimal, percent, plain, shown
 
 SHOWN_INDEX = 4
 SHOWN_UNIT = 12
+
+AS_FITTED = (
+    "Share, purchase rate and prediction are of the users measured here. What describes the segments "
+    "is as it was in the fit, and so is the choice of their number."
+)
 
 
 def segments(subject: Subject) -> list[Block]:
@@ -18,6 +25,8 @@ def segments(subject: Subject) -> list[Block]:
     blocks: list[Block] = []
     if len(manifest.segments) == 1:
         blocks.append(Text("The users do not fall into segments: there is one for all."))
+    if subject.elsewhere:
+        blocks.append(Text(AS_FITTED))
     blocks.append(Cards(tuple(_segment_card(s, subject) for s in manifest.segments)))
     clustering = manifest.clustering
     silhouette = subject.evaluation.get("segments", {}).get("silhouette")
@@ -46,11 +55,15 @@ def segments(subject: Subject) -> list[Block]:
 def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - engine.bundle.Segment
     profile = segment.profile
     rfm = subject.manifest.schema.rfm
-    facts = [("Share of users", percent(segment.share))]
-    if profile.get("purchase_rate") is not None:
-        facts.append(("Buy", percent(profile["purchase_rate"])))
-    if profile.get("mean_probability") is not None:
-        facts.append(("Predicted", percent(profile["mean_probability"])))
+    figures = subject.segment_figures.get(segment.id, {})
+    facts = [
+        (title, percent(figures.get(name)))
+        for title, name in (
+            ("Share of users", "share"),
+            ("Buy", "purchase_rate"),
+            ("Predicted", "mean_probability"),
+        )
+    ]
     if rfm is not None:
         units = {feature.name: feature.unit for feature in subject.manifest.schema.features}
         facts += [
@@ -67,17 +80,11 @@ def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - eng
         ]
     return Card(
         segment.name,
-        _without_name(segment.sentence, segment.name),
+        without_head(segment.sentence, segment.name),
         tuple(facts),
         tuple(_index_words(part) for part in (profile.get("over") or [])[:SHOWN_INDEX]),
         tuple(_index_words(part) for part in (profile.get("under") or [])[:SHOWN_INDEX]),
     )
-
-
-def _without_name(sentence: str, name: str) -> str:
-    """The sentence on a card, where the name stands above it."""
-    rest = sentence.removeprefix(f"{name}: ")
-    return rest[:1].upper() + rest[1:]
 
 
 def _with_unit(value: float, label: str, unit: str) -> str:
@@ -103,13 +110,15 @@ def _choice_table(clustering: Figures) -> list[Block]:
         ("silhouette_permuted", "Without structure", 3),
         ("agreement", "Refits agree, mean", 2),
         ("agreement_worst", "Worst", 2),
-        ("actionability", "Explained of what can be acted on", 2),
+        ("actionability", "Explained of what can be acted on", 3),
+        ("worth", f"Less {WORTH} for each segment", 3),
         ("smallest_share", "Smallest segment", None),
     )
+    tried = [{**t, "worth": _worth(t)} for t in tried]
     present = [c for c in columns if any(isinstance(t.get(c[0]), float) for t in tried)]
-    rows = [
+    rows: list[tuple[str | Cell, ...]] = [
         (
-            str(t.get("segments", "–")),
+            Cell(count(t.get("segments")), "chosen" if t.get("chosen") else ""),
             *(
                 percent(t.get(key)) if decimals is None else decimal(t.get(key), decimals)
                 for key, _, decimals in present
@@ -126,3 +135,9 @@ def _choice_table(clustering: Figures) -> list[Block]:
             marked=chosen,
         )
     ]
+
+
+def _worth(tried: Figures) -> float | None:
+    """What the number of segments is chosen by, among those that are firm enough."""
+    explained = tried.get("actionability")
+    return None if explained is None else explained - WORTH * tried["segments"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
-from training.report.words import count, decimal, interval, percent, points, shown
+from training.words import count, decimal, interval, percent, points, shown
 
 CHANCE = 3.5
 """Of a hundred parts hardly one has a gap of so many standard errors by chance."""
@@ -18,10 +18,13 @@ def slices(subject: Subject) -> list[Block]:
         return []
     overall = subject.metrics.get("roc_auc")
     return [
-        Text(_largest_gap(found), strong=True),
+        Text(
+            " ".join(filter(None, (_worst_ranked(found, overall), _largest_gap(found)))),
+            strong=True,
+        ),
         table(
             f"By part of the users; over all of them the ROC-AUC is {decimal(overall)}",
-            ("Part", "Users", "Bought", "Predicted", "Gap, points", "ROC-AUC"),
+            ("Part", subject.counts.capitalize(), "Bought", "Predicted", "Gap, points", "ROC-AUC"),
             [
                 (
                     Cell(f"{s['label']}: {s['value']}"),
@@ -34,22 +37,42 @@ def slices(subject: Subject) -> list[Block]:
                 for s in found
             ],
         ),
-        Text("Parts of fewer than 20 users are left out. Small print: 95\u202f% intervals."),
+        Text(
+            "Parts of fewer than 20 users are left out, and the next smallest where it would give them "
+            "away. Small print: 95\u202f% intervals."
+        ),
     ]
+
+
+def _worst_ranked(found: Sequence[Figures], overall: float | None) -> str:
+    """The part in which the model ranks worst."""
+    known = [part for part in found if part.get("roc_auc") is not None]
+    if len(known) < 2 or overall is None:
+        return ""
+    worst = min(known, key=lambda part: part["roc_auc"])
+    ends = interval(worst.get("roc_auc_interval"))
+    return (
+        f"The model ranks worst for {_named(worst)}: ROC-AUC {decimal(worst['roc_auc'])}"
+        f"{f' ({ends})' if ends else ''}, against {decimal(overall)} over all."
+    )
+
+
+def _named(part: Figures) -> str:
+    return f"{shown(part['label'])}: {shown(str(part['value']))}"
 
 
 def _largest_gap(found: Sequence[Figures]) -> str:
     """The gap that is furthest beyond chance, or that none is."""
-    worst = max(found, key=_beyond_chance)
-    if _beyond_chance(worst) < CHANCE:
+    known = [part for part in found if part.get("calibration_gap") is not None]
+    worst = max(known, key=_beyond_chance, default=None)
+    if worst is None or _beyond_chance(worst) < CHANCE:
         return (
             "In no part of the users is the gap between predicted and actual purchase rate clearly "
             "beyond chance."
         )
     return (
         "The gap between predicted and actual purchase rate that is furthest beyond chance is "
-        f"{points(worst['calibration_gap'])} points, for {shown(worst['label'])}: "
-        f"{shown(str(worst['value']))}."
+        f"{points(worst['calibration_gap'])} points, for {_named(worst)}."
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
-from training.report.words import UNKNOWN, count, decimal
+from training.words import UNKNOWN, count, decimal
 
 SHOWN_TRIALS = 30
 
@@ -21,12 +21,11 @@ def trials(subject: Subject) -> list[Block]:
     best = sorted(tried, key=lambda t: (not t.get("chosen"), _sortable(t.get("log_loss"))))
     best = best[:SHOWN_TRIALS]
     rules = [_row(rule, UNKNOWN, "") for rule in record.get("baselines") or []]
-    folds = max(t.get("folds", 0) for t in tried)
-    models = [_row(t, count(t.get("trees")), _parameters(t, folds)) for t in best]
+    models = [_row(t, count(t.get("trees")), _parameters(t)) for t in best]
     shown = f"The {len(best)} best of {len(tried)} models" if len(best) < len(tried) else "Models"
     blocks: list[Block] = [
         table(
-            f"{shown} that were tried and rules beside them, all judged by the same users",
+            f"{shown} that were tried in the fit and rules beside them, judged by the same users",
             ("Model", "Trees", "Log-loss", "ROC-AUC"),
             [*models, *rules],
             marked=[n for n, t in enumerate(best) if t.get("chosen")],
@@ -60,12 +59,13 @@ def _sortable(number: float | None) -> float:
     return float("inf") if number is None else number
 
 
-def _parameters(trial: Figures, folds: int) -> str:
-    words = [
+def _parameters(trial: Figures) -> str:
+    words = ["chosen"] if trial.get("chosen") else []
+    words += [
         f"{name.replace('_', ' ')} {value}"
         for name, value in (trial.get("parameters") or {}).items()
         if value is not None
     ]
-    if trial.get("folds", folds) < folds:
-        words.append("clearly worse, so judged in the first fold only")
+    if trial.get("log_loss") is None:
+        words.append("clearly worse in the first fold, so given up")
     return ", ".join(words)

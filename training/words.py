@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from engine.texts import LARGE, short, visible
+
 UNKNOWN = "–"
 THIN = "\u202f"
 """A narrow space that no line breaks at, between a number and its unit."""
@@ -11,18 +13,10 @@ THIN = "\u202f"
 LONGEST = 600
 """Twice the longest sentence of a report: only a name from outside can be longer."""
 
-_SPACES = (THIN, "\u00a0")
-
 
 def shown(text: str) -> str:
     """A text, cut, without characters that cannot be seen or that turn the direction of others."""
-    kept = short(text, LONGEST)
-    return "".join(c if c.isprintable() or c in _SPACES else repr(c)[1:-1] for c in kept)
-
-
-def short(text: str, length: int) -> str:
-    """A text cut to a length, the cut marked."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    return visible(short(text, LONGEST))
 
 
 def percent(share: Any, decimals: int = 1) -> str:  # noqa: ANN401 - a JSON value
@@ -45,9 +39,21 @@ def count(number: Any) -> str:  # noqa: ANN401
     return UNKNOWN if number is None else f"{number:,.0f}"
 
 
+def people(users: Any, rows: Any) -> str:  # noqa: ANN401
+    """How many users, and how many rows where a user has several; rows alone where no more is known."""
+    if users is None:
+        return f"{count(rows)} rows"
+    return f"{count(users)} users" + ("" if rows in (users, None) else f", {count(rows)} rows")
+
+
 def decimal(number: Any, decimals: int = 3) -> str:  # noqa: ANN401
     """A number with fixed decimals and a true minus sign."""
-    return UNKNOWN if number is None else f"{number:,.{decimals}f}".replace("-", "−")
+    # Adding 0 makes -0 and 0 the same.
+    return (
+        UNKNOWN
+        if number is None
+        else f"{round(number, decimals) + 0.0:,.{decimals}f}".replace("-", "−")
+    )
 
 
 def times(number: Any) -> str:  # noqa: ANN401
@@ -69,12 +75,20 @@ def interval(bounds: Sequence[float] | None, decimals: int = 3, scale: float = 1
     return f"{low} to {high}"
 
 
+def percent_interval(bounds: Sequence[float] | None) -> str:
+    """An interval of a share as `12.3 to 14.1 %`; empty where there is none."""
+    words = interval(bounds, 1, 100)
+    return f"{words}{THIN}%" if words else ""
+
+
 def plain(number: Any) -> str:  # noqa: ANN401
     """A value of a feature: as many digits as tell something, none more."""
     if number is None:
         return UNKNOWN
     size = abs(number)
-    if number == int(number) and size < 1e15:
+    if size >= LARGE:
+        return f"{number:.3g}".replace("-", "−")
+    if number == int(number):
         return f"{number:,.0f}".replace("-", "−")
     decimals = 0 if size >= 100 else 1 if size >= 10 else 2
     return f"{number:,.{decimals}f}".replace("-", "−") if size >= 0.01 else f"{number:.1g}"
