@@ -26,7 +26,7 @@ def install(example: str) -> None:
     assert made.returncode == 0, made.stderr
 
 
-def run(*command: object) -> subprocess.CompletedProcess:
+def run(*command: object, folder: Path = ROOT) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [*map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=300
+        [*map(str, command)], cwd=folder, capture_output=True, text=True, timeout=300
     )

@@ -1,33 +1,21 @@
 """scorer.onnx as WebAssembly in a real browser."""
 
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 
 from tests.browser import needs_chromium, open_page, running_browser
 from tests.helpers import ROOT
 from tests.runtimes.javascript import bundle_folder, install, needs_npm
+from tests.runtimes.served import served
 
 pytestmark = [needs_npm, needs_chromium]
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture(scope="module")
 def address():
     """The project, served to this machine."""
     install("browser")
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=ROOT)) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        serving.join()
+    with served(ROOT) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
