@@ -76,7 +76,7 @@ def test_an_output_beyond_its_tolerance_is_told_by_name(copied, output, change):
 
 def test_other_drivers_and_segments_are_told(copied):
     respoken(copied, "driver_impact", lambda row: [row[0] * 2, *row[1:]])
-    respoken(copied, "distances", lambda row: [9.0] * (len(row) - 1) + [0.0])
+    respoken(copied, "distances", lambda row: [0.0 if far == max(row) else 9.0 for far in row])
     wrong = set(re.findall(r"^(\w+) .*: WRONG$", run("node", CHECK, copied).stdout, re.MULTILINE))
     assert {"driver_index", "segment"} <= wrong
 

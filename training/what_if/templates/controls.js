@@ -35,7 +35,9 @@ function numberControl(feature, id, changed) {
     type: 'range', min: '0', max: String(POSITIONS), step: '1', 'aria-label': feature.label,
   });
   const field = element('input', {
-    type: 'number', id, step: 'any', inputmode: 'decimal', 'aria-describedby': `${id}-range`, ...range,
+    type: 'number', id, step: 'any', 'aria-describedby': `${id}-range`, ...range,
+    // The keypad of decimals has no minus on some phones.
+    ...(feature.min >= 0 && feature.min !== null ? { inputmode: 'decimal' } : {}),
   });
   const unknown = element('input', { type: 'checkbox', 'aria-label': `${feature.label}: unknown` });
   const effect = element('span', { class: 'effect' });
