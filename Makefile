@@ -9,9 +9,12 @@ BUNDLE := onnx_models/shopnow
 SEED := 7
 # Other users than those that the committed bundle was trained on.
 SCORED_SEED := 8
+# Users of each date that `make week` simulates, and models that it tries.
+WEEK_ROWS ?= 60000
+WEEK_TRIALS ?= 5
 
 .DELETE_ON_ERROR:
-.PHONY: score test test-slow lint bench bench-contenders model what-if-runtime lock clean
+.PHONY: score test test-slow lint bench bench-contenders model week what-if-runtime lock clean
 
 # The lean engine: score everybody with the bundle in force.
 score: users.parquet
@@ -59,6 +62,29 @@ model: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.figures
 	$(BIN)/python -m benchmarks.comparison --into docs/supervised_vs_unsupervised.md
 
+# One week of the life of a bundle, in build/week: users of the week after the bundle in force was
+# trained teach a candidate, who is measured on users a week later, scores those of a week after that,
+# and is held against what they did. The dates are the three weeks after the last snapshot.
+NEXT_WEEKS = $(BIN)/python -c "import datetime as d, pathlib, engine.bundle as b; \
+	last = d.date.fromisoformat(b.open_bundle(pathlib.Path('$(BUNDLE)')).manifest.training['snapshots'][-1]); \
+	print(*(last + d.timedelta(days=7 * n) for n in (1, 2, 3)))"
+SIMULATE = $(BIN)/training simulate --rows $(WEEK_ROWS) --seed $(SEED) --as-of
+
+week: $(VENV)/dev.stamp
+	rm -rf build/week && mkdir -p build/week && cp -R $(BUNDLE) build/week/models
+	set -e; set -- $$($(NEXT_WEEKS)); \
+	$(SIMULATE) $$1 --out build/week/history.parquet; \
+	$(SIMULATE) $$2 --out build/week/later.parquet; \
+	$(SIMULATE) $$3 --no-label --out build/week/users.parquet; \
+	$(SIMULATE) $$3 --out build/week/outcomes.parquet
+	$(BIN)/training fit build/week/history.parquet --previous build/week/models --seed $(SEED) \
+		--trials $(WEEK_TRIALS) --out build/week/candidate
+	$(BIN)/training promote build/week/candidate --to build/week/models \
+		--data build/week/later.parquet > build/week/promotion.json
+	$(BIN)/engine score build/week/users.parquet --bundle build/week/models \
+		--out build/week/scores.parquet
+	$(BIN)/training backtest build/week/scores.parquet --outcomes build/week/outcomes.parquet
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -86,6 +112,12 @@ what-if-runtime: examples/browser/node_modules $(VENV)/engine.stamp
 	gzip -9 -n -c $(WEB)/ort-wasm-simd-threaded.wasm > $(RUNTIME)/ort-wasm-simd-threaded.wasm.gz
 	cd $(VENV)/lib/python*/site-packages/onnxruntime && cp LICENSE ThirdPartyNotices.txt $(CURDIR)/$(RUNTIME)/
 
+# Spark is half a gigabyte: the tests that need it skip without it.
+$(VENV)/spark.stamp: requirements-spark.lock $(VENV)/dev.stamp
+	@echo "installing Spark into $(VENV)"
+	@$(PIP) --require-hashes -r requirements-spark.lock
+	@touch $@
+
 # Newest versions that pyproject.toml allows, with hashes, for every platform.
 lock:
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
@@ -93,6 +125,8 @@ lock:
 		pyproject.toml --output-file requirements.lock
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 		--extra training --group dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
+		--extra spark --constraint requirements-dev.lock pyproject.toml --output-file requirements-spark.lock
 
 clean:
 	rm -rf $(VENV) build users*.parquet scores*

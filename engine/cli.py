@@ -1,17 +1,20 @@
 """The command line of the engine: parse, one call, print."""
 
 import json
+import logging
 import math
 import os
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
 
-from engine.console import Program, TerminalProgress, example, say
+from engine.console import Program, TerminalProgress, example
 from engine.errors import InputError
+from engine.logs import LOG
 from engine.texts import visible
 
 DEFAULT_BUNDLE = Path("onnx_models/shopnow")
@@ -39,6 +42,10 @@ _max_reject_share = click.option(
     show_default=True,
     help="Publish nothing when a larger share of the rows cannot be scored.",
 )
+
+
+def _choose_log_format(context: click.Context, _option: click.Parameter, value: str) -> None:
+    context.find_root().obj.as_json = value == "json"
 
 
 @click.group(name="engine", cls=Program)
@@ -100,7 +107,34 @@ def main() -> None:
     help="Features with the largest impact on the score, each with its impact.",
 )
 @click.option("--impacts", is_flag=True, help="Add the base value and the impact of every feature.")
+@click.option(
+    "--metrics-file",
+    type=click.Path(path_type=Path),
+    help="Where the summary goes as Prometheus reads it.",
+)
+@click.option("--strict", is_flag=True, help="Publish nothing when drift raises an alarm.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Read, check and score all rows, say what would be published, write nothing.",
+)
+@click.option(
+    "--csv-for-spreadsheets",
+    is_flag=True,
+    help="In CSV, put an apostrophe before texts that a spreadsheet would run as formulas.",
+)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("-v", "verbose", is_flag=True, help="Say what is being done.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_choose_log_format,
+    help="Words for people, or one JSON object a line.",
+)
 def score_command(
     inputs: tuple[str, ...],
     out: Path,
@@ -108,6 +142,7 @@ def score_command(
     threads: int | None,
     summary: Path | None,
     quiet: bool,
+    verbose: bool,
     **options: Any,  # noqa: ANN401 - passed on by name
 ) -> None:
     """Score INPUT... into one file, in input order, all or nothing.
@@ -115,6 +150,9 @@ def score_command(
     INPUT is a file, a glob, a directory, or '-' for standard input: Parquet, CSV (also gzip),
     Arrow IPC or NDJSON, told by its first bytes.
     """
+    if quiet and verbose:
+        raise click.UsageError("--quiet and -v contradict each other.")
+    LOG.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
     if threads is not None:
         # Polars sizes its own pool when it is imported.
         os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
@@ -124,7 +162,7 @@ def score_command(
     settings = ScoreOptions(threads=threads, summary=None if to_stdout else summary, **options)
     with TerminalProgress("scored", quiet=quiet) as progress:
         done = score(inputs, bundle, out, settings, progress)
-    say(done.to_lines(), quiet=quiet)
+    LOG.info("\n".join(done.to_lines()), extra={"fields": {"summary": asdict(done)}})
     if to_stdout:
         click.echo(done.to_json(), nl=False)
 

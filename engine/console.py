@@ -6,13 +6,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, Self
 
 import click
 
-from engine.errors import EngineError, InterruptedRunError
+from engine.errors import EngineError, InterruptedRunError, StorageError, bug_text
+from engine.logs import LOG, Lines, logged_lines, write_error
 
 
 class Program(click.Group):
@@ -22,8 +23,13 @@ class Program(click.Group):
         """Run the command line and exit."""
         extra |= {"standalone_mode": False, "prog_name": self.name}
         extra |= {"auto_envvar_prefix": str(self.name).upper()}
-        with _signals_end_the_run():
-            sys.exit(_exit_code(lambda: super(Program, self).main(*args, **extra), str(self.name)))
+        with logged_lines(str(self.name)) as lines, _signals_end_the_run():
+            run = lambda: super(Program, self).main(*args, obj=lines, **extra)  # noqa: E731
+            code = _exit_code(run, lines)
+        if code > 128 and threading.active_count() > 1:
+            # What other threads have in hand is of no use any more: they are not waited for.
+            os._exit(code)
+        sys.exit(code)
 
 
 BAR_CELLS = 30
@@ -34,19 +40,19 @@ class TerminalProgress:
 
     def __init__(self, verb: str, *, quiet: bool = False) -> None:
         self._verb = verb
-        self._shown = sys.stderr.isatty() and not quiet
+        self._shown = sys.stderr is not None and sys.stderr.isatty() and not quiet
 
     def __call__(self, done: int, total: int | None) -> None:
         """Show how far the work has come."""
         if self._shown:
-            click.echo(f"\r{progress_line(self._verb, done, total)}", err=True, nl=False)
+            write_error(f"\r{progress_line(self._verb, done, total)}")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._shown:
-            click.echo(err=True)
+            write_error("\n")
 
 
 def progress_line(verb: str, done: int, total: int | None) -> str:
@@ -68,8 +74,7 @@ def not_nan(_context: click.Context, option: click.Parameter, value: float | Non
 def say(lines: Sequence[str], *, quiet: bool = False) -> None:
     """Words for people, on standard error."""
     if not quiet:
-        for line in lines:
-            click.echo(line, err=True)
+        write_error("".join(f"{line}\n" for line in lines))
 
 
 def example(text: str) -> str:
@@ -77,30 +82,48 @@ def example(text: str) -> str:
     return f"\b\nExample:\n  {text}"
 
 
-def _exit_code(run: Callable[[], object], program: str) -> int:
+def _exit_code(run: Callable[[], object], lines: Lines) -> int:
     try:
         run()
     except click.ClickException as error:
-        error.show()
+        if lines.as_json:
+            return _told(error.format_message(), error.exit_code)
+        with suppress(OSError):
+            error.show()
         return error.exit_code
     except EngineError as error:
-        click.echo(f"{program}: {error}", err=True)
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output has gone; nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _told(str(error), error.exit_code)
+    # NOTE: click makes a SystemExit of a BrokenPipeError.
+    except (BrokenPipeError, SystemExit):
+        _close_stdout()
         return 0
-    except MemoryError:
-        click.echo(f"{program}: out of memory. Lower --chunk-rows, or give it more.", err=True)
-        return 1
-    except Exception as error:  # noqa: BLE001 - the last resort before a traceback
-        click.echo(
-            f"{program}: a bug: {type(error).__name__}: {error}; "
-            "please report this with the command and the versions that 'engine --version' gives.",
-            err=True,
+    except OSError as error:
+        _close_stdout()
+        return _told(
+            f"{error.filename or 'standard output'}: {error.strerror}. Mend it and run again.",
+            StorageError.exit_code,
         )
-        return 1
+    except MemoryError:
+        return _told("out of memory. Lower --chunk-rows, or give it more.", EngineError.exit_code)
+    # NOTE: a panic inside Polars derives from BaseException.
+    except BaseException as error:  # noqa: BLE001 - the last resort before a traceback
+        return _told(
+            f"{bug_text(error)}; please report this with the command and the versions that "
+            "'engine --version' gives.",
+            EngineError.exit_code,
+        )
     return 0
+
+
+def _told(message: str, exit_code: int) -> int:
+    LOG.error("%s", message, extra={"fields": {"exit_code": exit_code}})
+    return exit_code
+
+
+def _close_stdout() -> None:
+    """Let nothing more be written to a standard output whose reader is gone, not even at exit."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -109,12 +132,13 @@ def _signals_end_the_run() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    interrupt = _interrupt_once()
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
     # A signal that the caller ignores, as nohup does, stays ignored.
     before = {n: handler for n, handler in before.items() if handler is not signal.SIG_IGN}
     for number in before:
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
@@ -122,6 +146,34 @@ def _signals_end_the_run() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    # A closed terminal is a request to end like any other.
-    raise InterruptedRunError(signal.SIGTERM if number == signal.SIGHUP else number)
+def _interrupt_once() -> Callable[[int, FrameType | None], None]:
+    """A handler for all signals that end a run.
+
+    The first raises. While the run then ends, a Ctrl-C ends it at once and leaves the rest to the
+    next run; other signals are heard only once, as a closing terminal sends several.
+    """
+    raised = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal raised
+        # A closed terminal is a request to end like any other.
+        code_of = signal.SIGTERM if number == signal.SIGHUP else number
+        if _is_importing(frame) or (raised and number == signal.SIGINT):
+            os._exit(128 + code_of)
+        if not raised:
+            raised = True
+            raise InterruptedRunError(code_of)
+
+    return interrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported: an exception there comes out as any other error.
+
+    Large modules are imported before a run begins, so nothing needs to be removed.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

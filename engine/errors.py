@@ -4,10 +4,12 @@ A message says where, how many and which, expected against found, and the next s
 """
 
 import re
+import signal
 import unicodedata
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from traceback import extract_tb
 
 NAMES_SHOWN = 8
 
@@ -70,6 +72,12 @@ class NoInputError(EngineError):
     exit_code = 66
 
 
+class UnavailableError(EngineError):
+    """A program or a service that is needed is not there."""
+
+    exit_code = 69
+
+
 class SelfCheckError(EngineError):
     """The engine or an export does not do what it must; nothing is published."""
 
@@ -119,7 +127,8 @@ class InterruptedRunError(EngineError):
     """A signal ended the run; nothing was published."""
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(f"interrupted by signal {signal_number}; nothing was published.")
+        name = signal.Signals(signal_number).name
+        super().__init__(f"interrupted by {name}; nothing was published. Run again.")
         self.exit_code = 128 + signal_number
 
 
@@ -132,6 +141,17 @@ def near_name(name: str, found: Iterable[str]) -> str | None:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "_", unicodedata.normalize("NFKC", name).casefold()).strip("_")
+
+
+def bug_text(error: BaseException) -> str:
+    """Where something unexpected was raised, and its kind.
+
+    Its message is left out: it may quote a value of the input.
+    """
+    frames = extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).parent.name in ("engine", "training")]
+    where = "".join(f" at {Path(f.filename).name}:{f.lineno}" for f in (ours or frames)[-1:])
+    return f"a bug: {type(error).__name__}{where}"
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -125,7 +125,11 @@ _TYPE = Message(
     {1: Field("tensor_type", _TENSOR_TYPE)},
     {4: "sequence_type", 5: "map_type", 8: "sparse_tensor_type", 9: "optional_type"},
 )
-_VALUE = Message("ValueInfoProto", {1: Field("name", "text"), 2: Field("type", _TYPE)}, {})
+_VALUE = Message(
+    "ValueInfoProto",
+    {1: Field("name", "text"), 2: Field("type", _TYPE), 3: Field("doc_string", "text")},
+    {},
+)
 _ATTRIBUTE = Message(
     "AttributeProto",
     {
@@ -167,6 +171,7 @@ _GRAPH = Message(
         2: Field("name", "text"),
         5: Field("initializer", _TENSOR, repeated=True),
         11: Field("input", _VALUE, repeated=True),
+        10: Field("doc_string", "text"),
         12: Field("output", _VALUE, repeated=True),
     },
     {13: "value_info", 14: "quantization_annotation", 15: "sparse_initializer"},
@@ -180,6 +185,8 @@ _MODEL = Message(
     {
         1: Field("ir_version", "int"),
         2: Field("producer_name", "text"),
+        5: Field("model_version", "int"),
+        6: Field("doc_string", "text"),
         7: Field("graph", _GRAPH),
         8: Field("opset_import", _OPSET, repeated=True),
         14: Field("metadata_props", _PROPERTY, repeated=True),

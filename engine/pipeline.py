@@ -4,12 +4,14 @@ A bundle is a pure function from a chunk of users to a chunk of scores; this mod
 through it.
 """
 
+import math
 import os
+import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,24 +25,35 @@ from engine.conformance import check_core
 from engine.drift import drift_report
 from engine.duplicates import SeenKeys
 from engine.errors import (
-    CannotCreateError,
     EngineError,
     InputError,
+    InterruptedRunError,
     SelfCheckError,
     UsageError,
+    bug_text,
     counted,
     rule_counts,
 )
 from engine.intake import check_chunk, check_tables, needed_columns
+from engine.logs import LOG
+from engine.metrics import to_prometheus
 from engine.playbook import open_playbook
 from engine.reference import reference_from_json
 from engine.scores import REPEATED_TEXTS, Detail, ScoredChunk, score_columns
 from engine.session import Session
-from engine.sink import Sink, Targets
+from engine.sink import DryRun, Sink
 from engine.source import Chunk, Table, count_rows, open_inputs, read_chunks
-from engine.summary import Drift, Summary, Tally, file_entry, rows_before, running_versions
+from engine.summary import (
+    Drift,
+    Summary,
+    Tally,
+    file_entry,
+    peak_memory_bytes,
+    rows_before,
+    running_versions,
+)
+from engine.targets import Targets
 from engine.validation import check_columns
-from engine.writer import write_private
 
 Progress = Callable[[int, int | None], None]
 """Told after each chunk: rows done, and rows in all where that is known."""
@@ -53,7 +66,9 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
-    """How `score` works; none but `if_exists`, `drivers` and `impacts` changes the output.
+    """How `score` works.
+
+    Of what is published, only `drivers`, `impacts` and `csv_for_spreadsheets` change the bytes.
 
     Attributes:
         if_exists: What to do where the output exists already.
@@ -64,6 +79,10 @@ class ScoreOptions:
         summary: Where the JSON summary goes; by default beside the output.
         drivers: So many features with the largest impacts, 0 to 3.
         impacts: Whether the base value and the impacts of all features are added.
+        metrics_file: Where the summary goes in the text form of Prometheus.
+        strict: Whether a drift alarm stops the run before anything is published.
+        dry_run: Whether all is read, checked and scored, but nothing is written.
+        csv_for_spreadsheets: Whether texts in CSV that begin like a formula get an apostrophe.
     """
 
     if_exists: Literal["fail", "replace", "skip"] = "fail"
@@ -74,6 +93,10 @@ class ScoreOptions:
     summary: Path | None = None
     drivers: int = DRIVERS
     impacts: bool = False
+    metrics_file: Path | None = None
+    strict: bool = False
+    dry_run: bool = False
+    csv_for_spreadsheets: bool = False
 
 
 class Scorer:
@@ -177,47 +200,55 @@ def score(
         EngineError: The kind says what went wrong; the output that stood before still stands.
     """
     started = time.monotonic()
-    if options.if_exists == "skip" and Path(out).exists():
+    targets = Targets.of(Path(out), options.quarantine, options.summary, options.metrics_file)
+    if options.if_exists == "skip" and targets.out.exists():
         return Summary("skipped", published=False, out=str(out), stands="earlier run")
-    targets = Targets.of(Path(out), options.quarantine, options.summary)
     detail = Detail(options.drivers, options.impacts)
     threads = options.threads or available_cores()
     tally = Tally()
-    with Sink(targets, REPEATED_TEXTS) as sink, _failures_reported(sink, tally, started):
-        _check_output(targets.out, options.if_exists)
+    with _sink(targets, options) as sink, _failures_reported(sink, tally, started):
+        targets.check(replace=options.if_exists == "replace")
+        sink.prepare()
+        tally.drift = Drift(rows_before=rows_before(targets.summary))
         scorer = load_bundle(bundle)
+        LOG.debug("bundle %s opened; %d threads", scorer.manifest.bundle_id, threads)
         with (
             open_inputs(inputs, scorer.columns) as tables,
             SeenKeys(targets.out.parent) as seen,
         ):
+            LOG.debug("inputs: %s", ", ".join(table.name for table in tables))
             total = _check_inputs(scorer, tables, inputs, targets)
             chunks = read_chunks(tables, None, options.chunk_rows)
             score_chunk = partial(scorer.score_chunk, detail=detail, seen=seen)
-            for scored in in_order(score_chunk, chunks, threads):
-                sink.write(scored.scores, scored.rejected)
-                tally.add(scored)
-                progress(tally.rows_read, total)
+            with closing(in_order(score_chunk, chunks, threads)) as chunks_scored:
+                for scored in chunks_scored:
+                    sink.write(scored.scores, scored.rejected)
+                    tally.add(scored)
+                    LOG.debug("%s rows done", f"{tally.rows_read:,}")
+                    progress(tally.rows_read, total)
             _check_totals(tally, options.max_reject_share, scorer, tables)
         report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
-        drift = Drift.of(report, tally.rows_read, rows_before(targets.summary))
+        tally.drift = Drift.of(report, tally.rows_read, tally.drift.rows_before)
+        _check_drift(tally.drift, strict=options.strict)
         scores, quarantine = sink.finish()
+        LOG.debug("all rows scored, files complete and verified")
         summary = Summary(
-            status="published",
-            published=True,
+            status="dry_run" if options.dry_run else "published",
+            published=not options.dry_run,
             out=str(out),
             bundle_id=scorer.manifest.bundle_id,
             inputs=tuple(table.name for table in tables),
             outputs=file_entry("scores", targets.out, scores)
             | file_entry("quarantine", targets.quarantine, quarantine),
-            stands="this run",
+            stands=_standing(targets.out) if options.dry_run else "this run",
             threads=threads,
             seconds=round(time.monotonic() - started, 3),
             versions=running_versions(),
             unusable=scorer.manifest.unusable,
-            drift=drift,
+            peak_memory_bytes=peak_memory_bytes(),
             **tally.figures(),
         )
-        sink.publish(summary.to_json())
+        sink.publish(summary.to_json(), to_prometheus(summary))
     return summary
 
 
@@ -252,12 +283,13 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
 
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Apply a function to items on several threads; results come in the order of the items.
 
     Only a few more items than threads are taken ahead, so that memory stays flat.
     """
-    with ThreadPoolExecutor(threads, thread_name_prefix="score") as pool:
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
+    try:
         waiting: deque[Future[Result]] = deque()
         for item in items:
             waiting.append(pool.submit(function, item))
@@ -265,20 +297,33 @@ def in_order(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        # Whoever ends a run early need not wait for the items that are in hand.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def available_cores() -> int:
-    """The number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The number of cores that this process may use.
+
+    Args:
+        quota: Where a container reads how much time on the cores it has: `<microseconds> <of so
+            many>`, or `max` for no limit.
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    try:
+        share, period = quota.read_text().split()
+        return max(1, min(cores, math.ceil(int(share) / int(period))))
+    except (OSError, ValueError):
+        return cores
 
 
-def _check_output(out: Path, if_exists: str) -> None:
-    if out.exists() and if_exists != "replace":
-        raise CannotCreateError(
-            f"{out}: exists already. Use --if-exists replace, or another --out."
-        )
+def _sink(targets: Targets, options: ScoreOptions) -> Sink | DryRun:
+    if options.csv_for_spreadsheets and targets.out.suffix.lower() != ".csv":
+        raise UsageError(f"{targets.out}: is no CSV, which --csv-for-spreadsheets is for.")
+    if options.dry_run:
+        return DryRun(targets)
+    return Sink(targets, REPEATED_TEXTS, for_spreadsheets=options.csv_for_spreadsheets)
 
 
 def _check_inputs(
@@ -322,32 +367,51 @@ def _check_totals(
         )
 
 
+def _check_drift(drift: Drift, *, strict: bool) -> None:
+    if strict and drift.alarms:
+        raise InputError(
+            f"input: {counted(len(drift.alarms), 'drift alarm')}: {'; '.join(drift.alarms)}. "
+            "Nothing was published, because of --strict: mend the input, or train on it."
+        )
+
+
 @contextmanager
-def _failures_reported(sink: Sink, tally: Tally, started: float) -> Iterator[None]:
+def _failures_reported(sink: Sink | DryRun, tally: Tally, started: float) -> Iterator[None]:
     """Write a summary of a run that failed, unless its scores were published all the same."""
     try:
         yield
     except UsageError:
         raise
-    except Exception as error:
+    # NOTE: a panic inside Polars derives from BaseException, as Ctrl-C does in a notebook.
+    except BaseException as error:
         if not sink.committed:
-            _report_failure(error, sink.targets, tally, time.monotonic() - started)
+            _report_failure(error, sink, tally, time.monotonic() - started)
         raise
 
 
-def _report_failure(error: Exception, targets: Targets, tally: Tally, seconds: float) -> None:
+def _report_failure(
+    error: BaseException, sink: Sink | DryRun, tally: Tally, seconds: float
+) -> None:
+    if isinstance(error, KeyboardInterrupt):
+        error = InterruptedRunError(signal.SIGINT)
+    on_purpose = isinstance(error, EngineError)
     summary = Summary(
-        status="failed",
+        status="interrupted" if isinstance(error, InterruptedRunError) else "failed",
         published=False,
-        out=str(targets.out),
-        stands="earlier run" if targets.out.exists() else "none",
+        out=str(sink.targets.out),
+        stands=_standing(sink.targets.out),
         seconds=round(seconds, 3),
-        error=str(error),
+        error=str(error) if on_purpose else bug_text(error),
         exit_code=error.exit_code if isinstance(error, EngineError) else EngineError.exit_code,
+        peak_memory_bytes=peak_memory_bytes(),
         **tally.figures(),
     )
     try:
-        write_private(targets.summary, summary.to_json())
-    except OSError:
+        sink.report(summary.to_json(), to_prometheus(summary))
+    except (OSError, EngineError):
         # The error itself reaches the user; where its summary cannot be written, as little can.
         return
+
+
+def _standing(out: Path) -> Literal["earlier run", "none"]:
+    return "earlier run" if out.exists() else "none"

@@ -1,18 +1,17 @@
 """Scores to disk: written beside, verified, then published in one atomic step.
 
 An output is either the new one, complete and verified, or the old one, untouched. Whatever a killed
-run left beside an output is removed by the next run that holds its lock.
+run left beside an output is undone and removed by the next run that holds its lock.
 """
 
+import errno
 import fcntl
 import os
 import re
-import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -20,134 +19,107 @@ from typing import IO, Self
 import polars as pl
 
 from engine.bundle import sync_path
-from engine.errors import CannotCreateError, LockedError, SelfCheckError, UsageError, quoted
-from engine.writer import (
-    FrameWriter,
-    Written,
-    check_no_device,
-    move,
-    output_format,
-    storage_errors,
-    write_synced,
-)
+from engine.errors import InterruptedRunError, LockedError, SelfCheckError, StorageError
+from engine.logs import LOG
+from engine.staging import Staging
+from engine.targets import Targets
+from engine.writer import FrameWriter, Written, move, storage_errors, write_synced
 
-
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """Where the files of one run go.
-
-    Attributes:
-        out: The scores.
-        quarantine: Rows that are set aside; written only if there are any.
-        summary: The JSON summary.
-        own_quarantine: Whether the place of the quarantine follows from that of the scores. An
-            older file there belongs to older scores and goes with them.
-    """
-
-    out: Path
-    quarantine: Path
-    summary: Path
-    own_quarantine: bool
-
-    @classmethod
-    def of(cls, out: Path, quarantine: Path | None, summary: Path | None) -> "Targets":
-        """Fill in the places beside the scores that were not named.
-
-        Raises:
-            UsageError: Two of them are the same.
-            CannotCreateError: One lies in no directory, is one, or has an unknown ending.
-        """
-        beside = out.with_name(f"{out.name}.quarantine{out.suffix}")
-        found = cls(
-            out,
-            quarantine or beside,
-            summary or out.with_name(f"{out.name}.summary.json"),
-            quarantine is None,
-        )
-        resolved = {path.resolve() for path in found.paths}
-        if len(resolved) < len(found.paths):
-            raise UsageError(
-                f"{out}: scores, quarantine and summary need three different places, found "
-                f"{quoted(map(str, found.paths))}."
-            )
-        output_format(found.out)
-        output_format(found.quarantine)
-        for path in found.paths:
-            _check_place(path)
-        return found
-
-    @property
-    def paths(self) -> tuple[Path, Path, Path]:
-        """Scores, quarantine, summary."""
-        return self.out, self.quarantine, self.summary
+METRICS_MODE = 0o644
+"""Whoever scrapes the metrics is seldom the user who scores; they hold nobody's data."""
 
 
 class Sink:
     """The outputs of one run: scores, rows set aside if there are any, and the summary.
 
-    Used as a context: on entry the output is locked and staging is made beside every file that
-    will be published; on exit both are gone, whatever happened.
+    Used as a context: on entry the output is locked; on exit lock and staging are gone, whatever
+    happened. Between the two: `prepare`, `write`, `finish`, `publish`; or `report`, if it failed.
 
     Attributes:
         targets: Where the files go.
         committed: Whether the scores of this run stand at the output.
     """
 
-    def __init__(self, targets: Targets, repeated_texts: tuple[str, ...]) -> None:
+    def __init__(
+        self, targets: Targets, repeated_texts: tuple[str, ...], *, for_spreadsheets: bool = False
+    ) -> None:
         self.targets = targets
         self.committed = False
         self._repeated_texts = repeated_texts
+        self._for_spreadsheets = for_spreadsheets
+        self._staging = Staging(targets, f".{targets.out.name}.staging-{os.getpid()}")
         self._lock: IO[bytes] | None = None
         self._scores: FrameWriter | None = None
         self._rejected: FrameWriter | None = None
 
     def __enter__(self) -> Self:
         self._lock = _take_lock(self.targets.out)
-        try:
-            self._remove_stale()
-            for folder in self._staging_folders():
-                with storage_errors(self.targets.out):
-                    folder.mkdir(mode=0o700)
-        except BaseException:
-            self._close()
-            raise
         return self
+
+    def prepare(self) -> None:
+        """Clear away what killed runs left, and make staging beside every file."""
+        with storage_errors(self.targets.out):
+            for staging in self._left_behind():
+                staging.remove()
+                LOG.info("%s: removed what a killed run left (%s)", self.targets.out, staging.name)
+            self._staging.make()
 
     def write(self, scores: pl.DataFrame, rejected: pl.DataFrame) -> None:
         """Take the next rows of both outputs."""
         if self._scores is None:
-            staged = self._staged(self.targets.out, "scores")
-            self._scores = FrameWriter(
-                staged, scores.schema, self._repeated_texts, self.targets.out
-            )
+            self._scores = self._writer(scores.schema, self._staging.scores, self.targets.out)
         self._scores.write(scores)
         if rejected.height:
             if self._rejected is None:
-                staged = self._staged(self.targets.quarantine, "quarantine")
-                self._rejected = FrameWriter(staged, rejected.schema, (), self.targets.quarantine)
+                self._rejected = self._writer(
+                    rejected.schema, self._staging.quarantine, self.targets.quarantine
+                )
             self._rejected.write(rejected)
 
-    def finish(self) -> tuple[Written, Written | None]:
+    def finish(self) -> tuple[Written | None, Written | None]:
         """Complete and verify the staged files; gives scores and quarantine."""
         if self._scores is None:
             raise SelfCheckError(f"{self.targets.out}: no chunk was written.")
         return self._scores.finish(), self._rejected.finish() if self._rejected else None
 
-    def publish(self, summary: bytes) -> None:
-        """Move quarantine, then summary, then scores into place; the last move is the commit."""
-        out, quarantine, summary_path = self.targets.paths
-        with storage_errors(out), _uninterrupted():
-            staged = self._staged(summary_path, "summary")
-            write_synced(staged, summary)
+    def publish(self, summary: bytes, metrics: bytes) -> None:
+        """Move quarantine, then summary, then scores into place; that last move is the commit.
+
+        Raises:
+            StorageError: Before the commit, and what stood there stands; or after it, said as such.
+        """
+        targets, staging = self.targets, self._staging
+        with storage_errors(targets.out), _uninterrupted():
+            with storage_errors(targets.summary):
+                write_synced(staging.summary, summary)
+            if targets.metrics is not None:
+                with storage_errors(targets.metrics):
+                    write_synced(staging.metrics, metrics, METRICS_MODE)
+            staging.keep_what_stands()
             if self._rejected is not None:
-                move(self._staged(quarantine, "quarantine"), quarantine)
-            move(staged, summary_path)
-            move(self._staged(out, "scores"), out)
+                move(staging.quarantine, targets.quarantine)
+            elif targets.own_quarantine:
+                targets.quarantine.unlink(missing_ok=True)
+            move(staging.summary, targets.summary)
+            _sync_folders(targets.quarantine, targets.summary)
+            move(staging.scores, targets.out)
             self.committed = True
-            if self._rejected is None and self.targets.own_quarantine:
-                quarantine.unlink(missing_ok=True)
-            for folder in {path.parent for path in self.targets.paths}:
-                sync_path(folder)
+            self._end_publishing()
+
+    def report(self, summary: bytes, metrics: bytes) -> None:
+        """Put things back as they were, then write the summary of a run that failed.
+
+        What was staged goes first: it may be what fills the disk.
+        """
+        with storage_errors(self.targets.summary):
+            self._give_up()
+            self._staging.remove()
+            self._staging.make()
+            write_synced(self._staging.summary, summary)
+            move(self._staging.summary, self.targets.summary)
+            if self.targets.metrics is not None:
+                write_synced(self._staging.metrics, metrics, METRICS_MODE)
+                move(self._staging.metrics, self.targets.metrics, METRICS_MODE)
 
     def __exit__(
         self,
@@ -155,33 +127,92 @@ class Sink:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with _uninterrupted():
-            if kind is not None:
-                for writer in (self._scores, self._rejected):
-                    if writer is not None:
-                        writer.abort()
-            self._close()
+        # Whoever interrupts an interrupted run wants it to end now: see `console`.
+        interrupted = isinstance(error, InterruptedRunError)
+        with nullcontext() if interrupted else _uninterrupted():
+            self._give_up()
+            # NOTE: where the disk fails even this, the next run does it.
+            with suppress(OSError):
+                self._staging.remove()
+            if self._lock is not None:
+                self._lock.close()
 
-    def _close(self) -> None:
-        for folder in self._staging_folders():
-            shutil.rmtree(folder, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.close()
+    def _writer(self, schema: pl.Schema, staged: Path, target: Path) -> FrameWriter:
+        return FrameWriter(
+            staged,
+            schema,
+            self._repeated_texts,
+            target,
+            for_spreadsheets=self._for_spreadsheets,
+        )
 
-    def _staging_folders(self) -> list[Path]:
-        """One beside every file, because a rename works only within one file system."""
-        name = f".{self.targets.out.name}.staging-{os.getpid()}"
-        return sorted({path.parent / name for path in self.targets.paths})
+    def _end_publishing(self) -> None:
+        """What is left to do once the scores stand."""
+        targets = self.targets
+        try:
+            if targets.metrics is not None:
+                move(self._staging.metrics, targets.metrics, METRICS_MODE)
+            _sync_folders(*targets.paths)
+        except OSError as error:
+            raise StorageError(
+                f"{targets.out}: the scores of this run stand there, but what follows failed "
+                f"({error.strerror}): they may not outlive a power failure, metrics may be old. "
+                "Check the disk and run again with --if-exists replace."
+            ) from error
 
-    def _staged(self, target: Path, name: str) -> Path:
-        staging = f".{self.targets.out.name}.staging-{os.getpid()}"
-        return target.parent / staging / f"{name}{target.suffix}"
+    def _give_up(self) -> None:
+        for writer in (self._scores, self._rejected):
+            if writer is not None:
+                writer.abort()
+        self._scores = self._rejected = None
 
-    def _remove_stale(self) -> None:
+    def _left_behind(self) -> list[Staging]:
         pattern = f".{glob_escape(self.targets.out.name)}.staging-*"
-        for folder in {path.parent for path in self.targets.paths}:
-            for stale in folder.glob(pattern):
-                shutil.rmtree(stale, ignore_errors=True)
+        folders = {path.parent for path in self.targets.paths}
+        names = {stale.name for folder in folders for stale in folder.glob(pattern)}
+        return [Staging(self.targets, name) for name in sorted(names)]
+
+
+class DryRun:
+    """What a `Sink` would do, without writing: the same checks of lock and directories.
+
+    Attributes:
+        targets: Where the files would go.
+        committed: Never.
+    """
+
+    def __init__(self, targets: Targets) -> None:
+        self.targets = targets
+        self.committed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def prepare(self) -> None:
+        """Check that no other run holds the output and that the directories can be written."""
+        lock = _lock_path(self.targets.out)
+        with storage_errors(self.targets.out):
+            if lock.exists():
+                _hold(lock.open("rb"), self.targets.out).close()
+            for folder in {path.parent for path in self.targets.paths}:
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def write(self, scores: pl.DataFrame, rejected: pl.DataFrame) -> None:
+        """Let the rows go."""
+
+    def finish(self) -> tuple[Written | None, Written | None]:
+        """No file was made."""
+        return None, None
+
+    def publish(self, summary: bytes, metrics: bytes) -> None:
+        """Nothing is published."""
+
+    def report(self, summary: bytes, metrics: bytes) -> None:
+        """The error alone tells what went wrong."""
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 def glob_escape(name: str) -> str:
@@ -189,25 +220,27 @@ def glob_escape(name: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", name)
 
 
-def _check_place(path: Path) -> None:
-    if path.is_dir():
-        raise CannotCreateError(f"{path}: is a directory. Name a file.")
-    check_no_device(path)
-    if not path.parent.is_dir():
-        raise CannotCreateError(
-            f"{path}: the directory {path.parent} does not exist. Make it first."
-        )
-
-
 def _take_lock(out: Path) -> IO[bytes]:
     with storage_errors(out):
-        lock = out.with_name(f"{out.name}.lock").open("ab")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise LockedError(out) from None
+        return _hold(_lock_path(out).open("ab"), out)
+
+
+def _hold(lock: IO[bytes], out: Path) -> IO[bytes]:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise LockedError(out) from None
     return lock
+
+
+def _lock_path(out: Path) -> Path:
+    return out.with_name(f"{out.name}.lock")
+
+
+def _sync_folders(*paths: Path) -> None:
+    for folder in sorted({path.parent for path in paths}):
+        sync_path(folder)
 
 
 @contextmanager

@@ -124,6 +124,7 @@ def open_inputs(inputs: Sequence[str], wanted: Sequence[str] = ()) -> Iterator[t
             else:
                 with _reading(text):
                     paths = _paths(text)
+                _check_names(map(str, paths))
                 tables += [_open_table(str(p), p, p, new_file, wanted) for p in paths]
         yield tuple(tables)
         for table in tables:
@@ -245,6 +246,16 @@ def _paths(text: str) -> list[Path]:
     if not found:
         raise NoInputError(f"{what}. Check the path; the working directory is {Path.cwd()}.")
     return found
+
+
+def _check_names(names: Iterable[str]) -> None:
+    # NOTE: Polars opens no file whose name is not UTF-8; Python has surrogates for such bytes.
+    strange = [ascii(name) for name in names if re.search("[\ud800-\udfff]", name)]
+    if strange:
+        raise NoInputError(
+            f"{strange[0]}: is not UTF-8, as {counted(len(strange), 'name')} of the input. "
+            "Give it another name."
+        )
 
 
 def _is_passed_over(name: str) -> bool:

@@ -2,6 +2,8 @@
 
 import json
 import platform
+import resource
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,7 +20,7 @@ from engine.reference import Users
 from engine.scores import ScoredChunk
 from engine.writer import Written
 
-Status = Literal["published", "skipped", "failed"]
+Status = Literal["published", "skipped", "dry_run", "failed", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,8 @@ class Drift:
         alarms: What has moved far, in words.
         warnings: What has moved.
         psi: The population stability index of the score, the segments and every feature.
-        rows_before: Rows of the run whose summary this one replaces; None where there is none, and
-            their numbers were not compared.
+        rows_before: Rows of the last published run before this one; None where no summary tells
+            them, and their numbers were not compared.
     """
 
     rows: int = 0
@@ -77,6 +79,10 @@ class Summary:
         unusable: Why the bundle's scores must not be used; empty where they may.
         drift: How far the users are from those of training.
         stands: Which scores are at the output now: those of this run, earlier ones, or none.
+        peak_memory_bytes: The most memory that the process has held.
+
+    A summary speaks of the scores beside it only if their SHA-256 is that of its `outputs`: between
+    two renames a reader may find the new summary beside the old scores.
     """
 
     status: Status
@@ -101,12 +107,15 @@ class Summary:
     versions: dict[str, str] = field(default_factory=dict)
     unusable: tuple[str, ...] = ()
     drift: Drift = Drift()
+    peak_memory_bytes: int = 0
     error: str | None = None
     exit_code: int = 0
 
     def to_json(self) -> bytes:
         """The summary as UTF-8 JSON, one key a line."""
-        return (json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n").encode()
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        # NOTE: a path that is no UTF-8 has surrogates, which JSON writes as \udcff.
+        return text.encode("utf-8", "backslashreplace")
 
     def to_lines(self) -> list[str]:
         """The summary in words."""
@@ -129,11 +138,21 @@ class Summary:
             f"unseen values scored as missing: {count:,} in {name}"
             for name, count in self.unseen_categories.items()
         ]
+        if self.status == "dry_run":
+            lines += [
+                f"dry run, nothing was written: would publish {self.out}"
+                + (", replacing an earlier file" if self.stands == "earlier run" else ""),
+                f"memory needed: {self.peak_memory_bytes / 2**20:,.0f} MiB and some for writing",
+            ]
         return lines + [f"{name}: {file['path']}" for name, file in self.outputs.items()]
 
 
 class Tally:
-    """Adds up chunks in input order."""
+    """Adds up chunks in input order.
+
+    Attributes:
+        drift: How far the users are from those of training, once all are counted.
+    """
 
     def __init__(self) -> None:
         self.rows_read = 0
@@ -141,6 +160,7 @@ class Tally:
         self.rows_quarantined = 0
         self.sample = UserSample()
         self.rejected_files: Counter[str] = Counter()
+        self.drift = Drift()
         self._probability_sum = 0.0
         self._counts: dict[str, Counter[Any]] = {
             name: Counter()
@@ -189,14 +209,19 @@ class Tally:
             "deciles": {str(d): deciles[d] for d in range(1, 11)},
             "bands": {band: counts["propensity_band"][band] for band in BANDS},
             "segments": dict(sorted(counts["segment_name"].items())),
+            "drift": self.drift,
         }
 
 
 def rows_before(summary: Path) -> int | None:
-    """The rows that the run read whose summary stands at a place; None where none can be read."""
+    """The rows that the last published run read, of all those whose summaries stood at a place.
+
+    The summary of a run that published nothing hands on what it found. None where none can be read.
+    """
     try:
         document = json.loads(summary.read_bytes())
-        rows = document["rows_read"] if document["published"] is True else None
+        published = document["published"] is True
+        rows = document["rows_read"] if published else document["drift"]["rows_before"]
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return rows if type(rows) is int and rows >= 0 else None
@@ -211,6 +236,12 @@ def running_versions() -> dict[str, str]:
     """The versions that decide the bytes of an output."""
     packages = ("shopnow-scoring", "polars", "onnxruntime", "numpy")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held, by the account of the operating system."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _share(part: int, whole: int) -> str:

@@ -24,6 +24,7 @@ from engine.errors import (
     SelfCheckError,
     StorageError,
 )
+from engine.spreadsheets import without_formulas
 
 ENDINGS = {
     ".parquet": "parquet",
@@ -55,7 +56,7 @@ class FrameWriter:
 
     The format follows the ending of the path. Columns named in `repeated_texts` become
     dictionaries in Arrow IPC; Parquet makes dictionaries by itself. Messages name `target`, the
-    place where the file will go.
+    place where the file will go. CSV `for_spreadsheets` holds no formulas.
     """
 
     def __init__(
@@ -64,6 +65,8 @@ class FrameWriter:
         schema: Mapping[str, pl.DataType],
         repeated_texts: tuple[str, ...] = (),
         target: Path | None = None,
+        *,
+        for_spreadsheets: bool = False,
     ) -> None:
         self._path = path
         self._target = target or path
@@ -77,6 +80,8 @@ class FrameWriter:
             lazy = lazy.with_columns(
                 pl.col([n for n in repeated_texts if n in schema]).cast(pl.Categorical)
             )
+        if for_spreadsheets and output_format(path) == "csv":
+            lazy = without_formulas(lazy)
         self._thread = Thread(target=self._write, args=(lazy,), name="frame-writer", daemon=True)
         self._thread.start()
 
@@ -215,10 +220,17 @@ def check_no_device(path: Path) -> None:
         raise CannotCreateError(f"{path}: is a device or a pipe, not a file. Name a file.")
 
 
-def move(source: Path, target: Path) -> None:
-    """Put a file that only its owner can read in the place of another, in one step."""
+def move(source: Path, target: Path, mode: int = PRIVATE_MODE) -> None:
+    """Put a file in the place of another, in one step.
+
+    Args:
+        source: A file on the same file system.
+        target: Its place.
+        mode: What others may do with it, by default nothing; less where the umask asked for less
+            when the file was made.
+    """
     check_no_device(target)
-    source.chmod(PRIVATE_MODE)
+    source.chmod(source.stat().st_mode & mode)
     source.replace(target)
 
 
@@ -231,7 +243,7 @@ def _storage_error(path: Path, error: BaseException) -> EngineError:
         return AccessError(f"{path}: may not be written by this user ({reason}).")
     if number in (
         *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENAMETOOLONG),
-        *(errno.ENOTEMPTY, errno.EEXIST, errno.ELOOP),
+        *(errno.ENOTEMPTY, errno.EEXIST, errno.ELOOP, errno.EXDEV, errno.EBUSY),
     ):
         return CannotCreateError(f"{path}: cannot be created: {reason}.")
     return StorageError(

@@ -25,7 +25,9 @@ from tests.helpers import ROOT
 from training.playbook import check_features, load_rules
 
 README = (ROOT / "README.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 PLAYBOOK = (ROOT / "docs" / "playbook.md").read_text()
+RETRAINING = (ROOT / "docs" / "retraining.md").read_text()
 YOUR_OWN_DATA = (ROOT / "docs" / "your_own_data.md").read_text()
 BUNDLE_DOCUMENT = (ROOT / "docs" / "bundle.md").read_text()
 PROGRAMS = {"engine": engine.cli.main, "training": training.cli.main}
@@ -70,6 +72,27 @@ def test_every_command_of_the_readme_runs_in_order(project):
     assert len(commands) >= 8
     for line in commands:
         shell(line, project)
+
+
+def test_every_command_of_the_operations_page_runs_in_order(project):
+    lines = [line for block in blocks("sh", OPERATIONS) for line in block.strip().splitlines()]
+    assert len(lines) >= 4
+    for line in lines:
+        shell(line, project)
+
+
+def test_every_metric_is_on_the_operations_page(project):
+    shell("engine score users.parquet --out metered.parquet --metrics-file m.prom", project)
+    named = set(re.findall(r"^# TYPE (\w+)", (project / "m.prom").read_text(), re.MULTILINE))
+    assert named == set(re.findall(r"`(engine_score_\w+)`", OPERATIONS))
+
+
+def test_every_command_of_the_week_is_one_of_the_readme():
+    commands = "".join(blocks("sh", RETRAINING)).strip().splitlines()
+    assert {"training promote", "training rollback", "training backtest"} <= {
+        " ".join(line.split()[:2]) for line in commands
+    }
+    assert set(commands) <= set(README.splitlines())
 
 
 def test_every_make_target_of_the_readme_exists():

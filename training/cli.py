@@ -225,7 +225,7 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
         _write_what_if(what_if, second)
 
 
-@main.command(epilog=example("training promote candidate --to onnx_models/mine"))
+@main.command(epilog=example("training promote next --to onnx_models/mine --data later.parquet"))
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option(
     "--to",
@@ -234,11 +234,63 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     required=True,
     help="The folder of bundles, with CURRENT.",
 )
-def promote(candidate: Path, root: Path) -> None:
-    """Put CANDIDATE in force in a folder of bundles."""
-    from training.gate import promote
+@click.option(
+    "--data",
+    multiple=True,
+    help="Labelled users, later than those of both bundles; may be left out only where no bundle is "
+    "in force.",
+)
+def promote(candidate: Path, root: Path, data: tuple[str, ...]) -> None:
+    """Put CANDIDATE in force in a folder of bundles, if it passes every gate.
 
-    say([f"in force: {promote(candidate, root)}"])
+    Standard output gets what was measured, as JSON, whether or not the candidate is refused.
+    """
+    _check_packages(_FIT_PACKAGES)
+    from training.promotion import RefusedError, promote
+
+    try:
+        done = promote(candidate, root, data)
+    except RefusedError as refused:
+        _tell_gates(refused.report)
+        raise
+    _tell_gates(done.report)
+    say([f"in force: {done.place}"])
+
+
+@main.command(epilog=example("training rollback onnx_models/mine"))
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--version", help="By default the one before the present one was promoted.")
+def rollback(root: Path, version: str | None) -> None:
+    """Put an earlier bundle of the folder ROOT in force again."""
+    _check_packages(_FIT_PACKAGES)
+    from training.promotion import rollback
+
+    say([f"in force: {rollback(root, version)}"])
+
+
+@main.command(epilog=example("training backtest scores_mine.parquet --outcomes holdout.parquet"))
+@click.argument("scores", nargs=-1, required=True)
+@click.option(
+    "--outcomes",
+    multiple=True,
+    required=True,
+    help="Users with the label, under the id and snapshot date that were scored.",
+)
+@click.option(
+    "--schema",
+    type=click.Path(path_type=Path),
+    help="The table, a schema.toml; by default that of ShopNow.",
+)
+def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | None) -> None:
+    """Tell how past SCORES... did against what happened."""
+    _check_packages(_FIT_PACKAGES)
+    from engine.schema import default_schema_path, load_schema
+    from training.backtest.figures import backtest
+    from training.backtest.text import backtest_lines
+
+    table = load_schema(schema or default_schema_path())
+    for line in backtest_lines(backtest(scores, outcomes, table)):
+        click.echo(visible(line))
 
 
 def _check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
@@ -288,6 +340,15 @@ def _check_packages(packages: tuple[str, ...]) -> None:
             f"{quoted(absent)} not installed: this command needs the training packages. "
             "Run: pip install 'shopnow-scoring[training]'"
         )
+
+
+def _tell_gates(report: dict[str, Any]) -> None:
+    """The gates in words, and the whole report for machines; nothing where nothing was measured."""
+    if report:
+        for gate in report["gates"]:
+            verdict = "passed " if gate["passed"] else "REFUSED"
+            say([visible(f"{verdict} {gate['name']}: {gate['words']}")])
+        click.echo(json.dumps(report, indent=1, sort_keys=True))
 
 
 def _segments_line(manifest: Any) -> str:  # noqa: ANN401 - imported inside the commands

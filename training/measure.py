@@ -52,7 +52,7 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
     opened = open_bundle(bundle)
     manifest = opened.manifest
     dataset = load_dataset(inputs, manifest.schema)
-    data = _data(dataset, inputs)
+    data = data_figures(dataset, inputs)
     if data["users"] < MIN_CELL:
         raise InputError(
             f"{data['what']}: {counted(data['users'], 'user')}; at least {MIN_CELL} are needed, so that "
@@ -70,7 +70,7 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
         "bundle_id": manifest.bundle_id,
         "data": data,
         "metrics": metrics,
-        "segments": _segment_figures(manifest, features, scored.segment),
+        "segments": segment_figures(manifest, features, scored.segment),
         "drivers": drivers_report(manifest, features, scored, dataset.users),
         "drift": drift_report(reference, users, manifest),
         "comparison": _comparison(manifest, dataset, rows, scored, quality),
@@ -113,7 +113,8 @@ def _comparison(
     return comparison(manifest, compared_users(dataset, rows, scored, figures), figures, quality)
 
 
-def _data(dataset: Dataset, inputs: Sequence[str]) -> dict[str, Any]:
+def data_figures(dataset: Dataset, inputs: Sequence[str]) -> dict[str, Any]:
+    """Which users were measured: rows, users, dates and file names; plain JSON values."""
     dates = dataset.snapshots
     return {
         "rows": dataset.rows,
@@ -124,7 +125,7 @@ def _data(dataset: Dataset, inputs: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _segment_figures(
+def segment_figures(
     manifest: Manifest, features: np.ndarray, segment: np.ndarray
 ) -> dict[str, Any]:
     """The silhouette in the clustering space, on at most `TEST_ROWS` users, and the shares."""

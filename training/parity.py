@@ -3,7 +3,7 @@
 The native models are LightGBM and scikit-learn in double precision, on the same float32 numbers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -91,7 +91,7 @@ def check_parity(
         "rows": typed.height,
         "tolerances": TOLERANCES,
         **compare(fast, native, manifest),
-        "changed_in_scorer": _different_bits(fast, named),
+        "changed_in_scorer": different_bits(fast, named),
         "changed_by_chunk": chunk_differences(session, features, fast),
     }
     _refuse_failures(figures, manifest.bundle_id)
@@ -189,11 +189,12 @@ def chunk_differences(session: Session, features: np.ndarray, whole: Predictions
     for size in CHUNK_SIZES:
         rows = min(len(features), CHUNKS_CHECKED * size)
         parts = [session.run(features[i : i + size]) for i in range(0, rows, size)]
-        changed += _different_bits(joined(parts, features.shape[1])[:rows], whole[:rows])
+        changed += different_bits(joined(parts, features.shape[1])[:rows], whole[:rows])
     return changed
 
 
-def _different_bits(one: Predictions, other: Predictions) -> int:
+def different_bits(one: Predictions, other: Predictions) -> int:
+    """The number of users of whom two runs do not say the same to the last bit."""
     changed = np.zeros(len(one.probability), dtype=bool)
     for name in (f.name for f in fields(Predictions)):
         bits = [getattr(p, name).view(np.uint32).reshape(len(changed), -1) for p in (one, other)]
@@ -216,7 +217,8 @@ def _padded(chunk: pl.DataFrame) -> pl.DataFrame:
     return chunk.select(pl.all().gather([*range(chunk.height), *[0] * missing]))
 
 
-def _problems(figures: dict[str, Any]) -> Iterator[str]:
+def parity_problems(figures: Mapping[str, Any]) -> Iterator[str]:
+    """What in the figures of `check_parity` is more than `TOLERANCES` allow, in words."""
     for name, noun in (
         ("probability", "probabilities"),
         ("margin", "margins"),
@@ -231,7 +233,7 @@ def _problems(figures: dict[str, Any]) -> Iterator[str]:
 
 
 def _refuse_failures(figures: dict[str, Any], bundle_id: str) -> None:
-    problems = list(_problems(figures))
+    problems = list(parity_problems(figures))
     if problems:
         raise SelfCheckError(
             f"{bundle_id}: ONNX and the native models differ on {figures['rows']:,} users: "

@@ -25,6 +25,7 @@ from training.dataset import Dataset, load_dataset
 from training.drivers_report import drivers_report
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
 from training.export.conformance import conformance_contents
+from training.export.description import described
 from training.fit.baselines import fit_baselines
 from training.fit.classifier import Classifier, fit_classifier
 from training.fit.preprocess import fit_categories, sorted_by_teachers
@@ -126,9 +127,9 @@ def fit(
     test = users.parts.test
     people = users.dataset.users[test]
     reference = fit_reference(users.features[test], scored[test], manifest, people)
-    told = _told(manifest, users.dataset, reference, options.playbook)
+    bundle = _told(replace(bundle, manifest=manifest), users.dataset, reference, options.playbook)
     vectors = conformance_contents(bundle, reference, classifier, segmentation, options.seed)
-    return publish_bundle(out, manifest, {**bundle.contents, **told, **vectors})
+    return publish_bundle(out, manifest, {**bundle.contents, **vectors})
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,16 +202,17 @@ def _exported(
     return Bundle(out, manifest, bundle_contents(bundle_id, *fitted))
 
 
-def _told(
-    manifest: Manifest, dataset: Dataset, reference: Reference, rules: PlaybookRules
-) -> dict[str, bytes]:
-    """The files that tell people and the nightly job what was measured, by name."""
+def _told(bundle: Bundle, dataset: Dataset, reference: Reference, rules: PlaybookRules) -> Bundle:
+    """The bundle with the files that tell what was measured, and graphs that say what they are."""
+    manifest = bundle.manifest
     playbook = _playbook(manifest, dataset, rules)
-    return {
+    told = {
         REFERENCE: reference_to_json(reference, manifest),
         PLAYBOOK: playbook_to_json(playbook),
+        **described(bundle.contents, manifest, playbook),
         **report_contents(subject_of(manifest, playbook)),
     }
+    return replace(bundle, contents={**bundle.contents, **told})
 
 
 def _pool(users: _Users) -> Pool:

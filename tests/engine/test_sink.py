@@ -1,5 +1,6 @@
 import fcntl
 import sys
+from contextlib import contextmanager
 
 import polars as pl
 import pytest
@@ -11,15 +12,23 @@ from engine.errors import (
     StorageError,
     UsageError,
 )
-from engine.sink import Sink, Targets, glob_escape
+from engine.sink import Sink, glob_escape
+from engine.targets import Targets
 from engine.writer import FrameWriter, storage_errors
 from tests.helpers import read_table
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "name": ["a", "b", "a"]})
 
 
+@contextmanager
+def opened_sink(targets):
+    with Sink(targets, ("name",)) as opened:
+        opened.prepare()
+        yield opened
+
+
 def sink(out):
-    return Sink(Targets.of(out, out.with_name("rejected.csv"), None), ("name",))
+    return opened_sink(Targets.of(out, out.with_name("rejected.csv"), None))
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
@@ -57,7 +66,7 @@ def test_nothing_stands_at_the_output_until_it_is_published(tmp_path):
         opened.write(FRAME, FRAME[:1])
         opened.finish()
         assert not out.exists()
-        opened.publish(b"{}")
+        opened.publish(b"{}", b"")
     assert read_table(out).height == 3
     assert read_table(tmp_path / "rejected.csv").height == 1
     assert (out.stat().st_mode & 0o777) == 0o600
@@ -92,10 +101,10 @@ def test_only_an_earlier_quarantine_of_the_same_output_is_removed(tmp_path, name
     old = tmp_path / (named or "scores.csv.quarantine.csv")
     old.write_text("old")
     targets = Targets.of(tmp_path / "scores.csv", tmp_path / named if named else None, None)
-    with Sink(targets, ()) as opened:
+    with opened_sink(targets) as opened:
         opened.write(FRAME, FRAME.clear())
         opened.finish()
-        opened.publish(b"{}")
+        opened.publish(b"{}", b"")
     assert old.exists() == stays
 
 
@@ -104,10 +113,10 @@ def test_files_may_go_to_different_directories(tmp_path):
     summary = tmp_path / "summary" / "s.json"
     for path in (*places, summary):
         path.parent.mkdir()
-    with Sink(Targets.of(*places, summary), ()) as opened:
+    with opened_sink(Targets.of(*places, summary)) as opened:
         opened.write(FRAME, FRAME[:2])
         opened.finish()
-        opened.publish(b"{}")
+        opened.publish(b"{}", b"")
     assert [read_table(path).height for path in places] == [3, 2]
     assert summary.read_bytes() == b"{}"
     assert not list(tmp_path.glob("**/.*"))
@@ -118,7 +127,7 @@ def test_files_may_go_to_different_directories(tmp_path):
     [("scores.csv", None), (None, "scores.csv"), ("both.csv", "both.csv")],
 )
 def test_two_files_in_one_place_are_refused(tmp_path, quarantine, summary):
-    with pytest.raises(UsageError, match="three different places"):
+    with pytest.raises(UsageError, match="need different places"):
         Targets.of(
             tmp_path / "scores.csv",
             tmp_path / quarantine if quarantine else None,
@@ -128,14 +137,15 @@ def test_two_files_in_one_place_are_refused(tmp_path, quarantine, summary):
 
 def test_what_fails_after_the_commit_is_not_called_unpublished(tmp_path, monkeypatch):
     def fail(_folder):
-        raise OSError(5, "Input/output error")
+        if (tmp_path / "scores.csv").exists():
+            raise OSError(5, "Input/output error")
 
     monkeypatch.setattr("engine.sink.sync_path", fail)
     with sink(tmp_path / "scores.csv") as opened:
         opened.write(FRAME, FRAME.clear())
         opened.finish()
-        with pytest.raises(StorageError, match="scores.csv"):
-            opened.publish(b"{}")
+        with pytest.raises(StorageError, match="the scores of this run stand there"):
+            opened.publish(b"{}", b"")
         assert opened.committed
 
 
@@ -161,7 +171,7 @@ def test_a_place_that_cannot_hold_its_file_is_refused_at_once(tmp_path, place, n
     (tmp_path / "folder.csv").mkdir()
     places = {"out": tmp_path / "scores.csv", "quarantine": None, "summary": None}
     with pytest.raises(CannotCreateError, match=message):
-        Targets.of(**{**places, place: tmp_path / name})
+        Targets.of(**{**places, place: tmp_path / name}).check(replace=False)
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,10 @@ def features_in_all(count: int) -> Subject:
         drivers={**manifest.drivers, "features": found},
     )
     drifted = [
-        {"name": f.name, "psi": 0.2, "level": "warn", "missing": 0.1, "missing_reference": 0.2}
+        {"name": f.name, "psi": 0.2, "level": "warn", "missing": 0.1, "missing_reference": 0.2,
+         "words": "has higher values than in training"}
         for f in features
-    ]
+    ]  # fmt: skip
     drift = {**subject.evaluation["drift"], "features": drifted}
     measured = subject_of(changed)
     return replace(measured, evaluation={**measured.evaluation, "drift": drift})

@@ -1,9 +1,11 @@
+import dataclasses
 import json
 
 import polars as pl
 import pytest
 
 import training.cli
+from engine.bundle import open_bundle, write_bundle
 from tests.fitting import shop_users
 from tests.helpers import read_table, run, write_table
 from training.cli import main
@@ -115,7 +117,52 @@ def test_promote_puts_a_bundle_in_force_once(tiny):
     first = run("training", "promote", "bundle", "--to", "models", cwd=tiny)
     assert (first.returncode, first.stdout) == (0, "")
     assert "in force: models" in first.stderr
-    assert run("training", "promote", "bundle", "--to", "models", cwd=tiny).returncode == 79
+    again = run("training", "promote", "bundle", "--to", "models", cwd=tiny)
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", first.stderr)
+
+
+def test_a_refused_candidate_is_told_in_words_and_as_json(tiny):
+    run("training", "promote", "bundle", "--to", "measured", cwd=tiny)
+    opened = open_bundle(tiny / "bundle")
+    parity = {**opened.manifest.parity, "changed_segment": 3}
+    manifest = dataclasses.replace(opened.manifest, parity=parity)
+    write_bundle(tiny / "wrong", manifest, opened.contents)
+    write_table(shop_users(2_000, 2), tiny / "later.parquet")
+    promote = ("promote", "wrong", "--to", "measured")
+    found = run("training", *promote, "--data", "later.parquet", cwd=tiny)
+    assert found.returncode == 79
+    assert "REFUSED parity: segment: 3 users changed, allowed 0\n" in found.stderr
+    assert "refused at 1 gate of 15: parity" in found.stderr
+    assert "passed  roc_auc: ROC-AUC" in found.stderr
+    report = json.loads(found.stdout)
+    assert (report["accepted"], report["data"]["rows"]) == (False, 2_000)
+    unmeasured = run("training", *promote, cwd=tiny)
+    assert (unmeasured.returncode, unmeasured.stdout) == (2, "")
+
+
+def test_rollback_puts_a_named_version_in_force(tiny):
+    run("training", "promote", "bundle", "--to", "back", cwd=tiny)
+    version = open_bundle(tiny / "back").path.name
+    found = run("training", "rollback", "back", "--version", version, cwd=tiny)
+    assert (found.returncode, found.stdout) == (0, "")
+    assert found.stderr == f"in force: back/{version}\n"
+    assert run("training", "rollback", "back", cwd=tiny).returncode == 78
+
+
+def test_backtest_prints_its_figures(tiny):
+    score = run(
+        *("engine", "score", "users.parquet", "--bundle", "bundle", "--out", "scores.parquet"),
+        cwd=tiny,
+    )
+    assert score.returncode == 0, score.stderr
+    found = run(
+        *("training", "backtest", "scores.parquet", "--outcomes", "users.parquet"),
+        *("--schema", "tiny.toml"),
+        cwd=tiny,
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.startswith("1,500 of 1,500 scores have an outcome; 0 have none")
+    assert "contacted against control group" in found.stdout
 
 
 @pytest.mark.parametrize(
@@ -130,6 +177,10 @@ def test_promote_puts_a_bundle_in_force_once(tiny):
         (["evaluate", "absent", "users.parquet"], 78),
         (["evaluate", "bundle", "users.parquet", "--json", "absent/m.json"], 73),
         (["promote", "absent", "--to", "models"], 78),
+        (["rollback", "absent"], 78),
+        (["backtest", "users.parquet", "--outcomes", "users.parquet"], 65),
+        (["backtest", "absent.parquet", "--outcomes", "users.parquet"], 66),
+        (["backtest", "users.parquet"], 2),
         (["fit", "users.parquet", "--out", "new", "--previous", "absent"], 78),
         (["simulate", "--out", "new.csv", "--as-of", "0001-01-01"], 2),
         (["simulate", "--out", "/dev/null"], 73),

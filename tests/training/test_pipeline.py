@@ -21,10 +21,10 @@ from tests.helpers import write_table
 from training.evaluation_text import evaluation_lines
 from training.export.bundle import CODE, code_fingerprint
 from training.fit.search import Budget
-from training.gate import RefusedError, promote
 from training.measure import evaluate_bundle
 from training.pipeline import FitOptions, fit
 from training.playbook import load_rules
+from training.promotion import RefusedError, promote
 from training.simulate import SimulateOptions
 from training.simulate.write import write_users
 

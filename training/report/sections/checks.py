@@ -70,7 +70,10 @@ def drift(subject: Subject) -> list[Block]:
         Text(finding, strong=True),
         *bullets(
             "What has moved",
-            [f"{subject.titles.get(f['name'], f['name'])}: {f['words']}" for f in moved(found)],
+            [
+                f"{subject.titles.get(f['name'], f['name'])}: {f['words']}"
+                for f in moved(found)[:SHOWN_DRIFT]
+            ],
         ),
         table(
             "Population stability index against training, largest first",

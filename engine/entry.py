@@ -1,0 +1,33 @@
+"""The door of the command line: open streams and a way out before anything large is imported."""
+
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
+
+
+def main() -> None:
+    """Run `engine`."""
+    open_streams()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A signal that the caller ignores, as nohup does, stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _leave)
+    from engine.cli import main as engine
+
+    engine()
+
+
+def open_streams() -> None:
+    """Give a closed standard stream the null device, or the next file opened would be one.
+
+    What a library then writes to standard error would stand in the middle of the scores.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    # Nothing has been begun; an exception would come out of an import as any other error.
+    os._exit(128 + number)

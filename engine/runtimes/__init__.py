@@ -1,0 +1,1 @@
+"""The same scorer inside other engines, one module each."""

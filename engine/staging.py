@@ -1,0 +1,106 @@
+"""Files of a run before they are published, and what is needed to put back what stood there.
+
+Quarantine and summary are replaced before the scores. A run that ends in between, by a failing disk
+or a `kill -9`, is undone: by itself, or by the next run.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.bundle import sync_path
+from engine.targets import Targets
+from engine.writer import write_synced
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """The folders of one run, one beside every file, as a rename works only within one file system.
+
+    Attributes:
+        targets: Where the files will go.
+        name: What the folders are called.
+    """
+
+    targets: Targets
+    name: str
+
+    @property
+    def scores(self) -> Path:
+        """The scores before they are published."""
+        return self._beside(self.targets.out, "scores")
+
+    @property
+    def quarantine(self) -> Path:
+        """The rows set aside before they are published."""
+        return self._beside(self.targets.quarantine, "quarantine")
+
+    @property
+    def summary(self) -> Path:
+        """The summary before it is published."""
+        return self._beside(self.targets.summary, "summary")
+
+    @property
+    def metrics(self) -> Path:
+        """The metrics before they are published."""
+        return self._beside(self.targets.metrics or self.targets.summary, "metrics")
+
+    def make(self) -> None:
+        """Make the folders, closed to others."""
+        for folder in self._folders():
+            folder.mkdir(mode=0o700)
+
+    def keep_what_stands(self) -> None:
+        """Copy quarantine and summary as they stand, then note which of them there were.
+
+        From here on, until the scores are moved, `remove` puts them back.
+        """
+        had = {}
+        for target, staged in self._replaced():
+            had[str(target.absolute())] = target.exists()
+            if target.exists():
+                shutil.copy2(target, _kept(staged))
+                sync_path(_kept(staged))
+        begun = self._journal.with_suffix(".begun")
+        write_synced(begun, json.dumps(had).encode())
+        begun.replace(self._journal)
+
+    def remove(self) -> None:
+        """Undo what was published of a run whose scores were not, then remove the folders.
+
+        It may itself be cut short: what is left to do is done by the next call.
+
+        Raises:
+            OSError: Something could not be put back; the folders stay.
+        """
+        if self._journal.exists() and self.scores.exists():
+            had = json.loads(self._journal.read_bytes())
+            for target, staged in self._replaced():
+                if had.get(str(target.absolute())) is False and not staged.exists():
+                    target.unlink(missing_ok=True)
+                elif _kept(staged).exists():
+                    _kept(staged).replace(target)
+        for folder in self._folders():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def _journal(self) -> Path:
+        return self.scores.with_name("publishing.json")
+
+    def _replaced(self) -> tuple[tuple[Path, Path], ...]:
+        """Quarantine and summary: where they go, and where they are made."""
+        return (
+            (self.targets.quarantine, self.quarantine),
+            (self.targets.summary, self.summary),
+        )
+
+    def _folders(self) -> list[Path]:
+        return sorted({path.parent / self.name for path in self.targets.paths})
+
+    def _beside(self, target: Path, name: str) -> Path:
+        return target.parent / self.name / f"{name}{target.suffix}"
+
+
+def _kept(staged: Path) -> Path:
+    return staged.with_name(f"{staged.name}.kept")

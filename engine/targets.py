@@ -1,0 +1,108 @@
+"""Where the files of one run go, and whether they can be made there."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import CannotCreateError, UsageError, quoted
+from engine.writer import check_no_device, output_format, storage_errors
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Where the files of one run go.
+
+    Attributes:
+        out: The scores.
+        quarantine: Rows that are set aside; written only if there are any.
+        summary: The JSON summary.
+        own_quarantine: Whether the place of the quarantine follows from that of the scores. An
+            older file there belongs to older scores and goes with them.
+        metrics: The summary in the form that Prometheus reads, where it is wanted.
+    """
+
+    out: Path
+    quarantine: Path
+    summary: Path
+    own_quarantine: bool
+    metrics: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        out: Path,
+        quarantine: Path | None,
+        summary: Path | None,
+        metrics: Path | None = None,
+    ) -> "Targets":
+        """Fill in the places beside the scores that were not named.
+
+        Raises:
+            UsageError: Two of them are the same.
+            CannotCreateError: Nothing can be made beside the scores, not even a lock.
+        """
+        check_place(out)
+        found = cls(
+            out,
+            quarantine or out.with_name(f"{out.name}.quarantine{out.suffix}"),
+            summary or out.with_name(f"{out.name}.summary.json"),
+            quarantine is None,
+            metrics,
+        )
+        # NOTE: names that differ only in case are one file on many disks of macOS.
+        distinct = {str(path.resolve()).casefold() for path in found.paths}
+        if len(distinct) < len(found.paths):
+            raise UsageError(
+                f"{out}: scores, quarantine, summary and metrics need different places, found "
+                f"{quoted(map(str, found.paths))}."
+            )
+        return found
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Scores, quarantine, summary, and metrics where they are wanted."""
+        places = (self.out, self.quarantine, self.summary)
+        return places if self.metrics is None else (*places, self.metrics)
+
+    def check(self, *, replace: bool) -> None:
+        """Check that every file can be made at its place.
+
+        Args:
+            replace: Whether scores that stand there may be replaced.
+
+        Raises:
+            CannotCreateError: A place lies in no directory, is one, has an unknown ending or a name
+                that no file can have, or scores exist already.
+        """
+        output_format(self.out)
+        output_format(self.quarantine)
+        for path in self.paths:
+            check_place(path)
+        if self.out.exists() and not replace:
+            raise CannotCreateError(
+                f"{self.out}: exists already. Use --if-exists replace, or another --out."
+            )
+
+
+def check_place(path: Path) -> None:
+    """Check that a file can be made at a place, or replaced there.
+
+    Raises:
+        CannotCreateError: The place lies in no directory, is one or is a device, or its name is
+            too long or not UTF-8.
+        AccessError: The directory may not be searched.
+    """
+    # The operating system's names are bytes; Python has surrogates for those that are no UTF-8.
+    if re.search("[\ud800-\udfff]", str(path)):
+        raise CannotCreateError(
+            f"{str(path)!a}: is not UTF-8, which the writers of all formats need. "
+            "Give it another name."
+        )
+    with storage_errors(path):
+        if path.is_dir():
+            raise CannotCreateError(f"{path}: is a directory. Name a file.")
+        check_no_device(path)
+        if not path.parent.is_dir():
+            raise CannotCreateError(
+                f"{path}: the directory {path.parent} does not exist. Make it first."
+            )

@@ -1,0 +1,249 @@
+"""Disks, directories and names that fail a run: faults.md, part F."""
+
+import errno
+import os
+import resource
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from engine import ScoreOptions, score
+from engine.errors import CannotCreateError, UsageError
+from tests.faults.nights import (
+    OUTPUTS,
+    check_all_or_nothing,
+    check_next_run,
+    check_refused,
+    check_words,
+    engine,
+    faulty_engine,
+    score_again,
+    some_of,
+    unprivileged_engine,
+)
+from tests.helpers import BUNDLE, read_summary
+
+CASES = {
+    "F01": "full disk under the scores: a tmpfs of every size until the run succeeds",
+    "F02": "full disk under quarantine, summary or metrics",
+    "F03": "EIO and ENOSPC at every step that changes a file, until the run succeeds",
+    "F04": "a rename across file systems",
+    "F05": "the directory of the output is missing",
+    "F06": "the output exists",
+    "F07": "the output is a directory, an input, or lies in a directory of inputs",
+    "F08": "a read-only file system; no place for temporary files",
+    "F09": "a directory that may not be written",
+    "F10": "RLIMIT_FSIZE of every size until the run succeeds",
+    "F11": "staging of a killed run goes, that of others stays",
+    "F12": "names that are too long or not UTF-8",
+    "F14": "a clock that jumps back",
+    "F17": "outputs whose names differ only in case",
+    "F18": "files for their owner only, less where the umask says so",
+}
+STEPS = 60
+LONG = "x" * 300
+NOT_UTF8 = os.fsdecode(b"a\xff")
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Mount file systems on a folder; skips where this is not allowed."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+
+    def mount(options):
+        subprocess.run(["umount", folder], capture_output=True)
+        if subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True
+        ).returncode:
+            pytest.skip("mounting a small file system is not allowed here")
+        return folder
+
+    if not shutil.which("mount") or sys.platform == "darwin":
+        pytest.skip("no tmpfs here")
+    yield mount
+    subprocess.run(["umount", folder], capture_output=True)
+
+
+def refused(night, code, *more, **process):
+    done = engine(night, *more, **process)
+    check_refused(night, done, code)
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+@pytest.mark.parametrize("tenth", some_of(11))
+def test_f01_full_disk_under_all_files(night, mounted, tenth):
+    needed = sum(path.stat().st_size for path in night.folder.iterdir())
+    disk = mounted(f"size={needed + 65_536 + 65_536 * tenth}")
+    for path in night.folder.iterdir():
+        shutil.copy2(path, disk)
+    here = type(night)(disk, night.before, night.undisturbed)
+    done = engine(here)
+    assert done.returncode in (0, 74)
+    check_all_or_nothing(here, done)
+    assert not list(disk.glob(".*"))
+    subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
+    check_next_run(here)
+
+
+@pytest.mark.parametrize("option", ["--quarantine", "--summary", "--metrics-file"])
+def test_f02_full_disk_under_one_file(night, mounted, option):
+    disk = mounted("size=4k")
+    (disk / "full").write_bytes(b"x" * 4_096)
+    done = engine(night, option, disk / "file.parquet")
+    assert done.returncode == 74, done.stderr
+    assert f"{disk}/file.parquet: could not be written" in done.stderr
+    assert night.outputs() == night.before
+    assert list(disk.iterdir()) == [disk / "full"]
+    check_next_run(night)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
+@pytest.mark.parametrize("step", some_of(STEPS))
+def test_f03_a_step_fails(night, step, number):
+    done = faulty_engine(night, step + 1, number)
+    check_all_or_nothing(night, done)
+    check_next_run(night)
+
+
+def test_f04_a_rename_across_file_systems(night, mounted):
+    """A file that is itself a mount point, as in a container, is not replaced."""
+    disk = mounted("size=1m")
+    shutil.copy(night.out, disk / "scores.parquet")
+    subprocess.run(["mount", "--bind", disk / "scores.parquet", night.out], check=True)
+    try:
+        message = refused(night, 73)
+    finally:
+        subprocess.run(["umount", night.out], check=True)
+    assert "scores.parquet: cannot be created: Device or resource busy" in message
+    check_next_run(night)
+
+
+def test_f05_a_missing_directory(night):
+    done = engine(night, "--out", "absent/scores.parquet")
+    assert done.returncode == 73
+    assert "the directory absent does not exist. Make it first" in done.stderr
+    assert not (night.folder / "absent").exists()
+
+
+def test_f06_an_output_that_exists(night):
+    message = refused(night, 73, "--if-exists", "fail")
+    assert "exists already. Use --if-exists replace, or another --out" in message
+
+
+@pytest.mark.parametrize(
+    ("out", "kind", "message"),
+    [
+        ("folder.parquet", CannotCreateError, "is a directory. Name a file"),
+        (".", CannotCreateError, "is a directory. Name a file"),
+        ("users.parquet", UsageError, "is an input and an output"),
+        ("folder.parquet/scores.parquet", UsageError, "lies in a directory that is an input"),
+    ],
+)
+def test_f07_an_output_that_is_no_place_for_scores(night, monkeypatch, out, kind, message):
+    (night.folder / "folder.parquet").mkdir()
+    shutil.copy(night.folder / "users.parquet", night.folder / "folder.parquet")
+    before = (night.folder / "users.parquet").read_bytes()
+    monkeypatch.chdir(night.folder)
+    inputs = ["folder.parquet"] if "/" in out else ["users.parquet"]
+    with pytest.raises(kind, match=message):
+        score(inputs, BUNDLE, out, ScoreOptions(if_exists="replace"))
+    assert (night.folder / "users.parquet").read_bytes() == before
+    assert night.outputs() == night.before
+
+
+def test_f08_a_read_only_file_system(night, mounted):
+    disk = mounted("size=1m")
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    done = engine(night, "--out", disk / "scores.parquet")
+    assert done.returncode == 73
+    assert "cannot be created: Read-only file system" in done.stderr
+
+
+def test_f08_no_place_for_temporary_files(night):
+    done = engine(night, env={**os.environ, "TMPDIR": "/absent", "HOME": "/absent"})
+    check_all_or_nothing(night, done)
+    assert done.returncode == 0
+
+
+def test_f09_a_directory_that_may_not_be_written(night):
+    night.folder.chmod(0o555)
+    done = unprivileged_engine(night)
+    night.folder.chmod(0o755)
+    assert done.returncode == 77, done.stderr
+    assert "scores.parquet: may not be written by this user" in done.stderr
+    assert night.outputs() == night.before
+
+
+@pytest.mark.parametrize("kilobytes", [0, 1, 2, 4, 8, 16, 32, 64])
+def test_f10_a_limit_of_the_size_of_files(night, kilobytes):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024,) * 2)
+
+    done = engine(night, preexec_fn=limit)
+    assert done.returncode in (0, 74)
+    check_words(done.stderr)
+    assert night.outputs() in (night.before, night.undisturbed)
+    if kilobytes > 0:
+        check_all_or_nothing(night, done)
+    check_next_run(night)
+
+
+def test_f11_staging_of_others_stays(night):
+    for name in ("scores.parquet", "scores.parquet2"):
+        (night.folder / f".{name}.staging-1").mkdir()
+    score_again(night)
+    assert [path.name for path in night.folder.glob(".*")] == [".scores.parquet2.staging-1"]
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "message"),
+    [
+        ("--out", f"{LONG}.parquet", "File name too long"),
+        ("--out", f"{'x' * 245}.parquet", "File name too long"),
+        ("--out", f"{'x' * 235}.parquet", "File name too long"),
+        ("--out", f"{NOT_UTF8}.parquet", "is not UTF-8"),
+        ("--out", f"{NOT_UTF8}/scores.parquet", "is not UTF-8"),
+        ("--quarantine", f"{LONG}.parquet", "File name too long"),
+        ("--summary", f"{NOT_UTF8}.json", "is not UTF-8"),
+        ("--metrics-file", f"{LONG}.prom", "File name too long"),
+    ],
+)
+def test_f12_names_that_no_file_can_have(night, option, name, message):
+    done = engine(night, option, name)
+    assert done.returncode == 73, done.stderr
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert night.outputs() == night.before
+
+
+def test_f12_an_input_that_is_not_utf8(night):
+    strange = night.folder / f"{NOT_UTF8}.parquet"
+    (night.folder / "users.parquet").rename(strange)
+    done = engine(night, strange.name)
+    assert done.returncode == 66
+    assert read_summary(night.out)["exit_code"] == 66
+
+
+def test_f14_a_clock_that_jumps_back(night, monkeypatch):
+    times = iter(range(10**9, 0, -(10**6)))
+    monkeypatch.setattr("time.time", lambda: next(times))
+    score_again(night)
+    assert night.outputs() == night.undisturbed
+    assert 0 < read_summary(night.out)["seconds"] < 600
+
+
+def test_f17_names_that_differ_only_in_case(night):
+    with pytest.raises(UsageError, match="need different places"):
+        score_again(night, summary=night.folder / "Scores.Parquet")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o000, 0o600), (0o022, 0o600), (0o277, 0o400)])
+def test_f18_files_are_for_their_owner(night, umask, mode):
+    assert engine(night, "--metrics-file", "m.prom", umask=umask).returncode == 0
+    for name in (*OUTPUTS, "scores.parquet.summary.json"):
+        assert (night.folder / name).stat().st_mode & 0o777 == mode
+    assert (night.folder / "m.prom").stat().st_mode & 0o777 == 0o644 & ~umask

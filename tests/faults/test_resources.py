@@ -1,0 +1,133 @@
+"""Too little memory, too few files, nobody who listens: faults.md, part G."""
+
+import io
+import os
+import resource
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from engine.pipeline import available_cores
+from tests.faults.nights import (
+    check_next_run,
+    check_refused,
+    check_words,
+    engine,
+    score_again,
+)
+from tests.helpers import read_summary
+
+CASES = {
+    "G01": "RLIMIT_AS: whatever dies, the earlier scores stand",
+    "G03": "no more threads than the quota of the container gives cores",
+    "G04": "2 threads, 64 threads and other chunks: the same bytes",
+    "G05": "RLIMIT_NOFILE with 100 inputs",
+    "G06": "a reader of standard output or error that has gone",
+    "G08": "an input of which no row can be scored",
+    "G09": "standard error that is full or closed; one line for each chunk, not for each row",
+}
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not keep to RLIMIT_AS")
+@pytest.mark.parametrize("megabytes", [200, 400, 800, 1_600])
+def test_g01_a_limit_of_memory(night, megabytes):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20,) * 2)
+
+    done = engine(night, preexec_fn=limit)
+    if done.returncode != 0:
+        assert night.outputs() == night.before
+    check_next_run(night)
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("50000 100000", 1), ("max 100000", None), ("99900000 100000", None)]
+)
+def test_g03_a_quota_of_the_container(tmp_path, quota, cores):
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    unlimited = available_cores(tmp_path / "absent")
+    assert available_cores(tmp_path / "cpu.max") == (cores or unlimited)
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 100, 399, 10_000])
+@pytest.mark.parametrize("threads", [2, 64])
+def test_g04_the_same_bytes_whatever_the_threads_and_chunks(night, threads, chunk_rows):
+    score_again(night, threads=threads, chunk_rows=chunk_rows)
+    assert night.outputs() == night.undisturbed
+
+
+def test_g05_few_open_files(night):
+    folder = night.folder / "users"
+    folder.mkdir()
+    users = pl.read_parquet(night.folder / "users.parquet")
+    for n in range(100):
+        users[n * 4 : n * 4 + 4].write_parquet(folder / f"{n:03}.parquet")
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+
+    (night.folder / "users.parquet").unlink()
+    folder.rename(night.folder / "users.parquet")
+    done = engine(night, preexec_fn=limit)
+    assert done.returncode == 0, done.stderr
+    scores = [
+        pl.read_parquet(io.BytesIO(n["scores.parquet"]))
+        for n in (night.outputs(), night.undisturbed)
+    ]
+    assert scores[0].equals(scores[1])
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_g06_nobody_reads(night, stream):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = engine(night, "--summary", "-", "-v", **{stream: write_end})
+    os.close(write_end)
+    assert done.returncode == 0
+    check_words(done.stderr or "")
+    assert night.outputs() == night.undisturbed
+    assert read_summary(night.out)["published"] is True
+
+
+@pytest.mark.parametrize("rows", [400, 40_000])
+def test_g08_no_row_can_be_scored(night, rows):
+    users = pl.read_parquet(night.folder / "users.parquet").with_columns(
+        *(
+            pl.lit(-1).alias(name)
+            for name in ("sessions_last_7d", "pages_viewed", "avg_order_value")
+        )
+    )
+    pl.concat([users] * (rows // 400)).write_parquet(night.folder / "users.parquet")
+    done = engine(night)
+    check_refused(night, done, 65)
+    assert len(done.stderr) < 1_000
+    assert done.stderr.count("\n") == 1
+
+
+def test_g09_standard_error_is_full(night):
+    with Path("/dev/full").open("w") as full:
+        done = engine(night, "-v", stderr=full)
+    assert done.returncode == 0
+    assert night.outputs() == night.undisturbed
+
+
+@pytest.mark.parametrize("code", [0, 73])
+def test_g09_standard_error_is_closed(night, code):
+    """The next file that is opened would otherwise be standard error, and take its words."""
+    done = engine(
+        night,
+        *("--if-exists", "replace" if code == 0 else "fail"),
+        *("-v", "--log-format", "json"),
+        stderr=None,
+        preexec_fn=lambda: os.close(2),
+    )
+    assert done.returncode == code
+    assert night.outputs() == (night.undisturbed if code == 0 else night.before)
+
+
+def test_g09_words_grow_with_chunks_not_with_rows(night):
+    lines = engine(night, "-v").stderr.splitlines()
+    assert len(lines) < 20
+    assert sum(line.endswith("rows done") for line in lines) == 4

@@ -1,0 +1,1 @@
+"""How past scores did against what happened: aggregates only."""

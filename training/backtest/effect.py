@@ -1,0 +1,89 @@
+"""The control group beside those who may be contacted: what the contacts did, as far as it shows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from engine.bundle import BANDS
+from training.disclosure import MIN_CELL, users_in, withheld
+from training.intervals import NORMAL_QUANTILE, wilson
+
+ARMS = ("contacted", "control")
+
+
+def control_effect(frame: pl.DataFrame, names: Mapping[int, str]) -> dict[str, Any]:
+    """Purchase rates of both groups in each cell, and their difference; plain JSON values.
+
+    A cell is a segment and a band; one with fewer than `MIN_CELL` users in either group is not told,
+    nor one that would give such a cell away, and they have no part in the figure of all cells.
+
+    Args:
+        frame: `Joined.frame` of one bundle.
+        names: Of the segments, by id, rising.
+    """
+    ids, cells = list(names), len(names) * len(BANDS)
+    segment = frame["segment_id"].replace_strict(ids, range(len(ids)), return_dtype=pl.Int64)
+    band = frame["propensity_band"].replace_strict(BANDS, range(len(BANDS)), return_dtype=pl.Int64)
+    cell = (segment * len(BANDS) + band).to_numpy()
+    arm = cell + cells * (frame["in_control_group"].to_numpy() > 0)
+    label, users = frame["bought"].to_numpy(), frame["user"].to_numpy()
+    people = users_in(arm, users, 2 * cells).reshape(2, cells)
+    rows = np.bincount(arm, minlength=2 * cells).reshape(2, cells)
+    bought = np.bincount(arm, label, minlength=2 * cells).reshape(2, cells)
+    rate = bought / np.maximum(rows, 1)
+    hidden = withheld(cell, users, (len(ids), len(BANDS))).ravel()
+    told = (people >= MIN_CELL).all(axis=0) & ~hidden
+    low, high = rate_differences(rate, np.maximum(people, 1))
+    return {
+        "cells": [
+            {
+                "segment_id": ids[n // len(BANDS)],
+                "segment_name": names[ids[n // len(BANDS)]],
+                "band": BANDS[n % len(BANDS)],
+                **{f"{name}_rows": int(rows[a, n]) for a, name in enumerate(ARMS)},
+                **{f"{name}_rate": float(rate[a, n]) for a, name in enumerate(ARMS)},
+                "difference": float(rate[0, n] - rate[1, n]),
+                "interval": [float(low[n]), float(high[n])],
+                "shown": bool(low[n] > 0 or high[n] < 0),
+            }
+            for n in np.flatnonzero(told).tolist()
+        ],
+        "cells_not_told": int(((people > 0).any(axis=0) & ~told).sum()),
+        "all_cells": _pooled(rate[:, told], people[:, told]),
+    }
+
+
+def rate_differences(rate: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95 % intervals of the first rate less the second: Newcombe's hybrid score (1998), method 10.
+
+    Args:
+        rate: float64 [2, cells].
+        people: How many users each rate is of, above 0, int64 [2, cells].
+    """
+    low, high = wilson(rate, people)
+    difference = rate[0] - rate[1]
+    down = np.sqrt((rate[0] - low[0]) ** 2 + (high[1] - rate[1]) ** 2)
+    up = np.sqrt((high[0] - rate[0]) ** 2 + (rate[1] - low[1]) ** 2)
+    return difference - down, difference + up
+
+
+def _pooled(rate: np.ndarray, people: np.ndarray) -> dict[str, Any] | None:
+    """One difference for all cells, each weighing as much as it knows (Mantel & Haenszel 1959).
+
+    Unlike the difference of the totals, it does not mistake cells with other shares of the control
+    group for an effect.
+    """
+    if not rate.shape[1]:
+        return None
+    weight = people[0] * people[1] / people.sum(axis=0)
+    weight = weight / weight.sum()
+    difference = float(weight @ (rate[0] - rate[1]))
+    variance = weight**2 @ (rate * (1 - rate) / people).sum(axis=0)
+    reach = NORMAL_QUANTILE * float(np.sqrt(variance))
+    return {
+        "difference": difference,
+        "interval": [difference - reach, difference + reach],
+        "shown": abs(difference) > reach,
+    }

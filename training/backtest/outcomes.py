@@ -1,0 +1,172 @@
+"""Past scores and what became of the users, joined by id and snapshot date.
+
+Takes score files and tables with the label, gives one frame. Which figures are made of it is left to
+`figures`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from engine.errors import BundleError, InputError, counted, quoted, rule_counts
+from engine.schema import Feature, FeatureSchema
+from engine.source import Table, open_inputs, read_chunks
+from engine.tensors import to_typed
+from engine.validation import check_columns, check_same_keys, row_rules, split_rows
+
+CHUNK_ROWS = 65_536
+
+SCORES = (
+    Feature("purchase_probability", "numeric", min=0, max=1, missing="never"),
+    Feature("will_purchase", "numeric", min=0, max=1, missing="never"),
+    Feature("propensity_decile", "numeric", min=1, max=10, missing="never"),
+    Feature("propensity_band", "categorical", missing="never"),
+    Feature("segment_id", "numeric", missing="never"),
+    Feature("segment_name", "categorical"),
+    Feature("action", "categorical"),
+    Feature("in_control_group", "numeric", min=0, max=1, missing="never"),
+    Feature("bundle_id", "categorical", missing="never"),
+)
+"""What is read of a score file, beside its keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Scores with their outcomes, and what found no partner.
+
+    Attributes:
+        frame: One row for each score with an outcome: the columns of `SCORES`, `user` (a number
+            from 0 for each user), `snapshot` where scores and outcomes have one, and `bought`, 0 or
+            1.
+        scored: Rows of the score files.
+        without_outcome: Those whose outcome is not there, or not known.
+        without_score: Outcomes that no score belongs to.
+        left_out: Rows of the outcomes without a usable key, by the rule that caught them.
+    """
+
+    frame: pl.DataFrame
+    scored: int
+    without_outcome: int
+    without_score: int
+    left_out: dict[str, int]
+
+
+def join_outcomes(scores: Sequence[str], outcomes: Sequence[str], schema: FeatureSchema) -> Joined:
+    """Read both and join them.
+
+    Args:
+        scores: Score files, as the engine wrote them; globs or directories of such.
+        outcomes: Tables with id, snapshot and label; other columns are not read.
+        schema: The table: the names of these three.
+
+    Raises:
+        BundleError: The schema names no id or no label.
+        InputError: Columns are missing, keys come twice, a score or a label is none, only one side
+            has snapshots, or no score has an outcome.
+        NoInputError: There is nothing to read.
+    """
+    if schema.id is None or schema.label is None:
+        raise BundleError(
+            f"schema {schema.name!r}: names no {'id' if schema.id is None else 'label'}; scores are "
+            "joined with outcomes by the id. Add it to the schema."
+        )
+    same = {feature.name: feature.name for feature in SCORES}
+    said, wrong = _read(scores, _table(schema, SCORES), same, "scores")
+    if wrong:
+        raise InputError(
+            f"{', '.join(scores)}: {rule_counts(wrong)}; no file that the engine wrote has such "
+            "rows. Give score files."
+        )
+    label = Feature(schema.label, "numeric")
+    came, left_out = _read(outcomes, _table(schema, (label,)), {"bought": label.name}, "outcomes")
+    keys = _keys(said, came, schema)
+    named = [str(schema.id), str(schema.snapshot)][: len(keys)]
+    _check_once(said, [*keys, "bundle_id"], [*named, "bundle_id"], ", ".join(scores))
+    _check_once(came, keys, named, ", ".join(outcomes))
+    came = _labels(came, schema.label, ", ".join(outcomes))
+    joined = said.join(came, on=keys, how="inner").filter(pl.col("bought").is_not_null())
+    if not joined.height:
+        raise InputError(
+            f"{', '.join(scores)}: no row of {said.height:,} has an outcome in "
+            f"{', '.join(outcomes)} ({came.height:,} rows), joined by {quoted(named)}. Give the "
+            "outcomes of the users and dates that were scored."
+        )
+    return Joined(
+        frame=joined.with_columns(user=pl.col("id").rank("dense").cast(pl.Int64) - 1).drop("id"),
+        scored=said.height,
+        without_outcome=said.height - joined.height,
+        without_score=came.join(said, on=keys, how="anti").height,
+        left_out=left_out,
+    )
+
+
+def _table(schema: FeatureSchema, features: tuple[Feature, ...]) -> FeatureSchema:
+    return FeatureSchema(schema.name, features, id=schema.id, snapshot=schema.snapshot)
+
+
+def _read(
+    inputs: Sequence[str], table: FeatureSchema, features: Mapping[str, str], what: str
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """What all files have, and how many rows cannot be used, by rule.
+
+    Args:
+        inputs: The files.
+        table: Their keys, which become `id`, as text, and `snapshot`; and their features.
+        features: What the features become: new names, and those in the files.
+        what: For messages.
+    """
+    keys = [name for name in (table.id, table.snapshot) if name is not None]
+    wanted = [*keys, *features.values()]
+    with open_inputs(inputs, wanted) as tables:
+        for found in tables:
+            check_columns(table, found.columns, found.name, f"a backtest of {what}")
+        check_same_keys(table, ((t.name, _id_as_text(t, table)) for t in tables))
+        frames, caught = [], dict[str, int]()
+        for chunk in read_chunks(tables, wanted, CHUNK_ROWS):
+            typed = to_typed(chunk.frame, table)
+            split = split_rows(chunk.frame, typed, row_rules(table, typed.schema))
+            columns = {new: pl.col(name) for new, name in features.items()}
+            columns["id"] = pl.col(str(table.id)).cast(pl.String)
+            if table.snapshot in split.valid.columns:
+                columns["snapshot"] = pl.col(table.snapshot)
+            frames.append(split.valid.select(**columns))
+            caught |= {n: caught.get(n, 0) + rows for n, rows in split.reasons.items()}
+    if not frames:
+        raise InputError(f"{', '.join(inputs)}: no row of {what}. Check the job that writes it.")
+    return pl.concat(frames), caught
+
+
+def _id_as_text(found: Table, table: FeatureSchema) -> pl.Schema:
+    """The columns of a table, as far as ids of another type are the same ids here."""
+    return pl.Schema({**found.columns, str(table.id): pl.String()})
+
+
+def _keys(said: pl.DataFrame, came: pl.DataFrame, schema: FeatureSchema) -> list[str]:
+    dated = ["snapshot" in frame.columns for frame in (said, came)]
+    if dated[0] != dated[1]:
+        raise InputError(
+            f"column {schema.snapshot!r}: only the {'scores' if dated[0] else 'outcomes'} have it, "
+            "so that nobody can tell which week an outcome belongs to. Give it on both sides."
+        )
+    return ["id", "snapshot"] if dated[0] else ["id"]
+
+
+def _check_once(frame: pl.DataFrame, keys: list[str], named: list[str], where: str) -> None:
+    repeated = frame.height - frame.select(keys).n_unique()
+    if repeated:
+        raise InputError(
+            f"{where}: {counted(repeated, 'row')} of {frame.height:,} whose {quoted(named)} came "
+            "before. Give every score and every outcome once."
+        )
+
+
+def _labels(came: pl.DataFrame, label: str, where: str) -> pl.DataFrame:
+    """`bought` as Int8, null where it is not known yet."""
+    wrong = int((~came["bought"].is_in([0.0, 1.0])).sum())
+    if wrong:
+        raise InputError(
+            f"{where}: {counted(wrong, 'row')} of {came.height:,} where {label!r} is not 0, 1, true "
+            "or false. Make it 1 for a purchase, 0 for none."
+        )
+    return came.with_columns(pl.col("bought").cast(pl.Int8))
