@@ -186,7 +186,9 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
         click.echo(visible(line))
 
 
-@main.command(epilog=example("training report candidate holdout.parquet --out report.html"))
+@main.command(
+    epilog=example("training report candidate holdout.parquet --out report.html --what-if what_if")
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("data", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The page, an .html.")
