@@ -394,15 +394,15 @@ def _report_failure(
 ) -> None:
     if isinstance(error, KeyboardInterrupt):
         error = InterruptedRunError(signal.SIGINT)
-    on_purpose = isinstance(error, EngineError)
+    known = error if isinstance(error, EngineError | InterruptedRunError) else None
     summary = Summary(
         status="interrupted" if isinstance(error, InterruptedRunError) else "failed",
         published=False,
         out=str(sink.targets.out),
         stands=_standing(sink.targets.out),
         seconds=round(seconds, 3),
-        error=str(error) if on_purpose else bug_text(error),
-        exit_code=error.exit_code if isinstance(error, EngineError) else EngineError.exit_code,
+        error=str(known) if known else bug_text(error),
+        exit_code=known.exit_code if known else EngineError.exit_code,
         peak_memory_bytes=peak_memory_bytes(),
         **tally.figures(),
     )

@@ -68,19 +68,24 @@ class Sink:
         """Take the next rows of both outputs."""
         if self._scores is None:
             self._scores = self._writer(scores.schema, self._staging.scores, self.targets.out)
-        self._scores.write(scores)
+        with storage_errors(self.targets.out):
+            self._scores.write(scores)
         if rejected.height:
             if self._rejected is None:
                 self._rejected = self._writer(
                     rejected.schema, self._staging.quarantine, self.targets.quarantine
                 )
-            self._rejected.write(rejected)
+            with storage_errors(self.targets.quarantine):
+                self._rejected.write(rejected)
 
     def finish(self) -> tuple[Written | None, Written | None]:
         """Complete and verify the staged files; gives scores and quarantine."""
         if self._scores is None:
             raise SelfCheckError(f"{self.targets.out}: no chunk was written.")
-        return self._scores.finish(), self._rejected.finish() if self._rejected else None
+        with storage_errors(self.targets.out):
+            scores = self._scores.finish()
+        with storage_errors(self.targets.quarantine):
+            return scores, self._rejected.finish() if self._rejected else None
 
     def publish(self, summary: bytes, metrics: bytes) -> None:
         """Move quarantine, then summary, then scores into place; that last move is the commit.
