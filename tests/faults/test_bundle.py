@@ -354,7 +354,8 @@ def check_flips(root, count):
 @pytest.mark.parametrize(
     "count", [120, pytest.param(1_000, marks=pytest.mark.slow)], ids=lambda n: f"E04-{n}-flips"
 )
-def test_every_flipped_bit_is_refused(tmp_path, count):
+def test_every_flipped_bit_is_refused(tmp_path, count, record_property):
+    record_property("bits flipped in a bundle", count)
     shutil.copytree(BUNDLE, tmp_path / "shopnow")
     check_flips(tmp_path / "shopnow", count)
 

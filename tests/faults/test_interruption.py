@@ -71,11 +71,12 @@ def test_there_are_no_more_steps_than_are_tried(night):
 
 
 @pytest.mark.parametrize("step", some_of(STEPS))
-def test_i01_i07_killed_before_a_step(night, step):
+def test_i01_i07_killed_before_a_step(night, step, record_property):
     done = faulty_engine(night, step + 1, "kill")
     if done.returncode == 0:
         check_all_or_nothing(night, done)
     else:
+        record_property("killed before a step", 1)
         assert done.returncode == -signal.SIGKILL
         check_torn_by_a_kill(night)
     with pytest.raises(BundleError, match="absent"):
@@ -86,7 +87,8 @@ def test_i01_i07_killed_before_a_step(night, step):
 
 
 @pytest.mark.parametrize("moment", some_of(MOMENTS))
-def test_i02_killed_at_any_time(night, run_seconds, moment):
+def test_i02_g02_killed_at_any_time(night, run_seconds, moment, record_property):
+    record_property("killed at any time", 1)
     process = start_engine(night)
     time.sleep(run_seconds * moment / MOMENTS)
     process.kill()
@@ -110,7 +112,8 @@ def test_a_signal_ends_a_run_in_good_order(night, number, code):
 
 
 @pytest.mark.parametrize("moment", some_of(MOMENTS))
-def test_i03_terminated_at_any_time(night, run_seconds, moment):
+def test_i03_g07_terminated_at_any_time(night, run_seconds, moment, record_property):
+    record_property("terminated at any time", 1)
     process = start_engine(night)
     time.sleep(run_seconds * moment / MOMENTS)
     process.terminate()

@@ -75,13 +75,14 @@ def refused(night, code, *more, **process):
 
 
 @pytest.mark.parametrize("tenth", some_of(11))
-def test_f01_full_disk_under_all_files(night, mounted, tenth):
+def test_f01_full_disk_under_all_files(night, mounted, tenth, record_property):
     needed = sum(path.stat().st_size for path in night.folder.iterdir())
     disk = mounted(f"size={needed + 65_536 + 65_536 * tenth}")
     for path in night.folder.iterdir():
         shutil.copy2(path, disk)
     here = type(night)(disk, night.before, night.undisturbed)
     done = engine(here)
+    record_property("disks too small", int(done.returncode == 74))
     assert done.returncode in (0, 74)
     check_all_or_nothing(here, done)
     assert not list(disk.glob(".*"))
@@ -103,8 +104,9 @@ def test_f02_full_disk_under_one_file(night, mounted, option):
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
 @pytest.mark.parametrize("step", some_of(STEPS))
-def test_f03_a_step_fails(night, step, number):
+def test_f03_a_step_fails(night, step, number, record_property):
     done = faulty_engine(night, step + 1, number)
+    record_property("failing calls", int(done.returncode != 0))
     check_all_or_nothing(night, done)
     check_next_run(night)
 
@@ -179,11 +181,12 @@ def test_f09_a_directory_that_may_not_be_written(night):
 
 
 @pytest.mark.parametrize("kilobytes", [0, 1, 2, 4, 8, 16, 32, 64])
-def test_f10_a_limit_of_the_size_of_files(night, kilobytes):
+def test_f10_a_limit_of_the_size_of_files(night, kilobytes, record_property):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024,) * 2)
 
     done = engine(night, preexec_fn=limit)
+    record_property("file sizes too small", int(done.returncode == 74))
     assert done.returncode in (0, 74)
     check_words(done.stderr)
     assert night.outputs() in (night.before, night.undisturbed)
