@@ -244,7 +244,7 @@ def test_a_bundle_whose_conformance_rows_do_not_come_out_is_refused(contest, tmp
 
 def test_a_bundle_that_has_doubled_is_refused(contest, tmp_path):
     bundle = contest.candidate.bundle
-    padding = {"report.html": bytes(400_000)}
+    padding = {"report.html": bytes(2 * sum(map(len, bundle.contents.values())))}
     write_bundle(tmp_path / "large", bundle.manifest, {**bundle.contents, **padding})
     side = dataclasses.replace(contest.candidate, bundle=open_bundle(tmp_path / "large"))
     gate = size_gate(dataclasses.replace(contest, candidate=side), contest.champion)
