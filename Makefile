@@ -29,7 +29,7 @@ test: lint
 	$(BIN)/pytest
 
 test-slow: $(VENV)/dev.stamp
-	$(BIN)/pytest -m "slow or not slow"
+	$(BIN)/pytest tests benchmarks/test_scale.py -m "slow or not slow"
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -39,7 +39,7 @@ lint: $(VENV)/dev.stamp
 # The gates of speed, and the tables that the documents show.
 bench: $(VENV)/dev.stamp
 	@mkdir -p build
-	$(BIN)/pytest benchmarks -m "" -rs --benchmark-columns=min,median,max,rounds \
+	$(BIN)/pytest benchmarks -rs --benchmark-columns=min,median,max,rounds \
 		--benchmark-sort=name --benchmark-group-by=group --benchmark-json=build/benchmark.json
 	$(BIN)/python -m benchmarks.report build/benchmark.json
 	$(BIN)/python -m benchmarks.profile --into docs/performance.md
