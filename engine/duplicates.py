@@ -9,7 +9,7 @@ number, and by a sixth of that while blocks of them are merged.
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,7 +82,9 @@ class SeenKeys:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._open.close()
+        # Nobody asks for the keys any more: what cannot be written of them now is no loss.
+        with suppress(OSError):
+            self._open.close()
 
     @contextmanager
     def turn(
