@@ -23,14 +23,16 @@ from tests.faults.nights import (
 from tests.helpers import read_summary
 
 CASES = {
-    "I01": "kill -9 before every step that changes a file",
-    "I02": "kill -9 at times spread over the run",
+    "I01": "kill -9 before every step that changes a file: old or new",
+    "I02": "kill -9 at times spread over the run: old or new",
     "I03": "SIGTERM: 143, nothing left behind, the summary says 'interrupted'",
     "I04": "SIGINT: once 130 and clean, twice at once",
     "I05": "SIGHUP as SIGTERM",
     "I06": "every file is forced to disk before it is renamed, the directory after",
     "I07": "the next run needs no help, even one that fails puts back what was half published",
-    "I10": "stopped and continued",
+    "I08": "cannot arise: scoring makes no report; the one of a bundle is made before its manifest",
+    "I09": "cannot arise: scores go to a file, no database is written",
+    "I10": "stopped and continued: published",
 }
 STEPS = 60
 MOMENTS = 200
