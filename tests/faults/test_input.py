@@ -14,15 +14,18 @@ import resource
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import lightgbm as lgb
 import numpy as np
 import polars as pl
 import pytest
 
 from engine import ScoreOptions, score
+from engine.bundle import open_bundle
 from engine.errors import EngineError, InputError
 from engine.preview import preview
 from engine.source import open_inputs, read_chunks
-from tests.helpers import BUNDLE, read_summary, read_table, write_table
+from engine.tensors import to_features
+from tests.helpers import BUNDLE, read_summary, read_table, run, write_table
 
 CASES = {
     "A01": "path missing: 66",
@@ -739,3 +742,63 @@ def test_scored_and_set_aside_make_up_the_input_in_its_order_d08_d09(users, tmp_
     kept = numbered.filter(~pl.col("row").is_in(found.rejected["source_row"].implode()))
     assert found.scores["user_id"].equals(kept["user_id"])
     assert found.scores["user_id"].n_unique() == found.scores.height
+
+
+def test_one_value_for_all_is_an_alarm_that_stops_a_strict_run_c13(users, tmp_path):
+    path = write_table(users[:1_000].with_columns(avg_session_duration=5.0), tmp_path / "u.parquet")
+    alarm = "avg_session_duration: has one value for every user"
+    assert any(words.startswith(alarm) for words in outcome(path).summary["drift"]["alarms"])
+    found = outcome(path, strict=True)
+    assert (found.code, alarm in found.message) == (65, True)
+
+
+def test_half_the_rows_are_an_alarm_that_stops_a_strict_run_c15(users, tmp_path):
+    path = write_table(users[:1_000], tmp_path / "u.parquet")
+    first = outcome(path, strict=True)
+    assert (first.code, first.summary["drift"]["rows_before"]) == (0, None)
+    found = outcome(write_table(users[:500], path), strict=True)
+    assert (found.code, "50% fewer than the 1,000 of the run before" in found.message) == (65, True)
+
+
+def test_values_at_a_threshold_score_as_the_native_model_does_c16(few, scorer):
+    native = (open_bundle(BUNDLE).path / "native" / "classifier.txt").read_text()
+    names = [feature.name for feature in scorer.manifest.schema.model_features]
+    place = names.index("avg_order_value")
+    trees = re.findall(r"^split_feature=(.*)\n(?:.*\n)*?threshold=(.*)$", native, re.MULTILINE)
+    edges = np.array(
+        [
+            edge
+            for features, thresholds in trees
+            for feature, edge in zip(features.split(), thresholds.split(), strict=True)
+            if int(feature) == place
+        ],
+        np.float32,
+    )
+    assert len(edges) > 0
+    values = np.concatenate([np.nextafter(edges, np.float32(side)) for side in (-np.inf, np.inf)])
+    values = np.concatenate([edges, values])
+    frame = pl.concat([few[:1]] * len(values)).with_columns(
+        user_id=pl.int_range(len(values)).cast(pl.String), avg_order_value=pl.Series(values)
+    )
+    fit = (frame["avg_order_value"] >= 0) & (frame["avg_order_value"] <= 50_000)
+    frame = frame.filter(fit)
+    features = to_features(frame, scorer.manifest.schema.model_features, scorer.manifest.categories)
+    raw = lgb.Booster(model_str=native).predict(features, raw_score=True)
+    calibration = scorer.manifest.calibration
+    margin = calibration.slope * raw + calibration.intercept
+    found = scorer.score(frame)["purchase_probability"].to_numpy()
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-margin)), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows_but_for_16_bytes_a26(users, tmp_path):
+    peaks = []
+    for times in (40, 80):
+        path = tmp_path / f"{times}.parquet"
+        ids = pl.int_range(pl.len()).cast(pl.String)
+        write_table(pl.concat([users] * times).with_columns(user_id=ids), path)
+        done = run("engine", "score", path, "--bundle", BUNDLE, "--out", tmp_path / f"{times}.csv")
+        assert done.returncode == 0, done.stderr
+        peaks.append(read_summary(tmp_path / f"{times}.csv")["peak_memory_bytes"])
+    # What allocators keep differs from run to run by more than the keys take.
+    assert peaks[1] < 1.25 * peaks[0]
