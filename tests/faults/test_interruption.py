@@ -4,9 +4,10 @@ import signal
 import sys
 import time
 
+import onnxruntime as ort
 import pytest
 
-from engine.errors import BundleError
+from engine.errors import BundleError, InterruptedRunError
 from tests.faults.nights import (
     ENGINE,
     check_all_or_nothing,
@@ -172,3 +173,15 @@ def test_i10_stopped_and_continued(night):
     _, words = process.communicate(timeout=60)
     assert process.returncode == 0, words
     assert night.outputs() == night.undisturbed
+
+
+@pytest.mark.parametrize("call", ["__init__", "run"])
+def test_i03_a_signal_inside_onnx_runtime_is_no_fault_of_the_bundle(night, monkeypatch, call):
+    def interrupted(self, *arguments, **named):
+        raise InterruptedRunError(signal.SIGTERM)
+
+    monkeypatch.setattr(ort.InferenceSession, call, interrupted)
+    with pytest.raises(InterruptedRunError, match="interrupted by SIGTERM"):
+        score_again(night)
+    assert read_summary(night.out)["status"] == "interrupted"
+    assert night.outputs() == night.before
