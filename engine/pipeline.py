@@ -29,6 +29,7 @@ from engine.errors import (
     InputError,
     InterruptedRunError,
     SelfCheckError,
+    StorageError,
     UsageError,
     bug_text,
     counted,
@@ -402,7 +403,7 @@ def _report_failure(
         stands=_standing(sink.targets.out),
         seconds=round(seconds, 3),
         error=str(known) if known else bug_text(error),
-        exit_code=known.exit_code if known else EngineError.exit_code,
+        exit_code=_exit_code(known or error),
         peak_memory_bytes=peak_memory_bytes(),
         **tally.figures(),
     )
@@ -411,6 +412,13 @@ def _report_failure(
     except (OSError, EngineError):
         # The error itself reaches the user; where its summary cannot be written, as little can.
         return
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, EngineError | InterruptedRunError):
+        return error.exit_code
+    # As `console` ends the process.
+    return StorageError.exit_code if isinstance(error, OSError) else EngineError.exit_code
 
 
 def _standing(out: Path) -> Literal["earlier run", "none"]:
