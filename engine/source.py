@@ -24,6 +24,7 @@ import numpy as np
 import polars as pl
 from polars.selectors import by_name
 
+from engine.databases import Query, fetch
 from engine.errors import (
     AccessError,
     EngineError,
@@ -68,7 +69,7 @@ class Table:
     """One input file: its name for people, its format and its lazy columns.
 
     Attributes:
-        path: Where it lies; None for standard input.
+        path: Where it lies; None for standard input and queries.
         content: What is read: the file, or a copy of it.
         state: What would differ if the file at `path` were replaced or written to.
     """
@@ -98,8 +99,10 @@ class Chunk:
 
 
 @contextmanager
-def open_inputs(inputs: Sequence[str], wanted: Sequence[str] = ()) -> Iterator[tuple[Table, ...]]:
-    """Open files, globs, directories or `-` for standard input, in the order given.
+def open_inputs(
+    inputs: Sequence[str | Query], wanted: Sequence[str] = ()
+) -> Iterator[tuple[Table, ...]]:
+    """Open files, globs, directories, `-` for standard input, or queries, in the order given.
 
     Args:
         inputs: A directory gives its files in the order of their names; names that begin with a
@@ -113,11 +116,17 @@ def open_inputs(inputs: Sequence[str], wanted: Sequence[str] = ()) -> Iterator[t
         InputError: A file is of no known format, or broken; on exit: it has changed meanwhile.
         AccessError: A file may not be read.
         StorageError: The operating system fails to read, or to keep a copy.
+        UnavailableError: A database does not answer.
     """
     with _temporary_files() as new_file:
         tables: list[Table] = []
         for text in inputs:
-            if text == STANDARD_INPUT:
+            if isinstance(text, Query):
+                path = new_file()
+                with _reading(text.name):
+                    fetch(text, path)
+                tables.append(_open_table(text.name, None, path, new_file, wanted))
+            elif text == STANDARD_INPUT:
                 with _reading(STANDARD_INPUT_NAME):
                     path = _spooled(new_file())
                 tables.append(_open_table(STANDARD_INPUT_NAME, None, path, new_file, wanted))
