@@ -104,9 +104,13 @@ def _target(out: Path | None, table: str | None, variable: str | None) -> "Path 
 @click.argument("inputs", nargs=-1)
 @click.option("--out", type=click.Path(path_type=Path), help="The file that the scores go to.")
 @click.option("--query", help="SQL that gives the users, in place of INPUT.")
-@click.option("--source-env", help="The environment variable with the URI of the database of --query.")
+@click.option(
+    "--source-env", help="The environment variable with the URI of the database of --query."
+)
 @click.option("--table", help="The table that the scores go to, in place of --out.")
-@click.option("--target-env", help="The environment variable with the URI of the database of --table.")
+@click.option(
+    "--target-env", help="The environment variable with the URI of the database of --table."
+)
 @click.option(
     "--bundle", type=click.Path(path_type=Path), default=DEFAULT_BUNDLE, show_default=True
 )

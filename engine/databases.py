@@ -83,7 +83,7 @@ _CAUSES: tuple[_Cause, ...] = (
         "no such table or file. Check the query and the URI",
     ),
     (
-        r"syntax error|no such column|no such function|column \S+ does not exist"
+        r"[Mm]ismatch|syntax error|no such column|no such function|column \S+ does not exist"
         r"|(Parser|Binder|Catalog|Conversion|Invalid Input) Error|ERROR: ",
         InputError,
         "the statement is refused. Try it in the database's own client",
