@@ -4,6 +4,7 @@ A bundle is a pure function from a chunk of users to a chunk of scores; this mod
 through it.
 """
 
+import math
 import os
 import signal
 import time
@@ -304,11 +305,20 @@ def in_order(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def available_cores() -> int:
-    """The number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The number of cores that this process may use.
+
+    Args:
+        quota: Where a container reads how much time on the cores it has: `<microseconds> <of so
+            many>`, or `max` for no limit.
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    try:
+        share, period = quota.read_text().split()
+        return max(1, min(cores, math.ceil(int(share) / int(period))))
+    except (OSError, ValueError):
+        return cores
 
 
 def _sink(targets: Targets, options: ScoreOptions) -> Sink | DryRun:

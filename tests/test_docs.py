@@ -25,6 +25,7 @@ from tests.helpers import ROOT
 from training.playbook import check_features, load_rules
 
 README = (ROOT / "README.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 PLAYBOOK = (ROOT / "docs" / "playbook.md").read_text()
 RETRAINING = (ROOT / "docs" / "retraining.md").read_text()
 YOUR_OWN_DATA = (ROOT / "docs" / "your_own_data.md").read_text()
@@ -71,6 +72,19 @@ def test_every_command_of_the_readme_runs_in_order(project):
     assert len(commands) >= 8
     for line in commands:
         shell(line, project)
+
+
+def test_every_command_of_the_operations_page_runs_in_order(project):
+    lines = [line for block in blocks("sh", OPERATIONS) for line in block.strip().splitlines()]
+    assert len(lines) >= 4
+    for line in lines:
+        shell(line, project)
+
+
+def test_every_metric_is_on_the_operations_page(project):
+    shell("engine score users.parquet --out metered.parquet --metrics-file m.prom", project)
+    named = set(re.findall(r"^# TYPE (\w+)", (project / "m.prom").read_text(), re.MULTILINE))
+    assert named == set(re.findall(r"`(engine_score_\w+)`", OPERATIONS))
 
 
 def test_every_command_of_the_week_is_one_of_the_readme():

@@ -40,12 +40,12 @@ def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield report["quality"]["sentence"]
     yield from (f"  {reason}" for reason in report["quality"]["reasons"])
     yield from _headline(metrics)
-    yield from _titled(
+    yield from titled(
         "audiences, the highest scores first",
         ("share", "users", "score from", "buyers", "of all", "wasted", "buy", ""),
         [_operating_point(point) for point in metrics["operating_points"]],
     )
-    yield from _titled(
+    yield from titled(
         "deciles",
         ("decile", "users", "said", "bought", "lift", "of all buyers, summed"),
         [
@@ -60,12 +60,12 @@ def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
             for d in metrics["deciles"]
         ],
     )
-    yield from _titled(
+    yield from titled(
         "slices",
         ("slice", "value", "users", "bought", "said", "ROC-AUC", "95 %"),
         [_slice(part) for part in metrics["slices"]],
     )
-    yield from _titled(
+    yield from titled(
         "segments and bands",
         ("segment", "", "band", "users", "bought", "said"),
         [
@@ -91,7 +91,7 @@ def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
     """The model against the segments: figures, weeks, and the plain answers."""
     if not comparison.get("scores"):
         return
-    yield from _titled(
+    yield from titled(
         "model against segments",
         ("", "ROC-AUC", "95 %", "against the model", "log-loss", "buyers in the top 10 %"),
         [
@@ -109,7 +109,7 @@ def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
     weeks = comparison["stability"].get("weeks", [])
     names = {way["key"]: way["name"] for way in comparison["scores"]}
     if weeks:
-        yield from _titled(
+        yield from titled(
             "ROC-AUC by date",
             ("date", "rows", "bought", *names.values()),
             [
@@ -144,7 +144,7 @@ def _drift(drift: Mapping[str, Any]) -> Iterator[str]:
         (shown_name(entry["name"]), decimal(entry["psi"], 3), entry["level"])
         for entry in whole + moved
     ]
-    yield from _titled("drift since training", ("", "PSI", "level"), rows)
+    yield from titled("drift since training", ("", "PSI", "level"), rows)
     yield from (f"  {words}" for level in ("alarm", "warn") for words in findings(drift, level))
 
 
@@ -171,11 +171,12 @@ def _headline(metrics: Mapping[str, Any]) -> Iterator[str]:
         ("purchase rate", decimal(metrics["base_rate"], 4), ""),
         ("threshold", decimal(metrics["threshold"], 4), ""),
     ]
-    yield from _titled("metrics", ("", "", "95 % interval"), rows)
+    yield from titled("metrics", ("", "", "95 % interval"), rows)
     yield from (f"  {reason}" for reason in metrics["withheld"])
 
 
-def _titled(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def titled(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table under its title; nothing where it has no rows."""
     # A table without categories has no slices.
     if not rows:
         return

@@ -75,7 +75,7 @@ def promote(candidate: Path, root: Path, data: Sequence[str] = ()) -> Promotion:
             "Train again on other data."
         )
     champion = in_force(root)
-    if champion is not None and _digest(champion.path) == _digest(bundle.path):
+    if champion is not None and champion.manifest == bundle.manifest:
         return Promotion(champion.path, {})
     report = _judged(bundle, champion, root, data)
     with storage_errors(root):
@@ -140,7 +140,8 @@ def _judged(
 
 def _check_unchanged(root: Path, champion: Bundle | None) -> None:
     """A candidate was measured beside one bundle, and must not take the place of another."""
-    now, then = (b and _digest(b.path) for b in (in_force(root), champion))
+    # What was opened then, not what lies at its place now.
+    now, then = (b and b.manifest for b in (in_force(root), champion))
     if now != then:
         raise RefusedError(
             f"{root}: another bundle has come into force meanwhile. Promote again, so that the "

@@ -1,37 +1,6 @@
-import numpy as np
 import pytest
 
-from engine.causes import median_factor, refusal
-
-EDGES = (1e-45, 10.0, 20.0, 40.0)
-USERS = np.array([60, 10, 10, 10, 10, 5])
-
-
-@pytest.mark.parametrize(
-    ("values", "factor"),
-    [
-        ([0] * 60 + [15] * 40, 15 / 15),
-        ([0] * 60 + [1_500] * 40, 100),
-        ([0] * 60 + [0.15] * 40, 0.01),
-        ([float("nan")] * 50 + [0] * 60 + [1_500] * 40, 100),
-    ],
-)
-def test_a_factor_is_taken_where_training_has_a_value_above_zero(values, factor):
-    found = median_factor(np.array(values, np.float32), EDGES, USERS)
-    assert found == pytest.approx(factor, rel=0.01)
-
-
-@pytest.mark.parametrize(
-    ("values", "users"),
-    [
-        ([float("nan")], USERS),
-        ([1.0], np.array([-1, -1, -1, -1, -1, -1])),
-        ([1.0], np.array([100, 1, 0, 0, 0, 0])),
-        ([0.0], USERS),
-    ],
-)
-def test_no_factor_is_told_without_values_on_both_sides(values, users):
-    assert median_factor(np.array(values, np.float32), EDGES, users) is None
+from engine.causes import refusal
 
 
 @pytest.mark.parametrize(

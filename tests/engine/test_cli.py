@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -248,6 +249,94 @@ def test_help_waits_for_no_large_package():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not set(loaded) & {"polars", "onnxruntime", "numpy"}
+
+
+def test_a_rehearsal_writes_nothing_and_tells_what_would_be(users_file, tmp_path, old):
+    names = sorted(tmp_path.iterdir())
+    result = invoke("score", users_file, "--out", old, "--if-exists", "replace", "--dry-run")
+    assert result.exit_code == 0
+    assert f"nothing was written: would publish {old}, replacing an earlier file" in result.output
+    assert re.search(r"memory needed: [\d,]+ MiB", result.output)
+    assert sorted(tmp_path.iterdir()) == names
+    assert old.read_text() == "yesterday"
+
+
+@pytest.mark.parametrize(
+    ("args", "code"), [(("--bundle", "absent"), 78), (("--if-exists", "fail"), 73)]
+)
+def test_a_rehearsal_ends_as_the_run_would(users_file, tmp_path, old, args, code):
+    names = sorted(tmp_path.iterdir())
+    command = ("score", users_file, "--out", old, "--if-exists", "replace", *args)
+    assert invoke(*command, "--dry-run").exit_code == code
+    assert sorted(tmp_path.iterdir()) == names
+    assert invoke(*command).exit_code == code
+
+
+def test_metrics_tell_of_success_and_failure(users_file, tmp_path):
+    metrics, out = tmp_path / "m.prom", tmp_path / "s.csv"
+    command = ("score", users_file, "--out", out, "--metrics-file", metrics)
+    assert invoke(*command).exit_code == 0
+    assert 'engine_score_rows{result="scored"} 5000\n' in metrics.read_text()
+    assert invoke(*command).exit_code == 73
+    assert "engine_score_exit_code 73\n" in metrics.read_text()
+    assert "engine_score_published 0\n" in metrics.read_text()
+
+
+def test_json_lines_have_the_summary_or_the_exit_code(users_file, tmp_path):
+    command = ("score", users_file, "--out", tmp_path / "s.csv", "-v", "--log-format", "json")
+    *steps, last = map(json.loads, invoke(*command).stderr.splitlines())
+    assert {step["level"] for step in steps} == {"debug"}
+    assert last["summary"] == read_summary(tmp_path / "s.csv")
+    (failure,) = map(json.loads, invoke(*command).stderr.splitlines())
+    assert (failure["level"], failure["exit_code"]) == ("error", 73)
+
+
+def test_no_id_and_no_value_is_told(users, tmp_path):
+    """Of rows set aside, unseen values and columns of a wrong kind, places and counts are told."""
+    strange = users.with_columns(
+        user_id=pl.concat_str(pl.lit("SECRET"), "user_id"),
+        country=pl.lit("SECRET"),
+        sessions_last_7d=pl.lit("SECRET"),
+    )
+    source = write_table(strange, tmp_path / "users.csv")
+    for share in ("0.01", "1"):
+        command = ("score", source, "--out", tmp_path / "s.csv", "--if-exists", "replace", "-v")
+        places = ("--metrics-file", tmp_path / "m.prom", "--summary", tmp_path / "s.json")
+        done = run("engine", *command, *places, "--max-reject-share", share)
+        assert done.returncode in (0, 65)
+        told = done.stdout + done.stderr
+        told += (tmp_path / "m.prom").read_text() + (tmp_path / "s.json").read_text()
+        assert "SECRET" not in told
+
+
+def test_csv_for_spreadsheets_changes_formulas_only(users, tmp_path):
+    ids = pl.Series("user_id", ["=1+1", "-5", "plain"])
+    source = write_table(users[:3].with_columns(ids), tmp_path / "users.parquet")
+    plain, safe = tmp_path / "plain.csv", tmp_path / "safe.csv"
+    assert invoke("score", source, "--out", plain).exit_code == 0
+    assert invoke("score", source, "--out", safe, "--csv-for-spreadsheets").exit_code == 0
+    assert plain.read_text().replace("\n=1+1,", "\n'=1+1,") == safe.read_text()
+    refused = invoke("score", source, "--out", tmp_path / "s.parquet", "--csv-for-spreadsheets")
+    assert refused.exit_code == 2
+    assert "is no CSV" in refused.output
+
+
+def test_a_drift_alarm_stops_a_strict_run_only(users, tmp_path):
+    cents = users.with_columns(pl.col("avg_order_value") * 100)
+    source = write_table(cents, tmp_path / "users.parquet")
+    out = tmp_path / "s.csv"
+    command = ("score", source, "--out", out, "--max-reject-share", "1", "--if-exists", "replace")
+    strict = invoke(*command, "--strict")
+    assert strict.exit_code == 65
+    assert "because of --strict" in strict.output
+    assert not out.exists()
+    assert read_summary(out)["drift"]["alarms"]
+    assert invoke(*command).exit_code == 0
+
+
+def test_quiet_and_verbose_contradict_each_other(users_file, tmp_path):
+    result = invoke("score", users_file, "--out", tmp_path / "s.csv", "--quiet", "-v")
+    assert result.exit_code == 2
 
 
 def test_validate_tells_what_would_be_scored_without_publishing(users, tmp_path):

@@ -14,6 +14,7 @@ from engine.drift import (
     drift_report,
     fewer_rows,
     findings,
+    other_unit,
     population_stability_index,
 )
 from engine.errors import BundleError
@@ -112,6 +113,30 @@ def test_another_unit_is_named_for_every_numeric_feature(
         else:
             assert (found["level"], found["kind"]) == ("alarm", "unit")
             assert found["words"].startswith(f"values are {words}")
+
+
+@pytest.mark.parametrize(
+    ("values", "then", "words"),
+    [
+        (
+            [0] * 60 + [1_500] * 40,
+            15.0,
+            "about 100 times those of training (typically 1,500, then 15)",
+        ),
+        ([float("nan")] * 50 + [-1_500] * 40, 15.0, "about 100 times"),
+        ([0.15] * 40, 15.0, "about 1/100 of those"),
+        ([float("inf")] + [900] * 40, 15.0, "about 60 times"),
+        ([15] * 40, 15.0, ""),
+        ([75] * 40, 15.0, ""),
+        ([1_500] * 19, 15.0, ""),
+        ([0] * 60, 15.0, ""),
+        ([1_500] * 40, None, ""),
+    ],
+)
+def test_a_unit_is_told_by_the_size_of_what_is_not_zero(values, then, words):
+    found = other_unit(np.array(values, np.float32), then)
+    assert words in found
+    assert bool(words) == bool(found)
 
 
 def test_missing_values_are_named(manifest, session, reference):

@@ -32,6 +32,8 @@ class Steps:
 
     def hear(self, event, arguments):
         """An audit hook: what it raises comes out of the call that is audited."""
+        if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            return
         if event in EVENTS and (event == "fcntl.flock" or self.is_ours(arguments[0])):
             words = (
                 [str(Path(arguments[0]).stat().st_ino), *arguments[1:2]]
@@ -61,7 +63,9 @@ class Steps:
 
         return stepped
 
-    def opened(self, descriptor, mode):
+    def opened(self, descriptor, mode, fdopen=os.fdopen):
+        if mode != "wb":
+            return fdopen(descriptor, mode)
         steps = self
 
         class Raw(io.FileIO):

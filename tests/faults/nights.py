@@ -90,7 +90,7 @@ def waiting_engine(night, *command, more=()):
     )
     process.stdin.write("user_id")
     process.stdin.flush()
-    while not list(spool.glob("*/standard-input")):
+    while not list(spool.glob("engine-*/*")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
     return process

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from engine.pipeline import available_cores
 from tests.faults.nights import (
     check_next_run,
     check_refused,
@@ -20,6 +21,7 @@ from tests.helpers import read_summary
 
 CASES = {
     "G01": "RLIMIT_AS: whatever dies, the earlier scores stand",
+    "G03": "no more threads than the quota of the container gives cores",
     "G04": "2 threads, 64 threads and other chunks: the same bytes",
     "G05": "RLIMIT_NOFILE with 100 inputs",
     "G06": "a reader of standard output or error that has gone",
@@ -38,6 +40,15 @@ def test_g01_a_limit_of_memory(night, megabytes):
     if done.returncode != 0:
         assert night.outputs() == night.before
     check_next_run(night)
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("50000 100000", 1), ("max 100000", None), ("99900000 100000", None)]
+)
+def test_g03_a_quota_of_the_container(tmp_path, quota, cores):
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    unlimited = available_cores(tmp_path / "absent")
+    assert available_cores(tmp_path / "cpu.max") == (cores or unlimited)
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 100, 399, 10_000])

@@ -217,6 +217,27 @@ def test_nothing_is_told_of_fewer_than_20_users(report):
         report(scores.head(19), outcomes_of(scores))
 
 
+def test_an_empty_decile_tells_of_nobody(report):
+    scores = scores_of(400).with_columns(
+        propensity_decile=pl.col("propensity_decile").replace(7, 8).cast(pl.Int8)
+    )
+    (bundle,) = report(scores, outcomes_of(scores))["bundles"]
+    eighth, seventh = bundle["deciles"][2:4]
+    assert (seventh["rows"], seventh["purchase_rate"]) == (0, None)
+    assert seventh["cumulative_share_of_buyers"] == eighth["cumulative_share_of_buyers"] > 0
+
+
+def test_what_would_follow_by_subtraction_is_not_told(report):
+    few = pl.int_range(pl.len()) < 19
+    scores = scores_of(400).with_columns(
+        segment_id=pl.when(few).then(3).otherwise("segment_id").cast(pl.Int8),
+        segment_name=pl.when(few).then(pl.lit("Few")).otherwise("segment_name"),
+    )
+    (bundle,) = report(scores, outcomes_of(scores))["bundles"]
+    # The rate of all users is told, so a second segment must be withheld beside the small one.
+    assert [s["rows"] is None for s in bundle["segments"]].count(True) == 2
+
+
 def test_outcomes_of_one_kind_have_no_ranking(report):
     scores = scores_of(100)
     found = report(scores, outcomes_of(scores).with_columns(bought=pl.lit(0)))

@@ -1,11 +1,20 @@
 import dataclasses
+import json
 
 import numpy as np
 import polars as pl
 import pytest
+from onnx import numpy_helper
 
 import training.pipeline
-from engine.bundle import SCORER, Calibration, open_bundle, write_bundle
+from engine.bundle import (
+    CONFORMANCE,
+    CONFORMANCE_OUTPUT,
+    SCORER,
+    Calibration,
+    open_bundle,
+    write_bundle,
+)
 from engine.errors import BundleError, InputError
 from tests.fitting import trees
 from tests.helpers import write_table
@@ -214,9 +223,28 @@ def test_a_scorer_that_says_something_else_than_the_engine_is_refused(contest):
     assert "get another answer from scorer.onnx" in gate.words
 
 
+def test_a_bundle_whose_conformance_rows_do_not_come_out_is_refused(contest, tmp_path):
+    bundle = contest.candidate.bundle
+    document = json.loads(bundle.contents[CONFORMANCE])
+    (place,) = [n for n, name in enumerate(document["outputs"]) if name == "margin"]
+    document["outputs"]["margin"][0] = [0.5]
+    margin = np.array(document["outputs"]["margin"], np.float32)
+    tensor = numpy_helper.from_array(margin, "margin").SerializeToString()
+    changed = {
+        CONFORMANCE: json.dumps(document).encode(),
+        CONFORMANCE_OUTPUT.format(place): tensor,
+    }
+    write_bundle(tmp_path / "off", bundle.manifest, {**bundle.contents, **changed})
+    side = dataclasses.replace(contest.candidate, bundle=open_bundle(tmp_path / "off"))
+    gate = conformance_gate(dataclasses.replace(contest, candidate=side))
+    assert not gate.passed
+    assert "1 output of 6 not as expected" in gate.words
+    assert gate.measured["changed"] == 0
+
+
 def test_a_bundle_that_has_doubled_is_refused(contest, tmp_path):
     bundle = contest.candidate.bundle
-    padding = {"report.html": bytes(400_000)}
+    padding = {"report.html": bytes(2 * sum(map(len, bundle.contents.values())))}
     write_bundle(tmp_path / "large", bundle.manifest, {**bundle.contents, **padding})
     side = dataclasses.replace(contest.candidate, bundle=open_bundle(tmp_path / "large"))
     gate = size_gate(dataclasses.replace(contest, candidate=side), contest.champion)

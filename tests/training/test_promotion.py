@@ -169,17 +169,17 @@ def test_a_candidate_does_not_follow_a_bundle_that_it_was_not_measured_beside(
 ):
     one, two, later = weeks
     promote(one, tmp_path / "root")
-    other = marked(one, tmp_path / "other", bundle_id="tiny/other")
+    other = marked(one, tmp_path / "other", packages={"python": "another"})
 
     def judged(contest):
-        (tmp_path / "root" / CURRENT).unlink()
+        shutil.rmtree(tmp_path / "root")
         promote(other, tmp_path / "root")
         return []
 
     monkeypatch.setattr("training.promotion.judge", judged)
     with pytest.raises(RefusedError, match="another bundle has come into force meanwhile"):
         promote(two, tmp_path / "root", later)
-    assert load_bundle(tmp_path / "root").manifest.bundle_id == "tiny/other"
+    assert load_bundle(tmp_path / "root").manifest.packages == {"python": "another"}
 
 
 @pytest.fixture(scope="module")

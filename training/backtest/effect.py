@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from engine.bundle import BANDS
-from training.disclosure import MIN_CELL, users_in
+from training.disclosure import MIN_CELL, users_in, withheld
 from training.intervals import NORMAL_QUANTILE, wilson
 
 ARMS = ("contacted", "control")
@@ -17,7 +17,7 @@ def control_effect(frame: pl.DataFrame, names: Mapping[int, str]) -> dict[str, A
     """Purchase rates of both groups in each cell, and their difference; plain JSON values.
 
     A cell is a segment and a band; one with fewer than `MIN_CELL` users in either group is not told,
-    and has no part in the figure of all cells.
+    nor one that would give such a cell away, and they have no part in the figure of all cells.
 
     Args:
         frame: `Joined.frame` of one bundle.
@@ -33,7 +33,8 @@ def control_effect(frame: pl.DataFrame, names: Mapping[int, str]) -> dict[str, A
     rows = np.bincount(arm, minlength=2 * cells).reshape(2, cells)
     bought = np.bincount(arm, label, minlength=2 * cells).reshape(2, cells)
     rate = bought / np.maximum(rows, 1)
-    told = (people >= MIN_CELL).all(axis=0)
+    hidden = withheld(cell, users, (len(ids), len(BANDS))).ravel()
+    told = (people >= MIN_CELL).all(axis=0) & ~hidden
     low, high = rate_differences(rate, np.maximum(people, 1))
     return {
         "cells": [

@@ -1,6 +1,6 @@
 """What past scores were worth: ranking, calibration and lift, by bundle, decile, band and segment.
 
-No figure is told of fewer than `MIN_CELL` users.
+No figure is told of fewer than `MIN_CELL` users, nor where they would follow by subtraction.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from engine.errors import InputError, counted
 from engine.schema import FeatureSchema
 from training.backtest.effect import control_effect
 from training.backtest.outcomes import Joined, join_outcomes
-from training.disclosure import MIN_CELL, users_in
+from training.disclosure import MIN_CELL, users_in, withheld
 from training.intervals import intervals, wilson
 from training.metrics import Ranked, headline, rank, rounded
 
@@ -136,6 +136,7 @@ def _rates(frame: pl.DataFrame, name: str, values: Sequence[Any]) -> list[dict[s
     place = frame[name].replace_strict(list(values), range(count), return_dtype=pl.Int64)
     cell = place.to_numpy()
     people, rows = users_in(cell, users, count), np.bincount(cell, minlength=count)
+    told = (rows > 0) & ~withheld(cell, users, (count,))
     bought = np.bincount(cell, label, minlength=count)
     said = np.bincount(cell, frame["purchase_probability"].to_numpy(), minlength=count)
     rate = bought / np.maximum(rows, 1)
@@ -153,8 +154,8 @@ def _rates(frame: pl.DataFrame, name: str, values: Sequence[Any]) -> list[dict[s
                     "lift": float(rate[n] / base) if base else None,
                     "share_of_buyers": float(bought[n] / label.sum()) if base else None,
                 }
-                if people[n] >= MIN_CELL
-                else dict.fromkeys(FIGURES)
+                if told[n]
+                else dict.fromkeys(FIGURES) | ({} if rows[n] else {"rows": 0})
             ),
         }
         for n, value in enumerate(values)
@@ -162,8 +163,8 @@ def _rates(frame: pl.DataFrame, name: str, values: Sequence[Any]) -> list[dict[s
 
 
 def _gains(deciles: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The share of all buyers down to each decile; none where a decile cannot be told."""
-    shares = [decile["share_of_buyers"] for decile in deciles]
+    """The share of all buyers down to each decile; none at all where a decile is not told."""
+    shares = [0.0 if decile["rows"] == 0 else decile["share_of_buyers"] for decile in deciles]
     if None in shares:
         return [{**decile, "cumulative_share_of_buyers": None} for decile in deciles]
     reached = np.cumsum(shares)

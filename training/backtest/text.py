@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from training.evaluation_text import HEADLINE, table
-from training.words import decimal, interval, percent, percent_interval
+from training.evaluation_text import HEADLINE, titled
+from training.words import decimal, interval, percent, percent_interval, points
 
 MEANING = (
     "The control group is drawn by the id alone, so that without contacts both groups would differ by "
@@ -44,7 +44,7 @@ def _bundle_lines(bundle: Mapping[str, Any]) -> Iterator[str]:
     if not bundle["metrics"]:
         yield "all users bought, or none did: nothing can be said of the ranking"
     metrics = bundle["metrics"]
-    yield from _titled(
+    yield from titled(
         "scores against outcomes",
         ("figure", "value", "95 %"),
         [
@@ -53,7 +53,7 @@ def _bundle_lines(bundle: Mapping[str, Any]) -> Iterator[str]:
             if name in metrics
         ],
     )
-    yield from _titled(
+    yield from titled(
         "deciles",
         ("decile", *_RATES, "of all buyers, summed"),
         [
@@ -61,8 +61,8 @@ def _bundle_lines(bundle: Mapping[str, Any]) -> Iterator[str]:
             for d in bundle["deciles"]
         ],
     )
-    yield from _titled("bands", ("band", *_RATES), [_rates(b["value"], b) for b in bundle["bands"]])
-    yield from _titled(
+    yield from titled("bands", ("band", *_RATES), [_rates(b["value"], b) for b in bundle["bands"]])
+    yield from titled(
         "segments",
         ("segment", *_RATES),
         [_rates(f"{s['value']} {s['name']}", s) for s in bundle["segments"]],
@@ -86,9 +86,9 @@ def _rates(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _control_lines(control: Mapping[str, Any]) -> Iterator[str]:
-    yield from _titled(
+    yield from titled(
         "contacted against control group",
-        ("segment", "band", "contacted", "bought", "control", "bought", "difference", "95 %"),
+        ("segment", "band", "contacted", "bought", "control", "bought", "points", "95 %"),
         [
             (
                 f"{c['segment_id']} {c['segment_name']}",
@@ -97,8 +97,8 @@ def _control_lines(control: Mapping[str, Any]) -> Iterator[str]:
                 percent(c["contacted_rate"]),
                 f"{c['control_rows']:,}",
                 percent(c["control_rate"]),
-                percent(c["difference"]),
-                percent_interval(c["interval"]),
+                points(c["difference"]),
+                _point_interval(c["interval"]),
             )
             for c in control["cells"]
         ],
@@ -109,14 +109,11 @@ def _control_lines(control: Mapping[str, Any]) -> Iterator[str]:
         shown = [c for c in control["cells"] if c["shown"]]
         verdict = "an effect is shown" if pooled["shown"] else "no effect is shown"
         yield (
-            f"all cells: {percent(pooled['difference'])} (95 % {percent_interval(pooled['interval'])}):"
+            f"all cells: {points(pooled['difference'])} points (95 % {_point_interval(pooled['interval'])}):"
             f" {verdict}; single cells that miss 0: {len(shown)} of {len(control['cells'])}"
         )
     yield from MEANING
 
 
-def _titled(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    if rows:
-        yield ""
-        yield title
-        yield from table(head, rows)
+def _point_interval(ends: Sequence[float]) -> str:
+    return f"{points(ends[0])} to {points(ends[1])}"

@@ -6,7 +6,9 @@ from collections.abc import Callable
 import numpy as np
 
 from engine.bundle import SCORER, Bundle
+from engine.errors import SelfCheckError, counted
 from engine.session import load_graph
+from engine.verification import verify
 from training.gates.gate import Gate
 from training.gates.holdout import Contender, Contest
 from training.metrics import rounded
@@ -41,19 +43,40 @@ def parity_gate(contest: Contest) -> Gate:
 
 
 def conformance_gate(contest: Contest) -> Gate:
-    """What this machine gives: the engine's own path and `scorer.onnx` on users of the holdout."""
+    """What this machine gives: on the bundle's conformance rows, and on users of the holdout.
+
+    The former is what `engine verify` checks; of the latter, `scorer.onnx` and the engine's own path
+    must say the same.
+    """
     side = contest.candidate
+    checked = verify(side.bundle.path)
+    problems = []
+    try:
+        checked.refuse_failures()
+    except SelfCheckError as error:
+        problems.append(str(error))
     typed = contest.dataset.typed.head(COMPARED_ROWS)
     graph = load_graph(side.bundle, SCORER)
     whole = run_scorer(graph, typed, side.manifest.schema.model_features)
     changed = different_bits(side.scored[: typed.height], whole)
+    if changed:
+        problems.append(
+            f"{changed} of {typed.height:,} users get another answer from {SCORER} than from the "
+            "engine, 0 allowed"
+        )
     return Gate(
         name="conformance",
-        passed=not changed,
-        measured={"users": typed.height, "changed": changed},
-        bound={"changed": 0},
-        words=f"{changed} of {typed.height:,} users get another answer from {SCORER} than from the "
-        "engine; 0 allowed",
+        passed=not problems,
+        measured={
+            "conformance_rows": checked.rows,
+            "users": typed.height,
+            "changed": changed,
+            "problems": problems,
+        },
+        bound={"tolerances": dict(checked.tolerances), "changed": 0},
+        words="; ".join(problems)
+        or f"{counted(checked.rows, 'conformance row')} as expected on this machine; "
+        f"{counted(typed.height, 'user')} with the same answer from {SCORER} and engine",
     )
 
 
