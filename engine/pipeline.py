@@ -38,6 +38,7 @@ from engine.errors import (
 from engine.intake import check_chunk, check_tables, needed_columns
 from engine.logs import LOG
 from engine.metrics import to_prometheus
+from engine.partitions import without_partitions
 from engine.playbook import open_playbook
 from engine.reference import reference_from_json
 from engine.scores import REPEATED_TEXTS, Detail, ScoredChunk, score_columns
@@ -339,7 +340,8 @@ def _check_inputs(
 ) -> int | None:
     """Check what can be checked before the first row; gives the number of rows, if known."""
     named = [Path(text).resolve() for text in inputs if isinstance(text, str)]
-    if targets.out.resolve().parent in named:
+    folder = targets.out.resolve().parent
+    if folder in named or without_partitions(folder) in named:
         raise UsageError(
             f"{targets.out}: lies in a directory that is an input; the next run would read it as "
             "users. Write to another place."

@@ -14,7 +14,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -34,6 +34,7 @@ from engine.errors import (
     counted,
     quoted,
 )
+from engine.partitions import partition_values, partitioned_files
 from engine.text_lines import (
     TOO_SHORT,
     csv_fault,
@@ -106,7 +107,8 @@ def open_inputs(
 
     Args:
         inputs: A directory gives its files in the order of their names; names that begin with a
-            dot or an underscore, and what runs leave beside their scores, are left out.
+            dot or an underscore, and what runs leave beside their scores, are left out. Folders
+            named `column=value` inside it are partitions: their Parquet files have that column.
         wanted: Columns to look for in all rows of NDJSON, whose first rows may not name them. One
             that has no value in any row counts as absent; columns that are neither wanted nor
             among the first rows are not seen.
@@ -134,7 +136,8 @@ def open_inputs(
                 with _reading(text):
                     paths = _paths(text)
                 _check_names(map(str, paths))
-                tables += [_open_table(str(p), p, p, new_file, wanted) for p in paths]
+                opened = [_open_table(str(p), p, p, new_file, wanted) for p in paths]
+                tables += [_with_partitions(table, text) for table in opened]
         yield tuple(tables)
         for table in tables:
             if table.path is not None and _state(table.path) != table.state:
@@ -243,7 +246,7 @@ def _spooled(path: Path) -> Path:
 def _paths(text: str) -> list[Path]:
     path = Path(text)
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.is_file())
+        found = sorted(partitioned_files(path))
         found = [p for p in found if not _is_passed_over(p.name)]
         what = f"{text}: a directory without files to read"
     elif path.is_file():
@@ -292,6 +295,27 @@ def _open_table(
     with _reading(name, _fault(content, kind)):
         frame = _scan(content, kind, wanted)
         return Table(name, path, content, state, kind, frame, frame.collect_schema())
+
+
+def _with_partitions(table: Table, text: str) -> Table:
+    """The table, with the columns that folders between it and an input give."""
+    values = {} if table.path is None else partition_values(table.path, Path(text))
+    if not values:
+        return table
+    if table.format != "parquet":
+        raise InputError(
+            f"{table.name}: {table.format} in a partition, which only Parquet can be. "
+            "Name its folder as the input, or write Parquet."
+        )
+    twice = [name for name in values if name in table.columns]
+    if twice:
+        raise InputError(
+            f"{table.name}: {counted(len(twice), 'column')} both in the file and in the names of "
+            f"its folders: {quoted(twice)}. Leave them out of the files."
+        )
+    columns = [pl.lit(value, pl.String).alias(name) for name, value in values.items()]
+    frame = table.frame.with_columns(columns)
+    return replace(table, frame=frame, columns=frame.collect_schema())
 
 
 def _head(path: Path) -> bytes:
