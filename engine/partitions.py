@@ -27,6 +27,12 @@ def partition_values(file: Path, folder: Path) -> dict[str, str | None]:
     return {name: None if value == NO_VALUE else unquote(value) for name, _, value in parts}
 
 
+def partition_columns(name: str) -> tuple[str, ...]:
+    """The columns that the folders of an object's whole name stand for."""
+    folders = name.split("/")[:-1]
+    return tuple(part.partition("=")[0] for part in folders if _is_partition(Path(part)))
+
+
 def without_partitions(folder: Path) -> Path:
     """The dataset that a folder is a partition of; the folder itself if it is none."""
     while _is_partition(folder):

@@ -34,6 +34,7 @@ from engine.errors import (
     counted,
     quoted,
 )
+from engine.objects import fetch_objects, is_object
 from engine.partitions import partition_values, partitioned_files
 from engine.text_lines import (
     TOO_SHORT,
@@ -103,7 +104,7 @@ class Chunk:
 def open_inputs(
     inputs: Sequence[str | Query], wanted: Sequence[str] = ()
 ) -> Iterator[tuple[Table, ...]]:
-    """Open files, globs, directories, `-` for standard input, or queries, in the order given.
+    """Open files, globs, directories, `-`, objects or queries, in the order given.
 
     Args:
         inputs: A directory gives its files in the order of their names; names that begin with a
@@ -128,6 +129,11 @@ def open_inputs(
                 with _reading(text.name):
                     fetch(text, path)
                 tables.append(_open_table(text.name, None, path, new_file, wanted))
+            elif is_object(text):
+                path = new_file()
+                with _reading(text):
+                    fetch_objects(text, path)
+                tables.append(_open_table(text, None, path, new_file, wanted))
             elif text == STANDARD_INPUT:
                 with _reading(STANDARD_INPUT_NAME):
                     path = _spooled(new_file())
