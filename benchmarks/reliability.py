@@ -73,7 +73,7 @@ def figures_table(results: ElementTree.Element) -> str:
     unknown = made.keys() ^ COUNTED.keys()
     if unknown:
         sys.exit(f"the results have other counts than those of the table: {sorted(unknown)}.")
-    text = "| what was done to a run | times | torn or lost outputs, crashes |\n|---|---:|---:|\n"
+    text = "| what was done to a run | times | tests that failed |\n|---|---:|---:|\n"
     return text + "".join(f"| {w} | {made[n]:,} | {broken[n]} |\n" for n, w in COUNTED.items())
 
 
