@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from engine.errors import AccessError, BundleError, counted, quoted
@@ -117,23 +117,16 @@ def check_names(folder: Path, names: Iterable[str]) -> None:
 @contextmanager
 def _opened(folder: Path, name: str) -> Iterator[int]:
     """The descriptor of a file; every step of the way is a folder, not a link to one."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        *parents, last = name.split("/")
-        for parent in parents:
-            descriptor = _step(descriptor, parent, os.O_DIRECTORY)
+    *parents, last = name.split("/")
+    with ExitStack() as opened:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        opened.callback(os.close, descriptor)
         # NOTE: opening a pipe would wait for whoever writes into it.
-        descriptor = _step(descriptor, last, os.O_NONBLOCK)
+        for part, flag in (*((p, os.O_DIRECTORY) for p in parents), (last, os.O_NONBLOCK)):
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flag
+            descriptor = os.open(part, flags, dir_fd=descriptor)
+            opened.callback(os.close, descriptor)
         yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _step(descriptor: int, name: str, flag: int) -> int:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flag
-    inner = os.open(name, flags, dir_fd=descriptor)
-    os.close(descriptor)
-    return inner
 
 
 @contextmanager

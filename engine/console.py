@@ -33,6 +33,8 @@ class Program(click.Group):
 
 
 BAR_CELLS = 30
+IMPORT_SECONDS = 0.02
+"""A signal that comes during an import is looked at again after so long."""
 
 
 class TerminalProgress:
@@ -91,7 +93,7 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
         with suppress(OSError):
             error.show()
         return error.exit_code
-    except EngineError as error:
+    except (EngineError, InterruptedRunError) as error:
         return _told(str(error), error.exit_code)
     # NOTE: click makes a SystemExit of a BrokenPipeError.
     except (BrokenPipeError, SystemExit):
@@ -158,9 +160,13 @@ def _interrupt_once() -> Callable[[int, FrameType | None], None]:
         nonlocal raised
         # A closed terminal is a request to end like any other.
         code_of = signal.SIGTERM if number == signal.SIGHUP else number
-        if _is_importing(frame) or (raised and number == signal.SIGINT):
+        if raised and number == signal.SIGINT:
             os._exit(128 + code_of)
-        if not raised:
+        if _is_importing(frame):
+            # Libraries import parts of themselves in the middle of a run, when staging stands.
+            signal.signal(signal.SIGALRM, lambda _, later: interrupt(number, later))
+            signal.setitimer(signal.ITIMER_REAL, IMPORT_SECONDS)
+        elif not raised:
             raised = True
             raise InterruptedRunError(code_of)
 
@@ -168,10 +174,7 @@ def _interrupt_once() -> Callable[[int, FrameType | None], None]:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported: an exception there comes out as any other error.
-
-    Large modules are imported before a run begins, so nothing needs to be removed.
-    """
+    """Whether a module is being imported: an exception there comes out as any other error."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True

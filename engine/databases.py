@@ -260,7 +260,9 @@ def database_errors(database: Database, doing: str) -> Iterator[None]:
         raise _told(database, doing, error) from None
 
 
-def _told(database: Database, doing: str, error: BaseException) -> EngineError:
+def _told(
+    database: Database, doing: str, error: BaseException
+) -> EngineError | InterruptedRunError:
     state = getattr(error, "sqlstate", None) or ""
     if getattr(getattr(error, "status_code", None), "name", "") == "CANCELLED":
         return InterruptedRunError(signal.SIGINT)

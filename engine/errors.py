@@ -123,8 +123,11 @@ class BundleError(EngineError):
     exit_code = 78
 
 
-class InterruptedRunError(EngineError):
-    """A signal ended the run; nothing was published."""
+class InterruptedRunError(BaseException):
+    """A signal ended the run; nothing was published.
+
+    No kind of `Exception`: it may come out of any line, and none may take it for its own failure.
+    """
 
     def __init__(self, signal_number: int) -> None:
         name = signal.Signals(signal_number).name

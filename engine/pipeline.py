@@ -30,6 +30,7 @@ from engine.errors import (
     InputError,
     InterruptedRunError,
     SelfCheckError,
+    StorageError,
     UsageError,
     bug_text,
     counted,
@@ -405,15 +406,15 @@ def _report_failure(
 ) -> None:
     if isinstance(error, KeyboardInterrupt):
         error = InterruptedRunError(signal.SIGINT)
-    on_purpose = isinstance(error, EngineError)
+    known = error if isinstance(error, EngineError | InterruptedRunError) else None
     summary = Summary(
         status="interrupted" if isinstance(error, InterruptedRunError) else "failed",
         published=False,
         out=sink.targets.scores,
         stands=_standing(sink.targets),
         seconds=round(seconds, 3),
-        error=str(error) if on_purpose else bug_text(error),
-        exit_code=error.exit_code if isinstance(error, EngineError) else EngineError.exit_code,
+        error=str(known) if known else bug_text(error),
+        exit_code=_exit_code(known or error),
         peak_memory_bytes=peak_memory_bytes(),
         **tally.figures(),
     )
@@ -422,6 +423,13 @@ def _report_failure(
     except (OSError, EngineError):
         # The error itself reaches the user; where its summary cannot be written, as little can.
         return
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, EngineError | InterruptedRunError):
+        return error.exit_code
+    # As `console` ends the process.
+    return StorageError.exit_code if isinstance(error, OSError) else EngineError.exit_code
 
 
 def _standing(targets: Targets) -> Literal["earlier run", "none", "unknown"]:

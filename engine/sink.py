@@ -76,20 +76,24 @@ class Sink:
         """Take the next rows of both outputs."""
         if self._scores is None:
             self._scores = self._writer(scores.schema, self._staging.scores, self.targets.out)
-        self._scores.write(scores)
+        with storage_errors(self.targets.out):
+            self._scores.write(scores)
         if rejected.height:
             if self._rejected is None:
                 self._rejected = self._writer(
                     rejected.schema, self._staging.quarantine, self.targets.quarantine
                 )
-            self._rejected.write(rejected)
+            with storage_errors(self.targets.quarantine):
+                self._rejected.write(rejected)
 
     def finish(self) -> tuple[Written | None, Written | None]:
         """Complete and verify the staged files, load the table; gives scores and quarantine."""
         if self._scores is None:
             raise SelfCheckError(f"{self.targets.out}: no chunk was written.")
-        scores = self._scores.finish()
-        rejected = self._rejected.finish() if self._rejected else None
+        with storage_errors(self.targets.out):
+            scores = self._scores.finish()
+        with storage_errors(self.targets.quarantine):
+            rejected = self._rejected.finish() if self._rejected else None
         if self._swap is not None:
             self._swap.load(self._staging.scores, replace=self._replace)
         return scores, rejected

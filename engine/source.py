@@ -39,6 +39,7 @@ from engine.partitions import partition_values, partitioned_files
 from engine.text_lines import (
     TOO_SHORT,
     csv_fault,
+    half_character,
     has_lone_returns,
     ndjson_fault,
     short_rows,
@@ -298,6 +299,8 @@ def _open_table(
             content = Path(shutil.copyfile(content, new_file()))
         if kind == "csv":
             _check_csv(content, head, name)
+        if kind == "ndjson" and (line := half_character(content)):
+            raise _broken(name, f"line {line:,} has half of a pair of surrogates")
     with _reading(name, _fault(content, kind)):
         frame = _scan(content, kind, wanted)
         return Table(name, path, content, state, kind, frame, frame.collect_schema())
