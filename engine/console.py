@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Self
 
 import click
 
-from engine.errors import EngineError, InterruptedRunError, StorageError, bug_text
+from engine.errors import EngineError, InterruptedRunError, bug_text, exit_code_of
 from engine.logs import LOG, Lines, logged_lines, write_error
 
 
@@ -33,6 +33,7 @@ class Program(click.Group):
 
 
 BAR_CELLS = 30
+IMPORT_SECONDS = 0.05
 
 
 class TerminalProgress:
@@ -100,8 +101,8 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
     except OSError as error:
         _close_stdout()
         return _told(
-            f"{error.filename or 'standard output'}: {error.strerror}. Mend it and run again.",
-            StorageError.exit_code,
+            f"{error.filename or 'an open file'}: {error.strerror}. Mend it and run again.",
+            exit_code_of(error),
         )
     except MemoryError:
         return _told("out of memory. Lower --chunk-rows, or give it more.", EngineError.exit_code)
@@ -150,7 +151,8 @@ def _interrupt_once() -> Callable[[int, FrameType | None], None]:
     """A handler for all signals that end a run.
 
     The first raises. While the run then ends, a Ctrl-C ends it at once and leaves the rest to the
-    next run; other signals are heard only once, as a closing terminal sends several.
+    next run; other signals are heard only once, as a closing terminal sends several. During an
+    import, out of which an exception comes as any other error, the signal waits for its end.
     """
     raised = False
 
@@ -158,9 +160,13 @@ def _interrupt_once() -> Callable[[int, FrameType | None], None]:
         nonlocal raised
         # A closed terminal is a request to end like any other.
         code_of = signal.SIGTERM if number == signal.SIGHUP else number
-        if _is_importing(frame) or (raised and number == signal.SIGINT):
+        if raised and number == signal.SIGINT:
             os._exit(128 + code_of)
-        if not raised:
+        if _is_importing(frame):
+            again = threading.Timer(IMPORT_SECONDS, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+        elif not raised:
             raised = True
             raise InterruptedRunError(code_of)
 
@@ -168,10 +174,7 @@ def _interrupt_once() -> Callable[[int, FrameType | None], None]:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported: an exception there comes out as any other error.
-
-    Large modules are imported before a run begins, so nothing needs to be removed.
-    """
+    """Whether a module is being imported."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True

@@ -5,17 +5,24 @@ import signal
 from types import FrameType
 from typing import NoReturn
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def main() -> None:
     """Run `engine`."""
     open_streams()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         # A signal that the caller ignores, as nohup does, stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
     from engine.cli import main as engine
 
-    engine()
+    try:
+        engine()
+    finally:
+        # The exit code stands: what takes the interpreter apart is not to change it.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def open_streams() -> None:

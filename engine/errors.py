@@ -143,6 +143,13 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "_", unicodedata.normalize("NFKC", name).casefold()).strip("_")
 
 
+def exit_code_of(error: BaseException) -> int:
+    """What the command line ends with; what the disk raises where nobody expects it is 74."""
+    if isinstance(error, EngineError):
+        return error.exit_code
+    return StorageError.exit_code if isinstance(error, OSError) else EngineError.exit_code
+
+
 def bug_text(error: BaseException) -> str:
     """Where something unexpected was raised, and its kind.
 

@@ -32,6 +32,7 @@ from engine.errors import (
     UsageError,
     bug_text,
     counted,
+    exit_code_of,
     rule_counts,
 )
 from engine.intake import check_chunk, check_tables, needed_columns
@@ -382,6 +383,11 @@ def _failures_reported(sink: Sink | DryRun, tally: Tally, started: float) -> Ite
         yield
     except UsageError:
         raise
+    except InterruptedRunError as error:
+        # A signal that comes after the commit is too late: the run has done its work.
+        if not sink.committed:
+            _report_failure(error, sink, tally, time.monotonic() - started)
+            raise
     # NOTE: a panic inside Polars derives from BaseException, as Ctrl-C does in a notebook.
     except BaseException as error:
         if not sink.committed:
@@ -402,7 +408,7 @@ def _report_failure(
         stands=_standing(sink.targets.out),
         seconds=round(seconds, 3),
         error=str(error) if on_purpose else bug_text(error),
-        exit_code=error.exit_code if isinstance(error, EngineError) else EngineError.exit_code,
+        exit_code=exit_code_of(error),
         peak_memory_bytes=peak_memory_bytes(),
         **tally.figures(),
     )
