@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from engine.errors import AccessError, BundleError, counted, quoted
@@ -117,23 +117,18 @@ def check_names(folder: Path, names: Iterable[str]) -> None:
 @contextmanager
 def _opened(folder: Path, name: str) -> Iterator[int]:
     """The descriptor of a file; every step of the way is a folder, not a link to one."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        *parents, last = name.split("/")
-        for parent in parents:
-            descriptor = _step(descriptor, parent, os.O_DIRECTORY)
-        # NOTE: opening a pipe would wait for whoever writes into it.
-        descriptor = _step(descriptor, last, os.O_NONBLOCK)
+    *parents, last = name.split("/")
+    # NOTE: opening a pipe would wait for whoever writes into it.
+    flags = [*(os.O_DIRECTORY for _ in parents), os.O_NONBLOCK]
+    with ExitStack() as stack:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # Closed once and at the end: a signal between closing and noting it would close it again.
+        stack.callback(os.close, descriptor)
+        for step, flag in zip((*parents, last), flags, strict=True):
+            how = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flag
+            descriptor = os.open(step, how, dir_fd=descriptor)
+            stack.callback(os.close, descriptor)
         yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _step(descriptor: int, name: str, flag: int) -> int:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flag
-    inner = os.open(name, flags, dir_fd=descriptor)
-    os.close(descriptor)
-    return inner
 
 
 @contextmanager
