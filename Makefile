@@ -14,7 +14,7 @@ WEEK_ROWS ?= 60000
 WEEK_TRIALS ?= 5
 
 .DELETE_ON_ERROR:
-.PHONY: score test test-slow lint bench bench-contenders model week lock clean
+.PHONY: score test test-slow lint bench bench-contenders model week what-if-runtime lock clean
 
 # The lean engine: score everybody with the bundle in force.
 score: users.parquet
@@ -29,7 +29,7 @@ test: lint
 	$(BIN)/pytest
 
 test-slow: $(VENV)/dev.stamp
-	$(BIN)/pytest -m "slow or not slow"
+	$(BIN)/pytest tests benchmarks/test_scale.py -m "slow or not slow"
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -39,7 +39,7 @@ lint: $(VENV)/dev.stamp
 # The gates of speed, and the tables that the documents show.
 bench: $(VENV)/dev.stamp
 	@mkdir -p build
-	$(BIN)/pytest benchmarks -m "" -rs --benchmark-columns=min,median,max,rounds \
+	$(BIN)/pytest benchmarks -rs --benchmark-columns=min,median,max,rounds \
 		--benchmark-sort=name --benchmark-group-by=group --benchmark-json=build/benchmark.json
 	$(BIN)/python -m benchmarks.report build/benchmark.json
 	$(BIN)/python -m benchmarks.profile --into docs/performance.md
@@ -98,6 +98,19 @@ $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/engine.stamp
 	@echo "installing training, tests and tools into $(VENV)"
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
+
+# What the examples run on; the lock files say which versions, with hashes.
+examples/%/node_modules: examples/%/package-lock.json
+	@npm ci --silent --no-progress --prefix $(@D)
+	@touch $@
+
+# What the what-if page runs on, as the npm package and the wheel of ONNX Runtime hold it.
+WEB := examples/browser/node_modules/onnxruntime-web/dist
+RUNTIME := training/what_if/runtime
+what-if-runtime: examples/browser/node_modules $(VENV)/engine.stamp
+	cp $(WEB)/ort.wasm.bundle.min.mjs $(RUNTIME)/
+	gzip -9 -n -c $(WEB)/ort-wasm-simd-threaded.wasm > $(RUNTIME)/ort-wasm-simd-threaded.wasm.gz
+	cd $(VENV)/lib/python*/site-packages/onnxruntime && cp LICENSE ThirdPartyNotices.txt $(CURDIR)/$(RUNTIME)/
 
 # Spark is half a gigabyte: the tests that need it skip without it.
 $(VENV)/spark.stamp: requirements-spark.lock $(VENV)/dev.stamp

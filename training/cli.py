@@ -186,14 +186,21 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
         click.echo(visible(line))
 
 
-@main.command(epilog=example("training report candidate holdout.parquet --out report.html"))
+@main.command(
+    epilog=example("training report candidate holdout.parquet --out report.html --what-if what_if")
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("data", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The page, an .html.")
-def report(bundle: Path, data: tuple[str, ...], out: Path) -> None:
+@click.option(
+    "--what-if",
+    type=click.Path(path_type=Path),
+    help="A folder for a second page, in which the model itself scores the values that you set.",
+)
+def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None) -> None:
     """Measure BUNDLE on labelled users in DATA... and write one HTML page for people.
 
-    The page holds aggregates only and asks for nothing else; an existing one is replaced.
+    The pages hold aggregates only and ask for nothing else; existing ones are replaced.
     """
     _check_packages((*_FIT_PACKAGES, *_REPORT_PACKAGES))
     from engine.bundle import open_bundle
@@ -207,10 +214,17 @@ def report(bundle: Path, data: tuple[str, ...], out: Path) -> None:
         raise CannotCreateError(
             f"{out}: a report is one HTML page. Name a file that ends with .html."
         )
-    subject = measured_subject(open_bundle(bundle), evaluate_bundle(bundle, data))
+    if what_if is not None:
+        _check_what_if(what_if, bundle, data)
+    opened = open_bundle(bundle)
+    subject = measured_subject(opened, evaluate_bundle(bundle, data))
+    page = report_html(subject).encode()
+    second = None if what_if is None else _what_if_files(opened, subject, data)
     with storage_errors(out):
-        write_shared(out, report_html(subject).encode())
+        write_shared(out, page)
     say([f"report on {subject.manifest.bundle_id} in {out}"])
+    if what_if is not None and second is not None:
+        _write_what_if(what_if, second)
 
 
 @main.command(epilog=example("training promote next --to onnx_models/mine --data later.parquet"))
@@ -296,6 +310,29 @@ def _check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
         raise UsageError(
             f"{out}: lies in the bundle, whose files must stay as they are. Write to another place."
         )
+
+
+def _check_what_if(folder: Path, bundle: Path, data: tuple[str, ...]) -> None:
+    from training.what_if.folder import check_folder
+    from training.what_if.page import PAGE
+
+    _check_output(folder / PAGE, bundle, data)
+    check_folder(folder)
+
+
+def _what_if_files(bundle: Any, subject: Any, data: tuple[str, ...]) -> dict[str, bytes]:  # noqa: ANN401
+    from training.what_if.page import what_if_files
+    from training.what_if.typical import usual_users
+
+    return what_if_files(bundle, subject, usual_users(bundle, data))
+
+
+def _write_what_if(folder: Path, contents: dict[str, bytes]) -> None:
+    from training.what_if.folder import write_folder
+    from training.what_if.page import PAGE
+
+    write_folder(folder, contents)
+    say([f"what-if page in {folder / PAGE}"])
 
 
 def _check_packages(packages: tuple[str, ...]) -> None:

@@ -1,49 +1,31 @@
 """The report in a real browser: what it asks for, what a screen reader is told, what fits where."""
 
 import re
-import shutil
 from collections import defaultdict
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from tests.browser import Opened, needs_chromium, open_page, running_browser
 from tests.training.page_probes import BRIGHTNESS, COLLIDING, CONTRASTS, FOCUSED, OVERFLOWING
 from tests.training.report_variants import HOSTILE, VARIANTS
 from training.report.page import report_html
 
-CHROMIUM = shutil.which("chromium")
-OPTIONS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 PHONE, DESKTOP = 360, 1280
 # A4 less the margins of the style sheet, in CSS pixels.
 PAPER = round((210 - 2 * 14) / 25.4 * 96)
 TEXT_CONTRAST, MARK_CONTRAST = 4.5, 3.0  # WCAG 2.2, 1.4.3 and 1.4.11, level AA
 LARGEST_BYTES = 3_000_000
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A page in the browser, where it came from, and what it asked for and said since."""
-
-    page: Page
-    address: str
-    requests: list[str]
-    words: list[str]
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+    with running_browser() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +59,7 @@ def page(browser, report_file):
 
 
 def _open(browser: Browser, path: Path) -> Opened:
-    context = browser.new_context(viewport=_window(DESKTOP), reduced_motion="reduce")
-    found = Opened(context.new_page(), path.resolve().as_uri(), [], [])
-    context.on("request", lambda request: found.requests.append(request.url))
-    context.on("console", lambda message: found.words.append(message.text))
-    found.page.on("pageerror", lambda error: found.words.append(str(error)))
-    found.page.on("dialog", lambda dialog: found.words.append(dialog.message))
-    found.page.goto(found.address)
-    return found
+    return open_page(browser, path.resolve().as_uri(), DESKTOP)
 
 
 def _window(width: int) -> dict[str, int]:

@@ -1,0 +1,26 @@
+// node check.mjs BUNDLE: every conformance row of a bundle in onnxruntime-node; 1 if one is wrong.
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import * as runtime from 'onnxruntime-node';
+
+import { check } from '../conformance.mjs';
+
+const [bundle] = process.argv.slice(2);
+if (bundle === undefined) {
+  console.error('usage: node check.mjs BUNDLE, the folder that holds manifest.json');
+  process.exit(2);
+}
+const [session, manifest, document] = await Promise.all([
+  runtime.InferenceSession.create(join(bundle, 'scorer.onnx')),
+  readJson('manifest.json'),
+  readJson('conformance/conformance.json'),
+]);
+const { passed, lines } = await check(runtime, session, manifest, document);
+console.log([`onnxruntime-node ${runtime.env.versions.node}`, ...lines].join('\n'));
+process.exitCode = passed ? 0 : 1;
+
+async function readJson(name) {
+  return JSON.parse(await readFile(join(bundle, name), 'utf8'));
+}
