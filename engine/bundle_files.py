@@ -118,16 +118,14 @@ def check_names(folder: Path, names: Iterable[str]) -> None:
 def _opened(folder: Path, name: str) -> Iterator[int]:
     """The descriptor of a file; every step of the way is a folder, not a link to one."""
     *parents, last = name.split("/")
-    # NOTE: opening a pipe would wait for whoever writes into it.
-    flags = [*(os.O_DIRECTORY for _ in parents), os.O_NONBLOCK]
-    with ExitStack() as stack:
+    with ExitStack() as opened:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        # Closed once and at the end: a signal between closing and noting it would close it again.
-        stack.callback(os.close, descriptor)
-        for step, flag in zip((*parents, last), flags, strict=True):
-            how = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flag
-            descriptor = os.open(step, how, dir_fd=descriptor)
-            stack.callback(os.close, descriptor)
+        opened.callback(os.close, descriptor)
+        # NOTE: opening a pipe would wait for whoever writes into it.
+        for part, flag in (*((p, os.O_DIRECTORY) for p in parents), (last, os.O_NONBLOCK)):
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flag
+            descriptor = os.open(part, flags, dir_fd=descriptor)
+            opened.callback(os.close, descriptor)
         yield descriptor
 
 

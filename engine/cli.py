@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,12 @@ from engine.console import Program, TerminalProgress, example
 from engine.errors import InputError, InterruptedRunError
 from engine.logs import LOG
 from engine.texts import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engine.databases import Query
+    from engine.tables import ScoresTable
 
 DEFAULT_BUNDLE = Path("onnx_models/shopnow")
 _PACKAGES = ("shopnow-scoring", "polars", "onnxruntime", "numpy")
@@ -65,12 +71,47 @@ def main() -> None:
     """
 
 
+def _source(
+    inputs: tuple[str, ...], query: str | None, variable: str | None
+) -> "Sequence[str | Query]":
+    from engine.databases import Database, Query
+
+    if bool(inputs) == (query is not None):
+        raise click.UsageError("Name either INPUT or --query.")
+    if (query is None) != (variable is None):
+        raise click.UsageError("--query and --source-env go together.")
+    if query is None or variable is None:
+        return inputs
+    return (Query(query, Database.of(variable, os.environ)),)
+
+
+def _target(out: Path | None, table: str | None, variable: str | None) -> "Path | ScoresTable":
+    from engine.databases import Database
+    from engine.tables import ScoresTable
+
+    if out is not None and table is None and variable is None:
+        return out
+    if out is not None or table is None:
+        raise click.UsageError("Name either --out, or --table with --target-env.")
+    if variable is None:
+        raise click.UsageError("--table and --target-env go together.")
+    return ScoresTable(table, Database.of(variable, os.environ))
+
+
 @main.command(
     name="score",
     epilog=example("engine score users.parquet --out scores.parquet --if-exists replace"),
 )
-@click.argument("inputs", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the scores go.")
+@click.argument("inputs", nargs=-1)
+@click.option("--out", type=click.Path(path_type=Path), help="The file that the scores go to.")
+@click.option("--query", help="SQL that gives the users, in place of INPUT.")
+@click.option(
+    "--source-env", help="The environment variable with the URI of the database of --query."
+)
+@click.option("--table", help="The table that the scores go to, in place of --out.")
+@click.option(
+    "--target-env", help="The environment variable with the URI of the database of --table."
+)
 @click.option(
     "--bundle", type=click.Path(path_type=Path), default=DEFAULT_BUNDLE, show_default=True
 )
@@ -138,7 +179,11 @@ def main() -> None:
 )
 def score_command(
     inputs: tuple[str, ...],
-    out: Path,
+    out: Path | None,
+    query: str | None,
+    source_env: str | None,
+    table: str | None,
+    target_env: str | None,
     bundle: Path,
     threads: int | None,
     summary: Path | None,
@@ -146,10 +191,10 @@ def score_command(
     verbose: bool,
     **options: Any,  # noqa: ANN401 - passed on by name
 ) -> None:
-    """Score INPUT... into one file, in input order, all or nothing.
+    """Score INPUT... or a query into one file or table, in input order, all or nothing.
 
     INPUT is a file, a glob, a directory, or '-' for standard input: Parquet, CSV (also gzip),
-    Arrow IPC or NDJSON, told by its first bytes.
+    Arrow IPC or NDJSON, told by its first bytes. Databases are PostgreSQL, SQLite and DuckDB.
     """
     if quiet and verbose:
         raise click.UsageError("--quiet and -v contradict each other.")
@@ -159,10 +204,11 @@ def score_command(
         os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
     from engine.pipeline import ScoreOptions, score
 
+    source, target = _source(inputs, query, source_env), _target(out, table, target_env)
     to_stdout = summary == Path("-")
     settings = ScoreOptions(threads=threads, summary=None if to_stdout else summary, **options)
     with TerminalProgress("scored", quiet=quiet) as progress:
-        done = score(inputs, bundle, out, settings, progress)
+        done = score(source, bundle, target, settings, progress)
     # The work is done: a signal cuts short only the words about it.
     with suppress(InterruptedRunError):
         LOG.info("\n".join(done.to_lines()), extra={"fields": {"summary": asdict(done)}})

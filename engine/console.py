@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Self
 
 import click
 
-from engine.errors import EngineError, InterruptedRunError, bug_text, exit_code_of
+from engine.errors import EngineError, InterruptedRunError, StorageError, bug_text
 from engine.logs import LOG, Lines, logged_lines, write_error
 
 
@@ -33,7 +33,8 @@ class Program(click.Group):
 
 
 BAR_CELLS = 30
-IMPORT_SECONDS = 0.05
+IMPORT_SECONDS = 0.02
+"""A signal that comes during an import is looked at again after so long."""
 
 
 class TerminalProgress:
@@ -92,7 +93,7 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
         with suppress(OSError):
             error.show()
         return error.exit_code
-    except EngineError as error:
+    except (EngineError, InterruptedRunError) as error:
         return _told(str(error), error.exit_code)
     # NOTE: click makes a SystemExit of a BrokenPipeError.
     except (BrokenPipeError, SystemExit):
@@ -101,8 +102,8 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
     except OSError as error:
         _close_stdout()
         return _told(
-            f"{error.filename or 'an open file'}: {error.strerror}. Mend it and run again.",
-            exit_code_of(error),
+            f"{error.filename or 'standard output'}: {error.strerror}. Mend it and run again.",
+            StorageError.exit_code,
         )
     except MemoryError:
         return _told("out of memory. Lower --chunk-rows, or give it more.", EngineError.exit_code)
@@ -151,8 +152,7 @@ def _interrupt_once() -> Callable[[int, FrameType | None], None]:
     """A handler for all signals that end a run.
 
     The first raises. While the run then ends, a Ctrl-C ends it at once and leaves the rest to the
-    next run; other signals are heard only once, as a closing terminal sends several. During an
-    import, out of which an exception comes as any other error, the signal waits for its end.
+    next run; other signals are heard only once, as a closing terminal sends several.
     """
     raised = False
 
@@ -163,9 +163,9 @@ def _interrupt_once() -> Callable[[int, FrameType | None], None]:
         if raised and number == signal.SIGINT:
             os._exit(128 + code_of)
         if _is_importing(frame):
-            again = threading.Timer(IMPORT_SECONDS, os.kill, (os.getpid(), number))
-            again.daemon = True
-            again.start()
+            # Libraries import parts of themselves in the middle of a run, when staging stands.
+            signal.signal(signal.SIGALRM, lambda _, later: interrupt(number, later))
+            signal.setitimer(signal.ITIMER_REAL, IMPORT_SECONDS)
         elif not raised:
             raised = True
             raise InterruptedRunError(code_of)
@@ -174,7 +174,7 @@ def _interrupt_once() -> Callable[[int, FrameType | None], None]:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported."""
+    """Whether a module is being imported: an exception there comes out as any other error."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True

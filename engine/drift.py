@@ -22,7 +22,7 @@ from engine.reference import (
     typical_size,
 )
 from engine.schema import Feature
-from engine.texts import plain_number
+from engine.texts import plain_number, shown_name
 
 WARN, ALARM = 0.10, 0.25
 """From so much PSI a shift is moderate, or large: the usual bounds (Siddiqi, Credit Risk Scorecards,
@@ -144,7 +144,9 @@ def drift_report(reference: Reference, users: Users, manifest: Manifest) -> dict
 def findings(report: Mapping[str, Any], level: Level) -> list[str]:
     """What has moved as far as the level says, in words, the largest shift first."""
     return [
-        f"{entry['name']}: {entry['words']}" for entry in moved(report) if entry["level"] == level
+        f"{shown_name(entry['name'])}: {entry['words']}"
+        for entry in moved(report)
+        if entry["level"] == level
     ]
 
 
@@ -242,7 +244,9 @@ def _cause(column: Column, level: Level, values: tuple[str, ...]) -> tuple[Kind,
     if level == "alarm" and unit:
         return "unit", unit
     if values:
-        names = [repr(v) for v, c in zip(values, column.then, strict=False) if c != UNTOLD]
+        names = [
+            f"'{shown_name(v)}'" for v, c in zip(values, column.then, strict=False) if c != UNTOLD
+        ]
         most = int(np.argmax(terms))
         name = [*names, "the rest"][most]
         p, q = (counts[most] / max(int(counts.sum()), 1) for counts in (then, today))

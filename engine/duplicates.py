@@ -9,7 +9,7 @@ number, and by a sixth of that while blocks of them are merged.
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,7 +82,9 @@ class SeenKeys:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._open.close()
+        # NOTE: what a full disk did not take is of no use any more.
+        with suppress(OSError):
+            self._open.close()
 
     @contextmanager
     def turn(

@@ -20,7 +20,7 @@ def main() -> None:
     try:
         engine()
     finally:
-        # The exit code stands: what takes the interpreter apart is not to change it.
+        # All is done and said: what comes while Python shuts down must not change the exit code.
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 

@@ -123,8 +123,11 @@ class BundleError(EngineError):
     exit_code = 78
 
 
-class InterruptedRunError(EngineError):
-    """A signal ended the run; nothing was published."""
+class InterruptedRunError(BaseException):
+    """A signal ended the run; nothing was published.
+
+    No kind of `Exception`: it may come out of any line, and none may take it for its own failure.
+    """
 
     def __init__(self, signal_number: int) -> None:
         name = signal.Signals(signal_number).name
@@ -141,13 +144,6 @@ def near_name(name: str, found: Iterable[str]) -> str | None:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "_", unicodedata.normalize("NFKC", name).casefold()).strip("_")
-
-
-def exit_code_of(error: BaseException) -> int:
-    """What the command line ends with; what the disk raises where nobody expects it is 74."""
-    if isinstance(error, EngineError):
-        return error.exit_code
-    return StorageError.exit_code if isinstance(error, OSError) else EngineError.exit_code
 
 
 def bug_text(error: BaseException) -> str:

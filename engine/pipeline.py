@@ -22,6 +22,7 @@ import polars as pl
 from engine.bundle import DRIVERS, REFERENCE, Bundle, Manifest, open_bundle
 from engine.causes import causes_in, refusal
 from engine.conformance import check_core
+from engine.databases import Query
 from engine.drift import drift_report
 from engine.duplicates import SeenKeys
 from engine.errors import (
@@ -29,15 +30,16 @@ from engine.errors import (
     InputError,
     InterruptedRunError,
     SelfCheckError,
+    StorageError,
     UsageError,
     bug_text,
     counted,
-    exit_code_of,
     rule_counts,
 )
 from engine.intake import check_chunk, check_tables, needed_columns
 from engine.logs import LOG
 from engine.metrics import to_prometheus
+from engine.partitions import without_partitions
 from engine.playbook import open_playbook
 from engine.reference import reference_from_json
 from engine.scores import REPEATED_TEXTS, Detail, ScoredChunk, score_columns
@@ -53,6 +55,7 @@ from engine.summary import (
     rows_before,
     running_versions,
 )
+from engine.tables import ScoresTable
 from engine.targets import Targets
 from engine.validation import check_columns
 
@@ -182,18 +185,18 @@ def load_bundle(path: str | Path) -> Scorer:
 
 
 def score(
-    inputs: Sequence[str],
+    inputs: Sequence[str | Query],
     bundle: str | Path,
-    out: str | Path,
+    out: str | Path | ScoresTable,
     options: ScoreOptions = ScoreOptions(),
     progress: Progress = lambda done, total: None,  # noqa: ARG005
 ) -> Summary:
-    """Score files of users into one file, in input order, all or nothing.
+    """Score users into one file or table, in input order, all or nothing.
 
     Args:
-        inputs: Files, globs, directories, or `-` for standard input.
+        inputs: Files, globs, directories, `-` for standard input, or queries.
         bundle: A bundle folder, or a folder with `CURRENT`.
-        out: Where the scores go; the format follows the ending.
+        out: Where the scores go; the format of a file follows the ending.
         options: How to work.
         progress: Told after each chunk.
 
@@ -201,9 +204,10 @@ def score(
         EngineError: The kind says what went wrong; the output that stood before still stands.
     """
     started = time.monotonic()
-    targets = Targets.of(Path(out), options.quarantine, options.summary, options.metrics_file)
-    if options.if_exists == "skip" and targets.out.exists():
-        return Summary("skipped", published=False, out=str(out), stands="earlier run")
+    place = out if isinstance(out, ScoresTable) else Path(out)
+    targets = Targets.of(place, options.quarantine, options.summary, options.metrics_file)
+    if options.if_exists == "skip" and targets.exists():
+        return Summary("skipped", published=False, out=targets.scores, stands="earlier run")
     detail = Detail(options.drivers, options.impacts)
     threads = options.threads or available_cores()
     tally = Tally()
@@ -236,12 +240,12 @@ def score(
         summary = Summary(
             status="dry_run" if options.dry_run else "published",
             published=not options.dry_run,
-            out=str(out),
+            out=targets.scores,
             bundle_id=scorer.manifest.bundle_id,
             inputs=tuple(table.name for table in tables),
-            outputs=file_entry("scores", targets.out, scores)
-            | file_entry("quarantine", targets.quarantine, quarantine),
-            stands=_standing(targets.out) if options.dry_run else "this run",
+            outputs=file_entry("scores", targets.scores, scores)
+            | file_entry("quarantine", str(targets.quarantine), quarantine),
+            stands=_standing(targets) if options.dry_run else "this run",
             threads=threads,
             seconds=round(time.monotonic() - started, 3),
             versions=running_versions(),
@@ -324,14 +328,21 @@ def _sink(targets: Targets, options: ScoreOptions) -> Sink | DryRun:
         raise UsageError(f"{targets.out}: is no CSV, which --csv-for-spreadsheets is for.")
     if options.dry_run:
         return DryRun(targets)
-    return Sink(targets, REPEATED_TEXTS, for_spreadsheets=options.csv_for_spreadsheets)
+    return Sink(
+        targets,
+        REPEATED_TEXTS,
+        replace=options.if_exists == "replace",
+        for_spreadsheets=options.csv_for_spreadsheets,
+    )
 
 
 def _check_inputs(
-    scorer: Scorer, tables: Sequence[Table], inputs: Sequence[str], targets: Targets
+    scorer: Scorer, tables: Sequence[Table], inputs: Sequence[str | Query], targets: Targets
 ) -> int | None:
     """Check what can be checked before the first row; gives the number of rows, if known."""
-    if targets.out.resolve().parent in [Path(text).resolve() for text in inputs]:
+    named = [Path(text).resolve() for text in inputs if isinstance(text, str)]
+    folder = targets.out.resolve().parent
+    if folder in named or without_partitions(folder) in named:
         raise UsageError(
             f"{targets.out}: lies in a directory that is an input; the next run would read it as "
             "users. Write to another place."
@@ -400,15 +411,15 @@ def _report_failure(
 ) -> None:
     if isinstance(error, KeyboardInterrupt):
         error = InterruptedRunError(signal.SIGINT)
-    on_purpose = isinstance(error, EngineError)
+    known = error if isinstance(error, EngineError | InterruptedRunError) else None
     summary = Summary(
         status="interrupted" if isinstance(error, InterruptedRunError) else "failed",
         published=False,
-        out=str(sink.targets.out),
-        stands=_standing(sink.targets.out),
+        out=sink.targets.scores,
+        stands=_standing(sink.targets),
         seconds=round(seconds, 3),
-        error=str(error) if on_purpose else bug_text(error),
-        exit_code=exit_code_of(error),
+        error=str(known) if known else bug_text(error),
+        exit_code=_exit_code(known or error),
         peak_memory_bytes=peak_memory_bytes(),
         **tally.figures(),
     )
@@ -419,5 +430,15 @@ def _report_failure(
         return
 
 
-def _standing(out: Path) -> Literal["earlier run", "none"]:
-    return "earlier run" if out.exists() else "none"
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, EngineError | InterruptedRunError):
+        return error.exit_code
+    # As `console` ends the process.
+    return StorageError.exit_code if isinstance(error, OSError) else EngineError.exit_code
+
+
+def _standing(targets: Targets) -> Literal["earlier run", "none", "unknown"]:
+    try:
+        return "earlier run" if targets.exists() else "none"
+    except EngineError:
+        return "unknown"

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime as ort
 
 from engine.bundle import CLASSIFIER, DRIVERS, SEGMENTER, Bundle
-from engine.errors import BundleError, InterruptedRunError, SelfCheckError, counted
+from engine.errors import BundleError, SelfCheckError, counted
 
 CLASSIFIER_OUTPUTS = ["margin", "probability", "impacts", "driver_index", "driver_impact"]
 
@@ -119,8 +119,6 @@ def load_graph(bundle: Bundle, name: str) -> ort.InferenceSession:
         return ort.InferenceSession(
             bundle.contents[name], options, providers=["CPUExecutionProvider"]
         )
-    except InterruptedRunError:
-        raise
     # NOTE: ONNX Runtime's own exceptions share no base class but Exception.
     except Exception as error:
         raise BundleError(
@@ -147,8 +145,6 @@ def run_graph(
     """
     try:
         found: list[np.ndarray] = graph.run(outputs, inputs)
-    except InterruptedRunError:
-        raise
     # NOTE: ONNX Runtime's own exceptions share no base class but Exception.
     except Exception as error:
         raise SelfCheckError(

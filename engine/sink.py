@@ -22,6 +22,7 @@ from engine.bundle import sync_path
 from engine.errors import InterruptedRunError, LockedError, SelfCheckError, StorageError
 from engine.logs import LOG
 from engine.staging import Staging
+from engine.tables import TableSwap
 from engine.targets import Targets
 from engine.writer import FrameWriter, Written, move, storage_errors, write_synced
 
@@ -41,12 +42,19 @@ class Sink:
     """
 
     def __init__(
-        self, targets: Targets, repeated_texts: tuple[str, ...], *, for_spreadsheets: bool = False
+        self,
+        targets: Targets,
+        repeated_texts: tuple[str, ...],
+        *,
+        replace: bool = False,
+        for_spreadsheets: bool = False,
     ) -> None:
         self.targets = targets
         self.committed = False
         self._repeated_texts = repeated_texts
+        self._replace = replace
         self._for_spreadsheets = for_spreadsheets
+        self._swap = TableSwap(targets.table) if targets.table else None
         self._staging = Staging(targets, f".{targets.out.name}.staging-{os.getpid()}")
         self._lock: IO[bytes] | None = None
         self._scores: FrameWriter | None = None
@@ -68,19 +76,27 @@ class Sink:
         """Take the next rows of both outputs."""
         if self._scores is None:
             self._scores = self._writer(scores.schema, self._staging.scores, self.targets.out)
-        self._scores.write(scores)
+        with storage_errors(self.targets.out):
+            self._scores.write(scores)
         if rejected.height:
             if self._rejected is None:
                 self._rejected = self._writer(
                     rejected.schema, self._staging.quarantine, self.targets.quarantine
                 )
-            self._rejected.write(rejected)
+            with storage_errors(self.targets.quarantine):
+                self._rejected.write(rejected)
 
     def finish(self) -> tuple[Written | None, Written | None]:
-        """Complete and verify the staged files; gives scores and quarantine."""
+        """Complete and verify the staged files, load the table; gives scores and quarantine."""
         if self._scores is None:
             raise SelfCheckError(f"{self.targets.out}: no chunk was written.")
-        return self._scores.finish(), self._rejected.finish() if self._rejected else None
+        with storage_errors(self.targets.out):
+            scores = self._scores.finish()
+        with storage_errors(self.targets.quarantine):
+            rejected = self._rejected.finish() if self._rejected else None
+        if self._swap is not None:
+            self._swap.load(self._staging.scores, replace=self._replace)
+        return scores, rejected
 
     def publish(self, summary: bytes, metrics: bytes) -> None:
         """Move quarantine, then summary, then scores into place; that last move is the commit.
@@ -102,7 +118,12 @@ class Sink:
                 targets.quarantine.unlink(missing_ok=True)
             move(staging.summary, targets.summary)
             _sync_folders(targets.quarantine, targets.summary)
-            move(staging.scores, targets.out)
+            if self._swap is None:
+                move(staging.scores, targets.out)
+            else:
+                self._swap.commit()
+                # What a killed run leaves is undone as long as its scores are staged.
+                staging.scores.unlink()
             self.committed = True
             self._end_publishing()
 
@@ -161,6 +182,8 @@ class Sink:
             ) from error
 
     def _give_up(self) -> None:
+        if self._swap is not None:
+            self._swap.close()
         for writer in (self._scores, self._rejected):
             if writer is not None:
                 writer.abort()

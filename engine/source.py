@@ -14,7 +14,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -24,6 +24,7 @@ import numpy as np
 import polars as pl
 from polars.selectors import by_name
 
+from engine.databases import Query, fetch
 from engine.errors import (
     AccessError,
     EngineError,
@@ -33,9 +34,12 @@ from engine.errors import (
     counted,
     quoted,
 )
+from engine.objects import fetch_objects, is_object
+from engine.partitions import partition_values, partitioned_files
 from engine.text_lines import (
     TOO_SHORT,
     csv_fault,
+    half_character,
     has_lone_returns,
     ndjson_fault,
     short_rows,
@@ -68,7 +72,7 @@ class Table:
     """One input file: its name for people, its format and its lazy columns.
 
     Attributes:
-        path: Where it lies; None for standard input.
+        path: Where it lies; None for standard input and queries.
         content: What is read: the file, or a copy of it.
         state: What would differ if the file at `path` were replaced or written to.
     """
@@ -98,12 +102,15 @@ class Chunk:
 
 
 @contextmanager
-def open_inputs(inputs: Sequence[str], wanted: Sequence[str] = ()) -> Iterator[tuple[Table, ...]]:
-    """Open files, globs, directories or `-` for standard input, in the order given.
+def open_inputs(
+    inputs: Sequence[str | Query], wanted: Sequence[str] = ()
+) -> Iterator[tuple[Table, ...]]:
+    """Open files, globs, directories, `-`, objects or queries, in the order given.
 
     Args:
         inputs: A directory gives its files in the order of their names; names that begin with a
-            dot or an underscore, and what runs leave beside their scores, are left out.
+            dot or an underscore, and what runs leave beside their scores, are left out. Folders
+            named `column=value` inside it are partitions: their Parquet files have that column.
         wanted: Columns to look for in all rows of NDJSON, whose first rows may not name them. One
             that has no value in any row counts as absent; columns that are neither wanted nor
             among the first rows are not seen.
@@ -113,11 +120,22 @@ def open_inputs(inputs: Sequence[str], wanted: Sequence[str] = ()) -> Iterator[t
         InputError: A file is of no known format, or broken; on exit: it has changed meanwhile.
         AccessError: A file may not be read.
         StorageError: The operating system fails to read, or to keep a copy.
+        UnavailableError: A database does not answer.
     """
     with _temporary_files() as new_file:
         tables: list[Table] = []
         for text in inputs:
-            if text == STANDARD_INPUT:
+            if isinstance(text, Query):
+                path = new_file()
+                with _reading(text.name):
+                    fetch(text, path)
+                tables.append(_open_table(text.name, None, path, new_file, wanted))
+            elif is_object(text):
+                path = new_file()
+                with _reading(text):
+                    fetch_objects(text, path)
+                tables.append(_open_table(text, None, path, new_file, wanted))
+            elif text == STANDARD_INPUT:
                 with _reading(STANDARD_INPUT_NAME):
                     path = _spooled(new_file())
                 tables.append(_open_table(STANDARD_INPUT_NAME, None, path, new_file, wanted))
@@ -125,7 +143,8 @@ def open_inputs(inputs: Sequence[str], wanted: Sequence[str] = ()) -> Iterator[t
                 with _reading(text):
                     paths = _paths(text)
                 _check_names(map(str, paths))
-                tables += [_open_table(str(p), p, p, new_file, wanted) for p in paths]
+                opened = [_open_table(str(p), p, p, new_file, wanted) for p in paths]
+                tables += [_with_partitions(table, text) for table in opened]
         yield tuple(tables)
         for table in tables:
             if table.path is not None and _state(table.path) != table.state:
@@ -234,7 +253,7 @@ def _spooled(path: Path) -> Path:
 def _paths(text: str) -> list[Path]:
     path = Path(text)
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.is_file())
+        found = sorted(partitioned_files(path))
         found = [p for p in found if not _is_passed_over(p.name)]
         what = f"{text}: a directory without files to read"
     elif path.is_file():
@@ -280,9 +299,32 @@ def _open_table(
             content = Path(shutil.copyfile(content, new_file()))
         if kind == "csv":
             _check_csv(content, head, name)
+        if kind == "ndjson" and (line := half_character(content)):
+            raise _broken(name, f"line {line:,} has half of a pair of surrogates")
     with _reading(name, _fault(content, kind)):
         frame = _scan(content, kind, wanted)
         return Table(name, path, content, state, kind, frame, frame.collect_schema())
+
+
+def _with_partitions(table: Table, text: str) -> Table:
+    """The table, with the columns that folders between it and an input give."""
+    values = {} if table.path is None else partition_values(table.path, Path(text))
+    if not values:
+        return table
+    if table.format != "parquet":
+        raise InputError(
+            f"{table.name}: {table.format} in a partition, which only Parquet can be. "
+            "Name its folder as the input, or write Parquet."
+        )
+    twice = [name for name in values if name in table.columns]
+    if twice:
+        raise InputError(
+            f"{table.name}: {counted(len(twice), 'column')} both in the file and in the names of "
+            f"its folders: {quoted(twice)}. Leave them out of the files."
+        )
+    columns = [pl.lit(value, pl.String).alias(name) for name, value in values.items()]
+    frame = table.frame.with_columns(columns)
+    return replace(table, frame=frame, columns=frame.collect_schema())
 
 
 def _head(path: Path) -> bytes:

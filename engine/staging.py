@@ -29,7 +29,8 @@ class Staging:
     @property
     def scores(self) -> Path:
         """The scores before they are published."""
-        return self._beside(self.targets.out, "scores")
+        ending = self.targets.out.suffix if self.targets.table is None else ".parquet"
+        return self.targets.out.parent / self.name / f"scores{ending}"
 
     @property
     def quarantine(self) -> Path:

@@ -78,7 +78,8 @@ class Summary:
         outputs: Path, rows, size in bytes and SHA-256 of each file.
         unusable: Why the bundle's scores must not be used; empty where they may.
         drift: How far the users are from those of training.
-        stands: Which scores are at the output now: those of this run, earlier ones, or none.
+        stands: Which scores are at the output now: those of this run, earlier ones, or none;
+            unknown where a database does not say.
         peak_memory_bytes: The most memory that the process has held.
 
     A summary speaks of the scores beside it only if their SHA-256 is that of its `outputs`: between
@@ -101,7 +102,7 @@ class Summary:
     segments: dict[str, int] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    stands: Literal["this run", "earlier run", "none"] = "none"
+    stands: Literal["this run", "earlier run", "none", "unknown"] = "none"
     seconds: float = 0.0
     threads: int = 0
     versions: dict[str, str] = field(default_factory=dict)
@@ -227,9 +228,9 @@ def rows_before(summary: Path) -> int | None:
     return rows if type(rows) is int and rows >= 0 else None
 
 
-def file_entry(name: str, path: Path, written: Written | None) -> dict[str, dict[str, Any]]:
+def file_entry(name: str, place: str, written: Written | None) -> dict[str, dict[str, Any]]:
     """What the summary says of one output file; nothing where none was written."""
-    return {name: {"path": str(path), **asdict(written)}} if written else {}
+    return {name: {"path": place, **asdict(written)}} if written else {}
 
 
 def running_versions() -> dict[str, str]:

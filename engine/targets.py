@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import CannotCreateError, UsageError, quoted
+from engine.tables import ScoresTable
 from engine.writer import check_no_device, output_format, storage_errors
 
 
@@ -13,12 +14,14 @@ class Targets:
     """Where the files of one run go.
 
     Attributes:
-        out: The scores.
+        out: The scores; for a table, its name in the working directory, where the lock and staging
+            of the run are.
         quarantine: Rows that are set aside; written only if there are any.
         summary: The JSON summary.
         own_quarantine: Whether the place of the quarantine follows from that of the scores. An
             older file there belongs to older scores and goes with them.
         metrics: The summary in the form that Prometheus reads, where it is wanted.
+        table: The table that the scores go to in place of a file.
     """
 
     out: Path
@@ -26,11 +29,12 @@ class Targets:
     summary: Path
     own_quarantine: bool
     metrics: Path | None = None
+    table: ScoresTable | None = None
 
     @classmethod
     def of(
         cls,
-        out: Path,
+        out: Path | ScoresTable,
         quarantine: Path | None,
         summary: Path | None,
         metrics: Path | None = None,
@@ -41,13 +45,17 @@ class Targets:
             UsageError: Two of them are the same.
             CannotCreateError: Nothing can be made beside the scores, not even a lock.
         """
+        table = out if isinstance(out, ScoresTable) else None
+        out = Path(out.name) if isinstance(out, ScoresTable) else out
+        ending = ".parquet" if table else out.suffix
         check_place(out)
         found = cls(
             out,
-            quarantine or out.with_name(f"{out.name}.quarantine{out.suffix}"),
+            quarantine or out.with_name(f"{out.name}.quarantine{ending}"),
             summary or out.with_name(f"{out.name}.summary.json"),
             quarantine is None,
             metrics,
+            table,
         )
         # NOTE: names that differ only in case are one file on many disks of macOS.
         distinct = {str(path.resolve()).casefold() for path in found.paths}
@@ -64,6 +72,19 @@ class Targets:
         places = (self.out, self.quarantine, self.summary)
         return places if self.metrics is None else (*places, self.metrics)
 
+    @property
+    def scores(self) -> str:
+        """What messages and the summary call the place of the scores."""
+        return str(self.out) if self.table is None else self.table.place
+
+    def exists(self) -> bool:
+        """Whether scores stand there.
+
+        Raises:
+            EngineError: The database of a table cannot be asked.
+        """
+        return self.out.exists() if self.table is None else self.table.exists()
+
     def check(self, *, replace: bool) -> None:
         """Check that every file can be made at its place.
 
@@ -74,13 +95,15 @@ class Targets:
             CannotCreateError: A place lies in no directory, is one, has an unknown ending or a name
                 that no file can have, or scores exist already.
         """
-        output_format(self.out)
+        if self.table is None:
+            output_format(self.out)
         output_format(self.quarantine)
         for path in self.paths:
             check_place(path)
-        if self.out.exists() and not replace:
+        if self.exists() and not replace:
+            other = "--out" if self.table is None else "--table"
             raise CannotCreateError(
-                f"{self.out}: exists already. Use --if-exists replace, or another --out."
+                f"{self.scores}: exists already. Use --if-exists replace, or another {other}."
             )
 
 

@@ -5,6 +5,7 @@ read shows the row, or not where it is. A text in quotes that spans lines belong
 """
 
 import codecs
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import polars as pl
 
 BLOCK_BYTES = 1 << 20
 QUOTE, COMMA, NEWLINE = b'",\n'
+_HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 TOO_SHORT = "row|too_short"
 """The column, and the rule, that marks rows of a CSV with fewer fields than its header."""
 
@@ -98,6 +100,23 @@ def _is_ndjson(lines: list[bytes]) -> bool:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return False
     return True
+
+
+def half_character(path: Path) -> int | None:
+    """The first line of NDJSON, from 1, with half of a pair of surrogates; None where there is none.
+
+    NOTE: Polars reads such an escape as another character, and so an id as another id.
+    """
+    done = 0
+    with path.open("rb") as file:
+        while content := file.read(BLOCK_BYTES) + file.readline():
+            for found in _HALF.finditer(content):
+                before = content[: found.start()]
+                # After an odd number of backslashes it is one of them that is escaped.
+                if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
+                    return done + before.count(b"\n") + 1
+            done += content.count(b"\n")
+    return None
 
 
 def has_lone_returns(head: bytes) -> bool:

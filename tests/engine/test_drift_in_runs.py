@@ -71,7 +71,7 @@ def test_drift_of_the_simulator_is_named(tmp_path):
     write_users(SimulateOptions(rows=20_000, seed=4, drift=1.0, label=False), path)
     found = run("engine", "drift", path)
     assert found.returncode == 0, found.stderr
-    assert "warning: device_type: has another distribution ('desktop' has" in found.stdout
+    assert "warning: device_type: has another distribution ('mobile_web' has 1" in found.stdout
     report = json.loads(run("engine", "drift", path, "--json").stdout)
     assert report["rows_read"] == report["rows_scored"] == report["rows"] == 20_000
     levels = {feature["name"]: feature["level"] for feature in report["features"]}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import text_lines
-from engine.text_lines import csv_fault, has_lone_returns, ndjson_fault, short_rows
+from engine.text_lines import csv_fault, half_character, has_lone_returns, ndjson_fault, short_rows
 
 FIELDS = st.text(st.sampled_from('ab,"\né'), max_size=3)
 ROWS = st.lists(st.lists(FIELDS, min_size=2, max_size=3), max_size=12)
@@ -84,3 +84,19 @@ def test_a_fault_of_ndjson_is_told_by_its_line(tmp_path, monkeypatch, block, con
 )
 def test_lines_that_end_with_cr_alone_are_told(head, lone):
     assert has_lone_returns(head) == lone
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('{"a":"\\ud800"}', 2),
+        ('{"a":"\\\\\\uDBFFx"}', 2),
+        ('{"a":"\\ud83d\\ude00"}', None),
+        ('{"a":"\\\\ud800"}', None),
+        ('{"a":"d800"}', None),
+    ],
+)
+def test_half_a_character_is_found(tmp_path, text, line):
+    path = tmp_path / "u.ndjson"
+    path.write_text(f'{{"a":"x"}}\n{text}\n')
+    assert half_character(path) == line

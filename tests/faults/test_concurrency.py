@@ -20,12 +20,12 @@ from tests.helpers import BUNDLE, read_summary, read_table
 
 CASES = {
     "H01": "a second run on the same output ends with 75 at once and changes nothing",
-    "H02": "two runs with different outputs",
-    "H03": "a reader during publishing sees the old file or the new one",
-    "H04": "the holder of the lock is killed",
-    "H05": "many runs at once, as a scheduler that retries",
-    "H06": "another bundle is put in force during a run",
-    "H07": "a lock that belongs to another user",
+    "H02": "two runs with different outputs: both succeed",
+    "H03": "a reader during publishing: sees the old file or the new one",
+    "H04": "the holder of the lock is killed: the next run goes ahead",
+    "H05": "many runs at once, as a scheduler that retries: 0 or 75",
+    "H06": "another bundle is put in force during a run: the run uses the bytes that it checked",
+    "H07": "a lock that belongs to another user: 77",
 }
 
 

@@ -1,0 +1,53 @@
+"""The nightly job from PostgreSQL to PostgreSQL, held against the same from file to file."""
+
+import statistics
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from benchmarks.contenders import BIN, BUNDLE, measure
+from benchmarks.contenders import engine as from_file_to_file
+from engine.databases import Database
+from engine.tables import ScoresTable, TableSwap
+from tests.databases import postgres_programs, postgres_server
+
+ROUNDS = 3
+WALL_GATE_TIMES = 3
+MEMORY_GATE_BYTES = 2**30
+
+
+@pytest.fixture(scope="module")
+def database():
+    programs = postgres_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
+    with (
+        tempfile.TemporaryDirectory(prefix="postgres-") as folder,
+        postgres_server(Path(folder), programs) as uri,
+    ):
+        yield Database.of("SHOP_DATABASE", {"SHOP_DATABASE": uri})
+
+
+def test_postgresql_takes_at_most_three_times_as_long(users, folder, database, monkeypatch, capsys):
+    swap = TableSwap(ScoresTable("users", database))
+    swap.load(users, replace=True)
+    swap.commit()
+    swap.close()
+    monkeypatch.setenv(database.variable, database.uri)
+    source = ["--query", "SELECT * FROM users", "--source-env", database.variable]
+    target = ["--table", "scores", "--target-env", database.variable]
+    files = ["--summary", folder / "table.summary.json", "--bundle", BUNDLE]
+    by_table = [BIN / "engine", "score", *source, *target, *files, "--if-exists", "replace"]
+    by_file = from_file_to_file(users, folder / "scores.parquet")
+    usages = [(measure(by_file), measure([*map(str, by_table)])) for _ in range(ROUNDS)]
+    times = statistics.median(table.wall_seconds / file.wall_seconds for file, table in usages)
+    peak = max(table.peak_bytes for _, table in usages)
+    with capsys.disabled():
+        for file, table in usages:
+            print(
+                f"\nfile to file {file.wall_seconds:.2f} s, table to table {table.wall_seconds:.2f} s"
+            )
+        print(f"{times:.2f} times as long, peak memory {peak / 2**20:,.0f} MiB")
+    assert times <= WALL_GATE_TIMES
+    assert peak <= MEMORY_GATE_BYTES

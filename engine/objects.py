@@ -1,0 +1,106 @@
+"""Parquet in object stores, through Polars' own readers, copied to a file.
+
+Credentials come from the environment, as the clients of each store read them. Messages name the
+objects; what a store answers may hold keys and is not shown.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from engine.errors import (
+    AccessError,
+    EngineError,
+    InputError,
+    NoInputError,
+    UnavailableError,
+    counted,
+    quoted,
+)
+from engine.partitions import partition_columns
+
+SCHEMES = ("s3://", "gs://", "az://")
+HIDDEN_PREFIXES = ("_", ".")
+# A column of the places of objects, of a name that no table has.
+_PLACE = " place"
+# What stores and the readers of Polars say, first match first.
+_Cause = tuple[str, type[EngineError], str]
+_CAUSES: tuple[_Cause, ...] = (
+    (
+        r"\b40[13]\b|Forbidden|Unauthorized|AccessDenied|credential|InvalidAccessKeyId",
+        AccessError,
+        "may not be read. Check the store's credentials in the environment",
+    ),
+    (
+        r"\b404\b|expanded paths were empty|not found",
+        NoInputError,
+        "no such object. Check the name",
+    ),
+    (
+        r"\b(429|5\d\d)\b|error sending request|[Tt]imed? ?out|[Cc]onnect|after \d+ retries",
+        UnavailableError,
+        "the store does not answer, though asked several times. Run again later",
+    ),
+)
+
+
+def is_object(text: str) -> bool:
+    """Whether an input names objects of a store, not files."""
+    return text.startswith(SCHEMES)
+
+
+def fetch_objects(text: str, path: Path) -> None:
+    """Write the rows of Parquet objects to an Arrow IPC file, in the order of their names.
+
+    Args:
+        text: An object, a glob, or a prefix that ends with a slash. What stands in the names as
+            `column=value` becomes a column.
+        path: A new file.
+
+    Raises:
+        NoInputError: There is no such object.
+        AccessError: The store does not allow it.
+        UnavailableError: The store does not answer.
+        InputError: What is read is no Parquet, or a column stands in the names and in the files.
+    """
+    with _object_errors(text):
+        scan = partial(
+            pl.scan_parquet,
+            text,
+            glob="*" in text or text.endswith("/"),
+            hidden_file_prefix=HIDDEN_PREFIXES,
+        )
+        plain = scan(hive_partitioning=False, include_file_paths=_PLACE)
+        first = plain.select(_PLACE).head(1).collect()
+        names = partition_columns(str(first.item())) if first.height else ()
+        twice = [name for name in names if name in plain.collect_schema()]
+        if twice:
+            raise InputError(
+                f"{text}: {counted(len(twice), 'column')} both in the objects and in their names: "
+                f"{quoted(twice)}. Leave them out of the objects."
+            )
+        if names:
+            texts = dict.fromkeys(names, pl.String)
+            plain = scan(hive_partitioning=True, hive_schema=texts)
+        else:
+            plain = plain.drop(_PLACE)
+        plain.sink_ipc(path, maintain_order=True)
+
+
+@contextmanager
+def _object_errors(text: str) -> Iterator[None]:
+    try:
+        yield
+    except EngineError:
+        raise
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        if "os error 28" in str(error):
+            raise
+        unknown: _Cause = (".", InputError, "cannot be read as Parquet. Write it again")
+        causes = [cause for cause in _CAUSES if re.search(cause[0], str(error))]
+        _, kind, reason = (*causes, unknown)[0]
+        raise kind(f"{text}: {reason}.") from None

@@ -1,0 +1,44 @@
+"""Datasets in folders named `column=value`, as Hive, Spark and Polars write them.
+
+The names of the folders hold values that the files do not; reading the files is left to `source`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
+
+def partitioned_files(folder: Path) -> Iterator[Path]:
+    """The files of a folder and, at any depth, of the partitions in it."""
+    for path in folder.iterdir():
+        if path.is_file():
+            yield path
+        elif _is_partition(path) and path.is_dir():
+            yield from partitioned_files(path)
+
+
+def partition_values(file: Path, folder: Path) -> dict[str, str | None]:
+    """The columns that the folders between a dataset and one of its files stand for."""
+    if not file.is_relative_to(folder):
+        return {}
+    parts = (part.partition("=") for part in file.relative_to(folder).parts[:-1])
+    return {name: None if value == NO_VALUE else unquote(value) for name, _, value in parts}
+
+
+def partition_columns(name: str) -> tuple[str, ...]:
+    """The columns that the folders of an object's whole name stand for."""
+    folders = name.split("/")[:-1]
+    return tuple(part.partition("=")[0] for part in folders if _is_partition(Path(part)))
+
+
+def without_partitions(folder: Path) -> Path:
+    """The dataset that a folder is a partition of; the folder itself if it is none."""
+    while _is_partition(folder):
+        folder = folder.parent
+    return folder
+
+
+def _is_partition(path: Path) -> bool:
+    return not path.name.startswith((".", "_", "=")) and "=" in path.name

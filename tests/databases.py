@@ -1,0 +1,84 @@
+"""Databases that tests start, each with the users in a table of its own."""
+
+import os
+import shutil
+import socket
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from engine.databases import Database, Query, fetch
+from engine.tables import ScoresTable, TableSwap
+
+PASSWORD = "pass-word-7/3"
+ENCODED_PASSWORD = "pass-word-7%2F3"
+SERVER_FOLDERS = [Path("/usr/lib/postgresql"), Path("/opt/homebrew/opt"), Path("/usr/local/opt")]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A database and what a test does with it."""
+
+    database: Database
+
+    @property
+    def env(self):
+        return {self.database.variable: self.database.uri}
+
+    def fill(self, name, frame, folder):
+        path = folder / f"{name}.parquet"
+        frame.write_parquet(path)
+        swap = TableSwap(ScoresTable(name, self.database))
+        swap.load(path, replace=True)
+        swap.commit()
+        swap.close()
+
+    def read(self, sql, folder):
+        path = folder / "read.arrow"
+        fetch(Query(sql, self.database), path)
+        return pl.read_ipc(path)
+
+    def has(self, name):
+        return ScoresTable(name, self.database).exists()
+
+
+def store(uri, variable="SHOP_DATABASE"):
+    return Store(Database.of(variable, {variable: uri}))
+
+
+def postgres_programs():
+    """The folder of the server's programs, which is seldom on the path; None where it is absent."""
+    found = shutil.which("initdb")
+    if found:
+        return Path(found).resolve().parent
+    initdbs = (path for folder in SERVER_FOLDERS for path in folder.glob("*/bin/initdb"))
+    return next((path.parent for path in sorted(initdbs, reverse=True)), None)
+
+
+@contextmanager
+def postgres_server(folder: Path, programs: Path):
+    """A PostgreSQL server on a free port, as an ordinary user; gives its URI."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    secret = folder / "password"
+    secret.write_text(PASSWORD)
+    if as_user:
+        shutil.chown(folder, "postgres")
+        shutil.chown(secret, "postgres")
+
+    def program(name, *arguments):
+        command = [*as_user, programs / name, "-D", folder / "data", *arguments]
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+    program("initdb", "-U", "shop", "-A", "scram-sha-256", "--pwfile", secret)
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    program("pg_ctl", "-o", options, "-l", folder / "log", "-w", "start")
+    try:
+        yield f"postgresql://shop:{ENCODED_PASSWORD}@127.0.0.1:{port}/postgres"
+    finally:
+        program("pg_ctl", "-m", "immediate", "stop")

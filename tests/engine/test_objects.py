@@ -1,0 +1,123 @@
+import threading
+from contextlib import chdir
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import polars as pl
+import pytest
+
+from engine import score
+from engine.errors import AccessError, InputError, NoInputError, UnavailableError
+from tests.helpers import BUNDLE
+
+moto_server = pytest.importorskip("moto.server", reason="moto's server is not installed")
+import boto3  # noqa: E402
+
+ROWS = 300
+KEY = "secret-key-of-the-store"
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    def use(endpoint):
+        values = {
+            "AWS_ACCESS_KEY_ID": "shop",
+            "AWS_SECRET_ACCESS_KEY": KEY,
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_REGION": "us-east-1",
+            "AWS_ALLOW_HTTP": "true",
+        }
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+
+    return use
+
+
+@pytest.fixture
+def put(server, environment, tmp_path):
+    environment(server)
+    client = boto3.client("s3", endpoint_url=server, region_name="us-east-1")
+    client.create_bucket(Bucket="shop")
+
+    def put(frame, key):
+        frame.write_parquet(tmp_path / "object.parquet")
+        client.upload_file(str(tmp_path / "object.parquet"), "shop", key)
+
+    yield put
+    for found in client.list_objects_v2(Bucket="shop").get("Contents", []):
+        client.delete_object(Bucket="shop", Key=found["Key"])
+
+
+@pytest.mark.parametrize("text", ["s3://shop/night/*.parquet", "s3://shop/night/"])
+def test_objects_are_scored_as_files_are(text, put, users, tmp_path):
+    put(users[:ROWS], "night/0.parquet")
+    put(users[ROWS : 2 * ROWS], "night/1.parquet")
+    put(users[:1], "night/_temporary.parquet" if text.endswith("/") else "other/0.parquet")
+    users[: 2 * ROWS].write_parquet(tmp_path / "users.parquet")
+    by_file = score([str(tmp_path / "users.parquet")], BUNDLE, tmp_path / "by_file.parquet")
+    by_object = score([text], BUNDLE, tmp_path / "by_object.parquet")
+    assert by_object.outputs["scores"]["sha256"] == by_file.outputs["scores"]["sha256"]
+    assert by_object.inputs == (text,)
+
+
+def test_partitions_of_objects(put, users, tmp_path):
+    users = users.head(ROWS)
+    put(users.drop("snapshot_date"), "users/snapshot_date=2026-11-22/0.parquet")
+    score(["s3://shop/users/"], BUNDLE, tmp_path / "scores.parquet")
+    days = pl.read_parquet(tmp_path / "scores.parquet", columns=["snapshot_date"]).to_series()
+    assert [str(day) for day in days.unique()] == ["2026-11-22"]
+
+
+def test_a_column_of_names_and_objects(put, users, tmp_path):
+    put(users.head(ROWS), "users/snapshot_date=2026-11-22/0.parquet")
+    with pytest.raises(InputError, match="1 column both in the objects and in their names"):
+        score(["s3://shop/users/"], BUNDLE, tmp_path / "scores.parquet")
+
+
+@pytest.mark.parametrize("text", ["s3://shop/no.parquet", "s3://shop/no/*", "s3://nothing-here/0"])
+def test_objects_that_are_not_there(text, put, tmp_path):
+    with pytest.raises(NoInputError, match="no such object"):
+        score([text], BUNDLE, tmp_path / "scores.parquet")
+
+
+def test_an_object_that_is_no_parquet(server, put, users, tmp_path):
+    client = boto3.client("s3", endpoint_url=server, region_name="us-east-1")
+    client.put_object(Bucket="shop", Key="users.parquet", Body=b"user_id\n" * 1000)
+    with pytest.raises(InputError, match=r"s3://shop/users\.parquet: cannot be read as Parquet"):
+        score(["s3://shop/users.parquet"], BUNDLE, tmp_path / "scores.parquet")
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "message", "least_requests"),
+    [(403, AccessError, "may not be read", 1), (503, UnavailableError, "does not answer", 3)],
+)
+def test_a_store_that_refuses(status, error, message, least_requests, environment, tmp_path):
+    requests = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            requests.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815 - the name is the library's
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as store, chdir(tmp_path):
+        threading.Thread(target=store.serve_forever, daemon=True).start()
+        environment(f"http://127.0.0.1:{store.server_port}")
+        with pytest.raises(error, match=message) as caught:
+            score(["s3://shop/users.parquet"], BUNDLE, "scores.parquet")
+        store.shutdown()
+    assert least_requests <= len(requests) <= 20
+    assert KEY not in str(caught.value)

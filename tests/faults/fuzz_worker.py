@@ -1,0 +1,74 @@
+"""Score with damaged files, many in one process: `python fuzz_worker.py FOLDER NAME SEED COUNT`.
+
+FOLDER has `bundle` and one file of users of each format; NAME is the file in it that is damaged, of
+which every hash is made right again. Prints the exit code of each run, or what it broke. A crash
+inside a library ends this process and not that of the tests.
+"""
+
+import hashlib
+import io
+import json
+import sys
+from contextlib import redirect_stderr
+from pathlib import Path
+
+from engine.bundle import MANIFEST, MANIFEST_HASH
+from engine.cli import main as engine
+from tests.bundles import replace_file
+from tests.faults.mutations import corpus
+
+YESTERDAY = b"yesterday"
+
+
+def damage(folder, name, content):
+    """Put a damaged file in its place; a file of a bundle is listed as it is now."""
+    head, _, inner = name.partition("/")
+    if not inner:
+        (folder / name).write_bytes(content)
+    elif inner == MANIFEST:
+        (folder / name).write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        (folder / head / MANIFEST_HASH).write_text(f"{digest}  {MANIFEST}\n")
+    else:
+        replace_file(folder / head, inner, content)
+
+
+def attempt(folder, users):
+    """Score over the scores of yesterday; gives the exit code, or what is wrong."""
+    out = folder / ".out" / "s.parquet"
+    out.parent.mkdir(exist_ok=True)
+    out.write_bytes(YESTERDAY)
+    words = io.StringIO()
+    places = ("--out", str(out), "--bundle", str(folder / "bundle"))
+    with redirect_stderr(words):
+        try:
+            engine(
+                ["score", str(users), *places, "--if-exists", "replace", "--max-reject-share", "1"]
+            )
+        except SystemExit as end:
+            code = end.code
+    summary = json.loads(out.with_name("s.parquet.summary.json").read_text())
+    if "Traceback" in words.getvalue() or code == 1:
+        return words.getvalue()
+    if code and out.read_bytes() != YESTERDAY:
+        return f"{code}, and yesterday's scores are gone"
+    if (summary["published"], summary["exit_code"]) != (code == 0, code):
+        return f"{code}, and the summary says {summary['exit_code']}"
+    rows = summary["rows_read"], summary["rows_scored"] + summary["rows_quarantined"]
+    if code == 0 and rows[0] != rows[1]:
+        return f"{rows[0]} rows read, {rows[1]} scored and set aside"
+    return code
+
+
+def main():
+    folder, name, seed, count = Path(sys.argv[1]), *sys.argv[2:]
+    sound = (folder / name).read_bytes()
+    users = folder / ("users.parquet" if "/" in name else name)
+    for content in corpus(sound, int(seed), int(count)):
+        damage(folder, name, content)
+        sys.stdout.write(f"{attempt(folder, users)}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
