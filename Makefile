@@ -29,7 +29,7 @@ test: lint
 	$(BIN)/pytest
 
 test-slow: $(VENV)/dev.stamp
-	$(BIN)/pytest tests benchmarks/test_scale.py -m "slow or not slow"
+	$(BIN)/pytest -m "slow or not slow"
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

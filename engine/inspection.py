@@ -105,7 +105,7 @@ def _drivers(report: Mapping[str, Any]) -> Iterator[str]:
     words = {
         "raises": "a higher value raises the score",
         "lowers": "a higher value lowers the score",
-        "none": "no direction",
+        "none": "no single direction",
     }
     for found in report["features"][:SHOWN_DRIVERS]:
         effect = words.get(found["direction"]) or (

@@ -1,6 +1,6 @@
 """What becomes of users in the order of their scores: reliability, deciles, audiences of each size."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from training.metrics import (
     Ranked,
     admitted_rows,
     bin_starts,
+    bought_evenly,
     buyers_in_top,
-    cut_off_few,
 )
 
 GAIN_SHARES = (0.05, 0.10, 0.20, 0.30)
@@ -36,7 +36,7 @@ def reliability(ranked: Ranked, users: np.ndarray) -> list[dict[str, Any]]:
     cell = np.repeat(np.arange(len(starts)), rows)
     people = users_in(cell, users[ranked.order], len(starts))
     hidden = withheld(cell, users[ranked.order], (len(starts),))
-    rate = np.add.reduceat(ranked.positive, starts) / rows
+    rate = np.add.reduceat(bought_evenly(ranked, np.ones(len(ranked.p))), starts) / rows
     mean = np.add.reduceat(ranked.p, starts) / rows
     low, high = wilson(rate, people)
     return [
@@ -110,13 +110,38 @@ def operating_points(ranked: Ranked, threshold: float, users: np.ndarray) -> lis
     own = admitted_rows(ranked, threshold)
     points = [(round(share * rows), share, "") for share in AUDIENCE_SHARES]
     points = sorted([*points, (own, own / rows, "threshold")])
+    told = told_tops(ranked, users, own)
     return [
-        {**_point(ranked, count, share, users), **({"name": name} if name else {})}
+        {**_point(ranked, count, share, told=count in told), **({"name": name} if name else {})}
         for count, share, name in points
     ]
 
 
-def _point(ranked: Ranked, count: int, share: float, users: np.ndarray) -> dict[str, Any]:
+def told_tops(ranked: Ranked, users: np.ndarray, own: int | None = None) -> set[int]:
+    """The audiences of which figures may be told, each by the number of its rows.
+
+    One is left out where it, less another that is told or what is known of all, would tell of fewer
+    than `MIN_CELL` users. The threshold's own is judged first, gains after it: they stand in other places too.
+
+    Args:
+        ranked: Outcomes in order.
+        users: A number for each user, int64 [rows], rows as they were before ranking.
+        own: The rows that the threshold admits, if there is one.
+    """
+    rows = len(ranked.p)
+    ordered = users[ranked.order]
+    told = {0, rows}
+    tops = [round(share * rows) for share in (*GAIN_SHARES, *AUDIENCE_SHARES)]
+    for count in [*([] if own is None else [own]), *tops]:
+        smaller = max(top for top in told if top <= count)
+        larger = min(top for top in told if top >= count)
+        between = (ordered[rows - count : rows - smaller], ordered[rows - larger : rows - count])
+        if not any(few(part) for part in between):
+            told.add(count)
+    return told - {0}
+
+
+def _point(ranked: Ranked, count: int, share: float, *, told: bool) -> dict[str, Any]:
     reached = buyers_in_top(ranked, count)
     buyers = round(reached)
     start = len(ranked.p) - count
@@ -124,7 +149,7 @@ def _point(ranked: Ranked, count: int, share: float, users: np.ndarray) -> dict[
         "audience_share": share,
         "users": count,
         **_shown(
-            told=count > 0 and not cut_off_few(ranked, users, count),
+            told=told,
             probability_from=float(ranked.p[min(start, len(ranked.p) - 1)]),
             buyers_reached=buyers,
             share_of_buyers=reached / float(ranked.positive.sum()),
@@ -134,18 +159,21 @@ def _point(ranked: Ranked, count: int, share: float, users: np.ndarray) -> dict[
     }
 
 
-def gains(ranked: Ranked, users: np.ndarray) -> list[dict[str, Any]]:
-    """What the top of each of `GAIN_SHARES` holds.
+def gains(ranked: Ranked, threshold: float, users: np.ndarray) -> list[dict[str, Any]]:
+    """What the top of each of `GAIN_SHARES` holds, where `operating_points` may tell it.
 
     Args:
         ranked: Outcomes in order.
+        threshold: Users at or above it are predicted to buy.
         users: A number for each user, int64 [rows], rows as they were before ranking.
     """
-    return [_gain(ranked, share, users) for share in GAIN_SHARES]
+    told = told_tops(ranked, users, admitted_rows(ranked, threshold))
+    return [_gain(ranked, share, told) for share in GAIN_SHARES]
 
 
-def _gain(ranked: Ranked, share: float, users: np.ndarray) -> dict[str, Any]:
-    point = _point(ranked, round(share * len(ranked.p)), share, users)
+def _gain(ranked: Ranked, share: float, told: Collection[int]) -> dict[str, Any]:
+    count = round(share * len(ranked.p))
+    point = _point(ranked, count, share, told=count in told)
     rate = point["precision"]
     return {
         "share": share,

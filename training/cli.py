@@ -340,7 +340,7 @@ def _check_packages(packages: tuple[str, ...]) -> None:
     if absent:
         raise UsageError(
             f"{quoted(absent)} not installed: this command needs the training packages. "
-            "Run: pip install 'shopnow-scoring[training]'"
+            "In a clone of the project run: pip install '.[training]'"
         )
 
 

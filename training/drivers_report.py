@@ -22,6 +22,7 @@ SHAPES = 12
 """So many of the largest drivers show how their impact runs along their values."""
 
 SHAPE_BINS = 10
+CLEAR_CORRELATION = 0.5
 
 
 def drivers_report(
@@ -72,18 +73,22 @@ def drivers_report(
 def direction(values: np.ndarray, impacts: np.ndarray) -> str:
     """Whether higher values raise or lower the score: the sign of Spearman's rank correlation.
 
+    One that is nearer to 0 than `CLEAR_CORRELATION` tells of no direction.
+
     Args:
         values: float32 [rows], NaN where missing; such rows do not count.
         impacts: float32 [rows].
 
     Returns:
-        `raises`, `lowers`, or `none` where values or impacts are all the same.
+        `raises`, `lowers` or `none`.
     """
     known = ~np.isnan(values)
     ranks = pl.DataFrame({"value": values[known], "impact": impacts[known]}).select(pl.all().rank())
     # Not a number where a column is constant or empty.
     correlation = ranks.select(pl.corr("value", "impact")).item() or 0.0
-    return "raises" if correlation > 0 else "lowers" if correlation < 0 else "none"
+    if not abs(correlation) >= CLEAR_CORRELATION:
+        return "none"
+    return "raises" if correlation > 0 else "lowers"
 
 
 def shape(

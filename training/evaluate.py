@@ -61,7 +61,7 @@ def classification_metrics(
             "intervals": found | untold,
             "reliability": reliability(ranked, outcomes.users),
             "deciles": deciles(outcomes, decile_cuts),
-            "gains": gains(ranked, outcomes.users),
+            "gains": gains(ranked, threshold, outcomes.users),
             "operating_points": operating_points(ranked, threshold, outcomes.users),
         }
     )

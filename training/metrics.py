@@ -76,7 +76,7 @@ def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, 
     first = len(ranked.p) - admitted_rows(ranked, threshold)
     error = ranked.p - ranked.positive
     bins = bin_starts(len(ranked.p))
-    gaps = np.add.reduceat(weight * error, bins)
+    gaps = np.add.reduceat(weight * (ranked.p - bought_evenly(ranked, weight)), bins)
     return {
         "roc_auc": roc_auc(ranked, weight),
         "pr_auc": pr_auc(ranked, weight),
@@ -85,6 +85,21 @@ def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, 
         "calibration_error": float(np.abs(gaps).sum()) / total,
         **f1_figures(float(bought[first:].sum()), float(weight[first:].sum()), float(bought.sum())),
     }
+
+
+def bought_evenly(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
+    """The purchases of each row where rows of equal probability share theirs, float64 [rows].
+
+    A bin that cuts through equal probabilities would else depend on the order of the file.
+
+    Args:
+        ranked: Outcomes in order.
+        weight: How often each row counts, float64 [rows] in that order.
+    """
+    rows = np.diff([*ranked.ties, len(ranked.p)])
+    bought = np.add.reduceat(weight * ranked.positive, ranked.ties)
+    counted = np.add.reduceat(weight, ranked.ties)
+    return np.repeat(bought / np.maximum(counted, np.finfo(float).tiny), rows)
 
 
 def admitted_rows(ranked: Ranked, threshold: float) -> int:

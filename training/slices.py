@@ -17,6 +17,7 @@ from engine.schema import Feature, FeatureSchema
 from engine.scores import above
 from training.compare.ways import segment_places
 from training.disclosure import MIN_CELL, few, withheld
+from training.edges import short_edges
 from training.intervals import auc_interval
 from training.metrics import Outcomes, losses, rank, roc_auc, rounded
 
@@ -191,7 +192,7 @@ def _by_value(feature: Feature, column: pl.Series, told_missing: bool) -> Slicin
 
 def _by_quantile(feature: Feature, column: pl.Series) -> Slicing:
     """Up to `QUANTILE_BINS` ranges of equally many users, and those without a value."""
-    values = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    values = column.cast(pl.Float32).fill_null(float("nan")).to_numpy()
     known = values[~np.isnan(values)]
     shares = np.arange(1, QUANTILE_BINS) / QUANTILE_BINS
     inner = np.quantile(known, shares, method="higher") if len(known) else np.empty(0)
@@ -200,6 +201,7 @@ def _by_quantile(feature: Feature, column: pl.Series) -> Slicing:
     cuts = np.unique(inner[inner > known.min(initial=np.inf)])
     if not len(cuts) and len(higher):
         cuts = higher.min(keepdims=True)
+    cuts = np.array(short_edges(np.sort(known), cuts))
     part = np.searchsorted(cuts, values, side="right")
     names = _ranges(known, cuts)
     part[np.isnan(values)] = len(names)

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from engine import ScoreOptions
 from engine import score as score_files
 from engine.bundle import CLASSIFIER, open_bundle, write_bundle
+from engine.conformance import differences, read_vectors, refuse_differences
 from engine.errors import BundleError, InputError, UnavailableError, UsageError
 from engine.runtimes.spark import score, shipped
 from engine.runtimes.spark_local import check_installed, local_session
@@ -72,6 +74,34 @@ def test_scores_are_those_of_the_engine_however_the_rows_are_cut(
     assert found.schema == expected.schema
     assert in_one_order(found).equals(in_one_order(expected))
     assert quarantined.isEmpty()
+
+
+def test_conformance_rows_come_out_as_they_must(spark):
+    bundle = open_bundle(BUNDLE)
+    vectors = read_vectors(bundle)
+    schema = bundle.manifest.schema
+    numbers = pl.int_range(vectors.rows, eager=True).cast(pl.String).str.zfill(6)
+    rows = vectors.inputs.with_columns(numbers.alias(schema.id))
+    scored = score(to_spark(spark, rows, 2), BUNDLE, duplicates="checked", impacts=True)
+    found = to_polars(scored.scores).sort(schema.id)
+    # Values beyond the schema's bounds are conformance rows too; the contract sets them aside.
+    assert found.height + scored.quarantined.count() == vectors.rows
+    assert found.height > 0.9 * vectors.rows
+    kept = found[schema.id].cast(pl.Int64).to_numpy()
+    expected = {name: values[kept] for name, values in vectors.outputs.items()}
+    names = [feature.name for feature in schema.model_features]
+    drivers = [found[f"driver_{n}"].to_list() for n in (1, 2, 3)]
+    outputs = {
+        "probability": found["purchase_probability"].to_numpy()[:, np.newaxis],
+        "impacts": found.select(f"impact_{name}" for name in names).to_numpy(),
+        "driver_index": np.array([[names.index(d) for d in column] for column in drivers]).T,
+        "driver_impact": found.select(f"driver_{n}_impact" for n in (1, 2, 3)).to_numpy(),
+        "segment": found["segment_id"].to_numpy().astype(np.int64),
+    }
+    worst = differences(replace(vectors, inputs=vectors.inputs[kept], outputs=expected), outputs)
+    refuse_differences(worst, found.height, "Spark")
+    assert worst.keys() == outputs.keys()
+    assert (outputs["driver_index"] == expected["driver_index"]).all()
 
 
 def test_all_impacts_come_where_asked_for(spark, users, scorer):

@@ -58,7 +58,7 @@ def drawn(rows, seed=0, snapshots=None, users=None):
 
 
 def figures_of(compared):
-    return {way["key"]: way for way in score_figures(compared)}
+    return {way["key"]: way for way in score_figures(compared, 0.5)}
 
 
 def test_figures_of_a_way_are_those_of_scikit_learn_and_of_the_metrics():
@@ -135,7 +135,8 @@ def test_rows_of_one_user_are_no_further_evidence():
 
 def test_gains_of_fewer_than_20_users_are_not_told():
     gains = figures_of(drawn(150))[SEGMENT_RATE]["gains"]
-    assert [gains[str(share)] is None for share in GAIN_SHARES] == [True, True, False, False]
+    # 20 % are 30 users, 30 % are 45: the 15 between them would be told.
+    assert [gains[str(share)] is None for share in GAIN_SHARES] == [True, True, False, True]
 
 
 def test_figures_inside_a_segment():

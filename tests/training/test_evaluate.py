@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from training.audiences import deciles
+from training.audiences import GAIN_SHARES, deciles, gains, operating_points, reliability
 from training.disclosure import MIN_CELL, withheld
 from training.evaluate import classification_metrics
 from training.intervals import INTERVALS, intervals, resampled_users, wilson
@@ -332,3 +332,31 @@ def test_floats_are_rounded_at_any_depth():
         "c": 2,
         "d": None,
     }
+
+
+@pytest.mark.parametrize("threshold_rows", [None, 93])
+def test_no_audience_less_another_tells_of_few_users(threshold_rows):
+    rows, rng = 300, np.random.default_rng(1)
+    p = np.sort(rng.random(rows))[::-1].astype(np.float32)
+    ranked = rank(p, (rng.random(rows) < p).astype(np.int8))
+    threshold = 0.5 if threshold_rows is None else float(p[threshold_rows - 1])
+    points = operating_points(ranked, threshold, np.arange(rows))
+    told = sorted(
+        {0, rows, *(point["users"] for point in points if point["precision"] is not None)}
+    )
+    assert len(told) > 4
+    assert min(np.diff(told)) >= 20
+    shown = [g["purchase_rate"] is not None for g in gains(ranked, threshold, np.arange(rows))]
+    assert shown == [round(share * rows) in told for share in GAIN_SHARES]
+
+
+def test_calibration_does_not_depend_on_the_order_of_equal_probabilities():
+    label = np.repeat([0, 1], [750, 250]).astype(np.int8)
+    p = np.full(1_000, 0.25, np.float32)
+    found = []
+    for order in (np.arange(1_000), np.random.default_rng(1).permutation(1_000)):
+        ranked = rank(p[order], label[order])
+        found.append(headline(ranked, np.ones(1_000), 0.5)["calibration_error"])
+        rates = [point["purchase_rate"] for point in reliability(ranked, np.arange(1_000))]
+        assert rates == pytest.approx([0.25] * len(rates))
+    assert found == pytest.approx([0.0, 0.0])

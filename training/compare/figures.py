@@ -50,7 +50,7 @@ def comparison(
         {
             "rows": len(compared.label),
             "base_rate": float(compared.label.mean()),
-            "scores": score_figures(compared),
+            "scores": score_figures(compared, manifest.threshold),
             "segments": [
                 {"segment_id": number, **inside_figures(outcomes[place == n], told=not hidden[n])}
                 for n, number in enumerate(ids)

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from training.audiences import GAIN_SHARES
+from training.audiences import GAIN_SHARES, told_tops
 from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER, Compared
 from training.fit.judging import mean_and_error
 from training.intervals import BOOTSTRAP_SEED, RESAMPLES, basic_interval, resampled_users
-from training.metrics import Ranked, cut_off_few, losses, rank, roc_auc
+from training.metrics import Ranked, admitted_rows, losses, rank, roc_auc
 
 TITLES = {
     MODEL: ("Purchase model", "The probability of the score file."),
@@ -27,7 +27,7 @@ TITLES = {
 """A name and a few words for each way, in the order in which they are told."""
 
 
-def score_figures(compared: Compared) -> list[dict[str, Any]]:
+def score_figures(compared: Compared, threshold: float) -> list[dict[str, Any]]:
     """How well each way ranks and predicts, and its paired difference from the model alone.
 
     Intervals and standard errors are by one bootstrap for all ways: users are drawn once, and every
@@ -37,7 +37,11 @@ def score_figures(compared: Compared) -> list[dict[str, Any]]:
     one = np.ones(len(compared.label))
     found = {name: way_figures(order, one) for name, order in ranked.items()}
     drawn = _resampled(ranked, compared.users)
-    shown = {name: _shown_gains(order, compared.users) for name, order in ranked.items()}
+    model = admitted_rows(ranked[MODEL], threshold)
+    shown = {
+        name: _shown_gains(order, compared.users, model if name == MODEL else None)
+        for name, order in ranked.items()
+    }
     return [
         {
             "key": name,
@@ -131,7 +135,7 @@ def _way(figures: np.ndarray, shown: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _shown_gains(ranked: Ranked, users: np.ndarray) -> np.ndarray:
+def _shown_gains(ranked: Ranked, users: np.ndarray, own: int | None) -> np.ndarray:
     """Whether the top of each of `GAIN_SHARES` may be told, bool [4]."""
-    tops = [round(share * len(users)) for share in GAIN_SHARES]
-    return np.array([top > 0 and not cut_off_few(ranked, users, top) for top in tops])
+    told = told_tops(ranked, users, own)
+    return np.array([round(share * len(users)) in told for share in GAIN_SHARES])

@@ -78,8 +78,8 @@ def fit_classifier(
     platt, problem = fit_platt(raw_scores(booster, calibration.features), calibration)
     probability = calibrated(booster, platt, calibration.features)
     problems = [problem] if problem else []
-    if len(np.unique(calibrated(booster, platt, pool.sample.features))) < 2:
-        problems.append("the trees found nothing: every user gets the same probability")
+    if len(np.unique(raw_scores(booster, pool.sample.features))) < 2:
+        problems.insert(0, "the trees found nothing: every user gets the same probability")
     return Classifier(
         booster=booster,
         calibration=platt,

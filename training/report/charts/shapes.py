@@ -45,10 +45,10 @@ def shapes_chart(
     place = {"x": alt.X("x:Q", scale=None, axis=None), "y": alt.Y("y:Q", scale=None, axis=None)}
     chart = alt.layer(
         *(
-            alt.Chart(chart_data([bar for bar in bars if bar["raises"] == raises]))
+            alt.Chart(chart_data([bar for bar in bars if bar["color"] == color]))
             .mark_rect(color=color)
             .encode(**place, x2="x2:Q", y2="y2:Q")
-            for raises, color in ((True, COOL), (False, WARM))
+            for color in (COOL, WARM, MUTED)
         ),
         alt.Chart(chart_data(zeros))
         .mark_rule(color=MUTED, strokeWidth=1)
@@ -107,14 +107,17 @@ def _panel_bars(parts: Sequence[Mapping[str, Any]], left: float, top: float) -> 
             "x2": left + step * (n + 1) - 1,
             "y": zero,
             "y2": zero - _BAR_HEIGHT * part["mean_impact"] / ((high - low) or 1),
-            "raises": part["mean_impact"] >= 0,
+            "color": MUTED
+            if part.get("value", "") is None
+            else COOL
+            if part["mean_impact"] >= 0
+            else WARM,
         }
         for n, part in enumerate(parts)
     ]
 
 
 def _panel_texts(parts: Sequence[Mapping[str, Any]], title: str, left: float, top: float) -> Rows:
-    right = left + _PANEL_WIDTH
     lines = _title_lines(title)
     texts: Rows = [
         {"x": left, "y": top + 2 + n * _LINE_HEIGHT, "text": line, "color": INK, "align": "left"}
@@ -138,7 +141,8 @@ def _panel_texts(parts: Sequence[Mapping[str, Any]], title: str, left: float, to
     bottom = top + _BARS_TOP + _BAR_HEIGHT + 5
     ends = [(numbers[0], left, "left")]
     if len(numbers) > 1:
-        ends.append((numbers[-1], right, "right"))
+        # Users without a value have the last bar, which is beyond the numbers.
+        ends.append((numbers[-1], left + _PANEL_WIDTH * len(numbers) / len(parts), "right"))
     texts += [
         {"x": x, "y": bottom, "text": short(place(part), 14), "color": MUTED, "align": align}
         for part, x, align in ends

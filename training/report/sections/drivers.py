@@ -46,7 +46,7 @@ def drivers(subject: Subject) -> list[Block]:
         blocks.append(Text(f"Share of all impact by group of features: {words}."))
     blocks.append(
         Text(
-            "Impacts are exact Shapley values in log-odds. They say what the model uses, not what "
+            "Grey bars are users without a value. Impacts are exact Shapley values in log-odds. They say what the model uses, not what "
             "causes a purchase: changing a feature need not change the outcome."
         )
     )

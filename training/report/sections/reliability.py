@@ -1,5 +1,6 @@
 """Whether probabilities come true."""
 
+from engine.errors import counted
 from training.report.blocks import Block, Figure, Text, table
 from training.report.charts.reliability import reliability_chart
 from training.report.subject import Subject
@@ -21,7 +22,7 @@ def reliability(subject: Subject) -> list[Block]:
         ),
         Figure(
             reliability_chart(bins, error, "reliability-chart"),
-            f"Each point is one of {len(bins)} groups of equally many users; the upright line is "
+            f"Each point is one of {counted(len(bins), 'group')} of equally many users; the upright line is "
             "its 95\u202f% interval. Points on the dashed line are exactly right.",
         ),
     ]
