@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import platform
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.console import Program, TerminalProgress, example
-from engine.errors import InputError
+from engine.errors import InputError, InterruptedRunError
 from engine.logs import LOG
 from engine.texts import visible
 
@@ -208,9 +209,11 @@ def score_command(
     settings = ScoreOptions(threads=threads, summary=None if to_stdout else summary, **options)
     with TerminalProgress("scored", quiet=quiet) as progress:
         done = score(source, bundle, target, settings, progress)
-    LOG.info("\n".join(done.to_lines()), extra={"fields": {"summary": asdict(done)}})
-    if to_stdout:
-        click.echo(done.to_json(), nl=False)
+    # The work is done: a signal cuts short only the words about it.
+    with suppress(InterruptedRunError):
+        LOG.info("\n".join(done.to_lines()), extra={"fields": {"summary": asdict(done)}})
+        if to_stdout:
+            click.echo(done.to_json(), nl=False)
 
 
 @main.command(epilog=example("engine validate users.parquet"))

@@ -394,6 +394,11 @@ def _failures_reported(sink: Sink | DryRun, tally: Tally, started: float) -> Ite
         yield
     except UsageError:
         raise
+    except InterruptedRunError as error:
+        # A signal that comes after the commit is too late: the run has done its work.
+        if not sink.committed:
+            _report_failure(error, sink, tally, time.monotonic() - started)
+            raise
     # NOTE: a panic inside Polars derives from BaseException, as Ctrl-C does in a notebook.
     except BaseException as error:
         if not sink.committed:

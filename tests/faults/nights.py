@@ -48,10 +48,10 @@ class Night:
         return self.out.read_bytes() == self.undisturbed["scores.parquet"]
 
 
-def engine(night, *more, **process):
+def engine(night, *more, timeout=300, **process):
     """Run today's scoring as a process."""
     return subprocess.run(
-        [ENGINE, *ARGUMENTS, *more], cwd=night.folder, **captured(process), timeout=300
+        [ENGINE, *ARGUMENTS, *more], cwd=night.folder, **captured(process), timeout=timeout
     )
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 import resource
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.faults.nights import (
 from tests.helpers import read_summary
 
 CASES = {
-    "G01": "too little memory (RLIMIT_AS): the earlier scores stand, whatever dies",
+    "G01": "too little memory (RLIMIT_AS): the earlier scores stand, whatever dies or hangs until killed",
     "G02": "killed by the system for memory: as kill -9, the earlier scores stand",
     "G03": "no more threads than the quota of the container gives cores",
     "G04": "2 threads, 64 threads and other chunks: the same bytes",
@@ -38,9 +39,12 @@ def test_g01_a_limit_of_memory(night, megabytes):
     def limit():
         resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20,) * 2)
 
-    done = engine(night, preexec_fn=limit)
-    if done.returncode != 0:
-        assert night.outputs() == night.before
+    try:
+        ended_well = engine(night, preexec_fn=limit, timeout=30).returncode == 0
+    # NOTE: the allocator of Polars may wait for ever for a thread that the system refuses it.
+    except subprocess.TimeoutExpired:
+        ended_well = False
+    assert night.outputs() == (night.undisturbed if ended_well else night.before)
     check_next_run(night)
 
 
