@@ -29,7 +29,8 @@ test: lint
 	$(BIN)/pytest
 
 test-slow: $(VENV)/dev.stamp
-	$(BIN)/pytest -m "slow or not slow"
+	$(BIN)/pytest -m "slow or not slow" --junit-xml=build/slow.xml
+	$(BIN)/python -m benchmarks.reliability build/slow.xml
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
