@@ -16,6 +16,8 @@ from engine.errors import BundleError, InputError, UnavailableError, UsageError
 from engine.runtimes.spark import score, shipped
 from engine.runtimes.spark_local import check_installed, local_session
 from engine.runtimes.spark_worker import open_scorer
+from engine.scores import Detail
+from engine.source import Chunk
 from tests.helpers import BUNDLE, ROOT, read_table, write_table
 
 SCALING = ROOT / "docs" / "scaling.md"
@@ -76,7 +78,7 @@ def test_scores_are_those_of_the_engine_however_the_rows_are_cut(
     assert quarantined.isEmpty()
 
 
-def test_conformance_rows_come_out_as_they_must(spark):
+def test_conformance_rows_come_out_as_they_must(spark, scorer):
     bundle = open_bundle(BUNDLE)
     vectors = read_vectors(bundle)
     schema = bundle.manifest.schema
@@ -84,9 +86,11 @@ def test_conformance_rows_come_out_as_they_must(spark):
     rows = vectors.inputs.with_columns(numbers.alias(schema.id))
     scored = score(to_spark(spark, rows, 2), BUNDLE, duplicates="checked", impacts=True)
     found = to_polars(scored.scores).sort(schema.id)
-    # Values beyond the schema's bounds are conformance rows too; the contract sets them aside.
+    # Values beyond the schema's bounds are conformance rows too: they are set aside, as by the engine.
+    alone = scorer.score_chunk(Chunk(rows, "rows", 0, 0), Detail())
+    assert found[schema.id].equals(alone.scores[schema.id].sort())
     assert found.height + scored.quarantined.count() == vectors.rows
-    assert found.height > 0.9 * vectors.rows
+    assert found.height > vectors.rows / 2
     kept = found[schema.id].cast(pl.Int64).to_numpy()
     expected = {name: values[kept] for name, values in vectors.outputs.items()}
     names = [feature.name for feature in schema.model_features]
