@@ -198,7 +198,7 @@ def test_a_lean_install_is_told_what_to_install(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["fit", "users.parquet", "--out", "new"])
     assert stop.value.code == 2
-    assert "pip install 'shopnow-scoring[training]'" in capsys.readouterr().err
+    assert "pip install '.[training]'" in capsys.readouterr().err
 
 
 def test_stages_are_told_on_a_terminal(monkeypatch, capsys):
