@@ -1,4 +1,4 @@
-"""Inputs to chunks: finds the files, tells their formats, reads them in order.
+"""Inputs to chunks: finds the files and reads them in order; `formats` tells what they are.
 
 Gives raw columns as they stand. Types and values are checked by `validation`.
 """
@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -34,35 +33,35 @@ from engine.errors import (
     counted,
     quoted,
 )
+from engine.formats import (
+    GZIP_MAGIC,
+    Format,
+    check_csv,
+    csv_header,
+    read_head,
+    told_format,
+    unpacked,
+)
 from engine.objects import fetch_objects, is_object
 from engine.partitions import partition_values, partitioned_files
 from engine.text_lines import (
     TOO_SHORT,
     csv_fault,
     half_character,
-    has_lone_returns,
     ndjson_fault,
     short_rows,
 )
 
-Format = Literal["parquet", "ipc", "csv", "ndjson"]
-
 STANDARD_INPUT = "-"
 STANDARD_INPUT_NAME = "standard input"
 HIDDEN_PREFIXES = (".", "_")
-SNIFFED_BYTES = 65_536
 # What a run adds to the rows it sets aside.
 SOURCE_COLUMNS = ("source_file", "source_row", "reasons", "chunk_row", TOO_SHORT)
 NOT_FLAT = (pl.Binary, pl.Object, pl.Duration)
-TAIL_BYTES = 65_536
-GZIP_MAGIC = b"\x1f\x8b"
 # NDJSON names its columns row by row; this many rows show most of them.
 NDJSON_HEADER_ROWS = 1_000
-_MAGIC: tuple[tuple[bytes, Format], ...] = ((b"PAR1", "parquet"), (b"ARROW1", "ipc"))
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # NOTE: Polars maps these into memory; a file that is cut off meanwhile would end the process.
 _MAPPED: tuple[Format, ...] = ("ipc", "ndjson")
-COPIED_BYTES = 1 << 20
 # What reading a header raises where the bytes are no CSV or no gzip.
 _UNREADABLE = (EOFError, zlib.error, csv.Error)
 
@@ -291,14 +290,14 @@ def _open_table(
 ) -> Table:
     with _reading(name):
         state = _state(content)
-        if _head(content).startswith(GZIP_MAGIC):
-            content = _unpacked(content, new_file())
-        head = _head(content)
-        kind = _format(head, name)
+        if read_head(content).startswith(GZIP_MAGIC):
+            content = unpacked(content, new_file())
+        head = read_head(content)
+        kind = told_format(head, name)
         if kind in _MAPPED and path == content:
             content = Path(shutil.copyfile(content, new_file()))
         if kind == "csv":
-            _check_csv(content, head, name)
+            check_csv(content, head, name)
         if kind == "ndjson" and (line := half_character(content)):
             raise _broken(name, f"line {line:,} has half of a pair of surrogates")
     with _reading(name, _fault(content, kind)):
@@ -327,94 +326,12 @@ def _with_partitions(table: Table, text: str) -> Table:
     return replace(table, frame=frame, columns=frame.collect_schema())
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(SNIFFED_BYTES)
-
-
 def _state(path: Path) -> tuple[int, ...]:
     try:
         found = path.stat()
     except FileNotFoundError:
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _unpacked(path: Path, target: Path) -> Path:
-    """A file of one or more gzip members, unpacked."""
-    member = zlib.decompressobj(wbits=31)
-    with path.open("rb") as packed, target.open("wb") as plain:
-        while content := packed.read(COPIED_BYTES):
-            while content:
-                if member.eof:
-                    member = zlib.decompressobj(wbits=31)
-                plain.write(member.decompress(content))
-                # Members may be padded with zeros.
-                content = member.unused_data.lstrip(b"\0")
-    if not member.eof:
-        raise EOFError("the gzip stream breaks off")
-    return target
-
-
-def _format(head: bytes, name: str) -> Format:
-    """Tell the format by the first bytes of a file; endings may lie."""
-    if not head:
-        raise InputError(f"{name}: empty file. Check the job that writes it.")
-    for magic, kind in _MAGIC:
-        if head.startswith(magic):
-            return kind
-    # NOTE: a text may hold a NUL or two; UTF-16 has one in every second byte.
-    if head.startswith((*UTF16_MARKS, b"PARE")) or head.count(b"\0") > len(head) // 8:
-        raise InputError(
-            f"{name}: neither Parquet (not encrypted), Arrow IPC, UTF-8 CSV nor NDJSON. "
-            "Save it in one of these; UTF-16 text must become UTF-8."
-        )
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text.startswith(b"<"):
-        raise InputError(f"{name}: a web page or XML, not a table. Check the download.")
-    return "ndjson" if text.startswith(b"{") else "csv"
-
-
-def _check_csv(path: Path, head: bytes, name: str) -> None:
-    """Refuse what Polars reads without a word, though it cannot be meant."""
-    if has_lone_returns(head):
-        raise InputError(
-            f"{name}: its lines end with CR alone. Write them with LF, or with CR and LF."
-        )
-    header = _csv_header(path)
-    repeated = sorted({column for column in header if column and header.count(column) > 1})
-    if repeated:
-        raise InputError(
-            f"{name}: {counted(len(repeated), 'column')} named more than once: {quoted(repeated)}. "
-            "Rename or remove the others."
-        )
-    separators = {"';'": ";", "a tab": "\t", "'|'": "|"}
-    meant = [words for words, separator in separators.items() if separator in "".join(header)]
-    if len(header) == 1 and meant:
-        raise InputError(
-            f"{name}: found 1 column, did you mean {meant[0]}? Columns are separated by commas: "
-            "write the file again with them."
-        )
-    if _ends_within_row(path, len(header)):
-        raise InputError(
-            f"{name}: ends in the middle of a row. The file is incomplete: write it again."
-        )
-
-
-def _csv_header(path: Path) -> list[str]:
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as text:
-        return next((row for row in csv.reader(text) if row), [])
-
-
-def _ends_within_row(path: Path, columns: int) -> bool:
-    """Whether the last line is cut off, as far as the last bytes tell."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        tail = file.read()
-    before, newline, last = tail.rpartition(b"\n")
-    # NOTE: a line with a quote may be the end of a text that spans lines; it cannot be told.
-    is_telling = before and newline and last and b'"' not in last
-    return bool(is_telling) and last.count(b",") < columns - 1
 
 
 def _scan(path: Path, kind: Format, wanted: Sequence[str]) -> pl.LazyFrame:
@@ -465,7 +382,7 @@ def _with_short(frame: pl.DataFrame, short: np.ndarray | None, rows_before: int)
 def _fault(content: Path, kind: Format) -> Callable[[], str | None] | None:
     """What tells why a text cannot be read: messages of Polars may show its rows."""
     if kind == "csv":
-        return lambda: csv_fault(content, len(_csv_header(content)))
+        return lambda: csv_fault(content, len(csv_header(content)))
     return (lambda: ndjson_fault(content)) if kind == "ndjson" else None
 
 

@@ -1,0 +1,105 @@
+"""What a file is, told by its bytes, and what of it Polars would read though it cannot be meant.
+
+Takes paths, gives formats and plain files. Reading the rows is left to `source`.
+"""
+
+import csv
+import zlib
+from pathlib import Path
+from typing import Literal
+
+from engine.errors import InputError, counted, quoted
+from engine.text_lines import has_lone_returns
+
+Format = Literal["parquet", "ipc", "csv", "ndjson"]
+
+SNIFFED_BYTES = 65_536
+TAIL_BYTES = 65_536
+GZIP_MAGIC = b"\x1f\x8b"
+_MAGIC: tuple[tuple[bytes, Format], ...] = ((b"PAR1", "parquet"), (b"ARROW1", "ipc"))
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+COPIED_BYTES = 1 << 20
+
+
+def read_head(path: Path) -> bytes:
+    """The first bytes of a file."""
+    with path.open("rb") as file:
+        return file.read(SNIFFED_BYTES)
+
+
+def unpacked(path: Path, target: Path) -> Path:
+    """A file of one or more gzip members, unpacked."""
+    member = zlib.decompressobj(wbits=31)
+    with path.open("rb") as packed, target.open("wb") as plain:
+        while content := packed.read(COPIED_BYTES):
+            while content:
+                if member.eof:
+                    member = zlib.decompressobj(wbits=31)
+                plain.write(member.decompress(content))
+                # Members may be padded with zeros.
+                content = member.unused_data.lstrip(b"\0")
+    if not member.eof:
+        raise EOFError("the gzip stream breaks off")
+    return target
+
+
+def told_format(head: bytes, name: str) -> Format:
+    """Tell the format by the first bytes of a file; endings may lie."""
+    if not head:
+        raise InputError(f"{name}: empty file. Check the job that writes it.")
+    for magic, kind in _MAGIC:
+        if head.startswith(magic):
+            return kind
+    # NOTE: a text may hold a NUL or two; UTF-16 has one in every second byte.
+    if head.startswith((*UTF16_MARKS, b"PARE")) or head.count(b"\0") > len(head) // 8:
+        raise InputError(
+            f"{name}: neither Parquet (not encrypted), Arrow IPC, UTF-8 CSV nor NDJSON. "
+            "Save it in one of these; UTF-16 text must become UTF-8."
+        )
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"<"):
+        raise InputError(f"{name}: a web page or XML, not a table. Check the download.")
+    return "ndjson" if text.startswith(b"{") else "csv"
+
+
+def check_csv(path: Path, head: bytes, name: str) -> None:
+    """Refuse what Polars reads without a word, though it cannot be meant."""
+    if has_lone_returns(head):
+        raise InputError(
+            f"{name}: its lines end with CR alone. Write them with LF, or with CR and LF."
+        )
+    header = csv_header(path)
+    repeated = sorted({column for column in header if column and header.count(column) > 1})
+    if repeated:
+        raise InputError(
+            f"{name}: {counted(len(repeated), 'column')} named more than once: {quoted(repeated)}. "
+            "Rename or remove the others."
+        )
+    separators = {"';'": ";", "a tab": "\t", "'|'": "|"}
+    meant = [words for words, separator in separators.items() if separator in "".join(header)]
+    if len(header) == 1 and meant:
+        raise InputError(
+            f"{name}: found 1 column, did you mean {meant[0]}? Columns are separated by commas: "
+            "write the file again with them."
+        )
+    if _ends_within_row(path, len(header)):
+        raise InputError(
+            f"{name}: ends in the middle of a row. The file is incomplete: write it again."
+        )
+
+
+def csv_header(path: Path) -> list[str]:
+    """The names of the columns of a CSV."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+        return next((row for row in csv.reader(text) if row), [])
+
+
+def _ends_within_row(path: Path, columns: int) -> bool:
+    """Whether the last line is cut off, as far as the last bytes tell."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        tail = file.read()
+    before, newline, last = tail.rpartition(b"\n")
+    # NOTE: a line with a quote may be the end of a text that spans lines; it cannot be told.
+    is_telling = before and newline and last and b'"' not in last
+    return bool(is_telling) and last.count(b",") < columns - 1
