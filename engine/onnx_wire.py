@@ -198,7 +198,7 @@ _MODEL = Message(
 def _tensor(found: Mapping[str, Any], where: str) -> Tensor:
     """A tensor whose data has the size that its shape and its type say."""
     name, element, shape = found.get("name", ""), found.get("data_type", 0), tuple(found["dims"])
-    raw, texts = bytes(found.get("raw_data", b"")), tuple(map(bytes, found["string_data"]))
+    raw, texts = found.get("raw_data", b""), tuple(found["string_data"])
     stored = {
         "raw_data": len(raw) / _ELEMENT_BYTES.get(element, 1),
         "int64_data": len(found["int64_data"]),

@@ -40,92 +40,97 @@ class Message:
 def read_message(content: bytes, message: Message, where: str) -> dict[str, Any]:
     """The fields that are there, by name; those that may repeat always, as lists.
 
-    Texts are str, bytes and floats memoryviews of `content`, messages such dictionaries.
+    Texts are str, messages such dictionaries, floats their four bytes.
 
     Raises:
         BundleError: The bytes are no such message; `where` opens the error's message.
     """
-    return _Reader(where).message(memoryview(content), message)
+    return _Reader(content, where).message(message, 0, len(content))
 
 
 class _Reader:
-    """Reads the messages of one file, and counts their fields."""
+    """Reads the messages of one file, and counts their fields.
 
-    def __init__(self, where: str) -> None:
+    NOTE: a message is a place in the bytes, and values are copies of them, not slices of a memoryview:
+    those are objects that Python's garbage collector counts, and a few thousand of them start a
+    search through all that was imported, which takes longer than the reading.
+    """
+
+    def __init__(self, content: bytes, where: str) -> None:
+        self._content = content
         self._where = where
         self._fields_left = MAX_FIELDS
 
-    def message(self, data: memoryview, message: Message) -> dict[str, Any]:
+    def message(self, message: Message, position: int, end: int) -> dict[str, Any]:
         """The fields that are there, by name; those that may repeat always, as lists."""
         found: dict[str, Any] = {f.name: [] for f in message.fields.values() if f.repeated}
-        position = 0
-        while position < len(data):
-            key, position = self._varint(data, position)
+        while position < end:
+            key, position = self._varint(position, end)
             number, wire = key >> 3, key & 7
             field = message.fields.get(number)
             if field is None:
                 what = message.refused.get(number, "unknown")
                 self._refuse(f"{message.name} has field {number} ({what})")
-            value, position = self._value(data, position, wire)
+            start, position = self._extent(wire, position, end)
+            values = self._values(field, wire, start, position)
             if field.repeated:
-                found[field.name] += self._values(field, wire, value)
+                found[field.name] += values
             elif field.name in found:
                 self._refuse(f"{message.name}.{field.name} comes twice")
             else:
-                (found[field.name],) = self._values(field, wire, value)
+                (found[field.name],) = values
         return found
 
-    def _value(self, data: memoryview, position: int, wire: int) -> tuple[int | memoryview, int]:
-        """One field of any wire type, and where the next begins."""
+    def _extent(self, wire: int, position: int, end: int) -> tuple[int, int]:
+        """Where the value of a field of any wire type begins and ends."""
         self._count_field()
-        if wire == _VARINT:
-            return self._varint(data, position)
         if wire == _BYTES:
-            size, position = self._varint(data, position)
+            size, position = self._varint(position, end)
+        elif wire == _VARINT:
+            size = self._varint(position, end)[1] - position
         elif wire in _FIXED_BYTES:
             size = _FIXED_BYTES[wire]
         else:
             self._refuse(f"a field of wire type {wire}")
-        end = position + size
-        if end > len(data):
-            self._refuse(f"a field of {size:,} bytes where {len(data) - position:,} are left")
-        return data[position:end], end
+        if size > end - position:
+            self._refuse(f"a field of {size:,} bytes where {end - position:,} are left")
+        return position, position + size
 
-    def _values(self, field: Field, wire: int, value: int | memoryview) -> list[Any]:
+    def _values(self, field: Field, wire: int, start: int, end: int) -> list[Any]:
         """The values of one field: several where numbers are packed."""
         kind = field.kind
-        if isinstance(value, int):
+        if wire == _VARINT:
             if kind != "int":
                 self._refuse(f"field {field.name!r} is a number")
-            return [_signed(value)]
+            return [_signed(self._varint(start, end)[0])]
         if kind in ("int", "float") and wire == _BYTES and field.repeated:
-            return list(self._packed(kind, value))
+            return list(self._packed(kind, start, end))
         if wire != (_FIXED32 if kind == "float" else _BYTES) or kind == "int":
             self._refuse(f"field {field.name!r} of wire type {wire}")
         if isinstance(kind, Message):
-            return [self.message(value, kind)]
+            return [self.message(kind, start, end)]
+        value = self._content[start:end]
         return [self._text(field, value) if kind == "text" else value]
 
-    def _packed(self, kind: str, data: memoryview) -> Iterator[int | memoryview]:
-        position = 0
-        while position < len(data):
+    def _packed(self, kind: str, position: int, end: int) -> Iterator[int | bytes]:
+        while position < end:
             self._count_field()
             if kind == "int":
-                number, position = self._varint(data, position)
+                number, position = self._varint(position, end)
                 yield _signed(number)
             else:
-                yield data[position : position + 4]
+                yield self._content[position : position + 4]
                 position += 4
-        if position != len(data):
+        if position != end:
             self._refuse("packed numbers that end in the middle of one")
 
-    def _varint(self, data: memoryview, position: int) -> tuple[int, int]:
+    def _varint(self, position: int, end: int) -> tuple[int, int]:
         """An unsigned number of at most 64 bits, and where the next field begins."""
         # NOTE: most numbers have one byte; without this, reading takes twice the time.
-        if position < len(data) and data[position] < _MORE_FOLLOWS:
-            return data[position], position + 1
+        if position < end and (byte := self._content[position]) < _MORE_FOLLOWS:
+            return byte, position + 1
         number = 0
-        for n, byte in enumerate(data[position : position + _MAX_VARINT_BYTES]):
+        for n, byte in enumerate(self._content[position : min(position + _MAX_VARINT_BYTES, end)]):
             number |= (byte & 0x7F) << (7 * n)
             if byte < _MORE_FOLLOWS:
                 if number >= 1 << 64:
@@ -133,9 +138,9 @@ class _Reader:
                 return number, position + n + 1
         return self._refuse("a number that does not end, or has more than 64 bits")
 
-    def _text(self, field: Field, data: memoryview) -> str:
+    def _text(self, field: Field, value: bytes) -> str:
         try:
-            return str(data, "utf-8")
+            return value.decode()
         except UnicodeDecodeError:
             return self._refuse(f"field {field.name!r} is not UTF-8")
 
