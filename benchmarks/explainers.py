@@ -18,8 +18,9 @@ from onnxmltools.convert.common.data_types import FloatTensorType
 
 from benchmarks.contenders import ROOT
 from engine.bundle import CLASSIFIER, Bundle, Calibration
-from engine.pipeline import ScoreOptions, in_order
+from engine.pipeline import ScoreOptions
 from engine.session import load_graph
+from engine.threads import in_order
 from training.export.drivers import drivers_graph
 from training.shapley.effects import model_effects
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.errors import EngineError as EngineError
     from engine.pipeline import ScoreOptions as ScoreOptions
-    from engine.pipeline import load_bundle as load_bundle
     from engine.pipeline import score as score
     from engine.schema import FeatureSchema as FeatureSchema
+    from engine.scorer import load_bundle as load_bundle
     from engine.summary import Summary as Summary
 
 # Resolved at first use: `engine --help` need not wait for Polars and ONNX Runtime.
@@ -17,7 +17,7 @@ _HOMES = {
     "FeatureSchema": "engine.schema",
     "ScoreOptions": "engine.pipeline",
     "Summary": "engine.summary",
-    "load_bundle": "engine.pipeline",
+    "load_bundle": "engine.scorer",
     "score": "engine.pipeline",
 }
 __all__ = ["EngineError", "FeatureSchema", "ScoreOptions", "Summary", "load_bundle", "score"]

@@ -282,7 +282,7 @@ def explain(inputs: tuple[str, ...], user: str, bundle: Path, as_json: bool) -> 
     the score. Of several snapshots of the user, the last is explained.
     """
     from engine.explanation import explain as explain_user
-    from engine.pipeline import load_bundle
+    from engine.scorer import load_bundle
     from engine.source import open_inputs
     from engine.wording import explanation_lines
 

@@ -4,48 +4,29 @@ A bundle is a pure function from a chunk of users to a chunk of scores; this mod
 through it.
 """
 
-import math
-import os
-import signal
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import polars as pl
-
-from engine.bundle import DRIVERS, REFERENCE, Bundle, Manifest, open_bundle
+from engine.bundle import DRIVERS
 from engine.causes import causes_in, refusal
-from engine.conformance import check_core
 from engine.databases import Query
 from engine.drift import drift_report
 from engine.duplicates import SeenKeys
-from engine.errors import (
-    EngineError,
-    InputError,
-    InterruptedRunError,
-    SelfCheckError,
-    StorageError,
-    UsageError,
-    bug_text,
-    counted,
-    rule_counts,
-)
-from engine.intake import check_chunk, check_tables, needed_columns
+from engine.errors import InputError, SelfCheckError, UsageError, counted
+from engine.failures import failures_reported, standing
+from engine.intake import check_tables
 from engine.logs import LOG
 from engine.metrics import to_prometheus
 from engine.partitions import without_partitions
-from engine.playbook import open_playbook
-from engine.reference import reference_from_json
-from engine.scores import REPEATED_TEXTS, Detail, ScoredChunk, score_columns
-from engine.session import Session
+from engine.scorer import Scorer, load_bundle
+from engine.scores import REPEATED_TEXTS, Detail
 from engine.sink import DryRun, Sink
-from engine.source import Chunk, Table, count_rows, open_inputs, read_chunks
+from engine.source import Table, count_rows, open_inputs, read_chunks
 from engine.summary import (
     Drift,
     Summary,
@@ -57,15 +38,12 @@ from engine.summary import (
 )
 from engine.tables import ScoresTable
 from engine.targets import Targets
-from engine.validation import check_columns
+from engine.threads import available_cores, in_order
 
 Progress = Callable[[int, int | None], None]
 """Told after each chunk: rows done, and rows in all where that is known."""
 
 CHUNK_ROWS = 32_768
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,87 +81,6 @@ class ScoreOptions:
     csv_for_spreadsheets: bool = False
 
 
-class Scorer:
-    """An opened bundle, ready to score chunks; safe to share by threads."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self.session = Session(bundle)
-        self.manifest: Manifest = bundle.manifest
-        self.playbook = open_playbook(bundle)
-        self.reference = reference_from_json(bundle.contents[REFERENCE], bundle.manifest)
-        check_core(bundle, self.session)
-
-    def score(
-        self, frame: pl.DataFrame, drivers: int = DRIVERS, *, impacts: bool = False
-    ) -> pl.DataFrame:
-        """Score users in memory: one row of scores per row, in the same order.
-
-        Args:
-            frame: Users with at least the columns that the bundle needs.
-            drivers: So many features with the largest impacts, 0 to 3.
-            impacts: Whether the base value and the impacts of all features are added.
-
-        Raises:
-            InputError: Columns or rows break the contract. Nothing is set aside here: a row that
-                cannot be scored is refused.
-        """
-        detail = Detail(drivers, impacts)
-        self.check_columns(frame.schema, "frame")
-        scored = self.score_chunk(Chunk(frame, "frame", 0, 0), detail)
-        if scored.rejected.height:
-            rows = ", ".join(str(row) for row in scored.rejected["source_row"].head(8))
-            raise InputError(
-                f"frame: {counted(scored.rejected.height, 'row')} of {frame.height:,} cannot be "
-                f"scored, the first of them: {rows} (from 1). Caught by: "
-                f"{rule_counts(scored.reasons)}. "
-                "Mend them, or leave them out; engine score sets them aside."
-            )
-        return scored.scores
-
-    def check_columns(self, found: pl.Schema, where: str) -> None:
-        """Check the columns of an input; see `validation.check_columns`."""
-        check_columns(self.manifest.schema, found, where, f"bundle {self.manifest.bundle_id}")
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The input columns that scoring reads."""
-        return needed_columns(self.manifest.schema)
-
-    def score_chunk(
-        self, chunk: Chunk, detail: Detail, seen: SeenKeys | None = None
-    ) -> ScoredChunk:
-        """Set rows aside, make tensors, run the models, name the results.
-
-        Args:
-            chunk: Rows as read.
-            detail: How much of the reasons to give.
-            seen: The keys of the chunks before; without it the chunk is all there is.
-        """
-        checked = check_chunk(chunk, self.manifest, seen)
-        predictions = self.session.run(checked.features)
-        first_row = chunk.input_rows_before + 1
-        return ScoredChunk(
-            rows_read=checked.rows_read,
-            features=checked.features,
-            scores=score_columns(
-                checked.valid, first_row, predictions, self.manifest, self.playbook, detail
-            ),
-            rejected=checked.rejected,
-            reasons=checked.reasons,
-            unseen=checked.unseen,
-        )
-
-
-def load_bundle(path: str | Path) -> Scorer:
-    """Open a bundle for scoring in memory.
-
-    Raises:
-        BundleError: The bundle is missing, altered or invalid.
-        VersionError: The bundle needs another engine version.
-    """
-    return Scorer(open_bundle(Path(path)))
-
-
 def score(
     inputs: Sequence[str | Query],
     bundle: str | Path,
@@ -211,7 +108,7 @@ def score(
     detail = Detail(options.drivers, options.impacts)
     threads = options.threads or available_cores()
     tally = Tally()
-    with _sink(targets, options) as sink, _failures_reported(sink, tally, started):
+    with _sink(targets, options) as sink, failures_reported(sink, tally, started):
         targets.check(replace=options.if_exists == "replace")
         sink.prepare()
         tally.drift = Drift(rows_before=rows_before(targets.summary))
@@ -245,7 +142,7 @@ def score(
             inputs=tuple(table.name for table in tables),
             outputs=file_entry("scores", targets.scores, scores)
             | file_entry("quarantine", str(targets.quarantine), quarantine),
-            stands=_standing(targets) if options.dry_run else "this run",
+            stands=standing(targets) if options.dry_run else "this run",
             threads=threads,
             seconds=round(time.monotonic() - started, 3),
             versions=running_versions(),
@@ -284,43 +181,6 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
     counts = {"rows_read": tally.rows_read, "rows_scored": tally.rows_scored}
     report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
     return {"bundle_id": scorer.manifest.bundle_id, **counts, **report}
-
-
-def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int
-) -> Generator[Result]:
-    """Apply a function to items on several threads; results come in the order of the items.
-
-    Only a few more items than threads are taken ahead, so that memory stays flat.
-    """
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
-    try:
-        waiting: deque[Future[Result]] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > threads + 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        # Whoever ends a run early need not wait for the items that are in hand.
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """The number of cores that this process may use.
-
-    Args:
-        quota: Where a container reads how much time on the cores it has: `<microseconds> <of so
-            many>`, or `max` for no limit.
-    """
-    has_affinity = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    try:
-        share, period = quota.read_text().split()
-        return max(1, min(cores, math.ceil(int(share) / int(period))))
-    except (OSError, ValueError):
-        return cores
 
 
 def _sink(targets: Targets, options: ScoreOptions) -> Sink | DryRun:
@@ -385,60 +245,3 @@ def _check_drift(drift: Drift, *, strict: bool) -> None:
             f"input: {counted(len(drift.alarms), 'drift alarm')}: {'; '.join(drift.alarms)}. "
             "Nothing was published, because of --strict: mend the input, or train on it."
         )
-
-
-@contextmanager
-def _failures_reported(sink: Sink | DryRun, tally: Tally, started: float) -> Iterator[None]:
-    """Write a summary of a run that failed, unless its scores were published all the same."""
-    try:
-        yield
-    except UsageError:
-        raise
-    except InterruptedRunError as error:
-        # A signal that comes after the commit is too late: the run has done its work.
-        if not sink.committed:
-            _report_failure(error, sink, tally, time.monotonic() - started)
-            raise
-    # NOTE: a panic inside Polars derives from BaseException, as Ctrl-C does in a notebook.
-    except BaseException as error:
-        if not sink.committed:
-            _report_failure(error, sink, tally, time.monotonic() - started)
-        raise
-
-
-def _report_failure(
-    error: BaseException, sink: Sink | DryRun, tally: Tally, seconds: float
-) -> None:
-    if isinstance(error, KeyboardInterrupt):
-        error = InterruptedRunError(signal.SIGINT)
-    known = error if isinstance(error, EngineError | InterruptedRunError) else None
-    summary = Summary(
-        status="interrupted" if isinstance(error, InterruptedRunError) else "failed",
-        published=False,
-        out=sink.targets.scores,
-        stands=_standing(sink.targets),
-        seconds=round(seconds, 3),
-        error=str(known) if known else bug_text(error),
-        exit_code=_exit_code(known or error),
-        peak_memory_bytes=peak_memory_bytes(),
-        **tally.figures(),
-    )
-    try:
-        sink.report(summary.to_json(), to_prometheus(summary))
-    except (OSError, EngineError):
-        # The error itself reaches the user; where its summary cannot be written, as little can.
-        return
-
-
-def _exit_code(error: BaseException) -> int:
-    if isinstance(error, EngineError | InterruptedRunError):
-        return error.exit_code
-    # As `console` ends the process.
-    return StorageError.exit_code if isinstance(error, OSError) else EngineError.exit_code
-
-
-def _standing(targets: Targets) -> Literal["earlier run", "none", "unknown"]:
-    try:
-        return "earlier run" if targets.exists() else "none"
-    except EngineError:
-        return "unknown"

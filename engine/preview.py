@@ -15,9 +15,10 @@ from engine.causes import causes_in, refusal
 from engine.duplicates import SeenKeys
 from engine.errors import NAMES_SHOWN, counted
 from engine.intake import CheckedChunk, check_chunk, check_tables, needed_columns
-from engine.pipeline import Progress, available_cores, in_order
+from engine.pipeline import Progress
 from engine.reference import reference_from_json
 from engine.source import Chunk, count_rows, open_inputs, read_chunks
+from engine.threads import available_cores, in_order
 
 CHUNK_ROWS = 32_768
 PLACES_SHOWN = 5

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from benchmarks.online_shoppers import PAGE_VALUES, folds, schema_of
-from engine.pipeline import load_bundle
+from engine.scorer import load_bundle
 from tests.foreign import online_shoppers
 from training.fit.search import Budget
 from training.parity import TOLERANCES

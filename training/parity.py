@@ -13,7 +13,6 @@ import polars as pl
 
 from engine.bundle import SCORER, Bundle, Manifest
 from engine.errors import SelfCheckError, counted
-from engine.pipeline import available_cores, in_order
 from engine.schema import Feature
 from engine.scores import above
 from engine.session import (
@@ -25,6 +24,7 @@ from engine.session import (
     load_graph,
 )
 from engine.tensors import named_inputs, to_features
+from engine.threads import available_cores, in_order
 from training.fit.classifier import Classifier, sigmoid
 from training.fit.segments import Segmentation
 from training.fit.trees import raw_scores

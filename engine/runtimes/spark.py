@@ -28,8 +28,8 @@ from engine.bundle import (
     open_bundle,
 )
 from engine.errors import InputError, UsageError, rule_counts
-from engine.pipeline import Scorer
 from engine.runtimes.spark_worker import SET_ASIDE, ShippedBundle, Work, score_batches
+from engine.scorer import Scorer
 from engine.scores import Detail
 from engine.source import Chunk
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 # NOTE: Polars reads the size of its thread pool once, when it is imported, and a worker imports this
 # module before it runs anything of it. So nothing here may import Polars but `score_batches`.
 if TYPE_CHECKING:
-    from engine.pipeline import Scorer
+    from engine.scorer import Scorer
     from engine.scores import ScoredChunk
 
 SET_ASIDE = "|set_aside"
@@ -99,7 +99,7 @@ def open_scorer(shipped: ShippedBundle) -> "Scorer":
         BundleError: The bytes are not those that the driver checked.
     """
     from engine.bundle import Bundle, manifest_from_json
-    from engine.pipeline import Scorer
+    from engine.scorer import Scorer
 
     _check_hash(shipped, "manifest.json", shipped.manifest, shipped.manifest_sha256)
     manifest = manifest_from_json(shipped.manifest, shipped.path)

@@ -16,7 +16,7 @@ from engine.errors import (
     NoInputError,
     UsageError,
 )
-from engine.pipeline import in_order
+from engine.threads import in_order
 from tests.helpers import BUNDLE, read_summary, read_table, write_table
 
 COLUMNS = {

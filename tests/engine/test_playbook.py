@@ -9,7 +9,6 @@ import pytest
 from engine.bundle import BANDS, PLAYBOOK, open_bundle
 from engine.errors import BundleError
 from engine.inspection import playbook_lines
-from engine.pipeline import load_bundle
 from engine.playbook import (
     MAX_CONTROL_SHARE,
     control_draws,
@@ -17,6 +16,7 @@ from engine.playbook import (
     playbook_from_rows,
     playbook_rows,
 )
+from engine.scorer import load_bundle
 from tests.helpers import BUNDLE
 from training.simulate import SimulateOptions, simulate
 

@@ -13,8 +13,8 @@ import training.pipeline
 from engine.bundle import BANDS, MODEL_CARD, REPORT, open_bundle
 from engine.errors import BundleError, CannotCreateError, InputError, SelfCheckError
 from engine.inspection import manifest_lines
-from engine.pipeline import load_bundle
 from engine.schema import default_schema_path, load_schema
+from engine.scorer import load_bundle
 from engine.texts import without_head
 from tests.fitting import SHOP, category, number, schema_of, shop_users
 from tests.helpers import write_table

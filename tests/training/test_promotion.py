@@ -13,7 +13,7 @@ from engine.errors import (
     LockedError,
     UsageError,
 )
-from engine.pipeline import load_bundle
+from engine.scorer import load_bundle
 from tests.helpers import write_table
 from tests.weekly import fitted, users_of
 from training.promotion import RefusedError, promote, rollback

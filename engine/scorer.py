@@ -1,0 +1,98 @@
+"""An opened bundle as one function: a chunk of users in, a chunk of scores out."""
+
+from pathlib import Path
+
+import polars as pl
+
+from engine.bundle import DRIVERS, REFERENCE, Bundle, Manifest, open_bundle
+from engine.conformance import check_core
+from engine.duplicates import SeenKeys
+from engine.errors import InputError, counted, rule_counts
+from engine.intake import check_chunk, needed_columns
+from engine.playbook import open_playbook
+from engine.reference import reference_from_json
+from engine.scores import Detail, ScoredChunk, score_columns
+from engine.session import Session
+from engine.source import Chunk
+from engine.validation import check_columns
+
+
+class Scorer:
+    """An opened bundle, ready to score chunks; safe to share by threads."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.session = Session(bundle)
+        self.manifest: Manifest = bundle.manifest
+        self.playbook = open_playbook(bundle)
+        self.reference = reference_from_json(bundle.contents[REFERENCE], bundle.manifest)
+        check_core(bundle, self.session)
+
+    def score(
+        self, frame: pl.DataFrame, drivers: int = DRIVERS, *, impacts: bool = False
+    ) -> pl.DataFrame:
+        """Score users in memory: one row of scores per row, in the same order.
+
+        Args:
+            frame: Users with at least the columns that the bundle needs.
+            drivers: So many features with the largest impacts, 0 to 3.
+            impacts: Whether the base value and the impacts of all features are added.
+
+        Raises:
+            InputError: Columns or rows break the contract. Nothing is set aside here: a row that
+                cannot be scored is refused.
+        """
+        detail = Detail(drivers, impacts)
+        self.check_columns(frame.schema, "frame")
+        scored = self.score_chunk(Chunk(frame, "frame", 0, 0), detail)
+        if scored.rejected.height:
+            rows = ", ".join(str(row) for row in scored.rejected["source_row"].head(8))
+            raise InputError(
+                f"frame: {counted(scored.rejected.height, 'row')} of {frame.height:,} cannot be "
+                f"scored, the first of them: {rows} (from 1). Caught by: "
+                f"{rule_counts(scored.reasons)}. "
+                "Mend them, or leave them out; engine score sets them aside."
+            )
+        return scored.scores
+
+    def check_columns(self, found: pl.Schema, where: str) -> None:
+        """Check the columns of an input; see `validation.check_columns`."""
+        check_columns(self.manifest.schema, found, where, f"bundle {self.manifest.bundle_id}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The input columns that scoring reads."""
+        return needed_columns(self.manifest.schema)
+
+    def score_chunk(
+        self, chunk: Chunk, detail: Detail, seen: SeenKeys | None = None
+    ) -> ScoredChunk:
+        """Set rows aside, make tensors, run the models, name the results.
+
+        Args:
+            chunk: Rows as read.
+            detail: How much of the reasons to give.
+            seen: The keys of the chunks before; without it the chunk is all there is.
+        """
+        checked = check_chunk(chunk, self.manifest, seen)
+        predictions = self.session.run(checked.features)
+        first_row = chunk.input_rows_before + 1
+        return ScoredChunk(
+            rows_read=checked.rows_read,
+            features=checked.features,
+            scores=score_columns(
+                checked.valid, first_row, predictions, self.manifest, self.playbook, detail
+            ),
+            rejected=checked.rejected,
+            reasons=checked.reasons,
+            unseen=checked.unseen,
+        )
+
+
+def load_bundle(path: str | Path) -> Scorer:
+    """Open a bundle for scoring in memory.
+
+    Raises:
+        BundleError: The bundle is missing, altered or invalid.
+        VersionError: The bundle needs another engine version.
+    """
+    return Scorer(open_bundle(Path(path)))

@@ -1,0 +1,49 @@
+"""Work on several threads, in order, and how many there should be."""
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Generator[Result]:
+    """Apply a function to items on several threads; results come in the order of the items.
+
+    Only a few more items than threads are taken ahead, so that memory stays flat.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
+    try:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > threads + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        # Whoever ends a run early need not wait for the items that are in hand.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The number of cores that this process may use.
+
+    Args:
+        quota: Where a container reads how much time on the cores it has: `<microseconds> <of so
+            many>`, or `max` for no limit.
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    try:
+        share, period = quota.read_text().split()
+        return max(1, min(cores, math.ceil(int(share) / int(period))))
+    except (OSError, ValueError):
+        return cores
