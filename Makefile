@@ -26,7 +26,7 @@ users.parquet: | $(VENV)/engine.stamp
 	@$(BIN)/training simulate --seed $(SCORED_SEED) --no-label --out users.parquet
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/pytest -m "slow or not slow" --junit-xml=build/slow.xml
