@@ -57,8 +57,8 @@ def reliability(ranked: Ranked, users: np.ndarray) -> list[dict[str, Any]]:
 def deciles(outcomes: Outcomes, cuts: Sequence[float]) -> list[dict[str, Any]]:
     """Purchases by decile of the score file, the most likely first.
 
-    Deciles are withheld like the cells of any table; a cumulative figure where it, less others that
-    are told, would give a few users away.
+    Deciles are withheld like the cells of any table, with their rows; a cumulative figure where it,
+    less others that are told, would give a few users away.
 
     Args:
         outcomes: Probabilities and labels.
@@ -79,7 +79,7 @@ def deciles(outcomes: Outcomes, cuts: Sequence[float]) -> list[dict[str, Any]]:
         found.append(
             {
                 "decile": n + 1,
-                "rows": int(rows[n]),
+                "rows": None if hidden[n] else int(rows[n]),
                 "probability_from": float(cuts[n - 1]) if n else 0.0,
                 **_shown(
                     told=rows[n] > 0 and not hidden[n],
@@ -101,6 +101,9 @@ def deciles(outcomes: Outcomes, cuts: Sequence[float]) -> list[dict[str, Any]]:
 def operating_points(ranked: Ranked, threshold: float, users: np.ndarray) -> list[dict[str, Any]]:
     """What an audience of each size reaches and wastes; the threshold's own, named, among them.
 
+    The size of the threshold's own is withheld with its figures; those of the others follow from the
+    number of rows.
+
     Args:
         ranked: Outcomes in order.
         threshold: Users at or above it are predicted to buy.
@@ -111,8 +114,12 @@ def operating_points(ranked: Ranked, threshold: float, users: np.ndarray) -> lis
     points = [(round(share * rows), share, "") for share in AUDIENCE_SHARES]
     points = sorted([*points, (own, own / rows, "threshold")])
     told = told_tops(ranked, users, own)
+    hidden = dict.fromkeys(("audience_share", "users")) if own and own not in told else {}
     return [
-        {**_point(ranked, count, share, told=count in told), **({"name": name} if name else {})}
+        {
+            **_point(ranked, count, share, told=count in told),
+            **({**hidden, "name": name} if name else {}),
+        }
         for count, share, name in points
     ]
 

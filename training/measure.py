@@ -17,9 +17,9 @@ from engine.reference import Users, reference_from_json
 from engine.session import Predictions, Session
 from engine.tensors import to_features
 from training.compare.figures import comparison
-from training.compare.ways import compared_users, figures_from_json
+from training.compare.ways import compared_users, figures_from_json, segment_places
 from training.dataset import Dataset, load_dataset
-from training.disclosure import MIN_CELL
+from training.disclosure import MIN_CELL, withheld
 from training.drivers_report import drivers_report
 from training.evaluate import classification_metrics
 from training.fit.clusters import sampled, silhouette
@@ -70,7 +70,7 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
         "bundle_id": manifest.bundle_id,
         "data": data,
         "metrics": metrics,
-        "segments": segment_figures(manifest, features, scored.segment),
+        "segments": segment_figures(manifest, features, scored.segment, dataset.users),
         "drivers": drivers_report(manifest, features, scored, dataset.users),
         "drift": drift_report(reference, users, manifest),
         "comparison": _comparison(manifest, dataset, rows, scored, quality),
@@ -126,16 +126,31 @@ def data_figures(dataset: Dataset, inputs: Sequence[str]) -> dict[str, Any]:
 
 
 def segment_figures(
-    manifest: Manifest, features: np.ndarray, segment: np.ndarray
+    manifest: Manifest, features: np.ndarray, segment: np.ndarray, users: np.ndarray
 ) -> dict[str, Any]:
-    """The silhouette in the clustering space, on at most `TEST_ROWS` users, and the shares."""
+    """The silhouette in the clustering space, on at most `TEST_ROWS` users, and the shares.
+
+    A share is None where it would tell of fewer than `MIN_CELL` users.
+
+    Args:
+        manifest: The segments and their space.
+        features: float32 [rows, features].
+        segment: The id of each row's segment, int64 [rows].
+        users: A number from 0 for each user, int64 [rows].
+    """
     names = [feature.name for feature in manifest.schema.model_features]
     points = space_from_report(manifest.clustering, names).coordinates(features)
     rows = sampled(np.arange(len(points)), TEST_ROWS, SAMPLE_SEED)
-    counts = {s.id: int((segment == s.id).sum()) for s in manifest.segments}
+    ids = [s.id for s in manifest.segments]
+    place = segment_places(ids, segment)
+    hidden = withheld(place, users, (len(ids),))
+    shares = np.bincount(place, minlength=len(ids)) / len(place)
     return {
         "names": {str(s.id): s.name for s in manifest.segments},
         "silhouette": silhouette(points[rows], segment[rows]),
         "silhouette_rows": len(rows),
-        "shares": {str(number): round(n / len(segment), 6) for number, n in counts.items()},
+        "shares": {
+            str(number): None if hidden[n] else round(float(shares[n]), 6)
+            for n, number in enumerate(ids)
+        },
     }

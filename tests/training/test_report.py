@@ -177,7 +177,8 @@ def test_what_is_withheld_is_not_told_in_words():
 
 def test_a_decile_of_few_users_leaves_the_others_in_the_picture(subject):
     first, *others = subject.metrics["deciles"]
-    withheld = {**first, "purchase_rate": None, "cumulative_share_of_buyers": None}
+    untold = ("rows", "purchase_rate", "cumulative_share_of_buyers", "cumulative_lift")
+    withheld = {**first, **dict.fromkeys(untold)}
     metrics = {**subject.metrics, "deciles": [withheld, *others]}
     page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
     assert "In decile 9 34\u202f% buy" in page

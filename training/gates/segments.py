@@ -35,7 +35,8 @@ def silhouette_gate(contest: Contest, champion: Contender) -> Gate:
 
     Where those in force have no silhouette, as one segment for all has none, nothing can be lost.
     """
-    mine, theirs = _silhouette(contest.candidate), _silhouette(champion)
+    users = contest.dataset.users
+    mine, theirs = (_silhouette(side, users) for side in (contest.candidate, champion))
     null = contest.candidate.manifest.clustering["silhouette_permuted"]
     bound = None
     if theirs is not None:
@@ -83,10 +84,9 @@ def segment_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
     )
 
 
-def _silhouette(side: Contender) -> float | None:
-    found: float | None = segment_figures(side.manifest, side.features, side.scored.segment)[
-        "silhouette"
-    ]
+def _silhouette(side: Contender, users: np.ndarray) -> float | None:
+    figures = segment_figures(side.manifest, side.features, side.scored.segment, users)
+    found: float | None = figures["silhouette"]
     return found
 
 
