@@ -42,7 +42,7 @@ def withheld(cell: np.ndarray, users: np.ndarray, shape: tuple[int, ...]) -> np.
     A cell with 1 to `MIN_CELL` - 1 users; and others, until neither a cell of so few nor all that is
     withheld of a row or a column, if that is so few, follows from the totals and the cells that are
     told. Where the totals of rows must be withheld themselves, so are all their cells. An empty cell
-    tells of nobody.
+    tells of nobody: it is never withheld, and hides no other.
 
     Args:
         cell: The cell of each row of users, counted through the table row by row, int64 [rows].

@@ -175,6 +175,16 @@ def test_what_is_withheld_is_not_told_in_words():
     assert "spread-chart" not in texts[0]
 
 
+def test_a_cell_in_which_nobody_is_differs_from_one_that_is_withheld(subject):
+    empty, few, *others = subject.metrics["cells"]
+    untold = {"purchase_rate": None, "mean_probability": None}
+    cells = [{**empty, **untold, "rows": 0}, {**few, **untold, "rows": None}, *others]
+    metrics = {**subject.metrics, "cells": cells}
+    page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
+    table = re.search('<section id="actions".*?</table>', page, re.DOTALL).group()
+    assert re.findall('<span class="value">(.*?)</span>', table)[1:3] == ["nobody", "–"]
+
+
 def test_a_decile_of_few_users_leaves_the_others_in_the_picture(subject):
     first, *others = subject.metrics["deciles"]
     untold = ("rows", "purchase_rate", "cumulative_share_of_buyers", "cumulative_lift")

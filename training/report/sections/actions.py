@@ -48,7 +48,10 @@ def cells(subject: Subject) -> list[Block]:
             words=range(len(BANDS) + 1),
             stacks=True,
         ),
-        Text("A dash stands for fewer than 20 users, or for more who would give so few away."),
+        Text(
+            "A dash stands for fewer than 20 users, or for more who would give so few away; measured on "
+            "more users, fewer cells have one."
+        ),
     ]
     if actions:
         blocks.append(
@@ -62,5 +65,7 @@ def cells(subject: Subject) -> list[Block]:
 
 def _cell(found: Figures, action: str, top: float, counts: str) -> Cell:
     rate, rows = found.get("purchase_rate"), found.get("rows")
+    if rows == 0:
+        return Cell("nobody", more=action)
     size = "" if rows is None or rate is None else f"{count(rows)} {counts}"
     return Cell(percent(rate), size, None if rate is None else rate / top, action)
