@@ -82,11 +82,18 @@ def test_pictures_state_their_finding(page):
     outline = Outline(page)
     pictures = outline.named("svg")
     ids = {a.get("id") for _, a in outline.tags}
-    assert len(pictures) == 6
+    assert len(pictures) == 4 + 12
     for _, attributes in pictures:
         assert attributes["role"] == "img"
         assert {attributes["aria-labelledby"], attributes["aria-describedby"]} <= ids
     assert re.search("<desc[^>]*>[^<]* hold 30\u202f% of the buyers", page)
+
+
+def test_pictures_of_drivers_come_in_the_order_of_their_importance(subject, page):
+    drawn = re.findall('<title id="shape-[0-9]+-title">(.*?): odds along its values<', page)
+    found = subject.drivers["features"][:12]
+    assert drawn == [subject.titles[f["name"]] for f in found]
+    assert "row by row" in page
 
 
 def test_pictures_take_their_colours_from_the_style_sheet(page):
