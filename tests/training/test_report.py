@@ -275,7 +275,7 @@ def test_segments_are_those_of_the_users_that_were_measured(subject):
 def test_the_chosen_model_and_number_of_segments_are_marked(page, card):
     marked = re.findall(r'<tr class="marked">\n<th scope="row">(.*?)</th>', page, re.DOTALL)
     assert sum('<span class="note">chosen' in row for row in marked) == 2
-    assert "| depth 2 (chosen, max depth 2, " in card
+    assert "| depth 2 (chosen, depth 2, " in card
     chosen = len(open_bundle(BUNDLE).manifest.segments)
     assert f"| {chosen} (chosen) |" in card
 
@@ -285,6 +285,18 @@ def test_what_the_number_of_segments_is_chosen_by_is_shown(subject, card):
     worth = chosen["actionability"] - 0.025 * chosen["segments"]
     assert "| Less 0.025 for each segment |" in card
     assert f"| {worth:.3f} |" in card
+
+
+def test_settings_of_a_trial_stand_in_one_order(subject):
+    record = subject.manifest.training["classifier"]
+    parameters = {"depth": 3, "lambda_l2": 20.0, "learning_rate": 0.1, "pairs": None}
+    trials = [
+        {**record["trials"][0], "parameters": dict(order), "chosen": False}
+        for order in (parameters.items(), reversed(parameters.items()))
+    ]
+    training = {**subject.manifest.training, "classifier": {**record, "trials": trials}}
+    card = model_card(subject_of(replace(subject.manifest, training=training)))
+    assert card.count("(depth 3, learning rate 0.1, lambda l2 20.0)") == 2
 
 
 def test_a_draw_that_was_given_up_has_no_figures_and_comes_last(subject):
