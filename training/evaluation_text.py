@@ -37,6 +37,7 @@ def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"bundle {report['bundle_id']} on {metrics['rows']:,} rows of {shown_name(data['what'])}"
     if left_out:
         yield f"rows left out: {left_out:,}"
+    yield from report["cautions"]
     yield report["quality"]["sentence"]
     yield from (f"  {reason}" for reason in report["quality"]["reasons"])
     yield from _headline(metrics)

@@ -26,6 +26,7 @@ from training.fit.clusters import sampled, silhouette
 from training.fit.segments import TEST_ROWS
 from training.fit.space import space_from_report
 from training.metrics import Outcomes
+from training.newness import cautions
 from training.parity import run_engine
 from training.quality import quality_band
 from training.slices import cell_metrics, slice_metrics
@@ -41,8 +42,8 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
         inputs: Files, globs or directories of labelled users.
 
     Returns:
-        `bundle_id`, `data`, `metrics`, `segments`, `drivers`, `drift`, `comparison` and `quality`,
-        plain JSON values. What the fit found about leakage is taken from the bundle: it needs the
+        `bundle_id`, `data`, `cautions`, `metrics`, `segments`, `drivers`, `drift`, `comparison` and
+        `quality`, plain JSON values. The cautions tell of users that the bundle knows. What the fit found about leakage is taken from the bundle: it needs the
         users of training.
 
     Raises:
@@ -69,6 +70,7 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
     return {
         "bundle_id": manifest.bundle_id,
         "data": data,
+        "cautions": cautions(dataset, manifest),
         "metrics": metrics,
         "segments": segment_figures(manifest, features, scored.segment, dataset.users),
         "drivers": drivers_report(manifest, features, scored, dataset.users),

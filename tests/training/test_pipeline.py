@@ -247,6 +247,7 @@ def test_evaluate_measures_through_the_engine(bundle, tmp_path):
         "snapshots": [],
         "what": "later.csv",
     }
+    assert report["cautions"] == []
     assert report["quality"]["band"] != "unusable"
     assert report["drivers"]["rows"] == 2_000
     assert report["segments"]["silhouette"] > 0.2
@@ -275,6 +276,7 @@ def test_evaluate_tells_no_size_of_a_few_users(bundle, tmp_path):
 
 def test_names_from_outside_are_cut_in_the_lines_of_an_evaluation(bundle, users_file):
     report = evaluate_bundle(bundle, [str(users_file)])
+    assert any("was fitted to: the models know" in line for line in evaluation_lines(report))
     name = "\x1b[2J\n\u202e" + "x" * 1_000_000
     part = {**report["metrics"]["slices"][0], "label": name, "value": name}
     moved = {**report["drift"]["features"][0], "name": name, "level": "alarm"}

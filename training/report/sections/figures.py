@@ -56,7 +56,8 @@ def key_figures(subject: Subject) -> list[Block]:
                 f"{decimal(m.get('best_possible_auc'))}.",
             )
         )
-    return [Facts(tuple(facts))]
+    cautions = [Text(words, strong=True) for words in subject.evaluation.get("cautions") or []]
+    return [*cautions, Facts(tuple(facts))]
 
 
 def _at_threshold(m: Figures, known: Figures) -> Fact:
