@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from engine.console import Program, TerminalProgress, example, not_nan, say
-from engine.errors import CannotCreateError, UsageError, counted, quoted, rule_counts
+from engine.errors import UsageError, counted, quoted, rule_counts
 from engine.texts import visible
 
 DEFAULT_SEED = 7
@@ -200,20 +200,20 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
 def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None) -> None:
     """Measure BUNDLE on labelled users in DATA... and write one HTML page for people.
 
-    The pages hold aggregates only and ask for nothing else; existing ones are replaced.
+    The pages hold aggregates only and ask for nothing else. An earlier report is replaced,
+    any other file is left and refused.
     """
     _check_packages((*_FIT_PACKAGES, *_REPORT_PACKAGES))
     from engine.bundle import open_bundle
     from engine.writer import storage_errors, write_shared
     from training.measure import evaluate_bundle
     from training.report.page import report_html
+    from training.report.place import check_place
     from training.report.subject import measured_subject
 
     _check_output(out, bundle, data)
-    if out.suffix.lower() != ".html":
-        raise CannotCreateError(
-            f"{out}: a report is one HTML page. Name a file that ends with .html."
-        )
+    with storage_errors(out):
+        check_place(out)
     if what_if is not None:
         _check_what_if(what_if, bundle, data)
     opened = open_bundle(bundle)
