@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from engine.scores import above
-from training.disclosure import few, users_in, withheld
+from training.disclosure import few, told_figures, users_in, withheld
 from training.intervals import wilson
 from training.metrics import (
     Outcomes,
@@ -42,7 +42,7 @@ def reliability(ranked: Ranked, users: np.ndarray) -> list[dict[str, Any]]:
     return [
         {
             "rows": int(rows[n]),
-            **_shown(
+            **told_figures(
                 told=not hidden[n],
                 mean_probability=float(mean[n]),
                 purchase_rate=float(rate[n]),
@@ -81,14 +81,14 @@ def deciles(outcomes: Outcomes, cuts: Sequence[float]) -> list[dict[str, Any]]:
                 "decile": n + 1,
                 "rows": None if hidden[n] else int(rows[n]),
                 "probability_from": float(cuts[n - 1]) if n else 0.0,
-                **_shown(
+                **told_figures(
                     told=rows[n] > 0 and not hidden[n],
                     mean_probability=float(said[n] / max(rows[n], 1)),
                     purchase_rate=float(rate),
                     lift=float(rate / base),
                     share_of_buyers=float(bought[n] / buyers),
                 ),
-                **_shown(
+                **told_figures(
                     told=summed[n],
                     cumulative_share_of_buyers=float(reached),
                     cumulative_lift=float(reached / max(contacted, 1 / total)),
@@ -155,7 +155,7 @@ def _point(ranked: Ranked, count: int, share: float, *, told: bool) -> dict[str,
     return {
         "audience_share": share,
         "users": count,
-        **_shown(
+        **told_figures(
             told=told,
             probability_from=float(ranked.p[min(start, len(ranked.p) - 1)]),
             buyers_reached=buyers,
@@ -203,8 +203,3 @@ def _told_sums(decile: np.ndarray, users: np.ndarray, hidden: np.ndarray) -> np.
         found[n] = not (few(users[since]) or few(users[inside & (decile < n)]))
         last = n if found[n] else last
     return found
-
-
-def _shown(*, told: bool, **figures: float) -> dict[str, float | None]:
-    """The figures of a cell; null where they are not told."""
-    return dict(figures) if told else dict.fromkeys(figures)

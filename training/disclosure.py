@@ -36,6 +36,11 @@ def few(users: np.ndarray) -> bool:
     return 0 < len(np.unique(users)) < MIN_CELL
 
 
+def told_figures(*, told: bool, **figures: float) -> dict[str, float | None]:
+    """The figures of a cell; null where they are not told."""
+    return dict(figures) if told else dict.fromkeys(figures)
+
+
 def withheld(cell: np.ndarray, users: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Which cells of a table may not be told where its totals are known, bool [shape].
 

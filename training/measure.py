@@ -25,7 +25,7 @@ from training.evaluate import classification_metrics
 from training.fit.clusters import sampled, silhouette
 from training.fit.segments import TEST_ROWS
 from training.fit.space import space_from_report
-from training.metrics import Outcomes
+from training.metrics import Outcomes, rounded
 from training.newness import cautions
 from training.parity import run_engine
 from training.quality import quality_band
@@ -152,7 +152,7 @@ def segment_figures(
         "silhouette": silhouette(points[rows], segment[rows]),
         "silhouette_rows": len(rows),
         "shares": {
-            str(number): None if hidden[n] else round(float(shares[n]), 6)
+            str(number): None if hidden[n] else rounded(float(shares[n]))
             for n, number in enumerate(ids)
         },
     }

@@ -48,6 +48,7 @@ from training.fit.succession import (
     starting_centroids,
     succeed,
 )
+from training.metrics import rounded
 
 TEST_ROWS = 10_000
 COPULA_ROWS = 40_000
@@ -127,7 +128,7 @@ def fit_segments(
         **_described(space, features, model),
     }
     segments = tuple(
-        Segment(number, f"Segment {number}", round(float(share), 6))
+        Segment(number, f"Segment {number}", rounded(float(share)))
         for number, share in zip(succession.ids, shares(model), strict=True)
     )
     return Segmentation(space, model, segments, succession, report)

@@ -47,7 +47,7 @@ def silhouette_gate(contest: Contest, champion: Contender) -> Gate:
         passed=bound is None or (mine is not None and mine >= bound),
         measured={"candidate": mine, "in_force": theirs, "columns_permuted": null},
         bound=rounded({"at_least": bound}),
-        words=f"silhouette {_shown(mine)}, in force {_shown(theirs)}; at least {_shown(bound)}",
+        words=f"silhouette {_or_none(mine)}, in force {_or_none(theirs)}; at least {_or_none(bound)}",
     )
 
 
@@ -90,7 +90,7 @@ def _silhouette(side: Contender, users: np.ndarray) -> float | None:
     return found
 
 
-def _shown(silhouette: float | None) -> str:
+def _or_none(silhouette: float | None) -> str:
     return "none" if silhouette is None else f"{silhouette:.3f}"
 
 
