@@ -354,12 +354,14 @@ def _tell_gates(report: dict[str, Any]) -> None:
 
 
 def _segments_line(manifest: Any) -> str:  # noqa: ANN401 - imported inside the commands
+    from training.words import decimal
+
     found, silhouette = (
         counted(len(manifest.segments), "segment"),
         manifest.clustering["silhouette"],
     )
     return f"{found}, " + (
-        "no silhouette" if silhouette is None else f"silhouette {silhouette:.3f}"
+        "no silhouette" if silhouette is None else f"silhouette {decimal(silhouette)}"
     )
 
 

@@ -35,7 +35,13 @@ def whole_percent(share: Any) -> str:  # noqa: ANN401
 
 def points(share: Any) -> str:  # noqa: ANN401
     """A difference of shares in percentage points, signed."""
-    return UNKNOWN if share is None else f"{100 * share:+.1f}".replace("-", "−")
+    return UNKNOWN if share is None else signed(100 * share, 1)
+
+
+def signed(number: float, decimals: int) -> str:
+    """A difference with its sign, a true minus among them."""
+    # Adding 0 makes -0 and 0 the same.
+    return f"{round(number, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
 
 
 def count(number: Any) -> str:  # noqa: ANN401

@@ -163,7 +163,7 @@ def test_effects_are_mean_ranks_of_known_values():
         ({"unit": "USD", "label": "Spend in the last 90 days"}, 0.0,
          "hardly any spend in the last 90 days"),
         ({"unit": "USD", "label": "Average order value"}, 52.0, "average order value 52 USD"),
-        ({"label": "RFM_score"}, -2.5, "RFM score -2.5"),
+        ({"label": "RFM_score"}, -2.5, "RFM score −2.5"),
         ({"label": ""}, 0.0, "x near 0"),
         ({"label": "Visit length", "unit": "s"}, 9.0, "visit length 9 s"),
         ({"label": "Gaps between orders", "unit": "ratio"}, 5.36, "gaps between orders 5.4"),

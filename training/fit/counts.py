@@ -15,6 +15,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from training.fit.clusters import fit_kmeans, sampled, silhouettes
 from training.metrics import rounded
+from training.words import decimal
 
 SEGMENT_COUNTS = range(3, 9)
 NEAR_BEST = 0.02
@@ -203,11 +204,11 @@ def _lacks(figures: Figures) -> list[str]:
         )
     if figures["agreement"] < MIN_AGREEMENT:
         lacks.append(
-            f"refits agree on them to {figures['agreement']:.2f} in the mean, under {MIN_AGREEMENT}"
+            f"refits agree on them to {decimal(figures['agreement'], 2)} in the mean, under {MIN_AGREEMENT}"
         )
     if figures["agreement_worst"] < MIN_WORST_AGREEMENT:
         lacks.append(
-            f"the worst refit agrees to {figures['agreement_worst']:.2f}, "
+            f"the worst refit agrees to {decimal(figures['agreement_worst'], 2)}, "
             f"under {MIN_WORST_AGREEMENT}"
         )
     return lacks

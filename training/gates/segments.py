@@ -13,6 +13,7 @@ from training.gates.gate import Gate
 from training.gates.holdout import Contender, Contest
 from training.measure import segment_figures
 from training.metrics import rounded
+from training.words import decimal
 
 SILHOUETTE_LOSS = 0.02
 """Segments in force that never met the bounds of a fit may be followed by such as these, but not by
@@ -91,7 +92,7 @@ def _silhouette(side: Contender, users: np.ndarray) -> float | None:
 
 
 def _or_none(silhouette: float | None) -> str:
-    return "none" if silhouette is None else f"{silhouette:.3f}"
+    return "none" if silhouette is None else decimal(silhouette)
 
 
 def _same_users(
