@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -131,7 +132,6 @@ def fit(
     from training.fit.search import budget_of
     from training.pipeline import FitOptions, fit
     from training.playbook import load_rules
-    from training.words import decimal
 
     table = load_schema(schema or default_schema_path())
     options = FitOptions(
@@ -142,18 +142,7 @@ def fit(
         previous=previous,
     )
     manifest = fit(data, options, out, _stages())
-    say(
-        [
-            f"bundle {manifest.bundle_id} in {out}",
-            *_left_out(manifest.training["rows_left_out"]),
-            f"test users: ROC-AUC {decimal(manifest.metrics['roc_auc'], 4)}, "
-            f"F1 {decimal(manifest.metrics['f1'], 4)}",
-            _segments_line(manifest),
-            *(f"MUST NOT BE USED: {reason}" for reason in manifest.unusable),
-            *(f"segments: {reason}" for reason in manifest.clustering["reasons"]),
-            *(f"segments: {change}" for change in manifest.clustering["changes"]),
-        ]
-    )
+    say([f"bundle {manifest.bundle_id} in {out}", *_fitted(manifest)])
 
 
 @main.command(epilog=example("training evaluate candidate holdout.parquet"))
@@ -353,7 +342,22 @@ def _tell_gates(report: dict[str, Any]) -> None:
         click.echo(json.dumps(report, indent=1, sort_keys=True))
 
 
-def _segments_line(manifest: Any) -> str:  # noqa: ANN401 - imported inside the commands
+def _fitted(manifest: Any) -> Iterator[str]:  # noqa: ANN401 - imported inside the commands
+    """What a fit has come to, line by line."""
+    from training.words import decimal
+
+    yield from _left_out(manifest.training["rows_left_out"])
+    yield (
+        f"test users: ROC-AUC {decimal(manifest.metrics['roc_auc'], 4)}, "
+        f"F1 {decimal(manifest.metrics['f1'], 4)}"
+    )
+    yield _segments_line(manifest)
+    yield from (f"MUST NOT BE USED: {reason}" for reason in manifest.unusable)
+    yield from (f"segments: {reason}" for reason in manifest.clustering["reasons"])
+    yield from (f"segments: {change}" for change in manifest.clustering["changes"])
+
+
+def _segments_line(manifest: Any) -> str:  # noqa: ANN401
     from training.words import decimal
 
     found, silhouette = (

@@ -1,9 +1,14 @@
 """Segment by band: who buys, and what to do."""
 
+from collections.abc import Mapping, Sequence
+
 from engine.bundle import BANDS
 from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
 from training.words import BAND_WORDS, count, percent
+
+Place = tuple[int, str]
+"""A segment's id, and a band."""
 
 
 def cells(subject: Subject) -> list[Block]:
@@ -15,26 +20,6 @@ def cells(subject: Subject) -> list[Block]:
     }
     if not found and not actions:
         return []
-    rates = [c["purchase_rate"] for c in found.values() if c.get("purchase_rate") is not None]
-    top = max(rates, default=0) or 1
-    rows = [
-        (
-            Cell(segment.name),
-            *(
-                _cell(
-                    found.get((segment.id, band), {}),
-                    actions.get((segment.id, band), ""),
-                    top,
-                    subject.counts,
-                )
-                for band in BANDS
-            ),
-        )
-        for segment in subject.manifest.segments
-    ]
-    cuts = subject.manifest.band_cuts
-    bounds = (f"under {percent(cuts[0])}", *(f"from {percent(cut)}" for cut in cuts))
-    header = [f"{BAND_WORDS[band]} ({bound})" for band, bound in zip(BANDS, bounds, strict=True)]
     blocks: list[Block] = [
         Text(
             "The segment says what to talk about and where; the band says whether, when and how "
@@ -43,8 +28,8 @@ def cells(subject: Subject) -> list[Block]:
         table(
             f"Share of users who buy, number of {subject.counts} measured"
             + (", and the playbook’s action" if actions else ""),
-            ("Segment", *header),
-            rows,
+            ("Segment", *_bands(subject.manifest.band_cuts)),
+            _rows(subject, found, actions),
             words=range(len(BANDS) + 1),
             stacks=True,
         ),
@@ -61,6 +46,34 @@ def cells(subject: Subject) -> list[Block]:
             )
         )
     return blocks
+
+
+def _bands(cuts: Sequence[float]) -> list[str]:
+    """Each band with the probability from which it begins."""
+    bounds = (f"under {percent(cuts[0])}", *(f"from {percent(cut)}" for cut in cuts))
+    return [f"{BAND_WORDS[band]} ({bound})" for band, bound in zip(BANDS, bounds, strict=True)]
+
+
+def _rows(
+    subject: Subject, found: Mapping[Place, Figures], actions: Mapping[Place, str]
+) -> list[tuple[Cell, ...]]:
+    rates = [c["purchase_rate"] for c in found.values() if c.get("purchase_rate") is not None]
+    top = max(rates, default=0) or 1
+    return [
+        (
+            Cell(segment.name),
+            *(
+                _cell(
+                    found.get((segment.id, band), {}),
+                    actions.get((segment.id, band), ""),
+                    top,
+                    subject.counts,
+                )
+                for band in BANDS
+            ),
+        )
+        for segment in subject.manifest.segments
+    ]
 
 
 def _cell(found: Figures, action: str, top: float, counts: str) -> Cell:
