@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -109,6 +110,17 @@ def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
     typed = rows.drop(schema.label, TRUTH, *unused.columns, strict=False)
     fingerprint = _fingerprint(typed.hstack(unused), label)
     return Dataset(schema, typed, unused, label, _truth(rows), dict(rejected), fingerprint)
+
+
+def size_figures(dataset: Dataset) -> dict[str, Any]:
+    """How many rows and users there are, and of which dates; plain JSON values."""
+    dates = dataset.snapshots
+    return {
+        "rows": dataset.rows,
+        "users": len(np.unique(dataset.users)),
+        "rows_left_out": dict(sorted(dataset.rejected.items())),
+        "snapshots": [] if dates is None else [str(d) for d in dates.unique().sort()],
+    }
 
 
 def _check_no_bundle(inputs: Sequence[str]) -> None:

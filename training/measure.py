@@ -18,7 +18,7 @@ from engine.session import Predictions, Session
 from engine.tensors import to_features
 from training.compare.figures import comparison
 from training.compare.ways import compared_users, figures_from_json, segment_places
-from training.dataset import Dataset, load_dataset
+from training.dataset import Dataset, load_dataset, size_figures
 from training.disclosure import MIN_CELL, withheld
 from training.drivers_report import drivers_report
 from training.evaluate import classification_metrics
@@ -117,14 +117,7 @@ def _comparison(
 
 def data_figures(dataset: Dataset, inputs: Sequence[str]) -> dict[str, Any]:
     """Which users were measured: rows, users, dates and file names; plain JSON values."""
-    dates = dataset.snapshots
-    return {
-        "rows": dataset.rows,
-        "users": len(np.unique(dataset.users)),
-        "rows_left_out": dict(sorted(dataset.rejected.items())),
-        "snapshots": [] if dates is None else [str(d) for d in dates.unique().sort()],
-        "what": ", ".join(Path(text).name for text in inputs),
-    }
+    return {**size_figures(dataset), "what": ", ".join(Path(text).name for text in inputs)}
 
 
 def segment_figures(

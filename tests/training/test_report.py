@@ -152,19 +152,9 @@ def test_a_manifest_without_a_verdict_and_a_reason_is_unusable(subject):
 
 
 def test_a_bundle_with_few_figures_still_has_a_report():
-    manifest = open_bundle(BUNDLE).manifest
-    bare = replace(
-        manifest,
-        schema=replace(manifest.schema, features=manifest.schema.features[:2], horizon_days=0),
-        segments=manifest.segments[:1],
-        clustering={},
-        metrics={},
-        quality={},
-        comparison={},
-        drivers={},
-        parity={},
-        training={},
-    )
+    manifest = VARIANTS["nothing measured"]().manifest
+    schema = replace(manifest.schema, features=manifest.schema.features[:2], horizon_days=0)
+    bare = replace(manifest, schema=schema)
     page, card = report_html(subject_of(bare)), model_card(subject_of(bare))
     assert "has not been measured" in page
     assert "1 segment" in page
