@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import BUNDLE, ROWS
+from benchmarks.contenders import BUNDLE
+from benchmarks.users import given_or_simulated
 
 RUNS = 100
 
@@ -149,12 +150,7 @@ def main() -> None:
     parser.add_argument("users", nargs="?", type=Path)
     parser.add_argument("--into", type=Path)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        users = arguments.users or Path(folder) / "users.parquet"
-        if arguments.users is None:
-            code = "import sys; from training.cli import main; main(sys.argv[1:])"
-            command = ["simulate", "--rows", str(ROWS), "--no-label", "--out", str(users)]
-            subprocess.run([sys.executable, "-c", code, *command], check=True)
+    with given_or_simulated(arguments.users) as users:
         text = table(profile(users), operators(users))
     print(text)
     if arguments.into:

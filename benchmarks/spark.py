@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import BUNDLE, ROWS
+from benchmarks.contenders import BUNDLE
+from benchmarks.users import given_or_simulated
 
 CORES = 2
 ROUNDS = 3
@@ -182,12 +183,7 @@ def main() -> None:
     arguments = parser.parse_args()
     from engine.runtimes.spark_local import local_session
 
-    with tempfile.TemporaryDirectory() as folder:
-        users = arguments.users or Path(folder) / "users.parquet"
-        if arguments.users is None:
-            code = "import sys; from training.cli import main; main(sys.argv[1:])"
-            command = ["simulate", "--rows", str(ROWS), "--no-label", "--out", str(users)]
-            subprocess.run([sys.executable, "-c", code, *command], check=True)
+    with given_or_simulated(arguments.users) as users:
         costs = {"`engine score`, without Spark": one_machine(users)}
         spark = local_session(CORES)
         rows = spark.read.parquet(str(users)).count()

@@ -1,8 +1,6 @@
 """The nightly job from PostgreSQL to PostgreSQL, held against the same from file to file."""
 
 import statistics
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +8,7 @@ from benchmarks.contenders import BIN, BUNDLE, measure
 from benchmarks.contenders import engine as from_file_to_file
 from engine.databases import Database
 from engine.tables import ScoresTable, TableSwap
-from tests.databases import postgres_programs, postgres_server
+from tests.databases import postgres_or_skip
 
 ROUNDS = 3
 WALL_GATE_TIMES = 3
@@ -19,13 +17,7 @@ MEMORY_GATE_BYTES = 2**30
 
 @pytest.fixture(scope="module")
 def database():
-    programs = postgres_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
-    with (
-        tempfile.TemporaryDirectory(prefix="postgres-") as folder,
-        postgres_server(Path(folder), programs) as uri,
-    ):
+    with postgres_or_skip() as uri:
         yield Database.of("SHOP_DATABASE", {"SHOP_DATABASE": uri})
 
 

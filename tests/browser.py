@@ -13,6 +13,8 @@ CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="needs Chromium: apt-get install chromium"
 )
+PHONE, DESKTOP = 360, 1280
+TEXT_CONTRAST = 4.5  # WCAG 2.2, 1.4.3, level AA
 _OPTIONS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),

@@ -21,6 +21,15 @@ def users() -> pl.DataFrame:
     return pl.concat(simulate(SimulateOptions(rows=5_000, seed=11, label=False)))
 
 
+@pytest.fixture(scope="module")
+def browser():
+    # Few tests need a browser, and not every machine has what drives it.
+    from tests.browser import running_browser
+
+    with running_browser() as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def scorer():
     return load_bundle(BUNDLE)

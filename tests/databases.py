@@ -4,11 +4,13 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from engine.databases import Database, Query, fetch
 from engine.tables import ScoresTable, TableSwap
@@ -56,6 +58,20 @@ def postgres_programs():
         return Path(found).resolve().parent
     initdbs = (path for folder in SERVER_FOLDERS for path in folder.glob("*/bin/initdb"))
     return next((path.parent for path in sorted(initdbs, reverse=True)), None)
+
+
+@contextmanager
+def postgres_or_skip():
+    """A PostgreSQL server in a folder of its own; the test is skipped where there is none to start."""
+    programs = postgres_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
+    # NOTE: the folders of pytest may not be entered by another user.
+    with (
+        tempfile.TemporaryDirectory(prefix="postgres-") as folder,
+        postgres_server(Path(folder), programs) as uri,
+    ):
+        yield uri
 
 
 @contextmanager

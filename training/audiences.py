@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from engine.scores import above
-from training.disclosure import few, users_in, withheld
+from training.disclosure import few, told_figures, users_in, withheld
 from training.intervals import wilson
 from training.metrics import (
     Outcomes,
@@ -42,7 +42,7 @@ def reliability(ranked: Ranked, users: np.ndarray) -> list[dict[str, Any]]:
     return [
         {
             "rows": int(rows[n]),
-            **_shown(
+            **told_figures(
                 told=not hidden[n],
                 mean_probability=float(mean[n]),
                 purchase_rate=float(rate[n]),
@@ -57,8 +57,8 @@ def reliability(ranked: Ranked, users: np.ndarray) -> list[dict[str, Any]]:
 def deciles(outcomes: Outcomes, cuts: Sequence[float]) -> list[dict[str, Any]]:
     """Purchases by decile of the score file, the most likely first.
 
-    Deciles are withheld like the cells of any table; a cumulative figure where it, less others that
-    are told, would give a few users away.
+    Deciles are withheld like the cells of any table, with their rows; a cumulative figure where it,
+    less others that are told, would give a few users away.
 
     Args:
         outcomes: Probabilities and labels.
@@ -79,16 +79,16 @@ def deciles(outcomes: Outcomes, cuts: Sequence[float]) -> list[dict[str, Any]]:
         found.append(
             {
                 "decile": n + 1,
-                "rows": int(rows[n]),
+                "rows": None if hidden[n] else int(rows[n]),
                 "probability_from": float(cuts[n - 1]) if n else 0.0,
-                **_shown(
+                **told_figures(
                     told=rows[n] > 0 and not hidden[n],
                     mean_probability=float(said[n] / max(rows[n], 1)),
                     purchase_rate=float(rate),
                     lift=float(rate / base),
                     share_of_buyers=float(bought[n] / buyers),
                 ),
-                **_shown(
+                **told_figures(
                     told=summed[n],
                     cumulative_share_of_buyers=float(reached),
                     cumulative_lift=float(reached / max(contacted, 1 / total)),
@@ -101,6 +101,9 @@ def deciles(outcomes: Outcomes, cuts: Sequence[float]) -> list[dict[str, Any]]:
 def operating_points(ranked: Ranked, threshold: float, users: np.ndarray) -> list[dict[str, Any]]:
     """What an audience of each size reaches and wastes; the threshold's own, named, among them.
 
+    The size of the threshold's own is withheld with its figures; those of the others follow from the
+    number of rows.
+
     Args:
         ranked: Outcomes in order.
         threshold: Users at or above it are predicted to buy.
@@ -111,8 +114,12 @@ def operating_points(ranked: Ranked, threshold: float, users: np.ndarray) -> lis
     points = [(round(share * rows), share, "") for share in AUDIENCE_SHARES]
     points = sorted([*points, (own, own / rows, "threshold")])
     told = told_tops(ranked, users, own)
+    hidden = dict.fromkeys(("audience_share", "users")) if own and own not in told else {}
     return [
-        {**_point(ranked, count, share, told=count in told), **({"name": name} if name else {})}
+        {
+            **_point(ranked, count, share, told=count in told),
+            **({**hidden, "name": name} if name else {}),
+        }
         for count, share, name in points
     ]
 
@@ -148,7 +155,7 @@ def _point(ranked: Ranked, count: int, share: float, *, told: bool) -> dict[str,
     return {
         "audience_share": share,
         "users": count,
-        **_shown(
+        **told_figures(
             told=told,
             probability_from=float(ranked.p[min(start, len(ranked.p) - 1)]),
             buyers_reached=buyers,
@@ -196,8 +203,3 @@ def _told_sums(decile: np.ndarray, users: np.ndarray, hidden: np.ndarray) -> np.
         found[n] = not (few(users[since]) or few(users[inside & (decile < n)]))
         last = n if found[n] else last
     return found
-
-
-def _shown(*, told: bool, **figures: float) -> dict[str, float | None]:
-    """The figures of a cell; null where they are not told."""
-    return dict(figures) if told else dict.fromkeys(figures)

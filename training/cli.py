@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from engine.console import Program, TerminalProgress, example, not_nan, say
-from engine.errors import CannotCreateError, UsageError, counted, quoted, rule_counts
+from engine.errors import UsageError, counted, quoted, rule_counts
 from engine.texts import visible
 
 DEFAULT_SEED = 7
@@ -131,7 +132,6 @@ def fit(
     from training.fit.search import budget_of
     from training.pipeline import FitOptions, fit
     from training.playbook import load_rules
-    from training.words import decimal
 
     table = load_schema(schema or default_schema_path())
     options = FitOptions(
@@ -142,18 +142,7 @@ def fit(
         previous=previous,
     )
     manifest = fit(data, options, out, _stages())
-    say(
-        [
-            f"bundle {manifest.bundle_id} in {out}",
-            *_left_out(manifest.training["rows_left_out"]),
-            f"test users: ROC-AUC {decimal(manifest.metrics['roc_auc'], 4)}, "
-            f"F1 {decimal(manifest.metrics['f1'], 4)}",
-            _segments_line(manifest),
-            *(f"MUST NOT BE USED: {reason}" for reason in manifest.unusable),
-            *(f"segments: {reason}" for reason in manifest.clustering["reasons"]),
-            *(f"segments: {change}" for change in manifest.clustering["changes"]),
-        ]
-    )
+    say([f"bundle {manifest.bundle_id} in {out}", *_fitted(manifest)])
 
 
 @main.command(epilog=example("training evaluate candidate holdout.parquet"))
@@ -200,20 +189,20 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
 def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None) -> None:
     """Measure BUNDLE on labelled users in DATA... and write one HTML page for people.
 
-    The pages hold aggregates only and ask for nothing else; existing ones are replaced.
+    The pages hold aggregates only and ask for nothing else. An earlier report is replaced,
+    any other file is left and refused.
     """
     _check_packages((*_FIT_PACKAGES, *_REPORT_PACKAGES))
     from engine.bundle import open_bundle
     from engine.writer import storage_errors, write_shared
     from training.measure import evaluate_bundle
     from training.report.page import report_html
+    from training.report.place import check_place
     from training.report.subject import measured_subject
 
     _check_output(out, bundle, data)
-    if out.suffix.lower() != ".html":
-        raise CannotCreateError(
-            f"{out}: a report is one HTML page. Name a file that ends with .html."
-        )
+    with storage_errors(out):
+        check_place(out)
     if what_if is not None:
         _check_what_if(what_if, bundle, data)
     opened = open_bundle(bundle)
@@ -353,13 +342,30 @@ def _tell_gates(report: dict[str, Any]) -> None:
         click.echo(json.dumps(report, indent=1, sort_keys=True))
 
 
-def _segments_line(manifest: Any) -> str:  # noqa: ANN401 - imported inside the commands
+def _fitted(manifest: Any) -> Iterator[str]:  # noqa: ANN401 - imported inside the commands
+    """What a fit has come to, line by line."""
+    from training.words import decimal
+
+    yield from _left_out(manifest.training["rows_left_out"])
+    yield (
+        f"test users: ROC-AUC {decimal(manifest.metrics['roc_auc'], 4)}, "
+        f"F1 {decimal(manifest.metrics['f1'], 4)}"
+    )
+    yield _segments_line(manifest)
+    yield from (f"MUST NOT BE USED: {reason}" for reason in manifest.unusable)
+    yield from (f"segments: {reason}" for reason in manifest.clustering["reasons"])
+    yield from (f"segments: {change}" for change in manifest.clustering["changes"])
+
+
+def _segments_line(manifest: Any) -> str:  # noqa: ANN401
+    from training.words import decimal
+
     found, silhouette = (
         counted(len(manifest.segments), "segment"),
         manifest.clustering["silhouette"],
     )
     return f"{found}, " + (
-        "no silhouette" if silhouette is None else f"silhouette {silhouette:.3f}"
+        "no silhouette" if silhouette is None else f"silhouette {decimal(silhouette)}"
     )
 
 

@@ -9,10 +9,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from engine.bundle import CURRENT, MANIFEST_HASH
 from engine.errors import BundleError, InputError, counted, rule_counts
 from engine.schema import Feature, FeatureSchema
 from engine.source import Table, open_inputs, read_chunks
@@ -81,12 +84,13 @@ def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
 
     Raises:
         BundleError: The schema names no label.
-        InputError: Columns are missing or wrong, dates cannot be read, or labels are not mature,
+        InputError: An input is a bundle, columns are missing or wrong, dates cannot be read, or labels are not mature,
             not 0/1, or all the same.
         NoInputError: There is nothing to read.
     """
     if schema.label is None:
         raise BundleError(f'schema {schema.name!r}: names no label. Add label = "…" to train.')
+    _check_no_bundle(inputs)
     with open_inputs(inputs) as tables:
         for table in tables:
             _check_table(table, schema, schema.label)
@@ -106,6 +110,27 @@ def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
     typed = rows.drop(schema.label, TRUTH, *unused.columns, strict=False)
     fingerprint = _fingerprint(typed.hstack(unused), label)
     return Dataset(schema, typed, unused, label, _truth(rows), dict(rejected), fingerprint)
+
+
+def size_figures(dataset: Dataset) -> dict[str, Any]:
+    """How many rows and users there are, and of which dates; plain JSON values."""
+    dates = dataset.snapshots
+    return {
+        "rows": dataset.rows,
+        "users": len(np.unique(dataset.users)),
+        "rows_left_out": dict(sorted(dataset.rejected.items())),
+        "snapshots": [] if dates is None else [str(d) for d in dates.unique().sort()],
+    }
+
+
+def _check_no_bundle(inputs: Sequence[str]) -> None:
+    """A bundle's folder holds tables too, but none of users."""
+    for text in inputs:
+        if any((Path(text) / name).is_file() for name in (MANIFEST_HASH, CURRENT)):
+            raise InputError(
+                f"{text}: is a bundle or a folder of bundles, not a table of users. Give labelled "
+                "users as DATA."
+            )
 
 
 def _check_table(table: Table, schema: FeatureSchema, label: str) -> None:

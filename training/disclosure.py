@@ -36,13 +36,18 @@ def few(users: np.ndarray) -> bool:
     return 0 < len(np.unique(users)) < MIN_CELL
 
 
+def told_figures(*, told: bool, **figures: float) -> dict[str, float | None]:
+    """The figures of a cell; null where they are not told."""
+    return dict(figures) if told else dict.fromkeys(figures)
+
+
 def withheld(cell: np.ndarray, users: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Which cells of a table may not be told where its totals are known, bool [shape].
 
     A cell with 1 to `MIN_CELL` - 1 users; and others, until neither a cell of so few nor all that is
     withheld of a row or a column, if that is so few, follows from the totals and the cells that are
     told. Where the totals of rows must be withheld themselves, so are all their cells. An empty cell
-    tells of nobody.
+    tells of nobody: it is never withheld, and hides no other.
 
     Args:
         cell: The cell of each row of users, counted through the table row by row, int64 [rows].

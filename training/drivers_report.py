@@ -14,8 +14,8 @@ from engine.session import Predictions
 from training.compare.ways import segment_places
 from training.disclosure import MIN_CELL, users_in, withheld
 from training.edges import short_edges
+from training.metrics import rounded
 
-DECIMALS = 6
 NO_GROUP = "other"
 
 SHAPES = 12
@@ -45,7 +45,7 @@ def drivers_report(
         {
             "name": feature.name,
             "group": feature.group or NO_GROUP,
-            "mean_absolute_impact": round(float(overall[n]), DECIMALS),
+            "mean_absolute_impact": rounded(float(overall[n])),
             **_effect(feature, features[:, n], predictions.impacts[:, n], users, manifest),
         }
         for n, feature in enumerate(used)
@@ -128,7 +128,7 @@ def shape(
     sums = np.bincount(found, weights=impacts, minlength=len(places))
     people = users_in(found, users, len(places))
     return [
-        {**place, "rows": int(n), "mean_impact": round(float(total / n), DECIMALS)}
+        {**place, "rows": int(n), "mean_impact": rounded(float(total / n))}
         for place, n, total, many in zip(places, rows, sums, people, strict=True)
         if many >= MIN_CELL
     ]
@@ -165,7 +165,7 @@ def _by_group(used: tuple[Feature, ...], overall: np.ndarray) -> dict[str, float
     sums: dict[str, float] = defaultdict(float)
     for feature, mean in zip(used, overall, strict=True):
         sums[feature.group or NO_GROUP] += float(mean)
-    return {name: round(total, DECIMALS) for name, total in sums.items()}
+    return {name: rounded(total) for name, total in sums.items()}
 
 
 def _means(
@@ -182,5 +182,5 @@ def _means(
         inside = size[part == n]
         told = len(inside) > 0 and not hidden[n]
         means = inside.mean(axis=0).tolist() if told else []
-        found[name] = {f.name: round(m, DECIMALS) for f, m in zip(used, means, strict=False)}
+        found[name] = {f.name: rounded(m) for f, m in zip(used, means, strict=False)}
     return found

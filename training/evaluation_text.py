@@ -32,14 +32,30 @@ NUMBERS = re.compile(rf"(?:[-−+±\d,.%– {THIN}]| to )*")
 
 def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """The document of `measure.evaluate_bundle`, line by line, for people."""
-    metrics, data, names = report["metrics"], report["data"], report["segments"]["names"]
+    metrics, data, segments = report["metrics"], report["data"], report["segments"]
     left_out = sum(data["rows_left_out"].values())
     yield f"bundle {report['bundle_id']} on {metrics['rows']:,} rows of {shown_name(data['what'])}"
     if left_out:
         yield f"rows left out: {left_out:,}"
+    yield from report["cautions"]
     yield report["quality"]["sentence"]
     yield from (f"  {reason}" for reason in report["quality"]["reasons"])
     yield from _headline(metrics)
+    yield from _audiences(metrics)
+    yield from titled(
+        "slices",
+        ("slice", "value", "users", "bought", "said", "ROC-AUC", "95 %"),
+        [_slice(part) for part in metrics["slices"]],
+    )
+    yield from _cells(metrics["cells"], segments["names"])
+    yield from _comparison(report["comparison"])
+    yield from _drift(report["drift"])
+    yield ""
+    yield f"silhouette of {segments['silhouette_rows']:,} users: {decimal(segments['silhouette'], 4)}"
+
+
+def _audiences(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What lists of several lengths reach, and what each tenth of the users does."""
     yield from titled(
         "audiences, the highest scores first",
         ("share", "users", "score from", "buyers", "of all", "wasted", "buy", ""),
@@ -60,11 +76,9 @@ def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
             for d in metrics["deciles"]
         ],
     )
-    yield from titled(
-        "slices",
-        ("slice", "value", "users", "bought", "said", "ROC-AUC", "95 %"),
-        [_slice(part) for part in metrics["slices"]],
-    )
+
+
+def _cells(cells: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Iterator[str]:
     yield from titled(
         "segments and bands",
         ("segment", "", "band", "users", "bought", "said"),
@@ -77,14 +91,9 @@ def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
                 percent(c["purchase_rate"]),
                 percent(c["mean_probability"]),
             )
-            for c in metrics["cells"]
+            for c in cells
         ],
     )
-    yield from _comparison(report["comparison"])
-    yield from _drift(report["drift"])
-    segments = report["segments"]
-    yield ""
-    yield f"silhouette of {segments['silhouette_rows']:,} users: {decimal(segments['silhouette'], 4)}"
 
 
 def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.dataset import Dataset
+from training.metrics import rounded
 from training.split import SHARES, Split, hash_draws
 
 FOLDS = 3
@@ -65,7 +66,7 @@ def make_folds(dataset: Dataset, parts: Split) -> Folds:
         {
             "kind": kind,
             "folds": len(members),
-            "share_of_rows": round(share, 6),
+            "share_of_rows": rounded(share),
             "rows": [[len(teaches), len(judges)] for teaches, judges in members],
         },
     )

@@ -17,15 +17,16 @@ from engine.reference import Users, reference_from_json
 from engine.session import Predictions, Session
 from engine.tensors import to_features
 from training.compare.figures import comparison
-from training.compare.ways import compared_users, figures_from_json
-from training.dataset import Dataset, load_dataset
-from training.disclosure import MIN_CELL
+from training.compare.ways import compared_users, figures_from_json, segment_places
+from training.dataset import Dataset, load_dataset, size_figures
+from training.disclosure import MIN_CELL, withheld
 from training.drivers_report import drivers_report
 from training.evaluate import classification_metrics
 from training.fit.clusters import sampled, silhouette
 from training.fit.segments import TEST_ROWS
 from training.fit.space import space_from_report
-from training.metrics import Outcomes
+from training.metrics import Outcomes, rounded
+from training.newness import cautions
 from training.parity import run_engine
 from training.quality import quality_band
 from training.slices import cell_metrics, slice_metrics
@@ -41,8 +42,8 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
         inputs: Files, globs or directories of labelled users.
 
     Returns:
-        `bundle_id`, `data`, `metrics`, `segments`, `drivers`, `drift`, `comparison` and `quality`,
-        plain JSON values. What the fit found about leakage is taken from the bundle: it needs the
+        `bundle_id`, `data`, `cautions`, `metrics`, `segments`, `drivers`, `drift`, `comparison` and
+        `quality`, plain JSON values. The cautions tell of users that the bundle knows. What the fit found about leakage is taken from the bundle: it needs the
         users of training.
 
     Raises:
@@ -69,8 +70,9 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
     return {
         "bundle_id": manifest.bundle_id,
         "data": data,
+        "cautions": cautions(dataset, manifest),
         "metrics": metrics,
-        "segments": segment_figures(manifest, features, scored.segment),
+        "segments": segment_figures(manifest, features, scored.segment, dataset.users),
         "drivers": drivers_report(manifest, features, scored, dataset.users),
         "drift": drift_report(reference, users, manifest),
         "comparison": _comparison(manifest, dataset, rows, scored, quality),
@@ -115,27 +117,35 @@ def _comparison(
 
 def data_figures(dataset: Dataset, inputs: Sequence[str]) -> dict[str, Any]:
     """Which users were measured: rows, users, dates and file names; plain JSON values."""
-    dates = dataset.snapshots
-    return {
-        "rows": dataset.rows,
-        "users": len(np.unique(dataset.users)),
-        "rows_left_out": dict(sorted(dataset.rejected.items())),
-        "snapshots": [] if dates is None else [str(d) for d in dates.unique().sort()],
-        "what": ", ".join(Path(text).name for text in inputs),
-    }
+    return {**size_figures(dataset), "what": ", ".join(Path(text).name for text in inputs)}
 
 
 def segment_figures(
-    manifest: Manifest, features: np.ndarray, segment: np.ndarray
+    manifest: Manifest, features: np.ndarray, segment: np.ndarray, users: np.ndarray
 ) -> dict[str, Any]:
-    """The silhouette in the clustering space, on at most `TEST_ROWS` users, and the shares."""
+    """The silhouette in the clustering space, on at most `TEST_ROWS` users, and the shares.
+
+    A share is None where it would tell of fewer than `MIN_CELL` users.
+
+    Args:
+        manifest: The segments and their space.
+        features: float32 [rows, features].
+        segment: The id of each row's segment, int64 [rows].
+        users: A number from 0 for each user, int64 [rows].
+    """
     names = [feature.name for feature in manifest.schema.model_features]
     points = space_from_report(manifest.clustering, names).coordinates(features)
     rows = sampled(np.arange(len(points)), TEST_ROWS, SAMPLE_SEED)
-    counts = {s.id: int((segment == s.id).sum()) for s in manifest.segments}
+    ids = [s.id for s in manifest.segments]
+    place = segment_places(ids, segment)
+    hidden = withheld(place, users, (len(ids),))
+    shares = np.bincount(place, minlength=len(ids)) / len(place)
     return {
         "names": {str(s.id): s.name for s in manifest.segments},
         "silhouette": silhouette(points[rows], segment[rows]),
         "silhouette_rows": len(rows),
-        "shares": {str(number): round(n / len(segment), 6) for number, n in counts.items()},
+        "shares": {
+            str(number): None if hidden[n] else rounded(float(shares[n]))
+            for n, number in enumerate(ids)
+        },
     }

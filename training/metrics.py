@@ -6,7 +6,7 @@ bootstrap come from the same lines.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -185,7 +185,11 @@ def entropy(rate: float) -> float:
     return float(-rate * np.log(rate) - (1 - rate) * np.log(1 - rate))
 
 
-def rounded(value: Any) -> Any:  # noqa: ANN401 - any plain JSON value
+@overload
+def rounded(value: float) -> float: ...
+@overload
+def rounded(value: Any) -> Any: ...  # noqa: ANN401 - any plain JSON value
+def rounded(value: Any) -> Any:
     """The same JSON value with every float rounded to 6 decimals."""
     if isinstance(value, float):
         return round(float(value), DECIMALS)

@@ -21,7 +21,7 @@ from training.compare.ways import (
     fit_segment_figures,
     segment_feature_way,
 )
-from training.dataset import Dataset, load_dataset
+from training.dataset import Dataset, load_dataset, size_figures
 from training.drivers_report import drivers_report
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
 from training.export.conformance import conformance_contents
@@ -331,12 +331,8 @@ def _version(dataset: Dataset, options: FitOptions, trials: int, previous: Bundl
 
 def _record(dataset: Dataset, parts: Split, options: FitOptions) -> dict[str, Any]:
     """What the bundle was made from, for the manifest."""
-    dates = dataset.snapshots
     return {
-        "rows": dataset.rows,
-        "users": len(np.unique(dataset.users)),
-        "rows_left_out": dict(sorted(dataset.rejected.items())),
-        "snapshots": [] if dates is None else [str(d) for d in dates.unique().sort()],
+        **size_figures(dataset),
         "data_fingerprint": dataset.fingerprint,
         "schema_fingerprint": options.schema.fingerprint,
         "seed": options.seed,

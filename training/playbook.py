@@ -22,7 +22,6 @@ from engine.schema import FeatureSchema
 
 POWER = 0.80
 SIGNIFICANCE = 0.05
-DECIMALS = 6
 MAX_TEXT = 300
 """Characters of a text in a rule; the action stands in every row of the scores."""
 
@@ -349,7 +348,7 @@ def _rule_problems(rule: Mapping[str, Any]) -> list[str]:
     if type(rule.get("spender", True)) is not bool:
         problems.append(f"spender must be true or false, found {rule['spender']!r}")
     problems += [
-        f"{name} must be a text of 1 to {MAX_TEXT} characters, found {_shown(rule[name])}"
+        f"{name} must be a text of 1 to {MAX_TEXT} characters, found {_in_short(rule[name])}"
         for name in _TEXTS
         if name in rule and not (isinstance(rule[name], str) and 0 < len(rule[name]) <= MAX_TEXT)
     ]
@@ -363,7 +362,7 @@ def _rule_problems(rule: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _shown(value: object) -> str:
+def _in_short(value: object) -> str:
     """A value in a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:59]}… ({len(text):,} characters)"

@@ -22,6 +22,7 @@ from training.metrics import Outcomes, rounded
 from training.segment_names import named
 from training.segment_words import (
     MIN_KNOWN,
+    Name,
     Trait,
     against_all,
     segment_sentence,
@@ -75,32 +76,38 @@ def describe_segments(
     names = named(manifest.segments, traits, kept, (s.name for s in earlier))
     place = segment_places([s.id for s in manifest.segments], outcome_segment)
     hidden = withheld(place, outcomes.users, (len(manifest.segments),))
+    measured = [
+        _outcome_figures(outcomes, place == n, told=not hidden[n])
+        for n in range(len(manifest.segments))
+    ]
     segments = tuple(
         replace(
             segment,
-            name=names[segment.id].text,
-            sentence=segment_sentence(names[segment.id], traits[segment.id]),
+            name=(name := names[segment.id]).text,
+            sentence=segment_sentence(name, traits[segment.id]),
             profile=rounded(
-                {
-                    **_outcome_figures(outcomes, place == n, told=not hidden[n]),
-                    **_rfm_figures(manifest, traits[segment.id]),
-                    **_index_figures(traits[segment.id]),
-                    "described_rows": _large_enough(who, segment.id),
-                    "name_features": names[segment.id].reasons,
-                }
+                figures | _description(manifest, who, segment, traits[segment.id], name)
             ),
         )
-        for n, segment in enumerate(manifest.segments)
+        for segment, figures in zip(manifest.segments, measured, strict=True)
     )
     clustering = {**manifest.clustering, "described_by": "train", "outcomes_of": "test"}
     if before is not None:
         changes = [*clustering["changes"], *segment_changes(segments, succession, before)]
         clustering["changes"] = changes or ["no change: every segment keeps its id and its name"]
-    return replace(
-        manifest,
-        segments=segments,
-        clustering=clustering,
-    )
+    return replace(manifest, segments=segments, clustering=clustering)
+
+
+def _description(
+    manifest: Manifest, who: Profiled, segment: Segment, traits: Sequence[Trait], name: Name
+) -> dict[str, Any]:
+    """What a profile says of the users of the train part."""
+    return {
+        **_rfm_figures(manifest, traits),
+        **_index_figures(traits),
+        "described_rows": _large_enough(who, segment.id),
+        "name_features": name.reasons,
+    }
 
 
 def segment_traits(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.schema import Feature
-from training.words import listed, percent, plain
+from training.words import NO_UNITS, listed, percent, plain, says, unit_beside
 
 MIN_KNOWN = 0.5
 """A trait that is known of a smaller share of a segment's users says little about the segment."""
@@ -113,12 +113,12 @@ def fact(trait: Trait) -> str:
         )
     number = _short_number(trait.mean)
     head, between, tail = label.partition(" in the last ")
-    if unit and _says(label.partition(" in ")[0], unit):
+    if unit not in NO_UNITS and says(label.partition(" in ")[0], unit):
         return f"{number or 'hardly any'} {label}"
+    amount = f"{number or 'near 0'} {unit_beside(label, unit) if number else ''}".rstrip()
     if between:
-        return f"{head} of {number} {unit}{between}{tail}" if number else f"hardly any {label}"
-    unit = "" if not number or _says(label, unit) else unit
-    return f"{label} {number or 'near 0'} {unit}".rstrip()
+        return f"{head} of {amount}{between}{tail}" if number else f"hardly any {label}"
+    return f"{label} {amount}"
 
 
 def against_all(trait: Trait) -> str:
@@ -128,8 +128,7 @@ def against_all(trait: Trait) -> str:
         return f"{label}: typically {clean(trait.value)}, all users {clean(trait.overall_value)}"
     share = trait.feature.unit == "share"
     mean, overall = (percent(v, 0) if share else plain(v) for v in (trait.mean, trait.overall))
-    unit = clean(trait.feature.unit)
-    unit = "" if share or _says(label, unit) else unit
+    unit = unit_beside(label, clean(trait.feature.unit))
     return f"{label}: {f'{mean} {unit}'.rstrip()}, all users {overall}"
 
 
@@ -152,10 +151,6 @@ def in_running_text(label: str) -> str:
     return text[:1].lower() + text[1:] if text[1:2] == text[1:2].lower() else text
 
 
-def _says(label: str, unit: str) -> bool:
-    return f" {unit} ".casefold() in f" {label} ".casefold()
-
-
 def _of_many(share: float) -> str:
     """A share as people say it: `1 in 3`."""
     if share >= 0.95:
@@ -172,4 +167,5 @@ def _short_number(number: float) -> str:
     """A mean in a sentence, with one decimal under 10; "" where it is hardly above 0."""
     if 0 <= number < HARDLY_ANY:
         return ""
-    return f"{number:,.0f}" if abs(number) >= 10 else f"{round(number, 1):g}"
+    text = f"{number:,.0f}" if abs(number) >= 10 else f"{round(number, 1):g}"
+    return text.replace("-", "−")

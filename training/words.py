@@ -1,6 +1,7 @@
 """Numbers and names as people read them."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ from engine.texts import LARGE, short, visible
 UNKNOWN = "–"
 THIN = "\u202f"
 """A narrow space that no line breaks at, between a number and its unit."""
+
+NO_UNITS = ("", "share", "ratio", "log ratio", "score")
+"""What a schema calls the unit of a number that counts nothing: nobody says `5.4 ratio`."""
 
 LONGEST = 600
 """Twice the longest sentence of a report: only a name from outside can be longer."""
@@ -31,7 +35,13 @@ def whole_percent(share: Any) -> str:  # noqa: ANN401
 
 def points(share: Any) -> str:  # noqa: ANN401
     """A difference of shares in percentage points, signed."""
-    return UNKNOWN if share is None else f"{100 * share:+.1f}".replace("-", "−")
+    return UNKNOWN if share is None else signed(100 * share, 1)
+
+
+def signed(number: float, decimals: int) -> str:
+    """A difference with its sign, a true minus among them."""
+    # Adding 0 makes -0 and 0 the same.
+    return f"{round(number, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
 
 
 def count(number: Any) -> str:  # noqa: ANN401
@@ -92,6 +102,16 @@ def plain(number: Any) -> str:  # noqa: ANN401
         return f"{number:,.0f}".replace("-", "−")
     decimals = 0 if size >= 100 else 1 if size >= 10 else 2
     return f"{number:,.{decimals}f}".replace("-", "−") if size >= 0.01 else f"{number:.1g}"
+
+
+def says(label: str, unit: str) -> bool:
+    """Whether a label names a unit, as a word of its own."""
+    return re.search(rf"(?<!\w){re.escape(unit)}(?!\w)", label, re.IGNORECASE) is not None
+
+
+def unit_beside(label: str, unit: str) -> str:
+    """The unit of a number that stands beside its label; "" where it is none or the label names it."""
+    return "" if unit in NO_UNITS or says(label, unit) else unit
 
 
 def listed(names: Sequence[str]) -> str:

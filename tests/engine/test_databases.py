@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import chdir
 from pathlib import Path
@@ -26,8 +25,7 @@ from engine.tables import ScoresTable
 from tests.databases import (
     ENCODED_PASSWORD,
     PASSWORD,
-    postgres_programs,
-    postgres_server,
+    postgres_or_skip,
     store,
 )
 from tests.helpers import BUNDLE, run
@@ -61,14 +59,7 @@ STEPS_BEFORE_COMMIT = 6
 
 @pytest.fixture(scope="session")
 def postgres_uri():
-    programs = postgres_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
-    # NOTE: the folders of pytest may not be entered by another user.
-    with (
-        tempfile.TemporaryDirectory(prefix="postgres-") as folder,
-        postgres_server(Path(folder), programs) as uri,
-    ):
+    with postgres_or_skip() as uri:
         yield uri
 
 

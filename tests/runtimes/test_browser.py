@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser import needs_chromium, open_page, running_browser
+from tests.browser import needs_chromium, open_page
 from tests.helpers import ROOT
 from tests.runtimes.javascript import bundle_folder, install, needs_npm
 from tests.runtimes.served import served
@@ -16,12 +16,6 @@ def address():
     install("browser")
     with served(ROOT) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with running_browser() as running:
-        yield running
 
 
 def checked(browser, address, bundle):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser import needs_chromium, running_browser
+from tests.browser import DESKTOP, PHONE, TEXT_CONTRAST, needs_chromium
 from tests.fitting import SHOP, shop_users
 from tests.helpers import BUNDLE, write_table
 from tests.runtimes.what_if_fixture import expect_engine, open_what_if
@@ -13,16 +13,7 @@ from training.pipeline import FitOptions, fit
 from training.simulate import SimulateOptions
 from training.simulate.write import write_users
 
-PHONE, DESKTOP = 360, 1280
-TEXT_CONTRAST = 4.5  # WCAG 2.2, 1.4.3, level AA
-
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with running_browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -218,7 +218,7 @@ def _classifier() -> dict:
     return {
         "trials": [
             {"number": n, "name": f"depth {depth}", "rounds": 400,
-             "parameters": {"max_depth": depth, "learning_rate": 0.05}, "trees": 800 // depth,
+             "parameters": {"depth": depth, "learning_rate": 0.05}, "trees": 800 // depth,
              "log_loss": 0.36 + 0.0002 * n, "difference": 0.0002 * n, "standard_error": 0.0001,
              "roc_auc": 0.8304 - 0.0003 * n, "cost": 1.0, "chosen": n == 0}
             for n, depth in enumerate((2, 3, 1))

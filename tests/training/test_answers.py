@@ -182,10 +182,22 @@ def test_a_gain_from_both_is_judged_by_its_size_and_its_error(key, loss_gap, too
 def test_segments_in_which_the_score_is_chance_are_named():
     found = document(segments=[inside(1, 0.75), inside(2, 0.52)])
     answers, rest = answers_of(found)
-    assert "inside 1 of 2 segments is 0.750" in answers["inside"]["why"]
+    why = answers["inside"]["why"]
+    assert "inside 1 of 2 segments is 0.750" in why
+    assert why.endswith("; in 1 it ranks no better than chance")
     assert any("inside Guests: there the score" in text for text in rest["neither"])
     answers, _ = answers_of(document(segments=[inside(1, 0.51), inside(2, 0.52)]))
     assert answers["inside"]["tool"] == NEITHER
+
+
+def test_segments_that_do_not_count_are_counted_and_told_why():
+    found = document(segments=[inside(1, 0.75), inside(2, 0.52), inside(3, None)])
+    answers, _ = answers_of(found, names={**NAMES, 3: "Newcomers"})
+    why = answers["inside"]["why"]
+    assert "inside 1 of 3 segments is 0.750" in why
+    assert why.endswith(
+        "; in 1 it ranks no better than chance; in 1 there are too few buyers or too few others to say"
+    )
 
 
 def test_segments_too_small_to_say_are_named():

@@ -64,7 +64,7 @@ def test_a_score_that_points_the_wrong_way_is_unusable():
     found, problem = fit_platt(-users.features[:, 0].astype(float), users)
     assert found.slope == 0
     assert sigmoid(np.array(found.intercept)) == pytest.approx(users.label.mean())
-    assert "slope -" in problem
+    assert "slope −" in problem
 
 
 def test_constant_features_give_an_unusable_model():

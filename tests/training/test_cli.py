@@ -193,6 +193,18 @@ def test_failures_have_their_exit_codes(tiny, arguments, code):
     assert not (tiny / "new").exists()
 
 
+@pytest.mark.parametrize("command", [("fit",), ("evaluate", "bundle"), ("report", "bundle")])
+@pytest.mark.parametrize("folder", ["bundle", "force"])
+def test_a_bundle_is_no_table_of_users(tiny, command, folder):
+    (tiny / "force").mkdir(exist_ok=True)
+    (tiny / "force" / "CURRENT").write_text("v1 0\n")
+    out = () if command[0] == "evaluate" else ("--out", "new.html")
+    found = run("training", *command, folder, *out, cwd=tiny)
+    assert found.returncode == 65
+    assert f"{folder}: is a bundle or a folder of bundles, not a table of users." in found.stderr
+    assert not (tiny / "new.html").exists()
+
+
 def test_a_lean_install_is_told_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(training.cli, "_FIT_PACKAGES", ("no_such_package",))
     with pytest.raises(SystemExit) as stop:

@@ -163,7 +163,8 @@ ALWAYS = {"purchase_rate", "mean_probability", "p10", "p50", "p90"}
     [
         (100, 5, ALWAYS),
         (100, 50, {*ALWAYS, "roc_auc", "roc_auc_interval"}),
-        (400, 5, {*ALWAYS, "top_decile_lift"}),
+        (400, 5, ALWAYS),
+        (400, 50, {*ALWAYS, "roc_auc", "roc_auc_interval", "top_decile_lift"}),
         (400, 0, ALWAYS),
         (0, 0, set()),
     ],

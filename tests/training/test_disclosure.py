@@ -73,6 +73,7 @@ def test_no_small_cell_follows_from_the_totals(people):
     assume((table >= MIN_CELL).sum(axis=1).min() >= 2)
     hidden = withheld(*counted(table), table.shape)
     assert hidden[small].all()
+    assert not hidden[table == 0].any()
     lines = [np.ravel(hidden & (np.indices(table.shape)[axis] == n)) for axis in (0, 1)
              for n in range(table.shape[axis])]  # fmt: skip
     totals = np.array(lines, float)

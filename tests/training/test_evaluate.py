@@ -233,9 +233,9 @@ def test_a_decile_of_few_users_has_no_figures():
     label = np.array([0, 1] * 30, np.int8)
     p = np.repeat([0.05, 0.45, 0.95], [30, 20, 10])
     found = deciles(Outcomes(p, label, np.arange(60)), CUTS)
-    assert [d["rows"] for d in found if d["rows"]] == [10, 20, 30]
     # The tenth follows from the total, the others and the fifth.
-    assert [d["purchase_rate"] for d in found if d["rows"]] == [None, None, 0.5]
+    assert [d["rows"] for d in found if d["rows"] != 0] == [None, None, 30]
+    assert [d["purchase_rate"] for d in found if d["rows"] != 0] == [None, None, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -272,6 +272,8 @@ def test_a_threshold_that_sets_few_users_apart_has_no_figures(apart, told):
     assert bool(found["withheld"]) != told
     own = next(p for p in found["operating_points"] if p.get("name") == "threshold")
     assert (own["probability_from"] is not None) == (told and apart > 0)
+    assert own["users"] == (apart if told else None)
+    assert (own["audience_share"] is not None) == told
     quality_band(found, {"broken": [], "reasons": []}, (), ())
 
 

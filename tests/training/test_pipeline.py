@@ -247,6 +247,7 @@ def test_evaluate_measures_through_the_engine(bundle, tmp_path):
         "snapshots": [],
         "what": "later.csv",
     }
+    assert report["cautions"] == []
     assert report["quality"]["band"] != "unusable"
     assert report["drivers"]["rows"] == 2_000
     assert report["segments"]["silhouette"] > 0.2
@@ -258,8 +259,24 @@ def test_evaluate_measures_through_the_engine(bundle, tmp_path):
     assert all(f"1  {names['1']}" in line for line in cells)
 
 
+def test_evaluate_tells_no_size_of_a_few_users(bundle, tmp_path):
+    users = shop_users(2_000, 9)
+    scored = load_bundle(bundle).score(users)
+    segment = scored["segment_id"]
+    few = users.filter(segment == segment.min()).head(19)
+    others = users.filter(segment != segment.min()).head(300)
+    path = write_table(pl.concat([few, others]), tmp_path / "few.csv")
+    report = evaluate_bundle(bundle, [str(path)])
+    assert list(report["segments"]["shares"].values()).count(None) >= 2
+    assert report["segments"]["shares"][str(segment.min())] is None
+    small = [d for d in report["metrics"]["deciles"] if d["rows"] is not None]
+    assert all(d["rows"] >= 20 for d in small if d["rows"])
+    assert all("None" not in line for line in evaluation_lines(report))
+
+
 def test_names_from_outside_are_cut_in_the_lines_of_an_evaluation(bundle, users_file):
     report = evaluate_bundle(bundle, [str(users_file)])
+    assert any("was fitted to: the models know" in line for line in evaluation_lines(report))
     name = "\x1b[2J\n\u202e" + "x" * 1_000_000
     part = {**report["metrics"]["slices"][0], "label": name, "value": name}
     moved = {**report["drift"]["features"][0], "name": name, "level": "alarm"}

@@ -163,14 +163,33 @@ def test_effects_are_mean_ranks_of_known_values():
         ({"unit": "USD", "label": "Spend in the last 90 days"}, 0.0,
          "hardly any spend in the last 90 days"),
         ({"unit": "USD", "label": "Average order value"}, 52.0, "average order value 52 USD"),
-        ({"label": "RFM_score"}, -2.5, "RFM score -2.5"),
+        ({"label": "RFM_score"}, -2.5, "RFM score −2.5"),
         ({"label": ""}, 0.0, "x near 0"),
         ({"label": "Visit length", "unit": "s"}, 9.0, "visit length 9 s"),
+        ({"label": "Gaps between orders", "unit": "ratio"}, 5.36, "gaps between orders 5.4"),
+        ({"label": "Growth in the last 30 days", "unit": "ratio"}, 1.4,
+         "growth of 1.4 in the last 30 days"),
+        ({"label": "Activity trend", "unit": "log ratio"}, 0.96, "activity trend 1"),
+        ({"label": "Recency score", "unit": "score"}, 0.9, "recency score 0.9"),
     ],
 )  # fmt: skip
 def test_facts_read_as_people_say_them(trait, mean, expected):
     feature = schema_of(number("x", **trait)).model_features[0]
     assert fact(Trait(feature, 0.2, mean, 1.0, 1.0)) == expected
+
+
+@pytest.mark.parametrize(
+    ("unit", "label", "words"),
+    [
+        ("ratio", "Gaps between orders", "Gaps between orders: 5.36, all users 2.13"),
+        ("USD", "Order value", "Order value: 5.36 USD, all users 2.13"),
+        ("USD", "Order value (USD)", "Order value (USD): 5.36, all users 2.13"),
+        ("s", "Sessions", "Sessions: 5.36 s, all users 2.13"),
+    ],
+)
+def test_a_number_has_a_unit_where_it_counts_something(unit, label, words):
+    feature = schema_of(number("x", unit=unit, label=label)).model_features[0]
+    assert against_all(Trait(feature, 0.2, 5.36, 2.13, 1.0)) == words
 
 
 def test_ordered_categories_are_told_by_the_middle_one():

@@ -82,11 +82,18 @@ def test_pictures_state_their_finding(page):
     outline = Outline(page)
     pictures = outline.named("svg")
     ids = {a.get("id") for _, a in outline.tags}
-    assert len(pictures) == 6
+    assert len(pictures) == 4 + 12
     for _, attributes in pictures:
         assert attributes["role"] == "img"
         assert {attributes["aria-labelledby"], attributes["aria-describedby"]} <= ids
     assert re.search("<desc[^>]*>[^<]* hold 30\u202f% of the buyers", page)
+
+
+def test_pictures_of_drivers_come_in_the_order_of_their_importance(subject, page):
+    drawn = re.findall('<title id="shape-[0-9]+-title">(.*?): odds along its values<', page)
+    found = subject.drivers["features"][:12]
+    assert drawn == [subject.titles[f["name"]] for f in found]
+    assert "row by row" in page
 
 
 def test_pictures_take_their_colours_from_the_style_sheet(page):
@@ -145,19 +152,9 @@ def test_a_manifest_without_a_verdict_and_a_reason_is_unusable(subject):
 
 
 def test_a_bundle_with_few_figures_still_has_a_report():
-    manifest = open_bundle(BUNDLE).manifest
-    bare = replace(
-        manifest,
-        schema=replace(manifest.schema, features=manifest.schema.features[:2], horizon_days=0),
-        segments=manifest.segments[:1],
-        clustering={},
-        metrics={},
-        quality={},
-        comparison={},
-        drivers={},
-        parity={},
-        training={},
-    )
+    manifest = VARIANTS["nothing measured"]().manifest
+    schema = replace(manifest.schema, features=manifest.schema.features[:2], horizon_days=0)
+    bare = replace(manifest, schema=schema)
     page, card = report_html(subject_of(bare)), model_card(subject_of(bare))
     assert "has not been measured" in page
     assert "1 segment" in page
@@ -175,9 +172,20 @@ def test_what_is_withheld_is_not_told_in_words():
     assert "spread-chart" not in texts[0]
 
 
+def test_a_cell_in_which_nobody_is_differs_from_one_that_is_withheld(subject):
+    empty, few, *others = subject.metrics["cells"]
+    untold = {"purchase_rate": None, "mean_probability": None}
+    cells = [{**empty, **untold, "rows": 0}, {**few, **untold, "rows": None}, *others]
+    metrics = {**subject.metrics, "cells": cells}
+    page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
+    table = re.search('<section id="actions".*?</table>', page, re.DOTALL).group()
+    assert re.findall('<span class="value">(.*?)</span>', table)[1:3] == ["nobody", "–"]
+
+
 def test_a_decile_of_few_users_leaves_the_others_in_the_picture(subject):
     first, *others = subject.metrics["deciles"]
-    withheld = {**first, "purchase_rate": None, "cumulative_share_of_buyers": None}
+    untold = ("rows", "purchase_rate", "cumulative_share_of_buyers", "cumulative_lift")
+    withheld = {**first, **dict.fromkeys(untold)}
     metrics = {**subject.metrics, "deciles": [withheld, *others]}
     page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
     assert "In decile 9 34\u202f% buy" in page
@@ -257,7 +265,7 @@ def test_segments_are_those_of_the_users_that_were_measured(subject):
 def test_the_chosen_model_and_number_of_segments_are_marked(page, card):
     marked = re.findall(r'<tr class="marked">\n<th scope="row">(.*?)</th>', page, re.DOTALL)
     assert sum('<span class="note">chosen' in row for row in marked) == 2
-    assert "| depth 2 (chosen, max depth 2, " in card
+    assert "| depth 2 (chosen, depth 2, " in card
     chosen = len(open_bundle(BUNDLE).manifest.segments)
     assert f"| {chosen} (chosen) |" in card
 
@@ -267,6 +275,18 @@ def test_what_the_number_of_segments_is_chosen_by_is_shown(subject, card):
     worth = chosen["actionability"] - 0.025 * chosen["segments"]
     assert "| Less 0.025 for each segment |" in card
     assert f"| {worth:.3f} |" in card
+
+
+def test_settings_of_a_trial_stand_in_one_order(subject):
+    record = subject.manifest.training["classifier"]
+    parameters = {"depth": 3, "lambda_l2": 20.0, "learning_rate": 0.1, "pairs": None}
+    trials = [
+        {**record["trials"][0], "parameters": dict(order), "chosen": False}
+        for order in (parameters.items(), reversed(parameters.items()))
+    ]
+    training = {**subject.manifest.training, "classifier": {**record, "trials": trials}}
+    card = model_card(subject_of(replace(subject.manifest, training=training)))
+    assert card.count("(depth 3, learning rate 0.1, lambda l2 20.0)") == 2
 
 
 def test_a_draw_that_was_given_up_has_no_figures_and_comes_last(subject):

@@ -30,6 +30,7 @@ def folder(tmp_path_factory):
     write_table(users.drop("visits", "city"), made / "narrow.parquet")
     write_table(users.drop("bought"), made / "unlabelled.parquet")
     fit([str(made / "users.parquet")], FitOptions(SHOP, budget=ONE_TRIAL), made / "bundle")
+    (made / "diary.html").write_text("<!doctype html>")
     (made / "folder").mkdir()
     (made / "broken").mkdir()
     (made / "broken" / "manifest.json").write_text("{")
@@ -45,8 +46,8 @@ def call(program, *arguments):
 
 def test_a_report_is_written_and_told(folder, tmp_path, capsys):
     out = tmp_path / "report.html"
-    out.write_text("old")
     bundle, users = folder / "bundle", folder / "users.parquet"
+    out.write_bytes((bundle / REPORT).read_bytes())
     assert call(main, "report", bundle, users, "--out", out) == 0
     said = capsys.readouterr()
     assert said.out == ""
@@ -54,6 +55,7 @@ def test_a_report_is_written_and_told(folder, tmp_path, capsys):
     page = out.read_text()
     assert "1,500 users – users.parquet" in page
     assert '<section id="drift"' in page
+    assert "was fitted to: the models know most of them" in page
     assert out.stat().st_mode == (bundle / REPORT).stat().st_mode
     assert list(tmp_path.iterdir()) == [out]
 
@@ -88,6 +90,7 @@ def test_a_report_has_the_same_bytes_in_any_process(folder, tmp_path):
         ("bundle", "absent.parquet", "new.html", 66, "absent.parquet"),
         ("bundle", "users.parquet", "absent/new.html", 73, "absent"),
         ("bundle", "users.parquet", "folder", 73, "folder"),
+        ("bundle", "users.parquet", "diary.html", 73, "exists and is not a report"),
         ("bundle", "users.parquet", "new.pdf", 73, "ends with .html"),
         ("bundle", "users.parquet", "-", 73, "ends with .html"),
         ("bundle", "users.parquet", "users.parquet", 2, "is an input and the output"),
@@ -109,6 +112,7 @@ def test_what_cannot_be_reported_is_said_in_words(
     assert said.err.count("\n") <= 4
     assert not (folder / "new.html").exists()
     assert not (folder / "new.pdf").exists()
+    assert (folder / "diary.html").read_text() == "<!doctype html>"
     assert (folder / "bundle" / REPORT).read_bytes() == before
 
 

@@ -95,7 +95,8 @@ def how_many(evidence: Evidence) -> tuple[str, str, str]:
 def whom_inside(evidence: Evidence) -> tuple[str, str, str]:
     """Whether the score still tells buyers apart where all users are of one segment."""
     question = "Whom to pick inside a segment?"
-    known = [s for s in evidence.document["segments"] if s["roc_auc"] is not None]
+    segments = evidence.document["segments"]
+    known = [s for s in segments if s["roc_auc"] is not None]
     if not evidence.usable:
         return question, NEITHER, "the model must not be used"
     if not known:
@@ -103,14 +104,14 @@ def whom_inside(evidence: Evidence) -> tuple[str, str, str]:
     ranked = [s for s in known if s["roc_auc_interval"][0] > 0.5]
     if not ranked:
         return question, NEITHER, "inside no segment does the score rank better than chance"
-    why = f"ROC-AUC inside {_of_all(ranked, known)} is {_range(ranked, 'roc_auc', decimal)}"
+    why = f"ROC-AUC inside {_of_all(ranked, segments)} is {_range(ranked, 'roc_auc', decimal)}"
     lifts = [s for s in ranked if s["top_decile_lift"] is not None]
     if lifts:
         why += (
             f", and a segment’s top tenth buys {_range(lifts, 'top_decile_lift', _tenths)} times as often "
             "as the segment"
         )
-    return question, THE_MODEL, why
+    return question, THE_MODEL, f"{why}{_of_the_others(segments, known, ranked)}"
 
 
 def what_to_say(evidence: Evidence) -> tuple[str, str, str]:
@@ -277,5 +278,18 @@ def _tenths(factor: float) -> str:
     return decimal(factor, 1)
 
 
-def _of_all(some: Sequence[object], known: Sequence[object]) -> str:
-    return "the segments" if len(some) == len(known) else f"{len(some)} of {len(known)} segments"
+def _of_all(some: Sequence[object], segments: Sequence[object]) -> str:
+    if len(some) == len(segments):
+        return "the segments"
+    return f"{len(some)} of {len(segments)} segments"
+
+
+def _of_the_others(
+    segments: Sequence[object], known: Sequence[object], ranked: Sequence[object]
+) -> str:
+    """Why the segments in which the score does not rank are not among those that were told."""
+    reasons = (
+        (len(known) - len(ranked), "it ranks no better than chance"),
+        (len(segments) - len(known), "there are too few buyers or too few others to say"),
+    )
+    return "".join(f"; in {number} {reason}" for number, reason in reasons if number)

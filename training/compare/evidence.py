@@ -7,6 +7,7 @@ from typing import Any
 from training.compare.ways import MODEL, SEGMENT_RATE
 from training.intervals import NORMAL_QUANTILE
 from training.metrics import entropy
+from training.words import signed
 
 SEGMENTS_TELL = 0.05
 """Segments that explain less of the variance of every impact say next to nothing about anybody."""
@@ -42,9 +43,7 @@ class Difference:
         if self.is_none:
             return "no change"
         reach = "unknown" if self.error is None else f"{self.reach:.{decimals}f}"
-        # Adding 0 makes -0 and 0 the same.
-        value = round(self.value, decimals) + 0.0
-        return f"{value:+.{decimals}f} ± {reach}".replace("-", "−")
+        return f"{signed(self.value, decimals)} ± {reach}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,8 @@ def comparison(
 def inside_figures(outcomes: Outcomes, *, told: bool) -> dict[str, Any]:
     """What the score tells among the users of one segment; nothing where it is withheld.
 
-    The ROC-AUC is null where fewer than `MIN_CELL` rows bought, or fewer did not; the lift where
-    the top tenth has fewer than `MIN_CELL` users.
+    ROC-AUC and lift are null where fewer than `MIN_CELL` rows bought, or fewer did not; the lift too
+    where the top tenth has fewer than `MIN_CELL` users.
     """
     p, label = outcomes.probability.astype(np.float64), outcomes.label
     names = ("probability_p10", "probability_p50", "probability_p90")
@@ -85,11 +85,12 @@ def inside_figures(outcomes: Outcomes, *, told: bool) -> dict[str, Any]:
     ranked = rank(p, label)
     found |= {"purchase_rate": rate, "mean_probability": float(p.mean())}
     found |= dict(zip(names, np.quantile(p, [0.1, 0.5, 0.9]).tolist(), strict=True))
-    if min(bought, len(label) - bought) >= MIN_CELL:
-        auc = roc_auc(ranked, np.ones(len(p)))
-        found |= {"roc_auc": auc, "roc_auc_interval": auc_interval(outcomes, auc)}
+    if min(bought, len(label) - bought) < MIN_CELL:
+        return found
+    auc = roc_auc(ranked, np.ones(len(p)))
+    found |= {"roc_auc": auc, "roc_auc_interval": auc_interval(outcomes, auc)}
     top = round(TOP_DECILE * len(p))
-    if bought and top and not cut_off_few(ranked, outcomes.users, top):
+    if top and not cut_off_few(ranked, outcomes.users, top):
         found["top_decile_lift"] = buyers_in_top(ranked, top) / top / rate
     return found
 

@@ -1,7 +1,7 @@
 """Imputation, logarithms, scaling and KMeans centroids as one graph."""
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from training.export.graph import (
     DOUBLE,
@@ -35,6 +35,20 @@ def segmenter_graph(
         ids: The stable id of each segment, in the order of the centroids.
         feature_count: The width of `features`.
     """
+    nodes = [*_coordinates(space), *_nearest()]
+    read = {name for n in nodes for name in n.input}
+    constants = _constants(space, centroids, ids).items()
+    return checked_model(
+        "segmenter",
+        nodes,
+        [batch_of(FEATURES, FLOAT, feature_count)],
+        [batch_of(SEGMENT, INT64), batch_of(DISTANCES, FLOAT, len(ids))],
+        [constant(name, value) for name, value in constants if name in read],
+    )
+
+
+def _coordinates(space: Space) -> list[NodeProto]:
+    """From `features` to coordinates that compare, `/scaled`."""
     nodes = [
         node("Transpose", [FEATURES], "/by_feature", perm=[1, 0]),
         node("Gather", ["/by_feature", "columns"], "/raw", axis=0),
@@ -51,9 +65,16 @@ def segmenter_graph(
             node("Where", ["logged", "/log", last], "/transformed"),
         ]
         last = "/transformed"
-    nodes += [
+    return [
+        *nodes,
         node("Sub", [last, "mean"], "/centred"),
         node("Div", ["/centred", "scale"], "/scaled"),
+    ]
+
+
+def _nearest() -> list[NodeProto]:
+    """From `/scaled` to the nearest centroid and the distances to all."""
+    return [
         node("Sub", ["/scaled", "centroids"], "/difference"),
         node("ReduceSumSquare", ["/difference"], "/squares", axes=[1], keepdims=0),
         node("ArgMin", ["/squares"], "/nearest", axis=0, keepdims=0),
@@ -62,7 +83,10 @@ def segmenter_graph(
         node("Transpose", ["/roots"], "/by_user", perm=[1, 0]),
         node("Cast", ["/by_user"], DISTANCES, to=FLOAT),
     ]
-    constants = {
+
+
+def _constants(space: Space, centroids: np.ndarray, ids: tuple[int, ...]) -> dict[str, np.ndarray]:
+    return {
         "columns": space.columns,
         "imputation": _upright(space.imputation),
         "zero": np.zeros(1),
@@ -73,14 +97,6 @@ def segmenter_graph(
         "centroids": centroids[:, :, np.newaxis],
         "ids": np.array(ids, dtype=np.int64),
     }
-    read = {name for n in nodes for name in n.input}
-    return checked_model(
-        "segmenter",
-        nodes,
-        [batch_of(FEATURES, FLOAT, feature_count)],
-        [batch_of(SEGMENT, INT64), batch_of(DISTANCES, FLOAT, len(ids))],
-        [constant(name, value) for name, value in constants.items() if name in read],
-    )
 
 
 def _upright(values: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from training.fit.baselines import Baseline
 from training.fit.judging import fold_losses, mean_and_error, roc_auc, roc_auc_gain
 from training.fit.search import Budget, Pool, Search, Trial, search
 from training.fit.trees import MAX_ROUNDS, PARAMETERS, PATIENCE_ROUNDS, Grower, Recipe
+from training.metrics import rounded
 from training.shapley.effects import model_effects
 
 GROWTH = 1 / 3
@@ -19,8 +20,6 @@ GROWTH = 1 / 3
 
 TOLERANCE = 0.5
 """A model that is worse by no more than so many standard errors is as good as the best."""
-
-DECIMALS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +165,6 @@ def _beside(baseline: Baseline, chosen: Trial, pool: Pool) -> dict[str, Any]:
         "standard_error": rounded(error),
         "roc_auc": rounded(roc_auc(baseline.scores, pool.judges)),
     }
-
-
-def rounded(value: float | None) -> float | None:
-    """For the manifest."""
-    return None if value is None else round(value, DECIMALS)
 
 
 def _of(trial: Trial, table: Sequence[Standing]) -> Standing | None:

@@ -19,6 +19,7 @@ from training.fit.choice import choose_trees
 from training.fit.search import Budget, Pool
 from training.fit.trees import Recipe, Sample, raw_scores
 from training.shapley.effects import Effects, model_effects
+from training.words import decimal
 
 PRIOR_USERS = 500
 """Raw scores are log-odds already; they count as much as so many calibrated users, at most."""
@@ -124,7 +125,7 @@ def fit_platt(raw: np.ndarray, sample: Sample) -> tuple[Calibration, str]:
     slope = float(fitted.coef_[0, 0]) / spread
     if slope <= 0:
         return Calibration(0.0, base), (
-            f"calibration: slope {slope:.3f} of the score on users not seen in training; it must "
+            f"calibration: slope {decimal(slope)} of the score on users not seen in training; it must "
             "be above 0: the score says nothing about them"
         )
     return Calibration(slope, float(fitted.intercept_[0]) - slope * float(raw.mean())), ""

@@ -13,6 +13,8 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import silhouette_score
 
+from training.metrics import rounded
+
 STARTS = 20
 """With 10, agreement between refits with 8 clusters still measured luck (docs/modelling.md)."""
 
@@ -118,7 +120,7 @@ def silhouette(points: np.ndarray, labels: np.ndarray) -> float | None:
     """
     if not points.shape[1] or not 1 < len(np.unique(labels)) < len(points):
         return None
-    return round(float(silhouette_score(points, labels)), 6)
+    return rounded(float(silhouette_score(points, labels)))
 
 
 def sampled(points: np.ndarray, rows: int, seed: int) -> np.ndarray:

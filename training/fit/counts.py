@@ -14,6 +14,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from training.fit.clusters import fit_kmeans, sampled, silhouettes
+from training.metrics import rounded
+from training.words import decimal
 
 SEGMENT_COUNTS = range(3, 9)
 NEAR_BEST = 0.02
@@ -68,10 +70,10 @@ def count_figures(model: KMeans, users: Users, seed: int) -> dict[str, Any]:
         "inertia": round(float(model.inertia_), 3),
         "silhouette": found,
         "silhouette_permuted": null,
-        "agreement": round(float(np.mean(agreements)), 6),
-        "agreement_worst": round(float(np.min(agreements)), 6),
-        "smallest_share": round(float(shares(model).min()), 6),
-        "actionability": round(actionability(users.acted_on, model.predict(users.tuning)), 6),
+        "agreement": rounded(float(np.mean(agreements))),
+        "agreement_worst": rounded(float(np.min(agreements))),
+        "smallest_share": rounded(float(shares(model).min())),
+        "actionability": rounded(actionability(users.acted_on, model.predict(users.tuning))),
     }
 
 
@@ -180,7 +182,7 @@ def _near_best(tried: Mapping[int, Figures]) -> dict[int, Figures]:
 
 
 def _most_useful(tried: Mapping[int, Figures]) -> int:
-    return max(tried, key=lambda k: (round(tried[k]["actionability"] - WORTH * k, 6), -k))
+    return max(tried, key=lambda k: (rounded(tried[k]["actionability"] - WORTH * k), -k))
 
 
 def _silhouette(figures: Figures) -> float:
@@ -202,11 +204,11 @@ def _lacks(figures: Figures) -> list[str]:
         )
     if figures["agreement"] < MIN_AGREEMENT:
         lacks.append(
-            f"refits agree on them to {figures['agreement']:.2f} in the mean, under {MIN_AGREEMENT}"
+            f"refits agree on them to {decimal(figures['agreement'], 2)} in the mean, under {MIN_AGREEMENT}"
         )
     if figures["agreement_worst"] < MIN_WORST_AGREEMENT:
         lacks.append(
-            f"the worst refit agrees to {figures['agreement_worst']:.2f}, "
+            f"the worst refit agrees to {decimal(figures['agreement_worst'], 2)}, "
             f"under {MIN_WORST_AGREEMENT}"
         )
     return lacks

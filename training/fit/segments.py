@@ -48,6 +48,7 @@ from training.fit.succession import (
     starting_centroids,
     succeed,
 )
+from training.metrics import rounded
 
 TEST_ROWS = 10_000
 COPULA_ROWS = 40_000
@@ -111,8 +112,8 @@ def fit_segments(
         model, succession = _numbered(models[best], before)
         unseen = sampled(test, TEST_ROWS, seed)
         measured = _measured(model, points, space, unseen, seed)
-        labels = model.predict(space.coordinates(unseen))
         plain = standardised(train, unseen, columns, logs=False)
+        labels = model.predict(space.coordinates(unseen))
         measured["silhouette_plain"] = silhouette(plain, labels)
     problems += _space_shortfalls(space, features, points) + _shortfalls(measured)
     report = {
@@ -126,11 +127,15 @@ def fit_segments(
         "changes": [] if before is None else _changes(before, space, features, tried, best),
         **_described(space, features, model),
     }
-    segments = tuple(
-        Segment(number, f"Segment {number}", round(float(share), 6))
+    return Segmentation(space, model, _unnamed(model, succession), succession, report)
+
+
+def _unnamed(model: KMeans, succession: Succession) -> tuple[Segment, ...]:
+    """The segments by id and share, as long as nobody has described them."""
+    return tuple(
+        Segment(number, f"Segment {number}", rounded(float(share)))
         for number, share in zip(succession.ids, shares(model), strict=True)
     )
-    return Segmentation(space, model, segments, succession, report)
 
 
 def _models(points: np.ndarray, seed: int, before: Predecessor | None) -> dict[int, KMeans]:

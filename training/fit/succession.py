@@ -15,6 +15,7 @@ from engine.errors import BundleError, quoted
 from engine.schema import FeatureSchema
 from engine.session import Session
 from engine.tensors import to_features
+from training.metrics import rounded
 
 MIN_JACCARD = 0.5
 """A segment that shares less with every one before is a new one."""
@@ -152,7 +153,7 @@ def succeed(labels: np.ndarray, count: int, before: Predecessor | None) -> Succe
     return Succession(
         ids=ids,
         retired=tuple(sorted({*before.retired, *before.ids} - set(ids))),
-        overlap=tuple(round(float(overlaps[n].max()), 6) for n in range(count)),
+        overlap=tuple(rounded(float(overlaps[n].max())) for n in range(count)),
     )
 
 

@@ -6,7 +6,6 @@ refused: one of the two knows more of them than it will of the users of next wee
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from engine.tensors import to_features
 from training.dataset import Dataset, load_dataset
 from training.measure import data_figures
 from training.metrics import Outcomes
+from training.newness import are_those_of_training, early_dates, first_later_date, last_date
 from training.parity import run_engine
 
 MIN_USERS = 1_000
@@ -153,21 +153,21 @@ def check_later(dataset: Dataset, manifest: Manifest, where: str) -> None:
         InputError: Rows lie in its training window or within the horizon after it, or dates are
             missing that would tell.
     """
-    record, bundle_id = manifest.training, manifest.bundle_id
-    if record["data_fingerprint"] == dataset.fingerprint:
+    bundle_id = manifest.bundle_id
+    if are_those_of_training(dataset, manifest):
         raise InputError(
             f"{where}: these are the users that {bundle_id} was fitted to. Give later ones."
         )
-    if not record["snapshots"]:
+    last = last_date(manifest)
+    if last is None:
         return
     if dataset.snapshots is None:
         raise InputError(
             f"{where}: no column {manifest.schema.snapshot!r}, which {bundle_id} was fitted with; "
             "without it nobody can tell whether these users are later. Give dated users."
         )
-    last = date.fromisoformat(record["snapshots"][-1])
-    first_allowed = last + timedelta(days=max(manifest.schema.horizon_days, 1))
-    early = dataset.snapshots.filter(dataset.snapshots < first_allowed).sort()
+    first_allowed = first_later_date(manifest, last)
+    early = early_dates(dataset.snapshots, first_allowed)
     if len(early):
         raise InputError(
             f"{where}: {counted(len(early), 'row')} of {dataset.rows:,} of {early[0]} to "

@@ -18,6 +18,7 @@ from training.gates.holdout import Contender, Contest
 from training.intervals import BOOTSTRAP_SEED, RESAMPLES, resampled_users
 from training.metrics import entropy, headline, rank, rounded
 from training.quality import quality_band
+from training.words import signed
 
 AUC_LOSS = 0.005
 """Less than what trees of depth 3 gain over stumps, 0.007 (docs/modelling.md)."""
@@ -105,8 +106,8 @@ def score_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
             bound=rounded({"may_be_worse_by": allowed.loss}),
             words=(
                 f"{allowed.title} {here[n]:.4f}, in force {there[n]:.4f}: difference "
-                f"{_signed(difference)} (95 % from {_signed(interval[0])} to "
-                f"{_signed(interval[1])}); it may be worse by {allowed.loss:.4f}"
+                f"{signed(difference, 4)} (95 % from {signed(interval[0], 4)} to "
+                f"{signed(interval[1], 4)}); it may be worse by {allowed.loss:.4f}"
             ),
         )
 
@@ -146,8 +147,3 @@ def paired_figures(
                 one, other = figures(weight)
                 drawn.append(one - other)
     return both[0], both[1], np.array(drawn)
-
-
-def _signed(value: float) -> str:
-    # Adding 0 makes -0 and 0 the same.
-    return f"{round(value, 4) + 0.0:+.4f}".replace("-", "−")

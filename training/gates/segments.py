@@ -13,6 +13,7 @@ from training.gates.gate import Gate
 from training.gates.holdout import Contender, Contest
 from training.measure import segment_figures
 from training.metrics import rounded
+from training.words import decimal
 
 SILHOUETTE_LOSS = 0.02
 """Segments in force that never met the bounds of a fit may be followed by such as these, but not by
@@ -35,7 +36,8 @@ def silhouette_gate(contest: Contest, champion: Contender) -> Gate:
 
     Where those in force have no silhouette, as one segment for all has none, nothing can be lost.
     """
-    mine, theirs = _silhouette(contest.candidate), _silhouette(champion)
+    users = contest.dataset.users
+    mine, theirs = (_silhouette(side, users) for side in (contest.candidate, champion))
     null = contest.candidate.manifest.clustering["silhouette_permuted"]
     bound = None
     if theirs is not None:
@@ -46,7 +48,7 @@ def silhouette_gate(contest: Contest, champion: Contender) -> Gate:
         passed=bound is None or (mine is not None and mine >= bound),
         measured={"candidate": mine, "in_force": theirs, "columns_permuted": null},
         bound=rounded({"at_least": bound}),
-        words=f"silhouette {_shown(mine)}, in force {_shown(theirs)}; at least {_shown(bound)}",
+        words=f"silhouette {_or_none(mine)}, in force {_or_none(theirs)}; at least {_or_none(bound)}",
     )
 
 
@@ -83,15 +85,14 @@ def segment_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
     )
 
 
-def _silhouette(side: Contender) -> float | None:
-    found: float | None = segment_figures(side.manifest, side.features, side.scored.segment)[
-        "silhouette"
-    ]
+def _silhouette(side: Contender, users: np.ndarray) -> float | None:
+    figures = segment_figures(side.manifest, side.features, side.scored.segment, users)
+    found: float | None = figures["silhouette"]
     return found
 
 
-def _shown(silhouette: float | None) -> str:
-    return "none" if silhouette is None else f"{silhouette:.3f}"
+def _or_none(silhouette: float | None) -> str:
+    return "none" if silhouette is None else decimal(silhouette)
 
 
 def _same_users(

@@ -59,6 +59,15 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Panels:
+    """Small pictures as SVG texts, to be read row by row, under one caption."""
+
+    svgs: tuple[str, ...]
+    caption: str
+    kind: str = "panels"
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """One key figure: the number, what it is, and what it means in words."""
 
@@ -94,7 +103,7 @@ class Cards:
     kind: str = "cards"
 
 
-Block = Text | Bullets | Table | Figure | Facts | Cards
+Block = Text | Bullets | Table | Figure | Panels | Facts | Cards
 
 
 @dataclass(frozen=True, slots=True)

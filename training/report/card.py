@@ -76,5 +76,5 @@ def in_markdown(value: Any) -> Any:  # noqa: ANN401
 
 
 def _without_pictures(blocks: list[Block]) -> list[Block]:
-    tables = [block for block in blocks if block.kind != "figure"]
+    tables = [block for block in blocks if block.kind not in ("figure", "panels")]
     return tables if any(isinstance(block, Table) for block in tables) else []

@@ -9,6 +9,7 @@ from engine.bundle import Manifest
 from engine.errors import counted
 from engine.texts import without_head
 from training.report.blocks import Section
+from training.report.place import GENERATOR
 from training.report.sections.actions import cells
 from training.report.sections.audience import gains, operating_points
 from training.report.sections.checks import drift, leakage
@@ -37,6 +38,7 @@ def report_html(subject: Subject) -> str:
     template = environment(visible).get_template("report.html.j2")
     quality = subject.quality
     return template.render(
+        generator=GENERATOR,
         manifest=subject.manifest,
         quality=quality,
         judgement=judgement(quality),

@@ -1,7 +1,6 @@
 """Gains and purchase rates by decile."""
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 
 from training.report.charts.drawing import (
@@ -75,14 +74,13 @@ def _marked(gains: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _reached(deciles: Sequence[Mapping[str, Any]]) -> dict[float, float]:
-    """The share of buyers by share of users, summed from the likeliest decile on."""
-    if any(part["rows"] is None for part in deciles):
-        return {}
-    users = list(accumulate(part["rows"] for part in deciles))
+    """The share of buyers by share of users, summed from the likeliest decile on, where it is told."""
     return {
-        total / users[-1]: part["cumulative_share_of_buyers"]
-        for total, part in zip(users, deciles, strict=True)
-        if part["cumulative_share_of_buyers"] is not None
+        part["cumulative_share_of_buyers"] / part["cumulative_lift"]: part[
+            "cumulative_share_of_buyers"
+        ]
+        for part in deciles
+        if part["cumulative_lift"]
     }
 
 

@@ -1,6 +1,5 @@
 """How the impact of each feature runs along its values."""
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,39 +8,27 @@ from engine.texts import short
 from training.report.charts.drawing import COOL, INK, MUTED, WARM, Rows, chart_data, drawn
 from training.words import odds, plain, shown
 
-PANELS = 6
-_COLUMNS, _PANEL_WIDTH, _GAP = 2, 205, 30
-_PANEL_HEIGHT, _BAR_HEIGHT = 146, 58
+PANEL_WIDTH = 205
+_HEIGHT, _BAR_HEIGHT = 132, 58
 _TITLE_LETTERS, _TITLE_LINES, _LINE_HEIGHT = 26, 2, 16
 _BARS_TOP = 20 + _TITLE_LINES * _LINE_HEIGHT + 4
 _SHOWN_BARS = 30
-_PANEL_TEXTS = (
+_TEXT_LOOKS = (
     (INK, "left", 12, 600),
     (MUTED, "left", 11, 400),
     (MUTED, "right", 11, 400),
 )
 
 
-def shapes_chart(
-    features: Sequence[Mapping[str, Any]], titles: Mapping[str, str], name: str
-) -> str:
-    """Small pictures of how the impact of each feature runs along its values, two in a row."""
+def shape_chart(feature: Mapping[str, Any], titles: Mapping[str, str], name: str) -> str:
+    """A small picture of how the impact of a feature runs along its values."""
     import altair as alt
 
-    bars: Rows = []
-    texts: Rows = []
-    zeros: Rows = []
-    words = []
-    for n, feature in enumerate(features):
-        left = (n % _COLUMNS) * (_PANEL_WIDTH + _GAP)
-        top = (n // _COLUMNS) * _PANEL_HEIGHT
-        parts = _largest(feature["shape"])
-        title = shown(titles.get(feature["name"], feature["name"]))
-        bars += _panel_bars(parts, left, top + _BARS_TOP)
-        zero = top + _BARS_TOP + _zero(parts)
-        zeros.append({"x": left, "x2": left + _PANEL_WIDTH, "y": zero})
-        texts += _panel_texts(parts, title, left, top)
-        words.append(f"{title}: {_shape_words(parts)}")
+    parts = _largest(feature["shape"])
+    title = shown(titles.get(feature["name"], feature["name"]))
+    bars = _bars(parts)
+    zeros: Rows = [{"x": 0, "x2": PANEL_WIDTH, "y": _BARS_TOP + _zero(parts)}]
+    texts = _texts(parts, title)
     place = {"x": alt.X("x:Q", scale=None, axis=None), "y": alt.Y("y:Q", scale=None, axis=None)}
     chart = alt.layer(
         *(
@@ -53,15 +40,15 @@ def shapes_chart(
         alt.Chart(chart_data(zeros))
         .mark_rule(color=MUTED, strokeWidth=1)
         .encode(**place, x2="x2:Q"),
-        *(_panel_marks(texts, *look) for look in _PANEL_TEXTS),
+        *(_text_marks(texts, *look) for look in _TEXT_LOOKS),
     )
-    width = _COLUMNS * _PANEL_WIDTH + (_COLUMNS - 1) * _GAP
-    height = math.ceil(len(features) / _COLUMNS) * _PANEL_HEIGHT
-    title = "How each feature moves the odds of a purchase along its values"
-    return drawn(chart, name, title, " ".join(words), height, width, margins=False)
+    words = _shape_words(parts)
+    return drawn(
+        chart, name, f"{title}: odds along its values", words, _HEIGHT, PANEL_WIDTH, margins=False
+    )
 
 
-def _panel_marks(texts: Rows, color: str, align: str, size: float, weight: int) -> Any:  # noqa: ANN401
+def _text_marks(texts: Rows, color: str, align: str, size: float, weight: int) -> Any:  # noqa: ANN401
     import altair as alt
 
     found = [text for text in texts if (text["color"], text["align"]) == (color, align)]
@@ -97,14 +84,14 @@ def _zero(parts: Sequence[Mapping[str, Any]]) -> float:
     return _BAR_HEIGHT * high / (high - low) if high > low else _BAR_HEIGHT / 2
 
 
-def _panel_bars(parts: Sequence[Mapping[str, Any]], left: float, top: float) -> Rows:
+def _bars(parts: Sequence[Mapping[str, Any]]) -> Rows:
     low, high = _limits(parts)
-    step = _PANEL_WIDTH / max(len(parts), 1)
-    zero = top + _zero(parts)
+    step = PANEL_WIDTH / max(len(parts), 1)
+    zero = _BARS_TOP + _zero(parts)
     return [
         {
-            "x": left + step * n + 1,
-            "x2": left + step * (n + 1) - 1,
+            "x": step * n + 1,
+            "x2": step * (n + 1) - 1,
             "y": zero,
             "y2": zero - _BAR_HEIGHT * part["mean_impact"] / ((high - low) or 1),
             "color": MUTED
@@ -117,10 +104,10 @@ def _panel_bars(parts: Sequence[Mapping[str, Any]], left: float, top: float) -> 
     ]
 
 
-def _panel_texts(parts: Sequence[Mapping[str, Any]], title: str, left: float, top: float) -> Rows:
+def _texts(parts: Sequence[Mapping[str, Any]], title: str) -> Rows:
     lines = _title_lines(title)
     texts: Rows = [
-        {"x": left, "y": top + 2 + n * _LINE_HEIGHT, "text": line, "color": INK, "align": "left"}
+        {"x": 0, "y": 2 + n * _LINE_HEIGHT, "text": line, "color": INK, "align": "left"}
         for n, line in enumerate(lines)
     ]
     if not parts:
@@ -128,8 +115,8 @@ def _panel_texts(parts: Sequence[Mapping[str, Any]], title: str, left: float, to
     low, high = (f(p["mean_impact"] for p in parts) for f in (min, max))
     texts.append(
         {
-            "x": left,
-            "y": top + 4 + len(lines) * _LINE_HEIGHT,
+            "x": 0,
+            "y": 4 + len(lines) * _LINE_HEIGHT,
             "text": f"odds {odds(low)} to {odds(high)}",
             "color": MUTED,
             "align": "left",
@@ -138,11 +125,11 @@ def _panel_texts(parts: Sequence[Mapping[str, Any]], title: str, left: float, to
     numbers = [part for part in parts if part.get("value", "") is not None]
     if not numbers:
         return texts
-    bottom = top + _BARS_TOP + _BAR_HEIGHT + 5
-    ends = [(numbers[0], left, "left")]
+    bottom = _BARS_TOP + _BAR_HEIGHT + 5
+    ends = [(numbers[0], 0.0, "left")]
     if len(numbers) > 1:
         # Users without a value have the last bar, which is beyond the numbers.
-        ends.append((numbers[-1], left + _PANEL_WIDTH * len(numbers) / len(parts), "right"))
+        ends.append((numbers[-1], PANEL_WIDTH * len(numbers) / len(parts), "right"))
     texts += [
         {"x": x, "y": bottom, "text": short(place(part), 14), "color": MUTED, "align": align}
         for part, x, align in ends

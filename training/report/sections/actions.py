@@ -1,9 +1,14 @@
 """Segment by band: who buys, and what to do."""
 
+from collections.abc import Mapping, Sequence
+
 from engine.bundle import BANDS
 from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
 from training.words import BAND_WORDS, count, percent
+
+Place = tuple[int, str]
+"""A segment's id, and a band."""
 
 
 def cells(subject: Subject) -> list[Block]:
@@ -15,9 +20,46 @@ def cells(subject: Subject) -> list[Block]:
     }
     if not found and not actions:
         return []
+    blocks: list[Block] = [
+        Text(
+            "The segment says what to talk about and where; the band says whether, when and how "
+            "much to spend."
+        ),
+        table(
+            f"Share of users who buy, number of {subject.counts} measured"
+            + (", and the playbook’s action" if actions else ""),
+            ("Segment", *_bands(subject.manifest.band_cuts)),
+            _rows(subject, found, actions),
+            words=range(len(BANDS) + 1),
+            stacks=True,
+        ),
+        Text(
+            "A dash stands for fewer than 20 users, or for more who would give so few away; measured on "
+            "more users, fewer cells have one."
+        ),
+    ]
+    if actions:
+        blocks.append(
+            Text(
+                "Actions are starting hypotheses, to be tested against a control group, not proven effects. "
+                "Users with a high score often buy without being contacted."
+            )
+        )
+    return blocks
+
+
+def _bands(cuts: Sequence[float]) -> list[str]:
+    """Each band with the probability from which it begins."""
+    bounds = (f"under {percent(cuts[0])}", *(f"from {percent(cut)}" for cut in cuts))
+    return [f"{BAND_WORDS[band]} ({bound})" for band, bound in zip(BANDS, bounds, strict=True)]
+
+
+def _rows(
+    subject: Subject, found: Mapping[Place, Figures], actions: Mapping[Place, str]
+) -> list[tuple[Cell, ...]]:
     rates = [c["purchase_rate"] for c in found.values() if c.get("purchase_rate") is not None]
     top = max(rates, default=0) or 1
-    rows = [
+    return [
         (
             Cell(segment.name),
             *(
@@ -32,35 +74,11 @@ def cells(subject: Subject) -> list[Block]:
         )
         for segment in subject.manifest.segments
     ]
-    cuts = subject.manifest.band_cuts
-    bounds = (f"under {percent(cuts[0])}", *(f"from {percent(cut)}" for cut in cuts))
-    header = [f"{BAND_WORDS[band]} ({bound})" for band, bound in zip(BANDS, bounds, strict=True)]
-    blocks: list[Block] = [
-        Text(
-            "The segment says what to talk about and where; the band says whether, when and how "
-            "much to spend."
-        ),
-        table(
-            f"Share of users who buy, number of {subject.counts} measured"
-            + (", and the playbook’s action" if actions else ""),
-            ("Segment", *header),
-            rows,
-            words=range(len(BANDS) + 1),
-            stacks=True,
-        ),
-        Text("A dash stands for fewer than 20 users, or for more who would give so few away."),
-    ]
-    if actions:
-        blocks.append(
-            Text(
-                "Actions are starting hypotheses, to be tested against a control group, not proven effects. "
-                "Users with a high score often buy without being contacted."
-            )
-        )
-    return blocks
 
 
 def _cell(found: Figures, action: str, top: float, counts: str) -> Cell:
     rate, rows = found.get("purchase_rate"), found.get("rows")
+    if rows == 0:
+        return Cell("nobody", more=action)
     size = "" if rows is None or rate is None else f"{count(rows)} {counts}"
     return Cell(percent(rate), size, None if rate is None else rate / top, action)

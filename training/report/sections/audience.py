@@ -1,59 +1,53 @@
 """Whom a list of each length holds: gains, deciles and operating points."""
 
+from collections.abc import Sequence
+
 from training.report.blocks import Block, Cell, Figure, Text, table
 from training.report.charts.audience import deciles_chart, gains_chart, gains_words
-from training.report.subject import Subject
+from training.report.subject import Figures, Subject
 from training.words import count, percent, times, whole_percent
 
 
 def gains(subject: Subject) -> list[Block]:
     """Share of buyers by share of users, and purchase rates by decile."""
     m = subject.metrics
-    parts = m.get("deciles") or []
+    parts, found = m.get("deciles") or [], m.get("gains") or []
+    known = [p for p in found if p["share_of_buyers"] is not None]
     blocks: list[Block] = []
-    points_found = m.get("gains") or []
-    known = [p for p in points_found if p["share_of_buyers"] is not None]
     if known:
         first = known[min(1, len(known) - 1)]
-        blocks.append(
-            Text(
-                f"The top {whole_percent(first['share'])} of users hold "
-                f"{whole_percent(first['share_of_buyers'])} of the buyers.",
-                strong=True,
-            )
+        finding = (
+            f"The top {whole_percent(first['share'])} of users hold "
+            f"{whole_percent(first['share_of_buyers'])} of the buyers."
         )
-    if known:
-        blocks.append(
-            Figure(
-                gains_chart(parts, known, "gains-chart"),
-                "Share of all buyers reached when the likeliest users are contacted first. "
-                f"{gains_words(known)}",
-            )
+        reached = (
+            "Share of all buyers reached when the likeliest users are contacted first. "
+            f"{gains_words(known)}"
         )
+        blocks += [
+            Text(finding, strong=True),
+            Figure(gains_chart(parts, known, "gains-chart"), reached),
+        ]
     if any(part["purchase_rate"] is not None for part in parts):
-        blocks.append(
-            Figure(
-                deciles_chart(parts, m["base_rate"], "deciles-chart"),
-                "Share of users who bought, by decile of the score.",
+        picture = deciles_chart(parts, m["base_rate"], "deciles-chart")
+        blocks.append(Figure(picture, "Share of users who bought, by decile of the score."))
+    return [*blocks, _gains_table(found)] if found else blocks
+
+
+def _gains_table(found: Sequence[Figures]) -> Block:
+    return table(
+        "What the likeliest users hold",
+        ("Users contacted", "Share of buyers", "Purchase rate", "Lift"),
+        [
+            (
+                f"top {whole_percent(p['share'])}",
+                Cell(percent(p["share_of_buyers"]), bar=p["share_of_buyers"]),
+                percent(p["purchase_rate"]),
+                times(p["lift"]),
             )
-        )
-    if points_found:
-        blocks.append(
-            table(
-                "What the likeliest users hold",
-                ("Users contacted", "Share of buyers", "Purchase rate", "Lift"),
-                [
-                    (
-                        f"top {whole_percent(p['share'])}",
-                        Cell(percent(p["share_of_buyers"]), bar=p["share_of_buyers"]),
-                        percent(p["purchase_rate"]),
-                        times(p["lift"]),
-                    )
-                    for p in points_found
-                ],
-            )
-        )
-    return blocks
+            for p in found
+        ],
+    )
 
 
 def operating_points(subject: Subject) -> list[Block]:

@@ -26,58 +26,70 @@ def comparison(subject: Subject) -> list[Block]:
     found = subject.comparison
     if not found.get("scores"):
         return []
-    blocks: list[Block] = []
-    if found.get("answer"):
-        blocks.append(
-            table(
-                "Which tool answers which question",
-                ("Question", "Tool", "Why"),
-                [(a["question"], a["tool"], sentence(a["why"])) for a in found["answer"]],
-                words=(0, 1, 2),
-                stacks=True,
-            )
+    return [
+        *_answers(found),
+        *_ways(found),
+        *_spread(found.get("segments") or [], subject),
+        *_inside(found.get("segments") or [], subject),
+        *_variance(found.get("variance") or {}, subject.titles),
+        *_weeks(found),
+        *bullets("Where neither helps", found.get("neither")),
+        *bullets("What would change these answers", found.get("would_change")),
+    ]
+
+
+def _answers(found: Figures) -> list[Block]:
+    if not found.get("answer"):
+        return []
+    return [
+        table(
+            "Which tool answers which question",
+            ("Question", "Tool", "Why"),
+            [(a["question"], a["tool"], sentence(a["why"])) for a in found["answer"]],
+            words=(0, 1, 2),
+            stacks=True,
         )
-    if found.get("scores"):
-        blocks.append(
-            table(
-                f"{len(found['scores'])} ways to rank the same users",
+    ]
+
+
+def _ways(found: Figures) -> list[Block]:
+    """How well each way ranks the users, and how far it is from the model alone."""
+    return [
+        table(
+            f"{len(found['scores'])} ways to rank the same users",
+            (
+                *("Ranking by", "ROC-AUC", "Against the model", "Log-loss"),
+                *(f"Top {_share_words(s)}" for s in _GAINS),
+            ),
+            [
                 (
-                    *("Ranking by", "ROC-AUC", "Against the model", "Log-loss"),
-                    *(f"Top {_share_words(s)}" for s in _GAINS),
-                ),
-                [
-                    (
-                        Cell(s["name"], s.get("words", "")),
-                        Cell(decimal(s.get("roc_auc")), interval(s.get("roc_auc_interval"))),
-                        _against_model(s),
-                        decimal(s.get("log_loss"), 4),
-                        *(whole_percent((s.get("gains") or {}).get(g)) for g in _GAINS),
-                    )
-                    for s in found["scores"]
-                ],
-            )
+                    Cell(s["name"], s.get("words", "")),
+                    Cell(decimal(s.get("roc_auc")), interval(s.get("roc_auc_interval"))),
+                    _against_model(s),
+                    decimal(s.get("log_loss"), 4),
+                    *(whole_percent((s.get("gains") or {}).get(g)) for g in _GAINS),
+                )
+                for s in found["scores"]
+            ],
+        ),
+        Text(
+            "“Against the model” is the difference in ROC-AUC from the purchase model alone, ± "
+            "half its 95\u202f% interval, on the same users: a difference smaller than that may "
+            "be chance. The last columns give the share of all buyers in the top of each list."
+        ),
+    ]
+
+
+def _spread(found: Sequence[Figures], subject: Subject) -> list[Block]:
+    if not any(s.get("probability_p50") is not None for s in found):
+        return []
+    return [
+        Figure(
+            spread_chart(found, subject.segment_names, "spread-chart"),
+            "The middle 80\u202f% of the users of each segment, with the median as a point. "
+            "Where the bars overlap, the segment alone does not tell who buys.",
         )
-        blocks.append(
-            Text(
-                "“Against the model” is the difference in ROC-AUC from the purchase model alone, ± "
-                "half its 95\u202f% interval, on the same users: a difference smaller than that may "
-                "be chance. The last columns give the share of all buyers in the top of each list."
-            )
-        )
-    if any(s.get("probability_p50") is not None for s in found.get("segments") or []):
-        blocks.append(
-            Figure(
-                spread_chart(found["segments"], subject.segment_names, "spread-chart"),
-                "The middle 80\u202f% of the users of each segment, with the median as a point. "
-                "Where the bars overlap, the segment alone does not tell who buys.",
-            )
-        )
-    blocks += _inside(found.get("segments") or [], subject)
-    blocks += _variance(found.get("variance") or {}, subject.titles)
-    blocks += _weeks(found)
-    blocks += bullets("Where neither helps", found.get("neither"))
-    blocks += bullets("What would change these answers", found.get("would_change"))
-    return blocks
+    ]
 
 
 def _against_model(way: Figures) -> str:
@@ -149,43 +161,45 @@ def _weeks(found: Figures) -> list[Block]:
     blocks: list[Block] = []
     if stability.get("weeks"):
         names = {s["key"]: s["name"] for s in found["scores"]}
-        blocks.append(
-            table(
-                "ROC-AUC by date",
-                ("Date", "Users", "Bought", *names.values()),
-                [
-                    (
-                        week["snapshot"],
-                        count(week["rows"]),
-                        percent(week["purchase_rate"]),
-                        *(decimal(week["roc_auc"][key]) for key in names),
-                    )
-                    for week in stability["weeks"]
-                ],
-            )
-        )
+        blocks.append(_dates(stability["weeks"], names))
     changes = [c for c in stability.get("changes") or [] if c["agreement"] is not None]
     if changes:
-        blocks.append(
-            table(
-                "Users who move from one date to the next",
-                ("Dates", "Users", "Change segment", "Change band", "Agreement of segments"),
-                [
-                    (
-                        f"{c['from']} to {c['to']}",
-                        count(c["users"]),
-                        percent(c["segment_changed"]),
-                        percent(c["band_changed"]),
-                        decimal(c["agreement"], 2),
-                    )
-                    for c in changes
-                ],
-            )
-        )
-        blocks.append(
-            Text("Agreement is the adjusted Rand index: 1 is the same segments, 0 is chance.")
-        )
+        words = "Agreement is the adjusted Rand index: 1 is the same segments, 0 is chance."
+        blocks += [_changes(changes), Text(words)]
     return blocks
+
+
+def _dates(weeks: Sequence[Figures], names: Mapping[str, str]) -> Block:
+    return table(
+        "ROC-AUC by date",
+        ("Date", "Users", "Bought", *names.values()),
+        [
+            (
+                week["snapshot"],
+                count(week["rows"]),
+                percent(week["purchase_rate"]),
+                *(decimal(week["roc_auc"][key]) for key in names),
+            )
+            for week in weeks
+        ],
+    )
+
+
+def _changes(changes: Sequence[Figures]) -> Block:
+    return table(
+        "Users who move from one date to the next",
+        ("Dates", "Users", "Change segment", "Change band", "Agreement of segments"),
+        [
+            (
+                f"{c['from']} to {c['to']}",
+                count(c["users"]),
+                percent(c["segment_changed"]),
+                percent(c["band_changed"]),
+                decimal(c["agreement"], 2),
+            )
+            for c in changes
+        ],
+    )
 
 
 def _share_words(share: str) -> str:

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from training.report.blocks import Block, Cell, Figure, Text, table
-from training.report.charts.shapes import PANELS, shapes_chart
+from training.report.blocks import Block, Cell, Panels, Text, table
+from training.report.charts.shapes import shape_chart
 from training.report.subject import Figures, Subject
 from training.words import decimal, listed, shown, whole_percent
 
@@ -67,14 +67,15 @@ def _direction(feature: Figures) -> str:
     return "no single direction"
 
 
-def _shape_figures(features: Sequence[Figures], titles: Mapping[str, str]) -> list[Figure]:
-    parts = [features[n : n + PANELS] for n in range(0, len(features), PANELS)]
-    words = (
-        "Bars up raise the odds of a purchase, bars down lower them. Numbers run from low to high "
-        "in equally many users, categories by impact.",
-        "Every panel has a scale of its own, given in its second line.",
-    )
+def _shape_figures(features: Sequence[Figures], titles: Mapping[str, str]) -> list[Panels]:
+    if not features:
+        return []
+    svgs = tuple(shape_chart(f, titles, f"shape-{n}") for n, f in enumerate(features, start=1))
     return [
-        Figure(shapes_chart(part, titles, f"shapes-{n + 1}"), words[n])
-        for n, part in enumerate(parts)
+        Panels(
+            svgs,
+            "The largest first, row by row. Bars up raise the odds of a purchase, bars down lower "
+            "them. Numbers run from low to high in equally many users, categories by impact. Every "
+            "panel has a scale of its own, given in its second line.",
+        )
     ]

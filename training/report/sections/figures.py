@@ -12,51 +12,54 @@ def key_figures(subject: Subject) -> list[Block]:
     m = subject.metrics
     if not m:
         return [Text("The purchase model has not been measured.")]
+    cautions = [Text(words, strong=True) for words in subject.evaluation.get("cautions") or []]
     known = m.get("intervals") or {}
-    facts = [
+    facts = (
         Fact(
             percent(m["base_rate"]),
             "of users buy",
             f"Of {subject.measured} measured. Every figure below is to be read against this.",
-        )
-    ]
-    top = _gain_at(m, 0.1)
-    if top:
-        facts.append(
-            Fact(
-                whole_percent(top["share_of_buyers"]),
-                "of buyers in the top 10\u202f%",
-                f"The top 10\u202f% of users hold {whole_percent(top['share_of_buyers'])} of the "
-                f"buyers: {times(top['lift'])} as many as a random tenth.",
-            )
-        )
-    facts.append(
+        ),
+        *_top_tenth(m),
         Fact(
             decimal(m["roc_auc"]),
             "ROC-AUC",
             f"Of a buyer and another user picked at random, the buyer has the higher score "
             f"{100 * m['roc_auc']:.0f} times in 100.{_known(known, 'roc_auc')}",
-        )
-    )
-    facts.append(
+        ),
         Fact(
             f"{100 * m['calibration_error']:.1f}",
             "points off, on average",
             "The mean gap in percentage points between predicted and actual purchase rate."
             f"{_known_gap(known.get('calibration_error'))}",
-        )
+        ),
+        _at_threshold(m, known),
+        *_of_the_best(m),
     )
-    facts.append(_at_threshold(m, known))
-    if "share_of_best_auc" in m:
-        facts.append(
-            Fact(
-                percent(m["share_of_best_auc"], 1),
-                "of the best possible AUC",
-                f"These users are simulated, so the best that any model can reach is known: "
-                f"{decimal(m.get('best_possible_auc'))}.",
-            )
-        )
-    return [Facts(tuple(facts))]
+    return [*cautions, Facts(facts)]
+
+
+def _top_tenth(m: Figures) -> list[Fact]:
+    top = _gain_at(m, 0.1)
+    if top is None:
+        return []
+    share = whole_percent(top["share_of_buyers"])
+    words = (
+        f"The top 10\u202f% of users hold {share} of the buyers: {times(top['lift'])} as many as a "
+        "random tenth."
+    )
+    return [Fact(share, "of buyers in the top 10\u202f%", words)]
+
+
+def _of_the_best(m: Figures) -> list[Fact]:
+    """How much was reached of what is possible, where that is known."""
+    if "share_of_best_auc" not in m:
+        return []
+    words = (
+        "These users are simulated, so the best that any model can reach is known: "
+        f"{decimal(m.get('best_possible_auc'))}."
+    )
+    return [Fact(percent(m["share_of_best_auc"], 1), "of the best possible AUC", words)]
 
 
 def _at_threshold(m: Figures, known: Figures) -> Fact:

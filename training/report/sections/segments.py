@@ -6,7 +6,7 @@ from engine.texts import short, without_head
 from training.fit.counts import WORTH
 from training.report.blocks import Block, Card, Cards, Cell, Text, bullets, table
 from training.report.subject import Figures, Subject
-from training.words import THIN, count, decimal, percent, plain, shown
+from training.words import THIN, count, decimal, percent, plain, shown, unit_beside
 
 SHOWN_INDEX = 4
 SHOWN_UNIT = 12
@@ -89,9 +89,8 @@ def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - eng
 
 def _with_unit(value: float, label: str, unit: str) -> str:
     """A value with its unit, unless the label tells it."""
-    short_unit = short(shown(unit), SHOWN_UNIT)
-    told = not unit or unit == "share" or unit.casefold() in label.casefold()
-    return plain(value) if told else f"{plain(value)}{THIN}{short_unit}"
+    beside = unit_beside(label, unit)
+    return f"{plain(value)}{THIN}{short(shown(beside), SHOWN_UNIT)}" if beside else plain(value)
 
 
 def _index_words(part: Figures) -> str:

@@ -1,13 +1,16 @@
 """What else was tried: simple rules and other models, judged by the same users."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
+from training.fit.trees import Settings
 from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
 from training.words import UNKNOWN, count, decimal
 
 SHOWN_TRIALS = 30
+_SETTINGS = tuple(each.name for each in fields(Settings))
 
 Row = tuple[str | Cell, ...]
 
@@ -63,9 +66,15 @@ def _parameters(trial: Figures) -> str:
     words = ["chosen"] if trial.get("chosen") else []
     words += [
         f"{name.replace('_', ' ')} {value}"
-        for name, value in (trial.get("parameters") or {}).items()
+        for name, value in sorted((trial.get("parameters") or {}).items(), key=_place)
         if value is not None
     ]
     if trial.get("log_loss") is None:
         words.append("clearly worse in the first fold, so given up")
     return ", ".join(words)
+
+
+def _place(parameter: tuple[str, Any]) -> tuple[int, str]:
+    """Where a setting stands: in the order of `Settings`, whatever the order of a manifest's keys."""
+    name = parameter[0]
+    return (_SETTINGS.index(name) if name in _SETTINGS else len(_SETTINGS)), name
