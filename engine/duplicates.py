@@ -1,16 +1,15 @@
 """Repeated keys: finds the rows whose key an earlier row of the same run already had.
 
 Takes the keys of the rows that can be scored, in input order, gives the rows that repeat one. Their
-64-bit hashes are looked up, and a row whose hash is known is a repeat only if the key that came first
-is the same, byte by byte: the keys lie on disk for this. Memory grows by 12 bytes a row, a hash and a
-number, and by a sixth of that while blocks of them are merged.
+hashes are looked up, and a row whose hash is known is a repeat only if the key that came first is the
+same, byte by byte: the keys lie on disk for this. Memory grows by 8 bytes a row for an entry, a hash
+and a number, by 2 to 4 for the filter before them, and by 3 while blocks of entries are merged.
 """
 
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,40 +18,22 @@ from typing import IO, Self
 import numpy as np
 import polars as pl
 
+from engine.hash_filter import HashFilter
 from engine.schema import FeatureSchema
 from engine.writer import storage_errors
 
 MERGED_ROWS = 1 << 19
-"""Blocks of hashes are merged up to so many rows, and beyond it up to an eighth of all rows: a merge
+"""Blocks of entries are merged up to so many rows, and beyond it up to a fourth of all rows: a merge
 needs room for what it merges."""
+
+# An entry is the first 40 bits of a hash, then the number of the key in its block, in 24 bits: one sort
+# orders both. Of 24 million keys one in 46,000 has the 40 bits of another.
+NUMBER_BITS = np.uint64(24)
+MOST_ROWS = 1 << 24
+NUMBERS = np.uint64(MOST_ROWS - 1)
 
 NO_DAY = np.iinfo(np.int32).min
 _RECORD = np.dtype([("end", np.int64), ("day", np.int32)])
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Some keys by rising hash: uint64 [keys], and their numbers from 0, uint32 [keys]."""
-
-    hashes: np.ndarray
-    numbers: np.ndarray
-
-    def has(self, at: np.ndarray, hashes: np.ndarray) -> np.ndarray:
-        """Whether the hashes stand at these places: bool [hashes]."""
-        last = len(self.hashes) - 1
-        found: np.ndarray = (at <= last) & (self.hashes[np.minimum(at, last)] == hashes)
-        return found
-
-    def __add__(self, other: "_Block") -> "_Block":
-        """Both, by rising hash."""
-        at = np.searchsorted(self.hashes, other.hashes) + np.arange(len(other.hashes))
-        is_mine = np.ones(len(self.hashes) + len(other.hashes), np.bool_)
-        is_mine[at] = False
-        hashes = np.empty(len(is_mine), np.uint64)
-        hashes[is_mine], hashes[at] = self.hashes, other.hashes
-        numbers = np.empty(len(is_mine), np.uint32)
-        numbers[is_mine], numbers[at] = self.numbers, other.numbers
-        return _Block(hashes, numbers)
 
 
 class SeenKeys:
@@ -64,7 +45,8 @@ class SeenKeys:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or Path(tempfile.gettempdir())
-        self._blocks: list[_Block] = []
+        self._blocks: list[np.ndarray] = []
+        self._filter = HashFilter(MERGED_ROWS)
         self._count = 0
         self._input_rows = 0
         self._condition = threading.Condition()
@@ -125,50 +107,70 @@ class SeenKeys:
         Raises:
             EngineError: The keys cannot be kept on disk.
         """
-        hashes = key_hashes(keys)
-        order = np.argsort(hashes)
-        sought = hashes[order]
+        parts = (self._repeated(part) for part in keys.iter_slices(MOST_ROWS))
+        return pl.concat([pl.Series(dtype=pl.Boolean), *parts])
+
+    def _repeated(self, keys: pl.DataFrame) -> pl.Series:
+        entries = key_hashes(keys) & ~NUMBERS | np.arange(len(keys), dtype=np.uint64)
+        entries.sort()
+        rows, hashes = entries & NUMBERS, entries >> NUMBER_BITS
         known = np.zeros(len(keys), np.bool_)
-        if (sought[1:] == sought[:-1]).any():
+        if (hashes[1:] == hashes[:-1]).any():
             known |= repeated_within(keys).to_numpy()
+        # Few keys come twice: the blocks are asked only for those that may be in one.
+        perhaps = self._filter.may_have(hashes)
+        asked, sought = rows[perhaps], hashes[perhaps]
+        first = 0
         with storage_errors(self._folder):
             for block in self._blocks:
-                self._look_up(block, keys, order, sought, known)
+                self._look_up(block, first, keys, asked, sought, known)
+                first += len(block)
             if not known.all():
-                self._add(keys, order, sought, ~known)
+                self._add(keys, rows, hashes, ~known)
         return pl.Series(known)
 
     def _add(
-        self, keys: pl.DataFrame, order: np.ndarray, sought: np.ndarray, is_new: np.ndarray
+        self, keys: pl.DataFrame, rows: np.ndarray, hashes: np.ndarray, is_new: np.ndarray
     ) -> None:
-        """Keep the keys that are new; `sought` are all hashes, in rising `order`."""
-        numbers = np.zeros(len(keys), np.uint32)
-        numbers[is_new] = self._write(keys.filter(pl.Series(is_new)))
-        added = is_new[order]
-        self._blocks.append(_Block(sought[added], numbers[order[added]]))
-        _merge(self._blocks, max(MERGED_ROWS, self._count // 8))
+        """Keep the keys that are new; `hashes` are those of all `rows`, and rise."""
+        self._write(keys.filter(pl.Series(is_new)))
+        numbers = np.cumsum(is_new, dtype=np.uint64) - np.uint64(1)
+        added = is_new[rows]
+        self._blocks.append(hashes[added] << NUMBER_BITS | numbers[rows[added]])
+        self._mark(hashes[added])
+        _merge(self._blocks, min(max(MERGED_ROWS, self._count // 4), MOST_ROWS))
+
+    def _mark(self, newest: np.ndarray) -> None:
+        """Tell the filter of the newest hashes, or a larger one of all."""
+        if self._count <= self._filter.room:
+            self._filter.add(newest)
+            return
+        self._filter = HashFilter(self._count)
+        for block in self._blocks:
+            self._filter.add(block >> NUMBER_BITS)
 
     def _look_up(
         self,
-        block: _Block,
+        block: np.ndarray,
+        first: int,
         keys: pl.DataFrame,
-        order: np.ndarray,
-        sought: np.ndarray,
+        rows: np.ndarray,
+        hashes: np.ndarray,
         known: np.ndarray,
     ) -> None:
-        """Mark in `known` the keys of one block; `sought` are all hashes, in rising `order`."""
-        at = np.searchsorted(block.hashes, sought)
+        """Mark in `known` those of some `rows` whose keys a block has, whose numbers begin at `first`."""
+        at = np.searchsorted(block, hashes << NUMBER_BITS)
         # NOTE: different keys may have one hash; the next entry may then be the right one.
-        while len(hits := np.flatnonzero(block.has(at, sought))):
-            rows = order[hits]
-            known[rows] |= self._equal(keys[rows], block.numbers[at[hits]])
+        while len(hits := np.flatnonzero(_has(block, at, hashes))):
+            numbers = (block[at[hits]] & NUMBERS).astype(np.int64)
+            known[rows[hits]] |= self._equal(keys[rows[hits]], first + numbers)
             at += 1
 
     def _equal(self, keys: pl.DataFrame, numbers: np.ndarray) -> np.ndarray:
         """Whether each key is, byte by byte, the kept key of that number: bool [keys]."""
         records = np.memmap(self._records, _RECORD, "r")
         kept = records[numbers]
-        starts = np.where(numbers == 0, 0, records["end"][numbers.astype(np.int64) - 1])
+        starts = np.where(numbers == 0, 0, records["end"][numbers - 1])
         lengths = kept["end"] - starts
         equal: np.ndarray = lengths == keys["id"].str.len_bytes().to_numpy()
         equal &= kept["day"] == keys["day"].to_numpy()
@@ -181,8 +183,8 @@ class SeenKeys:
             equal[equal] = np.logical_and.reduceat(stored == given, before)
         return equal
 
-    def _write(self, keys: pl.DataFrame) -> np.ndarray:
-        """Write keys to disk; gives their numbers, uint32 [keys]."""
+    def _write(self, keys: pl.DataFrame) -> None:
+        """Write keys to disk, where their numbers go on from those before."""
         records = np.empty(len(keys), _RECORD)
         lengths = keys["id"].str.len_bytes().to_numpy()
         records["end"] = self._ids.tell() + np.cumsum(lengths, dtype=np.int64)
@@ -190,8 +192,7 @@ class SeenKeys:
         for file, content in ((self._ids, _joined(keys["id"])), (self._records, records.tobytes())):
             file.write(content)
             file.flush()
-        first, self._count = self._count, self._count + len(keys)
-        return np.arange(first, self._count, dtype=np.uint32)
+        self._count += len(keys)
 
     def _unnamed_file(self) -> IO[bytes]:
         # NOTE: it has no name, so that nothing is left of it, whatever ends the run.
@@ -227,11 +228,23 @@ def _joined(texts: pl.Series) -> bytes:
     return content
 
 
-def _merge(blocks: list[_Block], most_rows: int) -> None:
-    """Merge the last blocks while they are alike in size, so that there are never many."""
+def _has(block: np.ndarray, at: np.ndarray, hashes: np.ndarray) -> np.ndarray:
+    """Whether the entries at these places have these hashes: bool [hashes]."""
+    last = len(block) - 1
+    found: np.ndarray = (at <= last) & (block[np.minimum(at, last)] >> NUMBER_BITS == hashes)
+    return found
+
+
+def _merge(blocks: list[np.ndarray], most_rows: int) -> None:
+    """Merge the last blocks while they are alike in size, so that there are never many.
+
+    The numbers of a block go on from those of the block before.
+    """
     while len(blocks) > 1:
-        last, before = len(blocks[-1].hashes), len(blocks[-2].hashes)
+        last, before = len(blocks[-1]), len(blocks[-2])
         if last < before / 2 or last + before > most_rows:
             return
-        newest = blocks.pop()
-        blocks[-1] += newest
+        newest = blocks.pop() + np.uint64(before)
+        blocks[-1] = np.concatenate([blocks[-1], newest])
+        # NOTE: this kind of sort finds the two runs that rise, and merges them.
+        blocks[-1].sort(kind="stable")

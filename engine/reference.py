@@ -35,8 +35,10 @@ class Users:
     segment: np.ndarray
 
     def __getitem__(self, rows: slice) -> "Users":
-        """Some of them."""
-        return Users(self.features[rows], self.probability[rows], self.segment[rows])
+        """Some of them, copied: a view of a few rows would keep all the others in memory."""
+        return Users(
+            self.features[rows].copy(), self.probability[rows].copy(), self.segment[rows].copy()
+        )
 
     @property
     def rows(self) -> int:

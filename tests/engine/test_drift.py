@@ -187,6 +187,17 @@ def test_a_sample_does_not_depend_on_the_chunks(monkeypatch, chunk_rows):
     assert sample.users.features[:, 0].tolist() == list(range(0, 1_234, 16))
 
 
+def test_a_sample_keeps_the_sampled_users_alone_in_memory(monkeypatch):
+    monkeypatch.setattr(UserSample, "LIMIT", 100)
+    sample = UserSample()
+    for _ in range(40):
+        part = np.zeros(1_000, np.float32)
+        sample.add(Users(part[:, np.newaxis], part, part))
+    arrays = [getattr(p, n) for p in sample._parts for n in ("features", "probability", "segment")]
+    assert all(array.base is None for array in arrays)
+    assert sum(len(array) for array in arrays) <= 3 * 100
+
+
 def test_few_users_are_all_kept():
     sample = UserSample()
     one = np.zeros(1, np.float32)

@@ -27,19 +27,24 @@ def marks(chunks, folder=None):
 
 
 def few_hashes(keys):
-    return keys.hash_rows().to_numpy() % np.uint64(3)
+    return keys.hash_rows().to_numpy() % np.uint64(3) << duplicates.NUMBER_BITS
 
 
 PAIRS = st.lists(st.tuples(st.text(min_size=1, max_size=2), st.integers(-1, 1)), max_size=30)
 
 
 @pytest.mark.parametrize("hashes", [duplicates.key_hashes, few_hashes])
-@pytest.mark.parametrize("merged_rows", [1, 8, 1 << 19])
+@pytest.mark.parametrize(
+    ("merged_rows", "most_rows"), [(1, 4), (1, 1 << 24), (8, 8), (1 << 19, 1 << 24)]
+)
 @given(PAIRS, st.integers(1, 9))
-def test_every_later_row_of_a_key_is_marked_and_no_other(hashes, merged_rows, pairs, rows):
+def test_every_later_row_of_a_key_is_marked_and_no_other(
+    hashes, merged_rows, most_rows, pairs, rows
+):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(duplicates, "key_hashes", hashes)
         patch.setattr(duplicates, "MERGED_ROWS", merged_rows)
+        patch.setattr(duplicates, "MOST_ROWS", most_rows)
         keys = keys_of(*pairs)
         found = marks(keys[start : start + rows] for start in range(0, len(keys), rows))
     assert found == [pair in pairs[:n] for n, pair in enumerate(pairs)]
@@ -52,7 +57,11 @@ def test_different_keys_of_one_hash_are_both_kept(monkeypatch):
     assert marks(chunks) == [False, False, False, False, True]
 
 
-def test_blocks_are_few_and_hold_twelve_bytes_a_key():
+def test_of_no_keys_none_is_marked():
+    assert marks([keys_of(), keys_of(("a", 1)), keys_of()]) == [False]
+
+
+def test_blocks_are_few_and_hold_eight_bytes_a_key_and_the_filter_four_at_most():
     with SeenKeys() as seen:
         for start in range(0, 3_000_000, 100_000):
             ids = pl.int_range(start, start + 100_000, eager=True).cast(pl.String)
@@ -60,8 +69,8 @@ def test_blocks_are_few_and_hold_twelve_bytes_a_key():
                 pl.DataFrame({"id": ids, "day": pl.Series([1] * 100_000, dtype=pl.Int32)})
             )
         assert len(seen._blocks) < 10
-        held = sum(block.hashes.nbytes + block.numbers.nbytes for block in seen._blocks)
-    assert held == 12 * 3_000_000
+        assert sum(block.nbytes for block in seen._blocks) == 8 * 3_000_000
+        assert seen._filter.room * 16 / 8 <= 4 * 3_000_000
 
 
 def test_chunks_have_their_turns_in_the_order_of_the_input():
