@@ -34,7 +34,9 @@ def schemas(draw):
     columns = NAMES.filter(lambda name: "|" not in name and name not in ("row", "action", "*"))
     columns = columns.filter(lambda name: name[0] != "^" or name[-1] != "$")
     names = draw(st.lists(columns, min_size=1, max_size=6, unique=True))
-    title = draw(NAMES.filter(lambda name: name.isprintable() and "/" not in name))
+    # A title is the name of a folder.
+    titles = NAMES.filter(lambda name: name.isprintable() and "/" not in name)
+    title = draw(titles.filter(lambda name: name not in (".", "..")))
     return FeatureSchema(title, tuple(draw(features(name)) for name in names))
 
 
