@@ -47,8 +47,9 @@ def cautions(dataset: Dataset, manifest: Manifest) -> list[str]:
     early = early_dates(snapshots, first_allowed)
     if not len(early):
         return []
+    days = f"{early[0]} to {early[-1]}" if early[0] != early[-1] else str(early[0])
     return [
-        f"{counted(len(early), 'row')} of {dataset.rows:,} are of {early[0]} to {early[-1]}; "
+        f"{counted(len(early), 'row')} of {dataset.rows:,} are of {days}; "
         f"{manifest.bundle_id} was fitted to users up to {last}, whose outcomes end "
         f"{manifest.schema.horizon_days} days later: where these are the same users, the figures flatter "
         "it. Measure it on later users."

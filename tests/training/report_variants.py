@@ -141,6 +141,26 @@ def few_users() -> Subject:
     return _with_drift(subject_of(changed), subject)
 
 
+def scores_of_merit(top: float) -> Subject:
+    """A tenth of the users with so large a share of the buyers; the others buy alike."""
+    subject = full_subject()
+    m = subject.manifest.metrics
+    shares = [top, *[(1 - top) / 9] * 9]
+    deciles = [
+        {**d, "share_of_buyers": share, "purchase_rate": share * 10 * 0.08, "lift": share * 10,
+         "cumulative_share_of_buyers": sum(shares[: n + 1]),
+         "cumulative_lift": sum(shares[: n + 1]) * 10 / (n + 1)}
+        for n, (d, share) in enumerate(zip(m["deciles"], shares, strict=True))
+    ]  # fmt: skip
+    gains = [
+        {**g, "share_of_buyers": top + (1 - top) / 0.9 * (g["share"] - 0.1)}
+        if g["share"] >= 0.1 else {**g, "share_of_buyers": g["share"] * 10 * top}
+        for g in m["gains"]
+    ]  # fmt: skip
+    changed = {**m, "deciles": deciles, "gains": gains, "base_rate": 0.08}
+    return subject_of(replace(subject.manifest, metrics=changed))
+
+
 def nothing_measured() -> Subject:
     """A bundle of models alone."""
     manifest = full_subject().manifest
@@ -168,6 +188,8 @@ VARIANTS = {
     "2 features": lambda: features_in_all(2),
     "500 features": lambda: features_in_all(500),
     "200 slices": many_slices,
+    "useless scores": lambda: scores_of_merit(0.1),
+    "nearly perfect scores": lambda: scores_of_merit(0.9999),
     "few users": few_users,
     "nothing measured": nothing_measured,
 }

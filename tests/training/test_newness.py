@@ -44,6 +44,8 @@ def test_the_users_of_training_are_recognised(manifest, users_of):
 def test_users_of_the_days_of_training_are_counted(manifest, users_of):
     (words,) = cautions(users_of(8, 14, 15, 15), manifest)
     assert words.startswith("2 rows of 4 are of 2026-11-08 to 2026-11-14; ")
+    (one_day,) = cautions(users_of(8, 8, 15, 15), manifest)
+    assert one_day.startswith("2 rows of 4 are of 2026-11-08; ")
     assert "fitted to users up to 2026-11-08, whose outcomes end 7 days later" in words
 
 

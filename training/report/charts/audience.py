@@ -21,6 +21,8 @@ from training.words import percent, whole_percent
 MARKED_SHARES = (0.1, 0.3)
 """The lists whose gains are pointed out."""
 
+AT_THE_TOP = 0.9
+
 
 def gains_chart(
     deciles: Sequence[Mapping[str, Any]], gains: Sequence[Mapping[str, Any]], name: str
@@ -52,8 +54,24 @@ def gains_chart(
         alt.Chart(chart_data(marks))
         .mark_point(color=COOL, filled=True, size=60, opacity=1)
         .encode(x="x:Q", y="y:Q"),
-        # Above the line, which runs above that of chance: there nothing else is drawn.
-        text_marks(marks, COOL, align="right", dx=-7, dy=-8, fontWeight=600),
+        # Above the line, which runs above that of chance: there nothing else is drawn. Where it has
+        # reached the top, there is room below it.
+        text_marks(
+            [m for m in marks if m["y"] <= AT_THE_TOP],
+            COOL,
+            align="right",
+            dx=-7,
+            dy=-8,
+            fontWeight=600,
+        ),
+        text_marks(
+            [m for m in marks if m["y"] > AT_THE_TOP],
+            COOL,
+            align="left",
+            dx=8,
+            dy=12,
+            fontWeight=600,
+        ),
         text_marks([{"x": 0.7, "y": 0.58, "text": "at random"}], MUTED, align="left"),
     )
     title = "Gains: share of all buyers reached"
@@ -98,20 +116,21 @@ def deciles_chart(deciles: Sequence[Mapping[str, Any]], base_rate: float, name: 
         if part["purchase_rate"] is not None
     ]
     order = [row["x"] for row in rows]
-    top = max([base_rate, *(row["y"] for row in rows)]) * 1.12 or 1.0
+    top = max([base_rate, *(row["y"] for row in rows)]) * 1.2 or 1.0
     x = alt.X(
         "x:N", sort=order, title="Decile, 10 = most likely to buy", axis=bare_axis(grid=False)
     )
     bars = alt.Chart(chart_data(rows)).encode(x=x)
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, top]))
-    average: Rows = [{"y": base_rate, "text": f"average {percent(base_rate)}"}]
+    average: Rows = [{"y": base_rate, "text": f"line: average {percent(base_rate)}"}]
     parts = (
         alt.Chart(chart_data(average)).mark_rule(color=WARM, strokeWidth=1.5).encode(y=y),
         bars.mark_bar(color=COOL).encode(y=y),
         bars.mark_text(color=INK, dy=-8, fontSize=11).encode(y=y, text="text:N"),
         alt.Chart(chart_data(average))
-        .mark_text(color=WARM, align="right", dy=-9, fontWeight=600)
-        .encode(x=alt.value(WIDTH - 62), y=y, text="text:N"),
+        # Above all bars: beside the line, one of them may end.
+        .mark_text(color=WARM, align="right", baseline="top", fontWeight=600)
+        .encode(x=alt.value(WIDTH - 62), y=alt.value(0), text="text:N"),
     )
     words = (
         f"In decile {rows[0]['x']} {rows[0]['text']} buy, in decile {rows[-1]['x']} "
