@@ -30,6 +30,7 @@ test: lint
 
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/pytest -m "slow or not slow" --junit-xml=build/slow.xml
+	$(BIN)/pytest -m slow benchmarks/test_scale.py
 	$(BIN)/python -m benchmarks.reliability build/slow.xml
 
 lint: $(VENV)/dev.stamp
