@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.drift import findings
 from engine.explanation import Explanation, FeatureImpact
-from engine.texts import plain_number, shown_name, visible
+from engine.texts import NO_UNITS, plain_number, shown_name, visible
 
 NEGLIGIBLE_IMPACT = 0.01
 # Impacts are shown with three decimals.
@@ -113,7 +113,7 @@ def _value(feature: FeatureImpact) -> str:
         )
     number, words = plain_number(value), f" {label} ".casefold()
     if f" {unit} ".casefold() not in words:
-        return f"{label}: {number} {unit}".rstrip()
+        return f"{label}: {number}" + ("" if unit in NO_UNITS else f" {unit}")
     rest = label[len(unit) :]
     # Neither "1 sessions in ..." nor "0.4 share of ...".
     if words.startswith(f" {unit} ".casefold()) and value != 1 and not rest.startswith(" of "):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.schema import Feature
-from training.words import NO_UNITS, listed, percent, plain, says, unit_beside
+from engine.texts import NO_UNITS
+from training.words import listed, percent, plain, says, unit_beside
 
 MIN_KNOWN = 0.5
 """A trait that is known of a smaller share of a segment's users says little about the segment."""

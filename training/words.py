@@ -5,14 +5,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from engine.texts import LARGE, short, visible
+from engine.texts import LARGE, NO_UNITS, short, visible
 
 UNKNOWN = "–"
 THIN = "\u202f"
 """A narrow space that no line breaks at, between a number and its unit."""
-
-NO_UNITS = ("", "share", "ratio", "log ratio", "score")
-"""What a schema calls the unit of a number that counts nothing: nobody says `5.4 ratio`."""
 
 LONGEST = 600
 """Twice the longest sentence of a report: only a name from outside can be longer."""

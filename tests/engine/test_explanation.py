@@ -330,3 +330,8 @@ def test_standard_input_is_read(users, users_file):
         main, ["explain", "-", "--user", USER], input=users_file.read_bytes()
     )
     assert found.stdout == invoke(users_file, "--user", USER).stdout
+
+
+def test_a_ratio_is_told_without_a_unit():
+    trend = feature(label="Activity trend", value=0.96, unit="log ratio")
+    assert "Activity trend: 0.96, " in "\n".join(explanation_lines(explanation(trend)))
