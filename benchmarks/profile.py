@@ -67,7 +67,7 @@ def profile(users: Path) -> Counter[str]:
     for module in ("polars", "onnxruntime", "engine.pipeline"):
         with stage(seconds, f"import {module}"):
             __import__(module)
-    from engine import intake, pipeline, session, writer
+    from engine import intake, pipeline, scorer, session, writer
 
     load = session.load_graph
     session.load_graph = lambda bundle, name: TimedGraph(load(bundle, name), seconds, name)
@@ -77,7 +77,7 @@ def profile(users: Path) -> Counter[str]:
         (intake, "split_rows", "validation, repeated keys among them"),
         (intake, "to_features", "features tensor"),
         (intake, "unseen_counts", "unseen values"),
-        (pipeline, "score_columns", "score columns"),
+        (scorer, "score_columns", "score columns"),
     )
     for module, function, name in stages:
         instrument(seconds, module, function, name)
