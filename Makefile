@@ -29,7 +29,7 @@ test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/dev.stamp
-	$(BIN)/pytest -m "slow or not slow" --junit-xml=build/slow.xml
+	$(BIN)/pytest -n 2 --dist loadfile -m "slow or not slow" --junit-xml=build/slow.xml
 	$(BIN)/pytest -m slow benchmarks/test_scale.py
 	$(BIN)/python -m benchmarks.reliability build/slow.xml
 
