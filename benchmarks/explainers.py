@@ -17,7 +17,8 @@ import onnxruntime as ort
 from onnxmltools.convert.common.data_types import FloatTensorType
 
 from benchmarks.contenders import ROOT
-from engine.bundle import CLASSIFIER, Bundle, Calibration
+from engine.bundle import CLASSIFIER, Bundle
+from engine.manifest import Calibration
 from engine.pipeline import ScoreOptions
 from engine.session import load_graph
 from engine.threads import in_order

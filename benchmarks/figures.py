@@ -8,7 +8,8 @@ from typing import Any
 
 from benchmarks.contenders import BUNDLE, ROOT
 from benchmarks.report import README, write_between
-from engine.bundle import Manifest, open_bundle
+from engine.bundle import open_bundle
+from engine.manifest import Manifest
 from training.evaluation_text import AGAINST_TRUTH, HEADLINE
 from training.fit.counts import WORTH
 from training.words import decimal, interval, percent

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.bundle import Manifest
+from engine.manifest import Manifest
 from engine.schema import FeatureSchema, load_schema
 from training.fit.search import Budget
 from training.measure import evaluate_bundle

@@ -30,7 +30,8 @@ from benchmarks.explainers import (
     timed,
 )
 from benchmarks.frozen import FOLDER, MODELS, frozen_features, load_frozen
-from engine.bundle import CLASSIFIER, NATIVE_CLASSIFIER, Calibration, open_bundle
+from engine.bundle import CLASSIFIER, NATIVE_CLASSIFIER, open_bundle
+from engine.manifest import Calibration
 from engine.tensors import to_features, to_typed
 
 OURS = "this engine"

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
-from engine.bundle import Manifest
 from engine.drift import other_unit
 from engine.errors import NAMES_SHOWN, rule_counts
+from engine.manifest import Manifest
 from engine.reference import Reference
 from engine.source import Table, read_chunks
 from engine.tensors import MISSING_TEXTS, to_typed

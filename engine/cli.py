@@ -243,8 +243,9 @@ def validate(inputs: tuple[str, ...], bundle: Path, max_reject_share: float, as_
 @click.option("--json", "as_json", is_flag=True, help="The manifest as JSON.")
 def inspect(bundle: Path, as_json: bool) -> None:
     """Show what a bundle holds: metrics, segments, drivers, thresholds, features, files, hashes."""
-    from engine.bundle import manifest_to_json, open_bundle
+    from engine.bundle import open_bundle
     from engine.inspection import manifest_lines, playbook_lines
+    from engine.manifest import manifest_to_json
     from engine.playbook import playbook_rows
 
     opened = open_bundle(bundle)

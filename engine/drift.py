@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from engine.bundle import Manifest
+from engine.manifest import Manifest
 from engine.reference import (
     TELLING_USERS,
     UNTOLD,

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.bundle import Manifest
 from engine.errors import NAMES_SHOWN, InputError, UsageError, counted, quoted
+from engine.manifest import Manifest
 from engine.schema import Feature, FeatureSchema
 from engine.scorer import Scorer
 from engine.scores import Detail, score_columns

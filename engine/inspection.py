@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from engine.bundle import BANDS, Manifest
+from engine.manifest import BANDS, Manifest
 from engine.schema import Feature
 from engine.texts import plain_number, shown_name, without_head
 

@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 from polars.selectors import by_name
 
-from engine.bundle import Manifest
 from engine.duplicates import SeenKeys, repeated_within, row_keys
 from engine.errors import InputError
+from engine.manifest import Manifest
 from engine.schema import FeatureSchema
 from engine.source import SOURCE_COLUMNS, Chunk, Table
 from engine.tensors import to_features, to_typed, unseen_counts

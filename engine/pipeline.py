@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.bundle import DRIVERS
 from engine.causes import causes_in, refusal
 from engine.databases import Query
 from engine.drift import drift_report
@@ -21,6 +20,7 @@ from engine.errors import InputError, SelfCheckError, UsageError, counted
 from engine.failures import failures_reported, standing
 from engine.intake import check_tables
 from engine.logs import LOG
+from engine.manifest import DRIVERS
 from engine.metrics import to_prometheus
 from engine.partitions import without_partitions
 from engine.scorer import Scorer, load_bundle

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.bundle import BANDS, PLAYBOOK, Bundle, Manifest
+from engine.bundle import PLAYBOOK, Bundle
 from engine.errors import BundleError, counted
+from engine.manifest import BANDS, Manifest
 
 CONTROL_SALT = "control-v1:"
 MAX_CONTROL_SHARE = 0.10

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from engine.bundle import REFERENCE, Manifest, open_bundle
+from engine.bundle import REFERENCE, open_bundle
 from engine.causes import causes_in, refusal
 from engine.duplicates import SeenKeys
 from engine.errors import NAMES_SHOWN, counted
 from engine.intake import CheckedChunk, check_chunk, check_tables, needed_columns
+from engine.manifest import Manifest
 from engine.pipeline import Progress
 from engine.reference import reference_from_json
 from engine.source import Chunk, count_rows, open_inputs, read_chunks

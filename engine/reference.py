@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.bundle import Manifest
 from engine.errors import BundleError
+from engine.manifest import Manifest
 from engine.scores import above
 
 TELLING_USERS = 20

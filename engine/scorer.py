@@ -4,11 +4,12 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.bundle import DRIVERS, REFERENCE, Bundle, Manifest, open_bundle
+from engine.bundle import REFERENCE, Bundle, open_bundle
 from engine.conformance import check_core
 from engine.duplicates import SeenKeys
 from engine.errors import InputError, counted, rule_counts
 from engine.intake import check_chunk, needed_columns
+from engine.manifest import DRIVERS, Manifest
 from engine.playbook import open_playbook
 from engine.reference import reference_from_json
 from engine.scores import Detail, ScoredChunk, score_columns

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from engine.bundle import BANDS, DRIVERS, Manifest
 from engine.errors import UsageError
+from engine.manifest import BANDS, DRIVERS, Manifest
 from engine.playbook import Playbook
 from engine.session import Predictions
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 import onnxruntime as ort
 
-from engine.bundle import CLASSIFIER, DRIVERS, SEGMENTER, Bundle
+from engine.bundle import CLASSIFIER, SEGMENTER, Bundle
 from engine.errors import BundleError, SelfCheckError, counted
+from engine.manifest import DRIVERS
 
 CLASSIFIER_OUTPUTS = ["margin", "probability", "impacts", "driver_index", "driver_impact"]
 

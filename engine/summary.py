@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import polars as pl
 
-from engine.bundle import BANDS
 from engine.drift import UserSample, fewer_rows, findings
 from engine.errors import counted
+from engine.manifest import BANDS
 from engine.reference import Users
 from engine.scores import ScoredChunk
 from engine.writer import Written

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.bundle import BANDS, Manifest
+from engine.manifest import BANDS, Manifest
 from engine.schema import Feature
 from engine.scores import above
 from engine.session import Predictions

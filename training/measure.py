@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.bundle import REFERENCE, Manifest, open_bundle
+from engine.bundle import REFERENCE, open_bundle
 from engine.drift import drift_report
 from engine.errors import InputError, counted
+from engine.manifest import Manifest
 from engine.reference import Users, reference_from_json
 from engine.session import Predictions, Session
 from engine.tensors import to_features

@@ -7,8 +7,8 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from engine.bundle import Manifest
 from engine.errors import counted
+from engine.manifest import Manifest
 from training.dataset import Dataset
 
 

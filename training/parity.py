@@ -11,8 +11,9 @@ import numpy as np
 import onnxruntime as ort
 import polars as pl
 
-from engine.bundle import SCORER, Bundle, Manifest
+from engine.bundle import SCORER, Bundle
 from engine.errors import SelfCheckError, counted
+from engine.manifest import Manifest
 from engine.schema import Feature
 from engine.scores import above
 from engine.session import (

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.bundle import PLAYBOOK, REFERENCE, Bundle, Manifest, manifest_to_json, open_bundle
+from engine.bundle import PLAYBOOK, REFERENCE, Bundle, open_bundle
 from engine.errors import BundleError
+from engine.manifest import Manifest, manifest_to_json
 from engine.reference import Reference, reference_to_json
 from engine.schema import FeatureSchema
 from engine.session import Predictions, Session

@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
-from engine.bundle import BANDS, Segment
 from engine.errors import BundleError, counted, quoted
+from engine.manifest import BANDS, Segment
 from engine.playbook import MAX_CONTROL_SHARE
 from engine.schema import FeatureSchema
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata  # type: ignore[import-untyped]
 
-from engine.bundle import Manifest, Segment
+from engine.manifest import Manifest, Segment
 from engine.schema import Feature
 from engine.tensors import CategoryTables
 from training.compare.ways import segment_places

@@ -5,8 +5,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.bundle import Manifest, sync_path, write_bundle
+from engine.bundle import sync_path, write_bundle
 from engine.errors import CannotCreateError
+from engine.manifest import Manifest
 from engine.verification import verify
 from engine.writer import storage_errors
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.bundle import Manifest
+from engine.manifest import Manifest
 from engine.reference import UNTOLD, Reference, Users, bins_of, counts_of, typical_size
 from engine.session import Predictions
 from training.disclosure import MIN_CELL, withheld

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
-from engine.bundle import Segment
+from engine.manifest import Segment
 from training.segment_words import MIN_KNOWN, Name, Trait, clean, in_running_text
 
 NOTABLE = 0.08

@@ -17,17 +17,16 @@ import pyarrow as pa
 
 from engine.bundle import (
     CONFORMANCE,
-    DRIVERS,
     MODEL_CARD,
     NATIVE_CLASSIFIER,
     PREPROCESS,
     REPORT,
     SCORER,
     Bundle,
-    manifest_to_json,
     open_bundle,
 )
 from engine.errors import InputError, UsageError, rule_counts
+from engine.manifest import DRIVERS, manifest_to_json
 from engine.runtimes.spark_worker import SET_ASIDE, ShippedBundle, Work, score_batches
 from engine.scorer import Scorer
 from engine.scores import Detail

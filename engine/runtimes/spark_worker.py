@@ -98,7 +98,8 @@ def open_scorer(shipped: ShippedBundle) -> "Scorer":
     Raises:
         BundleError: The bytes are not those that the driver checked.
     """
-    from engine.bundle import Bundle, manifest_from_json
+    from engine.bundle import Bundle
+    from engine.manifest import manifest_from_json
     from engine.scorer import Scorer
 
     _check_hash(shipped, "manifest.json", shipped.manifest, shipped.manifest_sha256)

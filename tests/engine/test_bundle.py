@@ -9,18 +9,9 @@ from pathlib import Path
 import pytest
 
 import engine.bundle
-from engine.bundle import (
-    BUNDLE_FORMAT,
-    CURRENT,
-    MANIFEST,
-    MANIFEST_HASH,
-    manifest_from_json,
-    manifest_to_json,
-    open_bundle,
-    write_bundle,
-    write_current,
-)
+from engine.bundle import CURRENT, MANIFEST, MANIFEST_HASH, open_bundle, write_bundle, write_current
 from engine.errors import BundleError, VersionError
+from engine.manifest import BUNDLE_FORMAT, manifest_from_json, manifest_to_json
 from tests.bundles import rewrite_manifest
 from tests.helpers import BUNDLE
 

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from engine.bundle import BANDS
 from engine.cli import main
 from engine.console import progress_line
 from engine.errors import EngineError
+from engine.manifest import BANDS
 from tests.helpers import BUNDLE, read_summary, read_table, run, write_table
 
 FIT_TIME_PACKAGES = ("lightgbm", "sklearn", "onnx", "skl2onnx", "onnxmltools", "pandas", "scipy")

@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from engine.bundle import Segment, open_bundle
+from engine.bundle import open_bundle
 from engine.inspection import manifest_lines, playbook_lines
+from engine.manifest import Segment
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
 

@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.bundle import BANDS, PLAYBOOK, open_bundle
+from engine.bundle import PLAYBOOK, open_bundle
 from engine.errors import BundleError
 from engine.inspection import playbook_lines
+from engine.manifest import BANDS
 from engine.playbook import (
     MAX_CONTROL_SHARE,
     control_draws,

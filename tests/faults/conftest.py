@@ -32,3 +32,18 @@ def template(users, tmp_path_factory):
 def night(template, tmp_path):
     shutil.copytree(template.folder, tmp_path / "night")
     return Night(tmp_path / "night", template.before, template.undisturbed)
+
+
+@pytest.fixture(scope="session")
+def few(users):
+    return users[:30]
+
+
+@pytest.fixture(scope="session")
+def csv(few):
+    return few.write_csv().encode()
+
+
+@pytest.fixture(scope="session")
+def expected(few, scorer):
+    return scorer.score(few)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.bundle import Calibration
 from engine.errors import SelfCheckError
+from engine.manifest import Calibration
 from tests.fitting import session, splits, trees
 from training.export.drivers import drivers_graph
 from training.fit.classifier import calibrated

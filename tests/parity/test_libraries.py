@@ -11,7 +11,7 @@ from skl2onnx.common.data_types import DoubleTensorType
 from sklearn.cluster import KMeans
 from sklearn.impute import SimpleImputer
 
-from engine.bundle import Calibration
+from engine.manifest import Calibration
 from tests.fitting import session, splits, trees
 from training.export.drivers import drivers_graph
 from training.fit.classifier import sigmoid

@@ -4,7 +4,8 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 
-from engine.bundle import BANDS, Manifest, Segment, open_bundle
+from engine.bundle import open_bundle
+from engine.manifest import BANDS, Manifest, Segment
 from tests.helpers import BUNDLE
 from training.report.subject import Subject, subject_of
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from engine.bundle import BANDS, Manifest, Segment
+from engine.manifest import BANDS, Manifest, Segment
 from tests.training.report_fixture import full_subject, playbook
 from training.report.subject import Subject, subject_of
 

@@ -5,8 +5,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.bundle import BANDS
 from engine.errors import BundleError, InputError, NoInputError
+from engine.manifest import BANDS
 from tests.fitting import number, schema_of
 from tests.helpers import write_table
 from training.backtest.effect import control_effect, rate_differences

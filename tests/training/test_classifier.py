@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_recall_curve
 
-from engine.bundle import Calibration
+from engine.manifest import Calibration
 from tests.fitting import halved
 from training.fit.classifier import (
     best_f1_threshold,

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from engine.bundle import Segment, open_bundle
+from engine.bundle import open_bundle
+from engine.manifest import Segment
 from engine.session import Predictions
 from tests.helpers import BUNDLE
 from training.audiences import GAIN_SHARES

@@ -4,8 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.bundle import BANDS, open_bundle
+from engine.bundle import open_bundle
 from engine.inspection import manifest_lines
+from engine.manifest import BANDS
 from engine.session import Predictions
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE

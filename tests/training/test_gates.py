@@ -7,15 +7,9 @@ import pytest
 from onnx import numpy_helper
 
 import training.pipeline
-from engine.bundle import (
-    CONFORMANCE,
-    CONFORMANCE_OUTPUT,
-    SCORER,
-    Calibration,
-    open_bundle,
-    write_bundle,
-)
+from engine.bundle import CONFORMANCE, CONFORMANCE_OUTPUT, SCORER, open_bundle, write_bundle
 from engine.errors import BundleError, InputError
+from engine.manifest import Calibration
 from tests.fitting import trees
 from tests.helpers import write_table
 from tests.weekly import LEAKING, TABLE, UNDATED, fitted, leak, users_of

@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 
 import training.pipeline
-from engine.bundle import BANDS, MODEL_CARD, REPORT, open_bundle
+from engine.bundle import MODEL_CARD, REPORT, open_bundle
 from engine.errors import BundleError, CannotCreateError, InputError, SelfCheckError
 from engine.inspection import manifest_lines
+from engine.manifest import BANDS
 from engine.schema import default_schema_path, load_schema
 from engine.scorer import load_bundle
 from engine.texts import without_head

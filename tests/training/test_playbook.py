@@ -4,8 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from engine.bundle import BANDS, Segment
 from engine.errors import BundleError
+from engine.manifest import BANDS, Segment
 from tests.fitting import SHOP
 from training.playbook import (
     PlaybookRules,

@@ -4,7 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from engine.bundle import Segment, open_bundle
+from engine.bundle import open_bundle
+from engine.manifest import Segment
 from engine.schema import default_schema_path, load_schema
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import training.fit.space
-from engine.bundle import Segment
+from engine.manifest import Segment
 from tests.fitting import number, schema_of
 from training.fit.clusters import silhouette, silhouette_copula
 from training.fit.counts import MIN_SHARE, NEAR_BEST, REFITS

@@ -2,7 +2,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.bundle import BANDS, open_bundle
+from engine.bundle import open_bundle
+from engine.manifest import BANDS
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
 from tests.training.test_evaluate import CUTS, drawn

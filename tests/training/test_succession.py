@@ -4,8 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.bundle import MAX_SEGMENT_ID, Segment, open_bundle
+from engine.bundle import open_bundle
 from engine.errors import BundleError
+from engine.manifest import MAX_SEGMENT_ID, Segment
 from tests.fitting import SHOP, number, schema_of, shop_users
 from tests.helpers import write_table
 from training.dataset import load_dataset

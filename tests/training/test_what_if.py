@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.bundle import Segment, open_bundle
+from engine.bundle import open_bundle
 from engine.errors import CannotCreateError
+from engine.manifest import Segment
 from engine.schema import Feature
 from tests.helpers import BUNDLE, run
 from tests.runtimes.javascript import EXAMPLES, install, needs_npm

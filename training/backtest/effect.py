@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.bundle import BANDS
+from engine.manifest import BANDS
 from training.disclosure import MIN_CELL, users_in, withheld
 from training.intervals import NORMAL_QUANTILE, wilson
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.bundle import BANDS
 from engine.errors import InputError, counted
+from engine.manifest import BANDS
 from engine.schema import FeatureSchema
 from training.backtest.effect import control_effect
 from training.backtest.outcomes import Joined, join_outcomes

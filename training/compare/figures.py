@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.bundle import Manifest
+from engine.manifest import Manifest
 from engine.session import Predictions
 from training.compare.answers import plain_answers
 from training.compare.paired import score_figures

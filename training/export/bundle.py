@@ -14,7 +14,8 @@ import lightgbm as lgb
 
 import engine
 import training
-from engine.bundle import CLASSIFIER, NATIVE_CLASSIFIER, PREPROCESS, SCORER, SEGMENTER, Manifest
+from engine.bundle import CLASSIFIER, NATIVE_CLASSIFIER, PREPROCESS, SCORER, SEGMENTER
+from engine.manifest import Manifest
 from engine.schema import FeatureSchema
 from engine.tensors import CategoryTables
 from training.export.drivers import drivers_graph

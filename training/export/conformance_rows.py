@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from engine.bundle import Bundle, Manifest
+from engine.bundle import Bundle
+from engine.manifest import Manifest
 from engine.reference import UNTOLD, Reference
 from engine.schema import Feature
 from engine.session import PADDED_ROWS, Predictions, Session

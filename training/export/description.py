@@ -9,7 +9,8 @@ from typing import Any
 
 from onnx import ModelProto, ValueInfoProto, helper
 
-from engine.bundle import BANDS, CLASSIFIER, PREPROCESS, SCORER, SEGMENTER, Manifest
+from engine.bundle import CLASSIFIER, PREPROCESS, SCORER, SEGMENTER
+from engine.manifest import BANDS, Manifest
 from engine.schema import Feature
 
 _GRAPH_WORDS = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
-from engine.bundle import DRIVERS
+from engine.manifest import DRIVERS
 from training.export.graph import (
     DOUBLE,
     FEATURES,

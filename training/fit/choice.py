@@ -7,7 +7,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
-from engine.bundle import Calibration
+from engine.manifest import Calibration
 from training.fit.baselines import Baseline
 from training.fit.judging import fold_losses, mean_and_error, roc_auc, roc_auc_gain
 from training.fit.search import Budget, Pool, Search, Trial, search

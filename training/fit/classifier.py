@@ -13,7 +13,7 @@ import lightgbm as lgb
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from engine.bundle import Calibration
+from engine.manifest import Calibration
 from training.fit.baselines import Baseline
 from training.fit.choice import choose_trees
 from training.fit.search import Budget, Pool

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 import lightgbm as lgb
 import numpy as np
 
-from engine.bundle import Calibration
 from engine.errors import SelfCheckError
+from engine.manifest import Calibration
 from training.fit.candidates import DESIGN, FREE, Pair, planned, strongest_pairs
 from training.fit.judging import log_losses, mean_loss
 from training.fit.trees import Grower, Sample, Settings, plain_text, raw_scores

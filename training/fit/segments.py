@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from engine.bundle import Segment
+from engine.manifest import Segment
 from engine.schema import Feature
 from training.fit.clusters import (
     fit_kmeans,

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
-from engine.bundle import MAX_SEGMENT_ID, Bundle, Segment
+from engine.bundle import Bundle
 from engine.errors import BundleError, quoted
+from engine.manifest import MAX_SEGMENT_ID, Segment
 from engine.schema import FeatureSchema
 from engine.session import Session
 from engine.tensors import to_features

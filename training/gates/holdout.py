@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.bundle import Bundle, Manifest
+from engine.bundle import Bundle
 from engine.errors import BundleError, InputError, counted
+from engine.manifest import Manifest
 from engine.schema import FeatureSchema
 from engine.session import Predictions, Session
 from engine.tensors import to_features

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from engine.bundle import Manifest
+from engine.manifest import Manifest
 from training.fit.counts import MIN_EXCESS
 from training.fit.segments import SILHOUETTE_TARGET
 from training.fit.succession import jaccard

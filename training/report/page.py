@@ -5,8 +5,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from engine.bundle import Manifest
 from engine.errors import counted
+from engine.manifest import Manifest
 from engine.texts import without_head
 from training.report.blocks import Section
 from training.report.place import GENERATOR

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.bundle import PLAYBOOK, Bundle, Manifest
+from engine.bundle import PLAYBOOK, Bundle
+from engine.manifest import Manifest
 from training.words import people
 
 Figures = Mapping[str, Any]

@@ -22,8 +22,8 @@ from math import factorial, prod
 import lightgbm as lgb
 import numpy as np
 
-from engine.bundle import Calibration
 from engine.errors import SelfCheckError
+from engine.manifest import Calibration
 from training.shapley.leaves import Condition, Factor, Leaf, read_leaves
 
 MAX_GRAPH_BYTES = 8_000_000

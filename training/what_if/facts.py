@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from engine.bundle import BANDS, REFERENCE, Bundle, Manifest
+from engine.bundle import REFERENCE, Bundle
+from engine.manifest import BANDS, Manifest
 from engine.playbook import playbook_rows
 from engine.reference import reference_from_json
 from engine.schema import Feature

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.bundle import Bundle, Manifest
+from engine.bundle import Bundle
+from engine.manifest import Manifest
 from engine.schema import Feature
 from engine.session import Session
 from engine.tensors import to_features

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from engine.bundle import BANDS
+from engine.manifest import BANDS
 from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
 from training.words import BAND_WORDS, count, percent

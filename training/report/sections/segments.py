@@ -52,7 +52,7 @@ def segments(subject: Subject) -> list[Block]:
     return blocks
 
 
-def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - engine.bundle.Segment
+def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - engine.manifest.Segment
     profile = segment.profile
     rfm = subject.manifest.schema.rfm
     figures = subject.segment_figures.get(segment.id, {})
