@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.contenders import ROOT, Usage, engine, measure
 from benchmarks.report import write_between
@@ -45,12 +46,10 @@ class Size:
 
 def measured(users: int, folder: Path, rounds: int = 1) -> Size:
     """Simulate, score and remove so many users; the medians of several runs, and the highest peak."""
-    path, out = folder / f"users_{users}.parquet", folder / "scores.parquet"
-    write_users(SimulateOptions(rows=users, seed=8, label=False), path)
-    try:
+    with TemporaryDirectory(dir=folder) as removed:
+        path, out = Path(removed) / "users.parquet", Path(removed) / "scores.parquet"
+        write_users(SimulateOptions(rows=users, seed=8, label=False), path)
         usages = [measure(engine(path, out)) for _ in range(rounds)]
-    finally:
-        path.unlink()
     return Size(
         users,
         _median(usages, lambda usage: usage.wall_seconds),

@@ -1,7 +1,8 @@
 """That neither the time nor the memory of a user grows with their number, with its gates.
 
 A tenth of the sizes runs with `make bench`, all of them with `make test-slow`; both hold with room for a
-noisy machine. Time is that of the processor, which other programs disturb least.
+noisy machine. Time is that of the processor, which other programs disturb least. The tenth is for memory:
+what looking up keys costs only shows at the full size.
 """
 
 import pytest

@@ -29,8 +29,8 @@ needs room for what it merges."""
 # An entry is the first 40 bits of a hash, then the number of the key in its block, in 24 bits: one sort
 # orders both. Of 24 million keys one in 46,000 has the 40 bits of another.
 NUMBER_BITS = np.uint64(24)
-MOST_ROWS = 1 << 24
-NUMBERS = np.uint64(MOST_ROWS - 1)
+BLOCK_ROWS = 1 << 24
+NUMBER_MASK = np.uint64(BLOCK_ROWS - 1)
 
 NO_DAY = np.iinfo(np.int32).min
 _RECORD = np.dtype([("end", np.int64), ("day", np.int32)])
@@ -107,16 +107,17 @@ class SeenKeys:
         Raises:
             EngineError: The keys cannot be kept on disk.
         """
-        parts = (self._repeated(part) for part in keys.iter_slices(MOST_ROWS))
+        parts = (self._mark_repeats(part) for part in keys.iter_slices(BLOCK_ROWS))
         return pl.concat([pl.Series(dtype=pl.Boolean), *parts])
 
-    def _repeated(self, keys: pl.DataFrame) -> pl.Series:
-        entries = key_hashes(keys) & ~NUMBERS | np.arange(len(keys), dtype=np.uint64)
+    def _mark_repeats(self, keys: pl.DataFrame) -> pl.Series:
+        entries = key_hashes(keys) & ~NUMBER_MASK | np.arange(len(keys), dtype=np.uint64)
         entries.sort()
-        rows, hashes = entries & NUMBERS, entries >> NUMBER_BITS
+        rows, hashes = entries & NUMBER_MASK, entries >> NUMBER_BITS
         known = np.zeros(len(keys), np.bool_)
-        if (hashes[1:] == hashes[:-1]).any():
-            known |= repeated_within(keys).to_numpy()
+        alike = np.sort(rows[_have_twins(hashes)]).astype(np.int64)
+        if len(alike):
+            known[alike] = repeated_within(keys[alike]).to_numpy()
         # Few keys come twice: the blocks are asked only for those that may be in one.
         perhaps = self._filter.may_have(hashes)
         asked, sought = rows[perhaps], hashes[perhaps]
@@ -138,7 +139,7 @@ class SeenKeys:
         added = is_new[rows]
         self._blocks.append(hashes[added] << NUMBER_BITS | numbers[rows[added]])
         self._mark(hashes[added])
-        _merge(self._blocks, min(max(MERGED_ROWS, self._count // 4), MOST_ROWS))
+        _merge(self._blocks, min(max(MERGED_ROWS, self._count // 4), BLOCK_ROWS))
 
     def _mark(self, newest: np.ndarray) -> None:
         """Tell the filter of the newest hashes, or a larger one of all."""
@@ -162,7 +163,7 @@ class SeenKeys:
         at = np.searchsorted(block, hashes << NUMBER_BITS)
         # NOTE: different keys may have one hash; the next entry may then be the right one.
         while len(hits := np.flatnonzero(_has(block, at, hashes))):
-            numbers = (block[at[hits]] & NUMBERS).astype(np.int64)
+            numbers = (block[at[hits]] & NUMBER_MASK).astype(np.int64)
             known[rows[hits]] |= self._equal(keys[rows[hits]], first + numbers)
             at += 1
 
@@ -221,6 +222,15 @@ def repeated_within(keys: pl.DataFrame) -> pl.Series:
 def key_hashes(keys: pl.DataFrame) -> np.ndarray:
     """A 64-bit hash of each key: uint64 [rows]; equal keys have equal hashes."""
     return keys.hash_rows().to_numpy()
+
+
+def _have_twins(hashes: np.ndarray) -> np.ndarray:
+    """Whether the hash before or after is the same; they rise: bool [hashes]."""
+    same = hashes[1:] == hashes[:-1]
+    twins = np.zeros(len(hashes), np.bool_)
+    twins[1:] |= same
+    twins[:-1] |= same
+    return twins
 
 
 def _joined(texts: pl.Series) -> bytes:

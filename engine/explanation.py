@@ -23,12 +23,10 @@ from engine.schema import Feature, FeatureSchema
 from engine.scorer import Scorer
 from engine.scores import Detail, score_columns
 from engine.session import Predictions
-from engine.source import Chunk, Table, find_rows, read_chunks
+from engine.source import CHUNK_ROWS, Chunk, Table, find_rows, read_chunks
 from engine.tensors import date_column, to_features, to_typed
 from engine.threads import available_cores, in_order
 from engine.validation import RowSplit, row_rules, split_rows
-
-CHUNK_ROWS = 32_768
 
 Value = float | str | None
 """A number, a category, or None where it is missing."""

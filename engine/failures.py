@@ -4,7 +4,6 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 from engine.errors import (
     EngineError,
@@ -16,7 +15,6 @@ from engine.errors import (
 from engine.metrics import to_prometheus
 from engine.sink import DryRun, Sink
 from engine.summary import Summary, Tally, peak_memory_bytes
-from engine.targets import Targets
 
 
 @contextmanager
@@ -48,7 +46,7 @@ def _report_failure(
         status="interrupted" if isinstance(error, InterruptedRunError) else "failed",
         published=False,
         out=sink.targets.scores,
-        stands=standing(sink.targets),
+        stands=sink.targets.standing(),
         seconds=round(seconds, 3),
         error=str(known) if known else bug_text(error),
         exit_code=_exit_code(known or error),
@@ -67,11 +65,3 @@ def _exit_code(error: BaseException) -> int:
         return error.exit_code
     # As `console` ends the process.
     return StorageError.exit_code if isinstance(error, OSError) else EngineError.exit_code
-
-
-def standing(targets: Targets) -> Literal["earlier run", "none", "unknown"]:
-    """Whether scores of a run before stand, as far as that can be told."""
-    try:
-        return "earlier run" if targets.exists() else "none"
-    except EngineError:
-        return "unknown"

@@ -10,6 +10,10 @@ HASH_BITS = 40
 HASHES_A_WORD = 4
 """Filled so far, a filter is made anew with twice the words: it has 16 to 32 bits a hash."""
 MARKS = 3
+_GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 divided by it; the multiplier of Knuth's Fibonacci hashing, The Art of Computer Programming 6.4."""
+_FIRST_MARK_BIT = 34
+
 SLICE_HASHES = 1 << 16
 """So many are added at a time: it takes 32 bytes for each of them."""
 
@@ -46,8 +50,11 @@ class HashFilter:
 
 
 def _marks(hashes: np.ndarray) -> np.ndarray:
-    """A word for each hash with some bits set, by its last bits: uint64 [hashes]."""
+    """A word for each hash with some bits set: uint64 [hashes]."""
     marks = np.zeros(len(hashes), np.uint64)
+    # NOTE: the first bits of a hash choose its word. Large filters have so many words that the marks
+    # need bits of their own: those of a product that every bit of the hash goes into.
+    mixed = hashes * _GOLDEN_RATIO
     for mark in range(MARKS):
-        marks |= np.uint64(1) << (hashes >> np.uint64(6 * mark) & np.uint64(63))
+        marks |= np.uint64(1) << (mixed >> np.uint64(_FIRST_MARK_BIT + 6 * mark) & np.uint64(63))
     return marks

@@ -5,9 +5,9 @@ through it.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,16 +17,16 @@ from engine.databases import Query
 from engine.drift import drift_report
 from engine.duplicates import SeenKeys
 from engine.errors import InputError, SelfCheckError, UsageError, counted
-from engine.failures import failures_reported, standing
+from engine.failures import failures_reported
 from engine.intake import check_tables
 from engine.logs import LOG
-from engine.manifest import DRIVERS
+from engine.manifest import DRIVERS, Manifest
 from engine.metrics import to_prometheus
 from engine.partitions import without_partitions
 from engine.scorer import Scorer, load_bundle
 from engine.scores import REPEATED_TEXTS, Detail
 from engine.sink import DryRun, Sink
-from engine.source import Table, count_rows, open_inputs, read_chunks
+from engine.source import CHUNK_ROWS, Table, count_rows, open_inputs, read_chunks
 from engine.summary import (
     Drift,
     Summary,
@@ -38,12 +38,8 @@ from engine.summary import (
 )
 from engine.tables import ScoresTable
 from engine.targets import Targets
-from engine.threads import available_cores, in_order
-
-Progress = Callable[[int, int | None], None]
-"""Told after each chunk: rows done, and rows in all where that is known."""
-
-CHUNK_ROWS = 32_768
+from engine.threads import Progress, available_cores, in_order
+from engine.writer import Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,26 +125,14 @@ def score(
                     LOG.debug("%s rows done", f"{tally.rows_read:,}")
                     progress(tally.rows_read, total)
             _check_totals(tally, options.max_reject_share, scorer, tables)
-        report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
-        tally.drift = Drift.of(report, tally.rows_read, tally.drift.rows_before)
-        _check_drift(tally.drift, strict=options.strict)
-        scores, quarantine = sink.finish()
+        _check_drift(tally, scorer, strict=options.strict)
+        written = sink.finish()
         LOG.debug("all rows scored, files complete and verified")
-        summary = Summary(
-            status="dry_run" if options.dry_run else "published",
-            published=not options.dry_run,
-            out=targets.scores,
-            bundle_id=scorer.manifest.bundle_id,
+        summary = replace(
+            _summary(targets, scorer.manifest, tally, written, dry_run=options.dry_run),
             inputs=tuple(table.name for table in tables),
-            outputs=file_entry("scores", targets.scores, scores)
-            | file_entry("quarantine", str(targets.quarantine), quarantine),
-            stands=standing(targets) if options.dry_run else "this run",
             threads=threads,
             seconds=round(time.monotonic() - started, 3),
-            versions=running_versions(),
-            unusable=scorer.manifest.unusable,
-            peak_memory_bytes=peak_memory_bytes(),
-            **tally.figures(),
         )
         sink.publish(summary.to_json(), to_prometheus(summary))
     return summary
@@ -174,11 +158,13 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
             scorer.check_columns(table.columns, table.name)
         chunks = read_chunks(tables, scorer.columns, CHUNK_ROWS)
         score_chunk = partial(scorer.score_chunk, detail=Detail(drivers=0))
-        for scored in in_order(score_chunk, chunks, available_cores()):
-            tally.add(scored)
+        with closing(in_order(score_chunk, chunks, available_cores())) as chunks_scored:
+            for scored in chunks_scored:
+                tally.add(scored)
     if tally.rows_scored == 0:
         raise InputError(f"input: none of {tally.rows_read:,} rows can be scored. See its columns.")
     counts = {"rows_read": tally.rows_read, "rows_scored": tally.rows_scored}
+    """Compare the users with those of training, and refuse alarms where they count as failures."""
     report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
     return {"bundle_id": scorer.manifest.bundle_id, **counts, **report}
 
@@ -239,9 +225,37 @@ def _check_totals(
         )
 
 
-def _check_drift(drift: Drift, *, strict: bool) -> None:
+def _check_drift(tally: Tally, scorer: Scorer, *, strict: bool) -> None:
+    """Compare the users with those of training, and refuse alarms where they count as failures."""
+    report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
+    tally.drift = drift = Drift.of(report, tally.rows_read, tally.drift.rows_before)
     if strict and drift.alarms:
         raise InputError(
             f"input: {counted(len(drift.alarms), 'drift alarm')}: {'; '.join(drift.alarms)}. "
             "Nothing was published, because of --strict: mend the input, or train on it."
         )
+
+
+def _summary(
+    targets: Targets,
+    manifest: Manifest,
+    tally: Tally,
+    written: tuple[Written | None, Written | None],
+    *,
+    dry_run: bool,
+) -> Summary:
+    """What a run that went well has done, but for what it worked on and for how long."""
+    scores, quarantine = written
+    return Summary(
+        status="dry_run" if dry_run else "published",
+        published=not dry_run,
+        out=targets.scores,
+        bundle_id=manifest.bundle_id,
+        outputs=file_entry("scores", targets.scores, scores)
+        | file_entry("quarantine", str(targets.quarantine), quarantine),
+        stands=targets.standing() if dry_run else "this run",
+        versions=running_versions(),
+        unusable=manifest.unusable,
+        peak_memory_bytes=peak_memory_bytes(),
+        **tally.figures(),
+    )

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,10 @@ from engine.duplicates import SeenKeys
 from engine.errors import NAMES_SHOWN, counted
 from engine.intake import CheckedChunk, check_chunk, check_tables, needed_columns
 from engine.manifest import Manifest
-from engine.pipeline import Progress
 from engine.reference import reference_from_json
-from engine.source import Chunk, count_rows, open_inputs, read_chunks
-from engine.threads import available_cores, in_order
+from engine.source import CHUNK_ROWS, Chunk, count_rows, open_inputs, read_chunks
+from engine.threads import Progress, available_cores, in_order
 
-CHUNK_ROWS = 32_768
 PLACES_SHOWN = 5
 
 
@@ -114,9 +113,11 @@ def preview(
         check_tables(manifest, tables)
         total = count_rows(tables)
         check = partial(_check, manifest=manifest, seen=seen)
-        for found in in_order(check, read_chunks(tables, None, CHUNK_ROWS), available_cores()):
-            findings.add(found)
-            progress(findings.rows_read, total)
+        chunks = read_chunks(tables, None, CHUNK_ROWS)
+        with closing(in_order(check, chunks, available_cores())) as chunks_checked:
+            for found in chunks_checked:
+                findings.add(found)
+                progress(findings.rows_read, total)
         files = tuple(table.name for table in tables)
         refused = refusal(
             files,

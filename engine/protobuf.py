@@ -52,8 +52,8 @@ class _Reader:
     """Reads the messages of one file, and counts their fields.
 
     NOTE: a message is a place in the bytes, and values are copies of them, not slices of a memoryview:
-    those are objects that Python's garbage collector counts, and a few thousand of them start a
-    search through all that was imported, which takes longer than the reading.
+    those are objects that Python's garbage collector counts, and every few hundred of them start a
+    search, which together take longer than the reading.
     """
 
     def __init__(self, content: bytes, where: str) -> None:

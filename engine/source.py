@@ -52,6 +52,9 @@ from engine.text_lines import (
     short_rows,
 )
 
+CHUNK_ROWS = 32_768
+"""Rows in one hand at a time, unless somebody says otherwise."""
+
 STANDARD_INPUT = "-"
 STANDARD_INPUT_NAME = "standard input"
 HIDDEN_PREFIXES = (".", "_")

@@ -3,8 +3,9 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from engine.errors import CannotCreateError, UsageError, quoted
+from engine.errors import CannotCreateError, EngineError, UsageError, quoted
 from engine.tables import ScoresTable
 from engine.writer import check_no_device, output_format, storage_errors
 
@@ -84,6 +85,13 @@ class Targets:
             EngineError: The database of a table cannot be asked.
         """
         return self.out.exists() if self.table is None else self.table.exists()
+
+    def standing(self) -> Literal["earlier run", "none", "unknown"]:
+        """Whether scores of a run before stand, as far as that can be told."""
+        try:
+            return "earlier run" if self.exists() else "none"
+        except EngineError:
+            return "unknown"
 
     def check(self, *, replace: bool) -> None:
         """Check that every file can be made at its place.

@@ -6,7 +6,7 @@ SHOWN_NAME = 80
 LARGE = 1e15
 """Of a number from here on nobody reads all digits."""
 
-NO_UNITS = ("", "share", "ratio", "log ratio", "score")
+NO_UNITS = frozenset({"", "share", "ratio", "log ratio", "score"})
 """What a schema calls the unit of a number that counts nothing: nobody says `5.4 ratio`."""
 
 _SPACES = "\u202f\u00a0"

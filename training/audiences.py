@@ -90,6 +90,7 @@ def deciles(outcomes: Outcomes, cuts: Sequence[float]) -> list[dict[str, Any]]:
                 ),
                 **told_figures(
                     told=summed[n],
+                    cumulative_share_of_users=float(contacted),
                     cumulative_share_of_buyers=float(reached),
                     cumulative_lift=float(reached / max(contacted, 1 / total)),
                 ),

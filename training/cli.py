@@ -210,6 +210,8 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     page = report_html(subject).encode()
     second = None if what_if is None else _what_if_files(opened, subject, data)
     with storage_errors(out):
+        # Measuring takes minutes.
+        check_place(out)
         write_shared(out, page)
     say([f"report on {subject.manifest.bundle_id} in {out}"])
     if what_if is not None and second is not None:

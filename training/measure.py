@@ -121,10 +121,26 @@ def data_figures(dataset: Dataset, inputs: Sequence[str]) -> dict[str, Any]:
     return {**size_figures(dataset), "what": ", ".join(Path(text).name for text in inputs)}
 
 
+def segment_silhouette(
+    manifest: Manifest, features: np.ndarray, segment: np.ndarray
+) -> tuple[float | None, int]:
+    """The silhouette in the clustering space, on at most `TEST_ROWS` users, and on how many.
+
+    Args:
+        manifest: The segments and their space.
+        features: float32 [rows, features].
+        segment: The id of each row's segment, int64 [rows].
+    """
+    names = [feature.name for feature in manifest.schema.model_features]
+    points = space_from_report(manifest.clustering, names).coordinates(features)
+    rows = sampled(np.arange(len(points)), TEST_ROWS, SAMPLE_SEED)
+    return silhouette(points[rows], segment[rows]), len(rows)
+
+
 def segment_figures(
     manifest: Manifest, features: np.ndarray, segment: np.ndarray, users: np.ndarray
 ) -> dict[str, Any]:
-    """The silhouette in the clustering space, on at most `TEST_ROWS` users, and the shares.
+    """The silhouette, as `segment_silhouette` gives it, and the shares.
 
     A share is None where it would tell of fewer than `MIN_CELL` users.
 
@@ -134,17 +150,15 @@ def segment_figures(
         segment: The id of each row's segment, int64 [rows].
         users: A number from 0 for each user, int64 [rows].
     """
-    names = [feature.name for feature in manifest.schema.model_features]
-    points = space_from_report(manifest.clustering, names).coordinates(features)
-    rows = sampled(np.arange(len(points)), TEST_ROWS, SAMPLE_SEED)
+    found, rows = segment_silhouette(manifest, features, segment)
     ids = [s.id for s in manifest.segments]
     place = segment_places(ids, segment)
     hidden = withheld(place, users, (len(ids),))
     shares = np.bincount(place, minlength=len(ids)) / len(place)
     return {
         "names": {str(s.id): s.name for s in manifest.segments},
-        "silhouette": silhouette(points[rows], segment[rows]),
-        "silhouette_rows": len(rows),
+        "silhouette": found,
+        "silhouette_rows": rows,
         "shares": {
             str(number): None if hidden[n] else rounded(float(shares[n]))
             for n, number in enumerate(ids)

@@ -33,6 +33,11 @@ def early_dates(snapshots: pl.Series, first_allowed: date) -> pl.Series:
     return snapshots.filter(snapshots < first_allowed).sort()
 
 
+def days(dates: pl.Series) -> str:
+    """The first and the last of rising dates, in words."""
+    return f"{dates[0]} to {dates[-1]}" if dates[0] != dates[-1] else str(dates[0])
+
+
 def cautions(dataset: Dataset, manifest: Manifest) -> list[str]:
     """Why figures on these users may be better than those of next week's will be, in sentences."""
     if are_those_of_training(dataset, manifest):
@@ -47,9 +52,8 @@ def cautions(dataset: Dataset, manifest: Manifest) -> list[str]:
     early = early_dates(snapshots, first_allowed)
     if not len(early):
         return []
-    days = f"{early[0]} to {early[-1]}" if early[0] != early[-1] else str(early[0])
     return [
-        f"{counted(len(early), 'row')} of {dataset.rows:,} are of {days}; "
+        f"{counted(len(early), 'row')} of {dataset.rows:,} are of {days(early)}; "
         f"{manifest.bundle_id} was fitted to users up to {last}, whose outcomes end "
         f"{manifest.schema.horizon_days} days later: where these are the same users, the figures flatter "
         "it. Measure it on later users."

@@ -168,5 +168,5 @@ def _short_number(number: float) -> str:
     """A mean in a sentence, with one decimal under 10; "" where it is hardly above 0."""
     if 0 <= number < HARDLY_ANY:
         return ""
-    text = f"{number:,.0f}" if abs(number) >= 10 else f"{round(number, 1):g}"
+    text = f"{number:,.0f}" if abs(number) >= 10 else f"{round(number, 1) + 0.0:g}"
     return text.replace("-", "−")

@@ -35,16 +35,16 @@ PAIRS = st.lists(st.tuples(st.text(min_size=1, max_size=2), st.integers(-1, 1)),
 
 @pytest.mark.parametrize("hashes", [duplicates.key_hashes, few_hashes])
 @pytest.mark.parametrize(
-    ("merged_rows", "most_rows"), [(1, 4), (1, 1 << 24), (8, 8), (1 << 19, 1 << 24)]
+    ("merged_rows", "block_rows"), [(1, 4), (1, 1 << 24), (8, 8), (1 << 19, 1 << 24)]
 )
 @given(PAIRS, st.integers(1, 9))
 def test_every_later_row_of_a_key_is_marked_and_no_other(
-    hashes, merged_rows, most_rows, pairs, rows
+    hashes, merged_rows, block_rows, pairs, rows
 ):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(duplicates, "key_hashes", hashes)
         patch.setattr(duplicates, "MERGED_ROWS", merged_rows)
-        patch.setattr(duplicates, "MOST_ROWS", most_rows)
+        patch.setattr(duplicates, "BLOCK_ROWS", block_rows)
         keys = keys_of(*pairs)
         found = marks(keys[start : start + rows] for start in range(0, len(keys), rows))
     assert found == [pair in pairs[:n] for n, pair in enumerate(pairs)]

@@ -24,6 +24,14 @@ def test_of_those_that_never_came_one_in_a_hundred_passes_a_full_filter(rows):
     assert kept.may_have(random_hashes(20_000, 2)).mean() < 0.013
 
 
+def test_the_marks_of_a_large_filter_do_not_follow_from_the_word():
+    """So many words need most bits of a hash; a part of them is filled, the memory of the rest untouched."""
+    parts = 8
+    kept = HashFilter(1 << 28)
+    kept.add(random_hashes(kept.room >> parts, 3) >> np.uint64(parts))
+    assert kept.may_have(random_hashes(20_000, 4) >> np.uint64(parts)).mean() < 0.013
+
+
 @pytest.mark.parametrize("room", [0, 1, HASHES_A_WORD, HASHES_A_WORD + 1, 1_000, 1 << 20])
 def test_there_is_room_for_what_was_asked_and_at_most_twice_that(room):
     found = HashFilter(room).room

@@ -93,6 +93,7 @@ def _metrics() -> dict:
             {"decile": 10 - n, "rows": 3_615, "probability_from": 0.5 - 0.05 * n,
              "mean_probability": share * 1.8, "purchase_rate": share * 1.8, "lift": share * 10,
              "share_of_buyers": share, "cumulative_share_of_buyers": reached,
+             "cumulative_share_of_users": (n + 1) / 10,
              "cumulative_lift": reached * 10 / (n + 1)}
         )  # fmt: skip
     return {

@@ -149,6 +149,7 @@ def scores_of_merit(top: float) -> Subject:
     deciles = [
         {**d, "share_of_buyers": share, "purchase_rate": share * 10 * 0.08, "lift": share * 10,
          "cumulative_share_of_buyers": sum(shares[: n + 1]),
+         "cumulative_share_of_users": (n + 1) / 10,
          "cumulative_lift": sum(shares[: n + 1]) * 10 / (n + 1)}
         for n, (d, share) in enumerate(zip(m["deciles"], shares, strict=True))
     ]  # fmt: skip

@@ -205,6 +205,13 @@ def test_a_bundle_is_no_table_of_users(tiny, command, folder):
     assert not (tiny / "new.html").exists()
 
 
+@pytest.mark.parametrize("command", [("fit", "--out", "new"), ("evaluate", "bundle")])
+def test_data_whose_name_no_file_can_have_is_not_there(tiny, command):
+    found = run("training", *command, "x" * 300, cwd=tiny)
+    assert found.returncode == 66
+    assert "no such file (File name too long)" in found.stderr
+
+
 def test_a_lean_install_is_told_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(training.cli, "_FIT_PACKAGES", ("no_such_package",))
     with pytest.raises(SystemExit) as stop:

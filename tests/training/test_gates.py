@@ -249,7 +249,7 @@ def test_a_bundle_that_has_doubled_is_refused(contest, tmp_path):
 @pytest.mark.parametrize(
     ("week", "words"),
     [
-        (0, "of 2026-01-04 to 2026-01-04; tiny/2026-01-11-.* up to 2026-01-11"),
+        (0, "of 2026-01-04; tiny/2026-01-11-.* up to 2026-01-11"),
         (1, "whose outcomes end 7 days later. Give users of 2026-01-18 or later"),
     ],
 )

@@ -184,7 +184,10 @@ def test_a_cell_in_which_nobody_is_differs_from_one_that_is_withheld(subject):
 
 def test_a_decile_of_few_users_leaves_the_others_in_the_picture(subject):
     first, *others = subject.metrics["deciles"]
-    untold = ("rows", "purchase_rate", "cumulative_share_of_buyers", "cumulative_lift")
+    untold = (
+        *("rows", "purchase_rate"),
+        *("cumulative_share_of_users", "cumulative_share_of_buyers", "cumulative_lift"),
+    )
     withheld = {**first, **dict.fromkeys(untold)}
     metrics = {**subject.metrics, "deciles": [withheld, *others]}
     page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))

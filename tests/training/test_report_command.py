@@ -11,6 +11,7 @@ from engine.bundle import MODEL_CARD, REPORT
 from engine.cli import main as engine_main
 from tests.fitting import SHOP, number, schema_of, shop_users
 from tests.helpers import run, write_table
+from training import measure
 from training.cli import main
 from training.fit.search import Budget
 from training.pipeline import FitOptions, fit
@@ -31,6 +32,7 @@ def folder(tmp_path_factory):
     write_table(users.drop("bought"), made / "unlabelled.parquet")
     fit([str(made / "users.parquet")], FitOptions(SHOP, budget=ONE_TRIAL), made / "bundle")
     (made / "diary.html").write_text("<!doctype html>")
+    (made / "link.html").symlink_to("nowhere.html")
     (made / "folder").mkdir()
     (made / "broken").mkdir()
     (made / "broken" / "manifest.json").write_text("{")
@@ -90,7 +92,8 @@ def test_a_report_has_the_same_bytes_in_any_process(folder, tmp_path):
         ("bundle", "absent.parquet", "new.html", 66, "absent.parquet"),
         ("bundle", "users.parquet", "absent/new.html", 73, "absent"),
         ("bundle", "users.parquet", "folder", 73, "folder"),
-        ("bundle", "users.parquet", "diary.html", 73, "exists and is not a report"),
+        ("bundle", "users.parquet", "diary.html", 73, "exists and is not known as a report"),
+        ("bundle", "users.parquet", "link.html", 73, "exists and is not known as a report"),
         ("bundle", "users.parquet", "new.pdf", 73, "ends with .html"),
         ("bundle", "users.parquet", "-", 73, "ends with .html"),
         ("bundle", "users.parquet", "users.parquet", 2, "is an input and the output"),
@@ -116,8 +119,22 @@ def test_what_cannot_be_reported_is_said_in_words(
     assert (folder / "bundle" / REPORT).read_bytes() == before
 
 
+def test_a_file_that_appears_while_users_are_measured_is_left(folder, tmp_path, monkeypatch):
+    out, evaluated = tmp_path / "report.html", measure.evaluate_bundle
+
+    def found_late(*arguments):
+        out.write_text("a diary")
+        return evaluated(*arguments)
+
+    monkeypatch.setattr(measure, "evaluate_bundle", found_late)
+    assert call(main, "report", folder / "bundle", folder / "users.parquet", "--out", out) == 73
+    assert out.read_text() == "a diary"
+
+
 def test_few_users_are_measured_without_small_groups(folder, tmp_path):
     out = tmp_path / "report.html"
+    # As `mktemp` makes it.
+    out.touch()
     assert call(main, "report", folder / "bundle", folder / "some.parquet", "--out", out) == 0
     page = out.read_text()
     assert "300 users – some.parquet" in page

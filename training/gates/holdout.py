@@ -20,7 +20,7 @@ from engine.tensors import to_features
 from training.dataset import Dataset, load_dataset
 from training.measure import data_figures
 from training.metrics import Outcomes
-from training.newness import are_those_of_training, early_dates, first_later_date, last_date
+from training.newness import are_those_of_training, days, early_dates, first_later_date, last_date
 from training.parity import run_engine
 
 MIN_USERS = 1_000
@@ -171,8 +171,8 @@ def check_later(dataset: Dataset, manifest: Manifest, where: str) -> None:
     early = early_dates(dataset.snapshots, first_allowed)
     if len(early):
         raise InputError(
-            f"{where}: {counted(len(early), 'row')} of {dataset.rows:,} of {early[0]} to "
-            f"{early[-1]}; {bundle_id} was fitted to users up to {last}, whose outcomes end "
+            f"{where}: {counted(len(early), 'row')} of {dataset.rows:,} of {days(early)}; "
+            f"{bundle_id} was fitted to users up to {last}, whose outcomes end "
             f"{manifest.schema.horizon_days} days later. Give users of {first_allowed} or later."
         )
 

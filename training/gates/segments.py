@@ -11,7 +11,7 @@ from training.fit.segments import SILHOUETTE_TARGET
 from training.fit.succession import jaccard
 from training.gates.gate import Gate
 from training.gates.holdout import Contender, Contest
-from training.measure import segment_figures
+from training.measure import segment_silhouette
 from training.metrics import rounded
 from training.words import decimal
 
@@ -36,8 +36,7 @@ def silhouette_gate(contest: Contest, champion: Contender) -> Gate:
 
     Where those in force have no silhouette, as one segment for all has none, nothing can be lost.
     """
-    users = contest.dataset.users
-    mine, theirs = (_silhouette(side, users) for side in (contest.candidate, champion))
+    mine, theirs = (_silhouette(side) for side in (contest.candidate, champion))
     null = contest.candidate.manifest.clustering["silhouette_permuted"]
     bound = None
     if theirs is not None:
@@ -85,9 +84,8 @@ def segment_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
     )
 
 
-def _silhouette(side: Contender, users: np.ndarray) -> float | None:
-    figures = segment_figures(side.manifest, side.features, side.scored.segment, users)
-    found: float | None = figures["silhouette"]
+def _silhouette(side: Contender) -> float | None:
+    found, _ = segment_silhouette(side.manifest, side.features, side.scored.segment)
     return found
 
 

@@ -11,21 +11,24 @@ _HEAD_BYTES = 2_000
 
 
 def check_place(out: Path) -> None:
-    """Check that a page may be written, before anything is computed.
+    """Check that a page may be written: before anything is computed, and again before it is written.
 
     Raises:
-        CannotCreateError: The name is not that of a page, or a file of others has it.
+        CannotCreateError: The name is not that of a page, or what has it is neither a report nor empty.
     """
     if out.suffix.lower() != ".html":
         raise CannotCreateError(
             f"{out}: a report is one HTML page. Name a file that ends with .html."
         )
-    if out.is_file() and not _is_report(out):
+    if out.is_symlink() or (out.is_file() and not _is_report(out)):
         raise CannotCreateError(
-            f"{out}: exists and is not a report of this program. Remove it, or name another file."
+            f"{out}: exists and is not known as a report of this program. Remove it, or name another "
+            "file."
         )
 
 
 def _is_report(path: Path) -> bool:
+    """Whether a page of ours is there; an empty file holds a place for one."""
     with path.open("rb") as file:
-        return f'<meta name="generator" content="{GENERATOR}">'.encode() in file.read(_HEAD_BYTES)
+        head = file.read(_HEAD_BYTES)
+    return head == b"" or f'<meta name="generator" content="{GENERATOR}">'.encode() in head

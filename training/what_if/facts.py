@@ -9,6 +9,7 @@ from engine.manifest import BANDS, Manifest
 from engine.playbook import playbook_rows
 from engine.reference import reference_from_json
 from engine.schema import Feature
+from engine.texts import NO_UNITS
 from training.report.page import visible
 from training.report.subject import Subject
 from training.what_if.typical import Typical, Usual
@@ -78,12 +79,19 @@ def _feature(
         return {**known, "values": [{"value": v, "words": visible(v)} for v in values]}
     return {
         **known,
-        "unit": visible(feature.unit),
+        "unit": _unit(feature),
         "min": feature.min,
         "max": feature.max,
         "whole": whole,
         "stops": slider_stops(feature, edges, whole=whole),
     }
+
+
+def _unit(feature: Feature) -> str:
+    """What stands behind a number; the page shows shares of a whole as percentages."""
+    if (feature.unit, feature.min, feature.max) == ("share", 0, 1):
+        return feature.unit
+    return "" if feature.unit in NO_UNITS else visible(feature.unit)
 
 
 def slider_stops(feature: Feature, edges: tuple[float, ...], *, whole: bool) -> list[float]:

@@ -1,6 +1,7 @@
 """Gains and purchase rates by decile."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from training.report.charts.drawing import (
@@ -45,6 +46,7 @@ def gains_chart(
     line = alt.Chart(chart_data(rows)).encode(
         x=share_channel("x", "of all users contacted"), y=share_channel("y")
     )
+    bold = partial(text_marks, color=COOL, fontWeight=600)
     chance: Rows = [{"x": 0.0, "y": 0.0}, {"x": 1.0, "y": 1.0}]
     parts = (
         alt.Chart(chart_data(chance))
@@ -56,22 +58,8 @@ def gains_chart(
         .encode(x="x:Q", y="y:Q"),
         # Above the line, which runs above that of chance: there nothing else is drawn. Where it has
         # reached the top, there is room below it.
-        text_marks(
-            [m for m in marks if m["y"] <= AT_THE_TOP],
-            COOL,
-            align="right",
-            dx=-7,
-            dy=-8,
-            fontWeight=600,
-        ),
-        text_marks(
-            [m for m in marks if m["y"] > AT_THE_TOP],
-            COOL,
-            align="left",
-            dx=8,
-            dy=12,
-            fontWeight=600,
-        ),
+        bold([m for m in marks if m["y"] <= AT_THE_TOP], align="right", dx=-7, dy=-8),
+        bold([m for m in marks if m["y"] > AT_THE_TOP], align="left", dx=8, dy=12),
         text_marks([{"x": 0.7, "y": 0.58, "text": "at random"}], MUTED, align="left"),
     )
     title = "Gains: share of all buyers reached"
@@ -94,11 +82,9 @@ def _marked(gains: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def _reached(deciles: Sequence[Mapping[str, Any]]) -> dict[float, float]:
     """The share of buyers by share of users, summed from the likeliest decile on, where it is told."""
     return {
-        part["cumulative_share_of_buyers"] / part["cumulative_lift"]: part[
-            "cumulative_share_of_buyers"
-        ]
+        part["cumulative_share_of_users"]: part["cumulative_share_of_buyers"]
         for part in deciles
-        if part["cumulative_lift"]
+        if part["cumulative_share_of_users"] is not None
     }
 
 
