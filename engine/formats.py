@@ -5,11 +5,13 @@ Takes paths, gives formats and plain files. Reading the rows is left to `source`
 
 import csv
 import zlib
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from engine.errors import InputError, counted, quoted
-from engine.text_lines import has_lone_returns
+from engine.text_lines import has_lone_returns, misplaced_quote, wrong_byte
 
 Format = Literal["parquet", "ipc", "csv", "ndjson"]
 
@@ -17,6 +19,14 @@ SNIFFED_BYTES = 65_536
 TAIL_BYTES = 65_536
 GZIP_MAGIC = b"\x1f\x8b"
 _MAGIC: tuple[tuple[bytes, Format], ...] = ((b"PAR1", "parquet"), (b"ARROW1", "ipc"))
+# NOTE: Polars unpacks some of these by itself, but what is checked here are the bytes of the file.
+_PACKED = (
+    (GZIP_MAGIC, "gzip within gzip"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ", "xz"),
+    (b"PK\x03\x04", "a ZIP archive, as workbooks are"),
+)
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 COPIED_BYTES = 1 << 20
 
@@ -50,6 +60,11 @@ def told_format(head: bytes, name: str) -> Format:
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
+    for magic, what in _PACKED:
+        if head.startswith(magic):
+            raise InputError(
+                f"{name}: {what}. Unpack it; CSV and NDJSON may be packed with gzip once."
+            )
     # NOTE: a text may hold a NUL or two; UTF-16 has one in every second byte.
     if head.startswith((*UTF16_MARKS, b"PARE")) or head.count(b"\0") > len(head) // 8:
         raise InputError(
@@ -59,22 +74,31 @@ def told_format(head: bytes, name: str) -> Format:
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"<"):
         raise InputError(f"{name}: a web page or XML, not a table. Check the download.")
+    if text.startswith(b"["):
+        raise InputError(f"{name}: a JSON array. Write one object a line (NDJSON).")
     return "ndjson" if text.startswith(b"{") else "csv"
 
 
-def check_csv(path: Path, head: bytes, name: str) -> None:
-    """Refuse what Polars reads without a word, though it cannot be meant."""
+def check_csv(path: Path, head: bytes, name: str, wanted: Sequence[str] = ()) -> None:
+    """Refuse what Polars reads without a word, though it cannot be meant.
+
+    Args:
+        path: The file.
+        head: Its first bytes.
+        name: What messages call it.
+        wanted: Names of columns that may be shown; without a header, others are values of a user.
+
+    Raises:
+        InputError: The file has repeated columns, other separators or line ends, quotes where none can
+            be, or ends in the middle of a row.
+    """
     if has_lone_returns(head):
         raise InputError(
             f"{name}: its lines end with CR alone. Write them with LF, or with CR and LF."
         )
     header = csv_header(path)
-    repeated = sorted({column for column in header if column and header.count(column) > 1})
-    if repeated:
-        raise InputError(
-            f"{name}: {counted(len(repeated), 'column')} named more than once: {quoted(repeated)}. "
-            "Rename or remove the others."
-        )
+    if repeated := [column for column, times in Counter(header).items() if column and times > 1]:
+        raise InputError(f"{name}: {_repeated_words(header, repeated, wanted)}")
     separators = {"';'": ";", "a tab": "\t", "'|'": "|"}
     meant = [words for words, separator in separators.items() if separator in "".join(header)]
     if len(header) == 1 and meant:
@@ -82,10 +106,26 @@ def check_csv(path: Path, head: bytes, name: str) -> None:
             f"{name}: found 1 column, did you mean {meant[0]}? Columns are separated by commas: "
             "write the file again with them."
         )
+    if (row := misplaced_quote(path)) is not None:
+        # Where the bytes are no text, their quotes tell nothing.
+        fault = wrong_byte(path) or (
+            f"row {row:,} (the header is 0) has a quote in the middle of a text. Write such a text in "
+            'quotes, and quotes within it twice: "a ""b"" c"; a backslash escapes nothing'
+        )
+        raise InputError(f"{name}: {fault}.")
     if _ends_within_row(path, len(header)):
         raise InputError(
             f"{name}: ends in the middle of a row. The file is incomplete: write it again."
         )
+
+
+def _repeated_words(header: Sequence[str], repeated: Sequence[str], wanted: Sequence[str]) -> str:
+    known = sorted(set(repeated).intersection(wanted))
+    places = f"the first of them in column {header.index(repeated[0]) + 1:,}"
+    return (
+        f"{counted(len(repeated), 'column')} named more than once: "
+        f"{quoted(known) if known else places}. Rename or remove the others, or give the file its header."
+    )
 
 
 def csv_header(path: Path) -> list[str]:

@@ -115,7 +115,8 @@ def _split(
 def _with_source(rejected: pl.DataFrame, chunk: Chunk) -> pl.DataFrame:
     flat = chunk.flat or chunk.frame.schema
     # NOTE: rows set aside of all inputs go to one file, whatever columns each input has.
-    missing = [pl.lit(None, t).alias(n) for n, t in flat.items() if n not in rejected.columns]
+    present = set(rejected.columns)
+    missing = [pl.lit(None, t).alias(n) for n, t in flat.items() if n not in present]
     return rejected.with_columns(missing).select(
         *(by_name(n).cast(t) for n, t in flat.items() if n not in SOURCE_COLUMNS),
         source_file=pl.lit(chunk.file),

@@ -3,9 +3,12 @@
 The names of the folders hold values that the files do not; reading the files is left to `source`.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
+
+from engine.errors import InputError, NoInputError, quoted
 
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
@@ -16,6 +19,8 @@ def partitioned_files(folder: Path) -> Iterator[Path]:
         if path.is_file():
             yield path
         elif _is_partition(path) and path.is_dir():
+            if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
+                raise NoInputError(f"{path}: a link that leads back up. Remove it.")
             yield from partitioned_files(path)
 
 
@@ -23,7 +28,10 @@ def partition_values(file: Path, folder: Path) -> dict[str, str | None]:
     """The columns that the folders between a dataset and one of its files stand for."""
     if not file.is_relative_to(folder):
         return {}
-    parts = (part.partition("=") for part in file.relative_to(folder).parts[:-1])
+    parts = [part.partition("=") for part in file.relative_to(folder).parts[:-1]]
+    twice = [name for name, times in Counter(name for name, _, _ in parts).items() if times > 1]
+    if twice:
+        raise InputError(f"{file}: {quoted(twice)} twice in the names of its folders. Rename one.")
     return {name: None if value == NO_VALUE else unquote(value) for name, _, value in parts}
 
 

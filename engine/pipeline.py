@@ -26,7 +26,7 @@ from engine.partitions import without_partitions
 from engine.scorer import Scorer, load_bundle
 from engine.scores import REPEATED_TEXTS, Detail
 from engine.sink import DryRun, Sink
-from engine.source import CHUNK_ROWS, Table, count_rows, open_inputs, read_chunks
+from engine.source import CHUNK_ROWS, Table, open_inputs, read_chunks
 from engine.summary import (
     Drift,
     Summary,
@@ -37,7 +37,7 @@ from engine.summary import (
     running_versions,
 )
 from engine.tables import ScoresTable
-from engine.targets import Targets
+from engine.targets import Targets, real_path
 from engine.threads import Progress, available_cores, in_order
 from engine.writer import Written
 
@@ -99,6 +99,7 @@ def score(
     started = time.monotonic()
     place = out if isinstance(out, ScoresTable) else Path(out)
     targets = Targets.of(place, options.quarantine, options.summary, options.metrics_file)
+    targets.check_apart(Path(bundle))
     if options.if_exists == "skip" and targets.exists():
         return Summary("skipped", published=False, out=targets.scores, stands="earlier run")
     detail = Detail(options.drivers, options.impacts)
@@ -115,7 +116,8 @@ def score(
             SeenKeys(targets.out.parent) as seen,
         ):
             LOG.debug("inputs: %s", ", ".join(table.name for table in tables))
-            total = _check_inputs(scorer, tables, inputs, targets)
+            _check_inputs(scorer, tables, inputs, targets)
+            total = sum(table.rows for table in tables)
             chunks = read_chunks(tables, None, options.chunk_rows)
             score_chunk = partial(scorer.score_chunk, detail=detail, seen=seen)
             with closing(in_order(score_chunk, chunks, threads)) as chunks_scored:
@@ -184,21 +186,20 @@ def _sink(targets: Targets, options: ScoreOptions) -> Sink | DryRun:
 
 def _check_inputs(
     scorer: Scorer, tables: Sequence[Table], inputs: Sequence[str | Query], targets: Targets
-) -> int | None:
-    """Check what can be checked before the first row; gives the number of rows, if known."""
-    named = [Path(text).resolve() for text in inputs if isinstance(text, str)]
-    folder = targets.out.resolve().parent
+) -> None:
+    """Check what can be checked before the first row."""
+    named = [real_path(Path(text)) for text in inputs if isinstance(text, str)]
+    folder = real_path(targets.out).parent
     if folder in named or without_partitions(folder) in named:
         raise UsageError(
             f"{targets.out}: lies in a directory that is an input; the next run would read it as "
             "users. Write to another place."
         )
-    places = {path.resolve(): path for path in targets.paths}
+    places = {real_path(path) for path in targets.paths}
     for table in tables:
-        if table.path is not None and table.path.resolve() in places:
+        if table.path is not None and real_path(table.path) in places:
             raise UsageError(f"{table.name}: is an input and an output. Write to another place.")
     check_tables(scorer.manifest, tables)
-    return count_rows(tables)
 
 
 def _check_totals(

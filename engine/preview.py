@@ -18,7 +18,7 @@ from engine.errors import NAMES_SHOWN, counted
 from engine.intake import CheckedChunk, check_chunk, check_tables, needed_columns
 from engine.manifest import Manifest
 from engine.reference import reference_from_json
-from engine.source import CHUNK_ROWS, Chunk, count_rows, open_inputs, read_chunks
+from engine.source import CHUNK_ROWS, Chunk, open_inputs, read_chunks
 from engine.threads import Progress, available_cores, in_order
 
 PLACES_SHOWN = 5
@@ -111,7 +111,7 @@ def preview(
     findings = _Findings()
     with open_inputs(inputs, needed_columns(manifest.schema)) as tables, SeenKeys() as seen:
         check_tables(manifest, tables)
-        total = count_rows(tables)
+        total = sum(table.rows for table in tables)
         check = partial(_check, manifest=manifest, seen=seen)
         chunks = read_chunks(tables, None, CHUNK_ROWS)
         with closing(in_order(check, chunks, available_cores())) as chunks_checked:

@@ -24,7 +24,7 @@ from engine.logs import LOG
 from engine.staging import Staging
 from engine.tables import TableSwap
 from engine.targets import Targets
-from engine.writer import FrameWriter, Written, move, storage_errors, write_synced
+from engine.writer import FrameWriter, Written, check_no_device, move, storage_errors, write_synced
 
 METRICS_MODE = 0o644
 """Whoever scrapes the metrics is seldom the user who scores; they hold nobody's data."""
@@ -61,7 +61,7 @@ class Sink:
         self._rejected: FrameWriter | None = None
 
     def __enter__(self) -> Self:
-        self._lock = _take_lock(self.targets.out)
+        self._lock = _take_lock(self.targets)
         return self
 
     def prepare(self) -> None:
@@ -213,7 +213,7 @@ class DryRun:
 
     def prepare(self) -> None:
         """Check that no other run holds the output and that the directories can be written."""
-        lock = _lock_path(self.targets.out)
+        lock = self.targets.lock
         with storage_errors(self.targets.out):
             if lock.exists():
                 _hold(lock.open("rb"), self.targets.out).close()
@@ -243,9 +243,10 @@ def glob_escape(name: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", name)
 
 
-def _take_lock(out: Path) -> IO[bytes]:
-    with storage_errors(out):
-        return _hold(_lock_path(out).open("ab"), out)
+def _take_lock(targets: Targets) -> IO[bytes]:
+    with storage_errors(targets.out):
+        check_no_device(targets.lock)
+        return _hold(targets.lock.open("ab"), targets.out)
 
 
 def _hold(lock: IO[bytes], out: Path) -> IO[bytes]:
@@ -255,10 +256,6 @@ def _hold(lock: IO[bytes], out: Path) -> IO[bytes]:
         lock.close()
         raise LockedError(out) from None
     return lock
-
-
-def _lock_path(out: Path) -> Path:
-    return out.with_name(f"{out.name}.lock")
 
 
 def _sync_folders(*paths: Path) -> None:

@@ -77,6 +77,7 @@ class Table:
         path: Where it lies; None for standard input and queries.
         content: What is read: the file, or a copy of it.
         state: What would differ if the file at `path` were replaced or written to.
+        rows: What the file says of their number, or a count apart from the reading.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Table:
     format: Format
     frame: pl.LazyFrame
     columns: pl.Schema
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,19 +219,6 @@ def flat_columns(tables: Iterable[Table]) -> dict[str, pl.DataType]:
     return columns
 
 
-def count_rows(tables: Iterable[Table]) -> int | None:
-    """The number of rows, where the formats tell it without reading them all."""
-    tables = list(tables)
-    if any(table.format in ("csv", "ndjson") for table in tables):
-        return None
-    return sum(map(_height, tables))
-
-
-def _height(table: Table) -> int:
-    with _reading(table.name):
-        return int(table.frame.select(pl.len()).collect().item())
-
-
 @contextmanager
 def _temporary_files() -> Iterator[Callable[[], Path]]:
     """Gives places for files that are gone afterwards; without any no folder is made."""
@@ -260,13 +249,22 @@ def _paths(text: str) -> list[Path]:
         what = f"{text}: a directory without files to read"
     elif path.is_file():
         return [path]
+    elif path.exists():
+        raise NoInputError(
+            f"{text}: a device or a pipe, not a file. Give - to read standard input."
+        )
     else:
         # NOTE: a name with brackets is tried as a plain file first.
         found = sorted(p for p in map(Path, glob.glob(text)) if p.is_file())  # noqa: PTH207
-        what = f"{text}: no such file"
+        what = f"{_without_password(text)}: no such file"
     if not found:
         raise NoInputError(f"{what}. Check the path; the working directory is {Path.cwd()}.")
     return found
+
+
+def _without_password(text: str) -> str:
+    """An address that is no input, without what may be secret in it."""
+    return re.sub(r"://.*", "://…", text, flags=re.DOTALL)
 
 
 def _check_names(names: Iterable[str]) -> None:
@@ -300,12 +298,13 @@ def _open_table(
         if kind in _MAPPED and path == content:
             content = Path(shutil.copyfile(content, new_file()))
         if kind == "csv":
-            check_csv(content, head, name)
+            check_csv(content, head, name, wanted)
         if kind == "ndjson" and (line := half_character(content)):
             raise _broken(name, f"line {line:,} has half of a pair of surrogates")
     with _reading(name, _fault(content, kind)):
         frame = _scan(content, kind, wanted)
-        return Table(name, path, content, state, kind, frame, frame.collect_schema())
+        rows = int(frame.select(pl.len()).collect().item())
+        return Table(name, path, content, state, kind, frame, frame.collect_schema(), rows)
 
 
 def _with_partitions(table: Table, text: str) -> Table:
@@ -371,6 +370,9 @@ def _batches(table: Table, columns: list[str], chunk_rows: int) -> Iterator[pl.D
                 short = short_rows(table.content, len(table.columns))
             yield _with_short(frame.select(by_name(columns)), short, rows)
             rows += frame.height
+    # NOTE: where a thread of Polars panics, the batches end without a word.
+    if rows != table.rows:
+        raise _broken(table.name, f"it has {table.rows:,} rows, of which {rows:,} could be read")
 
 
 def _with_short(frame: pl.DataFrame, short: np.ndarray | None, rows_before: int) -> pl.DataFrame:

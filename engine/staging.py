@@ -5,7 +5,9 @@ or a `kill -9`, is undone: by itself, or by the next run.
 """
 
 import json
+import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,33 +59,48 @@ class Staging:
 
         From here on, until the scores are moved, `remove` puts them back.
         """
-        had = {}
+        replaced = []
         for target, staged in self._replaced():
-            had[str(target.absolute())] = target.exists()
+            replaced.append((str(target.absolute()), str(staged.absolute()), target.exists()))
             if target.exists():
                 shutil.copy2(target, _kept(staged))
                 sync_path(_kept(staged))
         begun = self._journal.with_suffix(".begun")
-        write_synced(begun, json.dumps(had).encode())
+        write_synced(begun, json.dumps(replaced).encode())
         begun.replace(self._journal)
 
     def remove(self) -> None:
         """Undo what was published of a run whose scores were not, then remove the folders.
 
-        It may itself be cut short: what is left to do is done by the next call.
+        It may itself be cut short: what is left to do is done by the next call. The places are those of
+        the run that was cut short, whatever those of this one.
 
         Raises:
             OSError: Something could not be put back; the folders stay.
         """
-        if self._journal.exists() and self.scores.exists():
-            had = json.loads(self._journal.read_bytes())
-            for target, staged in self._replaced():
-                if had.get(str(target.absolute())) is False and not staged.exists():
+        begun = self._begun()
+        if self.scores.exists():
+            for target, staged, stood in begun:
+                if not stood and not staged.exists():
                     target.unlink(missing_ok=True)
                 elif _kept(staged).exists():
                     _kept(staged).replace(target)
-        for folder in self._folders():
-            shutil.rmtree(folder, ignore_errors=True)
+        for folder in {*self._folders(), *(staged.parent for _, staged, _ in begun)}:
+            _remove_whatever(folder)
+
+    def _begun(self) -> list[tuple[Path, Path, bool]]:
+        """What was being replaced: the place, what it was to get, and whether anything stood there."""
+        try:
+            # What others planted must not have this user remove files.
+            if self._journal.stat().st_uid != os.geteuid():
+                return []
+            found = [
+                (Path(t), Path(s), bool(b)) for t, s, b in json.loads(self._journal.read_bytes())
+            ]
+        # NOTE: none of a run of ours can be read only in part; what others left is no journal.
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+            return []
+        return [entry for entry in found if entry[1].parent.name == self.name]
 
     @property
     def _journal(self) -> Path:
@@ -101,6 +118,15 @@ class Staging:
 
     def _beside(self, target: Path, name: str) -> Path:
         return target.parent / self.name / f"{name}{target.suffix}"
+
+
+def _remove_whatever(place: Path) -> None:
+    """Remove a folder, or what stands in its place; what cannot be removed now is left to the next run."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            place.unlink()
 
 
 def _kept(staged: Path) -> Path:

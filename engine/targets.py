@@ -1,5 +1,6 @@
 """Where the files of one run go, and whether they can be made there."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +60,11 @@ class Targets:
             table,
         )
         # NOTE: names that differ only in case are one file on many disks of macOS.
-        distinct = {str(path.resolve()).casefold() for path in found.paths}
-        if len(distinct) < len(found.paths):
+        places = (*found.paths, found.lock)
+        if len({str(real_path(path)).casefold() for path in places}) < len(places):
             raise UsageError(
-                f"{out}: scores, quarantine, summary and metrics need different places, found "
-                f"{quoted(map(str, found.paths))}."
+                f"{out}: scores, quarantine, summary, metrics and lock need different places, found "
+                f"{quoted(map(str, places))}."
             )
         return found
 
@@ -72,6 +73,11 @@ class Targets:
         """Scores, quarantine, summary, and metrics where they are wanted."""
         places = (self.out, self.quarantine, self.summary)
         return places if self.metrics is None else (*places, self.metrics)
+
+    @property
+    def lock(self) -> Path:
+        """The file that a run holds as long as it works."""
+        return self.out.with_name(f"{self.out.name}.lock")
 
     @property
     def scores(self) -> str:
@@ -85,6 +91,19 @@ class Targets:
             EngineError: The database of a table cannot be asked.
         """
         return self.out.exists() if self.table is None else self.table.exists()
+
+    def check_apart(self, bundle: Path) -> None:
+        """Check that no file is among those of the bundle, which may have only what its manifest lists.
+
+        Raises:
+            UsageError: One is.
+        """
+        within = [path for path in self.paths if real_path(path).is_relative_to(real_path(bundle))]
+        if within and bundle.is_dir():
+            raise UsageError(
+                f"{within[0]}: lies in the bundle {bundle}, whose files must stay as they are. "
+                "Write to another place."
+            )
 
     def standing(self) -> Literal["earlier run", "none", "unknown"]:
         """Whether scores of a run before stand, as far as that can be told."""
@@ -113,6 +132,12 @@ class Targets:
             raise CannotCreateError(
                 f"{self.scores}: exists already. Use --if-exists replace, or another {other}."
             )
+
+
+def real_path(path: Path) -> Path:
+    """The path without links, as far as they lead somewhere."""
+    # NOTE: `Path.resolve` raises where links go in a circle.
+    return Path(os.path.realpath(path))
 
 
 def check_place(path: Path) -> None:

@@ -15,7 +15,9 @@ import numpy as np
 import polars as pl
 
 BLOCK_BYTES = 1 << 20
-QUOTE, COMMA, NEWLINE = b'",\n'
+QUOTE, COMMA, NEWLINE, RETURN = b'",\n\r'
+_BEFORE_TEXT = (COMMA, NEWLINE, QUOTE)
+_AFTER_TEXT = (COMMA, NEWLINE, RETURN, QUOTE)
 _HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 TOO_SHORT = "row|too_short"
 """The column, and the rule, that marks rows of a CSV with fewer fields than its header."""
@@ -29,12 +31,14 @@ class _Block:
         content: uint8 [bytes].
         commas: Whether a byte separates two fields: bool [bytes].
         newlines: Whether a byte ends a row: bool [bytes].
-        is_inside: Whether the block ends within quotes.
+        begins_inside: Whether the block begins within quotes.
+        is_inside: Whether it ends within quotes.
     """
 
     content: np.ndarray
     commas: np.ndarray
     newlines: np.ndarray
+    begins_inside: bool
     is_inside: bool
 
 
@@ -66,7 +70,7 @@ def csv_fault(path: Path, columns: int) -> str | None:
         path: A CSV file.
         columns: Fields of the header.
     """
-    if wrong := _wrong_byte(path):
+    if wrong := wrong_byte(path):
         return wrong
     for first, separators in _separators_by_row(path):
         long = np.flatnonzero(separators > columns - 1)
@@ -79,7 +83,7 @@ def csv_fault(path: Path, columns: int) -> str | None:
 
 def ndjson_fault(path: Path) -> str | None:
     """The same for NDJSON."""
-    if wrong := _wrong_byte(path):
+    if wrong := wrong_byte(path):
         return wrong
     done = 0
     with path.open("rb") as file:
@@ -119,6 +123,48 @@ def half_character(path: Path) -> int | None:
     return None
 
 
+def misplaced_quote(path: Path) -> int | None:
+    """The first row, the header being 0, with a quote neither at an end of a text nor doubled within it.
+
+    NOTE: for Polars such a quote opens or ends a text too, and rows up to the next one become part of it:
+    those of Spark, which by default escapes quotes with a backslash.
+    """
+    if not _has_quotes(path):
+        return None
+    row, before, closed = 0, NEWLINE, False
+    for block in _blocks(path):
+        content = block.content
+        around = np.concatenate((_byte(before), content, _byte(QUOTE)))
+        places = np.flatnonzero(content == QUOTE)
+        closes = (np.arange(len(places)) + block.begins_inside) % 2 == 1
+        # What follows the last byte of a block is seen with the next block.
+        is_wrong = np.where(
+            closes,
+            ~np.isin(around[places + 2], _AFTER_TEXT),
+            ~np.isin(around[places], _BEFORE_TEXT),
+        )
+        wrong = places[is_wrong]
+        if closed and content[0] not in _AFTER_TEXT:
+            return row
+        if len(wrong):
+            return row + int(np.count_nonzero(block.newlines[: wrong[0]]))
+        row += int(np.count_nonzero(block.newlines))
+        before, closed = content[-1], bool(content[-1] == QUOTE and not block.is_inside)
+    return None
+
+
+def _byte(number: int) -> np.ndarray:
+    return np.array([number], np.uint8)
+
+
+def _has_quotes(path: Path) -> bool:
+    with path.open("rb") as file:
+        while content := file.read(BLOCK_BYTES):
+            if b'"' in content:
+                return True
+    return False
+
+
 def has_lone_returns(head: bytes) -> bool:
     """Whether the first bytes of a text have lines that end with CR alone, as on old Macs."""
     return b"\r" in head and b"\n" not in head
@@ -131,7 +177,7 @@ def _blocks(path: Path) -> Iterator[_Block]:
         while content := file.read(BLOCK_BYTES):
             if not skipped:
                 # Polars takes the first line that is not blank for the header.
-                content = content.lstrip(b"\r\n")
+                content = content.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
                 skipped = bool(content)
             if content:
                 block = _block(np.frombuffer(content, np.uint8), is_inside=is_inside)
@@ -140,6 +186,7 @@ def _blocks(path: Path) -> Iterator[_Block]:
 
 
 def _block(content: np.ndarray, *, is_inside: bool) -> _Block:
+    begins_inside = is_inside
     commas, newlines = content == COMMA, content == NEWLINE
     quotes = content == QUOTE
     if is_inside or quotes.any():
@@ -148,7 +195,7 @@ def _block(content: np.ndarray, *, is_inside: bool) -> _Block:
         commas &= ~inside
         newlines &= ~inside
         is_inside = bool(inside[-1])
-    return _Block(content, commas, newlines, is_inside)
+    return _Block(content, commas, newlines, begins_inside, is_inside)
 
 
 def _separators_by_row(path: Path) -> Iterator[tuple[int, np.ndarray]]:
@@ -183,7 +230,7 @@ def _row_of_open_quote(path: Path) -> int | None:
     return opened if block is not None and block.is_inside else None
 
 
-def _wrong_byte(path: Path) -> str | None:
+def wrong_byte(path: Path) -> str | None:
     """Where the first byte stands that is no UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     done = 0

@@ -6,17 +6,19 @@ import sys
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.ipc
 import pytest
 
 from engine.errors import AccessError, InputError, NoInputError, StorageError
-from engine.source import count_rows, open_inputs, read_chunks
+from engine.source import open_inputs, read_chunks
 from tests.helpers import write_table
 
 FRAME = pl.DataFrame({"id": ["00123", "b", "c"], "x": [1.5, None, 3.0]})
 
 
 def read(*inputs, rows=2):
-    with open_inputs([str(i) for i in inputs]) as tables:
+    with open_inputs([str(i) for i in inputs], ("id", "x")) as tables:
         return list(read_chunks(tables, ("id", "x"), rows))
 
 
@@ -195,8 +197,60 @@ def test_a_closed_standard_input_is_no_input(monkeypatch):
         read("-")
 
 
-def test_rows_are_counted_where_it_is_cheap(tmp_path):
-    with open_inputs([str(write_table(FRAME, tmp_path / "t.arrow"))]) as tables:
-        assert count_rows(tables) == 3
-    with open_inputs([str(write_table(FRAME, tmp_path / "t.csv"))]) as tables:
-        assert count_rows(tables) is None
+@pytest.mark.parametrize("ending", [".arrow", ".parquet", ".csv", ".csv.gz", ".ndjson"])
+def test_rows_are_counted_before_they_are_read(tmp_path, ending):
+    with open_inputs([str(write_table(FRAME, tmp_path / f"t{ending}"))]) as tables:
+        assert [table.rows for table in tables] == [3]
+
+
+def test_rows_that_get_lost_while_they_are_read_are_missed(tmp_path):
+    """A column named twice has Polars panic in a thread of its own, after which its batches just end."""
+    sound = write_table(FRAME, tmp_path / "a.arrow")
+    table = FRAME.to_arrow()
+    table = pa.table([*table.columns, table["x"]], names=[*table.column_names, "x"])
+    with pa.ipc.new_file(tmp_path / "b.arrow", table.schema) as file:
+        file.write_table(table)
+    with pytest.raises(InputError, match=r"b\.arrow: cannot be read: .*incomplete or damaged"):
+        read(sound, tmp_path / "b.arrow")
+
+
+@pytest.mark.parametrize("ending", [".csv", ".ndjson"])
+def test_rows_that_are_missing_are_told(tmp_path, monkeypatch, ending):
+    path = write_table(FRAME, tmp_path / f"t{ending}")
+    monkeypatch.setattr(pl.LazyFrame, "collect_batches", lambda *_, **__: iter([FRAME[:2]]))
+    with pytest.raises(InputError, match="it has 3 rows, of which 2 could be read"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x28\xb5\x2f\xfd....", "Zstandard. Unpack it"),
+        (gzip.compress(gzip.compress(b"id,x\n1,2\n")), "gzip within gzip. Unpack it"),
+        (b"PK\x03\x04....", "a ZIP archive, as workbooks are. Unpack it"),
+        (b'[{"id": 1}]', "a JSON array. Write one object a line"),
+        (
+            b'id,note\n1,"a\\"b"\n2,"c"\n',
+            "row 1 .the header is 0. has a quote in the middle of a text",
+        ),
+        (b"x1,DE,DE\nU2,FR,FR\n", "1 column named more than once: the first of them in column 2"),
+    ],
+)
+def test_what_polars_would_read_otherwise_is_refused(tmp_path, content, message):
+    (tmp_path / "t").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read(tmp_path / "t")
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "pipe"])
+def test_a_device_is_told_from_what_is_not_there(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    with pytest.raises(NoInputError, match="a device or a pipe, not a file"):
+        read(name)
+
+
+def test_an_address_is_not_shown_whole(tmp_path):
+    with pytest.raises(NoInputError) as caught:
+        read("postgresql://shop:secret@host/shop")
+    assert "secret" not in str(caught.value)

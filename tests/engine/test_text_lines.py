@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import text_lines
-from engine.text_lines import csv_fault, half_character, has_lone_returns, ndjson_fault, short_rows
+from engine.text_lines import (
+    csv_fault,
+    half_character,
+    has_lone_returns,
+    misplaced_quote,
+    ndjson_fault,
+    short_rows,
+)
 
 FIELDS = st.text(st.sampled_from('ab,"\né'), max_size=3)
 ROWS = st.lists(st.lists(FIELDS, min_size=2, max_size=3), max_size=12)
@@ -23,6 +30,38 @@ def test_short_rows_are_those_that_the_csv_module_finds(tmp_path_factory, rows, 
         patch.setattr(text_lines, "BLOCK_BYTES", block)
         found = short_rows(path, 3).tolist()
     assert found == [n for n, row in enumerate(rows) if len(row) < 3]
+
+
+@given(ROWS, st.integers(1, 9))
+def test_no_quote_of_the_csv_module_is_misplaced(tmp_path_factory, rows, block):
+    text = io.StringIO()
+    csv.writer(text).writerows([["a", "b"], *rows])
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    path.write_text(text.getvalue(), newline="", encoding="utf-8-sig")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_lines, "BLOCK_BYTES", block)
+        assert misplaced_quote(path) is None
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 1 << 20])
+@pytest.mark.parametrize(
+    ("content", "row"),
+    [
+        (b'a,b\n1,"x"\n', None),
+        (b'"a","b"\n"1",""""\n"","x""y"', None),
+        (b'a,b\r\n"1","x\ny"\r\n', None),
+        (b'a,b\n1,"x\\"y"\n2,"z"\n', 1),
+        (b'a,b\n1,2\n5" wide,3\n5" high,4\n', 2),
+        (b'a,b\n1, "x"\n', 1),
+        (b'a,b\n1,"x" \n', 1),
+        (b'a",b\n1,2\n', 0),
+    ],
+)
+def test_a_quote_within_a_text_is_found(tmp_path, monkeypatch, block, content, row):
+    monkeypatch.setattr(text_lines, "BLOCK_BYTES", block)
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    assert misplaced_quote(path) == row
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,37 @@ def test_i01_i07_killed_before_a_step(night, step, record_property):
     check_next_run(night)
 
 
+@pytest.mark.parametrize("stood", [True, False])
+def test_i07_the_places_of_a_killed_run_are_put_back_by_a_run_with_others(night, stood):
+    other, elsewhere = night.folder / "other.parquet", ("--quarantine", "other.parquet")
+
+    def begin():
+        other.unlink(missing_ok=True)
+        if stood:
+            other.write_bytes(b"of yesterday")
+
+    begin()
+    steps = faulty_engine(night, 0, "list", *elsewhere).stdout.splitlines()
+    begin()
+    commit = next(n for n, step in enumerate(steps) if step.endswith(" scores.parquet"))
+    faulty_engine(night, commit + 1, "kill", *elsewhere)
+    assert other.read_bytes() != b"of yesterday"
+    score_again(night)
+    assert [path.read_bytes() for path in [other] if path.exists()] == [b"of yesterday"] * stood
+    assert night.outputs() == night.undisturbed
+    assert not list(night.folder.glob(".*"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"[[1, 2, 3]]", b"\xff"])
+def test_i07_a_journal_that_nobody_wrote_stops_no_run(night, content):
+    staging = night.folder / ".scores.parquet.staging-1"
+    staging.mkdir()
+    (staging / "scores.parquet").touch()
+    (staging / "publishing.json").write_bytes(content)
+    (night.folder / ".scores.parquet.staging-2").touch()
+    check_next_run(night)
+
+
 @pytest.mark.parametrize("moment", some_of(MOMENTS))
 def test_i02_g02_killed_at_any_time(night, run_seconds, moment, record_property):
     record_property("killed at any time", 1)

@@ -6,12 +6,15 @@ import resource
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from engine import ScoreOptions, score
+from engine.bundle import open_bundle
 from engine.errors import CannotCreateError, UsageError
 from tests.faults.nights import (
+    LOCK,
     OUTPUTS,
     check_all_or_nothing,
     check_next_run,
@@ -68,6 +71,11 @@ def mounted(tmp_path):
         pytest.skip("no tmpfs here")
     yield mount
     subprocess.run(["umount", folder], capture_output=True)
+
+
+@pytest.fixture
+def bundle_copy(night):
+    return Path(shutil.copytree(open_bundle(BUNDLE).path, night.folder / "bundle"))
 
 
 def refused(night, code, *more, **process):
@@ -249,6 +257,29 @@ def test_f14_a_clock_that_jumps_back(night, monkeypatch):
 def test_f17_names_that_differ_only_in_case(night):
     with pytest.raises(UsageError, match="need different places"):
         score_again(night, summary=night.folder / "Scores.Parquet")
+
+
+@pytest.mark.parametrize("option", ["out", "quarantine", "summary", "metrics_file"])
+def test_f07_no_file_goes_into_the_bundle(night, bundle_copy, option):
+    """It may have only the files that its manifest lists: the next run would refuse it."""
+    places = {"out": night.folder / "new.parquet", option: bundle_copy / "new.parquet"}
+    out = places.pop("out")
+    before = sorted(bundle_copy.iterdir())
+    with pytest.raises(UsageError, match=r"new.parquet: lies in the bundle"):
+        score([str(night.folder / "users.parquet")], bundle_copy, out, ScoreOptions(**places))
+    assert sorted(bundle_copy.iterdir()) == before
+
+
+def test_f07_the_lock_is_no_place_for_a_file(night):
+    with pytest.raises(UsageError, match="and lock need different places"):
+        score_again(night, summary=night.folder / LOCK)
+
+
+def test_f07_a_pipe_in_the_place_of_the_lock(night):
+    (night.folder / LOCK).unlink(missing_ok=True)
+    os.mkfifo(night.folder / LOCK)
+    with pytest.raises(CannotCreateError, match="lock: is a device or a pipe"):
+        score_again(night)
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o000, 0o600), (0o022, 0o600), (0o277, 0o400)])
