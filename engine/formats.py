@@ -4,7 +4,9 @@ Takes paths, gives formats and plain files. Reading the rows is left to `source`
 """
 
 import csv
+import shutil
 import zlib
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +55,14 @@ def unpacked(path: Path, target: Path) -> Path:
     return target
 
 
+def without_mark(path: Path, target: Path) -> Path:
+    """A text without the mark of byte order that it begins with, which Polars takes for a part of NDJSON."""
+    with path.open("rb") as marked, target.open("wb") as plain:
+        marked.seek(len(BOM_UTF8))
+        shutil.copyfileobj(marked, plain)
+    return target
+
+
 def told_format(head: bytes, name: str) -> Format:
     """Tell the format by the first bytes of a file; endings may lie."""
     if not head:
@@ -71,7 +81,7 @@ def told_format(head: bytes, name: str) -> Format:
             f"{name}: neither Parquet (not encrypted), Arrow IPC, UTF-8 CSV nor NDJSON. "
             "Save it in one of these; UTF-16 text must become UTF-8."
         )
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = head.removeprefix(BOM_UTF8).lstrip()
     if text.startswith(b"<"):
         raise InputError(f"{name}: a web page or XML, not a table. Check the download.")
     if text.startswith(b"["):

@@ -9,7 +9,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from engine.errors import InputError, NoInputError, quoted
+from engine.logs import LOG
 
+HIDDEN_PREFIXES = (".", "_")
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -22,6 +24,11 @@ def partitioned_files(folder: Path) -> Iterator[Path]:
             if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
                 raise NoInputError(f"{path}: a link that leads back up. Remove it.")
             yield from partitioned_files(path)
+        elif path.is_dir() and not path.name.startswith(HIDDEN_PREFIXES):
+            LOG.warning(
+                "%s: passed over, as no folder column=value. Name it as an input if it is one.",
+                path,
+            )
 
 
 def partition_values(file: Path, folder: Path) -> dict[str, str | None]:
@@ -49,4 +56,4 @@ def without_partitions(folder: Path) -> Path:
 
 
 def _is_partition(path: Path) -> bool:
-    return not path.name.startswith((".", "_", "=")) and "=" in path.name
+    return not path.name.startswith((*HIDDEN_PREFIXES, "=")) and "=" in path.name

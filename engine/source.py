@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -41,9 +42,10 @@ from engine.formats import (
     read_head,
     told_format,
     unpacked,
+    without_mark,
 )
 from engine.objects import fetch_objects, is_object
-from engine.partitions import partition_values, partitioned_files
+from engine.partitions import HIDDEN_PREFIXES, partition_values, partitioned_files
 from engine.text_lines import (
     TOO_SHORT,
     csv_fault,
@@ -57,7 +59,6 @@ CHUNK_ROWS = 32_768
 
 STANDARD_INPUT = "-"
 STANDARD_INPUT_NAME = "standard input"
-HIDDEN_PREFIXES = (".", "_")
 # What a run adds to the rows it sets aside.
 SOURCE_COLUMNS = ("source_file", "source_row", "reasons", "chunk_row", TOO_SHORT)
 NOT_FLAT = (pl.Binary, pl.Object, pl.Duration)
@@ -295,6 +296,8 @@ def _open_table(
             content = unpacked(content, new_file())
         head = read_head(content)
         kind = told_format(head, name)
+        if kind == "ndjson" and head.startswith(BOM_UTF8):
+            content = without_mark(content, new_file())
         if kind in _MAPPED and path == content:
             content = Path(shutil.copyfile(content, new_file()))
         if kind == "csv":

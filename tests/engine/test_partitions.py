@@ -5,6 +5,7 @@ import pytest
 
 from engine import score
 from engine.errors import InputError, NoInputError, UsageError
+from engine.source import open_inputs
 from tests.helpers import BUNDLE
 
 ROWS = 300
@@ -99,3 +100,35 @@ def test_other_folders_are_no_partitions(users, dataset, tmp_path):
     dataset.rename(tmp_path / "above" / "users")
     with pytest.raises(NoInputError, match="a directory without files to read"):
         score([str(tmp_path / "above")], BUNDLE, tmp_path / "scores.parquet")
+
+
+def test_a_folder_that_is_no_partition_is_passed_over_with_a_word(users, tmp_path, caplog):
+    for folder in ("sub", "_hidden", ".hidden"):
+        (tmp_path / folder).mkdir()
+        users[:3].write_parquet(tmp_path / folder / "0.parquet")
+    users[3:5].write_parquet(tmp_path / "1.parquet")
+    with open_inputs([str(tmp_path)]) as tables:
+        assert [table.rows for table in tables] == [2]
+    assert [record.getMessage().split(": ")[0] for record in caplog.records] == [f"{tmp_path}/sub"]
+
+
+def test_folders_that_lead_nowhere_new_are_refused(users, tmp_path):
+    users[:3].write_parquet(tmp_path / "1.parquet")
+    (tmp_path / "a=1").mkdir()
+    (tmp_path / "a=1" / "b=1").symlink_to(tmp_path)
+    with (
+        pytest.raises(NoInputError, match="b=1: a link that leads back up"),
+        open_inputs([str(tmp_path)]),
+    ):
+        pass
+
+
+def test_a_column_twice_in_the_folders_is_refused(users, tmp_path):
+    folder = tmp_path / "country=DE" / "country=FR"
+    folder.mkdir(parents=True)
+    users[:3].drop("country").write_parquet(folder / "1.parquet")
+    with (
+        pytest.raises(InputError, match="'country' twice in the names of its folders"),
+        open_inputs([str(tmp_path)]),
+    ):
+        pass

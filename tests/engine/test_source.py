@@ -242,6 +242,11 @@ def test_what_polars_would_read_otherwise_is_refused(tmp_path, content, message)
         read(tmp_path / "t")
 
 
+def test_a_mark_of_byte_order_is_no_part_of_ndjson(tmp_path):
+    (tmp_path / "t").write_bytes(b'\xef\xbb\xbf{"id": "a", "x": 1}\n')
+    assert read(tmp_path / "t")[0].frame["id"].to_list() == ["a"]
+
+
 @pytest.mark.parametrize("name", ["/dev/null", "pipe"])
 def test_a_device_is_told_from_what_is_not_there(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
