@@ -7,7 +7,6 @@ drivers hold hosts, users and files, and values of rows. Writing a table is left
 import os
 import random
 import re
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -16,20 +15,22 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 import polars as pl
 
+from engine.arrow_streams import check_stream, signals_heard
+from engine.background import Cancellation, in_background
 from engine.errors import (
     AccessError,
     BundleError,
     CannotCreateError,
     EngineError,
     InputError,
-    InterruptedRunError,
     NoInputError,
     StorageError,
     UnavailableError,
+    UsageError,
 )
 from engine.logs import LOG
 
@@ -47,9 +48,27 @@ CONNECT_TIMEOUT_SECONDS = 10
 # SQLite gives a thousand rows at a time otherwise.
 BATCH_ROWS = 32_768
 
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+
 # What the texts of the drivers say, first match first, with the error it is and words of our own.
 _Cause = tuple[str, type[EngineError], str]
 _CAUSES: tuple[_Cause, ...] = (
+    (
+        r"not a valid DuckDB database|file is not a database|disk image is malformed",
+        BundleError,
+        "its file is no such database, or is damaged. Check the URI in the variable",
+    ),
+    (
+        r"error in (view|trigger)",
+        CannotCreateError,
+        "others, as views, depend on the table that stands there. Name another",
+    ),
+    (
+        r"canceling statement|Interrupted!",
+        UnavailableError,
+        "the database ended the statement, as at a time limit. Ask its owner, and run again",
+    ),
     (
         r"authentication failed|no password supplied|no pg_hba|permission denied|not authorized"
         r"|Permission|readonly|read-only|read only",
@@ -63,7 +82,7 @@ _CAUSES: tuple[_Cause, ...] = (
     ),
     (
         r"(database|role) \S+ does not exist|translate host name|invalid (URI|connection|port)"
-        r"|invalid integer|unexpected spaces",
+        r"|invalid integer|unexpected spaces|in URI",
         BundleError,
         "no such database, host or option. Check the URI in the variable",
     ),
@@ -90,16 +109,17 @@ _CAUSES: tuple[_Cause, ...] = (
     ),
 )
 _STATES: tuple[_Cause, ...] = (
-    ("28|42501|25006", AccessError, _CAUSES[0][2]),
-    ("53100", StorageError, _CAUSES[1][2]),
-    ("42P07", CannotCreateError, _CAUSES[3][2]),
+    ("28|42501|25006", AccessError, _CAUSES[3][2]),
+    ("53100", StorageError, _CAUSES[4][2]),
+    ("42P07", CannotCreateError, _CAUSES[6][2]),
+    ("57014", UnavailableError, _CAUSES[2][2]),
     (
         "2BP01|42809",
         CannotCreateError,
         "what stands there is no table, or others, as views, depend on it. Name another",
     ),
-    ("42P01", NoInputError, _CAUSES[5][2]),
-    ("42|22|21", InputError, _CAUSES[6][2]),
+    ("42P01", NoInputError, _CAUSES[8][2]),
+    ("42|22|21", InputError, _CAUSES[9][2]),
 )
 
 
@@ -123,8 +143,14 @@ class Database:
         """Take the URI from an environment variable.
 
         Raises:
+            UsageError: That is no name of a variable.
             BundleError: The variable is not set, or holds no URI of a database that is known.
         """
+        if not _VARIABLE.fullmatch(variable):
+            raise UsageError(
+                "--source-env, --target-env: no name of an environment variable; not shown here, "
+                "as it may hold a password. Put the URI into a variable, and give its name."
+            )
         uri = environment.get(variable, "")
         scheme, separator, rest = uri.partition("://")
         if not uri:
@@ -173,11 +199,18 @@ def fetch(query: Query, path: Path) -> None:
     Raises:
         EngineError: The database cannot be reached, or refuses the query.
     """
+    if not _COMMENT.sub("", query.sql).strip("; \t\r\n"):
+        raise InputError(f"{query.name}: is empty. Give a SELECT.")
     file = query.database.file
     if file is not None and not file.is_file():
         raise NoInputError(f"{query.database.variable}: its URI names no file. Check the path.")
+    cancellation = Cancellation()
+    in_background(partial(_fetch, query, path, cancellation), cancellation.cancel)
+
+
+def _fetch(query: Query, path: Path, cancellation: Cancellation) -> None:
     with (
-        connected(query.database, read_only=True) as connection,
+        connected(query.database, cancellation, read_only=True) as connection,
         database_errors(query.database, "reading"),
         closing(_statement(connection)) as statement,
     ):
@@ -187,24 +220,32 @@ def fetch(query: Query, path: Path) -> None:
             statement.set_options(**{"adbc.sqlite.query.batch_rows": BATCH_ROWS})
         statement.set_sql_query(query.sql)
         rows, _ = statement.execute_query()
-        frame = pl.scan_arrow_c_stream(rows)
-        # NOTE: types that Arrow does not have, as NUMERIC of PostgreSQL, come as texts or bytes.
-        plain = [
-            pl.col(name).ext.storage()
-            for name, dtype in frame.collect_schema().items()
-            if isinstance(dtype, pl.BaseExtension)
-        ]
-        frame.with_columns(plain).sink_ipc(path, maintain_order=True)
+        check_stream(rows, query.name)
+        with signals_heard(rows, lambda: cancellation.asked):
+            _write(pl.scan_arrow_c_stream(rows), path)
+
+
+def _write(frame: pl.LazyFrame, path: Path) -> None:
+    # NOTE: types that Arrow does not have, as NUMERIC of PostgreSQL, come as texts or bytes.
+    plain = [
+        pl.col(name).ext.storage()
+        for name, dtype in frame.collect_schema().items()
+        if isinstance(dtype, pl.BaseExtension)
+    ]
+    frame.with_columns(plain).sink_ipc(path, maintain_order=True)
 
 
 @contextmanager
-def connected(database: Database, *, read_only: bool = False) -> Iterator[Any]:
+def connected(
+    database: Database, cancellation: Cancellation | None = None, *, read_only: bool = False
+) -> Iterator[Any]:
     """A connection inside a transaction; what is not committed is undone at the end.
 
     A database that does not answer is tried a few times, after waits that grow and differ.
 
     Args:
         database: Where it is.
+        cancellation: Told of the connection, so that another thread can end what it does.
         read_only: Whether files are opened for reading only.
 
     Raises:
@@ -213,11 +254,15 @@ def connected(database: Database, *, read_only: bool = False) -> Iterator[Any]:
     """
     _check_installed(database.kind)
     file = database.file
+    if file is not None and file.is_dir():
+        raise BundleError(f"{database.variable}: its URI names a directory. Name the file in it.")
     if file is not None and file.exists() and not os.access(file, os.R_OK):
         raise AccessError(
             f"{database.variable}: the file of its URI may not be read by this user. Ask its owner."
         )
     handle, connection = _opened(database, read_only=read_only)
+    if cancellation is not None:
+        cancellation.connection = connection
     try:
         yield connection
     finally:
@@ -260,18 +305,24 @@ def database_errors(database: Database, doing: str) -> Iterator[None]:
         raise _told(database, doing, error) from None
 
 
-def _told(
-    database: Database, doing: str, error: BaseException
-) -> EngineError | InterruptedRunError:
+def _told(database: Database, doing: str, error: BaseException) -> EngineError:
     state = getattr(error, "sqlstate", None) or ""
-    if getattr(getattr(error, "status_code", None), "name", "") == "CANCELLED":
-        return InterruptedRunError(signal.SIGINT)
     unknown: _Cause = ("", UnavailableError, "it does not answer. Run again later")
+    if isinstance(error, pl.exceptions.PanicException):
+        unknown = ("", InputError, "the query gives values that cannot be read. Cast them in it")
+    text = _own_words(database, str(error))
     by_state = [cause for cause in _STATES if state and re.match(cause[0], state)]
-    by_text = [cause for cause in _CAUSES if re.search(cause[0], str(error))]
+    by_text = [cause for cause in _CAUSES if re.search(cause[0], text)]
     _, kind, reason = (*by_state, *by_text, unknown)[0]
     code = f" (SQLSTATE {state})" if state else ""
     return kind(f"{database.variable}: {doing} failed{code}: {reason}.")
+
+
+def _own_words(database: Database, text: str) -> str:
+    """What a driver says, without the statement and the path that it quotes: they hold any word."""
+    said = re.split(r"\n(?:query: |Query was: |LINE \d+: )", text)[0]
+    file = database.file
+    return said if file is None else said.replace(str(file.absolute()), "").replace(str(file), "")
 
 
 def _opened(database: Database, *, read_only: bool) -> tuple[Any, Any]:
@@ -314,10 +365,12 @@ def _driver_options(database: Database, *, read_only: bool) -> dict[str, str]:
 
 def _with_timeout(uri: str) -> str:
     """The URI, with the longest wait for a connection where it names none: libpq has no limit."""
-    parts = urlsplit(uri)
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    query.setdefault("connect_timeout", str(CONNECT_TIMEOUT_SECONDS))
-    return urlunsplit(parts._replace(query=urlencode(query, safe="/-")))
+    # NOTE: it is not taken apart and put together again: libpq's rules are not those of the web.
+    query = uri.partition("?")[2]
+    if "connect_timeout" in (option.partition("=")[0] for option in query.split("&")):
+        return uri
+    joint = "?" if "?" not in uri else "&" if query else ""
+    return f"{uri}{joint}connect_timeout={CONNECT_TIMEOUT_SECONDS}"
 
 
 def _check_installed(kind: Kind) -> None:

@@ -6,19 +6,26 @@ before makes the database undo it all: the old table stands.
 
 import os
 import re
+import secrets
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from engine.background import Cancellation, in_background
 from engine.databases import Database, answer, connected, database_errors, execute
-from engine.errors import CannotCreateError, UsageError
+from engine.errors import CannotCreateError, UnavailableError, UsageError
 
 LOADED_ROWS = 65_536
 # PostgreSQL cuts longer names off.
 NAME_CHARACTERS = 63
+MARKS = ("purchase_probability", "bundle_id")
+"""Columns that every table of scores has; only a table that has them is replaced."""
+# PostgreSQL gives the schemas pg_temp* to one connection, others that begin so to itself.
+_RESERVED_SCHEMA = re.compile(r"pg_\w*|information_schema|temp|system", re.IGNORECASE)
 _PLAIN_NAME = rf"[A-Za-z_]\w{{0,{NAME_CHARACTERS - 1}}}"
 _NAME = re.compile(rf"(?:({_PLAIN_NAME})\.)?{_PLAIN_NAME}", re.ASCII)
 
@@ -43,6 +50,16 @@ class ScoresTable:
             )
         if self.schema and self.database.kind == "sqlite":
             raise UsageError(f"table {self.name!r}: SQLite has no schemas. Name the table alone.")
+        if self.schema and _RESERVED_SCHEMA.fullmatch(self.schema):
+            raise UsageError(
+                f"table {self.name!r}: the schema is temporary or the database's own; scores would "
+                "not stay in it. Name another."
+            )
+        if self.database.kind == "sqlite" and self.table.lower().startswith("sqlite_"):
+            raise UsageError(
+                f"table {self.name!r}: SQLite keeps names that begin with sqlite_ for itself. "
+                "Name another."
+            )
 
     @property
     def schema(self) -> str | None:
@@ -65,35 +82,105 @@ class ScoresTable:
         names = (self.schema, table or self.table)
         return ".".join(f'"{name}"' for name in names if name)
 
-    def exists(self) -> bool:
+    def exists(self, limit_seconds: float | None = None) -> bool:
         """Whether it, or something else of its name, is there.
+
+        Args:
+            limit_seconds: The longest wait for the answer.
 
         Raises:
             CannotCreateError: The file of the database lies in no directory.
             EngineError: The database cannot be asked.
         """
+        return self._found(limit_seconds) != "nothing"
+
+    def check_replaceable(self) -> None:
+        """Check that nothing but scores is lost where this table is replaced.
+
+        Raises:
+            CannotCreateError: What stands there is no table of scores, or the file of the database
+                lies in no directory.
+            EngineError: The database cannot be asked.
+        """
+        self.refuse_other(self._found())
+
+    def refuse_other(self, found: str) -> None:
+        """Refuse to replace what is no table of scores.
+
+        Args:
+            found: What `found_by` gives.
+
+        Raises:
+            CannotCreateError: It is something else.
+        """
+        if found not in ("nothing", "scores"):
+            raise CannotCreateError(
+                f"{self.place}: exists and is not a table of scores, which has the columns "
+                f"{' and '.join(MARKS)}. It is not replaced: name another --table."
+            )
+
+    def found_by(self, connection: Any) -> str:  # noqa: ANN401 - ADBC's, untyped
+        """What is there: `nothing`, `no table` as a view, a `table`, or one of `scores`.
+
+        Raises:
+            EngineError: The database cannot be asked.
+        """
+        found = (
+            "SELECT CASE WHEN NOT is_there THEN 'nothing' WHEN NOT is_table THEN 'no table' "  # noqa: S608
+            f"WHEN marks < {len(MARKS)} THEN 'table' ELSE 'scores' END FROM ({self._facts()}) AS f"
+        )
+        return str(answer(self.database, connection, found))
+
+    def _found(self, limit_seconds: float | None = None) -> str:
         file = self.database.file
         if file is not None and not file.exists():
             if not file.parent.is_dir():
                 raise CannotCreateError(
                     f"{self.place}: the directory of its file does not exist. Make it first."
                 )
-            return False
-        with connected(self.database, read_only=True) as connection:
-            return bool(answer(self.database, connection, self._existence()))
+            return "nothing"
+        cancellation = Cancellation()
+        try:
+            return in_background(
+                partial(self._ask, cancellation), cancellation.cancel, limit_seconds
+            )
+        except TimeoutError:
+            raise UnavailableError(
+                f"{self.place}: no answer within {limit_seconds} s. Run again later."
+            ) from None
 
-    def _existence(self) -> str:
+    def _ask(self, cancellation: Cancellation) -> str:
+        with connected(self.database, cancellation, read_only=True) as connection:
+            return self.found_by(connection)
+
+    def _facts(self) -> str:
+        """A query for `is_there`, `is_table` and `marks`, the number of columns of `MARKS`."""
         # Names are letters, digits and underscores: nothing in them ends a text.
-        name = self.table
+        name, marks = self.table, ", ".join(f"'{mark}'" for mark in MARKS)
         if self.database.kind == "postgresql":
-            return f"SELECT to_regclass('{self.qualified()}') IS NOT NULL"
+            there = f"to_regclass('{self.qualified()}')"
+            return (
+                f"SELECT {there} IS NOT NULL AS is_there, "  # noqa: S608
+                f"EXISTS (SELECT FROM pg_class WHERE oid = {there} AND relkind IN ('r', 'p')) "
+                "AS is_table, (SELECT count(*) FROM pg_attribute WHERE NOT attisdropped "
+                f"AND attrelid = {there} AND attname IN ({marks})) AS marks"
+            )
         if self.database.kind == "sqlite":
-            return f"SELECT count(*) FROM sqlite_master WHERE lower(name) = lower('{name}')"  # noqa: S608
+            return (
+                "SELECT count(*) > 0 AS is_there, coalesce(max(type = 'table'), 0) AS is_table, "  # noqa: S608
+                f"(SELECT count(*) FROM pragma_table_info('{name}') WHERE name IN ({marks})) "
+                f"AS marks FROM sqlite_master WHERE lower(name) = lower('{name}')"
+            )
         schema = f"'{self.schema}'" if self.schema else "current_schema()"
-        return (
-            "SELECT count(*) FROM information_schema.tables "  # noqa: S608
-            f"WHERE table_catalog = current_catalog() AND table_schema = {schema} "
+        where = (
+            f"table_catalog = current_catalog() AND table_schema = {schema} "
             f"AND lower(table_name) = lower('{name}')"
+        )
+        return (
+            "SELECT count(*) > 0 AS is_there, "  # noqa: S608
+            "coalesce(bool_and(table_type = 'BASE TABLE'), false) AS is_table, "
+            f"(SELECT count(*) FROM information_schema.columns WHERE {where} "
+            f"AND column_name IN ({marks})) AS marks FROM information_schema.tables WHERE {where}"
         )
 
 
@@ -107,6 +194,7 @@ class TableSwap:
         self._table = table
         self._stack = ExitStack()
         self._connection: Any = None
+        self._is_loading = False
 
     def load(self, scores: Path, *, replace: bool) -> None:
         """Load a Parquet file into a new table, and let that take the place of the old.
@@ -118,21 +206,46 @@ class TableSwap:
         Raises:
             EngineError: The database does not answer, or refuses it.
         """
+        cancellation = Cancellation()
+        self._is_loading = True
+        work = partial(self._load, scores, cancellation, replace=replace)
+        in_background(work, cancellation.cancel)
+
+    def _load(self, scores: Path, cancellation: Cancellation, *, replace: bool) -> None:
+        try:
+            opened = connected(self._table.database, cancellation)
+            self._connection = self._stack.enter_context(opened)
+            self._fill(scores, cancellation, replace=replace)
+        finally:
+            self._is_loading = False
+
+    def _fill(self, scores: Path, cancellation: Cancellation, *, replace: bool) -> None:
         table = self._table
         database = table.database
-        self._connection = self._stack.enter_context(connected(database))
-        staging = f"scores_staging_{os.getpid()}"
+        # Processes of two machines may have one number.
+        staging = f"scores_staging_{os.getpid()}_{secrets.token_hex(4)}"
         mode = "create"
         batches = pl.scan_parquet(scores, glob=False).collect_batches(
             chunk_size=LOADED_ROWS, maintain_order=True
         )
         for frame in batches:
+            if cancellation.asked:
+                return
             self._ingest(frame, staging, mode)
             mode = "append"
+        self._wait_for_others()
         if replace:
+            table.refuse_other(table.found_by(self._connection))
             execute(database, self._connection, f"DROP TABLE IF EXISTS {table.qualified()}")
         rename = f'ALTER TABLE {table.qualified(staging)} RENAME TO "{table.table}"'
         execute(database, self._connection, rename)
+
+    def _wait_for_others(self) -> None:
+        """Let runs that make the same table end one after the other: one that is new has no lock."""
+        table = self._table
+        if table.database.kind == "postgresql":
+            lock = f"SELECT pg_advisory_xact_lock(hashtextextended('{table.table}', 0)) IS NULL"
+            answer(table.database, self._connection, lock)
 
     def commit(self) -> None:
         """Let others see it.
@@ -144,8 +257,12 @@ class TableSwap:
             self._connection.commit()
 
     def close(self) -> None:
-        """End the connection; what is not committed is undone."""
-        self._stack.close()
+        """End the connection; what is not committed is undone.
+
+        One whose work could not be cancelled ends with the process.
+        """
+        if not self._is_loading:
+            self._stack.close()
 
     def _ingest(self, frame: pl.DataFrame, staging: str, mode: str) -> None:
         from adbc_driver_manager import AdbcStatement

@@ -10,6 +10,9 @@ from engine.errors import CannotCreateError, EngineError, UsageError, quoted
 from engine.tables import ScoresTable
 from engine.writer import check_no_device, output_format, storage_errors
 
+STANDING_SECONDS = 0.5
+"""So long a database is asked what stands there, when a run has failed or a signal ended it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Targets:
@@ -108,6 +111,8 @@ class Targets:
     def standing(self) -> Literal["earlier run", "none", "unknown"]:
         """Whether scores of a run before stand, as far as that can be told."""
         try:
+            if self.table is not None:
+                return "earlier run" if self.table.exists(STANDING_SECONDS) else "none"
             return "earlier run" if self.exists() else "none"
         except EngineError:
             return "unknown"
@@ -127,7 +132,9 @@ class Targets:
         output_format(self.quarantine)
         for path in self.paths:
             check_place(path)
-        if self.exists() and not replace:
+        if self.table is not None and replace:
+            self.table.check_replaceable()
+        elif self.exists() and not replace:
             other = "--out" if self.table is None else "--table"
             raise CannotCreateError(
                 f"{self.scores}: exists already. Use --if-exists replace, or another {other}."

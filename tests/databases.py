@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from engine.databases import Database, Query, fetch
+from engine.databases import Database, Query, connected, execute, fetch
 from engine.tables import ScoresTable, TableSwap
 
 PASSWORD = "pass-word-7/3"
@@ -33,8 +33,11 @@ class Store:
     def fill(self, name, frame, folder):
         path = folder / f"{name}.parquet"
         frame.write_parquet(path)
+        with connected(self.database) as connection:
+            execute(self.database, connection, f'DROP TABLE IF EXISTS "{name}"')
+            connection.commit()
         swap = TableSwap(ScoresTable(name, self.database))
-        swap.load(path, replace=True)
+        swap.load(path, replace=False)
         swap.commit()
         swap.close()
 

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,17 +12,16 @@ import polars as pl
 import pytest
 
 from engine import ScoreOptions, score
-from engine.databases import Database, Query, connected, execute
+from engine.databases import Database, Query, answer, connected, execute
 from engine.errors import (
     AccessError,
     BundleError,
     CannotCreateError,
     InputError,
     NoInputError,
-    UnavailableError,
     UsageError,
 )
-from engine.tables import ScoresTable
+from engine.tables import ScoresTable, TableSwap
 from tests.databases import (
     ENCODED_PASSWORD,
     PASSWORD,
@@ -33,6 +33,7 @@ from tests.helpers import BUNDLE, run
 ROWS = 1_500
 KINDS = ["postgresql", "sqlite", "duckdb"]
 REPLACE = ScoreOptions(if_exists="replace")
+RUN = "from engine.entry import main; main()"
 KILLED = """
 import os, signal, sys
 import engine.tables as tables
@@ -238,15 +239,9 @@ def test_killed_at_any_moment_the_old_table_is_whole(postgres, tmp_path):
     with chdir(work):
         score_users(postgres, query="SELECT * FROM users LIMIT 10")
     for hundredths in range(20, 240, 30):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "engine.entry", "score", *engine(postgres, if_exists="replace")],
-            cwd=work,
-            env={**os.environ, **postgres.env},
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(hundredths / 100)
-        process.kill()
-        process.wait()
+        with command(postgres, if_exists="replace", cwd=work) as process:
+            time.sleep(hundredths / 100)
+            process.kill()
         assert postgres.read("SELECT count(*) AS n FROM scores", tmp_path).item() in (10, ROWS)
     staging = "SELECT count(*) AS n FROM pg_tables WHERE tablename LIKE 'scores_staging%'"
     assert postgres.read(staging, tmp_path).item() == 0
@@ -353,7 +348,7 @@ def test_files_of_databases_that_are_not_there(kind, users_file, tmp_path):
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / "shop.db").write_text("no database, but long enough to be read as one" * 100)
     shop = store(f"sqlite:///{tmp_path}/shop.db")
-    with pytest.raises((InputError, UnavailableError), match="SHOP_DATABASE: "):
+    with pytest.raises(BundleError, match="SHOP_DATABASE: .*is no such database"):
         score([all_users(shop)], BUNDLE, tmp_path / "scores.parquet")
 
 
@@ -389,3 +384,236 @@ def test_a_database_that_is_held_is_waited_for(users_file, tmp_path):
         holder.stdout.readline()
         score([str(users_file)], BUNDLE, ScoresTable("scores", shop.database))
     assert shop.has("scores")
+
+
+def command(shop, *options, cwd, **replaced):
+    """A run that goes on while the test does something else."""
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, "score", *engine(shop, *options, **replaced)],
+        cwd=cwd,
+        env={**os.environ, **shop.env},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def make(shop, sql):
+    with connected(shop.database) as connection:
+        execute(shop.database, connection, sql)
+        connection.commit()
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_table_that_holds_no_scores_is_never_replaced(shop, dry_run, tmp_path):
+    table = ScoresTable("users", shop.database)
+    options = ScoreOptions(if_exists="replace", dry_run=dry_run)
+    refused = pytest.raises(CannotCreateError, match="users of SHOP_DATABASE: .* no.* scores")
+    with chdir(tmp_path / "work"), refused:
+        score([all_users(shop)], BUNDLE, table, options)
+    assert shop.read("SELECT count(*) AS n FROM users", tmp_path).item() == ROWS
+
+
+def test_what_comes_to_stand_there_during_the_run_is_not_replaced(shop, users, tmp_path):
+    shop.fill("scores", users.head(7), tmp_path)
+    swap = TableSwap(ScoresTable("scores", shop.database))
+    with pytest.raises(CannotCreateError, match="is not a table of scores"):
+        swap.load(tmp_path / "users.parquet", replace=True)
+    swap.close()
+    assert shop.read("SELECT count(*) AS n FROM scores", tmp_path).item() == 7
+    make(shop, "DROP TABLE scores")
+
+
+def test_a_view_is_not_replaced(shop, tmp_path):
+    make(shop, "CREATE VIEW seen AS SELECT 1 AS purchase_probability, 2 AS bundle_id")
+    try:
+        with chdir(tmp_path / "work"), pytest.raises(CannotCreateError, match="is not a table of"):
+            score([all_users(shop)], BUNDLE, ScoresTable("seen", shop.database), REPLACE)
+    finally:
+        make(shop, "DROP VIEW seen")
+
+
+def test_a_table_of_sqlite_with_a_view_on_it_is_not_replaced(users, tmp_path):
+    shop = filled(f"sqlite:///{tmp_path}/shop.db", users, tmp_path)
+    with chdir(tmp_path / "work"):
+        score_users(shop)
+        make(shop, "CREATE VIEW seen AS SELECT user_id FROM scores")
+        with pytest.raises(CannotCreateError, match="depend on the table"):
+            score_users(shop)
+    assert shop.read("SELECT count(*) AS n FROM seen", tmp_path).item() == ROWS
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("postgresql", "pg_temp.scores", "would not stay"),
+        ("postgresql", "pg_temp_3.scores", "would not stay"),
+        ("postgresql", "pg_catalog.scores", "would not stay"),
+        ("duckdb", "temp.scores", "would not stay"),
+        ("sqlite", "temp.scores", "SQLite has no schemas"),
+        ("sqlite", "SQLite_scores", "begin with sqlite_"),
+    ],
+)
+def test_tables_that_would_not_stay(kind, name, message):
+    with pytest.raises(UsageError, match=message):
+        ScoresTable(name, store(f"{kind}:///shop.db").database)
+
+
+ENDLESS = {
+    "postgresql": ["SELECT pg_sleep(60)", "SELECT generate_series(1, 9), pg_sleep(20)"],
+    "sqlite": [
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c",
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c",
+    ],
+    "duckdb": [
+        "SELECT sum(hash(a.range + b.range)) FROM range(1000000) a, range(100000000) b",
+        "SELECT a.range FROM range(1000000) a, range(100000000) b",
+    ],
+}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_query(shop, number, ending, tmp_path):
+    work = tmp_path / "work"
+    query = ENDLESS[shop.database.kind][number]
+    with command(shop, "--if-exists", "replace", query=query, cwd=work) as process:
+        wait_for(lambda: list(work.glob(".scores.staging-*")))
+        time.sleep(1)
+        process.send_signal(ending)
+        began = time.monotonic()
+        said = process.communicate(timeout=30)[1]
+        seconds = time.monotonic() - began
+    assert process.returncode == 128 + ending, said
+    assert seconds < 2
+    assert said.count("\n") == 1
+    summary = json.loads((work / "scores.summary.json").read_bytes())
+    assert (summary["status"], summary["exit_code"]) == ("interrupted", 128 + ending)
+    assert sorted(path.name for path in work.iterdir()) == ["scores.lock", "scores.summary.json"]
+
+
+def test_a_signal_ends_the_wait_for_the_old_table(postgres, tmp_path):
+    work = tmp_path / "work"
+    with chdir(work):
+        score_users(postgres)
+    with connected(postgres.database) as holder:
+        assert answer(postgres.database, holder, "SELECT count(*) FROM scores") == ROWS
+        with command(postgres, "--if-exists", "replace", cwd=work) as process:
+            wait_for(lambda: waits_for_a_lock(postgres))
+            process.terminate()
+            said = process.communicate(timeout=2)[1]
+    assert process.returncode == 143, said
+    assert not list(work.glob(".*"))
+    assert postgres.read("SELECT count(*) AS n FROM scores", tmp_path).item() == ROWS
+
+
+def test_a_signal_ends_the_wait_for_a_connection(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        shop = store(f"postgresql://u:p@127.0.0.1:{server.getsockname()[1]}/shop")
+        with command(shop, cwd=tmp_path) as process:
+            server.settimeout(30)
+            connection, _ = server.accept()
+            time.sleep(0.5)
+            process.terminate()
+            said = process.communicate(timeout=2)[1]
+        connection.close()
+    assert process.returncode == 143, said
+    summary = json.loads((tmp_path / "scores.summary.json").read_bytes())
+    assert (summary["status"], summary["stands"]) == ("interrupted", "unknown")
+
+
+def waits_for_a_lock(shop):
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with connected(shop.database) as connection:
+        return answer(shop.database, connection, waiting)
+
+
+def wait_for(happened):
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_first_runs_at_once_end_one_after_the_other(postgres, tmp_path):
+    folders = [tmp_path / f"machine-{n}" for n in range(3)]
+    for folder in folders:
+        folder.mkdir()
+    lock = "SELECT pg_advisory_lock(hashtextextended('scores', 0)) IS NULL"
+    with connected(postgres.database) as holder:
+        answer(postgres.database, holder, lock)
+        runs = [command(postgres, "--if-exists", "replace", cwd=folder) for folder in folders]
+        wait_for(lambda: waits_for_a_lock(postgres) == len(runs))
+    for process in runs:
+        with process:
+            assert (process.wait(timeout=60), process.stderr.read().count("Error")) == (0, 0)
+    assert postgres.read("SELECT count(*) AS n FROM scores", tmp_path).item() == ROWS
+
+
+def test_options_of_libpq_with_spaces(postgres, tmp_path):
+    make(postgres, "CREATE SCHEMA IF NOT EXISTS nightly")
+    for option in (
+        "options=-c%20search_path%3Dnightly",
+        "connect_timeout=5&options=-csearch_path%3Dnightly",
+    ):
+        shop = store(f"{postgres.database.uri}?{option}")
+        path = shop.read("SELECT current_schema() AS s", tmp_path)
+        assert path.item() == "nightly"
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("", "is empty"),
+        (" ;\n", "is empty"),
+        ("-- SELECT 1\n/* SELECT 2 */;", "is empty"),
+        ("SELECT user_id, user_id FROM users", "1 column more than once: 'user_id'"),
+    ],
+)
+def test_a_query_that_gives_no_table(shop, query, message, tmp_path):
+    with pytest.raises(InputError, match=f"query of SHOP_DATABASE: .*{message}"):
+        score([Query(query, shop.database)], BUNDLE, tmp_path / "scores.parquet")
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "message"),
+    [
+        ("postgresql", "INTERVAL '1 day'", r"\(INTERVAL\): 'odd'"),
+        ("duckdb", "INTERVAL 1 DAY", r"\(INTERVAL\): 'odd'"),
+        ("duckdb", "[INTERVAL 1 DAY]", r"\(INTERVAL\): 'odd'"),
+        ("duckdb", "union_value(k := 1)", r"\(UNION\): 'odd'"),
+    ],
+)
+def test_types_that_cannot_be_read(kind, column, message, request, users, tmp_path, capfd):
+    if kind == "postgresql":
+        shop = filled(request.getfixturevalue("postgres_uri"), users, tmp_path)
+    else:
+        shop = filled(f"duckdb:///{tmp_path}/shop.db", users, tmp_path)
+    with chdir(tmp_path / "work"), pytest.raises(InputError, match=message):
+        score_users(shop, query=f"SELECT *, {column} AS odd FROM users")
+    assert "panicked" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+def test_uris_that_name_no_database(kind, users_file, tmp_path):
+    (tmp_path / "readonly.db").write_text("no database, but long enough to be read as one" * 100)
+    for name, message in (("readonly.db", "is no such database"), ("", "names a directory")):
+        shop = store(f"{kind}:///{tmp_path}/{name}")
+        with chdir(tmp_path), pytest.raises(BundleError, match=message):
+            score([str(users_file)], BUNDLE, ScoresTable("scores", shop.database))
+
+
+def test_a_host_that_is_none(users_file, tmp_path):
+    shop = store("postgresql://u:p@[::1/x")
+    with pytest.raises(BundleError, match="SHOP_DATABASE: .*Check the URI"):
+        score([all_users(shop)], BUNDLE, tmp_path / "scores.parquet")
+
+
+@pytest.mark.parametrize("option", ["source_env", "target_env"])
+def test_a_uri_in_the_place_of_a_name_is_not_shown(option, tmp_path):
+    shop = store(f"sqlite:///{tmp_path}/shop.db")
+    arguments = engine(shop, **{option: f"postgresql://bob:{PASSWORD}@host/shop"})
+    done = run("engine", "score", *arguments, env=shop.env, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "no name of an environment variable" in done.stderr
+    for secret in (PASSWORD, "bob", "host"):
+        assert secret not in done.stdout + done.stderr
