@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Self
 
@@ -31,6 +32,21 @@ class Program(click.Group):
             os._exit(code)
         sys.exit(code)
 
+    def invoke(self, context: click.Context) -> object:
+        """Run a command; what it could not show is told where it found nothing worse.
+
+        Raises:
+            StorageError: Standard output is full or failing.
+        """
+        result = super().invoke(context)
+        unshown: StorageError | None = context.meta.get(_UNSHOWN)
+        if unshown is not None:
+            raise unshown
+        return result
+
+
+_UNSHOWN = "engine.console.unshown"
+"""Where click's context keeps the failure of standard output, until the command has ended."""
 
 BAR_CELLS = 30
 IMPORT_SECONDS = 0.02
@@ -79,6 +95,26 @@ def say(lines: Sequence[str], *, quiet: bool = False) -> None:
         write_error("".join(f"{line}\n" for line in lines))
 
 
+def show(text: str | bytes, consequence: str = "Mend it and run again.") -> None:
+    """Show a result on standard output, as a line.
+
+    Nothing is raised: what a command finds decides its exit code, whether or not anybody can read
+    it. A reader that is gone is no failure; a full disk is one, if nothing worse is found.
+
+    Args:
+        text: The result.
+        consequence: What to say where standard output is full or failing.
+    """
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        _close_stdout()
+    except OSError as error:
+        _close_stdout()
+        failure = StorageError(f"standard output: {error.strerror}. {consequence}")
+        click.get_current_context().meta[_UNSHOWN] = failure
+
+
 def example(text: str) -> str:
     """The example that ends a help text, protected from re-wrapping."""
     return f"\b\nExample:\n  {text}"
@@ -101,10 +137,7 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
         return 0
     except OSError as error:
         _close_stdout()
-        return _told(
-            f"{error.filename or 'standard output'}: {error.strerror}. Mend it and run again.",
-            StorageError.exit_code,
-        )
+        return _told(_system_words(error), StorageError.exit_code)
     except MemoryError:
         return _told("out of memory. Lower --chunk-rows, or give it more.", EngineError.exit_code)
     # NOTE: a panic inside Polars derives from BaseException.
@@ -115,6 +148,21 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
             EngineError.exit_code,
         )
     return 0
+
+
+def _system_words(error: OSError) -> str:
+    """What the operating system did not do, where nothing closer to it has put it into words."""
+    if error.filename is None and _is_nowhere():
+        return "the working directory is gone. Change to one that exists and run again."
+    return f"{error.filename or 'standard output'}: {error.strerror}. Mend it and run again."
+
+
+def _is_nowhere() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _told(message: str, exit_code: int) -> int:

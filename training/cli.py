@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from engine.console import Program, TerminalProgress, example, not_nan, say
+from engine.console import Program, TerminalProgress, example, not_nan, say, show
 from engine.errors import UsageError, counted, quoted, rule_counts
 from engine.texts import visible
 
@@ -164,15 +164,15 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
     if json_path not in (None, Path("-")):
         _check_output(json_path, bundle, data)
     report = evaluate_bundle(bundle, data)
-    text = json.dumps(report, indent=1, sort_keys=True) + "\n"
+    text = json.dumps(report, indent=1, sort_keys=True)
     if json_path == Path("-"):
-        click.echo(text, nl=False)
+        show(text)
         return
     if json_path is not None:
         with storage_errors(json_path):
-            write_private(json_path, text.encode())
+            write_private(json_path, f"{text}\n".encode())
     for line in evaluation_lines(report):
-        click.echo(visible(line))
+        show(visible(line))
 
 
 @main.command(
@@ -244,9 +244,11 @@ def promote(candidate: Path, root: Path, data: tuple[str, ...]) -> None:
     try:
         done = promote(candidate, root, data)
     except RefusedError as refused:
-        _tell_gates(refused.report)
+        _tell_gates(refused.report, "Nothing was changed.")
         raise
-    _tell_gates(done.report)
+    _tell_gates(
+        done.report, f"{done.place} is in force; only what was measured could not be shown."
+    )
     say([f"in force: {done.place}"])
 
 
@@ -283,7 +285,7 @@ def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | 
 
     table = load_schema(schema or default_schema_path())
     for line in backtest_lines(backtest(scores, outcomes, table)):
-        click.echo(visible(line))
+        show(visible(line))
 
 
 def _check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
@@ -335,13 +337,18 @@ def _check_packages(packages: tuple[str, ...]) -> None:
         )
 
 
-def _tell_gates(report: dict[str, Any]) -> None:
-    """The gates in words, and the whole report for machines; nothing where nothing was measured."""
+def _tell_gates(report: dict[str, Any], consequence: str) -> None:
+    """The gates in words, and the whole report for machines; nothing where nothing was measured.
+
+    Args:
+        report: What was measured.
+        consequence: What to say where standard output is full or failing.
+    """
     if report:
         for gate in report["gates"]:
             verdict = "passed " if gate["passed"] else "REFUSED"
             say([visible(f"{verdict} {gate['name']}: {gate['words']}")])
-        click.echo(json.dumps(report, indent=1, sort_keys=True))
+        show(json.dumps(report, indent=1, sort_keys=True), consequence)
 
 
 def _fitted(manifest: Any) -> Iterator[str]:  # noqa: ANN401 - imported inside the commands

@@ -7,7 +7,7 @@ import pytest
 import training.cli
 from engine.bundle import open_bundle, write_bundle
 from tests.fitting import shop_users
-from tests.helpers import read_table, run, write_table
+from tests.helpers import read_table, run, unread_stream, write_table
 from training.cli import main
 from training.simulate import SimulateOptions, simulate
 from training.simulate.write import write_users
@@ -136,6 +136,11 @@ def test_a_refused_candidate_is_told_in_words_and_as_json(tiny):
     assert "passed  roc_auc: ROC-AUC" in found.stderr
     report = json.loads(found.stdout)
     assert (report["accepted"], report["data"]["rows"]) == (False, 2_000)
+    for kind in ("gone", "full"):
+        with unread_stream(kind) as stream:
+            unread = run("training", *promote, "--data", "later.parquet", cwd=tiny, stdout=stream)
+        assert unread.returncode == 79
+        assert unread.stderr.splitlines()[-1] == found.stderr.splitlines()[-1]
     unmeasured = run("training", *promote, cwd=tiny)
     assert (unmeasured.returncode, unmeasured.stdout) == (2, "")
 
@@ -163,6 +168,16 @@ def test_backtest_prints_its_figures(tiny):
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout.startswith("1,500 of 1,500 scores have an outcome; 0 have none")
     assert "contacted against control group" in found.stdout
+
+
+def test_a_promotion_whose_figures_nobody_can_read_is_told(tiny):
+    write_table(shop_users(2_000, 2), tiny / "later.parquet")
+    promote = ("training", "promote", "bundle", "--to", "unread", "--data", "later.parquet")
+    with unread_stream("full") as stream:
+        found = run(*promote, cwd=tiny, stdout=stream)
+    place = open_bundle(tiny / "unread").path
+    assert found.returncode == 74
+    assert f"unread/{place.name} is in force; only what was measured" in found.stderr
 
 
 @pytest.mark.parametrize(
