@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from engine.tables import ScoresTable
 
 DEFAULT_BUNDLE = Path("onnx_models/shopnow")
+MAX_CHUNK_ROWS = 10_000_000
+MAX_THREADS = 256
+"""Polars starts all of its threads before it reads a row: 256 take seconds, 1,024 a minute."""
 _PACKAGES = ("shopnow-scoring", "polars", "onnxruntime", "numpy")
 
 
@@ -125,12 +128,14 @@ def _target(out: Path | None, table: str | None, variable: str | None) -> "Path 
 )
 @click.option(
     "--chunk-rows",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_CHUNK_ROWS),
     default=32_768,
     show_default=True,
     help="Rows in one hand at a time.",
 )
-@click.option("--threads", type=click.IntRange(1, 1024), help="By default one for each core.")
+@click.option(
+    "--threads", type=click.IntRange(1, MAX_THREADS), help="By default one for each core."
+)
 @click.option(
     "--quarantine",
     type=click.Path(path_type=Path),

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -13,7 +14,7 @@ from typing import Any, NoReturn, Self
 
 import click
 
-from engine.errors import EngineError, InterruptedRunError, StorageError, bug_text
+from engine.errors import BundleError, EngineError, InterruptedRunError, StorageError, bug_text
 from engine.logs import LOG, Lines, logged_lines, write_error
 
 
@@ -36,8 +37,10 @@ class Program(click.Group):
         """Run a command; what it could not show is told where it found nothing worse.
 
         Raises:
+            BundleError: A variable of the environment is none that Polars can read.
             StorageError: Standard output is full or failing.
         """
+        _check_polars_threads(os.environ.get(_POLARS_THREADS))
         result = super().invoke(context)
         unshown: StorageError | None = context.meta.get(_UNSHOWN)
         if unshown is not None:
@@ -48,6 +51,7 @@ class Program(click.Group):
 _UNSHOWN = "engine.console.unshown"
 """Where click's context keeps the failure of standard output, until the command has ended."""
 
+_POLARS_THREADS = "POLARS_MAX_THREADS"
 BAR_CELLS = 30
 IMPORT_SECONDS = 0.02
 """A signal that comes during an import is looked at again after so long."""
@@ -148,6 +152,15 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
             EngineError.exit_code,
         )
     return 0
+
+
+def _check_polars_threads(value: str | None) -> None:
+    """Polars does not start with what is no number of threads, and is then taken for broken."""
+    if value is not None and not re.fullmatch("0*[1-9][0-9]{0,3}", value):
+        raise BundleError(
+            f"environment: {_POLARS_THREADS} must be a whole number from 1 to 9999, found "
+            f"{value[:80]!r}. Set it to the number of threads, or unset it."
+        )
 
 
 def _system_words(error: OSError) -> str:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from engine.cli import main
+from engine.cli import MAX_THREADS, main
 from engine.console import progress_line
 from engine.errors import EngineError
 from engine.manifest import BANDS
@@ -119,6 +119,8 @@ def test_an_output_in_no_directory_ends_with_73(users_file, tmp_path):
     [
         (),
         ("--threads", "0"),
+        ("--threads", "257"),
+        ("--chunk-rows", "9" * 20),
         ("--chunk-rows", "x"),
         ("--nonsense",),
         ("a", "--out", "b.csv", "--max-reject-share", "nan"),
@@ -449,3 +451,24 @@ def test_a_working_directory_that_is_gone_is_named(tmp_path):
         74,
         "engine: the working directory is gone. Change to one that exists and run again.\n",
     )
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "", "two", "1.5", "9" * 20])
+@pytest.mark.parametrize(
+    "program", [["engine", "validate", "u.csv"], ["training", "rollback", "x"]]
+)
+def test_a_number_of_threads_that_polars_cannot_read_is_named(tmp_path, value, program):
+    (tmp_path / "u.csv").write_text("user_id\na\n")
+    found = run(*program, env={"POLARS_MAX_THREADS": value}, cwd=tmp_path)
+    assert found.returncode == 78
+    assert (
+        f"POLARS_MAX_THREADS must be a whole number from 1 to 9999, found {value!r}" in found.stderr
+    )
+    assert found.stderr.count("\n") == 1
+
+
+def test_as_many_threads_as_may_be_asked_for_start(users_file, tmp_path):
+    out = tmp_path / "s.parquet"
+    found = run("engine", "score", users_file, "--out", out, "--threads", MAX_THREADS)
+    assert found.returncode == 0, found.stderr
+    assert read_summary(out)["threads"] == MAX_THREADS
