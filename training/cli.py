@@ -19,6 +19,7 @@ from engine.texts import visible
 DEFAULT_SEED = 7
 MAX_SEED = 2**32 - 1
 """The largest that scikit-learn takes."""
+MAX_SIMULATED_ROWS = 1_000_000_000
 _FIT_PACKAGES = ("lightgbm", "onnx", "scipy", "skl2onnx", "sklearn", "threadpoolctl")
 _REPORT_PACKAGES = ("altair", "jinja2", "vl_convert")
 
@@ -35,7 +36,13 @@ def main() -> None:
     epilog=example("training simulate --with-truth --out history.parquet"),
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the users go.")
-@click.option("--rows", type=click.IntRange(min=1), default=240_000, show_default=True)
+@click.option(
+    "--rows",
+    type=click.IntRange(1, MAX_SIMULATED_ROWS),
+    default=240_000,
+    show_default=True,
+    help="How many users.",
+)
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=DEFAULT_SEED, show_default=True)
 @click.option(
     "--as-of",
@@ -290,27 +297,31 @@ def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | 
 
 def _check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
     from engine.source import input_paths
+    from training.places import resolved
 
-    place = out.resolve()
-    if place.parent in [Path(text).resolve() for text in data]:
+    place = resolved(out)
+    # NOTE: `realpath` raises nothing at a loop of links; who reads the path tells what it is.
+    if str(place.parent) in [os.path.realpath(text) for text in data]:
         raise UsageError(
             f"{out}: lies in a directory that is an input; the next run would read it as users. "
             "Write to another place."
         )
-    if place in [path.resolve() for path in input_paths(data)]:
+    if str(place) in [os.path.realpath(path) for path in input_paths(data)]:
         raise UsageError(f"{out}: is an input and the output. Write to another place.")
-    if place.is_relative_to(bundle.resolve()):
+    if place.is_relative_to(os.path.realpath(bundle)):
         raise UsageError(
             f"{out}: lies in the bundle, whose files must stay as they are. Write to another place."
         )
 
 
 def _check_what_if(folder: Path, bundle: Path, data: tuple[str, ...]) -> None:
+    from engine.writer import storage_errors
     from training.what_if.folder import check_folder
     from training.what_if.page import PAGE
 
     _check_output(folder / PAGE, bundle, data)
-    check_folder(folder)
+    with storage_errors(folder):
+        check_folder(folder)
 
 
 def _what_if_files(bundle: Any, subject: Any, data: tuple[str, ...]) -> dict[str, bytes]:  # noqa: ANN401

@@ -15,7 +15,6 @@ from engine.bundle import (
     CURRENT,
     MANIFEST,
     Bundle,
-    is_bundle,
     open_bundle,
     sync_path,
     write_current,
@@ -23,7 +22,7 @@ from engine.bundle import (
 from engine.bundle_files import TEXT_LIMIT_BYTES, read_file
 from engine.errors import BundleError, LockedError, UsageError
 from engine.writer import storage_errors
-from training.places import resolved
+from training.places import check_outside_bundles
 
 HISTORY = "HISTORY"
 HISTORY_LIMIT_BYTES = 16_000_000
@@ -35,12 +34,11 @@ def check_root(root: Path) -> None:
     Raises:
         UsageError: The folder is a bundle, or lies in one.
     """
-    place = resolved(root)
-    around = [str(folder) for folder in place.parents if is_bundle(folder)]
-    if around or os.path.lexists(place / MANIFEST):
+    check_outside_bundles(root)
+    if os.path.lexists(root / MANIFEST):
         raise UsageError(
-            f"{root}: {f'lies in the bundle {around[0]}' if around else 'is a bundle'}, whose files "
-            "must stay as they are. Give the folder that holds the bundles, or a new one."
+            f"{root}: is a bundle, whose files must stay as they are. Give the folder that holds the "
+            "bundles, or a new one."
         )
 
 
