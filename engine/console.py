@@ -18,8 +18,28 @@ from engine.errors import BundleError, EngineError, InterruptedRunError, Storage
 from engine.logs import LOG, Lines, logged_lines, write_error
 
 
+class Command(click.Command):
+    """A command whose exit code is what it finds, whether or not that can be shown."""
+
+    def invoke(self, context: click.Context) -> object:
+        """Run the command; what it could not show is told where it found nothing worse.
+
+        Raises:
+            BundleError: A variable of the environment is none that Polars can read.
+            StorageError: Standard output is full or failing.
+        """
+        _check_polars_threads(os.environ.get(_POLARS_THREADS))
+        result = super().invoke(context)
+        unshown: StorageError | None = context.meta.get(_UNSHOWN)
+        if unshown is not None:
+            raise unshown
+        return result
+
+
 class Program(click.Group):
     """A group of commands that never shows a traceback; exit codes as in `engine.errors`."""
+
+    command_class = Command
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:  # noqa: ANN401 - click's signature
         """Run the command line and exit."""
@@ -32,20 +52,6 @@ class Program(click.Group):
             # What other threads have in hand is of no use any more: they are not waited for.
             os._exit(code)
         sys.exit(code)
-
-    def invoke(self, context: click.Context) -> object:
-        """Run a command; what it could not show is told where it found nothing worse.
-
-        Raises:
-            BundleError: A variable of the environment is none that Polars can read.
-            StorageError: Standard output is full or failing.
-        """
-        _check_polars_threads(os.environ.get(_POLARS_THREADS))
-        result = super().invoke(context)
-        unshown: StorageError | None = context.meta.get(_UNSHOWN)
-        if unshown is not None:
-            raise unshown
-        return result
 
 
 _UNSHOWN = "engine.console.unshown"

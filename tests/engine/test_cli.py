@@ -465,6 +465,7 @@ def test_a_number_of_threads_that_polars_cannot_read_is_named(tmp_path, value, p
         f"POLARS_MAX_THREADS must be a whole number from 1 to 9999, found {value!r}" in found.stderr
     )
     assert found.stderr.count("\n") == 1
+    assert run(*program[:2], "--help", env={"POLARS_MAX_THREADS": value}).returncode == 0
 
 
 def test_as_many_threads_as_may_be_asked_for_start(users_file, tmp_path):
