@@ -63,6 +63,11 @@ class Bundle:
     contents: Mapping[str, bytes]
 
 
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder has what tells a bundle from any other, sound or not."""
+    return all(os.path.lexists(folder / name) for name in (MANIFEST, MANIFEST_HASH))
+
+
 def open_bundle(path: Path) -> Bundle:
     """Open a bundle folder, or the bundle in force of a folder with `CURRENT`.
 
@@ -161,7 +166,8 @@ def _resolve(path: Path) -> tuple[Path, str | None]:
         raise BundleError(f"{path}: no such bundle. Give one with --bundle, or run: make model")
     if (path / MANIFEST).is_file():
         return path, None
-    if not (path / CURRENT).is_file():
+    # A link that leads nowhere is something that stands there: what it is, reading tells.
+    if not os.path.lexists(path / CURRENT):
         raise BundleError(f"{path}: neither {MANIFEST} nor {CURRENT} is there: not a bundle.")
     version, digest = _words(path, CURRENT, _CURRENT_LINE, "<version> <SHA-256>")
     folder = path / version
@@ -204,12 +210,13 @@ def _read_listed(folder: Path, name: str, entry: FileEntry) -> bytes:
 def _check_listing(folder: Path, manifest: Manifest, present: set[str]) -> None:
     absent = sorted(set(REQUIRED_FILES) - set(manifest.files))
     extra = sorted(present - set(manifest.files) - {MANIFEST, MANIFEST_HASH})
-    if absent or extra:
-        raise BundleError(
-            f"{folder}: {counted(len(absent), 'required file')} not listed ({quoted(absent)}), "
-            f"{counted(len(extra), 'unlisted file')} present ({quoted(extra)}). "
-            "Copy the bundle again."
-        )
+    found = (
+        (absent, f"{counted(len(absent), 'required file')} not listed"),
+        (extra, f"{counted(len(extra), 'unlisted file')} present"),
+    )
+    problems = [f"{words} ({quoted(names)})" for names, words in found if names]
+    if problems:
+        raise BundleError(f"{folder}: {', '.join(problems)}. Copy the bundle again.")
 
 
 def _altered(path: Path, wanted: str, found: str, source: str) -> BundleError:

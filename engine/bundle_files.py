@@ -15,10 +15,13 @@ from engine.errors import AccessError, BundleError, counted, quoted
 TEXT_LIMIT_BYTES = 4_096
 """Of CURRENT and of a file that holds one hash."""
 
+CONFIGURATION_LIMIT_BYTES = 16_000_000
 MANIFEST_LIMIT_BYTES = 16_000_000
 FILE_LIMIT_BYTES = 128_000_000
 BUNDLE_LIMIT_BYTES = 256_000_000
 FILES_LIMIT = 10_000
+
+COPY_AGAIN = "Copy the bundle again."
 
 PICKLE_ENDINGS = (".pkl", ".pickle", ".joblib")
 """Loading such a file runs whatever code it holds; none may lie where somebody might load it."""
@@ -26,28 +29,39 @@ PICKLE_ENDINGS = (".pkl", ".pickle", ".joblib")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 
-def read_file(folder: Path, name: str, limit_bytes: int) -> bytes:
+def read_file(folder: Path, name: str, limit_bytes: int, remedy: str = COPY_AGAIN) -> bytes:
     """The bytes of a file of a folder, no link followed on the way.
+
+    Args:
+        folder: Where it lies.
+        name: Its name there, with the folders on the way.
+        limit_bytes: A larger one is not read.
+        remedy: The next step, for messages.
 
     Raises:
         BundleError: It is missing, larger than allowed, no regular file, or cannot be read.
         AccessError: It may not be read.
     """
     path = folder / name
-    with _failures_told(path), _opened(folder, name) as descriptor:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise BundleError(f"{path}: not a regular file. Copy the bundle again.")
-        if found.st_size > limit_bytes:
-            raise BundleError(
-                f"{path}: {found.st_size:,} bytes, at most {limit_bytes:,} are read. "
-                "Copy the bundle again."
-            )
-        with os.fdopen(os.dup(descriptor), "rb") as file:
-            content = file.read(found.st_size + 1)
-    if len(content) != found.st_size:
-        raise BundleError(f"{path}: changed while it was read. Start again once it is whole.")
-    return content
+    with _failures_told(path, remedy), _opened(folder, name) as descriptor:
+        return _content(descriptor, path, limit_bytes, remedy)
+
+
+def read_configuration(path: Path) -> str:
+    """The text of a file that a user has named; links that lead to one are followed.
+
+    Raises:
+        BundleError: It is larger than allowed, or no regular file.
+        OSError: It is missing or cannot be read.
+        ValueError: It is no UTF-8, or no file can have such a name.
+    """
+    # NOTE: opening a pipe would wait for whoever writes into it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        content = _content(descriptor, path, CONFIGURATION_LIMIT_BYTES, "Name another file.")
+    finally:
+        os.close(descriptor)
+    return content.decode("utf-8")
 
 
 def file_names(folder: Path) -> set[str]:
@@ -114,6 +128,22 @@ def check_names(folder: Path, names: Iterable[str]) -> None:
     check_no_pickle(folder, names)
 
 
+def _content(descriptor: int, path: Path, limit_bytes: int, remedy: str) -> bytes:
+    """All of an open file, if it is a regular one and not too large."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise BundleError(f"{path}: not a regular file. {remedy}")
+    if found.st_size > limit_bytes:
+        raise BundleError(
+            f"{path}: {found.st_size:,} bytes, at most {limit_bytes:,} are read. {remedy}"
+        )
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        content = file.read(found.st_size + 1)
+    if len(content) != found.st_size:
+        raise BundleError(f"{path}: changed while it was read. Start again once it is whole.")
+    return content
+
+
 @contextmanager
 def _opened(folder: Path, name: str) -> Iterator[int]:
     """The descriptor of a file; every step of the way is a folder, not a link to one."""
@@ -130,14 +160,12 @@ def _opened(folder: Path, name: str) -> Iterator[int]:
 
 
 @contextmanager
-def _failures_told(path: Path) -> Iterator[None]:
+def _failures_told(path: Path, remedy: str = COPY_AGAIN) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise BundleError(f"{path}: missing from the bundle. Copy the bundle again.") from None
+        raise BundleError(f"{path}: missing from the bundle. {remedy}") from None
     except PermissionError as error:
         raise AccessError(f"{path}: may not be read by this user ({error.strerror}).") from error
     except OSError as error:
-        raise BundleError(
-            f"{path}: cannot be read: {error.strerror}. Copy the bundle again."
-        ) from error
+        raise BundleError(f"{path}: cannot be read: {error.strerror}. {remedy}") from error

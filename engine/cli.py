@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.console import Program, TerminalProgress, example
+from engine.console import Program, TerminalProgress, example, show
 from engine.errors import InputError, InterruptedRunError
 from engine.logs import LOG
 from engine.texts import visible
@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engine.databases import Query
+    from engine.summary import Summary
     from engine.tables import ScoresTable
 
 DEFAULT_BUNDLE = Path("onnx_models/shopnow")
+MAX_CHUNK_ROWS = 10_000_000
+MAX_THREADS = 256
+"""Polars starts all of its threads before it reads a row: 256 take seconds, 1,024 a minute."""
 _PACKAGES = ("shopnow-scoring", "polars", "onnxruntime", "numpy")
 
 
@@ -124,12 +128,14 @@ def _target(out: Path | None, table: str | None, variable: str | None) -> "Path 
 )
 @click.option(
     "--chunk-rows",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_CHUNK_ROWS),
     default=32_768,
     show_default=True,
     help="Rows in one hand at a time.",
 )
-@click.option("--threads", type=click.IntRange(1, 1024), help="By default one for each core.")
+@click.option(
+    "--threads", type=click.IntRange(1, MAX_THREADS), help="By default one for each core."
+)
 @click.option(
     "--quarantine",
     type=click.Path(path_type=Path),
@@ -213,7 +219,14 @@ def score_command(
     with suppress(InterruptedRunError):
         LOG.info("\n".join(done.to_lines()), extra={"fields": {"summary": asdict(done)}})
         if to_stdout:
-            click.echo(done.to_json(), nl=False)
+            show(done.to_json().rstrip(b"\n"), _consequence(done))
+
+
+def _consequence(done: "Summary") -> str:
+    """What to say where the summary of a run could not be shown."""
+    if not done.published:
+        return "Mend it and run again."
+    return f"The scores of this run stand at {done.out}; only the summary could not be shown."
 
 
 @main.command(epilog=example("engine validate users.parquet"))
@@ -233,7 +246,7 @@ def validate(inputs: tuple[str, ...], bundle: Path, max_reject_share: float, as_
     with TerminalProgress("checked") as progress:
         found = preview(inputs, bundle, max_reject_share, progress)
     for line in [found.to_json()] if as_json else map(visible, found.to_lines()):
-        click.echo(line)
+        show(line)
     if found.refusal is not None:
         raise InputError(found.refusal)
 
@@ -250,10 +263,10 @@ def inspect(bundle: Path, as_json: bool) -> None:
 
     opened = open_bundle(bundle)
     if as_json:
-        click.echo(json.dumps(json.loads(manifest_to_json(opened.manifest)), ensure_ascii=False))
+        show(json.dumps(json.loads(manifest_to_json(opened.manifest)), ensure_ascii=False))
     else:
         for line in (*manifest_lines(opened.manifest), *playbook_lines(playbook_rows(opened))):
-            click.echo(visible(line))
+            show(visible(line))
 
 
 @main.command(epilog=example("engine verify"))
@@ -265,7 +278,7 @@ def verify(bundle: Path, as_json: bool) -> None:
 
     verification = verify_bundle(bundle)
     for line in [verification.to_json()] if as_json else verification.to_lines():
-        click.echo(line)
+        show(line)
     verification.refuse_failures()
 
 
@@ -291,10 +304,10 @@ def explain(inputs: tuple[str, ...], user: str, bundle: Path, as_json: bool) -> 
     with open_inputs(inputs, scorer.columns) as tables:
         explanation = explain_user(tables, scorer, user)
     if as_json:
-        click.echo(explanation.to_json())
+        show(explanation.to_json())
     else:
         for line in explanation_lines(explanation):
-            click.echo(line)
+            show(line)
 
 
 @main.command(epilog=example("engine drift users.parquet"))
@@ -315,7 +328,7 @@ def drift(inputs: tuple[str, ...], bundle: Path, as_json: bool) -> None:
 
     report = input_drift(inputs, bundle)
     if as_json:
-        click.echo(json.dumps(report, ensure_ascii=False))
+        show(json.dumps(report, ensure_ascii=False))
     else:
         for line in drift_lines(report):
-            click.echo(visible(line))
+            show(visible(line))

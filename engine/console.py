@@ -2,22 +2,44 @@
 
 import math
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Self
 
 import click
 
-from engine.errors import EngineError, InterruptedRunError, StorageError, bug_text
+from engine.errors import BundleError, EngineError, InterruptedRunError, StorageError, bug_text
 from engine.logs import LOG, Lines, logged_lines, write_error
+
+
+class Command(click.Command):
+    """A command whose exit code is what it finds, whether or not that can be shown."""
+
+    def invoke(self, context: click.Context) -> object:
+        """Run the command; what it could not show is told where it found nothing worse.
+
+        Raises:
+            BundleError: A variable of the environment is none that Polars can read.
+            StorageError: Standard output is full or failing.
+        """
+        _check_polars_threads(os.environ.get(_POLARS_THREADS))
+        result = super().invoke(context)
+        unshown: StorageError | None = context.meta.get(_UNSHOWN)
+        if unshown is not None:
+            raise unshown
+        return result
 
 
 class Program(click.Group):
     """A group of commands that never shows a traceback; exit codes as in `engine.errors`."""
+
+    command_class = Command
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:  # noqa: ANN401 - click's signature
         """Run the command line and exit."""
@@ -32,6 +54,10 @@ class Program(click.Group):
         sys.exit(code)
 
 
+_UNSHOWN = "engine.console.unshown"
+"""Where click's context keeps the failure of standard output, until the command has ended."""
+
+_POLARS_THREADS = "POLARS_MAX_THREADS"
 BAR_CELLS = 30
 IMPORT_SECONDS = 0.02
 """A signal that comes during an import is looked at again after so long."""
@@ -79,6 +105,26 @@ def say(lines: Sequence[str], *, quiet: bool = False) -> None:
         write_error("".join(f"{line}\n" for line in lines))
 
 
+def show(text: str | bytes, consequence: str = "Mend it and run again.") -> None:
+    """Show a result on standard output, as a line.
+
+    Nothing is raised: what a command finds decides its exit code, whether or not anybody can read
+    it. A reader that is gone is no failure; a full disk is one, if nothing worse is found.
+
+    Args:
+        text: The result.
+        consequence: What to say where standard output is full or failing.
+    """
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        _close_stdout()
+    except OSError as error:
+        _close_stdout()
+        failure = StorageError(f"standard output: {error.strerror}. {consequence}")
+        click.get_current_context().meta[_UNSHOWN] = failure
+
+
 def example(text: str) -> str:
     """The example that ends a help text, protected from re-wrapping."""
     return f"\b\nExample:\n  {text}"
@@ -101,10 +147,7 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
         return 0
     except OSError as error:
         _close_stdout()
-        return _told(
-            f"{error.filename or 'standard output'}: {error.strerror}. Mend it and run again.",
-            StorageError.exit_code,
-        )
+        return _told(_system_words(error), StorageError.exit_code)
     except MemoryError:
         return _told("out of memory. Lower --chunk-rows, or give it more.", EngineError.exit_code)
     # NOTE: a panic inside Polars derives from BaseException.
@@ -115,6 +158,30 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
             EngineError.exit_code,
         )
     return 0
+
+
+def _check_polars_threads(value: str | None) -> None:
+    """Polars does not start with what is no number of threads, and is then taken for broken."""
+    if value is not None and not re.fullmatch("0*[1-9][0-9]{0,3}", value):
+        raise BundleError(
+            f"environment: {_POLARS_THREADS} must be a whole number from 1 to 9999, found "
+            f"{value[:80]!r}. Set it to the number of threads, or unset it."
+        )
+
+
+def _system_words(error: OSError) -> str:
+    """What the operating system did not do, where nothing closer to it has put it into words."""
+    if error.filename is None and _is_nowhere():
+        return "the working directory is gone. Change to one that exists and run again."
+    return f"{error.filename or 'standard output'}: {error.strerror}. Mend it and run again."
+
+
+def _is_nowhere() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _told(message: str, exit_code: int) -> int:

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.bundle_files import read_configuration
 from engine.errors import BundleError, counted, quoted
 
 MAX_HORIZON_DAYS = 3_660
@@ -107,7 +108,7 @@ def load_schema(path: Path) -> FeatureSchema:
         BundleError: The file is missing, is not TOML, or describes no valid schema.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(read_configuration(path))
     except FileNotFoundError:
         raise BundleError(f"{path}: no such schema file. Give one with --schema.") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -217,9 +218,10 @@ def _feature_contradictions(raw: Mapping[str, Any], name: str) -> list[str]:
     values = list(raw.get("values", ()))
     low, high = raw.get("min"), raw.get("max")
     problems = [
-        f"'{name}': {key} must be finite, found {raw[key]}; leave it out where there is no bound"
+        f"'{name}': {key} must be finite, found {str(raw[key])[:80]}; leave it out where there is no "
+        "bound"
         for key in ("min", "max")
-        if raw.get(key) is not None and not math.isfinite(raw[key])
+        if raw.get(key) is not None and not _is_finite(raw[key])
     ]
     if raw["kind"] == "numeric" and (values or raw.get("ordered")):
         problems.append(f"'{name}': a numeric feature has no values and no order")
@@ -232,6 +234,14 @@ def _feature_contradictions(raw: Mapping[str, Any], name: str) -> list[str]:
     if not all(isinstance(v, str) and v for v in values) or len(set(values)) < len(values):
         problems.append(f"'{name}': values must be different texts, none empty")
     return problems
+
+
+def _is_finite(bound: float) -> bool:
+    try:
+        return math.isfinite(bound)
+    # A whole number of hundreds of digits.
+    except OverflowError:
+        return False
 
 
 _FEATURE_TYPES: tuple[tuple[str, tuple[type, ...], str], ...] = (

@@ -4,7 +4,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 
@@ -12,17 +15,37 @@ ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "onnx_models" / "shopnow"
 
 
-def run(program: str, *args: object, env: dict[str, str] | None = None, cwd: Path | None = None):
+def run(
+    program: str,
+    *args: object,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    stdout: int | IO[str] = subprocess.PIPE,
+):
     """Run a console script as a user would; gives exit code, stdout and stderr."""
     command = [str(Path(sys.executable).parent / program), *map(str, args)]
     return subprocess.run(
         command,
         env={**os.environ, **(env or {})},
         cwd=cwd or ROOT,
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=300,
     )
+
+
+@contextmanager
+def unread_stream(kind: str) -> Iterator[IO[str]]:
+    """A stream that takes nothing: the disk is "full", or the reader is "gone"."""
+    if kind == "full":
+        with Path("/dev/full").open("w") as full:
+            yield full
+    else:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "w") as pipe:
+            yield pipe
 
 
 def read_summary(out: Path) -> dict:

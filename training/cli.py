@@ -12,13 +12,14 @@ from typing import Any
 
 import click
 
-from engine.console import Program, TerminalProgress, example, not_nan, say
+from engine.console import Program, TerminalProgress, example, not_nan, say, show
 from engine.errors import UsageError, counted, quoted, rule_counts
 from engine.texts import visible
 
 DEFAULT_SEED = 7
 MAX_SEED = 2**32 - 1
 """The largest that scikit-learn takes."""
+MAX_SIMULATED_ROWS = 1_000_000_000
 _FIT_PACKAGES = ("lightgbm", "onnx", "scipy", "skl2onnx", "sklearn", "threadpoolctl")
 _REPORT_PACKAGES = ("altair", "jinja2", "vl_convert")
 
@@ -35,7 +36,13 @@ def main() -> None:
     epilog=example("training simulate --with-truth --out history.parquet"),
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the users go.")
-@click.option("--rows", type=click.IntRange(min=1), default=240_000, show_default=True)
+@click.option(
+    "--rows",
+    type=click.IntRange(1, MAX_SIMULATED_ROWS),
+    default=240_000,
+    show_default=True,
+    help="How many users.",
+)
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=DEFAULT_SEED, show_default=True)
 @click.option(
     "--as-of",
@@ -164,15 +171,15 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
     if json_path not in (None, Path("-")):
         _check_output(json_path, bundle, data)
     report = evaluate_bundle(bundle, data)
-    text = json.dumps(report, indent=1, sort_keys=True) + "\n"
+    text = json.dumps(report, indent=1, sort_keys=True)
     if json_path == Path("-"):
-        click.echo(text, nl=False)
+        show(text)
         return
     if json_path is not None:
         with storage_errors(json_path):
-            write_private(json_path, text.encode())
+            write_private(json_path, f"{text}\n".encode())
     for line in evaluation_lines(report):
-        click.echo(visible(line))
+        show(visible(line))
 
 
 @main.command(
@@ -244,9 +251,11 @@ def promote(candidate: Path, root: Path, data: tuple[str, ...]) -> None:
     try:
         done = promote(candidate, root, data)
     except RefusedError as refused:
-        _tell_gates(refused.report)
+        _tell_gates(refused.report, "Nothing was changed.")
         raise
-    _tell_gates(done.report)
+    _tell_gates(
+        done.report, f"{done.place} is in force; only what was measured could not be shown."
+    )
     say([f"in force: {done.place}"])
 
 
@@ -283,32 +292,36 @@ def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | 
 
     table = load_schema(schema or default_schema_path())
     for line in backtest_lines(backtest(scores, outcomes, table)):
-        click.echo(visible(line))
+        show(visible(line))
 
 
 def _check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
     from engine.source import input_paths
+    from training.places import resolved
 
-    place = out.resolve()
-    if place.parent in [Path(text).resolve() for text in data]:
+    place = resolved(out)
+    # NOTE: `realpath` raises nothing at a loop of links; who reads the path tells what it is.
+    if str(place.parent) in [os.path.realpath(text) for text in data]:
         raise UsageError(
             f"{out}: lies in a directory that is an input; the next run would read it as users. "
             "Write to another place."
         )
-    if place in [path.resolve() for path in input_paths(data)]:
+    if str(place) in [os.path.realpath(path) for path in input_paths(data)]:
         raise UsageError(f"{out}: is an input and the output. Write to another place.")
-    if place.is_relative_to(bundle.resolve()):
+    if place.is_relative_to(os.path.realpath(bundle)):
         raise UsageError(
             f"{out}: lies in the bundle, whose files must stay as they are. Write to another place."
         )
 
 
 def _check_what_if(folder: Path, bundle: Path, data: tuple[str, ...]) -> None:
+    from engine.writer import storage_errors
     from training.what_if.folder import check_folder
     from training.what_if.page import PAGE
 
     _check_output(folder / PAGE, bundle, data)
-    check_folder(folder)
+    with storage_errors(folder):
+        check_folder(folder)
 
 
 def _what_if_files(bundle: Any, subject: Any, data: tuple[str, ...]) -> dict[str, bytes]:  # noqa: ANN401
@@ -335,13 +348,18 @@ def _check_packages(packages: tuple[str, ...]) -> None:
         )
 
 
-def _tell_gates(report: dict[str, Any]) -> None:
-    """The gates in words, and the whole report for machines; nothing where nothing was measured."""
+def _tell_gates(report: dict[str, Any], consequence: str) -> None:
+    """The gates in words, and the whole report for machines; nothing where nothing was measured.
+
+    Args:
+        report: What was measured.
+        consequence: What to say where standard output is full or failing.
+    """
     if report:
         for gate in report["gates"]:
             verdict = "passed " if gate["passed"] else "REFUSED"
             say([visible(f"{verdict} {gate['name']}: {gate['words']}")])
-        click.echo(json.dumps(report, indent=1, sort_keys=True))
+        show(json.dumps(report, indent=1, sort_keys=True), consequence)
 
 
 def _fitted(manifest: Any) -> Iterator[str]:  # noqa: ANN401 - imported inside the commands

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
+from engine.bundle_files import read_configuration
 from engine.errors import BundleError, counted, quoted
 from engine.manifest import BANDS, Segment
 from engine.playbook import MAX_CONTROL_SHARE
@@ -294,7 +295,7 @@ def _check_segments(rules: Sequence[Rule], segments: Sequence[Segment]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(read_configuration(path))
     except FileNotFoundError:
         raise BundleError(f"{path}: no such playbook. Give one with --playbook.") from None
     except (OSError, ValueError, RecursionError) as error:

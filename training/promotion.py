@@ -13,6 +13,7 @@ from training.gates.holdout import open_contest
 from training.gates.judge import judge, judgement
 from training.publish import publish_bundle
 from training.versions import (
+    check_root,
     in_force,
     locked,
     put_in_force,
@@ -63,11 +64,13 @@ def promote(candidate: Path, root: Path, data: Sequence[str] = ()) -> Promotion:
 
     Raises:
         RefusedError: The candidate must not be used, or does not pass every gate.
-        UsageError: A bundle is in force, and there are no users to compare the two on.
+        UsageError: A bundle is in force, and there are no users to compare the two on; or the
+            folder of bundles is a bundle itself, or lies in one.
         InputError: The users are not later than those that the bundles were fitted to.
         BundleError: The candidate or the bundle in force is missing, altered or invalid.
         LockedError: Another promotion is under way.
     """
+    check_root(root)
     bundle = open_bundle(candidate)
     if bundle.manifest.unusable:
         raise RefusedError(

@@ -10,6 +10,7 @@ from engine.errors import CannotCreateError
 from engine.manifest import Manifest
 from engine.verification import verify
 from engine.writer import storage_errors
+from training.places import check_outside_bundles
 
 
 def check_target(out: Path) -> None:
@@ -17,6 +18,7 @@ def check_target(out: Path) -> None:
 
     Raises:
         CannotCreateError: There is something else, or no place for it.
+        UsageError: It lies in another bundle.
     """
     try:
         out.resolve(strict=False).lstat()
@@ -27,6 +29,7 @@ def check_target(out: Path) -> None:
         raise CannotCreateError(f"{out}: cannot be created: {error}. Use another --out.") from error
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise CannotCreateError(f"{out}: exists and is not an empty folder. Use another --out.")
+    check_outside_bundles(out)
     if not out.resolve().parent.is_dir():
         raise CannotCreateError(f"{out}: the directory {out.parent} does not exist. Make it first.")
 

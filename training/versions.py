@@ -11,11 +11,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.bundle import CURRENT, Bundle, open_bundle, sync_path, write_current
-from engine.errors import BundleError, LockedError
+from engine.bundle import (
+    CURRENT,
+    MANIFEST,
+    Bundle,
+    open_bundle,
+    sync_path,
+    write_current,
+)
+from engine.bundle_files import TEXT_LIMIT_BYTES, read_file
+from engine.errors import BundleError, LockedError, UsageError
 from engine.writer import storage_errors
+from training.places import check_outside_bundles
 
 HISTORY = "HISTORY"
+HISTORY_LIMIT_BYTES = 16_000_000
+
+
+def check_root(root: Path) -> None:
+    """Check that a folder can hold bundles: a bundle cannot, as another file in it would spoil it.
+
+    Raises:
+        UsageError: The folder is a bundle, or lies in one.
+    """
+    check_outside_bundles(root)
+    if os.path.lexists(root / MANIFEST):
+        raise UsageError(
+            f"{root}: is a bundle, whose files must stay as they are. Give the folder that holds the "
+            "bundles, or a new one."
+        )
 
 
 def in_force(root: Path) -> Bundle | None:
@@ -24,7 +48,7 @@ def in_force(root: Path) -> Bundle | None:
     Raises:
         BundleError: It is named, but missing, altered or invalid.
     """
-    return open_bundle(root) if (root / CURRENT).exists() else None
+    return open_bundle(root) if _stands(root / CURRENT) else None
 
 
 def version_in_force(root: Path) -> str:
@@ -33,11 +57,11 @@ def version_in_force(root: Path) -> str:
     Raises:
         BundleError: Nothing is in force.
     """
-    path = root / CURRENT
-    with storage_errors(path):
-        words = path.read_text("utf-8", "replace").split() if path.exists() else []
+    words = _text(root, CURRENT, TEXT_LIMIT_BYTES).split()
     if not words:
-        raise BundleError(f"{path}: names no bundle in force. Name a version with --version.")
+        raise BundleError(
+            f"{root / CURRENT}: names no bundle in force. Name a version with --version."
+        )
     return words[0]
 
 
@@ -93,9 +117,25 @@ def locked(root: Path) -> Iterator[None]:
 
 
 def _history(root: Path) -> str:
-    path = root / HISTORY
+    return _text(root, HISTORY, HISTORY_LIMIT_BYTES)
+
+
+def _text(root: Path, name: str, limit_bytes: int) -> str:
+    """What a file says; nothing where there is none."""
+    if not _stands(root / name):
+        return ""
+    content = read_file(root, name, limit_bytes, remedy="Name a version with --version.")
+    return content.decode("utf-8", "replace")
+
+
+def _stands(path: Path) -> bool:
+    """Whether anything has that name: a link that leads nowhere does, and must not pass for nothing."""
     with storage_errors(path):
-        return path.read_text("utf-8", "replace") if path.exists() else ""
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    return True
 
 
 def _append(root: Path, line: str) -> None:

@@ -81,7 +81,7 @@ def test_an_absent_file_is_named(copy, version, name):
 
 def test_an_unlisted_file_is_refused(version):
     (version / "model.bin").touch()
-    with pytest.raises(BundleError, match="1 unlisted file present .'model.bin'"):
+    with pytest.raises(BundleError, match=f"{version}: 1 unlisted file present .'model.bin'"):
         open_bundle(version)
 
 

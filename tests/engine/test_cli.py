@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from engine.cli import main
+from engine.cli import MAX_THREADS, main
 from engine.console import progress_line
 from engine.errors import EngineError
 from engine.manifest import BANDS
-from tests.helpers import BUNDLE, read_summary, read_table, run, write_table
+from tests.helpers import BUNDLE, read_summary, read_table, run, unread_stream, write_table
 
 FIT_TIME_PACKAGES = ("lightgbm", "sklearn", "onnx", "skl2onnx", "onnxmltools", "pandas", "scipy")
 
@@ -119,6 +119,8 @@ def test_an_output_in_no_directory_ends_with_73(users_file, tmp_path):
     [
         (),
         ("--threads", "0"),
+        ("--threads", "257"),
+        ("--chunk-rows", "9" * 20),
         ("--chunk-rows", "x"),
         ("--nonsense",),
         ("a", "--out", "b.csv", "--max-reject-share", "nan"),
@@ -383,3 +385,91 @@ def test_validate_opens_no_model(users_file, monkeypatch):
     monkeypatch.setattr("onnxruntime.InferenceSession", fail)
     assert invoke("validate", users_file).exit_code == 0
     assert invoke("score", users_file, "--out", users_file.with_suffix(".csv")).exit_code == 78
+
+
+needs_a_full_device = pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no /dev/full")
+
+
+@needs_a_full_device
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+@pytest.mark.parametrize("kind", ["gone", "full"])
+def test_a_refusal_that_nobody_can_read_keeps_its_exit_code(users, tmp_path, kind, as_json):
+    path = write_table(pl.concat([users[:10], users[:1]]), tmp_path / "users.csv")
+    with unread_stream(kind) as stream:
+        result = run("engine", "validate", path, *as_json, stdout=stream)
+    assert result.returncode == 65
+    assert result.stderr.startswith("engine: 1 of 11 rows (9.1%) cannot be scored")
+    assert result.stderr.count("\n") == 1
+
+
+@needs_a_full_device
+@pytest.mark.parametrize(
+    ("kind", "code", "words"),
+    [
+        ("gone", 0, ""),
+        ("full", 74, "engine: standard output: No space left on device. Mend it and run again.\n"),
+    ],
+)
+@pytest.mark.parametrize("command", ["inspect", "verify", "--version"])
+def test_a_result_that_nobody_can_read(command, kind, code, words):
+    with unread_stream(kind) as stream:
+        result = run("engine", command, stdout=stream)
+    assert (result.returncode, result.stderr) == (code, words)
+
+
+@needs_a_full_device
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ((), "The scores of this run stand at {out}; only the summary could not be shown."),
+        (("--dry-run",), "Mend it and run again."),
+    ],
+)
+def test_a_full_standard_output_tells_whether_the_scores_stand(users_file, tmp_path, args, words):
+    out = tmp_path / "s.csv"
+    with unread_stream("full") as stream:
+        result = run(
+            *("engine", "score", users_file, "--out", out, "--summary", "-", "--quiet"),
+            *args,
+            stdout=stream,
+        )
+    assert result.returncode == 74
+    words = words.format(out=out)
+    assert result.stderr == f"engine: standard output: No space left on device. {words}\n"
+    assert out.exists() == (args == ())
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS still names a directory that is gone")
+def test_a_working_directory_that_is_gone_is_named(tmp_path):
+    (tmp_path / "gone").mkdir()
+    engine = Path(sys.executable).parent / "engine"
+    command = f"rmdir ../gone && {engine} score users.parquet --out s.parquet --bundle {BUNDLE}"
+    found = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=tmp_path / "gone", capture_output=True, text=True
+    )
+    assert (found.returncode, found.stderr) == (
+        74,
+        "engine: the working directory is gone. Change to one that exists and run again.\n",
+    )
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "", "two", "1.5", "9" * 20])
+@pytest.mark.parametrize(
+    "program", [["engine", "validate", "u.csv"], ["training", "rollback", "x"]]
+)
+def test_a_number_of_threads_that_polars_cannot_read_is_named(tmp_path, value, program):
+    (tmp_path / "u.csv").write_text("user_id\na\n")
+    found = run(*program, env={"POLARS_MAX_THREADS": value}, cwd=tmp_path)
+    assert found.returncode == 78
+    assert (
+        f"POLARS_MAX_THREADS must be a whole number from 1 to 9999, found {value!r}" in found.stderr
+    )
+    assert found.stderr.count("\n") == 1
+    assert run(*program[:2], "--help", env={"POLARS_MAX_THREADS": value}).returncode == 0
+
+
+def test_as_many_threads_as_may_be_asked_for_start(users_file, tmp_path):
+    out = tmp_path / "s.parquet"
+    found = run("engine", "score", users_file, "--out", out, "--threads", MAX_THREADS)
+    assert found.returncode == 0, found.stderr
+    assert read_summary(out)["threads"] == MAX_THREADS

@@ -1,4 +1,6 @@
 import json
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -96,7 +98,7 @@ def test_fingerprint_changes_with_any_field():
                 f"name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\n{bound}",
                 r"must be finite, found .*; leave it out where there is no bound",
             )
-            for bound in ("min = nan", "min = -inf", "max = inf")
+            for bound in ("min = nan", "min = -inf", "max = inf", f"min = {'9' * 400}")
         ),
         (
             "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'categorical'\nvalues = [['b']]",
@@ -179,3 +181,15 @@ def test_a_label_may_have_the_name_of_a_score():
 def test_missing_schema_file_says_so(tmp_path):
     with pytest.raises(BundleError, match="no such schema file"):
         load_schema(tmp_path / "absent.toml")
+
+
+def test_a_schema_that_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (tmp_path / "pipe.toml", Path("/dev/zero"), tmp_path):
+        with pytest.raises(BundleError, match=f"{path}: not a regular file"):
+            load_schema(path)
+
+
+def test_a_schema_may_be_a_link(tmp_path):
+    (tmp_path / "schema.toml").symlink_to(default_schema_path())
+    assert load_schema(tmp_path / "schema.toml") == load_schema(default_schema_path())

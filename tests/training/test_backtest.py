@@ -134,6 +134,13 @@ def test_another_date_is_another_outcome(report):
         report(scores, outcomes_of(next_week))
 
 
+def test_labels_in_words_are_told_as_the_cause(report):
+    scores = scores_of(500)
+    words = outcomes_of(scores).with_columns(bought=pl.lit("yes"))
+    with pytest.raises(InputError, match=r"\(0 rows; left out: bought\|\w+ 500\), joined by"):
+        report(scores, words)
+
+
 def test_two_bundles_are_told_apart(report):
     one, other = scores_of(500), scores_of(500, seed=3, bundle_id=pl.lit("tiny/b"))
     found = report(pl.concat([one, other]), outcomes_of(one))

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import os
+import subprocess
 
 import polars as pl
 import pytest
@@ -7,7 +9,7 @@ import pytest
 import training.cli
 from engine.bundle import open_bundle, write_bundle
 from tests.fitting import shop_users
-from tests.helpers import read_table, run, write_table
+from tests.helpers import read_table, run, unread_stream, write_table
 from training.cli import main
 from training.simulate import SimulateOptions, simulate
 from training.simulate.write import write_users
@@ -31,6 +33,8 @@ def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     write_table(shop_users(1_500, 1), folder / "users.parquet")
     (folder / "tiny.toml").write_text(TINY)
+    for name in ("loop.csv", "loop.html"):
+        (folder / name).symlink_to(name)
     found = run(
         "training", "fit", "users.parquet", "--schema", "tiny.toml", "--out", "bundle", cwd=folder
     )
@@ -103,6 +107,23 @@ def test_a_failed_simulation_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["users.csv"]
 
 
+def test_a_simulation_removes_what_a_killed_one_left(tmp_path):
+    out = tmp_path / "users.csv"
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    left = tmp_path / f".users.staging-{ended.pid}.csv"
+    others = [
+        f".users.staging-{os.getppid()}.csv",
+        f".users.staging-{ended.pid}.parquet",
+        f".others.staging-{ended.pid}.csv",
+        ".users.staging-mine.csv",
+    ]
+    for path in (left, *(tmp_path / name for name in others)):
+        path.write_text("half a file")
+    write_users(SimulateOptions(rows=10), out)
+    assert {path.name for path in tmp_path.iterdir()} == {"users.csv", *others}
+
+
 def test_evaluate_prints_and_writes_its_figures(tiny):
     found = run("training", "evaluate", "bundle", "users.parquet", "--json", "m.json", cwd=tiny)
     assert found.returncode == 0, found.stderr
@@ -136,6 +157,11 @@ def test_a_refused_candidate_is_told_in_words_and_as_json(tiny):
     assert "passed  roc_auc: ROC-AUC" in found.stderr
     report = json.loads(found.stdout)
     assert (report["accepted"], report["data"]["rows"]) == (False, 2_000)
+    for kind in ("gone", "full"):
+        with unread_stream(kind) as stream:
+            unread = run("training", *promote, "--data", "later.parquet", cwd=tiny, stdout=stream)
+        assert unread.returncode == 79
+        assert unread.stderr.splitlines()[-1] == found.stderr.splitlines()[-1]
     unmeasured = run("training", *promote, cwd=tiny)
     assert (unmeasured.returncode, unmeasured.stdout) == (2, "")
 
@@ -165,6 +191,16 @@ def test_backtest_prints_its_figures(tiny):
     assert "contacted against control group" in found.stdout
 
 
+def test_a_promotion_whose_figures_nobody_can_read_is_told(tiny):
+    write_table(shop_users(2_000, 2), tiny / "later.parquet")
+    promote = ("training", "promote", "bundle", "--to", "unread", "--data", "later.parquet")
+    with unread_stream("full") as stream:
+        found = run(*promote, cwd=tiny, stdout=stream)
+    place = open_bundle(tiny / "unread").path
+    assert found.returncode == 74
+    assert f"unread/{place.name} is in force; only what was measured" in found.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -184,13 +220,35 @@ def test_backtest_prints_its_figures(tiny):
         (["fit", "users.parquet", "--out", "new", "--previous", "absent"], 78),
         (["simulate", "--out", "new.csv", "--as-of", "0001-01-01"], 2),
         (["simulate", "--out", "/dev/null"], 73),
+        (["simulate", "--out", "loop.csv"], 73),
+        (["simulate", "--out", f"{'x' * 300}.csv"], 73),
+        (["simulate", "--out", f"{'x' * 245}.csv"], 73),
+        (["simulate", "--out", "\udcff.parquet"], 73),
+        (["simulate", "--out", "new.csv", "--rows", "9" * 20], 2),
+        (["fit", "users.parquet", "--schema", "tiny.toml", "--out", "loop.csv"], 73),
+        (["fit", "users.parquet", "--schema", "tiny.toml", "--out", "x" * 300], 73),
+        (["evaluate", "bundle", "users.parquet", "--json", "loop.csv"], 73),
+        (["evaluate", "bundle", "users.parquet", "--json", "x" * 300], 73),
+        (["evaluate", "loop.csv", "users.parquet", "--json", "new"], 78),
+        (["evaluate", "bundle", "loop.csv", "--json", "new"], 66),
+        (["report", "bundle", "users.parquet", "--out", "loop.html"], 73),
+        (["report", "bundle", "users.parquet", "--out", f"{'x' * 300}.html"], 73),
+        (["report", "bundle", "users.parquet", "--out", "new.html", "--what-if", "loop.csv"], 73),
+        (["report", "bundle", "users.parquet", "--out", "new.html", "--what-if", "x" * 300], 73),
+        (["promote", "bundle", "--to", "loop.csv"], 73),
+        (["promote", "bundle", "--to", "x" * 300], 73),
+        (["promote", "bundle", "--to", "bundle"], 2),
+        (["fit", "users.parquet", "--schema", "tiny.toml", "--out", "bundle/new"], 2),
+        (["simulate", "--out", "bundle/native/new.csv"], 2),
     ],
 )
 def test_failures_have_their_exit_codes(tiny, arguments, code):
     found = run("training", *arguments, cwd=tiny)
     assert found.returncode == code, found.stderr
     assert found.stderr.count("\n") <= 4
-    assert not (tiny / "new").exists()
+    assert "a bug" not in found.stderr
+    assert not list(tiny.rglob("new*"))
+    assert not list(tiny.rglob(".*staging*"))
 
 
 @pytest.mark.parametrize("command", [("fit",), ("evaluate", "bundle"), ("report", "bundle")])

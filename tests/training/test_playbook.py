@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -210,3 +211,9 @@ def test_the_detectable_lift_is_the_one_that_its_users_suffice_for():
 )
 def test_what_no_sample_can_show_is_none(rate, users, share):
     assert detectable_lift(rate, users, share) is None
+
+
+def test_a_playbook_that_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(BundleError, match=r"pipe\.toml: not a regular file"):
+        load_rules(tmp_path / "pipe.toml")

@@ -2,6 +2,7 @@ import dataclasses
 import fcntl
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -142,6 +143,58 @@ def test_an_unusable_candidate_is_refused(weeks, tmp_path):
     assert not (tmp_path / "root").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda path: path.symlink_to("nowhere"), "cannot be read: Too many levels of symbolic"),
+        (lambda path: path.symlink_to(CURRENT), "cannot be read: Too many levels of symbolic"),
+        (lambda path: path.mkdir(), "not a regular file"),
+        (os.mkfifo, "not a regular file"),
+        (lambda path: path.write_bytes(b""), "expected '<version> <SHA-256>'"),
+    ],
+)
+@pytest.mark.parametrize("call", [promote, lambda _, root: rollback(root)])
+def test_a_spoilt_current_is_no_absent_one(weeks, tmp_path, change, words, call):
+    one, two, _ = weeks
+    promote(one, tmp_path)
+    (tmp_path / CURRENT).unlink()
+    change(tmp_path / CURRENT)
+    names = {path.name for path in tmp_path.iterdir()}
+    if call is not promote and words.startswith("expected"):
+        words = "names no bundle in force"
+    with pytest.raises(BundleError, match=f"{CURRENT}: {words}"):
+        call(two, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("{one}", "is a bundle"),
+        ("{one}/native", "lies in the bundle"),
+        ("{one}/new/folder", "lies in the bundle"),
+        ("{root}/{version}", "is a bundle"),
+        ("{root}/link", "is a bundle"),
+    ],
+)
+def test_a_bundle_is_no_folder_of_bundles(weeks, tmp_path, place, words):
+    one, _, _ = weeks
+    copy = shutil.copytree(one, tmp_path / "one")
+    root = promote(one, tmp_path / "root").place.parent
+    (root / "link").symlink_to(copy)
+    before = files(tmp_path)
+    with pytest.raises(UsageError, match=words) as caught:
+        promote(copy, Path(place.format(one=copy, root=root, version=version(one))))
+    assert caught.value.exit_code == 2
+    assert files(tmp_path) == before
+
+
+def test_a_manifest_of_something_else_is_no_bundle(weeks, tmp_path):
+    one, _, _ = weeks
+    (tmp_path / MANIFEST).write_text('{"name": "a web page"}')
+    assert promote(one, tmp_path / "models").report == {}
+
+
 def test_an_altered_candidate_is_refused(weeks, tmp_path):
     one, _, _ = weeks
     altered = marked(one, tmp_path / "copy")
@@ -241,6 +294,14 @@ def test_a_rollback_to_what_is_no_version_is_refused(root, name, words):
     with pytest.raises(BundleError, match=words):
         rollback(root, name)
     assert files(root) == before
+
+
+@pytest.mark.parametrize("change", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("nowhere")])
+def test_a_rollback_does_not_wait_for_a_history_that_is_no_file(root, change):
+    (root / HISTORY).unlink()
+    change(root / HISTORY)
+    with pytest.raises(BundleError, match=f"{HISTORY}: .*Name a version with --version"):
+        rollback(root)
 
 
 def test_a_rollback_needs_a_folder_of_bundles(tmp_path):

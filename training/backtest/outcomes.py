@@ -89,7 +89,7 @@ def join_outcomes(scores: Sequence[str], outcomes: Sequence[str], schema: Featur
     if not joined.height:
         raise InputError(
             f"{', '.join(scores)}: no row of {said.height:,} has an outcome in "
-            f"{', '.join(outcomes)} ({came.height:,} rows), joined by {quoted(named)}. Give the "
+            f"{', '.join(outcomes)} ({came.height:,} rows{_without(left_out)}), joined by {quoted(named)}. Give the "
             "outcomes of the users and dates that were scored."
         )
     return Joined(
@@ -99,6 +99,10 @@ def join_outcomes(scores: Sequence[str], outcomes: Sequence[str], schema: Featur
         without_score=came.join(said, on=keys, how="anti").height,
         left_out=left_out,
     )
+
+
+def _without(left_out: Mapping[str, int]) -> str:
+    return f"; left out: {rule_counts(left_out)}" if left_out else ""
 
 
 def _table(schema: FeatureSchema, features: tuple[Feature, ...]) -> FeatureSchema:

@@ -1,11 +1,14 @@
 """Simulated users to a file, streamed and published in one step."""
 
 import os
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from engine.errors import CannotCreateError
-from engine.writer import FrameWriter, check_no_device, output_format, storage_errors
+from engine.targets import check_place
+from engine.writer import FrameWriter, output_format, storage_errors
+from training.places import check_outside_bundles
 from training.simulate import SimulateOptions, output_schema, simulate
 
 Progress = Callable[[int, int | None], None]
@@ -27,13 +30,13 @@ def write_users(
         EngineError: The output cannot be written; what stood there still stands.
     """
     output_format(out)
-    check_no_device(out)
-    if out.is_dir() or not out.resolve().parent.is_dir():
-        raise CannotCreateError(
-            f"{out}: is a directory, or lies in one that does not exist. Name a file in one that does."
-        )
-    staging = out.with_name(f".{out.stem}.staging-{os.getpid()}{out.suffix}")
-    writer = FrameWriter(staging, output_schema(options))
+    check_place(out)
+    check_outside_bundles(out)
+    # Where the directory may not be listed, nobody can see what was left.
+    with suppress(PermissionError):
+        _remove_left_staging(out)
+    staging = _staging(out, os.getpid())
+    writer = FrameWriter(staging, output_schema(options), target=out)
     done = 0
     try:
         for frame in simulate(options):
@@ -47,5 +50,32 @@ def write_users(
         writer.abort()
         raise
     finally:
-        staging.unlink(missing_ok=True)
+        with suppress(OSError):
+            staging.unlink()
     return done
+
+
+def _staging(out: Path, process: int) -> Path:
+    """Where a process writes the users before they are published."""
+    return out.with_name(f".{out.stem}.staging-{process}{out.suffix}")
+
+
+def _remove_left_staging(out: Path) -> None:
+    """Remove what runs left that were killed; a process that is alive may still write its own."""
+    stem, ending = re.escape(out.stem), re.escape(out.suffix)
+    name = re.compile(rf"\.{stem}\.staging-([1-9][0-9]{{0,8}}){ending}")
+    for path in out.parent.iterdir():
+        found = name.fullmatch(path.name)
+        if found and not _is_alive(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    # That of another user.
+    except PermissionError:
+        return True
+    return True
