@@ -17,7 +17,7 @@ import polars as pl
 
 from engine.background import Cancellation, in_background
 from engine.databases import Database, answer, connected, database_errors, execute
-from engine.errors import CannotCreateError, UnavailableError, UsageError
+from engine.errors import CannotCreateError, StorageError, UnavailableError, UsageError
 
 LOADED_ROWS = 65_536
 # PostgreSQL cuts longer names off.
@@ -225,14 +225,17 @@ class TableSwap:
         # Processes of two machines may have one number.
         staging = f"scores_staging_{os.getpid()}_{secrets.token_hex(4)}"
         mode = "create"
-        batches = pl.scan_parquet(scores, glob=False).collect_batches(
-            chunk_size=LOADED_ROWS, maintain_order=True
-        )
-        for frame in batches:
+        staged = pl.scan_parquet(scores, glob=False)
+        loaded = 0
+        for frame in staged.collect_batches(chunk_size=LOADED_ROWS, maintain_order=True):
             if cancellation.asked:
                 return
             self._ingest(frame, staging, mode)
             mode = "append"
+            loaded += frame.height
+        # NOTE: where a thread of Polars panics, the batches end without a word.
+        if loaded != staged.select(pl.len()).collect().item():
+            raise StorageError(f"{scores}: only {loaded:,} of its rows could be read. Run again.")
         self._wait_for_others()
         if replace:
             table.refuse_other(table.found_by(self._connection))
