@@ -64,13 +64,13 @@ IMPORT_SECONDS = 0.02
 
 
 class TerminalProgress:
-    """A bar on a terminal, or a count where the total is not known; silent anywhere else."""
+    """A bar on a terminal; silent anywhere else."""
 
     def __init__(self, verb: str, *, quiet: bool = False) -> None:
         self._verb = verb
         self._shown = sys.stderr is not None and sys.stderr.isatty() and not quiet
 
-    def __call__(self, done: int, total: int | None) -> None:
+    def __call__(self, done: int, total: int) -> None:
         """Show how far the work has come."""
         if self._shown:
             write_error(f"\r{progress_line(self._verb, done, total)}")
@@ -83,11 +83,9 @@ class TerminalProgress:
             write_error("\n")
 
 
-def progress_line(verb: str, done: int, total: int | None) -> str:
+def progress_line(verb: str, done: int, total: int) -> str:
     """How far the work has come, on one line."""
-    if not total:
-        return f"{verb} {done:,} users"
-    filled = BAR_CELLS * done // total
+    filled = BAR_CELLS * done // max(total, 1)
     bar = "█" * filled + "░" * (BAR_CELLS - filled)
     return f"{bar} {verb} {done:,} of {total:,} users"
 

@@ -227,10 +227,20 @@ def _temporary_files() -> Iterator[Callable[[], Path]]:
 
         @cache
         def folder() -> Path:
-            return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="engine-")))
+            return Path(stack.enter_context(_temporary_folder()))
 
         numbers = count()
         yield lambda: folder() / str(next(numbers))
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        # NOTE: a query that was cut short may still write, for a moment, while the folder is removed.
+        return tempfile.TemporaryDirectory(prefix="engine-", ignore_cleanup_errors=True)
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"{error.strerror}. Free space, or set TMPDIR to a larger disk."
+        ) from error
 
 
 def _spooled(path: Path) -> Path:

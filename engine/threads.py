@@ -8,8 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-Progress = Callable[[int, int | None], None]
-"""Told after each chunk: rows done, and rows in all where that is known."""
+Progress = Callable[[int, int], None]
+"""Told after each chunk: rows done, and rows in all."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

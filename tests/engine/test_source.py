@@ -3,6 +3,7 @@ import gzip
 import io
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import polars as pl
@@ -188,6 +189,14 @@ def test_standard_input_that_fills_the_disk_is_told(monkeypatch):
     full = OSError(errno.ENOSPC, "full")
     monkeypatch.setattr("engine.source.shutil.copyfileobj", failing(full))
     with pytest.raises(StorageError, match="standard input: No space left.*TMPDIR"):
+        read("-")
+
+
+def test_no_place_for_temporary_files_is_no_missing_input(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"id,x")))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "absent")])
+    with pytest.raises(StorageError, match="No usable temporary directory found.*set TMPDIR"):
         read("-")
 
 

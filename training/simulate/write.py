@@ -2,16 +2,14 @@
 
 import os
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from engine.targets import check_place
+from engine.threads import Progress
 from engine.writer import FrameWriter, output_format, storage_errors
 from training.places import check_outside_bundles
 from training.simulate import SimulateOptions, output_schema, simulate
-
-Progress = Callable[[int, int | None], None]
 
 
 def write_users(
