@@ -1,7 +1,12 @@
 """Batch scoring of users with an ONNX bundle, on Polars and ONNX Runtime."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# NOTE: on Linux and macOS ONNX Runtime (1.29 and later) tells its maker what it runs, and keeps an id of
+# the machine in the home directory, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from engine.errors import EngineError as EngineError

@@ -186,6 +186,25 @@ def test_f08_no_place_for_temporary_files(night):
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("said", [{}, {"ORT_DISABLE_TELEMETRY": "0"}])
+def test_nothing_is_written_home(night, tmp_path, said):
+    """ONNX Runtime keeps an id of the machine there, for what it reports to its maker, unless told not to."""
+    home = tmp_path / "home"
+    home.mkdir()
+    # Runs of tests are left alone by it.
+    hidden = (
+        "CI",
+        "GITHUB_ACTIONS",
+        "ORT_RUNNING_UNIT_TESTS",
+        "ORT_DISABLE_TELEMETRY",
+        "XDG_CACHE_HOME",
+    )
+    known = {name: value for name, value in os.environ.items() if name not in hidden}
+    done = engine(night, env={**known, "HOME": str(home), **said})
+    assert done.returncode == 0, done.stderr
+    assert bool(list(home.iterdir())) == bool(said)
+
+
 def test_f09_a_directory_that_may_not_be_written(night):
     night.folder.chmod(0o555)
     done = unprivileged_engine(night)
