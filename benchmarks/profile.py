@@ -24,6 +24,8 @@ from benchmarks.contenders import BUNDLE
 from benchmarks.users import given_or_simulated
 
 RUNS = 100
+VALIDATION = "validation, repeated keys among them"
+DRIFT = "drift: a sample of the users, PSI"
 
 
 @contextmanager
@@ -67,17 +69,20 @@ def profile(users: Path) -> Counter[str]:
     for module in ("polars", "onnxruntime", "engine.pipeline"):
         with stage(seconds, f"import {module}"):
             __import__(module)
-    from engine import intake, pipeline, scorer, session, writer
+    from engine import intake, pipeline, scorer, session, summary, writer
 
     load = session.load_graph
     session.load_graph = lambda bundle, name: TimedGraph(load(bundle, name), seconds, name)
     stages = (
         (pipeline, "load_bundle", "bundle: read, check, open sessions, conformance rows"),
         (intake, "to_typed", "typed columns"),
-        (intake, "split_rows", "validation, repeated keys among them"),
+        (intake, "row_rules", VALIDATION),
+        (intake, "split_rows", VALIDATION),
         (intake, "to_features", "features tensor"),
         (intake, "unseen_counts", "unseen values"),
         (scorer, "score_columns", "score columns"),
+        (summary.UserSample, "add", DRIFT),
+        (pipeline, "drift_report", DRIFT),
     )
     for module, function, name in stages:
         instrument(seconds, module, function, name)
