@@ -3,12 +3,14 @@
 Takes a folder, gives bytes. What the files mean, and which ones there must be, is left to `bundle`.
 """
 
+import json
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from engine.errors import AccessError, BundleError, counted, quoted
 
@@ -26,6 +28,7 @@ COPY_AGAIN = "Copy the bundle again."
 PICKLE_ENDINGS = (".pkl", ".pickle", ".joblib")
 """Loading such a file runs whatever code it holds; none may lie where somebody might load it."""
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 
@@ -142,6 +145,27 @@ def _content(descriptor: int, path: Path, limit_bytes: int, remedy: str) -> byte
     if len(content) != found.st_size:
         raise BundleError(f"{path}: changed while it was read. Start again once it is whole.")
     return content
+
+
+def parse_json(content: bytes) -> Any:  # noqa: ANN401 - any JSON
+    """What JSON from outside says, with texts that can be written as UTF-8.
+
+    Raises:
+        ValueError: It is no JSON in UTF-8, is nested too deeply, or has half of a pair of surrogates.
+    """
+    try:
+        # NOTE: of bytes, the json module takes other encodings too, and halves of characters.
+        document = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if _SURROGATE.search(content):
+        # NOTE: Python reads an escape of half a character, which no file of scores can hold.
+        json.dumps(document, ensure_ascii=False).encode()
+    return document
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")
 
 
 @contextmanager

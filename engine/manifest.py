@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from engine.bundle_files import parse_json
 from engine.errors import BundleError, VersionError, counted, quoted
 from engine.schema import FeatureSchema, schema_from_dict, schema_to_dict
 
@@ -118,9 +119,9 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
         VersionError: It has a format that this engine does not read.
     """
     try:
-        document = json.loads(text, parse_constant=_refuse_constant)
+        document = parse_json(text)
         number = document["format"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise BundleError(f"{where}: not a manifest: {error}. Copy the bundle again.") from error
     # NOTE: true and 1.0 equal 1 in Python, and are no format.
     if type(number) is not int or number not in READABLE_FORMATS:
@@ -149,10 +150,6 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
     _check_values(manifest, where)
     _check_cuts(manifest, where)
     return manifest
-
-
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is not JSON")
 
 
 def _check_values(manifest: Manifest, where: str) -> None:

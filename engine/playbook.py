@@ -5,7 +5,6 @@ come about is left to training.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from engine.bundle import PLAYBOOK, Bundle
+from engine.bundle_files import parse_json
 from engine.errors import BundleError, counted
 from engine.manifest import BANDS, Manifest
 
@@ -84,7 +84,7 @@ def playbook_rows(bundle: Bundle) -> list[dict[str, Any]]:
         BundleError: The file holds none.
     """
     try:
-        rows = list(json.loads(bundle.contents[PLAYBOOK])["rows"])
+        rows = list(parse_json(bundle.contents[PLAYBOOK])["rows"])
     except (ValueError, TypeError, KeyError) as error:
         raise BundleError(
             f"{bundle.path / PLAYBOOK}: not a playbook: {error}. Copy the bundle again."

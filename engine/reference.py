@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.bundle_files import parse_json
 from engine.errors import BundleError
 from engine.manifest import Manifest
 from engine.scores import above
@@ -170,7 +171,7 @@ def reference_from_json(text: bytes, manifest: Manifest) -> Reference:
         BundleError: It is not the reference of this bundle.
     """
     try:
-        document = json.loads(text)
+        document = parse_json(text)
         columns = [document["features"][f.name] for f in manifest.schema.model_features]
         edges = tuple(tuple(map(float, column["edges"])) for column in columns)
         sizes = [column["typical"] for column in columns]

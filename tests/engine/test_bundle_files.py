@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import engine.bundle_files
-from engine.bundle_files import check_names, file_names, read_file
+from engine.bundle_files import check_names, file_names, parse_json, read_file
 from engine.errors import AccessError, BundleError
 
 
@@ -121,3 +121,19 @@ def test_nothing_is_left_of_a_bundle_that_goes_away(folder):
     shutil.rmtree(folder)
     with pytest.raises(BundleError, match="missing from the bundle"):
         file_names(folder)
+
+
+@pytest.mark.parametrize("content", [b'["\xed\xa0\x80"]', "[]".encode("utf-16"), b"\xef\xbb\xbf[]"])
+def test_json_is_utf8(content):
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(content)
+
+
+@pytest.mark.parametrize("text", ["{", "[NaN]", "[" * 100_000, '["\\ud800"]', '["\\uDC00\\uD800"]'])
+def test_what_is_no_json_that_can_be_written_is_refused(text):
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(text.encode())
+
+
+def test_a_pair_of_surrogates_is_one_character():
+    assert parse_json(b'["\\ud83d\\uded2", "caf\xc3\xa9"]') == ["🛒", "café"]
