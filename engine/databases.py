@@ -53,6 +53,12 @@ _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 # What the texts of the drivers say, first match first, with the error it is and words of our own.
 _Cause = tuple[str, type[EngineError], str]
+_FORBIDDEN = "the user of the URI may not do this. Ask the owner of the database"
+_FULL = "its disk is full. Free space and run again"
+_MEANWHILE = "the table has come to exist meanwhile. Run again"
+_ENDED = "the database ended the statement, as at a time limit. Ask its owner, and run again"
+_ABSENT = "no such table or file. Check the query and the URI"
+_REFUSED = "the statement is refused. Try it in the database's own client"
 _CAUSES: tuple[_Cause, ...] = (
     (
         r"not a valid DuckDB database|file is not a database|disk image is malformed",
@@ -67,18 +73,18 @@ _CAUSES: tuple[_Cause, ...] = (
     (
         r"canceling statement|Interrupted!",
         UnavailableError,
-        "the database ended the statement, as at a time limit. Ask its owner, and run again",
+        _ENDED,
     ),
     (
         r"authentication failed|no password supplied|no pg_hba|permission denied|not authorized"
         r"|Permission|readonly|read-only|read only",
         AccessError,
-        "the user of the URI may not do this. Ask the owner of the database",
+        _FORBIDDEN,
     ),
     (
         r"No space left|disk.*full|database or disk is full",
         StorageError,
-        "its disk is full. Free space and run again",
+        _FULL,
     ),
     (
         r"(database|role) \S+ does not exist|translate host name|invalid (URI|connection|port)"
@@ -89,7 +95,7 @@ _CAUSES: tuple[_Cause, ...] = (
     (
         r"already exists|another table",
         CannotCreateError,
-        "the table has come to exist meanwhile. Run again",
+        _MEANWHILE,
     ),
     (
         r"locked|lock timeout|set lock on file",
@@ -99,27 +105,27 @@ _CAUSES: tuple[_Cause, ...] = (
     (
         r"no such table|Table with name|relation \S+ does not exist|unable to open database file",
         NoInputError,
-        "no such table or file. Check the query and the URI",
+        _ABSENT,
     ),
     (
         r"[Mm]ismatch|syntax error|no such column|no such function|column \S+ does not exist"
         r"|(Parser|Binder|Catalog|Conversion|Invalid Input) Error|ERROR: ",
         InputError,
-        "the statement is refused. Try it in the database's own client",
+        _REFUSED,
     ),
 )
 _STATES: tuple[_Cause, ...] = (
-    ("28|42501|25006", AccessError, _CAUSES[3][2]),
-    ("53100", StorageError, _CAUSES[4][2]),
-    ("42P07", CannotCreateError, _CAUSES[6][2]),
-    ("57014", UnavailableError, _CAUSES[2][2]),
+    ("28|42501|25006", AccessError, _FORBIDDEN),
+    ("53100", StorageError, _FULL),
+    ("42P07", CannotCreateError, _MEANWHILE),
+    ("57014", UnavailableError, _ENDED),
     (
         "2BP01|42809",
         CannotCreateError,
         "what stands there is no table, or others, as views, depend on it. Name another",
     ),
-    ("42P01", NoInputError, _CAUSES[8][2]),
-    ("42|22|21", InputError, _CAUSES[9][2]),
+    ("42P01", NoInputError, _ABSENT),
+    ("42|22|21", InputError, _REFUSED),
 )
 
 

@@ -16,7 +16,7 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 
@@ -24,6 +24,7 @@ import numpy as np
 import polars as pl
 from polars.selectors import by_name
 
+from engine.batches import whole_batches
 from engine.databases import Query, fetch
 from engine.errors import (
     AccessError,
@@ -373,19 +374,19 @@ def _batches(table: Table, columns: list[str], chunk_rows: int) -> Iterator[pl.D
     rows = 0
     short: np.ndarray | None = None
     with _reading(table.name, _fault(table.content, table.format)):
-        # NOTE: `collect_batches` is marked unstable; this is its only use. Names are selected as
-        # such: Polars takes the text "*" for all columns, and "^…$" for a pattern.
-        for frame in table.frame.select(by_name(read)).collect_batches(
-            chunk_size=chunk_rows, maintain_order=True
-        ):
+        # NOTE: Polars takes the text "*" for all columns, and "^…$" for a pattern.
+        selected = table.frame.select(by_name(read))
+        lost = partial(_lost_rows, table)
+        for frame in whole_batches(selected, table.rows, chunk_rows, lost):
             # A row that is too short has no last field: most files need not be looked through.
             if short is None and is_csv and frame[last].null_count():
                 short = short_rows(table.content, len(table.columns))
             yield _with_short(frame.select(by_name(columns)), short, rows)
             rows += frame.height
-    # NOTE: where a thread of Polars panics, the batches end without a word.
-    if rows != table.rows:
-        raise _broken(table.name, f"it has {table.rows:,} rows, of which {rows:,} could be read")
+
+
+def _lost_rows(table: Table, found: int) -> InputError:
+    return _broken(table.name, f"it has {table.rows:,} rows, of which {found:,} could be read")
 
 
 def _with_short(frame: pl.DataFrame, short: np.ndarray | None, rows_before: int) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from engine.background import Cancellation, in_background
+from engine.batches import whole_batches
 from engine.databases import Database, answer, connected, database_errors, execute
 from engine.errors import CannotCreateError, StorageError, UnavailableError, UsageError
 
@@ -226,16 +227,12 @@ class TableSwap:
         staging = f"scores_staging_{os.getpid()}_{secrets.token_hex(4)}"
         mode = "create"
         staged = pl.scan_parquet(scores, glob=False)
-        loaded = 0
-        for frame in staged.collect_batches(chunk_size=LOADED_ROWS, maintain_order=True):
+        rows = int(staged.select(pl.len()).collect().item())
+        for frame in whole_batches(staged, rows, LOADED_ROWS, partial(_lost_rows, scores)):
             if cancellation.asked:
                 return
             self._ingest(frame, staging, mode)
             mode = "append"
-            loaded += frame.height
-        # NOTE: where a thread of Polars panics, the batches end without a word.
-        if loaded != staged.select(pl.len()).collect().item():
-            raise StorageError(f"{scores}: only {loaded:,} of its rows could be read. Run again.")
         self._wait_for_others()
         if replace:
             table.refuse_other(table.found_by(self._connection))
@@ -284,3 +281,7 @@ class TableSwap:
             statement.set_options(**options)
             statement.bind_stream(frame)
             statement.execute_update()
+
+
+def _lost_rows(scores: Path, found: int) -> StorageError:
+    return StorageError(f"{scores}: only {found:,} of its rows could be read. Run again.")
