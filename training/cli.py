@@ -297,18 +297,18 @@ def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | 
 
 def _check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
     from engine.source import input_paths
+    from engine.targets import real_path
     from training.places import resolved
 
     place = resolved(out)
-    # NOTE: `realpath` raises nothing at a loop of links; who reads the path tells what it is.
-    if str(place.parent) in [os.path.realpath(text) for text in data]:
+    if place.parent in [real_path(Path(text)) for text in data]:
         raise UsageError(
             f"{out}: lies in a directory that is an input; the next run would read it as users. "
             "Write to another place."
         )
-    if str(place) in [os.path.realpath(path) for path in input_paths(data)]:
+    if place in map(real_path, input_paths(data)):
         raise UsageError(f"{out}: is an input and the output. Write to another place.")
-    if place.is_relative_to(os.path.realpath(bundle)):
+    if place.is_relative_to(real_path(bundle)):
         raise UsageError(
             f"{out}: lies in the bundle, whose files must stay as they are. Write to another place."
         )
