@@ -64,8 +64,9 @@ class Bundle:
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a folder has what tells a bundle from any other, sound or not."""
-    return all(os.path.lexists(folder / name) for name in (MANIFEST, MANIFEST_HASH))
+    """Whether a folder has what tells a bundle, or a folder of bundles, from others, sound or not."""
+    marks = ((MANIFEST, MANIFEST_HASH), (CURRENT,))
+    return any(all(os.path.lexists(folder / name) for name in names) for names in marks)
 
 
 def open_bundle(path: Path) -> Bundle:

@@ -10,9 +10,10 @@ import polars as pl
 
 from engine.drift import other_unit
 from engine.errors import NAMES_SHOWN, rule_counts
+from engine.inputs import Table
 from engine.manifest import Manifest
 from engine.reference import Reference
-from engine.source import Table, read_chunks
+from engine.source import read_chunks
 from engine.tensors import MISSING_TEXTS, to_typed
 
 SAMPLE_ROWS = 32_768

@@ -21,7 +21,7 @@ from engine.texts import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.databases import Query
+    from engine.queries import Query
     from engine.summary import Summary
     from engine.tables import ScoresTable
 
@@ -78,7 +78,8 @@ def main() -> None:
 def _source(
     inputs: tuple[str, ...], query: str | None, variable: str | None
 ) -> "Sequence[str | Query]":
-    from engine.databases import Database, Query
+    from engine.databases import Database
+    from engine.queries import Query
 
     if bool(inputs) == (query is not None):
         raise click.UsageError("Name either INPUT or --query.")
@@ -296,8 +297,8 @@ def explain(inputs: tuple[str, ...], user: str, bundle: Path, as_json: bool) -> 
     the score. Of several snapshots of the user, the last is explained.
     """
     from engine.explanation import explain as explain_user
+    from engine.inputs import open_inputs
     from engine.scorer import load_bundle
-    from engine.source import open_inputs
     from engine.wording import explanation_lines
 
     scorer = load_bundle(bundle)

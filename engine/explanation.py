@@ -18,12 +18,13 @@ import numpy as np
 import polars as pl
 
 from engine.errors import NAMES_SHOWN, InputError, UsageError, counted, quoted
+from engine.inputs import Table
 from engine.manifest import Manifest
 from engine.schema import Feature, FeatureSchema
 from engine.scorer import Scorer
 from engine.scores import Detail, score_columns
 from engine.session import Predictions
-from engine.source import CHUNK_ROWS, Chunk, Table, find_rows, read_chunks
+from engine.source import CHUNK_ROWS, Chunk, find_rows, read_chunks
 from engine.tensors import date_column, to_features, to_typed
 from engine.threads import available_cores, in_order
 from engine.validation import RowSplit, row_rules, split_rows

@@ -13,9 +13,10 @@ from polars.selectors import by_name
 
 from engine.duplicates import SeenKeys, repeated_within, row_keys
 from engine.errors import InputError
+from engine.inputs import Table
 from engine.manifest import Manifest
 from engine.schema import FeatureSchema
-from engine.source import SOURCE_COLUMNS, Chunk, Table
+from engine.source import SOURCE_COLUMNS, Chunk
 from engine.tensors import to_features, to_typed, unseen_counts
 from engine.validation import (
     FindRepeats,

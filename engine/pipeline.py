@@ -13,20 +13,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.causes import causes_in, refusal
-from engine.databases import Query
 from engine.drift import drift_report
 from engine.duplicates import SeenKeys
 from engine.errors import InputError, SelfCheckError, UsageError, counted
 from engine.failures import failures_reported
+from engine.inputs import Table, open_inputs
 from engine.intake import check_tables
 from engine.logs import LOG
 from engine.manifest import DRIVERS, Manifest
 from engine.metrics import to_prometheus
-from engine.partitions import without_partitions
+from engine.places import check_apart
+from engine.queries import Query
 from engine.scorer import Scorer, load_bundle
 from engine.scores import REPEATED_TEXTS, Detail
 from engine.sink import DryRun, Sink
-from engine.source import CHUNK_ROWS, Table, open_inputs, read_chunks
+from engine.source import CHUNK_ROWS, read_chunks
 from engine.summary import (
     Drift,
     Summary,
@@ -37,7 +38,7 @@ from engine.summary import (
     running_versions,
 )
 from engine.tables import ScoresTable
-from engine.targets import Targets, real_path
+from engine.targets import Targets
 from engine.threads import Progress, available_cores, in_order
 from engine.writer import Written
 
@@ -99,7 +100,7 @@ def score(
     started = time.monotonic()
     place = out if isinstance(out, ScoresTable) else Path(out)
     targets = Targets.of(place, options.quarantine, options.summary, options.metrics_file)
-    targets.check_apart(Path(bundle))
+    targets.check_outside_bundles()
     if options.if_exists == "skip" and targets.exists():
         return Summary("skipped", published=False, out=targets.scores, stands="earlier run")
     detail = Detail(options.drivers, options.impacts)
@@ -166,7 +167,6 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
     if tally.rows_scored == 0:
         raise InputError(f"input: none of {tally.rows_read:,} rows can be scored. See its columns.")
     counts = {"rows_read": tally.rows_read, "rows_scored": tally.rows_scored}
-    """Compare the users with those of training, and refuse alarms where they count as failures."""
     report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
     return {"bundle_id": scorer.manifest.bundle_id, **counts, **report}
 
@@ -188,17 +188,8 @@ def _check_inputs(
     scorer: Scorer, tables: Sequence[Table], inputs: Sequence[str | Query], targets: Targets
 ) -> None:
     """Check what can be checked before the first row."""
-    named = [real_path(Path(text)) for text in inputs if isinstance(text, str)]
-    folder = real_path(targets.out).parent
-    if folder in named or without_partitions(folder) in named:
-        raise UsageError(
-            f"{targets.out}: lies in a directory that is an input; the next run would read it as "
-            "users. Write to another place."
-        )
-    places = {real_path(path) for path in targets.paths}
-    for table in tables:
-        if table.path is not None and real_path(table.path) in places:
-            raise UsageError(f"{table.name}: is an input and an output. Write to another place.")
+    named = [text for text in inputs if isinstance(text, str)]
+    check_apart(targets.paths, named, [table.path for table in tables if table.path is not None])
     check_tables(scorer.manifest, tables)
 
 

@@ -7,7 +7,8 @@ before makes the database undo it all: the old table stands.
 import os
 import re
 import secrets
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,9 @@ import polars as pl
 
 from engine.background import Cancellation, in_background
 from engine.batches import whole_batches
-from engine.databases import Database, answer, connected, database_errors, execute
+from engine.connections import answer, connected, execute, statement_of
+from engine.database_errors import database_errors
+from engine.databases import Database
 from engine.errors import CannotCreateError, StorageError, UnavailableError, UsageError
 
 LOADED_ROWS = 65_536
@@ -95,42 +98,23 @@ class ScoresTable:
         """
         return self._found(limit_seconds) != "nothing"
 
-    def check_replaceable(self) -> None:
+    def check_replaceable(self, connection: Any = None) -> None:  # noqa: ANN401 - ADBC's, untyped
         """Check that nothing but scores is lost where this table is replaced.
+
+        Args:
+            connection: One that is open; by default one of its own.
 
         Raises:
             CannotCreateError: What stands there is no table of scores, or the file of the database
                 lies in no directory.
             EngineError: The database cannot be asked.
         """
-        self.refuse_other(self._found())
-
-    def refuse_other(self, found: str) -> None:
-        """Refuse to replace what is no table of scores.
-
-        Args:
-            found: What `found_by` gives.
-
-        Raises:
-            CannotCreateError: It is something else.
-        """
+        found = self._found() if connection is None else self._found_by(connection)
         if found not in ("nothing", "scores"):
             raise CannotCreateError(
                 f"{self.place}: exists and is not a table of scores, which has the columns "
                 f"{' and '.join(MARKS)}. It is not replaced: name another --table."
             )
-
-    def found_by(self, connection: Any) -> str:  # noqa: ANN401 - ADBC's, untyped
-        """What is there: `nothing`, `no table` as a view, a `table`, or one of `scores`.
-
-        Raises:
-            EngineError: The database cannot be asked.
-        """
-        found = (
-            "SELECT CASE WHEN NOT is_there THEN 'nothing' WHEN NOT is_table THEN 'no table' "  # noqa: S608
-            f"WHEN marks < {len(MARKS)} THEN 'table' ELSE 'scores' END FROM ({self._facts()}) AS f"
-        )
-        return str(answer(self.database, connection, found))
 
     def _found(self, limit_seconds: float | None = None) -> str:
         file = self.database.file
@@ -152,7 +136,15 @@ class ScoresTable:
 
     def _ask(self, cancellation: Cancellation) -> str:
         with connected(self.database, cancellation, read_only=True) as connection:
-            return self.found_by(connection)
+            return self._found_by(connection)
+
+    def _found_by(self, connection: Any) -> str:  # noqa: ANN401
+        """What is there: `nothing`, `no table` as a view, a `table`, or one of `scores`."""
+        found = (
+            "SELECT CASE WHEN NOT is_there THEN 'nothing' WHEN NOT is_table THEN 'no table' "  # noqa: S608
+            f"WHEN marks < {len(MARKS)} THEN 'table' ELSE 'scores' END FROM ({self._facts()}) AS f"
+        )
+        return str(answer(self.database, connection, found))
 
     def _facts(self) -> str:
         """A query for `is_there`, `is_table` and `marks`, the number of columns of `MARKS`."""
@@ -193,9 +185,8 @@ class TableSwap:
 
     def __init__(self, table: ScoresTable) -> None:
         self._table = table
-        self._stack = ExitStack()
         self._connection: Any = None
-        self._is_loading = False
+        self._opened = ExitStack()
 
     def load(self, scores: Path, *, replace: bool) -> None:
         """Load a Parquet file into a new table, and let that take the place of the old.
@@ -208,44 +199,8 @@ class TableSwap:
             EngineError: The database does not answer, or refuses it.
         """
         cancellation = Cancellation()
-        self._is_loading = True
         work = partial(self._load, scores, cancellation, replace=replace)
-        in_background(work, cancellation.cancel)
-
-    def _load(self, scores: Path, cancellation: Cancellation, *, replace: bool) -> None:
-        try:
-            opened = connected(self._table.database, cancellation)
-            self._connection = self._stack.enter_context(opened)
-            self._fill(scores, cancellation, replace=replace)
-        finally:
-            self._is_loading = False
-
-    def _fill(self, scores: Path, cancellation: Cancellation, *, replace: bool) -> None:
-        table = self._table
-        database = table.database
-        # Processes of two machines may have one number.
-        staging = f"scores_staging_{os.getpid()}_{secrets.token_hex(4)}"
-        mode = "create"
-        staged = pl.scan_parquet(scores, glob=False)
-        rows = int(staged.select(pl.len()).collect().item())
-        for frame in whole_batches(staged, rows, LOADED_ROWS, partial(_lost_rows, scores)):
-            if cancellation.asked:
-                return
-            self._ingest(frame, staging, mode)
-            mode = "append"
-        self._wait_for_others()
-        if replace:
-            table.refuse_other(table.found_by(self._connection))
-            execute(database, self._connection, f"DROP TABLE IF EXISTS {table.qualified()}")
-        rename = f'ALTER TABLE {table.qualified(staging)} RENAME TO "{table.table}"'
-        execute(database, self._connection, rename)
-
-    def _wait_for_others(self) -> None:
-        """Let runs that make the same table end one after the other: one that is new has no lock."""
-        table = self._table
-        if table.database.kind == "postgresql":
-            lock = f"SELECT pg_advisory_xact_lock(hashtextextended('{table.table}', 0)) IS NULL"
-            answer(table.database, self._connection, lock)
+        self._connection, self._opened = in_background(work, cancellation.cancel)
 
     def commit(self) -> None:
         """Let others see it.
@@ -257,30 +212,63 @@ class TableSwap:
             self._connection.commit()
 
     def close(self) -> None:
-        """End the connection; what is not committed is undone.
+        """End the connection; what is not committed is undone."""
+        self._opened.close()
 
-        One whose work could not be cancelled ends with the process.
+    def _load(
+        self, scores: Path, cancellation: Cancellation, *, replace: bool
+    ) -> tuple[Any, ExitStack]:
+        """The connection with all but the commit done, and what ends it.
+
+        Until then it is this thread's own: where loading fails or cannot be cancelled, nobody else
+        ends it, and what the process leaves open is undone.
         """
-        if not self._is_loading:
-            self._stack.close()
+        table = self._table
+        with ExitStack() as stack:
+            connection = stack.enter_context(connected(table.database, cancellation))
+            # Processes of two machines may have one number.
+            staging = f"scores_staging_{os.getpid()}_{secrets.token_hex(4)}"
+            mode = "create"
+            for frame in _frames(scores):
+                if cancellation.asked:
+                    raise InterruptedError
+                self._ingest(connection, frame, staging, mode)
+                mode = "append"
+            self._put_in_place(connection, staging, replace=replace)
+            return connection, stack.pop_all()
 
-    def _ingest(self, frame: pl.DataFrame, staging: str, mode: str) -> None:
-        from adbc_driver_manager import AdbcStatement
-
+    def _ingest(self, connection: Any, frame: pl.DataFrame, staging: str, mode: str) -> None:  # noqa: ANN401
         options = {
             "adbc.ingest.target_table": staging,
             "adbc.ingest.mode": f"adbc.ingest.mode.{mode}",
         }
         if self._table.schema:
             options["adbc.ingest.target_db_schema"] = self._table.schema
-        database = self._table.database
         with (
-            database_errors(database, "writing"),
-            closing(AdbcStatement(self._connection)) as statement,
+            database_errors(self._table.database, "writing"),
+            statement_of(connection) as statement,
         ):
             statement.set_options(**options)
             statement.bind_stream(frame)
             statement.execute_update()
+
+    def _put_in_place(self, connection: Any, staging: str, *, replace: bool) -> None:  # noqa: ANN401
+        table, database = self._table, self._table.database
+        if database.kind == "postgresql":
+            # Runs that make the same table end one after the other: one that is new has no lock.
+            lock = f"SELECT pg_advisory_xact_lock(hashtextextended('{table.table}', 0)) IS NULL"
+            answer(database, connection, lock)
+        if replace:
+            table.check_replaceable(connection)
+            execute(database, connection, f"DROP TABLE IF EXISTS {table.qualified()}")
+        rename = f'ALTER TABLE {table.qualified(staging)} RENAME TO "{table.table}"'
+        execute(database, connection, rename)
+
+
+def _frames(scores: Path) -> Iterator[pl.DataFrame]:
+    staged = pl.scan_parquet(scores, glob=False)
+    rows = int(staged.select(pl.len()).collect().item())
+    return whole_batches(staged, rows, LOADED_ROWS, partial(_lost_rows, scores))
 
 
 def _lost_rows(scores: Path, found: int) -> StorageError:

@@ -1,14 +1,13 @@
 """Where the files of one run go, and whether they can be made there."""
 
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from engine.errors import CannotCreateError, EngineError, UsageError, quoted
+from engine.places import check_outside_bundles, check_place, real_path
 from engine.tables import ScoresTable
-from engine.writer import check_no_device, output_format, storage_errors
+from engine.writer import output_format
 
 STANDING_SECONDS = 0.5
 """So long a database is asked what stands there, when a run has failed or a signal ended it."""
@@ -95,18 +94,14 @@ class Targets:
         """
         return self.out.exists() if self.table is None else self.table.exists()
 
-    def check_apart(self, bundle: Path) -> None:
-        """Check that no file is among those of the bundle, which may have only what its manifest lists.
+    def check_outside_bundles(self) -> None:
+        """Check that no file is among those of a bundle, which may have only what its manifest lists.
 
         Raises:
             UsageError: One is.
         """
-        within = [path for path in self.paths if real_path(path).is_relative_to(real_path(bundle))]
-        if within and bundle.is_dir():
-            raise UsageError(
-                f"{within[0]}: lies in the bundle {bundle}, whose files must stay as they are. "
-                "Write to another place."
-            )
+        for path in self.paths:
+            check_outside_bundles(path)
 
     def standing(self) -> Literal["earlier run", "none", "unknown"]:
         """Whether scores of a run before stand, as far as that can be told."""
@@ -138,34 +133,4 @@ class Targets:
             other = "--out" if self.table is None else "--table"
             raise CannotCreateError(
                 f"{self.scores}: exists already. Use --if-exists replace, or another {other}."
-            )
-
-
-def real_path(path: Path) -> Path:
-    """The path without links, as far as they lead somewhere."""
-    # NOTE: `Path.resolve` raises where links go in a circle.
-    return Path(os.path.realpath(path))
-
-
-def check_place(path: Path) -> None:
-    """Check that a file can be made at a place, or replaced there.
-
-    Raises:
-        CannotCreateError: The place lies in no directory, is one or is a device, or its name is
-            too long or not UTF-8.
-        AccessError: The directory may not be searched.
-    """
-    # The operating system's names are bytes; Python has surrogates for those that are no UTF-8.
-    if re.search("[\ud800-\udfff]", str(path)):
-        raise CannotCreateError(
-            f"{str(path)!a}: is not UTF-8, which the writers of all formats need. "
-            "Give it another name."
-        )
-    with storage_errors(path):
-        if path.is_dir():
-            raise CannotCreateError(f"{path}: is a directory. Name a file.")
-        check_no_device(path)
-        if not path.parent.is_dir():
-            raise CannotCreateError(
-                f"{path}: the directory {path.parent} does not exist. Make it first."
             )

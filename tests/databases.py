@@ -12,7 +12,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from engine.databases import Database, Query, connected, execute, fetch
+from engine.connections import connected, execute
+from engine.databases import Database
+from engine.queries import Query, fetch
 from engine.tables import ScoresTable, TableSwap
 
 PASSWORD = "pass-word-7/3"

@@ -169,7 +169,7 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
     from training.measure import evaluate_bundle
 
     if json_path not in (None, Path("-")):
-        _check_output(json_path, bundle, data)
+        _check_output(json_path, data)
     report = evaluate_bundle(bundle, data)
     text = json.dumps(report, indent=1, sort_keys=True)
     if json_path == Path("-"):
@@ -207,11 +207,11 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     from training.report.place import check_place
     from training.report.subject import measured_subject
 
-    _check_output(out, bundle, data)
+    _check_output(out, data)
     with storage_errors(out):
         check_place(out)
     if what_if is not None:
-        _check_what_if(what_if, bundle, data)
+        _check_what_if(what_if, data)
     opened = open_bundle(bundle)
     subject = measured_subject(opened, evaluate_bundle(bundle, data))
     page = report_html(subject).encode()
@@ -295,31 +295,20 @@ def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | 
         show(visible(line))
 
 
-def _check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
-    from engine.source import input_paths
-    from engine.targets import real_path
-    from training.places import resolved
+def _check_output(out: Path, data: tuple[str, ...]) -> None:
+    from engine.inputs import input_paths
+    from engine.places import check_apart, check_outside_bundles
 
-    place = resolved(out)
-    if place.parent in [real_path(Path(text)) for text in data]:
-        raise UsageError(
-            f"{out}: lies in a directory that is an input; the next run would read it as users. "
-            "Write to another place."
-        )
-    if place in map(real_path, input_paths(data)):
-        raise UsageError(f"{out}: is an input and the output. Write to another place.")
-    if place.is_relative_to(real_path(bundle)):
-        raise UsageError(
-            f"{out}: lies in the bundle, whose files must stay as they are. Write to another place."
-        )
+    check_apart([out], data, input_paths(data))
+    check_outside_bundles(out)
 
 
-def _check_what_if(folder: Path, bundle: Path, data: tuple[str, ...]) -> None:
+def _check_what_if(folder: Path, data: tuple[str, ...]) -> None:
     from engine.writer import storage_errors
     from training.what_if.folder import check_folder
     from training.what_if.page import PAGE
 
-    _check_output(folder / PAGE, bundle, data)
+    _check_output(folder / PAGE, data)
     with storage_errors(folder):
         check_folder(folder)
 

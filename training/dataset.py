@@ -6,19 +6,20 @@ that figures can be told by them. Who trains and who tests is left to `split`.
 """
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from engine.bundle import CURRENT, MANIFEST_HASH
+from engine.bundle import is_bundle
 from engine.errors import BundleError, InputError, counted, rule_counts
+from engine.inputs import Table, open_inputs
 from engine.schema import Feature, FeatureSchema
-from engine.source import Table, open_inputs, read_chunks
+from engine.source import read_chunks
 from engine.tensors import to_typed
 from engine.validation import READABLE_TYPES, check_columns, row_rules, split_rows
 
@@ -126,8 +127,7 @@ def size_figures(dataset: Dataset) -> dict[str, Any]:
 def _check_no_bundle(inputs: Sequence[str]) -> None:
     """A bundle's folder holds tables too, but none of users."""
     for text in inputs:
-        # NOTE: `Path.is_file` raises for names that are too long; such inputs are refused on opening.
-        if any(os.path.isfile(f"{text}/{name}") for name in (MANIFEST_HASH, CURRENT)):  # noqa: PTH113
+        if is_bundle(Path(text)):
             raise InputError(
                 f"{text}: is a bundle or a folder of bundles, not a table of users. Give labelled "
                 "users as DATA."

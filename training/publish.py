@@ -1,16 +1,15 @@
 """A finished bundle to its folder, all or nothing."""
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from engine.bundle import sync_path, write_bundle
 from engine.errors import CannotCreateError
 from engine.manifest import Manifest
+from engine.places import check_outside_bundles
 from engine.verification import verify
 from engine.writer import storage_errors
-from training.places import check_outside_bundles
+from training.staging import staged
 
 
 def check_target(out: Path) -> None:
@@ -41,18 +40,14 @@ def publish_bundle(out: Path, manifest: Manifest, contents: Mapping[str, bytes])
         EngineError: It could not be written; nothing is left behind.
     """
     target = out.resolve()
-    staging = target.parent / f".{target.name}.staging-{os.getpid()}"
-    try:
-        with storage_errors(out):
-            staging.mkdir()
-            written = write_bundle(staging, manifest, contents)
-            verify(staging).refuse_failures()
-            sync_folder(staging)
-            # An empty folder gives way to the new one in the same step.
-            staging.replace(target)
-            sync_path(target.parent)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with storage_errors(out), staged(target) as folder:
+        staging = folder / target.name
+        written = write_bundle(staging, manifest, contents)
+        verify(staging).refuse_failures()
+        sync_folder(staging)
+        # An empty folder gives way to the new one in the same step.
+        staging.replace(target)
+        sync_path(target.parent)
     return written
 
 

@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 
 from engine import ScoreOptions, score
-from engine.databases import Database, Query, answer, connected, execute
+from engine.connections import answer, connected, execute
+from engine.databases import Database
 from engine.errors import (
     AccessError,
     BundleError,
@@ -21,6 +22,7 @@ from engine.errors import (
     NoInputError,
     UsageError,
 )
+from engine.queries import Query
 from engine.tables import ScoresTable, TableSwap
 from tests.databases import (
     ENCODED_PASSWORD,

@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 
 from engine.errors import EngineError, InputError
-from engine.source import open_inputs, read_chunks
+from engine.inputs import open_inputs
+from engine.source import read_chunks
 from tests.faults.inputs import bytes_of, case, outcome, previewed
 from tests.helpers import BUNDLE, read_summary, run, write_table
 

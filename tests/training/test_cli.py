@@ -1,13 +1,15 @@
 import dataclasses
 import json
-import os
 import subprocess
+import sys
+import time
 
 import polars as pl
 import pytest
 
 import training.cli
 from engine.bundle import open_bundle, write_bundle
+from engine.errors import LockedError
 from tests.fitting import shop_users
 from tests.helpers import read_table, run, unread_stream, write_table
 from training.cli import main
@@ -109,19 +111,19 @@ def test_a_failed_simulation_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_a_simulation_removes_what_a_killed_one_left(tmp_path):
     out = tmp_path / "users.csv"
-    with subprocess.Popen(["true"]) as ended:
-        pass
-    left = tmp_path / f".users.staging-{ended.pid}.csv"
-    others = [
-        f".users.staging-{os.getppid()}.csv",
-        f".users.staging-{ended.pid}.parquet",
-        f".others.staging-{ended.pid}.csv",
-        ".users.staging-mine.csv",
-    ]
-    for path in (left, *(tmp_path / name for name in others)):
-        path.write_text("half a file")
+    arguments = ("simulate", "--rows", str(10**7), "--out", str(out))
+    script = "from training.cli import main; main()"
+    with subprocess.Popen([sys.executable, "-c", script, *arguments]) as killed:
+        while not list(tmp_path.glob(".users.csv.staging/*")):
+            assert killed.poll() is None
+            time.sleep(0.05)
+        with pytest.raises(LockedError, match=r"users\.csv: another run holds this output"):
+            write_users(SimulateOptions(rows=10), out)
+        killed.kill()
+    assert list(tmp_path.glob(".users.csv.staging/*"))
+    (tmp_path / ".others.csv.staging").mkdir()
     write_users(SimulateOptions(rows=10), out)
-    assert {path.name for path in tmp_path.iterdir()} == {"users.csv", *others}
+    assert {path.name for path in tmp_path.iterdir()} == {"users.csv", ".others.csv.staging"}
 
 
 def test_evaluate_prints_and_writes_its_figures(tiny):

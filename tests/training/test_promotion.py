@@ -171,9 +171,9 @@ def test_a_spoilt_current_is_no_absent_one(weeks, tmp_path, change, words, call)
     ("place", "words"),
     [
         ("{one}", "is a bundle"),
-        ("{one}/native", "lies in the bundle"),
-        ("{one}/new/folder", "lies in the bundle"),
-        ("{root}/{version}", "is a bundle"),
+        ("{one}/native", "a bundle or a folder of bundles"),
+        ("{one}/new/folder", "a bundle or a folder of bundles"),
+        ("{root}/{version}", "a bundle or a folder of bundles"),
         ("{root}/link", "is a bundle"),
     ],
 )

@@ -214,7 +214,7 @@ def test_a_file_and_a_missing_place_are_refused(tmp_path):
     [
         (".", 2, "lies in a directory that is an input"),
         ("absent/page", 73, "does not exist. Make it first."),
-        (BUNDLE / "page", 2, "lies in the bundle"),
+        (BUNDLE / "page", 2, "a bundle or a folder of bundles"),
     ],
 )
 def test_a_place_that_cannot_be_is_told_before_anything_is_written(

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from engine.errors import BundleError, InputError, counted, quoted, rule_counts
+from engine.inputs import Table, open_inputs
 from engine.schema import Feature, FeatureSchema
-from engine.source import Table, open_inputs, read_chunks
+from engine.source import read_chunks
 from engine.tensors import to_typed
 from engine.validation import check_columns, check_same_keys, row_rules, split_rows
 
