@@ -6,7 +6,7 @@ from pathlib import Path
 from engine.bundle import sync_path, write_bundle
 from engine.errors import CannotCreateError
 from engine.manifest import Manifest
-from engine.places import check_outside_bundles
+from engine.places import check_outside_bundles, real_path
 from engine.verification import verify
 from engine.writer import storage_errors
 from training.staging import staged
@@ -19,18 +19,14 @@ def check_target(out: Path) -> None:
         CannotCreateError: There is something else, or no place for it.
         UsageError: It lies in another bundle.
     """
-    try:
-        out.resolve(strict=False).lstat()
-    except FileNotFoundError:
-        pass
-    except (OSError, RuntimeError) as error:
-        # NOTE: a loop of links is a RuntimeError before Python 3.13.
-        raise CannotCreateError(f"{out}: cannot be created: {error}. Use another --out.") from error
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise CannotCreateError(f"{out}: exists and is not an empty folder. Use another --out.")
     check_outside_bundles(out)
-    if not out.resolve().parent.is_dir():
-        raise CannotCreateError(f"{out}: the directory {out.parent} does not exist. Make it first.")
+    with storage_errors(out):
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise CannotCreateError(f"{out}: exists and is not an empty folder. Use another --out.")
+        if not real_path(out).parent.is_dir():
+            raise CannotCreateError(
+                f"{out}: the directory {out.parent} does not exist. Make it first."
+            )
 
 
 def publish_bundle(out: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
@@ -39,7 +35,7 @@ def publish_bundle(out: Path, manifest: Manifest, contents: Mapping[str, bytes])
     Raises:
         EngineError: It could not be written; nothing is left behind.
     """
-    target = out.resolve()
+    target = real_path(out)
     with storage_errors(out), staged(target) as folder:
         staging = folder / target.name
         written = write_bundle(staging, manifest, contents)

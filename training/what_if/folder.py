@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import CannotCreateError, quoted
+from engine.places import real_path
 from engine.writer import storage_errors, write_shared
 from training.what_if.page import PAGE, RUNTIME_LICENCES
 
@@ -14,7 +15,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         CannotCreateError: It holds files of others, or there is no place for it.
     """
-    if not folder.resolve().parent.is_dir():
+    if not real_path(folder).parent.is_dir():
         raise CannotCreateError(
             f"{folder}: the directory {folder.parent} does not exist. Make it first."
         )
