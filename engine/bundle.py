@@ -19,7 +19,7 @@ from engine.bundle_files import (
     file_names,
     read_file,
 )
-from engine.errors import BundleError, counted, quoted
+from engine.errors import BundleError, EngineError, counted, quoted
 from engine.graphs import (
     Ends,
     check_graph,
@@ -64,9 +64,17 @@ class Bundle:
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a folder has what tells a bundle, or a folder of bundles, from others, sound or not."""
-    marks = ((MANIFEST, MANIFEST_HASH), (CURRENT,))
-    return any(all(os.path.lexists(folder / name) for name in names) for names in marks)
+    """Whether a folder has what tells a bundle from any other, sound or not."""
+    return os.path.lexists(folder / MANIFEST_HASH)
+
+
+def holds_bundles(folder: Path) -> bool:
+    """Whether a folder has a `CURRENT` that names a bundle; other programs have files of that name."""
+    try:
+        _words(folder, CURRENT, _CURRENT_LINE, "")
+    except EngineError:
+        return False
+    return True
 
 
 def open_bundle(path: Path) -> Bundle:

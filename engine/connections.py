@@ -63,13 +63,13 @@ def connected(
                 resource.close()
 
 
-def execute(database: Database, connection: Any, sql: str) -> None:  # noqa: ANN401 - ADBC's, untyped
-    """Carry out one statement.
+def execute(database: Database, connection: Any, sql: str, doing: str = "writing") -> None:  # noqa: ANN401 - ADBC's, untyped
+    """Carry out one statement; `doing` says in messages what for.
 
     Raises:
         EngineError: The database refuses it.
     """
-    with database_errors(database, "writing"), statement_of(connection) as statement:
+    with database_errors(database, doing), statement_of(connection) as statement:
         statement.set_sql_query(sql)
         statement.execute_update()
 

@@ -29,7 +29,7 @@ from engine.formats import (
     without_mark,
 )
 from engine.objects import fetch_objects, is_object
-from engine.partitions import HIDDEN_PREFIXES, partition_values, partitioned_files
+from engine.partitions import partition_values, partitioned_files
 from engine.queries import Query, fetch
 from engine.reading import broken, fault_in, reading
 from engine.text_lines import half_character
@@ -161,7 +161,6 @@ def _paths(text: str) -> list[Path]:
     path = Path(text)
     if path.is_dir():
         found = sorted(partitioned_files(path))
-        found = [p for p in found if not _is_passed_over(p.name)]
         what = f"{text}: a directory without files to read"
     elif path.is_file():
         return [path]
@@ -191,11 +190,6 @@ def _check_names(names: Iterable[str]) -> None:
             f"{strange[0]}: is not UTF-8, as {counted(len(strange), 'name')} of the input. "
             "Give it another name."
         )
-
-
-def _is_passed_over(name: str) -> bool:
-    beside_scores = name.endswith((".lock", ".summary.json")) or ".quarantine." in name
-    return beside_scores or name.startswith(HIDDEN_PREFIXES)
 
 
 def _open_table(

@@ -16,10 +16,11 @@ NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def partitioned_files(folder: Path) -> Iterator[Path]:
-    """The files of a folder and, at any depth, of the partitions in it."""
+    """The files of a folder and, at any depth, of the partitions in it, but for those passed over."""
     for path in folder.iterdir():
         if path.is_file():
-            yield path
+            if not is_passed_over(path.name):
+                yield path
         elif _is_partition(path) and path.is_dir():
             if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
                 raise NoInputError(f"{path}: a link that leads back up. Remove it.")
@@ -29,6 +30,12 @@ def partitioned_files(folder: Path) -> Iterator[Path]:
                 "%s: passed over, as no folder column=value. Name it as an input if it is one.",
                 path,
             )
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file of a folder is not read: it is hidden, or what a run leaves beside its scores."""
+    beside_scores = name.endswith((".lock", ".summary.json")) or ".quarantine." in name
+    return beside_scores or name.startswith(HIDDEN_PREFIXES)
 
 
 def partition_values(file: Path, folder: Path) -> dict[str, str | None]:

@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from engine.bundle import is_bundle
+from engine.bundle import holds_bundles, is_bundle
 from engine.errors import CannotCreateError, UsageError
-from engine.partitions import without_partitions
+from engine.partitions import is_passed_over, without_partitions
 from engine.writer import check_no_device, storage_errors
 
 
@@ -17,25 +17,25 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def check_outside_bundles(out: Path) -> None:
+def check_outside_bundles(out: Path, *, is_bundle_itself: bool = False) -> None:
     """Check that nothing is about to be written into a bundle: another file in it would spoil it.
 
+    Args:
+        out: What is to be written.
+        is_bundle_itself: Whether it is a bundle or holds some: it may stand among others.
+
     Raises:
-        UsageError: It would be.
-        CannotCreateError: The links of the place lead in a circle.
+        UsageError: It lies in a bundle, or is none and lies in a folder of bundles.
     """
-    place = real_path(out)
-    with storage_errors(out):
-        # None of it is a link any more, but for those that no following resolves.
-        if any(path.is_symlink() for path in (place, *place.parents)):
-            raise CannotCreateError(
-                f"{out}: cannot be created: a link that leads back to itself. Give another place."
-            )
-        around = [folder for folder in place.parents if is_bundle(folder)]
+    around = [
+        folder
+        for folder in real_path(out).parents
+        if is_bundle(folder) or (holds_bundles(folder) and not is_bundle_itself)
+    ]
     if around:
         raise UsageError(
-            f"{out}: lies in {around[0]}, a bundle or a folder of bundles, where nothing else may stand. "
-            "Write to another place."
+            f"{out}: lies in {around[0]}, a bundle or a folder of bundles, where nothing else may "
+            "stand. Write to another place."
         )
 
 
@@ -54,7 +54,7 @@ def check_apart(outputs: Sequence[Path], inputs: Iterable[str], files: Iterable[
     read = {real_path(file) for file in files}
     for out in outputs:
         folder = real_path(out).parent
-        if folder in named or without_partitions(folder) in named:
+        if not is_passed_over(out.name) and {folder, without_partitions(folder)} & named:
             raise UsageError(
                 f"{out}: lies in a directory that is an input; the next run would read it as "
                 "users. Write to another place."
@@ -63,12 +63,26 @@ def check_apart(outputs: Sequence[Path], inputs: Iterable[str], files: Iterable[
             raise UsageError(f"{out}: is an input and an output. Write to another place.")
 
 
+def check_links(path: Path) -> None:
+    """Check that links lead somewhere.
+
+    Raises:
+        CannotCreateError: They lead in a circle.
+    """
+    place = real_path(path)
+    # No part of it is a link any more, but for those that no following resolves.
+    if any(os.path.islink(part) for part in (place, *place.parents)):  # noqa: PTH114 - never raises
+        raise CannotCreateError(
+            f"{path}: cannot be created: a link that leads back to itself. Give another place."
+        )
+
+
 def check_place(path: Path) -> None:
     """Check that a file can be made at a place, or replaced there.
 
     Raises:
-        CannotCreateError: The place lies in no directory, is one or is a device, or its name is
-            too long or not UTF-8.
+        CannotCreateError: The place lies in no directory, is one or is a device, its links lead in a
+            circle, or its name is too long or not UTF-8.
         AccessError: The directory may not be searched.
     """
     # The operating system's names are bytes; Python has surrogates for those that are no UTF-8.
@@ -77,6 +91,7 @@ def check_place(path: Path) -> None:
             f"{str(path)!a}: is not UTF-8, which the writers of all formats need. "
             "Give it another name."
         )
+    check_links(path)
     with storage_errors(path):
         if path.is_dir():
             raise CannotCreateError(f"{path}: is a directory. Name a file.")

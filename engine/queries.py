@@ -61,7 +61,7 @@ def _fetch(query: Query, path: Path, cancellation: Cancellation) -> None:
         statement_of(connection) as statement,
     ):
         if query.database.kind == "postgresql":
-            execute(query.database, connection, "SET TRANSACTION READ ONLY")
+            execute(query.database, connection, "SET TRANSACTION READ ONLY", "reading")
         elif query.database.kind == "sqlite":
             statement.set_options(**{"adbc.sqlite.query.batch_rows": BATCH_ROWS})
         statement.set_sql_query(query.sql)

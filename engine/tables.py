@@ -200,7 +200,7 @@ class TableSwap:
         """
         cancellation = Cancellation()
         work = partial(self._load, scores, cancellation, replace=replace)
-        self._connection, self._opened = in_background(work, cancellation.cancel)
+        in_background(work, cancellation.cancel)
 
     def commit(self) -> None:
         """Let others see it.
@@ -215,13 +215,11 @@ class TableSwap:
         """End the connection; what is not committed is undone."""
         self._opened.close()
 
-    def _load(
-        self, scores: Path, cancellation: Cancellation, *, replace: bool
-    ) -> tuple[Any, ExitStack]:
-        """The connection with all but the commit done, and what ends it.
+    def _load(self, scores: Path, cancellation: Cancellation, *, replace: bool) -> None:
+        """Do all but the commit, then hand the connection over.
 
-        Until then it is this thread's own: where loading fails or cannot be cancelled, nobody else
-        ends it, and what the process leaves open is undone.
+        Until then it belongs to this thread, which ends it where loading fails or is cancelled; a
+        driver that cannot be cancelled keeps it until the process ends.
         """
         table = self._table
         with ExitStack() as stack:
@@ -235,7 +233,9 @@ class TableSwap:
                 self._ingest(connection, frame, staging, mode)
                 mode = "append"
             self._put_in_place(connection, staging, replace=replace)
-            return connection, stack.pop_all()
+            if cancellation.asked:
+                raise InterruptedError
+            self._connection, self._opened = connection, stack.pop_all()
 
     def _ingest(self, connection: Any, frame: pl.DataFrame, staging: str, mode: str) -> None:  # noqa: ANN401
         options = {

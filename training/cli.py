@@ -297,8 +297,9 @@ def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | 
 
 def _check_output(out: Path, data: tuple[str, ...]) -> None:
     from engine.inputs import input_paths
-    from engine.places import check_apart, check_outside_bundles
+    from engine.places import check_apart, check_links, check_outside_bundles
 
+    check_links(out)
     check_apart([out], data, input_paths(data))
     check_outside_bundles(out)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.bundle import is_bundle
+from engine.bundle import holds_bundles, is_bundle
 from engine.errors import BundleError, InputError, counted, rule_counts
 from engine.inputs import Table, open_inputs
 from engine.schema import Feature, FeatureSchema
@@ -127,7 +127,7 @@ def size_figures(dataset: Dataset) -> dict[str, Any]:
 def _check_no_bundle(inputs: Sequence[str]) -> None:
     """A bundle's folder holds tables too, but none of users."""
     for text in inputs:
-        if is_bundle(Path(text)):
+        if is_bundle(Path(text)) or holds_bundles(Path(text)):
             raise InputError(
                 f"{text}: is a bundle or a folder of bundles, not a table of users. Give labelled "
                 "users as DATA."

@@ -6,7 +6,7 @@ from pathlib import Path
 from engine.bundle import sync_path, write_bundle
 from engine.errors import CannotCreateError
 from engine.manifest import Manifest
-from engine.places import check_outside_bundles, real_path
+from engine.places import check_links, check_outside_bundles, real_path
 from engine.verification import verify
 from engine.writer import storage_errors
 from training.staging import staged
@@ -17,9 +17,10 @@ def check_target(out: Path) -> None:
 
     Raises:
         CannotCreateError: There is something else, or no place for it.
+        AccessError: What is there may not be looked at.
         UsageError: It lies in another bundle.
     """
-    check_outside_bundles(out)
+    check_links(out)
     with storage_errors(out):
         if out.exists() and not (out.is_dir() and not any(out.iterdir())):
             raise CannotCreateError(f"{out}: exists and is not an empty folder. Use another --out.")
@@ -27,6 +28,7 @@ def check_target(out: Path) -> None:
             raise CannotCreateError(
                 f"{out}: the directory {out.parent} does not exist. Make it first."
             )
+    check_outside_bundles(out, is_bundle_itself=True)
 
 
 def publish_bundle(out: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
@@ -36,7 +38,7 @@ def publish_bundle(out: Path, manifest: Manifest, contents: Mapping[str, bytes])
         EngineError: It could not be written; nothing is left behind.
     """
     target = real_path(out)
-    with storage_errors(out), staged(target) as folder:
+    with staged(target) as folder, storage_errors(out):
         staging = folder / target.name
         written = write_bundle(staging, manifest, contents)
         verify(staging).refuse_failures()

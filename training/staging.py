@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.errors import LockedError
+from engine.writer import storage_errors
 
 
 @contextmanager
@@ -19,13 +20,15 @@ def staged(target: Path) -> Iterator[Path]:
 
     Raises:
         LockedError: Another process makes the target.
-        OSError: The folder cannot be made.
+        EngineError: The folder cannot be made.
     """
     folder = target.with_name(f".{target.name}.staging")
-    descriptor = _locked_folder(folder, target)
+    with storage_errors(folder):
+        descriptor = _locked_folder(folder, target)
     try:
-        for left in folder.iterdir():
-            _remove(left)
+        with storage_errors(folder):
+            for left in folder.iterdir():
+                _remove(left)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -33,19 +36,33 @@ def staged(target: Path) -> Iterator[Path]:
 
 
 def _locked_folder(folder: Path, target: Path) -> int:
+    """A descriptor of the folder that holds its lock."""
     while True:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            # Whoever held it has just removed it; it may be removed after the opening, too.
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(folder, descriptor):
+                return descriptor
         except BlockingIOError:
             os.close(descriptor)
             raise LockedError(target) from None
-        # Whoever held it before may have removed it between opening and locking.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), folder.lstat()):
-                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
+
+
+def _is_still(folder: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), folder.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _remove(path: Path) -> None:

@@ -21,7 +21,7 @@ from engine.bundle import (
 )
 from engine.bundle_files import TEXT_LIMIT_BYTES, read_file
 from engine.errors import BundleError, LockedError, UsageError
-from engine.places import check_outside_bundles
+from engine.places import check_links, check_outside_bundles
 from engine.writer import storage_errors
 
 HISTORY = "HISTORY"
@@ -33,13 +33,15 @@ def check_root(root: Path) -> None:
 
     Raises:
         UsageError: The folder is a bundle, or lies in one.
+        CannotCreateError: Its links lead in a circle.
     """
-    check_outside_bundles(root)
+    check_links(root)
     if os.path.lexists(root / MANIFEST):
         raise UsageError(
             f"{root}: is a bundle, whose files must stay as they are. Give the folder that holds the "
             "bundles, or a new one."
         )
+    check_outside_bundles(root, is_bundle_itself=True)
 
 
 def in_force(root: Path) -> Bundle | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine import ScoreOptions, score
-from engine.connections import answer, connected
+from engine.connections import answer, connected, execute
 from engine.errors import CannotCreateError, InputError, UsageError
 from engine.tables import ScoresTable, TableSwap
 from tests.databases import store
@@ -177,6 +177,25 @@ def test_what_comes_to_stand_there_during_the_run_is_not_replaced(shop, users, t
         swap.load(tmp_path / "users.parquet", replace=True)
     swap.close()
     assert shop.read("SELECT count(*) AS n FROM scores", tmp_path).item() == 7
+    make(shop, "DROP TABLE scores")
+
+
+@pytest.mark.parametrize("seconds", [0, 0.3])
+def test_a_load_that_is_interrupted_at_its_end_holds_nothing(
+    shop, users, tmp_path, monkeypatch, seconds
+):
+    def interrupted(*arguments):
+        execute(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(seconds)
+
+    monkeypatch.setattr("engine.tables.execute", interrupted)
+    swap = TableSwap(ScoresTable("scores", shop.database))
+    with pytest.raises(KeyboardInterrupt):
+        swap.load(tmp_path / "users.parquet", replace=False)
+    swap.close()
+    assert not shop.has("scores")
+    make(shop, "CREATE TABLE scores (x INTEGER)")
     make(shop, "DROP TABLE scores")
 
 

@@ -117,9 +117,11 @@ def test_a_simulation_removes_what_a_killed_one_left(tmp_path):
         while not list(tmp_path.glob(".users.csv.staging/*")):
             assert killed.poll() is None
             time.sleep(0.05)
-        with pytest.raises(LockedError, match=r"users\.csv: another run holds this output"):
-            write_users(SimulateOptions(rows=10), out)
-        killed.kill()
+        try:
+            with pytest.raises(LockedError, match=r"users\.csv: another run holds this output"):
+                write_users(SimulateOptions(rows=10), out)
+        finally:
+            killed.kill()
     assert list(tmp_path.glob(".users.csv.staging/*"))
     (tmp_path / ".others.csv.staging").mkdir()
     write_users(SimulateOptions(rows=10), out)
@@ -257,7 +259,7 @@ def test_failures_have_their_exit_codes(tiny, arguments, code):
 @pytest.mark.parametrize("folder", ["bundle", "force"])
 def test_a_bundle_is_no_table_of_users(tiny, command, folder):
     (tiny / "force").mkdir(exist_ok=True)
-    (tiny / "force" / "CURRENT").write_text("v1 0\n")
+    (tiny / "force" / "CURRENT").write_text(f"v1 {64 * '0'}\n")
     out = () if command[0] == "evaluate" else ("--out", "new.html")
     found = run("training", *command, folder, *out, cwd=tiny)
     assert found.returncode == 65

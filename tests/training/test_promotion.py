@@ -173,7 +173,7 @@ def test_a_spoilt_current_is_no_absent_one(weeks, tmp_path, change, words, call)
         ("{one}", "is a bundle"),
         ("{one}/native", "a bundle or a folder of bundles"),
         ("{one}/new/folder", "a bundle or a folder of bundles"),
-        ("{root}/{version}", "a bundle or a folder of bundles"),
+        ("{root}/{version}", "is a bundle"),
         ("{root}/link", "is a bundle"),
     ],
 )

@@ -27,10 +27,11 @@ def write_users(
     output_format(out)
     check_place(out)
     check_outside_bundles(out)
-    with storage_errors(out), staged(out) as folder:
+    with staged(out) as folder:
         staging = folder / out.name
         done = _write(options, FrameWriter(staging, output_schema(options), target=out), progress)
-        staging.replace(out)
+        with storage_errors(out):
+            staging.replace(out)
     return done
 
 
