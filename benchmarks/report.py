@@ -32,7 +32,7 @@ def nightly_table(document: dict) -> str:
             f"| {info['cpu_seconds']:.2f} | {info['peak_bytes'] / 2**20:.0f} "
             f"| {info['rows'] / stats['median']:,.0f} |\n"
         )
-    return NIGHTLY_HEAD + "".join(rows) + machine(document, stats["rounds"])
+    return NIGHTLY_HEAD + "".join(rows) + machine(document, "nightly")
 
 
 def drivers_table(document: dict) -> str:
@@ -62,9 +62,8 @@ def drivers_table(document: dict) -> str:
     text += row("session, ms", [f"{model['session_seconds'] * 1e3:.1f}" for model in models])
     notes = [f"† measured on {rows:,} users and scaled up" for rows in {*scaled.values()}]
     notes += [f"{title}: not installed, left out" for title in models[0]["missing"]]
-    rounds = group(document, "drivers")[0]["stats"]["rounds"]
     threads = f"{models[0]['threads']} threads, all contenders of a model in turns"
-    return f"{text}\n{'; '.join([*notes, threads])}.{machine(document, rounds)}"
+    return f"{text}\n{'; '.join([*notes, threads])}.{machine(document, 'drivers')}"
 
 
 def plot(document: dict) -> str:
@@ -85,8 +84,10 @@ def group(document: dict, name: str) -> list[dict]:
     return [entry for entry in document["benchmarks"] if entry["group"] == name]
 
 
-def machine(document: dict, rounds: int) -> str:
-    """On what it was measured."""
+def machine(document: dict, name: str) -> str:
+    """On what a group was measured, and how often."""
+    counts = sorted({entry["stats"]["rounds"] for entry in group(document, name)})
+    rounds = " to ".join(map(str, counts))
     cpu = document["machine_info"]["cpu"]
     packages = ("polars", "onnxruntime", "lightgbm", "scikit-learn", "numpy")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
