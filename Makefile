@@ -14,7 +14,7 @@ WEEK_ROWS ?= 60000
 WEEK_TRIALS ?= 5
 
 .DELETE_ON_ERROR:
-.PHONY: score test test-slow lint bench bench-contenders model week what-if-runtime lock clean
+.PHONY: install score test test-slow lint bench bench-contenders model week what-if-runtime lock clean
 
 # The lean engine: score everybody with the bundle in force.
 score: users.parquet
@@ -24,6 +24,8 @@ score: users.parquet
 users.parquet: | $(VENV)/engine.stamp
 	@echo "simulating 240,000 users into users.parquet"
 	@$(BIN)/training simulate --seed $(SCORED_SEED) --no-label --out users.parquet
+
+install: $(VENV)/dev.stamp
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile

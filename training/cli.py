@@ -362,6 +362,8 @@ def _fitted(manifest: Any) -> Iterator[str]:  # noqa: ANN401 - imported inside t
         f"F1 {decimal(manifest.metrics['f1'], 4)}"
     )
     yield _segments_line(manifest)
+    tried = len(manifest.training["classifier"]["trials"])
+    yield f"{counted(tried, 'purchase model')} tried; --trials {tried} makes the same bundle again"
     yield from (f"MUST NOT BE USED: {reason}" for reason in manifest.unusable)
     yield from (f"segments: {reason}" for reason in manifest.clustering["reasons"])
     yield from (f"segments: {change}" for change in manifest.clustering["changes"])

@@ -103,7 +103,10 @@ def _control_lines(control: Mapping[str, Any]) -> Iterator[str]:
             for c in control["cells"]
         ],
     )
-    yield f"cells with too few users in one of the groups: {control['cells_not_told']}"
+    yield (
+        "cells that are not told, as a group in them is too small or would give a small one away: "
+        f"{control['cells_not_told']}"
+    )
     pooled = control["all_cells"]
     if pooled is not None:
         shown = [c for c in control["cells"] if c["shown"]]

@@ -65,12 +65,17 @@ def _text_marks(texts: Rows, color: str, align: str, size: float, weight: int) -
 
 
 def _largest(parts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Numbers in their order; of very many categories those that most users have, by impact."""
+    """Numbers in their order; of very many categories those that most users have, by impact.
+
+    Users without a value come last.
+    """
     known = [part for part in parts if part["mean_impact"] is not None]
     if any("low" in part for part in known) or len(known) <= 3:
         return known
     kept = sorted(known, key=lambda part: (-part["rows"], str(part["value"])))[:_SHOWN_BARS]
-    return sorted(kept, key=lambda part: (part["mean_impact"], str(part["value"])))
+    return sorted(
+        kept, key=lambda part: (part["value"] is None, part["mean_impact"], str(part["value"]))
+    )
 
 
 def _limits(parts: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
