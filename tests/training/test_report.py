@@ -11,6 +11,7 @@ from tests.helpers import BUNDLE
 from tests.training.report_fixture import full_subject
 from tests.training.report_variants import HOSTILE, VARIANTS
 from training.report.card import model_card
+from training.report.charts.shapes import shape_chart
 from training.report.contents import report_contents
 from training.report.page import report_html
 from training.report.subject import measured_subject, subject_of
@@ -355,3 +356,17 @@ def test_figures_of_too_few_users_are_told_as_such(subject):
 
 def test_very_large_values_are_shown_in_few_digits():
     assert [plain(x) for x in (3.4e38, -1e15, 1e14)] == ["3.4e+38", "−1e+15", "100,000,000,000,000"]
+
+
+def test_users_without_a_value_come_after_the_categories_and_their_labels():
+    impacts = {"ios": 0.1, None: -0.3, "web": -0.1, "tablet": 0.0, "android": 0.2}
+    parts = [{"value": v, "mean_impact": i, "rows": 100} for v, i in impacts.items()]
+    svg = shape_chart({"name": "device", "shape": parts}, {}, "shape")
+    bars = re.findall(r'<path d="M([\d.]+),[^"]*" fill="var\(--(cool|warm|muted)\)"', svg)
+    assert [color for _, color in sorted(bars, key=lambda bar: float(bar[0]))] == (
+        ["warm", "cool", "cool", "cool", "muted"]
+    )
+    labels = dict(re.findall(r"translate\(([\d.]+),[^>]*>(web|android)<", svg))
+    last = max(float(x) for x, _ in bars)
+    assert set(labels.values()) == {"web", "android"}
+    assert all(float(x) < last for x in labels)
