@@ -100,7 +100,7 @@ def score(
     started = time.monotonic()
     place = out if isinstance(out, ScoresTable) else Path(out)
     targets = Targets.of(place, options.quarantine, options.summary, options.metrics_file)
-    targets.check_outside_bundles()
+    targets.check_outside_bundles(Path(bundle))
     if options.if_exists == "skip" and targets.exists():
         return Summary("skipped", published=False, out=targets.scores, stands="earlier run")
     detail = Detail(options.drivers, options.impacts)

@@ -17,20 +17,24 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def check_outside_bundles(out: Path, *, is_bundle_itself: bool = False) -> None:
+def check_outside_bundles(
+    out: Path, named: Path | None = None, *, is_bundle_itself: bool = False
+) -> None:
     """Check that nothing is about to be written into a bundle: another file in it would spoil it.
 
     Args:
         out: What is to be written.
+        named: The bundle in use, which counts as one even where it has lost what tells it.
         is_bundle_itself: Whether it is a bundle or holds some: it may stand among others.
 
     Raises:
         UsageError: It lies in a bundle, or is none and lies in a folder of bundles.
     """
+    in_use = real_path(named) if named is not None and named.is_dir() else None
     around = [
         folder
         for folder in real_path(out).parents
-        if is_bundle(folder) or (holds_bundles(folder) and not is_bundle_itself)
+        if folder == in_use or is_bundle(folder) or (holds_bundles(folder) and not is_bundle_itself)
     ]
     if around:
         raise UsageError(

@@ -94,14 +94,14 @@ class Targets:
         """
         return self.out.exists() if self.table is None else self.table.exists()
 
-    def check_outside_bundles(self) -> None:
-        """Check that no file is among those of a bundle, which may have only what its manifest lists.
+    def check_outside_bundles(self, bundle: Path) -> None:
+        """Check that no file is among those of this or another bundle, which may have only what its manifest lists.
 
         Raises:
             UsageError: One is.
         """
         for path in self.paths:
-            check_outside_bundles(path)
+            check_outside_bundles(path, bundle)
 
     def standing(self) -> Literal["earlier run", "none", "unknown"]:
         """Whether scores of a run before stand, as far as that can be told."""

@@ -169,7 +169,7 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
     from training.measure import evaluate_bundle
 
     if json_path not in (None, Path("-")):
-        _check_output(json_path, data)
+        _check_output(json_path, bundle, data)
     report = evaluate_bundle(bundle, data)
     text = json.dumps(report, indent=1, sort_keys=True)
     if json_path == Path("-"):
@@ -207,11 +207,11 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     from training.report.place import check_place
     from training.report.subject import measured_subject
 
-    _check_output(out, data)
+    _check_output(out, bundle, data)
     with storage_errors(out):
         check_place(out)
     if what_if is not None:
-        _check_what_if(what_if, data)
+        _check_what_if(what_if, bundle, data)
     opened = open_bundle(bundle)
     subject = measured_subject(opened, evaluate_bundle(bundle, data))
     page = report_html(subject).encode()
@@ -295,21 +295,21 @@ def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | 
         show(visible(line))
 
 
-def _check_output(out: Path, data: tuple[str, ...]) -> None:
+def _check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
     from engine.inputs import input_paths
     from engine.places import check_apart, check_links, check_outside_bundles
 
     check_links(out)
     check_apart([out], data, input_paths(data))
-    check_outside_bundles(out)
+    check_outside_bundles(out, bundle)
 
 
-def _check_what_if(folder: Path, data: tuple[str, ...]) -> None:
+def _check_what_if(folder: Path, bundle: Path, data: tuple[str, ...]) -> None:
     from engine.writer import storage_errors
     from training.what_if.folder import check_folder
     from training.what_if.page import PAGE
 
-    _check_output(folder / PAGE, data)
+    _check_output(folder / PAGE, bundle, data)
     with storage_errors(folder):
         check_folder(folder)
 

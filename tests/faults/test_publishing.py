@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine import ScoreOptions, score
-from engine.bundle import open_bundle
+from engine.bundle import MANIFEST_HASH, open_bundle
 from engine.errors import CannotCreateError, UsageError
 from tests.faults.nights import (
     LOCK,
@@ -278,11 +278,14 @@ def test_f17_names_that_differ_only_in_case(night):
         score_again(night, summary=night.folder / "Scores.Parquet")
 
 
+@pytest.mark.parametrize("damaged", [False, True])
 @pytest.mark.parametrize("option", ["out", "quarantine", "summary", "metrics_file"])
-def test_f07_no_file_goes_into_the_bundle(night, bundle_copy, option):
+def test_f07_no_file_goes_into_the_bundle(night, bundle_copy, option, damaged):
     """It may have only the files that its manifest lists: the next run would refuse it."""
     places = {"out": night.folder / "new.parquet", option: bundle_copy / "new.parquet"}
     out = places.pop("out")
+    if damaged:
+        (bundle_copy / MANIFEST_HASH).unlink()
     before = sorted(bundle_copy.iterdir())
     with pytest.raises(UsageError, match=r"new.parquet: lies in .*, a bundle or"):
         score([str(night.folder / "users.parquet")], bundle_copy, out, ScoreOptions(**places))
