@@ -69,7 +69,8 @@ def profile(users: Path) -> Counter[str]:
     for module in ("polars", "onnxruntime", "engine.pipeline"):
         with stage(seconds, f"import {module}"):
             __import__(module)
-    from engine import intake, pipeline, scorer, session, summary, writer
+    from engine import intake, pipeline, scorer, session, summary
+    from engine.outputs import writer
 
     load = session.load_graph
     session.load_graph = lambda bundle, name: TimedGraph(load(bundle, name), seconds, name)

@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks.contenders import BIN, BUNDLE, measure
 from benchmarks.contenders import engine as from_file_to_file
-from engine.databases import Database
-from engine.tables import ScoresTable, TableSwap
+from engine.databases.tables import ScoresTable, TableSwap
+from engine.databases.uri import Database
 from tests.databases import postgres_or_skip
 
 ROUNDS = 3

@@ -20,7 +20,7 @@ from engine.bundle_files import (
     read_file,
 )
 from engine.errors import BundleError, EngineError, counted, quoted
-from engine.graphs import (
+from engine.graphs.checks import (
     Ends,
     check_graph,
     classifier_ends,

@@ -10,7 +10,7 @@ import polars as pl
 
 from engine.drift import other_unit
 from engine.errors import NAMES_SHOWN, rule_counts
-from engine.inputs import Table
+from engine.inputs.opening import Table
 from engine.manifest import Manifest
 from engine.reference import Reference
 from engine.source import read_chunks

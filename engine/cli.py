@@ -21,9 +21,9 @@ from engine.texts import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.queries import Query
+    from engine.databases.queries import Query
+    from engine.databases.tables import ScoresTable
     from engine.summary import Summary
-    from engine.tables import ScoresTable
 
 DEFAULT_BUNDLE = Path("onnx_models/shopnow")
 MAX_CHUNK_ROWS = 10_000_000
@@ -78,8 +78,8 @@ def main() -> None:
 def _source(
     inputs: tuple[str, ...], query: str | None, variable: str | None
 ) -> "Sequence[str | Query]":
-    from engine.databases import Database
-    from engine.queries import Query
+    from engine.databases.queries import Query
+    from engine.databases.uri import Database
 
     if bool(inputs) == (query is not None):
         raise click.UsageError("Name either INPUT or --query.")
@@ -91,8 +91,8 @@ def _source(
 
 
 def _target(out: Path | None, table: str | None, variable: str | None) -> "Path | ScoresTable":
-    from engine.databases import Database
-    from engine.tables import ScoresTable
+    from engine.databases.tables import ScoresTable
+    from engine.databases.uri import Database
 
     if out is not None and table is None and variable is None:
         return out
@@ -297,7 +297,7 @@ def explain(inputs: tuple[str, ...], user: str, bundle: Path, as_json: bool) -> 
     the score. Of several snapshots of the user, the last is explained.
     """
     from engine.explanation import explain as explain_user
-    from engine.inputs import open_inputs
+    from engine.inputs.opening import open_inputs
     from engine.scorer import load_bundle
     from engine.wording import explanation_lines
 

@@ -14,8 +14,8 @@ import polars as pl
 
 from engine.bundle import CONFORMANCE_INPUT, CONFORMANCE_OUTPUT, SCORER, Bundle, graph_ends
 from engine.errors import BundleError, SelfCheckError, counted
+from engine.graphs.onnx_wire import FLOAT, TEXT, Port, read_tensor
 from engine.manifest import Manifest
-from engine.onnx_wire import FLOAT, TEXT, Port, read_tensor
 from engine.session import CLASSIFIER_OUTPUTS, Session
 from engine.tensors import to_features
 

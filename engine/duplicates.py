@@ -19,8 +19,8 @@ import numpy as np
 import polars as pl
 
 from engine.hash_filter import HashFilter
+from engine.outputs.writer import storage_errors
 from engine.schema import FeatureSchema
-from engine.writer import storage_errors
 
 MERGED_ROWS = 1 << 19
 """Blocks of entries are merged up to so many rows, and beyond it up to a fourth of all rows: a merge

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from engine.errors import NAMES_SHOWN, InputError, UsageError, counted, quoted
-from engine.inputs import Table
+from engine.inputs.opening import Table
 from engine.manifest import Manifest
 from engine.schema import Feature, FeatureSchema
 from engine.scorer import Scorer

@@ -13,7 +13,7 @@ from polars.selectors import by_name
 
 from engine.duplicates import SeenKeys, repeated_within, row_keys
 from engine.errors import InputError
-from engine.inputs import Table
+from engine.inputs.opening import Table
 from engine.manifest import Manifest
 from engine.schema import FeatureSchema
 from engine.source import SOURCE_COLUMNS, Chunk

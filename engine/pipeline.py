@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.causes import causes_in, refusal
+from engine.databases.queries import Query
+from engine.databases.tables import ScoresTable
 from engine.drift import drift_report
 from engine.duplicates import SeenKeys
 from engine.errors import InputError, SelfCheckError, UsageError, counted
 from engine.failures import failures_reported
-from engine.inputs import Table, open_inputs
+from engine.inputs.opening import Table, open_inputs
 from engine.intake import check_tables
 from engine.logs import LOG
 from engine.manifest import DRIVERS, Manifest
 from engine.metrics import to_prometheus
-from engine.places import check_apart
-from engine.queries import Query
+from engine.outputs.places import check_apart
+from engine.outputs.targets import Targets
+from engine.outputs.writer import Written
 from engine.scorer import Scorer, load_bundle
 from engine.scores import REPEATED_TEXTS, Detail
 from engine.sink import DryRun, Sink
@@ -37,10 +40,7 @@ from engine.summary import (
     rows_before,
     running_versions,
 )
-from engine.tables import ScoresTable
-from engine.targets import Targets
 from engine.threads import Progress, available_cores, in_order
-from engine.writer import Written
 
 
 @dataclass(frozen=True, slots=True)

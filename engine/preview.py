@@ -15,7 +15,7 @@ from engine.bundle import REFERENCE, open_bundle
 from engine.causes import causes_in, refusal
 from engine.duplicates import SeenKeys
 from engine.errors import NAMES_SHOWN, counted
-from engine.inputs import open_inputs
+from engine.inputs.opening import open_inputs
 from engine.intake import CheckedChunk, check_chunk, check_tables, needed_columns
 from engine.manifest import Manifest
 from engine.reference import reference_from_json

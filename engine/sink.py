@@ -19,12 +19,19 @@ from typing import IO, Self
 import polars as pl
 
 from engine.bundle import sync_path
+from engine.databases.tables import TableSwap
 from engine.errors import InterruptedRunError, LockedError, SelfCheckError, StorageError
 from engine.logs import LOG
-from engine.staging import Staging
-from engine.tables import TableSwap
-from engine.targets import Targets
-from engine.writer import FrameWriter, Written, check_no_device, move, storage_errors, write_synced
+from engine.outputs.staging import Staging
+from engine.outputs.targets import Targets
+from engine.outputs.writer import (
+    FrameWriter,
+    Written,
+    check_no_device,
+    move,
+    storage_errors,
+    write_synced,
+)
 
 METRICS_MODE = 0o644
 """Whoever scrapes the metrics is seldom the user who scores; they hold nobody's data."""

@@ -13,9 +13,9 @@ from polars.selectors import by_name
 
 from engine.batches import whole_batches
 from engine.errors import InputError
-from engine.inputs import Table
-from engine.reading import broken, fault_in, reading
-from engine.text_lines import TOO_SHORT, short_rows
+from engine.inputs.opening import Table
+from engine.inputs.reading import broken, fault_in, reading
+from engine.inputs.text_lines import TOO_SHORT, short_rows
 
 CHUNK_ROWS = 32_768
 """Rows in one hand at a time, unless somebody says otherwise."""

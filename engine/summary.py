@@ -16,9 +16,9 @@ import polars as pl
 from engine.drift import UserSample, fewer_rows, findings
 from engine.errors import counted
 from engine.manifest import BANDS
+from engine.outputs.writer import Written
 from engine.reference import Users
 from engine.scores import ScoredChunk
-from engine.writer import Written
 
 Status = Literal["published", "skipped", "dry_run", "failed", "interrupted"]
 

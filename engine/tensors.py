@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from engine.inputs.text_lines import TOO_SHORT
 from engine.schema import Feature, FeatureSchema
-from engine.text_lines import TOO_SHORT
 
 CategoryTables = Mapping[str, tuple[str, ...]]
 """For each categorical feature its values in the order of their codes: value i has code i."""

@@ -24,7 +24,7 @@ from engine.conformance import (
     run_engine,
 )
 from engine.errors import BundleError, counted
-from engine.onnx_wire import read_model
+from engine.graphs.onnx_wire import read_model
 from engine.session import Session, load_graph, run_graph
 from engine.summary import running_versions
 from engine.tensors import named_inputs

@@ -12,10 +12,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from engine.connections import connected, execute
-from engine.databases import Database
-from engine.queries import Query, fetch
-from engine.tables import ScoresTable, TableSwap
+from engine.databases.connections import connected, execute
+from engine.databases.queries import Query, fetch
+from engine.databases.tables import ScoresTable, TableSwap
+from engine.databases.uri import Database
 
 PASSWORD = "pass-word-7/3"
 ENCODED_PASSWORD = "pass-word-7%2F3"

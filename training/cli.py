@@ -164,7 +164,7 @@ def fit(
 def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> None:
     """Measure BUNDLE on labelled users in DATA..."""
     _check_packages(_FIT_PACKAGES)
-    from engine.writer import storage_errors, write_private
+    from engine.outputs.writer import storage_errors, write_private
     from training.evaluation_text import evaluation_lines
     from training.measure import evaluate_bundle
 
@@ -201,7 +201,7 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     """
     _check_packages((*_FIT_PACKAGES, *_REPORT_PACKAGES))
     from engine.bundle import open_bundle
-    from engine.writer import storage_errors, write_shared
+    from engine.outputs.writer import storage_errors, write_shared
     from training.measure import evaluate_bundle
     from training.report.page import report_html
     from training.report.place import check_place
@@ -296,8 +296,8 @@ def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | 
 
 
 def _check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
-    from engine.inputs import input_paths
-    from engine.places import check_apart, check_links, check_outside_bundles
+    from engine.inputs.opening import input_paths
+    from engine.outputs.places import check_apart, check_links, check_outside_bundles
 
     check_links(out)
     check_apart([out], data, input_paths(data))
@@ -305,7 +305,7 @@ def _check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
 
 
 def _check_what_if(folder: Path, bundle: Path, data: tuple[str, ...]) -> None:
-    from engine.writer import storage_errors
+    from engine.outputs.writer import storage_errors
     from training.what_if.folder import check_folder
     from training.what_if.page import PAGE
 

@@ -17,7 +17,7 @@ import polars as pl
 
 from engine.bundle import holds_bundles, is_bundle
 from engine.errors import BundleError, InputError, counted, rule_counts
-from engine.inputs import Table, open_inputs
+from engine.inputs.opening import Table, open_inputs
 from engine.schema import Feature, FeatureSchema
 from engine.source import read_chunks
 from engine.tensors import to_typed

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.bundle import MANIFEST, Bundle, open_bundle, write_current
 from engine.errors import BundleError, CannotCreateError, EngineError, UsageError, counted
-from engine.writer import storage_errors
+from engine.outputs.writer import storage_errors
 from training.gates.holdout import open_contest
 from training.gates.judge import judge, judgement
 from training.publish import publish_bundle

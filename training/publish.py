@@ -6,9 +6,9 @@ from pathlib import Path
 from engine.bundle import sync_path, write_bundle
 from engine.errors import CannotCreateError
 from engine.manifest import Manifest
-from engine.places import check_links, check_outside_bundles, real_path
+from engine.outputs.places import check_links, check_outside_bundles, real_path
+from engine.outputs.writer import storage_errors
 from engine.verification import verify
-from engine.writer import storage_errors
 from training.staging import staged
 
 

@@ -21,8 +21,8 @@ from engine.bundle import (
 )
 from engine.bundle_files import TEXT_LIMIT_BYTES, read_file
 from engine.errors import BundleError, LockedError, UsageError
-from engine.places import check_links, check_outside_bundles
-from engine.writer import storage_errors
+from engine.outputs.places import check_links, check_outside_bundles
+from engine.outputs.writer import storage_errors
 
 HISTORY = "HISTORY"
 HISTORY_LIMIT_BYTES = 16_000_000

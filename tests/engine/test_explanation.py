@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.cli import main
 from engine.errors import InputError, UsageError
 from engine.explanation import Explanation, FeatureImpact, explain
-from engine.inputs import open_inputs
+from engine.inputs.opening import open_inputs
 from engine.wording import explanation_lines, rounded_to_sum
 from tests.helpers import write_table
 

@@ -12,9 +12,9 @@ from engine.errors import (
     StorageError,
     UsageError,
 )
+from engine.outputs.targets import Targets
+from engine.outputs.writer import FrameWriter, storage_errors
 from engine.sink import Sink, glob_escape
-from engine.targets import Targets
-from engine.writer import FrameWriter, storage_errors
 from tests.helpers import read_table
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "name": ["a", "b", "a"]})

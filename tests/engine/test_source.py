@@ -12,7 +12,7 @@ import pyarrow.ipc
 import pytest
 
 from engine.errors import AccessError, InputError, NoInputError, StorageError
-from engine.inputs import open_inputs
+from engine.inputs.opening import open_inputs
 from engine.source import read_chunks
 from tests.helpers import write_table
 
@@ -188,7 +188,7 @@ def test_a_name_that_is_too_long_is_no_input():
 def test_standard_input_that_fills_the_disk_is_told(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"id,x")))
     full = OSError(errno.ENOSPC, "full")
-    monkeypatch.setattr("engine.inputs.shutil.copyfileobj", failing(full))
+    monkeypatch.setattr("engine.inputs.opening.shutil.copyfileobj", failing(full))
     with pytest.raises(StorageError, match="standard input: No space left.*TMPDIR"):
         read("-")
 

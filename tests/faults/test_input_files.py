@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from engine.errors import EngineError, InputError
-from engine.inputs import open_inputs
+from engine.inputs.opening import open_inputs
 from engine.source import read_chunks
 from tests.faults.inputs import bytes_of, case, outcome, previewed
 from tests.helpers import BUNDLE, read_summary, run, write_table

@@ -40,7 +40,7 @@ MOMENTS = 200
 STUCK = """
 import time
 from engine.entry import main
-from engine.staging import Staging
+from engine.outputs.staging import Staging
 Staging.remove = lambda self: time.sleep(600)
 main()
 """

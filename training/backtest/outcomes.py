@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from engine.errors import BundleError, InputError, counted, quoted, rule_counts
-from engine.inputs import Table, open_inputs
+from engine.inputs.opening import Table, open_inputs
 from engine.schema import Feature, FeatureSchema
 from engine.source import read_chunks
 from engine.tensors import to_typed

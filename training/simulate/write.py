@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from engine.places import check_outside_bundles, check_place
+from engine.outputs.places import check_outside_bundles, check_place
+from engine.outputs.writer import FrameWriter, output_format, storage_errors
 from engine.threads import Progress
-from engine.writer import FrameWriter, output_format, storage_errors
 from training.simulate import SimulateOptions, output_schema, simulate
 from training.staging import staged
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import CannotCreateError, quoted
-from engine.places import real_path
-from engine.writer import storage_errors, write_shared
+from engine.outputs.places import real_path
+from engine.outputs.writer import storage_errors, write_shared
 from training.what_if.page import PAGE, RUNTIME_LICENCES
 
 

@@ -6,9 +6,9 @@ import sys
 import time
 
 from engine import ScoreOptions, score
-from engine.connections import answer, connected, execute
-from engine.queries import Query
-from engine.tables import ScoresTable
+from engine.databases.connections import answer, connected, execute
+from engine.databases.queries import Query
+from engine.databases.tables import ScoresTable
 from tests.databases import store
 from tests.helpers import BUNDLE
 

@@ -11,7 +11,7 @@ from importlib import import_module
 
 import polars as pl
 
-from engine.databases import Database
+from engine.databases.uri import Database
 from engine.errors import (
     AccessError,
     BundleError,

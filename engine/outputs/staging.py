@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.bundle import sync_path
-from engine.targets import Targets
-from engine.writer import write_synced
+from engine.outputs.targets import Targets
+from engine.outputs.writer import write_synced
 
 
 @dataclass(frozen=True, slots=True)

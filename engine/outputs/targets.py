@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engine.databases.tables import ScoresTable
 from engine.errors import CannotCreateError, EngineError, UsageError, quoted
-from engine.places import check_outside_bundles, check_place, real_path
-from engine.tables import ScoresTable
-from engine.writer import output_format
+from engine.outputs.places import check_outside_bundles, check_place, real_path
+from engine.outputs.writer import output_format
 
 STANDING_SECONDS = 0.5
 """So long a database is asked what stands there, when a run has failed or a signal ended it."""

@@ -2,7 +2,7 @@
 
 The tables name the few messages and fields that a bundle needs. `protobuf` refuses everything else:
 functions, subgraphs, external data, sparse tensors. What a graph of a bundle may compute is left to
-`graphs`. Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+`checks`. Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 from engine.errors import BundleError
-from engine.protobuf import Field, Message, read_message
+from engine.graphs.protobuf import Field, Message, read_message
 
 FLOAT, INT32, INT64, TEXT, BOOL, DOUBLE = 1, 6, 7, 8, 9, 11
 """Element types of tensors, by their numbers in ONNX."""

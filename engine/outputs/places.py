@@ -7,8 +7,8 @@ from pathlib import Path
 
 from engine.bundle import holds_bundles, is_bundle
 from engine.errors import CannotCreateError, UsageError
-from engine.partitions import is_passed_over, without_partitions
-from engine.writer import check_no_device, storage_errors
+from engine.inputs.partitions import is_passed_over, without_partitions
+from engine.outputs.writer import check_no_device, storage_errors
 
 
 def real_path(path: Path) -> Path:

@@ -21,7 +21,7 @@ from engine.errors import (
     counted,
     quoted,
 )
-from engine.partitions import partition_columns
+from engine.inputs.partitions import partition_columns
 
 SCHEMES = ("s3://", "gs://", "az://")
 HIDDEN_PREFIXES = ("_", ".")

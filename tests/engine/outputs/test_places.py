@@ -4,7 +4,7 @@ import pytest
 
 from engine.bundle import CURRENT, MANIFEST_HASH, holds_bundles, is_bundle
 from engine.errors import CannotCreateError, UsageError
-from engine.places import check_apart, check_links, check_outside_bundles, check_place
+from engine.outputs.places import check_apart, check_links, check_outside_bundles, check_place
 
 CURRENT_LINE = f"v1 {64 * '0'}\n"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from engine.errors import AccessError, EngineError, InputError, NoInputError, StorageError
-from engine.formats import Format, csv_header
-from engine.text_lines import csv_fault, ndjson_fault
+from engine.inputs.formats import Format, csv_header
+from engine.inputs.text_lines import csv_fault, ndjson_fault
 
 # What reading a header raises where the bytes are no CSV or no gzip.
 _UNREADABLE = (EOFError, zlib.error, csv.Error)

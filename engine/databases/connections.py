@@ -15,9 +15,9 @@ from typing import Any
 
 import polars as pl
 
-from engine.background import Cancellation
-from engine.database_errors import database_errors
-from engine.databases import Database, Kind
+from engine.databases.background import Cancellation
+from engine.databases.errors import database_errors
+from engine.databases.uri import Database, Kind
 from engine.errors import AccessError, BundleError, UnavailableError
 from engine.logs import LOG
 

@@ -8,11 +8,11 @@ from contextlib import chdir
 import pytest
 
 from engine import score
-from engine.databases import Database
+from engine.databases.tables import ScoresTable
+from engine.databases.uri import Database
 from engine.errors import AccessError, BundleError, CannotCreateError, NoInputError
-from engine.tables import ScoresTable
 from tests.databases import ENCODED_PASSWORD, PASSWORD, store
-from tests.engine.shops import all_users, command, make, score_options
+from tests.engine.databases.shops import all_users, command, make, score_options
 from tests.helpers import BUNDLE, run
 
 

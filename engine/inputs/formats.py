@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.errors import InputError, counted, quoted
-from engine.text_lines import has_lone_returns, misplaced_quote, wrong_byte
+from engine.inputs.text_lines import has_lone_returns, misplaced_quote, wrong_byte
 
 Format = Literal["parquet", "ipc", "csv", "ndjson"]
 

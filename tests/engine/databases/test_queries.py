@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 
 from engine import score
+from engine.databases.queries import Query
+from engine.databases.tables import ScoresTable
 from engine.errors import AccessError, InputError, NoInputError
-from engine.queries import Query
-from engine.tables import ScoresTable
 from tests.databases import PASSWORD
-from tests.engine.shops import ROWS, all_users, command, filled, score_users, wait_for
+from tests.engine.databases.shops import ROWS, all_users, command, filled, score_users, wait_for
 from tests.helpers import BUNDLE, run
 
 

@@ -10,9 +10,9 @@ from onnx import TensorProto, numpy_helper
 
 from engine.bundle import CLASSIFIER, PREPROCESS, SCORER, SEGMENTER, graph_ends, open_bundle
 from engine.errors import BundleError, VersionError
-from engine.graphs import check_graph
-from engine.onnx_wire import read_model, read_tensor
-from engine.protobuf import MAX_FIELDS
+from engine.graphs.checks import check_graph
+from engine.graphs.onnx_wire import read_model, read_tensor
+from engine.graphs.protobuf import MAX_FIELDS
 from tests.helpers import BUNDLE
 
 GRAPHS = (PREPROCESS, CLASSIFIER, SEGMENTER, SCORER)

@@ -7,7 +7,7 @@ hashes of the manifest; this is the second lock, against a bundle that was made 
 from dataclasses import dataclass
 
 from engine.errors import BundleError, VersionError, counted, quoted
-from engine.onnx_wire import FLOAT, INT64, TEXT, Model, Port, read_model
+from engine.graphs.onnx_wire import FLOAT, INT64, TEXT, Model, Port, read_model
 from engine.schema import Feature
 
 IR_VERSION = 8

@@ -24,7 +24,7 @@ from engine.errors import (
     SelfCheckError,
     StorageError,
 )
-from engine.spreadsheets import without_formulas
+from engine.outputs.spreadsheets import without_formulas
 
 ENDINGS = {
     ".parquet": "parquet",

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import text_lines
-from engine.text_lines import (
+from engine.inputs import text_lines
+from engine.inputs.text_lines import (
     csv_fault,
     half_character,
     has_lone_returns,

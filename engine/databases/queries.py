@@ -7,11 +7,11 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.arrow_streams import check_stream, signals_heard
-from engine.background import Cancellation, in_background
-from engine.connections import connected, execute, statement_of
-from engine.database_errors import database_errors
-from engine.databases import Database
+from engine.databases.arrow_streams import check_stream, signals_heard
+from engine.databases.background import Cancellation, in_background
+from engine.databases.connections import connected, execute, statement_of
+from engine.databases.errors import database_errors
+from engine.databases.uri import Database
 from engine.errors import InputError, NoInputError
 
 # SQLite gives a thousand rows at a time otherwise.

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.databases import postgres_or_skip
-from tests.engine.shops import KINDS, filled
+from tests.engine.databases.shops import KINDS, filled
 
 
 @pytest.fixture(scope="session")

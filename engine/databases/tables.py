@@ -16,11 +16,11 @@ from typing import Any
 
 import polars as pl
 
-from engine.background import Cancellation, in_background
 from engine.batches import whole_batches
-from engine.connections import answer, connected, execute, statement_of
-from engine.database_errors import database_errors
-from engine.databases import Database
+from engine.databases.background import Cancellation, in_background
+from engine.databases.connections import answer, connected, execute, statement_of
+from engine.databases.errors import database_errors
+from engine.databases.uri import Database
 from engine.errors import CannotCreateError, StorageError, UnavailableError, UsageError
 
 LOADED_ROWS = 65_536

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from engine import ScoreOptions, score
-from engine.connections import answer, connected, execute
+from engine.databases.connections import answer, connected, execute
+from engine.databases.tables import ScoresTable, TableSwap
 from engine.errors import CannotCreateError, InputError, UsageError
-from engine.tables import ScoresTable, TableSwap
 from tests.databases import store
-from tests.engine.shops import (
+from tests.engine.databases.shops import (
     REPLACE,
     ROWS,
     all_users,
@@ -30,7 +30,7 @@ from tests.helpers import BUNDLE
 
 KILLED = """
 import os, signal, sys
-import engine.tables as tables
+import engine.databases.tables as tables
 from engine.entry import main
 
 def killed(function, chosen, taken=[0]):
@@ -189,7 +189,7 @@ def test_a_load_that_is_interrupted_at_its_end_holds_nothing(
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(seconds)
 
-    monkeypatch.setattr("engine.tables.execute", interrupted)
+    monkeypatch.setattr("engine.databases.tables.execute", interrupted)
     swap = TableSwap(ScoresTable("scores", shop.database))
     with pytest.raises(KeyboardInterrupt):
         swap.load(tmp_path / "users.parquet", replace=False)

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import polars as pl
 
+from engine.databases.queries import Query, fetch
 from engine.errors import InputError, NoInputError, StorageError, counted, quoted
-from engine.formats import (
+from engine.inputs.formats import (
     GZIP_MAGIC,
     Format,
     check_csv,
@@ -28,11 +29,10 @@ from engine.formats import (
     unpacked,
     without_mark,
 )
-from engine.objects import fetch_objects, is_object
-from engine.partitions import partition_values, partitioned_files
-from engine.queries import Query, fetch
-from engine.reading import broken, fault_in, reading
-from engine.text_lines import half_character
+from engine.inputs.objects import fetch_objects, is_object
+from engine.inputs.partitions import partition_values, partitioned_files
+from engine.inputs.reading import broken, fault_in, reading
+from engine.inputs.text_lines import half_character
 
 STANDARD_INPUT = "-"
 STANDARD_INPUT_NAME = "standard input"

@@ -1,0 +1,1 @@
+"""PostgreSQL, SQLite and DuckDB through ADBC: `queries` reads users, `tables` writes scores."""
