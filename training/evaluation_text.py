@@ -7,7 +7,8 @@ from typing import Any
 from engine.drift import findings
 from engine.texts import shown_name
 from training.compare.evidence import Difference
-from training.words import THIN, count, decimal, interval, percent
+from training.disclosure import MIN_CELL
+from training.words import THIN, UNKNOWN, count, decimal, interval, percent
 
 HEADLINE = (
     ("roc_auc", "ROC-AUC"),
@@ -30,8 +31,21 @@ AGAINST_TRUTH = (
 NUMBERS = re.compile(rf"(?:[-−+±\d,.%– {THIN}]| to )*")
 
 
+LEGEND = (
+    f"{UNKNOWN} stands for no figure: too few users give it, or it would tell about fewer than "
+    f"{MIN_CELL} users."
+)
+
+
 def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """The document of `measure.evaluate_bundle`, line by line, for people."""
+    lines = list(_lines(report))
+    yield from lines
+    if any(UNKNOWN in line.split() for line in lines):
+        yield LEGEND
+
+
+def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     metrics, data, segments = report["metrics"], report["data"], report["segments"]
     left_out = sum(data["rows_left_out"].values())
     yield f"bundle {report['bundle_id']} on {metrics['rows']:,} rows of {shown_name(data['what'])}"

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 import time
@@ -7,7 +8,6 @@ import time
 import polars as pl
 import pytest
 
-import training.cli
 from engine.bundle import open_bundle, write_bundle
 from engine.errors import LockedError
 from tests.fitting import shop_users
@@ -53,6 +53,8 @@ def test_fit_carries_segments_on_and_tells_what_changed(tiny):
         cwd=tiny,
     )
     assert found.returncode == 0, found.stderr
+    # Minutes pass at a full size, and a log tells what is under way.
+    assert re.findall(r"^ *\d+\.\d s  (.+)$", found.stderr, re.M)[0] == "reading users"
     assert "segments: no change: every segment keeps its id and its name" in found.stderr
     missing = run("training", "fit", "users.parquet", "--previous", "gone", "--out", "x", cwd=tiny)
     assert missing.returncode == 78
@@ -275,14 +277,8 @@ def test_data_whose_name_no_file_can_have_is_not_there(tiny, command):
 
 
 def test_a_lean_install_is_told_what_to_install(monkeypatch, capsys):
-    monkeypatch.setattr(training.cli, "_FIT_PACKAGES", ("no_such_package",))
+    monkeypatch.setattr("training.cli.checks.find_spec", lambda _: None)
     with pytest.raises(SystemExit) as stop:
         main(["fit", "users.parquet", "--out", "new"])
     assert stop.value.code == 2
     assert "pip install '.[training]'" in capsys.readouterr().err
-
-
-def test_stages_are_told_on_a_terminal(monkeypatch, capsys):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    training.cli._stages()("reading users")
-    assert "s  reading users" in capsys.readouterr().err

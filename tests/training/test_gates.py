@@ -76,7 +76,9 @@ def test_a_good_candidate_passes_every_gate(contest):
 def test_a_bundle_is_as_good_as_itself(champion, later):
     same = open_bundle(champion)
     contest = open_contest(same, same, [str(later)])
-    assert [gate.words for gate in judge(contest) if not gate.passed] == []
+    gates = judge(contest)
+    assert [gate.words for gate in gates if not gate.passed] == []
+    assert not any(", clearly worse;" in gate.words for gate in gates)
 
 
 def test_a_useless_candidate_is_refused(folder, champion, later):
@@ -86,6 +88,7 @@ def test_a_useless_candidate_is_refused(folder, champion, later):
     found = refusals(fitted(folder("useless"), users, previous=champion), champion, later)
     assert "Unusable: do not use these scores" in found["quality"]
     assert {"roc_auc", "log_loss", "f1", "drivers"} <= found.keys()
+    assert all(", clearly worse; it may be" in found[name] for name in ("roc_auc", "log_loss"))
     assert "'spend' vanishes among the drivers" in found["drivers"]
 
 

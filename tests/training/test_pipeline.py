@@ -272,7 +272,9 @@ def test_evaluate_tells_no_size_of_a_few_users(bundle, tmp_path):
     assert report["segments"]["shares"][str(segment.min())] is None
     small = [d for d in report["metrics"]["deciles"] if d["rows"] is not None]
     assert all(d["rows"] >= 20 for d in small if d["rows"])
-    assert all("None" not in line for line in evaluation_lines(report))
+    lines = list(evaluation_lines(report))
+    assert all("None" not in line for line in lines)
+    assert lines[-1].startswith("– stands for no figure: ")
 
 
 def test_names_from_outside_are_cut_in_the_lines_of_an_evaluation(bundle, users_file):

@@ -91,7 +91,7 @@ def score_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
         difference = here[n] - there[n]
         # The basic bootstrap, as in `evaluate.intervals`.
         interval = (2 * difference - high[n], 2 * difference - low[n])
-        worst = min(allowed.better * end for end in interval)
+        worst, best = sorted(allowed.better * end for end in interval)
         yield Gate(
             name=allowed.figure,
             passed=bool(worst >= -allowed.loss),
@@ -107,7 +107,8 @@ def score_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
             words=(
                 f"{allowed.title} {here[n]:.4f}, in force {there[n]:.4f}: difference "
                 f"{signed(difference, 4)} (95 % from {signed(interval[0], 4)} to "
-                f"{signed(interval[1], 4)}); it may be worse by {allowed.loss:.4f}"
+                f"{signed(interval[1], 4)}){', clearly worse' if best < 0 else ''}; "
+                f"it may be worse by {allowed.loss:.4f}"
             ),
         )
 

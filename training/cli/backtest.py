@@ -1,0 +1,36 @@
+"""`training backtest`."""
+
+from pathlib import Path
+
+import click
+
+from engine.console import Command, example, show
+from engine.texts import visible
+from training.cli.checks import FIT_PACKAGES, check_packages
+
+
+@click.command(
+    cls=Command, epilog=example("training backtest scores_mine.parquet --outcomes holdout.parquet")
+)
+@click.argument("scores", nargs=-1, required=True)
+@click.option(
+    "--outcomes",
+    multiple=True,
+    required=True,
+    help="Users with the label, under the id and snapshot date that were scored.",
+)
+@click.option(
+    "--schema",
+    type=click.Path(path_type=Path),
+    help="The table, a schema.toml; by default that of ShopNow.",
+)
+def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | None) -> None:
+    """Tell how past SCORES... did against what happened."""
+    check_packages(FIT_PACKAGES)
+    from engine.schema import default_schema_path, load_schema
+    from training.backtest.figures import backtest
+    from training.backtest.text import backtest_lines
+
+    table = load_schema(schema or default_schema_path())
+    for line in backtest_lines(backtest(scores, outcomes, table)):
+        show(visible(line))

@@ -1,0 +1,41 @@
+"""What several commands look at before they begin."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from engine.errors import UsageError, quoted
+
+MAX_SEED = 2**32 - 1
+"""The largest that scikit-learn takes."""
+
+DEFAULT_SEED = 7
+FIT_PACKAGES = ("lightgbm", "onnx", "scipy", "skl2onnx", "sklearn", "threadpoolctl")
+REPORT_PACKAGES = ("altair", "jinja2", "vl_convert")
+
+
+def check_packages(packages: tuple[str, ...]) -> None:
+    """Refuse to begin where the lean engine alone is installed.
+
+    Raises:
+        UsageError: A package that the command needs is absent.
+    """
+    absent = [name for name in packages if find_spec(name) is None]
+    if absent:
+        raise UsageError(
+            f"{quoted(absent)} not installed: this command needs the training packages. "
+            "In a clone of the project run: pip install '.[training]'"
+        )
+
+
+def check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
+    """Refuse a place for results that is an input, or within a bundle.
+
+    Raises:
+        UsageError: It is; the message says which.
+    """
+    from engine.inputs.opening import input_paths
+    from engine.outputs.places import check_apart, check_links, check_outside_bundles
+
+    check_links(out)
+    check_apart([out], data, input_paths(data))
+    check_outside_bundles(out, bundle)

@@ -1,0 +1,131 @@
+"""`training fit`."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.console import Command, example, not_nan, say
+from engine.errors import counted, rule_counts
+from training.cli.checks import (
+    DEFAULT_SEED,
+    FIT_PACKAGES,
+    MAX_SEED,
+    REPORT_PACKAGES,
+    check_packages,
+)
+
+
+@click.command(cls=Command, epilog=example("training fit history.parquet --out candidate"))
+@click.argument("data", nargs=-1, required=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The bundle: an empty folder."
+)
+@click.option(
+    "--schema",
+    type=click.Path(path_type=Path),
+    help="The table, a schema.toml; by default that of ShopNow.",
+)
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=DEFAULT_SEED, show_default=True)
+@click.option(
+    "--playbook",
+    type=click.Path(path_type=Path),
+    help="Rules of your own, a playbook.toml: read after those of the package.",
+)
+@click.option(
+    "--previous",
+    type=click.Path(path_type=Path),
+    help="The bundle in force: segments keep its ids and names as far as they are the same.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    help="How many purchase models are tried, whatever time they take.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0),
+    callback=not_nan,
+    help="No purchase model is tried after so many; the one under way is finished. Without this and "
+    "without --trials: 12 models, in at most 3 minutes.",
+)
+def fit(
+    data: tuple[str, ...],
+    out: Path,
+    schema: Path | None,
+    seed: int,
+    trials: int | None,
+    minutes: float | None,
+    playbook: Path | None,
+    previous: Path | None,
+) -> None:
+    """Fit the models to labelled users in DATA... and write a bundle.
+
+    Nothing is written unless ONNX and the native models agree on every user. A bundle tells how
+    many models were tried; --trials with that number makes the same bundle again.
+    """
+    check_packages((*FIT_PACKAGES, *REPORT_PACKAGES))
+    # Threads that spin while they wait slow a fit down tenfold where another program is running;
+    # the libraries read this when they are loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from engine.schema import default_schema_path, load_schema
+    from training.fit.search import budget_of
+    from training.pipeline import FitOptions, fit
+    from training.playbook import load_rules
+
+    table = load_schema(schema or default_schema_path())
+    options = FitOptions(
+        table,
+        seed,
+        playbook=load_rules(playbook),
+        budget=budget_of(trials, minutes),
+        previous=previous,
+    )
+    manifest = fit(data, options, out, _stages())
+    say([f"bundle {manifest.bundle_id} in {out}", *_fitted(manifest)])
+
+
+def _fitted(manifest: Any) -> Iterator[str]:  # noqa: ANN401 - imported inside the commands
+    """What a fit has come to, line by line."""
+    from training.words import decimal
+
+    yield from _left_out(manifest.training["rows_left_out"])
+    yield (
+        f"test users: ROC-AUC {decimal(manifest.metrics['roc_auc'], 4)}, "
+        f"F1 {decimal(manifest.metrics['f1'], 4)}"
+    )
+    yield _segments_line(manifest)
+    tried = len(manifest.training["classifier"]["trials"])
+    yield f"{counted(tried, 'purchase model')} tried; --trials {tried} makes the same bundle again"
+    yield from (f"MUST NOT BE USED: {reason}" for reason in manifest.unusable)
+    yield from (f"segments: {reason}" for reason in manifest.clustering["reasons"])
+    yield from (f"segments: {change}" for change in manifest.clustering["changes"])
+
+
+def _segments_line(manifest: Any) -> str:  # noqa: ANN401
+    from training.words import decimal
+
+    found, silhouette = (
+        counted(len(manifest.segments), "segment"),
+        manifest.clustering["silhouette"],
+    )
+    return f"{found}, " + (
+        "no silhouette" if silhouette is None else f"silhouette {decimal(silhouette)}"
+    )
+
+
+def _left_out(rejected: dict[str, int]) -> list[str]:
+    return [f"rows left out: {rule_counts(rejected)}"] if rejected else []
+
+
+def _stages() -> Callable[[str], None]:
+    """Tells each stage, with the seconds since the start."""
+    started = time.monotonic()
+
+    def tell(stage: str) -> None:
+        say([f"{time.monotonic() - started:6.1f} s  {stage}"])
+
+    return tell

@@ -1,0 +1,78 @@
+"""`training report`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.console import Command, example, say
+from training.cli.checks import FIT_PACKAGES, REPORT_PACKAGES, check_output, check_packages
+
+
+@click.command(
+    cls=Command,
+    epilog=example("training report candidate holdout.parquet --out report.html --what-if what_if"),
+)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("data", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The page, an .html.")
+@click.option(
+    "--what-if",
+    type=click.Path(path_type=Path),
+    help="A folder for a second page, in which the model itself scores the values that you set.",
+)
+def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None) -> None:
+    """Measure BUNDLE on labelled users in DATA... and write one HTML page for people.
+
+    The pages hold aggregates only and ask for nothing else. An earlier report is replaced,
+    any other file is left and refused.
+    """
+    check_packages((*FIT_PACKAGES, *REPORT_PACKAGES))
+    from engine.bundle import open_bundle
+    from engine.outputs.writer import storage_errors, write_shared
+    from training.measure import evaluate_bundle
+    from training.report.page import report_html
+    from training.report.place import check_place
+    from training.report.subject import measured_subject
+
+    check_output(out, bundle, data)
+    with storage_errors(out):
+        check_place(out)
+    if what_if is not None:
+        _check_what_if(what_if, bundle, data)
+    opened = open_bundle(bundle)
+    subject = measured_subject(opened, evaluate_bundle(bundle, data))
+    page = report_html(subject).encode()
+    second = None if what_if is None else _what_if_files(opened, subject, data)
+    with storage_errors(out):
+        # Measuring takes minutes.
+        check_place(out)
+        write_shared(out, page)
+    say([f"report on {subject.manifest.bundle_id} in {out}"])
+    if what_if is not None and second is not None:
+        _write_what_if(what_if, second)
+
+
+def _check_what_if(folder: Path, bundle: Path, data: tuple[str, ...]) -> None:
+    from engine.outputs.writer import storage_errors
+    from training.what_if.folder import check_folder
+    from training.what_if.page import PAGE
+
+    check_output(folder / PAGE, bundle, data)
+    with storage_errors(folder):
+        check_folder(folder)
+
+
+def _what_if_files(bundle: Any, subject: Any, data: tuple[str, ...]) -> dict[str, bytes]:  # noqa: ANN401
+    from training.what_if.page import what_if_files
+    from training.what_if.typical import usual_users
+
+    return what_if_files(bundle, subject, usual_users(bundle, data))
+
+
+def _write_what_if(folder: Path, contents: dict[str, bytes]) -> None:
+    from training.what_if.folder import write_folder
+    from training.what_if.page import PAGE
+
+    write_folder(folder, contents)
+    say([f"what-if page in {folder / PAGE}"])
