@@ -13,6 +13,7 @@ from engine.texts import NO_UNITS
 from training.report.page import visible
 from training.report.subject import Subject
 from training.what_if.typical import Typical, Usual
+from training.words import sentence
 
 EVERYBODY = "All users"
 SMALLEST = 1e-30
@@ -56,7 +57,7 @@ def page_facts(bundle: Bundle, subject: Subject, usual: Usual) -> dict[str, Any]
                 "segment": row["segment_id"],
                 "band": BANDS.index(row["band"]),
                 "action": visible(row["action"]),
-                "rationale": visible(row.get("rationale", "")),
+                "rationale": sentence(visible(row.get("rationale", ""))),
             }
             for row in playbook_rows(bundle)
         ],
