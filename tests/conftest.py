@@ -1,11 +1,14 @@
 """Fixtures: simulated users, and the committed bundle."""
 
 import os
+from subprocess import CompletedProcess
 
 import polars as pl
 import pytest
 from hypothesis import settings
 
+import engine.cli
+import training.cli
 from engine import load_bundle
 from tests.helpers import BUNDLE, write_table
 from training.simulate import SimulateOptions, simulate
@@ -38,3 +41,18 @@ def scorer():
 @pytest.fixture
 def users_file(users, tmp_path):
     return write_table(users, tmp_path / "users.parquet")
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Runs a command line within this process, in the folder of the test: one of its own would first
+    spend seconds on loading its packages."""
+    programs = {"engine": engine.cli.main, "training": training.cli.main}
+
+    def run(program, *arguments, cwd=tmp_path):
+        monkeypatch.chdir(cwd)
+        with pytest.raises(SystemExit) as ended:
+            programs[program](list(arguments))
+        return CompletedProcess(arguments, ended.value.code, *capsys.readouterr())
+
+    return run

@@ -5,29 +5,12 @@ import json
 import polars as pl
 import pytest
 
-import engine.cli
-import training.cli
 from engine.bundle import MANIFEST, MODEL_CARD, REPORT, open_bundle
 from tests.fitting import category
 from tests.foreign import FEATURES, ID, REFUSED, SCORABLE, Foreign, members
 from tests.helpers import read_table, write_table
 
-PROGRAMS = {"engine": engine.cli.main, "training": training.cli.main}
 MAX_REPORT_BYTES = 3_000_000
-
-
-@pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Runs a command line in the folder of the test; gives exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(line):
-        program, *arguments = line.split()
-        with pytest.raises(SystemExit) as ended:
-            PROGRAMS[program](arguments)
-        return ended.value.code, *capsys.readouterr()
-
-    return run
 
 
 def laid_down(table, folder):
@@ -41,8 +24,8 @@ def laid_down(table, folder):
 def test_a_foreign_table_goes_all_the_way(name, tmp_path, command):
     table = SCORABLE[name]
     fit, data = laid_down(table, tmp_path)
-    code, _, errors = command(fit)
-    assert code == 0, errors
+    found = command(*fit.split())
+    assert found.returncode == 0, found.stderr
     manifest = open_bundle(tmp_path / "candidate").manifest
     assert (manifest.training["split"]["kind"] == "time") == ("snapshot" in table.keys)
     # Members who come again as they were are no leak.
@@ -58,9 +41,9 @@ def test_a_foreign_table_goes_all_the_way(name, tmp_path, command):
         f"engine explain {data} --bundle {bundle} --user {user_of(table)}": explained,
     }
     for line, wanted in expected.items():
-        code, _, errors = command(line)
-        assert code == wanted, f"{line}\n{errors}"
-        assert "a bug" not in errors
+        found = command(*line.split())
+        assert found.returncode == wanted, f"{line}\n{found.stderr}"
+        assert "a bug" not in found.stderr
     scores = read_table(tmp_path / "scores.parquet")
     assert scores.height == table.frame.height
     assert scores["purchase_probability"].is_between(0, 1).all()
@@ -76,17 +59,18 @@ def user_of(table):
 def test_what_cannot_be_fitted_is_refused_in_words(name, tmp_path, command):
     refused = REFUSED[name]
     fit, data = laid_down(refused.table, tmp_path)
-    code, _, errors = command(fit)
-    assert (code, refused.words in errors) == (refused.code, True), errors
+    found = command(*fit.split())
+    assert found.returncode == refused.code, found.stderr
+    assert refused.words in found.stderr
     assert {path.name for path in tmp_path.iterdir()} == {data, "schema.toml"}
 
 
 def test_rows_left_out_are_told(tmp_path, command):
     odd = pl.when(pl.col("z") == 3).then(pl.lit("NA")).otherwise(pl.col("x").cast(pl.String))
     fit, _ = laid_down(Foreign(members(600).with_columns(x=odd), ID, ending=".csv"), tmp_path)
-    code, _, errors = command(fit)
-    assert code == 0
-    assert f"rows left out: x|not_a_number {members(600)['z'].eq(3).sum()}\n" in errors
+    found = command(*fit.split())
+    assert found.returncode == 0
+    assert f"rows left out: x|not_a_number {members(600)['z'].eq(3).sum()}\n" in found.stderr
 
 
 SENSITIVE = "religion"
@@ -98,7 +82,7 @@ def test_a_feature_without_use_is_in_no_model(tmp_path, command):
     )
     features = (*FEATURES, category(SENSITIVE, use=False))
     fit, _ = laid_down(Foreign(frame, ID, features), tmp_path)
-    assert command(fit)[0] == 0
+    assert command(*fit.split()).returncode == 0
     folder = tmp_path / "candidate"
     manifest = open_bundle(folder).manifest
     told = {MANIFEST, MODEL_CARD, REPORT}
@@ -113,6 +97,7 @@ def test_a_feature_without_use_is_in_no_model(tmp_path, command):
     }
     # Nor does scoring ask for the column.
     write_table(frame.drop(SENSITIVE, "joined"), tmp_path / "new.csv")
-    code, _, errors = command("engine score new.csv --bundle candidate --out scores.csv")
-    assert code == 0, errors
+    score = "engine score new.csv --bundle candidate --out scores.csv"
+    found = command(*score.split())
+    assert found.returncode == 0, found.stderr
     assert read_table(tmp_path / "scores.csv").height == frame.height

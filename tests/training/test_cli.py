@@ -12,7 +12,6 @@ from engine.bundle import open_bundle, write_bundle
 from engine.errors import LockedError
 from tests.fitting import shop_users
 from tests.helpers import read_table, run, unread_stream, write_table
-from training.cli import main
 from training.simulate import SimulateOptions, simulate
 from training.simulate.write import write_users
 
@@ -248,8 +247,8 @@ def test_a_promotion_whose_figures_nobody_can_read_is_told(tiny):
         (["simulate", "--out", "bundle/native/new.csv"], 2),
     ],
 )
-def test_failures_have_their_exit_codes(tiny, arguments, code):
-    found = run("training", *arguments, cwd=tiny)
+def test_failures_have_their_exit_codes(tiny, command, arguments, code):
+    found = command("training", *arguments, cwd=tiny)
     assert found.returncode == code, found.stderr
     assert found.stderr.count("\n") <= 4
     assert "a bug" not in found.stderr
@@ -257,28 +256,27 @@ def test_failures_have_their_exit_codes(tiny, arguments, code):
     assert not list(tiny.rglob(".*staging*"))
 
 
-@pytest.mark.parametrize("command", [("fit",), ("evaluate", "bundle"), ("report", "bundle")])
+@pytest.mark.parametrize("words", [("fit",), ("evaluate", "bundle"), ("report", "bundle")])
 @pytest.mark.parametrize("folder", ["bundle", "force"])
-def test_a_bundle_is_no_table_of_users(tiny, command, folder):
+def test_a_bundle_is_no_table_of_users(tiny, command, words, folder):
     (tiny / "force").mkdir(exist_ok=True)
     (tiny / "force" / "CURRENT").write_text(f"v1 {64 * '0'}\n")
-    out = () if command[0] == "evaluate" else ("--out", "new.html")
-    found = run("training", *command, folder, *out, cwd=tiny)
+    out = () if words[0] == "evaluate" else ("--out", "new.html")
+    found = command("training", *words, folder, *out, cwd=tiny)
     assert found.returncode == 65
     assert f"{folder}: is a bundle or a folder of bundles, not a table of users." in found.stderr
     assert not (tiny / "new.html").exists()
 
 
-@pytest.mark.parametrize("command", [("fit", "--out", "new"), ("evaluate", "bundle")])
-def test_data_whose_name_no_file_can_have_is_not_there(tiny, command):
-    found = run("training", *command, "x" * 300, cwd=tiny)
+@pytest.mark.parametrize("words", [("fit", "--out", "new"), ("evaluate", "bundle")])
+def test_data_whose_name_no_file_can_have_is_not_there(tiny, command, words):
+    found = command("training", *words, "x" * 300, cwd=tiny)
     assert found.returncode == 66
     assert "no such file (File name too long)" in found.stderr
 
 
-def test_a_lean_install_is_told_what_to_install(monkeypatch, capsys):
+def test_a_lean_install_is_told_what_to_install(monkeypatch, command):
     monkeypatch.setattr("training.cli.checks.find_spec", lambda _: None)
-    with pytest.raises(SystemExit) as stop:
-        main(["fit", "users.parquet", "--out", "new"])
-    assert stop.value.code == 2
-    assert "pip install '.[training]'" in capsys.readouterr().err
+    found = command("training", "fit", "users.parquet", "--out", "new")
+    assert found.returncode == 2
+    assert "pip install '.[training]'" in found.stderr
