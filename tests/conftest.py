@@ -44,15 +44,17 @@ def users_file(users, tmp_path):
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Runs a command line within this process, in the folder of the test: one of its own would first
-    spend seconds on loading its packages."""
+def command(tmp_path, monkeypatch, capfd):
+    """Runs a command line within this process, in the folder of the test: a process of its own would
+    first spend seconds on loading its packages."""
+    # `training fit` sets it: what is set here is taken back at the end.
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     programs = {"engine": engine.cli.main, "training": training.cli.main}
 
     def run(program, *arguments, cwd=tmp_path):
         monkeypatch.chdir(cwd)
         with pytest.raises(SystemExit) as ended:
-            programs[program](list(arguments))
-        return CompletedProcess(arguments, ended.value.code, *capsys.readouterr())
+            programs[program](list(map(str, arguments)))
+        return CompletedProcess(arguments, ended.value.code, *capfd.readouterr())
 
     return run

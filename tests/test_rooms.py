@@ -35,5 +35,5 @@ def room_of(module: str) -> str:
 
 def imported_modules(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ImportFrom):
-        return [str(node.module)]
+        return [f"{node.module}.{alias.name}" for alias in node.names]
     return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -1,7 +1,7 @@
 """An evaluation in tables that people can read."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.drift import findings
@@ -30,19 +30,16 @@ AGAINST_TRUTH = (
 
 NUMBERS = re.compile(rf"(?:[-−+±\d,.%– {THIN}]| to )*")
 
-
+INDENT = "  "
 LEGEND = (
-    f"{UNKNOWN} stands for no figure: too few users give it, or it would tell about fewer than "
+    f"{UNKNOWN} stands for a figure that there is not, or that would tell about fewer than "
     f"{MIN_CELL} users."
 )
 
 
 def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """The document of `measure.evaluate_bundle`, line by line, for people."""
-    lines = list(_lines(report))
-    yield from lines
-    if any(UNKNOWN in line.split() for line in lines):
-        yield LEGEND
+    yield from with_legend(_lines(report))
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -171,6 +168,16 @@ def _drift(drift: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  {words}" for level in ("alarm", "warn") for words in findings(drift, level))
 
 
+def with_legend(lines: Iterable[str]) -> Iterator[str]:
+    """Lines with tables, and at their end what a dash means, where a table has one."""
+    unknown = False
+    for line in lines:
+        yield line
+        unknown = unknown or (line.startswith(INDENT) and UNKNOWN in line.split())
+    if unknown:
+        yield LEGEND
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Columns side by side: words to the left, columns of nothing but numbers to the right."""
     columns = list(zip(*rows, strict=True))
@@ -205,7 +212,7 @@ def titled(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> It
         return
     yield ""
     yield title
-    yield from (f"  {line}" for line in table(head, rows))
+    yield from (f"{INDENT}{line}" for line in table(head, rows))
 
 
 def _operating_point(point: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""ONNX files as untrusted bytes: read without the onnx package, and held against what a bundle may hold."""
+"""ONNX files as untrusted bytes: read without the onnx package, and compared with what a bundle may have."""

@@ -256,6 +256,22 @@ def test_failures_have_their_exit_codes(tiny, command, arguments, code):
     assert not list(tiny.rglob(".*staging*"))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("evaluate", "bundle", "absent.parquet"), 66),
+        (("promote", "bundle", "--to", "loop.csv"), 73),
+        (("rollback", "absent"), 78),
+    ],
+)
+def test_a_process_that_fails_says_one_line(tiny, arguments, code):
+    found = run("training", *arguments, cwd=tiny)
+    assert found.returncode == code
+    assert found.stderr.startswith("training: ")
+    assert found.stderr.count("\n") == 1
+    assert found.stdout == ""
+
+
 @pytest.mark.parametrize("words", [("fit",), ("evaluate", "bundle"), ("report", "bundle")])
 @pytest.mark.parametrize("folder", ["bundle", "force"])
 def test_a_bundle_is_no_table_of_users(tiny, command, words, folder):

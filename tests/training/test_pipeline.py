@@ -19,7 +19,7 @@ from engine.scorer import load_bundle
 from engine.texts import without_head
 from tests.fitting import SHOP, category, number, schema_of, shop_users
 from tests.helpers import write_table
-from training.evaluation_text import evaluation_lines
+from training.evaluation_text import LEGEND, evaluation_lines, with_legend
 from training.export.bundle import CODE, code_fingerprint
 from training.fit.search import Budget
 from training.measure import evaluate_bundle
@@ -274,7 +274,13 @@ def test_evaluate_tells_no_size_of_a_few_users(bundle, tmp_path):
     assert all(d["rows"] >= 20 for d in small if d["rows"])
     lines = list(evaluation_lines(report))
     assert all("None" not in line for line in lines)
-    assert lines[-1].startswith("– stands for no figure: ")
+    assert lines[-1] == LEGEND
+
+
+def test_dashes_are_explained_where_a_table_has_one():
+    told = ["Quiet – a sentence.", "  segment  1,000"]
+    assert list(with_legend(told)) == told
+    assert list(with_legend([*told, "  segment      –"]))[-1] == LEGEND
 
 
 def test_names_from_outside_are_cut_in_the_lines_of_an_evaluation(bundle, users_file):

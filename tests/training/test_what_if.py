@@ -150,8 +150,18 @@ def test_no_name_ends_a_script(bundle, usual):
     ].decode()
     assert page.count("<script") == page.count("</script>") == 5
     assert "\u202e" not in page
-    facts = json.loads(re.search(r'id="facts">(.*?)</script>', page, re.DOTALL)[1])
-    assert facts["segments"][0]["name"] == "</script><script>alert(1)</script>\\u202e"
+    assert facts_of(page)["segments"][0]["name"] == "</script><script>alert(1)</script>\\u202e"
+
+
+def test_why_an_action_is_recommended_is_a_sentence(bundle, usual):
+    page = what_if_files(bundle, subject_of(bundle.manifest), usual)[PAGE].decode()
+    reasons = {action["rationale"] for action in facts_of(page)["actions"]}
+    assert len(reasons) > 3
+    assert all(re.fullmatch(r"[A-Z].*\.", reason) for reason in reasons)
+
+
+def facts_of(page):
+    return json.loads(re.search(r'id="facts">(.*?)</script>', page, re.DOTALL)[1])
 
 
 def test_an_unusable_bundle_says_so(bundle, usual):

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from training.evaluation_text import HEADLINE, titled
-from training.words import decimal, interval, percent, percent_interval, points
+from training.evaluation_text import HEADLINE, titled, with_legend
+from training.words import count, decimal, interval, percent, percent_interval, points
 
 MEANING = (
     "The control group is drawn by the id alone, so that without contacts both groups would differ by "
@@ -18,6 +18,10 @@ MEANING = (
 
 def backtest_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """The document of `figures.backtest`, line by line, for people."""
+    yield from with_legend(_lines(report))
+
+
+def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     dates = report["snapshots"]
     yield (
         f"{report['with_outcome']:,} of {report['scored']:,} scores have an outcome"
@@ -77,7 +81,7 @@ def _rates(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
     rows = found["rows"]
     return (
         name,
-        "–" if rows is None else f"{rows:,}",
+        count(rows),
         percent(found["mean_probability"]),
         percent(found["purchase_rate"]),
         percent_interval(found["interval"]),

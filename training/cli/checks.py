@@ -33,6 +33,7 @@ def check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
     Raises:
         UsageError: It is; the message says which.
         CannotCreateError: Its links lead in a circle.
+        NoInputError: An input is not there.
     """
     from engine.inputs.opening import input_paths
     from engine.outputs.places import check_apart, check_links, check_outside_bundles

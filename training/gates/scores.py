@@ -107,7 +107,7 @@ def score_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
             words=(
                 f"{allowed.title} {here[n]:.4f}, in force {there[n]:.4f}: difference "
                 f"{signed(difference, 4)} (95 % from {signed(interval[0], 4)} to "
-                f"{signed(interval[1], 4)}){', clearly worse' if best < 0 else ''}; "
+                f"{signed(interval[1], 4)}){', clearly worse' if round(best, 4) < 0 else ''}; "
                 f"it may be worse by {allowed.loss:.4f}"
             ),
         )

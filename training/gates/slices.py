@@ -70,7 +70,7 @@ def slice_gate(contest: Contest, champion: Contender) -> Gate:
             }
         ),
         bound=rounded({"may_be_worse_by": allowed, "standard_errors": reach}),
-        words=f"{len(worse)} of {len(found)} slices clearly worse by more than {allowed:.4f}"
+        words=f"{len(worse)} of {len(found)} slices worse beyond chance by more than {allowed:.4f}"
         + (f": {named}" if worse else ""),
     )
 

@@ -46,7 +46,7 @@ def score_options(shop, *options, **replaced):
     return [part for pair in arguments.items() for part in pair] + list(options)
 
 
-def command(shop, *options, cwd, **replaced):
+def started(shop, *options, cwd, **replaced):
     """A run that goes on while the test does something else."""
     return subprocess.Popen(
         [sys.executable, "-c", RUN, "score", *score_options(shop, *options, **replaced)],

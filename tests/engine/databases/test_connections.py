@@ -12,7 +12,7 @@ from engine.databases.tables import ScoresTable
 from engine.databases.uri import Database
 from engine.errors import AccessError, BundleError, CannotCreateError, NoInputError
 from tests.databases import ENCODED_PASSWORD, PASSWORD, store
-from tests.engine.databases.shops import all_users, command, make, score_options
+from tests.engine.databases.shops import all_users, make, score_options, started
 from tests.helpers import BUNDLE, run
 
 
@@ -97,7 +97,7 @@ def test_a_database_that_is_held_is_waited_for(users_file, tmp_path):
 def test_a_signal_ends_the_wait_for_a_connection(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         shop = store(f"postgresql://u:p@127.0.0.1:{server.getsockname()[1]}/shop")
-        with command(shop, cwd=tmp_path) as process:
+        with started(shop, cwd=tmp_path) as process:
             server.settimeout(30)
             connection, _ = server.accept()
             time.sleep(0.5)

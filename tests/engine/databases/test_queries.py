@@ -12,7 +12,7 @@ from engine.databases.queries import Query
 from engine.databases.tables import ScoresTable
 from engine.errors import AccessError, InputError, NoInputError
 from tests.databases import PASSWORD
-from tests.engine.databases.shops import ROWS, all_users, command, filled, score_users, wait_for
+from tests.engine.databases.shops import ROWS, all_users, filled, score_users, started, wait_for
 from tests.helpers import BUNDLE, run
 
 
@@ -124,7 +124,7 @@ ENDLESS = {
 def test_a_signal_ends_a_query(shop, number, ending, tmp_path):
     work = tmp_path / "work"
     query = ENDLESS[shop.database.kind][number]
-    with command(shop, "--if-exists", "replace", query=query, cwd=work) as process:
+    with started(shop, "--if-exists", "replace", query=query, cwd=work) as process:
         wait_for(lambda: list(work.glob(".scores.staging-*")))
         time.sleep(1)
         process.send_signal(ending)

@@ -18,11 +18,11 @@ from tests.engine.databases.shops import (
     REPLACE,
     ROWS,
     all_users,
-    command,
     filled,
     make,
     score_options,
     score_users,
+    started,
     wait_for,
     waits_for_a_lock,
 )
@@ -118,7 +118,7 @@ def test_killed_at_any_moment_the_old_table_is_whole(postgres, tmp_path):
     with chdir(work):
         score_users(postgres, query="SELECT * FROM users LIMIT 10")
     for hundredths in range(20, 240, 30):
-        with command(postgres, if_exists="replace", cwd=work) as process:
+        with started(postgres, if_exists="replace", cwd=work) as process:
             time.sleep(hundredths / 100)
             process.kill()
         assert postgres.read("SELECT count(*) AS n FROM scores", tmp_path).item() in (10, ROWS)
@@ -240,7 +240,7 @@ def test_a_signal_ends_the_wait_for_the_old_table(postgres, tmp_path):
         score_users(postgres)
     with connected(postgres.database) as holder:
         assert answer(postgres.database, holder, "SELECT count(*) FROM scores") == ROWS
-        with command(postgres, "--if-exists", "replace", cwd=work) as process:
+        with started(postgres, "--if-exists", "replace", cwd=work) as process:
             wait_for(lambda: waits_for_a_lock(postgres))
             process.terminate()
             said = process.communicate(timeout=2)[1]
@@ -256,7 +256,7 @@ def test_first_runs_at_once_end_one_after_the_other(postgres, tmp_path):
     lock = "SELECT pg_advisory_lock(hashtextextended('scores', 0)) IS NULL"
     with connected(postgres.database) as holder:
         answer(postgres.database, holder, lock)
-        runs = [command(postgres, "--if-exists", "replace", cwd=folder) for folder in folders]
+        runs = [started(postgres, "--if-exists", "replace", cwd=folder) for folder in folders]
         wait_for(lambda: waits_for_a_lock(postgres) == len(runs))
     for process in runs:
         with process:
