@@ -1,5 +1,6 @@
 """Node, npm and the packages that the examples name in their lock files."""
 
+import fcntl
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,7 +23,10 @@ def bundle_folder() -> Path:
 
 def install(example: str) -> None:
     """What the lock file of an example names, once for each state of that file."""
-    made = run("make", "--silent", f"examples/{example}/node_modules")
+    with (EXAMPLES / example / "package-lock.json").open() as lock:
+        # Two files of tests may come at once, and npm's folder is there long before it is filled.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = run("make", "--silent", f"examples/{example}/node_modules")
     assert made.returncode == 0, made.stderr
 
 

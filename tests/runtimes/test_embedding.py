@@ -50,9 +50,15 @@ def folder(tmp_path):
     return tmp_path
 
 
+def printed(*command, folder):
+    said = run(*command, folder=folder)
+    assert said.returncode == 0, said.stderr
+    return said.stdout.removesuffix("\n")
+
+
 def test_python(folder, expected):
     (folder / "example.py").write_text(example("python"))
-    assert run(sys.executable, "example.py", folder=folder).stdout == f"{expected}\n"
+    assert printed(sys.executable, "example.py", folder=folder) == expected
 
 
 @needs_npm
@@ -60,7 +66,7 @@ def test_node(folder, expected):
     install("node")
     (folder / "example.mjs").write_text(example("javascript"))
     (folder / "node_modules").symlink_to(EXAMPLES / "node" / "node_modules")
-    assert run("node", "example.mjs", folder=folder).stdout == f"{expected}\n"
+    assert printed("node", "example.mjs", folder=folder) == expected
 
 
 @needs_npm
