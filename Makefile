@@ -106,9 +106,14 @@ $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/engine.stamp
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# What the examples run on; the lock files say which versions, with hashes.
-examples/%/node_modules: examples/%/package-lock.json
-	@npm ci --silent --no-progress --prefix $(@D)
+# What the examples run on; the lock files say which versions, with hashes. The folder alone may be half
+# filled: npm writes its own list last.
+EXAMPLE_PACKAGES := examples/node/node_modules examples/browser/node_modules
+.PHONY: $(EXAMPLE_PACKAGES)
+$(EXAMPLE_PACKAGES): %: %/.package-lock.json
+
+examples/%/node_modules/.package-lock.json: examples/%/package-lock.json
+	@npm ci --silent --no-progress --prefix $(<D)
 	@touch $@
 
 # What the what-if page runs on, as the npm package and the wheel of ONNX Runtime hold it.

@@ -24,7 +24,7 @@ def bundle_folder() -> Path:
 def install(example: str) -> None:
     """What the lock file of an example names, once for each state of that file."""
     with (EXAMPLES / example / "package-lock.json").open() as lock:
-        # Two files of tests may come at once, and npm's folder is there long before it is filled.
+        # Two files of tests may come at once, and npm begins by removing what is there.
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = run("make", "--silent", f"examples/{example}/node_modules")
     assert made.returncode == 0, made.stderr
