@@ -72,7 +72,7 @@ model: $(VENV)/dev.stamp
 # One week of the life of a bundle, in build/week: users of the week after the bundle in force was
 # trained teach a candidate, who is measured on users a week later, scores those of a week after that,
 # and is held against what they did. The dates are the three weeks after the last snapshot.
-NEXT_WEEKS = $(BIN)/python -c "import datetime as d, pathlib, engine.bundle as b; \
+NEXT_WEEKS = $(BIN)/python -c "import datetime as d, pathlib, engine.bundle.open as b; \
 	last = d.date.fromisoformat(b.open_bundle(pathlib.Path('$(BUNDLE)')).manifest.training['snapshots'][-1]); \
 	print(*(last + d.timedelta(days=7 * n) for n in (1, 2, 3)))"
 SIMULATE = $(BIN)/training simulate --rows $(WEEK_ROWS) --seed $(SEED) --as-of
@@ -118,7 +118,7 @@ examples/%/node_modules/.package-lock.json: examples/%/package-lock.json
 
 # What the what-if page runs on, as the npm package and the wheel of ONNX Runtime hold it.
 WEB := examples/browser/node_modules/onnxruntime-web/dist
-RUNTIME := training/what_if/runtime
+RUNTIME := training/report/what_if/runtime
 what-if-runtime: examples/browser/node_modules $(VENV)/engine.stamp
 	cp $(WEB)/ort.wasm.bundle.min.mjs $(RUNTIME)/
 	gzip -9 -n -c $(WEB)/ort-wasm-simd-threaded.wasm > $(RUNTIME)/ort-wasm-simd-threaded.wasm.gz

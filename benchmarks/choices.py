@@ -14,11 +14,11 @@ import polars as pl
 from onnxmltools.convert.common.data_types import FloatTensorType
 
 from benchmarks.contenders import BUNDLE
-from engine.bundle import NATIVE_CLASSIFIER, SCORER, Bundle, open_bundle
-from engine.conformance import CORE_ROWS, check_core
-from engine.session import Session, load_graph
-from engine.tensors import named_inputs, to_features, to_typed
-from engine.threads import in_order
+from engine.bundle.open import NATIVE_CLASSIFIER, SCORER, Bundle, open_bundle
+from engine.model.conformance import CORE_ROWS, check_core
+from engine.model.session import Session, load_graph
+from engine.model.threads import in_order
+from engine.rows.typed import named_inputs, to_features, to_typed
 from training.simulate import SimulateOptions, simulate
 
 ROWS = 240_000

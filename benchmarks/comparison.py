@@ -44,7 +44,7 @@ def ways_table(comparison: dict) -> str:
 
 def inside_table(comparison: dict, names: dict[int, str]) -> str:
     """What the score tells inside each segment, and what segments explain."""
-    from training.words import decimal, percent
+    from training.format import decimal, percent
 
     head = "| segment | users | bought | probability, 10 – 50 – 90 % of users | ROC-AUC inside (95 %) | lift of its top tenth |\n"
     rows = [
@@ -169,14 +169,14 @@ def simulated(folder: Path, rows: int, day: date, drift: float = 0.0) -> Path:
 
 def evaluated(bundle: Path, files: list[Path]) -> dict:
     """What `training evaluate` says of score and segments."""
-    from training.measure import evaluate_bundle
+    from training.evaluate.evaluation import evaluate_bundle
 
     return evaluate_bundle(bundle, [str(file) for file in files])["comparison"]
 
 
 def tables(bundle: Path, folder: Path) -> Iterator[tuple[str, str]]:
     """Every table with its mark in the document."""
-    from engine.bundle import open_bundle
+    from engine.bundle.open import open_bundle
 
     manifest = open_bundle(bundle).manifest
     found = dict(manifest.comparison)
@@ -199,13 +199,13 @@ def _rows(rows: list[list[str]], width: int) -> str:
 
 
 def _difference(way: dict, figure: str, decimals: int) -> str:
-    from training.evaluation_text import difference
+    from training.report.text import difference
 
     return difference(way, figure, decimals)
 
 
 def _interval(ends: list[float] | None, decimals: int) -> str:
-    from training.words import interval
+    from training.format import interval
 
     return interval(ends, decimals)
 

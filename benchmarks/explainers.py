@@ -17,16 +17,16 @@ import onnxruntime as ort
 from onnxmltools.convert.common.data_types import FloatTensorType
 
 from benchmarks.contenders import ROOT
-from engine.bundle import CLASSIFIER, Bundle
-from engine.manifest import Calibration
+from engine.bundle.manifest import Calibration
+from engine.bundle.open import CLASSIFIER, Bundle
+from engine.model.session import load_graph
+from engine.model.threads import in_order
 from engine.pipeline import ScoreOptions
-from engine.session import load_graph
-from engine.threads import in_order
 from training.export.drivers import drivers_graph
-from training.shapley.effects import model_effects
+from training.model.shapley.effects import model_effects
 
 THREADS = 2
-# As engine/session.py: what a slice needs stays in the core's own cache.
+# As engine/model/session.py: what a slice needs stays in the core's own cache.
 SLICE_ROWS = 2_048
 FAST_ROUNDS, SLOW_ROUNDS = 5, 3
 # LightGBM's TreeSHAP and shap take so few of the rows; their time is scaled up.

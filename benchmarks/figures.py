@@ -8,11 +8,11 @@ from typing import Any
 
 from benchmarks.contenders import BUNDLE, ROOT
 from benchmarks.report import README, write_between
-from engine.bundle import open_bundle
-from engine.manifest import Manifest
-from training.evaluation_text import AGAINST_TRUTH, HEADLINE
-from training.fit.counts import WORTH
-from training.words import decimal, interval, percent
+from engine.bundle.manifest import Manifest
+from engine.bundle.open import open_bundle
+from training.format import decimal, interval, percent
+from training.report.text import AGAINST_TRUTH, HEADLINE
+from training.segments.counts import WORTH
 
 MODELLING = ROOT / "docs" / "modelling.md"
 

@@ -12,10 +12,10 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from engine.schema import default_schema_path, load_schema
-from engine.tensors import to_features, to_typed
-from training.fit.preprocess import fit_categories
-from training.fit.trees import model_names
+from engine.bundle.schema import default_schema_path, load_schema
+from engine.rows.typed import to_features, to_typed
+from training.model.categories import fit_categories
+from training.model.trees import model_names
 from training.simulate import SimulateOptions, simulate
 
 FOLDER = Path(__file__).parent / "models"

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.manifest import Manifest
-from engine.schema import FeatureSchema, load_schema
-from training.fit.search import Budget
-from training.measure import evaluate_bundle
+from engine.bundle.manifest import Manifest
+from engine.bundle.schema import FeatureSchema, load_schema
+from training.evaluate.evaluation import evaluate_bundle
+from training.model.search import Budget
 from training.pipeline import FitOptions, fit
 
 TABLE = "online_shoppers_intention.csv"

@@ -69,8 +69,10 @@ def profile(users: Path) -> Counter[str]:
     for module in ("polars", "onnxruntime", "engine.pipeline"):
         with stage(seconds, f"import {module}"):
             __import__(module)
-    from engine import intake, pipeline, scorer, session, summary
-    from engine.outputs import writer
+    from engine import pipeline, scorer
+    from engine.model import session
+    from engine.outputs import summary, writer
+    from engine.rows import prepare as intake
 
     load = session.load_graph
     session.load_graph = lambda bundle, name: TimedGraph(load(bundle, name), seconds, name)
@@ -115,8 +117,8 @@ def operators(users: Path) -> dict[str, float]:
     import polars as pl
 
     from benchmarks.explainers import SLICE_ROWS
-    from engine.bundle import CLASSIFIER, open_bundle
-    from engine.tensors import to_features, to_typed
+    from engine.bundle.open import CLASSIFIER, open_bundle
+    from engine.rows.typed import to_features, to_typed
 
     bundle = open_bundle(BUNDLE)
     options = ort.SessionOptions()

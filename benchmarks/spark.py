@@ -103,7 +103,7 @@ def measure(spark: Any, name: str, run: Callable[[], Callable[[], None]]) -> Cos
 def contenders(spark: Any, users: Path) -> dict[str, Callable[[], Callable[[], None]]]:
     """What is measured, by its name in the table; all read the same columns of one file."""
     from engine import load_bundle
-    from engine.runtimes.spark import score
+    from engine.connectors.spark import score
 
     df = spark.read.parquet(str(users)).select(*load_bundle(BUNDLE).columns)
 
@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("users", nargs="?", type=Path)
     parser.add_argument("--into", type=Path)
     arguments = parser.parse_args()
-    from engine.runtimes.spark_local import local_session
+    from engine.connectors.spark_local import local_session
 
     with given_or_simulated(arguments.users) as users:
         costs = {"`engine score`, without Spark": one_machine(users)}

@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.contenders import BIN, BUNDLE, measure
 from benchmarks.contenders import engine as from_file_to_file
-from engine.databases.tables import ScoresTable, TableSwap
-from engine.databases.uri import Database
-from tests.databases import postgres_or_skip
+from engine.connectors.databases.tables import ScoresTable, TableSwap
+from engine.connectors.databases.uri import Database
+from tests.integration.databases.server import postgres_or_skip
 
 ROUNDS = 3
 WALL_GATE_TIMES = 3

@@ -30,9 +30,9 @@ from benchmarks.explainers import (
     timed,
 )
 from benchmarks.frozen import FOLDER, MODELS, frozen_features, load_frozen
-from engine.bundle import CLASSIFIER, NATIVE_CLASSIFIER, open_bundle
-from engine.manifest import Calibration
-from engine.tensors import to_features, to_typed
+from engine.bundle.manifest import Calibration
+from engine.bundle.open import CLASSIFIER, NATIVE_CLASSIFIER, open_bundle
+from engine.rows.typed import to_features, to_typed
 
 OURS = "this engine"
 PREDICT = "LightGBM `predict`"

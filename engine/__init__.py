@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
+    from engine.bundle.schema import FeatureSchema as FeatureSchema
     from engine.errors import EngineError as EngineError
+    from engine.outputs.summary import Summary as Summary
     from engine.pipeline import ScoreOptions as ScoreOptions
     from engine.pipeline import score as score
-    from engine.schema import FeatureSchema as FeatureSchema
     from engine.scorer import load_bundle as load_bundle
-    from engine.summary import Summary as Summary
 
 # Resolved at first use: `engine --help` need not wait for Polars and ONNX Runtime.
 _HOMES = {
     "EngineError": "engine.errors",
-    "FeatureSchema": "engine.schema",
+    "FeatureSchema": "engine.bundle.schema",
     "ScoreOptions": "engine.pipeline",
-    "Summary": "engine.summary",
+    "Summary": "engine.outputs.summary",
     "load_bundle": "engine.scorer",
     "score": "engine.pipeline",
 }

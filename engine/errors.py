@@ -40,7 +40,7 @@ class InputError(EngineError):
         near = {name: match for name in missing if (match := near_name(name, found))}
         hint = ", ".join(f"{quoted([v])} for {quoted([k])}" for k, v in near.items())
         return cls(
-            f"{where}: {counted(len(missing), 'missing column')}: {quoted(missing)}; "
+            f"{where}: {pluralize(len(missing), 'missing column')}: {quoted(missing)}; "
             f"{bundle_id} needs {needed}, found {len(found)}."
             + (f" Did you mean {hint}?" if hint else "")
             + " See: engine inspect"
@@ -52,7 +52,7 @@ class InputError(EngineError):
         wrong = list(wrong)
         details = "; ".join(f"{quoted([n])} expected {e}, found {f}" for n, e, f in wrong)
         return cls(
-            f"{where}: {counted(len(wrong), 'column')} of the wrong type: {details}. "
+            f"{where}: {pluralize(len(wrong), 'column')} of the wrong type: {details}. "
             "Convert them where the table is made."
         )
 
@@ -164,7 +164,7 @@ def quoted(names: Iterable[str]) -> str:
     return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} more"
 
 
-def counted(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """A number and its noun: 1 row, 2 rows."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from engine.texts import visible
+from engine.format import visible
 
 LOG = logging.getLogger("engine")
 

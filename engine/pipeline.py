@@ -12,35 +12,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.causes import causes_in, refusal
-from engine.databases.queries import Query
-from engine.databases.tables import ScoresTable
-from engine.drift import drift_report
-from engine.duplicates import SeenKeys
-from engine.errors import InputError, SelfCheckError, UsageError, counted
-from engine.failures import failures_reported
-from engine.inputs.opening import Table, open_inputs
-from engine.intake import check_tables
+from engine.bundle.manifest import DRIVERS, Manifest
+from engine.connectors.databases.queries import Query
+from engine.connectors.databases.tables import ScoresTable
+from engine.errors import InputError, SelfCheckError, UsageError, pluralize
+from engine.explain.diagnose import causes_in, refusal
+from engine.explain.drift import drift_report
+from engine.inputs.chunks import CHUNK_ROWS, check_tables, read_chunks
+from engine.inputs.open import Table, open_inputs
 from engine.logs import LOG
-from engine.manifest import DRIVERS, Manifest
-from engine.metrics import to_prometheus
-from engine.outputs.places import check_apart
+from engine.model.columns import REPEATED_TEXTS, OutputOptions
+from engine.model.threads import Progress, available_cores, in_order
+from engine.outputs.failures import failures_reported
+from engine.outputs.metrics import to_prometheus
+from engine.outputs.paths import check_apart
+from engine.outputs.sink import DryRun, Sink
+from engine.outputs.summary import Drift, Summary, Tally, file_entry, peak_memory_bytes, rows_before
 from engine.outputs.targets import Targets
 from engine.outputs.writer import Written
+from engine.rows.duplicates import SeenKeys
 from engine.scorer import Scorer, load_bundle
-from engine.scores import REPEATED_TEXTS, Detail
-from engine.sink import DryRun, Sink
-from engine.source import CHUNK_ROWS, read_chunks
-from engine.summary import (
-    Drift,
-    Summary,
-    Tally,
-    file_entry,
-    peak_memory_bytes,
-    rows_before,
-    running_versions,
-)
-from engine.threads import Progress, available_cores, in_order
+from engine.versions import running_versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +95,7 @@ def score(
     targets.check_outside_bundles(Path(bundle))
     if options.if_exists == "skip" and targets.exists():
         return Summary("skipped", published=False, out=targets.scores, stands="earlier run")
-    detail = Detail(options.drivers, options.impacts)
+    detail = OutputOptions(options.drivers, options.impacts)
     threads = options.threads or available_cores()
     tally = Tally()
     with _sink(targets, options) as sink, failures_reported(sink, tally, started):
@@ -160,7 +152,7 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
         for table in tables:
             scorer.check_columns(table.columns, table.name)
         chunks = read_chunks(tables, scorer.columns, CHUNK_ROWS)
-        score_chunk = partial(scorer.score_chunk, detail=Detail(drivers=0))
+        score_chunk = partial(scorer.score_chunk, detail=OutputOptions(drivers=0))
         with closing(in_order(score_chunk, chunks, available_cores())) as chunks_scored:
             for scored in chunks_scored:
                 tally.add(scored)
@@ -223,7 +215,7 @@ def _check_drift(tally: Tally, scorer: Scorer, *, strict: bool) -> None:
     tally.drift = drift = Drift.of(report, tally.rows_read, tally.drift.rows_before)
     if strict and drift.alarms:
         raise InputError(
-            f"input: {counted(len(drift.alarms), 'drift alarm')}: {'; '.join(drift.alarms)}. "
+            f"input: {pluralize(len(drift.alarms), 'drift alarm')}: {'; '.join(drift.alarms)}. "
             "Nothing was published, because of --strict: mend the input, or train on it."
         )
 

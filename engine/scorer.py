@@ -4,18 +4,18 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.bundle import REFERENCE, Bundle, open_bundle
-from engine.conformance import check_core
-from engine.duplicates import SeenKeys
-from engine.errors import InputError, counted, rule_counts
-from engine.intake import check_chunk, needed_columns
-from engine.manifest import DRIVERS, Manifest
-from engine.playbook import open_playbook
-from engine.reference import reference_from_json
-from engine.scores import Detail, ScoredChunk, score_columns
-from engine.session import Session
-from engine.source import Chunk
-from engine.validation import check_columns
+from engine.bundle.manifest import DRIVERS, Manifest
+from engine.bundle.open import REFERENCE, Bundle, open_bundle
+from engine.bundle.playbook import open_playbook
+from engine.bundle.reference import reference_from_json
+from engine.errors import InputError, pluralize, rule_counts
+from engine.model.columns import OutputOptions, ScoredChunk, score_columns
+from engine.model.conformance import check_core
+from engine.model.session import Session
+from engine.rows.chunk import Chunk
+from engine.rows.duplicates import SeenKeys
+from engine.rows.prepare import needed_columns, prepare_chunk
+from engine.rows.rules import check_columns
 
 
 class Scorer:
@@ -42,13 +42,13 @@ class Scorer:
             InputError: Columns or rows break the contract. Nothing is set aside here: a row that
                 cannot be scored is refused.
         """
-        detail = Detail(drivers, impacts)
+        detail = OutputOptions(drivers, impacts)
         self.check_columns(frame.schema, "frame")
         scored = self.score_chunk(Chunk(frame, "frame", 0, 0), detail)
         if scored.rejected.height:
             rows = ", ".join(str(row) for row in scored.rejected["source_row"].head(8))
             raise InputError(
-                f"frame: {counted(scored.rejected.height, 'row')} of {frame.height:,} cannot be "
+                f"frame: {pluralize(scored.rejected.height, 'row')} of {frame.height:,} cannot be "
                 f"scored, the first of them: {rows} (from 1). Caught by: "
                 f"{rule_counts(scored.reasons)}. "
                 "Mend them, or leave them out; engine score sets them aside."
@@ -65,7 +65,7 @@ class Scorer:
         return needed_columns(self.manifest.schema)
 
     def score_chunk(
-        self, chunk: Chunk, detail: Detail, seen: SeenKeys | None = None
+        self, chunk: Chunk, detail: OutputOptions, seen: SeenKeys | None = None
     ) -> ScoredChunk:
         """Set rows aside, make tensors, run the models, name the results.
 
@@ -74,7 +74,7 @@ class Scorer:
             detail: How much of the reasons to give.
             seen: The keys of the chunks before; without it the chunk is all there is.
         """
-        checked = check_chunk(chunk, self.manifest, seen)
+        checked = prepare_chunk(chunk, self.manifest, seen)
         predictions = self.session.run(checked.features)
         first_row = chunk.input_rows_before + 1
         return ScoredChunk(

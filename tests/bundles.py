@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from engine.bundle import MANIFEST, MANIFEST_HASH
+from engine.bundle.open import MANIFEST, MANIFEST_HASH
 
 
 def rewrite_manifest(folder: Path, **changes: object) -> None:

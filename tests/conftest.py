@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
-import engine.cli
+import engine.cli.main
 import training.cli
 from engine import load_bundle
 from tests.helpers import BUNDLE, write_table
@@ -27,7 +27,7 @@ def users() -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def browser():
     # Few tests need a browser, and not every machine has what drives it.
-    from tests.browser import running_browser
+    from tests.integration.browser import running_browser
 
     with running_browser() as running:
         yield running
@@ -49,7 +49,7 @@ def command(tmp_path, monkeypatch, capfd):
     first spend seconds on loading its packages."""
     # `training fit` sets it: what is set here is taken back at the end.
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
-    programs = {"engine": engine.cli.main, "training": training.cli.main}
+    programs = {"engine": engine.cli.main.main, "training": training.cli.main}
 
     def run(program, *arguments, cwd=tmp_path):
         monkeypatch.chdir(cwd)

@@ -7,9 +7,9 @@ import numpy as np
 import onnxruntime as ort
 import polars as pl
 
-from engine.schema import FeatureSchema, schema_from_dict
-from training.fit.search import Fold, Pool
-from training.fit.trees import Sample
+from engine.bundle.schema import FeatureSchema, schema_from_dict
+from training.model.search import Fold, Pool
+from training.model.trees import Sample
 
 
 def schema_of(*features: dict, **table: object) -> FeatureSchema:

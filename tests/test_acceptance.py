@@ -3,7 +3,7 @@
 import pytest
 
 from tests.helpers import BUNDLE
-from training.measure import evaluate_bundle
+from training.evaluate.evaluation import evaluate_bundle
 from training.simulate import SimulateOptions
 from training.simulate.write import write_users
 

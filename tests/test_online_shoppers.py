@@ -7,8 +7,8 @@ import pytest
 from benchmarks.online_shoppers import PAGE_VALUES, folds, schema_of
 from engine.scorer import load_bundle
 from tests.foreign import online_shoppers
-from training.fit.search import Budget
-from training.parity import TOLERANCES
+from training.export.parity import TOLERANCES
+from training.model.search import Budget
 
 
 @pytest.fixture(scope="module")

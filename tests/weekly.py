@@ -6,10 +6,10 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from engine.schema import Feature
+from engine.bundle.schema import Feature
 from tests.fitting import category, number, schema_of
 from tests.helpers import write_table
-from training.fit.search import Budget
+from training.model.search import Budget
 from training.pipeline import FitOptions, fit
 
 FIRST = date(2026, 1, 4)

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from engine.bundle import PLAYBOOK, REFERENCE, Bundle, open_bundle
+from engine.bundle.manifest import Manifest, manifest_to_json
+from engine.bundle.open import PLAYBOOK, REFERENCE, Bundle, open_bundle
+from engine.bundle.reference import Reference, reference_to_json
+from engine.bundle.schema import FeatureSchema
 from engine.errors import BundleError
-from engine.manifest import Manifest, manifest_to_json
-from engine.reference import Reference, reference_to_json
-from engine.schema import FeatureSchema
-from engine.session import Predictions, Session
-from engine.tensors import to_features
+from engine.model.session import Predictions, Session
+from engine.rows.typed import to_features
 from training.compare.figures import comparison
 from training.compare.ways import (
     SEGMENT_FEATURE,
@@ -22,23 +22,24 @@ from training.compare.ways import (
     fit_segment_figures,
     segment_feature_way,
 )
-from training.dataset import Dataset, load_dataset, size_figures
-from training.drivers_report import drivers_report
+from training.data.dataset import Dataset, load_dataset, size_figures
+from training.data.folds import make_folds
+from training.data.split import Split, split
+from training.evaluate.drivers import drivers_report
+from training.evaluate.evaluation import outcome_metrics
+from training.evaluate.leakage import Parts, leakage_checks
+from training.evaluate.quality import quality_band
 from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
 from training.export.conformance import conformance_contents
 from training.export.description import described
-from training.fit.baselines import fit_baselines
-from training.fit.classifier import Classifier, fit_classifier
-from training.fit.preprocess import fit_categories, sorted_by_teachers
-from training.fit.search import Budget, Fold, Pool
-from training.fit.segments import Segmentation, fit_segments
-from training.fit.succession import Predecessor, check_predecessor, predecessor
-from training.fit.trees import Recipe, Sample
-from training.folds import make_folds
-from training.leakage import Parts, leakage_checks
-from training.measure import outcome_metrics
-from training.metrics import Outcomes
-from training.parity import check_parity, run_engine
+from training.export.parity import check_parity, run_engine
+from training.export.reference import fit_reference
+from training.metrics.metrics import Outcomes
+from training.model.baselines import fit_baselines
+from training.model.categories import fit_categories, sorted_by_teachers
+from training.model.classifier import Classifier, fit_classifier
+from training.model.search import Budget, Fold, Pool
+from training.model.trees import Recipe, Sample
 from training.playbook import (
     PlaybookRules,
     check_features,
@@ -47,13 +48,12 @@ from training.playbook import (
     playbook_to_json,
     rules_document,
 )
-from training.profiles import Profiled, describe_segments
-from training.publish import check_target, publish_bundle
-from training.quality import quality_band
-from training.reference import fit_reference
+from training.promote.publish import check_target, publish_bundle
 from training.report.contents import report_contents
 from training.report.subject import subject_of
-from training.split import Split, split
+from training.segments.lineage import Predecessor, check_predecessor, predecessor
+from training.segments.profiles import Profiled, describe_segments
+from training.segments.segments import Segmentation, fit_segments
 
 Progress = Callable[[str], None]
 """Told what begins, in a few words."""

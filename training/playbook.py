@@ -15,11 +15,11 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
-from engine.bundle_files import read_configuration
-from engine.errors import BundleError, counted, quoted
-from engine.manifest import BANDS, Segment
-from engine.playbook import MAX_CONTROL_SHARE
-from engine.schema import FeatureSchema
+from engine.bundle.files import read_configuration
+from engine.bundle.manifest import BANDS, Segment
+from engine.bundle.playbook import MAX_CONTROL_SHARE
+from engine.bundle.schema import FeatureSchema
+from engine.errors import BundleError, pluralize, quoted
 
 POWER = 0.80
 SIGNIFICANCE = 0.05
@@ -303,7 +303,7 @@ def _read(path: Path) -> dict[str, Any]:
     problems = _problems(document)
     if problems:
         raise BundleError(
-            f"{path}: {counted(len(problems), 'mistake')} in the playbook: {'; '.join(problems)}."
+            f"{path}: {pluralize(len(problems), 'mistake')} in the playbook: {'; '.join(problems)}."
         )
     return document
 

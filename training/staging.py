@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.errors import LockedError
-from engine.outputs.writer import storage_errors
+from engine.storage import storage_errors
 
 
 @contextmanager

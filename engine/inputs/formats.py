@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from engine.errors import InputError, counted, quoted
-from engine.inputs.text_lines import has_lone_returns, misplaced_quote, wrong_byte
+from engine.errors import InputError, pluralize, quoted
+from engine.inputs.csv_checks import has_lone_returns, misplaced_quote, wrong_byte
 
 Format = Literal["parquet", "ipc", "csv", "ndjson"]
 
@@ -133,7 +133,7 @@ def _repeated_words(header: Sequence[str], repeated: Sequence[str], wanted: Sequ
     known = sorted(set(repeated).intersection(wanted))
     places = f"the first of them in column {header.index(repeated[0]) + 1:,}"
     return (
-        f"{counted(len(repeated), 'column')} named more than once: "
+        f"{pluralize(len(repeated), 'column')} named more than once: "
         f"{quoted(known) if known else places}. Rename or remove the others, or give the file its header."
     )
 

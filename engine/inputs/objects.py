@@ -18,7 +18,7 @@ from engine.errors import (
     InputError,
     NoInputError,
     UnavailableError,
-    counted,
+    pluralize,
     quoted,
 )
 from engine.inputs.partitions import partition_columns
@@ -80,7 +80,7 @@ def fetch_objects(text: str, path: Path) -> None:
         twice = [name for name in names if name in plain.collect_schema()]
         if twice:
             raise InputError(
-                f"{text}: {counted(len(twice), 'column')} both in the objects and in their names: "
+                f"{text}: {pluralize(len(twice), 'column')} both in the objects and in their names: "
                 f"{quoted(twice)}. Leave them out of the objects."
             )
         if names:

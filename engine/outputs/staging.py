@@ -11,9 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.bundle import sync_path
 from engine.outputs.targets import Targets
-from engine.outputs.writer import write_synced
+from engine.storage import sync_path, write_synced
 
 
 @dataclass(frozen=True, slots=True)

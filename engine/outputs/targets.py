@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engine.databases.tables import ScoresTable
+from engine.connectors.databases.tables import ScoresTable
 from engine.errors import CannotCreateError, EngineError, UsageError, quoted
-from engine.outputs.places import check_outside_bundles, check_place, real_path
+from engine.outputs.paths import check_outside_bundles, check_place, real_path
 from engine.outputs.writer import output_format
 
 STANDING_SECONDS = 0.5

@@ -16,7 +16,7 @@ from engine.errors import (
     NoInputError,
     UsageError,
 )
-from engine.threads import in_order
+from engine.model.threads import in_order
 from tests.helpers import BUNDLE, read_summary, read_table, write_table
 
 COLUMNS = {
@@ -325,7 +325,7 @@ def test_a_bug_leaves_a_summary_of_the_failure(users_file, tmp_path, monkeypatch
     def fail(*_args):
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("engine.intake.to_features", fail)
+    monkeypatch.setattr("engine.rows.prepare.to_features", fail)
     with pytest.raises(ZeroDivisionError):
         run(users_file, tmp_path / "s.csv")
     summary = read_summary(tmp_path / "s.csv")

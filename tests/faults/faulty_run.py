@@ -78,7 +78,7 @@ class Steps:
 
 def main():
     steps = Steps(int(sys.argv[1]), sys.argv[2])
-    from engine.cli import main as engine
+    from engine.cli.main import main as engine
     from engine.outputs.writer import FrameWriter
 
     os.fsync = steps.synced(os.fsync)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.bundle import MANIFEST, MANIFEST_HASH
-from engine.cli import main as engine
+from engine.bundle.open import MANIFEST, MANIFEST_HASH
+from engine.cli.main import main as engine
 from tests.bundles import replace_file
 from tests.faults.mutations import corpus
 

@@ -8,7 +8,7 @@ import pytest
 
 from engine import ScoreOptions, score
 from engine.errors import EngineError
-from engine.preview import preview
+from engine.explain.validate import preview
 from tests.helpers import BUNDLE, read_summary, read_table, write_table
 
 YESTERDAY = b"yesterday"

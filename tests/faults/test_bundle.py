@@ -10,7 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from engine import load_bundle
-from engine.bundle import (
+from engine.bundle.files import FILE_LIMIT_BYTES
+from engine.bundle.open import (
     CLASSIFIER,
     CURRENT,
     MANIFEST,
@@ -23,7 +24,6 @@ from engine.bundle import (
     write_bundle,
     write_current,
 )
-from engine.bundle_files import FILE_LIMIT_BYTES
 from engine.errors import EngineError
 from tests.bundles import change_graph, replace_file, rewrite_manifest
 from tests.helpers import BUNDLE

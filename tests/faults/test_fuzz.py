@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing.parametric import series
 
-from engine.bundle import open_bundle
+from engine.bundle.open import open_bundle
+from engine.bundle.schema import schema_from_dict
 from engine.errors import BundleError, InputError
-from engine.schema import schema_from_dict
-from engine.source import Chunk
-from engine.tensors import to_typed
-from engine.validation import check_columns, row_rules, split_rows
+from engine.rows.chunk import Chunk
+from engine.rows.rules import check_columns, row_rules, split_rows
+from engine.rows.typed import to_typed
 from tests.faults.fuzz_worker import attempt
 from tests.helpers import BUNDLE, ROOT, write_table
 

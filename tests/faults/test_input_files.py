@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from engine.errors import EngineError, InputError
-from engine.inputs.opening import open_inputs
-from engine.source import read_chunks
+from engine.inputs.chunks import read_chunks
+from engine.inputs.open import open_inputs
 from tests.faults.inputs import bytes_of, case, outcome, previewed
 from tests.helpers import BUNDLE, read_summary, run, write_table
 

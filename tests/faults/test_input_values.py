@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.bundle import open_bundle
-from engine.tensors import to_features
+from engine.bundle.open import open_bundle
+from engine.rows.typed import to_features
 from tests.faults.inputs import SESSIONS, case, outcome, previewed
 from tests.helpers import BUNDLE, write_table
 

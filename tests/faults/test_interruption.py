@@ -39,7 +39,7 @@ STEPS = 60
 MOMENTS = 200
 STUCK = """
 import time
-from engine.entry import main
+from engine.cli.entry import main
 from engine.outputs.staging import Staging
 Staging.remove = lambda self: time.sleep(600)
 main()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine import ScoreOptions, score
-from engine.bundle import MANIFEST_HASH, open_bundle
+from engine.bundle.open import MANIFEST_HASH, open_bundle
 from engine.errors import CannotCreateError, UsageError
 from tests.faults.nights import (
     LOCK,

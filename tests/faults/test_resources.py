@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from engine.threads import available_cores
+from engine.model.threads import available_cores
 from tests.faults.nights import (
     check_next_run,
     check_refused,

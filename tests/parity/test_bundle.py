@@ -9,21 +9,21 @@ import numpy as np
 import onnx
 import pytest
 
-from engine.bundle import CLASSIFIER, NATIVE_CLASSIFIER, SCORER, SEGMENTER, Bundle
+from engine.bundle.open import CLASSIFIER, NATIVE_CLASSIFIER, SCORER, SEGMENTER, Bundle
 from engine.errors import SelfCheckError
-from engine.session import Session
-from engine.tensors import to_features
+from engine.model.session import Session
+from engine.rows.typed import to_features
 from tests.fitting import SHOP, halved, shop_users
 from tests.helpers import write_table
-from training.dataset import load_dataset
+from training.data.dataset import load_dataset
 from training.export.bundle import bundle_contents, bundle_manifest
+from training.export.parity import CHUNK_SIZES, check_parity, driver_changes, run_engine
 from training.export.scorer import OUTPUTS
-from training.fit.classifier import fit_classifier
-from training.fit.preprocess import fit_categories
-from training.fit.search import Budget
-from training.fit.segments import fit_segments
-from training.fit.trees import Sample
-from training.parity import CHUNK_SIZES, check_parity, driver_changes, run_engine
+from training.model.categories import fit_categories
+from training.model.classifier import fit_classifier
+from training.model.search import Budget
+from training.model.trees import Sample
+from training.segments.segments import fit_segments
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.bundle.manifest import Calibration
 from engine.errors import SelfCheckError
-from engine.manifest import Calibration
 from tests.fitting import session, splits, trees
 from training.export.drivers import drivers_graph
-from training.fit.classifier import calibrated
-from training.parity import TOLERANCES
-from training.shapley.effects import model_effects
-from training.shapley.leaves import exact_threshold
+from training.export.parity import TOLERANCES
+from training.model.classifier import calibrated
+from training.model.shapley.effects import model_effects
+from training.model.shapley.leaves import exact_threshold
 
 OUTPUTS = ["impacts", "margin", "probability", "driver_index", "driver_impact"]
 TOLERANCE = 1e-5

@@ -11,13 +11,13 @@ from skl2onnx.common.data_types import DoubleTensorType
 from sklearn.cluster import KMeans
 from sklearn.impute import SimpleImputer
 
-from engine.manifest import Calibration
+from engine.bundle.manifest import Calibration
 from tests.fitting import session, splits, trees
 from training.export.drivers import drivers_graph
-from training.fit.classifier import sigmoid
-from training.fit.trees import raw_scores
-from training.shapley.effects import model_effects
-from training.shapley.leaves import exact_threshold
+from training.model.classifier import sigmoid
+from training.model.shapley.effects import model_effects
+from training.model.shapley.leaves import exact_threshold
+from training.model.trees import raw_scores
 
 
 def test_onnxmltools_rounds_thresholds_to_nearest():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.tensors import named_inputs, to_features, to_typed
+from engine.rows.typed import named_inputs, to_features, to_typed
 from tests.fitting import SHOP, category, number, schema_of, session
 from training.export.preprocess import preprocess_graph
 

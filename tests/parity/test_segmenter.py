@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.fitting import number, schema_of, session
+from training.export.parity import TOLERANCES
 from training.export.segmenter import segmenter_graph
-from training.fit.segments import fit_segments
-from training.parity import TOLERANCES
+from training.segments.segments import fit_segments
 
 COLUMNS = 5
 

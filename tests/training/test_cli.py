@@ -8,7 +8,7 @@ import time
 import polars as pl
 import pytest
 
-from engine.bundle import open_bundle, write_bundle
+from engine.bundle.open import open_bundle, write_bundle
 from engine.errors import LockedError
 from tests.fitting import shop_users
 from tests.helpers import read_table, run, unread_stream, write_table

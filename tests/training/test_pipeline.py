@@ -10,22 +10,22 @@ import polars as pl
 import pytest
 
 import training.pipeline
-from engine.bundle import MODEL_CARD, REPORT, open_bundle
+from engine.bundle.manifest import BANDS
+from engine.bundle.open import MODEL_CARD, REPORT, open_bundle
+from engine.bundle.schema import default_schema_path, load_schema
 from engine.errors import BundleError, CannotCreateError, InputError, SelfCheckError
-from engine.inspection import manifest_lines
-from engine.manifest import BANDS
-from engine.schema import default_schema_path, load_schema
+from engine.explain.inspect import manifest_lines
+from engine.format import without_head
 from engine.scorer import load_bundle
-from engine.texts import without_head
 from tests.fitting import SHOP, category, number, schema_of, shop_users
 from tests.helpers import write_table
-from training.evaluation_text import LEGEND, evaluation_lines, with_legend
+from training.evaluate.evaluation import evaluate_bundle
 from training.export.bundle import CODE, code_fingerprint
-from training.fit.search import Budget
-from training.measure import evaluate_bundle
+from training.model.search import Budget
 from training.pipeline import FitOptions, fit
 from training.playbook import load_rules
-from training.promotion import RefusedError, promote
+from training.promote.promotion import RefusedError, promote
+from training.report.text import LEGEND, evaluation_lines, with_legend
 from training.simulate import SimulateOptions
 from training.simulate.write import write_users
 
@@ -435,8 +435,8 @@ def test_a_previous_bundle_of_another_table_is_refused_before_the_fit(bundle, tm
 def test_evaluate_agrees_with_the_manifest(bundle, users_file, tmp_path):
     manifest = open_bundle(bundle).manifest
     users = pl.read_parquet(users_file)
-    from training.dataset import load_dataset
-    from training.split import split
+    from training.data.dataset import load_dataset
+    from training.data.split import split
 
     test = split(load_dataset([str(users_file)], SHOP)).test
     path = write_table(users[test], tmp_path / "test.parquet")
@@ -468,7 +468,7 @@ def test_the_comparison_is_told(bundle, users_file):
     assert "Which tool answers which question" in (bundle / MODEL_CARD).read_text()
 
 
-@pytest.mark.parametrize("name", ["engine/tensors.py", "engine/schemas/shopnow.toml"])
+@pytest.mark.parametrize("name", ["engine/rows/typed.py", "engine/schemas/shopnow.toml"])
 def test_the_fingerprint_of_the_code_changes_with_any_file(tmp_path, name):
     copies = [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in CODE]
     assert code_fingerprint(copies) == code_fingerprint()

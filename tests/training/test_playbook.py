@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
+from engine.bundle.manifest import BANDS, Segment
 from engine.errors import BundleError
-from engine.manifest import BANDS, Segment
 from tests.fitting import SHOP
 from training.playbook import (
     PlaybookRules,

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.manifest import BANDS
-from training.disclosure import MIN_CELL, users_in, withheld
-from training.intervals import NORMAL_QUANTILE, wilson
+from engine.bundle.manifest import BANDS
+from training.metrics.disclosure import MIN_CELL, users_in, withheld
+from training.metrics.intervals import NORMAL_QUANTILE, wilson
 
 ARMS = ("contacted", "control")
 

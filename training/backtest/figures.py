@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.errors import InputError, counted
-from engine.manifest import BANDS
-from engine.schema import FeatureSchema
+from engine.bundle.manifest import BANDS
+from engine.bundle.schema import FeatureSchema
+from engine.errors import InputError, pluralize
 from training.backtest.effect import control_effect
 from training.backtest.outcomes import Joined, join_outcomes
-from training.disclosure import MIN_CELL, users_in, withheld
-from training.intervals import intervals, wilson
-from training.metrics import Ranked, headline, rank, rounded
+from training.metrics.disclosure import MIN_CELL, users_in, withheld
+from training.metrics.intervals import intervals, wilson
+from training.metrics.metrics import Ranked, headline, rank, rounded
 
 DECILES = tuple(range(10, 0, -1))
 AT_THRESHOLD = ("f1", "precision", "recall")
@@ -57,7 +57,7 @@ def _told(joined: Joined) -> dict[str, pl.DataFrame]:
     }
     if not found:
         raise InputError(
-            f"{counted(joined.frame['user'].n_unique(), 'user')} with score and outcome; at least "
+            f"{pluralize(joined.frame['user'].n_unique(), 'user')} with score and outcome; at least "
             f"{MIN_CELL} of one bundle are needed, so that no user can be told from the figures. "
             "Give more."
         )

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from engine.errors import BundleError, InputError, counted, quoted, rule_counts
-from engine.inputs.opening import Table, open_inputs
-from engine.schema import Feature, FeatureSchema
-from engine.source import read_chunks
-from engine.tensors import to_typed
-from engine.validation import check_columns, check_same_keys, row_rules, split_rows
+from engine.bundle.schema import Feature, FeatureSchema
+from engine.errors import BundleError, InputError, pluralize, quoted, rule_counts
+from engine.inputs.chunks import read_chunks
+from engine.inputs.open import Table, open_inputs
+from engine.rows.rules import check_columns, check_same_keys, row_rules, split_rows
+from engine.rows.typed import to_typed
 
 CHUNK_ROWS = 65_536
 
@@ -161,7 +161,7 @@ def _check_once(frame: pl.DataFrame, keys: list[str], named: list[str], where: s
     repeated = frame.height - frame.select(keys).n_unique()
     if repeated:
         raise InputError(
-            f"{where}: {counted(repeated, 'row')} of {frame.height:,} whose {quoted(named)} came "
+            f"{where}: {pluralize(repeated, 'row')} of {frame.height:,} whose {quoted(named)} came "
             "before. Give every score and every outcome once."
         )
 
@@ -171,7 +171,7 @@ def _labels(came: pl.DataFrame, label: str, where: str) -> pl.DataFrame:
     wrong = int((~came["bought"].is_in([0.0, 1.0])).sum())
     if wrong:
         raise InputError(
-            f"{where}: {counted(wrong, 'row')} of {came.height:,} where {label!r} is not 0, 1, true "
+            f"{where}: {pluralize(wrong, 'row')} of {came.height:,} where {label!r} is not 0, 1, true "
             "or false. Make it 1 for a purchase, 0 for none."
         )
     return came.with_columns(pl.col("bought").cast(pl.Int8))

@@ -2,7 +2,7 @@
 
 import click
 
-from engine.console import Program
+from engine.cli.console import Program
 from training.cli.backtest import backtest
 from training.cli.evaluate import evaluate
 from training.cli.fit import fit

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from engine.console import Command, example, show
-from engine.texts import visible
+from engine.cli.console import Command, example, show
+from engine.format import visible
 from training.cli.checks import FIT_PACKAGES, check_packages
 
 
@@ -27,9 +27,9 @@ from training.cli.checks import FIT_PACKAGES, check_packages
 def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | None) -> None:
     """Tell how past SCORES... did against what happened."""
     check_packages(FIT_PACKAGES)
-    from engine.schema import default_schema_path, load_schema
+    from engine.bundle.schema import default_schema_path, load_schema
     from training.backtest.figures import backtest
-    from training.backtest.text import backtest_lines
+    from training.report.backtest_text import backtest_lines
 
     table = load_schema(schema or default_schema_path())
     for line in backtest_lines(backtest(scores, outcomes, table)):

@@ -35,8 +35,8 @@ def check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
         CannotCreateError: Its links lead in a circle.
         NoInputError: An input is not there.
     """
-    from engine.inputs.opening import input_paths
-    from engine.outputs.places import check_apart, check_links, check_outside_bundles
+    from engine.inputs.open import input_paths
+    from engine.outputs.paths import check_apart, check_links, check_outside_bundles
 
     check_links(out)
     check_apart([out], data, input_paths(data))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from engine.console import Command, example, show
-from engine.texts import visible
+from engine.cli.console import Command, example, show
+from engine.format import visible
 from training.cli.checks import FIT_PACKAGES, check_output, check_packages
 
 
@@ -22,9 +22,9 @@ from training.cli.checks import FIT_PACKAGES, check_output, check_packages
 def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> None:
     """Measure BUNDLE on labelled users in DATA..."""
     check_packages(FIT_PACKAGES)
-    from engine.outputs.writer import storage_errors, write_private
-    from training.evaluation_text import evaluation_lines
-    from training.measure import evaluate_bundle
+    from engine.storage import storage_errors, write_private
+    from training.evaluate.evaluation import evaluate_bundle
+    from training.report.text import evaluation_lines
 
     if json_path not in (None, Path("-")):
         check_output(json_path, bundle, data)

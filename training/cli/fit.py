@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from engine.console import Command, example, not_nan, say
-from engine.errors import counted, rule_counts
+from engine.cli.console import Command, example, not_nan, say
+from engine.errors import pluralize, rule_counts
 from training.cli.checks import (
     DEFAULT_SEED,
     FIT_PACKAGES,
@@ -71,8 +71,8 @@ def fit(
     # Threads that spin while they wait slow a fit down tenfold where another program is running;
     # the libraries read this when they are loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from engine.schema import default_schema_path, load_schema
-    from training.fit.search import budget_of
+    from engine.bundle.schema import default_schema_path, load_schema
+    from training.model.search import budget_of
     from training.pipeline import FitOptions, fit
     from training.playbook import load_rules
 
@@ -90,7 +90,7 @@ def fit(
 
 def _fitted(manifest: Any) -> Iterator[str]:  # noqa: ANN401 - imported inside the commands
     """What a fit has come to, line by line."""
-    from training.words import decimal
+    from training.format import decimal
 
     yield from _left_out(manifest.training["rows_left_out"])
     yield (
@@ -99,17 +99,17 @@ def _fitted(manifest: Any) -> Iterator[str]:  # noqa: ANN401 - imported inside t
     )
     yield _segments_line(manifest)
     tried = len(manifest.training["classifier"]["trials"])
-    yield f"{counted(tried, 'purchase model')} tried; --trials {tried} makes the same bundle again"
+    yield f"{pluralize(tried, 'purchase model')} tried; --trials {tried} makes the same bundle again"
     yield from (f"MUST NOT BE USED: {reason}" for reason in manifest.unusable)
     yield from (f"segments: {reason}" for reason in manifest.clustering["reasons"])
     yield from (f"segments: {change}" for change in manifest.clustering["changes"])
 
 
 def _segments_line(manifest: Any) -> str:  # noqa: ANN401
-    from training.words import decimal
+    from training.format import decimal
 
     found, silhouette = (
-        counted(len(manifest.segments), "segment"),
+        pluralize(len(manifest.segments), "segment"),
         manifest.clustering["silhouette"],
     )
     return f"{found}, " + (

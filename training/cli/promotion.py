@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from engine.console import Command, example, say, show
-from engine.texts import visible
+from engine.cli.console import Command, example, say, show
+from engine.format import visible
 from training.cli.checks import FIT_PACKAGES, check_packages
 
 
@@ -34,7 +34,7 @@ def promote(candidate: Path, root: Path, data: tuple[str, ...]) -> None:
     Standard output gets what was measured, as JSON, whether or not the candidate is refused.
     """
     check_packages(FIT_PACKAGES)
-    from training.promotion import RefusedError, promote
+    from training.promote.promotion import RefusedError, promote
 
     try:
         done = promote(candidate, root, data)
@@ -53,7 +53,7 @@ def promote(candidate: Path, root: Path, data: tuple[str, ...]) -> None:
 def rollback(root: Path, version: str | None) -> None:
     """Put an earlier bundle of the folder ROOT in force again."""
     check_packages(FIT_PACKAGES)
-    from training.promotion import rollback
+    from training.promote.promotion import rollback
 
     say([f"in force: {rollback(root, version)}"])
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from engine.console import Command, example, say
+from engine.cli.console import Command, example, say
 from training.cli.checks import FIT_PACKAGES, REPORT_PACKAGES, check_output, check_packages
 
 
@@ -28,9 +28,9 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     any other file is left and refused.
     """
     check_packages((*FIT_PACKAGES, *REPORT_PACKAGES))
-    from engine.bundle import open_bundle
-    from engine.outputs.writer import storage_errors, write_shared
-    from training.measure import evaluate_bundle
+    from engine.bundle.open import open_bundle
+    from engine.storage import storage_errors, write_shared
+    from training.evaluate.evaluation import evaluate_bundle
     from training.report.page import report_html
     from training.report.place import check_place
     from training.report.subject import measured_subject
@@ -54,9 +54,9 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
 
 
 def _check_what_if(folder: Path, bundle: Path, data: tuple[str, ...]) -> None:
-    from engine.outputs.writer import storage_errors
-    from training.what_if.folder import check_folder
-    from training.what_if.page import PAGE
+    from engine.storage import storage_errors
+    from training.report.what_if.folder import check_folder
+    from training.report.what_if.page import PAGE
 
     check_output(folder / PAGE, bundle, data)
     with storage_errors(folder):
@@ -64,15 +64,15 @@ def _check_what_if(folder: Path, bundle: Path, data: tuple[str, ...]) -> None:
 
 
 def _what_if_files(bundle: Any, subject: Any, data: tuple[str, ...]) -> dict[str, bytes]:  # noqa: ANN401
-    from training.what_if.page import what_if_files
-    from training.what_if.typical import usual_users
+    from training.report.what_if.page import what_if_files
+    from training.report.what_if.typical import usual_users
 
     return what_if_files(bundle, subject, usual_users(bundle, data))
 
 
 def _write_what_if(folder: Path, contents: dict[str, bytes]) -> None:
-    from training.what_if.folder import write_folder
-    from training.what_if.page import PAGE
+    from training.report.what_if.folder import write_folder
+    from training.report.what_if.page import PAGE
 
     write_folder(folder, contents)
     say([f"what-if page in {folder / PAGE}"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from engine.console import Command, TerminalProgress, example, not_nan, say
+from engine.cli.console import Command, TerminalProgress, example, not_nan, say
 from training.cli.checks import DEFAULT_SEED, MAX_SEED
 
 MAX_SIMULATED_ROWS = 1_000_000_000

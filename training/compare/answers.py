@@ -8,10 +8,10 @@ difference counts when it is more than 1.96 standard errors from 0.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from engine.texts import shown_name
+from engine.format import shown_name
 from training.compare.evidence import Evidence
 from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER
-from training.words import THIN, decimal, listed, percent, whole_percent
+from training.format import THIN, decimal, listed, percent, whole_percent
 
 TOP = "0.1"
 WORTH_HAVING = 0.01

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.compare.ways import MODEL, SEGMENT_RATE
-from training.intervals import NORMAL_QUANTILE
-from training.metrics import entropy
-from training.words import signed
+from training.format import signed
+from training.metrics.intervals import NORMAL_QUANTILE
+from training.metrics.metrics import entropy
 
 SEGMENTS_TELL = 0.05
 """Segments that explain less of the variance of every impact say next to nothing about anybody."""

@@ -11,16 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from engine.manifest import Manifest
-from engine.session import Predictions
+from engine.bundle.manifest import Manifest
+from engine.model.session import Predictions
 from training.compare.answers import plain_answers
 from training.compare.paired import score_figures
 from training.compare.stability import stability_figures
-from training.compare.ways import Compared, SegmentFigures, figures_to_json, segment_places
-from training.disclosure import MIN_CELL, withheld
-from training.fit.counts import explained_shares
-from training.intervals import auc_interval
-from training.metrics import Outcomes, buyers_in_top, cut_off_few, rank, roc_auc, rounded
+from training.compare.ways import Compared, SegmentFigures, figures_to_json
+from training.metrics.disclosure import MIN_CELL, withheld
+from training.metrics.intervals import auc_interval
+from training.metrics.metrics import (
+    Outcomes,
+    buyers_in_top,
+    cut_off_few,
+    rank,
+    roc_auc,
+    rounded,
+    segment_places,
+)
+from training.segments.counts import explained_shares
 
 TOP_DECILE = 0.10
 

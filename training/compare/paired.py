@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from training.audiences import GAIN_SHARES, told_tops
 from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER, Compared
-from training.fit.judging import mean_and_error
-from training.intervals import BOOTSTRAP_SEED, RESAMPLES, basic_interval, resampled_users
-from training.metrics import Ranked, admitted_rows, losses, rank, roc_auc
+from training.metrics.audiences import GAIN_SHARES, told_tops
+from training.metrics.intervals import BOOTSTRAP_SEED, RESAMPLES, basic_interval, resampled_users
+from training.metrics.metrics import Ranked, admitted_rows, losses, rank, roc_auc
+from training.model.validation import mean_and_error
 
 TITLES = {
     MODEL: ("Purchase model", "The probability of the score file."),

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from engine.scores import above
+from engine.bundle.reference import digitize
 from training.compare.ways import Compared
-from training.disclosure import MIN_CELL, withheld
-from training.metrics import rank, roc_auc
+from training.metrics.disclosure import MIN_CELL, withheld
+from training.metrics.metrics import rank, roc_auc
 
 
 def stability_figures(compared: Compared, band_cuts: Sequence[float]) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _change(
         }
     rows = before[first], after[second]
     segments = [compared.scored.segment[r] for r in rows]
-    bands = [above(tuple(band_cuts), compared.scored.probability[r]) for r in rows]
+    bands = [digitize(tuple(band_cuts), compared.scored.probability[r]) for r in rows]
     return {
         "users": len(same),
         "segment_changed": float((segments[0] != segments[1]).mean()),

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from engine.session import Predictions
-from training.dataset import Dataset
-from training.fit.classifier import calibrated, fit_platt, sigmoid
-from training.fit.pooling import segment_calibrations
-from training.fit.trees import Grower, Recipe, Sample, raw_scores
-from training.split import Split
+from engine.model.session import Predictions
+from training.data.dataset import Dataset
+from training.data.split import Split
+from training.metrics.metrics import segment_places
+from training.model.classifier import calibrated, fit_platt, sigmoid
+from training.model.pooling import segment_calibrations
+from training.model.trees import Grower, Recipe, Sample, raw_scores
 
 MODEL = "model"
 SEGMENT_RATE = "segment_rate"
@@ -140,17 +141,6 @@ def _with_partner(recipe: Recipe, column: int) -> Recipe:
     own = recipe.pairs[: recipe.settings.pairs]
     pairs = [*own, *((feature, column) for feature in range(column))]
     return replace(recipe, settings=replace(recipe.settings, pairs=len(pairs)), pairs=pairs)
-
-
-def segment_places(ids: Sequence[int], segment: np.ndarray) -> np.ndarray:
-    """Where the id of each row's segment stands among all ids, int64 [rows].
-
-    Args:
-        ids: All segments, in any order.
-        segment: An id for each row, int64 [rows].
-    """
-    order = np.argsort(ids)
-    return order[np.searchsorted(np.array(ids)[order], segment)]
 
 
 def purchase_rates(place: np.ndarray, label: np.ndarray, segments: int) -> np.ndarray:

@@ -14,17 +14,17 @@ import lightgbm as lgb
 
 import engine
 import training
-from engine.bundle import CLASSIFIER, NATIVE_CLASSIFIER, PREPROCESS, SCORER, SEGMENTER
-from engine.manifest import Manifest
-from engine.schema import FeatureSchema
-from engine.tensors import CategoryTables
+from engine.bundle.manifest import Manifest
+from engine.bundle.open import CLASSIFIER, NATIVE_CLASSIFIER, PREPROCESS, SCORER, SEGMENTER
+from engine.bundle.schema import FeatureSchema
+from engine.rows.typed import CategoryTables
 from training.export.drivers import drivers_graph
 from training.export.graph import stamped
 from training.export.preprocess import preprocess_graph
 from training.export.scorer import scorer_graph
 from training.export.segmenter import segmenter_graph
-from training.fit.classifier import Classifier
-from training.fit.segments import Segmentation
+from training.model.classifier import Classifier
+from training.segments.segments import Segmentation
 
 CODE = tuple(Path(str(package.__file__)).parent for package in (engine, training))
 PACKAGES = (

@@ -12,16 +12,16 @@ import numpy as np
 import polars as pl
 from onnx import numpy_helper
 
-from engine.bundle import CONFORMANCE, CONFORMANCE_INPUT, CONFORMANCE_OUTPUT, SCORER, Bundle
-from engine.conformance import CORE_ROWS, TOLERANCES
-from engine.reference import Reference
-from engine.session import load_graph
-from engine.tensors import named_inputs
+from engine.bundle.open import CONFORMANCE, CONFORMANCE_INPUT, CONFORMANCE_OUTPUT, SCORER, Bundle
+from engine.bundle.reference import Reference
+from engine.model.conformance import CORE_ROWS, TOLERANCES
+from engine.model.session import load_graph
+from engine.rows.typed import named_inputs
 from training.export.conformance_rows import conformance_rows
+from training.export.parity import check_parity
 from training.export.scorer import OUTPUTS
-from training.fit.classifier import Classifier
-from training.fit.segments import Segmentation
-from training.parity import check_parity
+from training.model.classifier import Classifier
+from training.segments.segments import Segmentation
 
 NATIVE_FIGURES = (
     "max_probability_difference",

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from engine.bundle import Bundle
-from engine.manifest import Manifest
-from engine.reference import UNTOLD, Reference
-from engine.schema import Feature
-from engine.session import PADDED_ROWS, Predictions, Session
-from engine.tensors import to_features
-from training.parity import run_engine
-from training.shapley.effects import Effects
+from engine.bundle.manifest import Manifest
+from engine.bundle.open import Bundle
+from engine.bundle.reference import SUPPRESSED, Reference
+from engine.bundle.schema import Feature
+from engine.model.session import PADDED_ROWS, Predictions, Session
+from engine.rows.typed import to_features
+from training.export.parity import run_engine
+from training.model.shapley.effects import Effects
 
 MAX_PROBED_VALUES = 3_072
 """Of a feature with more thresholds or categories, so many: no bundle has more than 4,096 rows."""
@@ -118,7 +118,7 @@ def _column(
         # Too few users for bins: as many to each side of every threshold.
         edges = np.unique(thresholds)
         users = np.ones(len(edges) + 2, np.int64)
-    told = np.where(users == UNTOLD, 0, users)
+    told = np.where(users == SUPPRESSED, 0, users)
     return _Column(feature, manifest.categories.get(feature.name, ()), edges, told, thresholds)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from onnx import ModelProto, ValueInfoProto, helper
 
-from engine.bundle import CLASSIFIER, PREPROCESS, SCORER, SEGMENTER
-from engine.manifest import BANDS, Manifest
-from engine.schema import Feature
+from engine.bundle.manifest import BANDS, Manifest
+from engine.bundle.open import CLASSIFIER, PREPROCESS, SCORER, SEGMENTER
+from engine.bundle.schema import Feature
 
 _GRAPH_WORDS = {
     PREPROCESS: "From named columns to the features that the models read.",

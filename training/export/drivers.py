@@ -1,7 +1,7 @@
 """A purchase model to ONNX: the score, all impacts and the top drivers in one pass.
 
 The graph works on `features` transposed: rows then lie side by side in memory, and each operator is
-one vector loop. What it adds up stands in `training/shapley/effects.py`.
+one vector loop. What it adds up stands in `training/model/shapley/effects.py`.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
-from engine.manifest import DRIVERS
+from engine.bundle.manifest import DRIVERS
 from training.export.graph import (
     DOUBLE,
     FEATURES,
@@ -22,8 +22,8 @@ from training.export.graph import (
     constant,
     node,
 )
-from training.shapley.effects import Effects, Products, Tables
-from training.shapley.leaves import Condition
+from training.model.shapley.effects import Effects, Products, Tables
+from training.model.shapley.leaves import Condition
 
 MARGIN = "margin"
 PROBABILITY = "probability"

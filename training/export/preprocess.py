@@ -6,8 +6,8 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import StringTensorType
 from sklearn.preprocessing import OrdinalEncoder
 
-from engine.schema import Feature
-from engine.tensors import CategoryTables
+from engine.bundle.schema import Feature
+from engine.rows.typed import CategoryTables
 from training.export.graph import (
     FEATURES,
     FLOAT,

@@ -13,7 +13,7 @@ from training.export.graph import (
     constant,
     node,
 )
-from training.fit.space import Space
+from training.segments.space import Space
 
 SEGMENT = "segment"
 DISTANCES = "distances"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from training.words import sentence, shown
+from training.format import sentence, shown
 
 
 @dataclass(frozen=True, slots=True)

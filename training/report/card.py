@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from training.format import percent, shown
 from training.report.blocks import Block, Section, Table
 from training.report.page import about, badge, environment, judgement
 from training.report.sections.actions import cells
@@ -22,7 +23,6 @@ from training.report.sections.segments import segments
 from training.report.sections.slices import slices
 from training.report.sections.trials import trials
 from training.report.subject import Subject
-from training.words import percent, shown
 
 _MARKS = re.compile(r"[\\`*|\[\]]")
 

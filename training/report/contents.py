@@ -1,6 +1,6 @@
 """What a bundle carries for people."""
 
-from engine.bundle import MODEL_CARD, REPORT
+from engine.bundle.open import MODEL_CARD, REPORT
 from training.report.card import model_card
 from training.report.page import report_html
 from training.report.subject import Subject

@@ -5,9 +5,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from engine.errors import counted
-from engine.manifest import Manifest
-from engine.texts import without_head
+from engine.bundle.manifest import Manifest
+from engine.errors import pluralize
+from engine.format import without_head
+from training.format import people, shown
 from training.report.blocks import Section
 from training.report.place import GENERATOR
 from training.report.sections.actions import cells
@@ -22,7 +23,6 @@ from training.report.sections.segments import segments
 from training.report.sections.slices import slices
 from training.report.sections.trials import trials
 from training.report.subject import Subject
-from training.words import people, shown
 
 BADGES = {
     "unusable": "Must not be used",
@@ -108,11 +108,11 @@ def about(subject: Subject) -> list[tuple[str, str]]:
     record, data = manifest.training, subject.evaluation.get("data") or {}
     fitted = record.get("snapshots") or []
     dates = data.get("snapshots") or []
-    features = counted(len(manifest.schema.model_features), "feature")
+    features = pluralize(len(manifest.schema.model_features), "feature")
     lines = [
         ("Predicts", f"for each user, the probability of {subject.event}"),
         ("Reads", f"{features} of each user"),
-        ("Sorts into", counted(len(manifest.segments), "segment")),
+        ("Sorts into", pluralize(len(manifest.segments), "segment")),
         ("Made from", " ".join([people(record.get("users"), record.get("rows")), *_days(fitted)])),
     ]
     if data.get("rows") is not None:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.bundle import PLAYBOOK, Bundle
-from engine.manifest import Manifest
-from training.words import people
+from engine.bundle.manifest import Manifest
+from engine.bundle.open import PLAYBOOK, Bundle
+from training.format import people
 
 Figures = Mapping[str, Any]
 

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from engine.outputs.places import check_outside_bundles, check_place
-from engine.outputs.writer import FrameWriter, output_format, storage_errors
-from engine.threads import Progress
+from engine.model.threads import Progress
+from engine.outputs.paths import check_outside_bundles, check_place
+from engine.outputs.writer import FrameWriter, output_format
+from engine.storage import storage_errors
 from training.simulate import SimulateOptions, output_schema, simulate
 from training.staging import staged
 

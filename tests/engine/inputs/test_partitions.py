@@ -5,7 +5,7 @@ import pytest
 
 from engine import score
 from engine.errors import InputError, NoInputError, UsageError
-from engine.inputs.opening import open_inputs
+from engine.inputs.open import open_inputs
 from tests.helpers import BUNDLE
 
 ROWS = 300

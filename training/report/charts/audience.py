@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from training.format import percent, whole_percent
 from training.report.charts.drawing import (
     COOL,
     INK,
@@ -17,7 +18,6 @@ from training.report.charts.drawing import (
     share_channel,
     text_marks,
 )
-from training.words import percent, whole_percent
 
 MARKED_SHARES = (0.1, 0.3)
 """The lists whose gains are pointed out."""

@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any
 
-from training.words import THIN
+from training.format import THIN
 
 WIDTH = 440
 HEIGHT = 300

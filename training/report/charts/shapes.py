@@ -4,9 +4,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.texts import short
+from engine.format import short
+from training.format import odds, plain, shown
 from training.report.charts.drawing import COOL, INK, MUTED, WARM, Rows, chart_data, drawn
-from training.words import odds, plain, shown
 
 PANEL_WIDTH = 205
 _HEIGHT, _BAR_HEIGHT = 132, 58

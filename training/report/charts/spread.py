@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.texts import short
+from engine.format import short
+from training.format import percent, shown
 from training.report.charts.drawing import (
     COOL,
     INK,
@@ -14,7 +15,6 @@ from training.report.charts.drawing import (
     drawn,
     share_channel,
 )
-from training.words import percent, shown
 
 
 def spread_chart(segments: Sequence[Mapping[str, Any]], names: Mapping[int, str], name: str) -> str:

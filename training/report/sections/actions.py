@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from engine.manifest import BANDS
+from engine.bundle.manifest import BANDS
+from training.format import BAND_WORDS, count, percent
 from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
-from training.words import BAND_WORDS, count, percent
 
 Place = tuple[int, str]
 """A segment's id, and a band."""

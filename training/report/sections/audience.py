@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from training.format import count, percent, times, whole_percent
 from training.report.blocks import Block, Cell, Figure, Text, table
 from training.report.charts.audience import deciles_chart, gains_chart, gains_words
 from training.report.subject import Figures, Subject
-from training.words import count, percent, times, whole_percent
 
 
 def gains(subject: Subject) -> list[Block]:

@@ -1,9 +1,9 @@
 """What could make the figures wrong: features that tell too much, users that have changed."""
 
-from engine.drift import moved
+from engine.explain.drift import moved
+from training.format import decimal, listed, percent, sentence, shown
 from training.report.blocks import Block, Bullets, Cell, Text, bullets, table
 from training.report.subject import Figures, Subject
-from training.words import decimal, listed, percent, sentence, shown
 
 SHOWN_DRIFT = 20
 

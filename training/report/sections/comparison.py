@@ -3,11 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from training.compare.evidence import Difference
-from training.report.blocks import Block, Cell, Figure, Text, bullets, table
-from training.report.charts.spread import spread_chart
-from training.report.sections.drivers import SHOWN_DRIVERS
-from training.report.subject import Figures, Subject
-from training.words import (
+from training.format import (
     UNKNOWN,
     count,
     decimal,
@@ -17,6 +13,10 @@ from training.words import (
     times,
     whole_percent,
 )
+from training.report.blocks import Block, Cell, Figure, Text, bullets, table
+from training.report.charts.spread import spread_chart
+from training.report.sections.drivers import SHOWN_DRIVERS
+from training.report.subject import Figures, Subject
 
 _GAINS = ("0.05", "0.1", "0.2", "0.3")
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from training.format import decimal, listed, shown, whole_percent
 from training.report.blocks import Block, Cell, Panels, Text, table
 from training.report.charts.shapes import shape_chart
 from training.report.subject import Figures, Subject
-from training.words import decimal, listed, shown, whole_percent
 
 SHOWN_DRIVERS = 12
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from training.format import decimal, interval, percent, times, whole_percent
 from training.report.blocks import Block, Fact, Facts, Text
 from training.report.subject import Figures, Subject
-from training.words import decimal, interval, percent, times, whole_percent
 
 
 def key_figures(subject: Subject) -> list[Block]:

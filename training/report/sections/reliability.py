@@ -1,10 +1,10 @@
 """Whether probabilities come true."""
 
-from engine.errors import counted
+from engine.errors import pluralize
+from training.format import count, percent, percent_interval
 from training.report.blocks import Block, Figure, Text, table
 from training.report.charts.reliability import reliability_chart
 from training.report.subject import Subject
-from training.words import count, percent, percent_interval
 
 
 def reliability(subject: Subject) -> list[Block]:
@@ -22,7 +22,7 @@ def reliability(subject: Subject) -> list[Block]:
         ),
         Figure(
             reliability_chart(bins, error, "reliability-chart"),
-            f"Each point is one of {counted(len(bins), 'group')} of equally many users; the upright line is "
+            f"Each point is one of {pluralize(len(bins), 'group')} of equally many users; the upright line is "
             "its 95\u202f% interval. Points on the dashed line are exactly right.",
         ),
     ]

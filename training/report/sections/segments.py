@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from engine.texts import short, without_head
-from training.fit.counts import WORTH
+from engine.format import short, without_head
+from training.format import THIN, count, decimal, percent, plain, shown, unit_beside
 from training.report.blocks import Block, Card, Cards, Cell, Text, bullets, table
 from training.report.subject import Figures, Subject
-from training.words import THIN, count, decimal, percent, plain, shown, unit_beside
+from training.segments.counts import WORTH
 
 SHOWN_INDEX = 4
 SHOWN_UNIT = 12
@@ -52,7 +52,7 @@ def segments(subject: Subject) -> list[Block]:
     return blocks
 
 
-def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - engine.manifest.Segment
+def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - engine.bundle.manifest.Segment
     profile = segment.profile
     rfm = subject.manifest.schema.rfm
     figures = subject.segment_figures.get(segment.id, {})

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
+from training.format import count, decimal, interval, percent, points, shown
 from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
-from training.words import count, decimal, interval, percent, points, shown
 
 CHANCE = 3.5
 """Of a hundred parts hardly one has a gap of so many standard errors by chance."""

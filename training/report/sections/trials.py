@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from training.fit.trees import Settings
+from training.format import UNKNOWN, count, decimal
+from training.model.trees import Settings
 from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
-from training.words import UNKNOWN, count, decimal
 
 SHOWN_TRIALS = 30
 _SETTINGS = tuple(each.name for each in fields(Settings))

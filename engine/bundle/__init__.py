@@ -1,0 +1,1 @@
+"""What a bundle holds, opened and checked: schema, manifest, graphs, playbook, reference."""

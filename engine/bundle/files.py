@@ -1,0 +1,195 @@
+"""Files out of a folder that may hold anything: regular ones only, under plain names, of bounded size.
+
+Takes a folder, gives bytes. What the files mean, and which ones there must be, is left to `bundle`.
+"""
+
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from engine.errors import AccessError, BundleError, pluralize, quoted
+
+TEXT_LIMIT_BYTES = 4_096
+"""Of CURRENT and of a file that holds one hash."""
+
+CONFIGURATION_LIMIT_BYTES = 16_000_000
+MANIFEST_LIMIT_BYTES = 16_000_000
+FILE_LIMIT_BYTES = 128_000_000
+BUNDLE_LIMIT_BYTES = 256_000_000
+FILES_LIMIT = 10_000
+
+COPY_AGAIN = "Copy the bundle again."
+
+PICKLE_ENDINGS = (".pkl", ".pickle", ".joblib")
+"""Loading such a file runs whatever code it holds; none may lie where somebody might load it."""
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+
+
+def read_file(folder: Path, name: str, limit_bytes: int, remedy: str = COPY_AGAIN) -> bytes:
+    """The bytes of a file of a folder, no link followed on the way.
+
+    Args:
+        folder: Where it lies.
+        name: Its name there, with the folders on the way.
+        limit_bytes: A larger one is not read.
+        remedy: The next step, for messages.
+
+    Raises:
+        BundleError: It is missing, larger than allowed, no regular file, or cannot be read.
+        AccessError: It may not be read.
+    """
+    path = folder / name
+    with _failures_told(path, remedy), _opened(folder, name) as descriptor:
+        return _content(descriptor, path, limit_bytes, remedy)
+
+
+def read_configuration(path: Path) -> str:
+    """The text of a file that a user has named; links that lead to one are followed.
+
+    Raises:
+        BundleError: It is larger than allowed, or no regular file.
+        OSError: It is missing or cannot be read.
+        ValueError: It is no UTF-8, or no file can have such a name.
+    """
+    # NOTE: opening a pipe would wait for whoever writes into it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        content = _content(descriptor, path, CONFIGURATION_LIMIT_BYTES, "Name another file.")
+    finally:
+        os.close(descriptor)
+    return content.decode("utf-8")
+
+
+def file_names(folder: Path) -> set[str]:
+    """The names of all files of a folder and of the folders in it, relative to it.
+
+    Raises:
+        BundleError: Something is no regular file and no folder, is a pickle, or there are too many.
+        AccessError: A folder may not be read.
+    """
+    names: set[str] = set()
+    strange = []
+    waiting = [folder]
+    while waiting:
+        inner = waiting.pop()
+        with _failures_told(inner), os.scandir(inner) as entries:
+            for entry in entries:
+                name = Path(entry.path).relative_to(folder).as_posix()
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(inner / entry.name)
+                elif entry.is_file(follow_symlinks=False):
+                    names.add(name)
+                else:
+                    strange.append(name)
+                if len(names) + len(waiting) > FILES_LIMIT:
+                    raise BundleError(
+                        f"{folder}: more than {FILES_LIMIT:,} files: not a bundle. "
+                        "Copy the bundle again."
+                    )
+    if strange:
+        raise BundleError(
+            f"{folder}: {pluralize(len(strange), 'link or device')} ({quoted(sorted(strange))}): only "
+            "plain files may be in a bundle. Copy it with: cp -rL"
+        )
+    check_no_pickle(folder, names)
+    return names
+
+
+def check_no_pickle(folder: Path, names: Iterable[str]) -> None:
+    """Refuse pickles by their names; they are never opened.
+
+    Raises:
+        BundleError: There is one.
+    """
+    pickles = sorted(name for name in names if name.lower().endswith(PICKLE_ENDINGS))
+    if pickles:
+        raise BundleError(
+            f"{folder}: {pluralize(len(pickles), 'pickle')} ({quoted(pickles)}): loading one runs "
+            "whatever code it holds. Remove it, and ask who put it there."
+        )
+
+
+def check_names(folder: Path, names: Iterable[str]) -> None:
+    """Refuse names that lead out of the folder, or that another system would read in another way.
+
+    Raises:
+        BundleError: There is one.
+    """
+    odd = sorted(name for name in names if not _PLAIN_NAME.fullmatch(name))
+    if odd:
+        raise BundleError(
+            f"{folder}: the manifest lists {quoted(odd)}: only plain files within it may be listed. "
+            "Copy the bundle again."
+        )
+    check_no_pickle(folder, names)
+
+
+def _content(descriptor: int, path: Path, limit_bytes: int, remedy: str) -> bytes:
+    """All of an open file, if it is a regular one and not too large."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise BundleError(f"{path}: not a regular file. {remedy}")
+    if found.st_size > limit_bytes:
+        raise BundleError(
+            f"{path}: {found.st_size:,} bytes, at most {limit_bytes:,} are read. {remedy}"
+        )
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        content = file.read(found.st_size + 1)
+    if len(content) != found.st_size:
+        raise BundleError(f"{path}: changed while it was read. Start again once it is whole.")
+    return content
+
+
+def parse_json(content: bytes) -> Any:  # noqa: ANN401 - any JSON
+    """What JSON from outside says, with texts that can be written as UTF-8.
+
+    Raises:
+        ValueError: It is no JSON in UTF-8, is nested too deeply, or has half of a pair of surrogates.
+    """
+    try:
+        # NOTE: of bytes, the json module takes other encodings too, and halves of characters.
+        document = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if _SURROGATE.search(content):
+        # NOTE: Python reads an escape of half a character, which no file of scores can hold.
+        json.dumps(document, ensure_ascii=False).encode()
+    return document
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")
+
+
+@contextmanager
+def _opened(folder: Path, name: str) -> Iterator[int]:
+    """The descriptor of a file; every step of the way is a folder, not a link to one."""
+    *parents, last = name.split("/")
+    with ExitStack() as opened:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        opened.callback(os.close, descriptor)
+        # NOTE: opening a pipe would wait for whoever writes into it.
+        for part, flag in (*((p, os.O_DIRECTORY) for p in parents), (last, os.O_NONBLOCK)):
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flag
+            descriptor = os.open(part, flags, dir_fd=descriptor)
+            opened.callback(os.close, descriptor)
+        yield descriptor
+
+
+@contextmanager
+def _failures_told(path: Path, remedy: str = COPY_AGAIN) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise BundleError(f"{path}: missing from the bundle. {remedy}") from None
+    except PermissionError as error:
+        raise AccessError(f"{path}: may not be read by this user ({error.strerror}).") from error
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror}. {remedy}") from error

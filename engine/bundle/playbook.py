@@ -1,0 +1,146 @@
+"""What to do about a user: one action for each segment and band, and who is left out to measure it.
+
+Takes the playbook of a bundle, gives two columns of the score file. How the rows of the playbook
+come about is left to training.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from engine.bundle.files import parse_json
+from engine.bundle.manifest import BANDS, Manifest
+from engine.bundle.open import PLAYBOOK, Bundle
+from engine.errors import BundleError, pluralize
+
+CONTROL_SALT = "control-v1:"
+MAX_CONTROL_SHARE = 0.10
+"""Leaving out more users costs more sales than a measurement is worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Playbook:
+    """The recommended action and the share of the control group of every cell.
+
+    A cell is a segment and a band; cells stand in rising order of the segment's id, then in the
+    order of `BANDS`.
+
+    Attributes:
+        segment_ids: Rising.
+        actions: One for each cell.
+        control_shares: One for each cell, 0 to `MAX_CONTROL_SHARE`.
+    """
+
+    segment_ids: tuple[int, ...]
+    actions: tuple[str, ...]
+    control_shares: tuple[float, ...]
+
+    def cells(self, segment: np.ndarray, band: np.ndarray) -> np.ndarray:
+        """The number of each user's cell.
+
+        Args:
+            segment: Segment ids, int64 [rows].
+            band: Positions in `BANDS`, int64 [rows].
+
+        Returns:
+            int64 [rows].
+        """
+        position = np.searchsorted(np.asarray(self.segment_ids), segment)
+        cells: np.ndarray = position * len(BANDS) + band
+        return cells
+
+    def action_column(self, cells: np.ndarray) -> pl.Series:
+        """The action of each user; `cells` is what `cells` gives."""
+        return pl.Series(self.actions, dtype=pl.String).gather(cells)
+
+    def control_column(self, cells: np.ndarray, ids: pl.Series) -> pl.Series:
+        """Whether each user is in the control group.
+
+        Args:
+            cells: What `cells` gives.
+            ids: The users' ids, texts or whole numbers; none is null.
+        """
+        limits = np.array(self.control_shares) * 2.0**32
+        return pl.Series(control_draws(ids) < limits[cells])
+
+
+def open_playbook(bundle: Bundle) -> Playbook:
+    """The playbook of a bundle.
+
+    Raises:
+        BundleError: It does not fit the segments and bands of the bundle.
+    """
+    return playbook_from_rows(playbook_rows(bundle), bundle.manifest)
+
+
+def playbook_rows(bundle: Bundle) -> list[dict[str, Any]]:
+    """The rows of a bundle's `playbook.json`, one for each segment and band.
+
+    Raises:
+        BundleError: The file holds none.
+    """
+    try:
+        rows = list(parse_json(bundle.contents[PLAYBOOK])["rows"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise BundleError(
+            f"{bundle.path / PLAYBOOK}: not a playbook: {error}. Copy the bundle again."
+        ) from error
+    return rows
+
+
+def playbook_from_rows(rows: list[dict[str, Any]], manifest: Manifest) -> Playbook:
+    """Check the rows and keep what scoring needs.
+
+    Raises:
+        BundleError: A cell is missing or there twice, or an action or a share is none.
+    """
+    wanted = [(s, band) for s in sorted(s.id for s in manifest.segments) for band in BANDS]
+    try:
+        found = {(row["segment_id"], row["band"]): row for row in rows}
+        missing = [cell for cell in wanted if cell not in found]
+        wrong = [cell for cell, row in found.items() if not _is_row(row)]
+    except (TypeError, KeyError) as error:
+        raise BundleError(
+            f"{manifest.bundle_id}: playbook: a row without {error}. Copy the bundle again."
+        ) from error
+    if missing or wrong or len(rows) != len(wanted):
+        raise BundleError(
+            f"{manifest.bundle_id}: playbook: {pluralize(len(rows), 'row')}, expected {len(wanted)}, "
+            f"one for each segment and band; missing {missing[:4]}, not valid {wrong[:4]}. "
+            "Copy the bundle again."
+        )
+    return Playbook(
+        segment_ids=tuple(sorted(segment.id for segment in manifest.segments)),
+        actions=tuple(found[cell]["action"] for cell in wanted),
+        control_shares=tuple(float(found[cell]["control_share"]) for cell in wanted),
+    )
+
+
+def control_draws(ids: pl.Series) -> np.ndarray:
+    """A number for each user, the same on every night and in every runtime.
+
+    It is the first 8 hex digits of SHA-256(UTF-8 of "control-v1:" + id), as an integer.
+
+    Args:
+        ids: Texts, or whole numbers that count by their decimal text; none is null.
+
+    Returns:
+        uint32 [rows].
+    """
+    texts = (CONTROL_SALT + ids.cast(pl.String)).cast(pl.Binary).to_list()
+    sha256 = hashlib.sha256
+    digests = b"".join([sha256(text).digest() for text in texts])
+    return np.frombuffer(digests, ">u4")[::8]
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    share = row["control_share"]
+    return (
+        isinstance(row["action"], str)
+        and type(share) in (int, float)
+        and 0 <= share <= MAX_CONTROL_SHARE
+    )

@@ -1,0 +1,222 @@
+"""The users of training in bins: what later users are compared with. Aggregates only.
+
+`training.export.reference` makes them, `reference.json` holds them, `drift` compares.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.bundle.files import parse_json
+from engine.bundle.manifest import Manifest
+from engine.errors import BundleError
+
+TELLING_USERS = 20
+"""Fewer users say nothing of all, and too much of themselves."""
+
+SUPPRESSED = -1
+"""Stands for the users of a bin of training who are too few to be told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """Users as the models see them, and what the models say.
+
+    Attributes:
+        features: float32 [rows, features], NaN where a value is missing or has no code.
+        probability: float32 [rows].
+        segment: Segment ids, int [rows].
+    """
+
+    features: np.ndarray
+    probability: np.ndarray
+    segment: np.ndarray
+
+    def __getitem__(self, rows: slice) -> "Users":
+        """Some of them, copied: a view of a few rows would keep all the others in memory."""
+        return Users(
+            self.features[rows].copy(), self.probability[rows].copy(), self.segment[rows].copy()
+        )
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return len(self.probability)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Users by value, in the bins of one bundle.
+
+    Attributes:
+        features: For each feature users by bin, the missing last.
+        score: Users by decile of the score, the lowest first.
+        segments: Users by segment, in the order of the manifest.
+    """
+
+    features: tuple[np.ndarray, ...]
+    score: np.ndarray
+    segments: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        """The number of users."""
+        return int(self.score.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The users of training.
+
+    Attributes:
+        edges: For each feature the rising lower ends of all bins but the first; a category is a
+            bin of its own, by its code.
+        counts: How many there were in each bin, or `SUPPRESSED`.
+        typical: For each feature what `typical_size` gives of them; None for categories.
+        rows: How many there were.
+    """
+
+    edges: tuple[tuple[float, ...], ...]
+    counts: Counts
+    typical: tuple[float | None, ...]
+    rows: int
+
+
+def count_users(
+    edges: Sequence[Sequence[float]],
+    users: Users,
+    manifest: Manifest,
+) -> Counts:
+    """Count users by bin.
+
+    Args:
+        edges: What `Reference.edges` holds.
+        users: Who is counted.
+        manifest: Cut-points and segments.
+    """
+    bins = bins_of(edges, users, manifest)
+    return counts_of([np.bincount(place, minlength=size) for place, size in bins])
+
+
+def bins_of(
+    edges: Sequence[Sequence[float]],
+    users: Users,
+    manifest: Manifest,
+) -> Iterator[tuple[np.ndarray, int]]:
+    """The bin of each user, int64 [rows], and the number of bins: by feature, decile and segment.
+
+    Args:
+        edges: What `Reference.edges` holds.
+        users: Who is counted.
+        manifest: Cut-points and segments.
+    """
+    for column, lower in zip(users.features.T, edges, strict=True):
+        bins = np.searchsorted(np.asarray(lower, np.float32), column, side="right")
+        yield np.where(np.isnan(column), len(lower) + 1, bins), len(lower) + 2
+    deciles = digitize(manifest.decile_cuts, users.probability)
+    yield deciles.astype(np.int64), len(manifest.decile_cuts) + 1
+    ids = np.array([segment.id for segment in manifest.segments])
+    yield np.argmax(users.segment[:, np.newaxis] == ids, axis=1), len(ids)
+
+
+def counts_of(columns: Sequence[np.ndarray]) -> Counts:
+    """Counts in the order of `bins_of`."""
+    *features, score, segments = columns
+    return Counts(tuple(features), score, segments)
+
+
+def typical_size(column: np.ndarray) -> float | None:
+    """The median of the values that are not 0, as a size; to three figures, so that it is nobody's.
+
+    Args:
+        column: float32 [rows], NaN where missing.
+
+    Returns:
+        None where fewer than `TELLING_USERS` users have such a value.
+    """
+    sizes = np.abs(column[~np.isnan(column) & (column != 0)])
+    if len(sizes) < TELLING_USERS:
+        return None
+    return float(f"{np.median(sizes.astype(np.float64)):.3g}")
+
+
+def reference_to_json(reference: Reference, manifest: Manifest) -> bytes:
+    """The bytes of `reference.json`."""
+    columns = zip(
+        manifest.schema.model_features,
+        reference.edges,
+        reference.counts.features,
+        reference.typical,
+        strict=True,
+    )
+    document = {
+        "rows": reference.rows,
+        "features": {
+            feature.name: {"edges": list(edges), "users": _to_json(counts), "typical": typical}
+            for feature, edges, counts, typical in columns
+        },
+        "deciles": _to_json(reference.counts.score),
+        "segments": _to_json(reference.counts.segments),
+    }
+    return (json.dumps(document, indent=1) + "\n").encode()
+
+
+def reference_from_json(text: bytes, manifest: Manifest) -> Reference:
+    """Read `reference.json`.
+
+    Raises:
+        BundleError: It is not the reference of this bundle.
+    """
+    try:
+        document = parse_json(text)
+        columns = [document["features"][f.name] for f in manifest.schema.model_features]
+        edges = tuple(tuple(map(float, column["edges"])) for column in columns)
+        sizes = [column["typical"] for column in columns]
+        typical = tuple(None if size is None else float(size) for size in sizes)
+        counts = Counts(
+            tuple(_from_json(column["users"]) for column in columns),
+            _from_json(document["deciles"]),
+            _from_json(document["segments"]),
+        )
+        rows = int(document["rows"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise BundleError(
+            f"{manifest.bundle_id}: reference.json is not its reference: {error}. "
+            "Copy the bundle again."
+        ) from error
+    _check_sizes(edges, counts, manifest)
+    return Reference(edges, counts, typical, rows)
+
+
+def _check_sizes(edges: Sequence[Sequence[float]], counts: Counts, manifest: Manifest) -> None:
+    wanted = [len(e) + 2 for e in edges]
+    wanted += [len(manifest.decile_cuts) + 1, len(manifest.segments)]
+    found = [len(c) for c in (*counts.features, counts.score, counts.segments)]
+    if found != wanted:
+        raise BundleError(
+            f"{manifest.bundle_id}: reference.json has bins {found}, expected {wanted}. "
+            "Copy the bundle again."
+        )
+
+
+def _to_json(counts: np.ndarray) -> list[int | None]:
+    return [None if count == SUPPRESSED else count for count in counts.tolist()]
+
+
+def _from_json(counts: Sequence[int | None]) -> np.ndarray:
+    return np.array([SUPPRESSED if count is None else count for count in counts], np.int64)
+
+
+def digitize(cuts: tuple[float, ...], probability: np.ndarray) -> np.ndarray:
+    """How many cut-points a probability reaches; one that equals a cut-point reaches it.
+
+    Args:
+        cuts: Rising cut-points, exact in float32.
+        probability: float32 [rows].
+
+    Returns:
+        int64 [rows].
+    """
+    return np.searchsorted(np.asarray(cuts, np.float32), probability, side="right")

@@ -1,0 +1,303 @@
+"""The table that a bundle scores, as a value: columns, kinds, ranges and what missing means."""
+
+import hashlib
+import json
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.bundle.files import read_configuration
+from engine.errors import BundleError, pluralize, quoted
+
+MAX_HORIZON_DAYS = 3_660
+
+Kind = Literal["numeric", "categorical"]
+Missing = Literal["never", "allowed"]
+
+# Columns and tensors that the engine makes. A column of users cannot have their names, or one would
+# take the other's place in the score file, in a set-aside row or in a graph.
+_MADE_NAMES = frozenset(
+    (
+        *("row", "purchase_probability", "will_purchase", "propensity_decile", "propensity_band"),
+        *("segment_id", "segment_name", "base_value", "action", "in_control_group", "bundle_id"),
+        *("chunk_row", "source_file", "source_row", "reasons", "true_probability"),
+        *("features", "margin", "probability", "segment", "distances"),
+        *("impacts", "driver_index", "driver_impact"),
+    )
+)
+_MADE_PATTERN = re.compile(r"impact_.*|driver_\d+(_impact)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column that the models may read.
+
+    `min` and `max` bound a numeric feature, both ends included. `ordered` says that `values`
+    stand in a meaningful order. `use = False` keeps the column out of the models. `high` and `low`
+    say in a word or two who has much or little of it: "frequent buyers", "rare buyers". Segments
+    are looked for among the features that have such words, and are named by them.
+    """
+
+    name: str
+    kind: Kind
+    group: str = ""
+    unit: str = ""
+    min: float | None = None
+    max: float | None = None
+    missing: Missing = "allowed"
+    use: bool = True
+    ordered: bool = False
+    values: tuple[str, ...] = ()
+    label: str = ""
+    high: str = ""
+    low: str = ""
+
+    @property
+    def title(self) -> str:
+        """The label for people, or the name where there is none."""
+        return self.label or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Rfm:
+    """Which features tell how lately, how often and for how much a user has bought."""
+
+    recency: str
+    frequency: str
+    monetary: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSchema:
+    """A user-level table: its key columns, its label and its features, in order."""
+
+    name: str
+    features: tuple[Feature, ...]
+    id: str | None = None
+    label: str | None = None
+    snapshot: str | None = None
+    horizon_days: int = 0
+    rfm: Rfm | None = None
+
+    @property
+    def model_features(self) -> tuple[Feature, ...]:
+        """The features that the models read, in the order of the `features` tensor."""
+        return tuple(feature for feature in self.features if feature.use)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the whole schema, as 64 hex digits."""
+        text = json.dumps(schema_to_dict(self), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def default_schema_path() -> Path:
+    """Where the schema that ships with the package lies."""
+    return Path(str(files("engine") / "schemas" / "shopnow.toml"))
+
+
+def load_schema(path: Path) -> FeatureSchema:
+    """Read a schema.toml.
+
+    Raises:
+        BundleError: The file is missing, is not TOML, or describes no valid schema.
+    """
+    try:
+        document = tomllib.loads(read_configuration(path))
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such schema file. Give one with --schema.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: not a readable TOML file: {error}.") from error
+    if "feature" in document:
+        document["features"] = document.pop("feature")
+    return schema_from_dict(document, where=str(path))
+
+
+def schema_to_dict(schema: FeatureSchema) -> dict[str, Any]:
+    """The schema as plain JSON values; `schema_from_dict` is the inverse."""
+    return asdict(schema)
+
+
+def schema_from_dict(document: Mapping[str, Any], where: str) -> FeatureSchema:
+    """Build a schema from plain values, all mistakes named at once.
+
+    Raises:
+        BundleError: The values describe no valid schema; `where` opens the message.
+    """
+    problems = _table_problems(document)
+    if not problems:
+        for position, raw in enumerate(document["features"], start=1):
+            problems += _feature_problems(raw, f"feature {position}")
+    if problems:
+        raise BundleError(
+            f"{where}: {pluralize(len(problems), 'mistake')} in the schema: {'; '.join(problems)}."
+        )
+    features = tuple(
+        Feature(**{**raw, "values": tuple(raw.get("values", ()))}) for raw in document["features"]
+    )
+    rfm = document.get("rfm") and Rfm(**document["rfm"])
+    schema = FeatureSchema(**{**document, "features": features, "rfm": rfm})
+    _check_names(schema, where)
+    return schema
+
+
+def _table_problems(document: Mapping[str, Any]) -> list[str]:
+    problems = _key_problems(document, FeatureSchema, "the table")
+    for key in ("name", "id", "label", "snapshot"):
+        value = document.get(key)
+        if (value is None and key == "name") or not isinstance(value, str | None) or value == "":
+            problems.append(f"'{key}' must be a text, found {value!r}")
+    # The name is a part of the bundle id, which stands in one line with other words.
+    name = document.get("name")
+    if isinstance(name, str) and ("/" in name or not name.isprintable() or name in (".", "..")):
+        problems.append(
+            f"'name' must be no path and have no '/' and no characters unseen, found {name!r}"
+        )
+    horizon = document.get("horizon_days", 0)
+    if (
+        not isinstance(horizon, int)
+        or isinstance(horizon, bool)
+        or not 0 <= horizon <= MAX_HORIZON_DAYS
+    ):
+        problems.append(
+            f"'horizon_days' must be a whole number from 0 to {MAX_HORIZON_DAYS}, found {horizon!r}"
+        )
+    features = document.get("features")
+    if not isinstance(features, list | tuple) or not features:
+        return [*problems, "at least one [[feature]] is needed"]
+    return problems + _rfm_problems(document.get("rfm"), features)
+
+
+def _rfm_problems(rfm: object, features: Sequence[object]) -> list[str]:
+    if rfm is None:
+        return []
+    wanted = [field.name for field in fields(Rfm)]
+    if not isinstance(rfm, Mapping) or sorted(rfm) != sorted(wanted):
+        return [f"[rfm] must name a feature for each of {quoted(wanted)}, found {rfm!r}"]
+    numeric = [
+        f.get("name") for f in features if isinstance(f, Mapping) and f.get("kind") == "numeric"
+    ]
+    return [
+        f"[rfm] {part} must be the name of a numeric feature, found {name!r}"
+        for part, name in rfm.items()
+        if name not in numeric
+    ]
+
+
+def _feature_problems(raw: object, place: str) -> list[str]:
+    if not isinstance(raw, Mapping):
+        return [f"{place} must be a table"]
+    name = raw.get("name")
+    if not isinstance(name, str) or not name:
+        return [f"{place} needs a 'name'"]
+    problems = _key_problems(raw, Feature, f"'{name}'")
+    problems += [
+        f"'{name}': {key} must be one of {quoted(allowed)}, found {raw.get(key)!r}"
+        for key, allowed in (
+            ("kind", ("numeric", "categorical")),
+            ("missing", ("never", "allowed")),
+        )
+        if raw.get(key, "allowed") not in allowed
+    ]
+    problems += [
+        f"'{name}': {key} must be {word}, found {raw[key]!r}"
+        for key, types, word in _FEATURE_TYPES
+        if raw.get(key) is not None and not _is_of(raw[key], types)
+    ]
+    if not problems:
+        problems = _feature_contradictions(raw, name)
+    return problems
+
+
+def _feature_contradictions(raw: Mapping[str, Any], name: str) -> list[str]:
+    values = list(raw.get("values", ()))
+    low, high = raw.get("min"), raw.get("max")
+    problems = [
+        f"'{name}': {key} must be finite, found {str(raw[key])[:80]}; leave it out where there is no "
+        "bound"
+        for key in ("min", "max")
+        if raw.get(key) is not None and not _is_finite(raw[key])
+    ]
+    if raw["kind"] == "numeric" and (values or raw.get("ordered")):
+        problems.append(f"'{name}': a numeric feature has no values and no order")
+    if raw["kind"] == "categorical" and not (low is None and high is None):
+        problems.append(f"'{name}': a categorical feature has no min or max")
+    if low is not None and high is not None and low > high:
+        problems.append(f"'{name}': min {low} is above max {high}")
+    if raw.get("ordered") and not values:
+        problems.append(f"'{name}': an ordered feature lists its values in order")
+    if not all(isinstance(v, str) and v for v in values) or len(set(values)) < len(values):
+        problems.append(f"'{name}': values must be different texts, none empty")
+    return problems
+
+
+def _is_finite(bound: float) -> bool:
+    try:
+        return math.isfinite(bound)
+    # A whole number of hundreds of digits.
+    except OverflowError:
+        return False
+
+
+_FEATURE_TYPES: tuple[tuple[str, tuple[type, ...], str], ...] = (
+    ("group", (str,), "a text"),
+    ("unit", (str,), "a text"),
+    ("label", (str,), "a text"),
+    ("high", (str,), "a text"),
+    ("low", (str,), "a text"),
+    ("min", (int, float), "a number"),
+    ("max", (int, float), "a number"),
+    ("use", (bool,), "true or false"),
+    ("ordered", (bool,), "true or false"),
+    ("values", (list, tuple), "a list"),
+)
+
+
+def _is_of(value: object, types: tuple[type, ...]) -> bool:
+    # NOTE: bool is an int to isinstance, and no bound.
+    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
+
+
+def _key_problems(raw: Mapping[str, Any], target: type, place: str) -> list[str]:
+    unknown = sorted(set(raw) - {field.name for field in fields(target)})
+    return [f"{place} has unknown keys {quoted(unknown)}"] if unknown else []
+
+
+def _check_names(schema: FeatureSchema, where: str) -> None:
+    keys = [schema.id, schema.label, schema.snapshot, *(f.name for f in schema.features)]
+    names = [name for name in keys if name is not None]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise BundleError(
+            f"{where}: columns named more than once: {quoted(repeated)}. "
+            "A column is the id, the label, the snapshot or a feature, and one of them only."
+        )
+    taken = sorted(name for name in names if name != schema.label and _is_made(name))
+    if taken:
+        raise BundleError(
+            f"{where}: {pluralize(len(taken), 'column')} named as one that the engine makes: "
+            f"{quoted(taken)}. Rename them in the table and in the schema."
+        )
+    barred = sorted(name for name in names if "|" in name)
+    if barred:
+        raise BundleError(
+            f"{where}: {pluralize(len(barred), 'column')} with '|' in the name: {quoted(barred)}. "
+            "It separates column and rule in the reasons of set-aside rows; rename them."
+        )
+    patterns = sorted(n for n in names if n == "*" or (n.startswith("^") and n.endswith("$")))
+    if patterns:
+        raise BundleError(
+            f"{where}: {pluralize(len(patterns), 'column')} named as a pattern of columns: "
+            f"{quoted(patterns)}. Rename them in the table and in the schema."
+        )
+    if not schema.model_features:
+        raise BundleError(f"{where}: every feature has use = false; the models need at least one.")
+
+
+def _is_made(name: str) -> bool:
+    return name in _MADE_NAMES or _MADE_PATTERN.fullmatch(name) is not None

@@ -1,0 +1,1 @@
+"""Other systems: databases through ADBC, and Spark."""

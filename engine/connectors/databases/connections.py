@@ -1,0 +1,153 @@
+"""Connections to databases through ADBC, and single statements.
+
+Reading a query is left to `queries`, writing a table to `tables`.
+"""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from engine.connectors.databases.background import Cancellation
+from engine.connectors.databases.errors import database_errors
+from engine.connectors.databases.uri import Database, Kind
+from engine.errors import AccessError, BundleError, UnavailableError
+from engine.logs import LOG
+
+CONNECT_TRIES = 4
+FIRST_WAIT_SECONDS = 0.5
+CONNECT_TIMEOUT_SECONDS = 10
+
+
+@contextmanager
+def connected(
+    database: Database, cancellation: Cancellation | None = None, *, read_only: bool = False
+) -> Iterator[Any]:
+    """A connection inside a transaction; what is not committed is undone at the end.
+
+    A database that does not answer is tried a few times, after waits that grow and differ.
+
+    Args:
+        database: Where it is.
+        cancellation: Told of the connection, so that another thread can end what it does.
+        read_only: Whether files are opened for reading only.
+
+    Raises:
+        UnavailableError: The driver is not installed, or the database does not answer.
+        EngineError: It refuses the user, or the URI is wrong.
+    """
+    _check_installed(database.kind)
+    file = database.file
+    if file is not None and file.is_dir():
+        raise BundleError(f"{database.variable}: its URI names a directory. Name the file in it.")
+    if file is not None and file.exists() and not os.access(file, os.R_OK):
+        raise AccessError(
+            f"{database.variable}: the file of its URI may not be read by this user. Ask its owner."
+        )
+    handle, connection = _opened(database, read_only=read_only)
+    if cancellation is not None:
+        cancellation.connection = connection
+    try:
+        yield connection
+    finally:
+        # Closing undoes what was not committed; a connection that is lost has been undone already.
+        for resource in (connection, handle):
+            with suppress(Exception):
+                resource.close()
+
+
+def execute(database: Database, connection: Any, sql: str, doing: str = "writing") -> None:  # noqa: ANN401 - ADBC's, untyped
+    """Carry out one statement; `doing` says in messages what for.
+
+    Raises:
+        EngineError: The database refuses it.
+    """
+    with database_errors(database, doing), statement_of(connection) as statement:
+        statement.set_sql_query(sql)
+        statement.execute_update()
+
+
+def answer(database: Database, connection: Any, sql: str) -> Any:  # noqa: ANN401 - of any type
+    """The one value that a query gives.
+
+    Raises:
+        EngineError: The database refuses it.
+    """
+    with database_errors(database, "reading"), statement_of(connection) as statement:
+        statement.set_sql_query(sql)
+        rows, _ = statement.execute_query()
+        return pl.scan_arrow_c_stream(rows).collect().item()
+
+
+def statement_of(connection: Any) -> closing[Any]:  # noqa: ANN401 - ADBC's, untyped
+    """A statement of ADBC, for the length of a `with`."""
+    return closing(import_module("adbc_driver_manager").AdbcStatement(connection))
+
+
+def _opened(database: Database, *, read_only: bool) -> tuple[Any, Any]:
+    connect = partial(_connect, database, read_only=read_only)
+    for attempt in range(1, CONNECT_TRIES):
+        try:
+            return connect()
+        except UnavailableError as error:
+            wait = FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1)  # noqa: S311 - no secret
+            LOG.info("%s Trying again in %.1f s.", error, wait)
+            time.sleep(wait)
+    return connect()
+
+
+def _connect(database: Database, *, read_only: bool) -> tuple[Any, Any]:
+    manager = import_module("adbc_driver_manager")
+    with database_errors(database, "connecting"):
+        handle = manager.AdbcDatabase(**_driver_options(database, read_only=read_only))
+        try:
+            connection = manager.AdbcConnection(handle)
+            connection.set_autocommit(False)
+        except BaseException:
+            handle.close()
+            raise
+        return handle, connection
+
+
+def _driver_options(database: Database, *, read_only: bool) -> dict[str, str]:
+    driver = import_module(_driver(database.kind))
+    if database.kind == "duckdb":
+        access = {"access_mode": "READ_ONLY"} if read_only else {}
+        entry = {"driver": driver.driver_path(), "entrypoint": "duckdb_adbc_init"}
+        return entry | {"path": str(database.file)} | access
+    if database.kind == "sqlite":
+        mode = "?mode=ro" if read_only else ""
+        uri = Path(str(database.file)).absolute().as_uri() + mode
+        return {"driver": driver._driver_path(), "uri": uri}
+    return {"driver": driver._driver_path(), "uri": _with_timeout(database.uri)}
+
+
+def _with_timeout(uri: str) -> str:
+    """The URI, with the longest wait for a connection where it names none: libpq has no limit."""
+    # NOTE: it is not taken apart and put together again: libpq's rules are not those of the web.
+    query = uri.partition("?")[2]
+    if "connect_timeout" in (option.partition("=")[0] for option in query.split("&")):
+        return uri
+    joint = "?" if "?" not in uri else "&" if query else ""
+    return f"{uri}{joint}connect_timeout={CONNECT_TIMEOUT_SECONDS}"
+
+
+def _check_installed(kind: Kind) -> None:
+    for name in ("adbc_driver_manager", _driver(kind)):
+        try:
+            import_module(name)
+        except ImportError:
+            raise UnavailableError(
+                f"{kind}: {name} is not installed. Run: pip install 'shopnow-scoring[databases]'"
+            ) from None
+
+
+def _driver(kind: Kind) -> str:
+    return f"adbc_driver_{kind}"

@@ -1,0 +1,132 @@
+"""What the errors of database drivers mean.
+
+Messages name the environment variable that the URI came from: texts of drivers hold hosts, users and
+files, and values of rows.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+
+import polars as pl
+
+from engine.connectors.databases.uri import Database
+from engine.errors import (
+    AccessError,
+    BundleError,
+    CannotCreateError,
+    EngineError,
+    InputError,
+    NoInputError,
+    StorageError,
+    UnavailableError,
+)
+
+# What the texts of the drivers say, first match first, with the error it is and words of our own.
+_Cause = tuple[str, type[EngineError], str]
+_FORBIDDEN = "the user of the URI may not do this. Ask the owner of the database"
+_FULL = "its disk is full. Free space and run again"
+_MEANWHILE = "the table has come to exist meanwhile. Run again"
+_ENDED = "the database ended the statement, as at a time limit. Ask its owner, and run again"
+_ABSENT = "no such table or file. Check the query and the URI"
+_REFUSED = "the statement is refused. Try it in the database's own client"
+_CAUSES: tuple[_Cause, ...] = (
+    (
+        r"not a valid DuckDB database|file is not a database|disk image is malformed",
+        BundleError,
+        "its file is no such database, or is damaged. Check the URI in the variable",
+    ),
+    (
+        r"error in (view|trigger)",
+        CannotCreateError,
+        "others, as views, depend on the table that stands there. Name another",
+    ),
+    (
+        r"canceling statement|Interrupted!",
+        UnavailableError,
+        _ENDED,
+    ),
+    (
+        r"authentication failed|no password supplied|no pg_hba|permission denied|not authorized"
+        r"|Permission|readonly|read-only|read only",
+        AccessError,
+        _FORBIDDEN,
+    ),
+    (
+        r"No space left|disk.*full|database or disk is full",
+        StorageError,
+        _FULL,
+    ),
+    (
+        r"(database|role) \S+ does not exist|translate host name|invalid (URI|connection|port)"
+        r"|invalid integer|unexpected spaces|in URI",
+        BundleError,
+        "no such database, host or option. Check the URI in the variable",
+    ),
+    (
+        r"already exists|another table",
+        CannotCreateError,
+        _MEANWHILE,
+    ),
+    (
+        r"locked|lock timeout|set lock on file",
+        UnavailableError,
+        "another process holds it. Run again once that has ended",
+    ),
+    (
+        r"no such table|Table with name|relation \S+ does not exist|unable to open database file",
+        NoInputError,
+        _ABSENT,
+    ),
+    (
+        r"[Mm]ismatch|syntax error|no such column|no such function|column \S+ does not exist"
+        r"|(Parser|Binder|Catalog|Conversion|Invalid Input) Error|ERROR: ",
+        InputError,
+        _REFUSED,
+    ),
+)
+_STATES: tuple[_Cause, ...] = (
+    ("28|42501|25006", AccessError, _FORBIDDEN),
+    ("53100", StorageError, _FULL),
+    ("42P07", CannotCreateError, _MEANWHILE),
+    ("57014", UnavailableError, _ENDED),
+    (
+        "2BP01|42809",
+        CannotCreateError,
+        "what stands there is no table, or others, as views, depend on it. Name another",
+    ),
+    ("42P01", NoInputError, _ABSENT),
+    ("42|22|21", InputError, _REFUSED),
+)
+
+
+@contextmanager
+def database_errors(database: Database, doing: str) -> Iterator[None]:
+    """Turn what a driver raises into an `EngineError` without a word of the driver's."""
+    driver_error = import_module("adbc_driver_manager").Error
+    try:
+        yield
+    # NOTE: drivers raise while Polars reads from them, too; a panic of Polars is a BaseException.
+    except (driver_error, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise _told(database, doing, error) from None
+
+
+def _told(database: Database, doing: str, error: BaseException) -> EngineError:
+    state = getattr(error, "sqlstate", None) or ""
+    unknown: _Cause = ("", UnavailableError, "it does not answer. Run again later")
+    if isinstance(error, pl.exceptions.PanicException):
+        unknown = ("", InputError, "the query gives values that cannot be read. Cast them in it")
+    text = _own_words(database, str(error))
+    by_state = [cause for cause in _STATES if state and re.match(cause[0], state)]
+    by_text = [cause for cause in _CAUSES if re.search(cause[0], text)]
+    _, kind, reason = (*by_state, *by_text, unknown)[0]
+    code = f" (SQLSTATE {state})" if state else ""
+    return kind(f"{database.variable}: {doing} failed{code}: {reason}.")
+
+
+def _own_words(database: Database, text: str) -> str:
+    """What a driver says, without the statement and the path that it quotes: they hold any word."""
+    said = re.split(r"\n(?:query: |Query was: |LINE \d+: )", text)[0]
+    file = database.file
+    return said if file is None else said.replace(str(file.absolute()), "").replace(str(file), "")

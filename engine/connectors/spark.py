@@ -1,0 +1,222 @@
+"""The same scorer inside Spark: a DataFrame of users in, one of scores and one of rows set aside out.
+
+The driver's half: it opens the bundle, checks the columns, and says what the workers do, which is
+left to `spark_worker`. Rows pass through one `mapInArrow`; what it gives is kept by Spark, so that
+both DataFrames come from one pass.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+import pyarrow as pa
+
+from engine.bundle.manifest import DRIVERS, manifest_to_json
+from engine.bundle.open import (
+    CONFORMANCE,
+    MODEL_CARD,
+    NATIVE_CLASSIFIER,
+    PREPROCESS,
+    REPORT,
+    SCORER,
+    Bundle,
+    open_bundle,
+)
+from engine.connectors.spark_worker import SET_ASIDE, ShippedBundle, Work, score_batches
+from engine.errors import InputError, UsageError, rule_counts
+from engine.model.columns import OutputOptions
+from engine.rows.chunk import Chunk
+from engine.scorer import Scorer
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+NOT_SHIPPED = (NATIVE_CLASSIFIER, REPORT, MODEL_CARD, CONFORMANCE, SCORER, PREPROCESS)
+"""Files of a bundle that are for people and other runtimes: `Scorer` opens none of them."""
+
+WHERE = "DataFrame"
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What became of the rows: `reasons` counts the rows that each rule caught."""
+
+    rows_read: int
+    rows_quarantined: int
+    reasons: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredUsers:
+    """What `score` gives; unpacks as `scores, quarantined`.
+
+    Attributes:
+        scores: The columns of the score file, one row for each row scored, in no order.
+        quarantined: The columns that scoring reads, as they came, and `reasons`.
+        outcomes: The rows of both, kept by Spark in memory and on disk once they are computed.
+    """
+
+    scores: "DataFrame"
+    quarantined: "DataFrame"
+    outcomes: "DataFrame"
+
+    def __iter__(self) -> Iterator["DataFrame"]:
+        return iter((self.scores, self.quarantined))
+
+    def check(self, max_reject_share: float = 0.01) -> Totals:
+        """Score all rows, and refuse them where too many are set aside; call it before publishing.
+
+        Args:
+            max_reject_share: The largest share of rows set aside that is put up with.
+
+        Raises:
+            InputError: There are no rows, or too many of them are set aside.
+        """
+        reasons = self.outcomes.groupBy(f"`{SET_ASIDE}`.reasons").count().collect()
+        counts = {row[0]: int(row[1]) for row in reasons}
+        rows = sum(counts.values())
+        if not rows:
+            raise InputError(f"{WHERE}: no rows. Check the job that makes it.")
+        rejected = rows - counts.pop(None, 0)
+        caught: dict[str, int] = {}
+        for text, count in counts.items():
+            for rule in text.split(";"):
+                caught[rule] = caught.get(rule, 0) + count
+        if rejected > max_reject_share * rows:
+            raise InputError(
+                f"{WHERE}: {rejected:,} of {rows:,} rows ({rejected / rows:.1%}) cannot be scored, "
+                f"more than max_reject_share {max_reject_share:.1%}; caught by: "
+                f"{rule_counts(caught)}. Mend the input, or allow more."
+            )
+        return Totals(rows, rejected, caught)
+
+    def release(self) -> None:
+        """Let Spark drop what it keeps of the outcomes."""
+        self.outcomes.unpersist()
+
+
+def score(
+    df: "DataFrame",
+    bundle: str | Path,
+    *,
+    drivers: int = DRIVERS,
+    impacts: bool = False,
+    duplicates: Literal["check", "checked"] = "check",
+) -> ScoredUsers:
+    """Score a DataFrame of users; nothing runs before an action on what it gives.
+
+    Args:
+        df: Users with at least the columns that the bundle needs; others are not read.
+        bundle: A bundle folder, or a folder with `CURRENT`; only the driver reads it.
+        drivers: So many features with the largest impacts, 0 to 3.
+        impacts: Whether the base value and the impacts of all features are added.
+        duplicates: "check" brings all rows of an id together, in a shuffle, and sets aside all but
+            one of a key: the first by a hash of what scoring reads of the row, as a DataFrame has no
+            order. "checked" declares that no key is there twice, and saves the shuffle.
+
+    Raises:
+        EngineError: The bundle cannot be used, or the columns break its contract.
+    """
+    if duplicates not in ("check", "checked"):
+        raise UsageError(f'duplicates: {duplicates!r} asked for; give "check" or "checked".')
+    opened = open_bundle(Path(bundle))
+    scorer = Scorer(opened)
+    scorer.check_columns(_column_types(df, scorer.columns), WHERE)
+    id_column = scorer.manifest.schema.id
+    if id_column is None:
+        raise InputError(
+            f"bundle {scorer.manifest.bundle_id}: names no id, and rows of a DataFrame have no "
+            "number to stand in its place. Name an id in the schema, or use: engine score"
+        )
+    names = [name for name in scorer.columns if name in df.columns]
+    users = df.select(*(_quoted(name) for name in names))
+    if duplicates == "check":
+        users = _brought_together(users, id_column)
+    return _apart(_outcomes(users, opened, scorer, OutputOptions(drivers, impacts), duplicates))
+
+
+def shipped(bundle: Bundle) -> ShippedBundle:
+    """What the workers get of a bundle: the very bytes that were checked when it was opened."""
+    manifest = manifest_to_json(bundle.manifest)
+    return ShippedBundle(
+        path=str(bundle.path),
+        manifest_sha256=hashlib.sha256(manifest).hexdigest(),
+        manifest=manifest,
+        contents={n: c for n, c in bundle.contents.items() if n not in NOT_SHIPPED},
+    )
+
+
+def _brought_together(users: "DataFrame", id_column: str) -> "DataFrame":
+    """All rows of an id in one partition, in an order that does not depend on where they were."""
+    from pyspark.sql.functions import xxhash64
+
+    # NOTE: by the id alone, though the key has the snapshot: the same date has several texts.
+    gathered = users.repartition(_quoted(id_column))
+    return gathered.sortWithinPartitions(xxhash64(*map(_quoted, users.columns)))
+
+
+def _outcomes(
+    users: "DataFrame", bundle: Bundle, scorer: Scorer, detail: OutputOptions, duplicates: str
+) -> "DataFrame":
+    from pyspark.sql.pandas.types import from_arrow_schema
+    from pyspark.storagelevel import StorageLevel
+
+    types = _column_types(users, users.columns)
+    # The columns of an answer do not depend on the rows: an empty chunk shows them.
+    nobody = scorer.score_chunk(Chunk(pl.DataFrame(schema=types), WHERE, 0, 0), detail)
+    set_aside = nobody.rejected.select(*types, "reasons")
+    schema = pa.schema(
+        [*_spark_fields(nobody.scores), pa.field(SET_ASIDE, pa.struct(_spark_fields(set_aside)))]
+    )
+    work = Work(shipped(bundle), detail.drivers, detail.impacts, duplicates == "check", schema)
+    outcomes = users.mapInArrow(partial(score_batches, work=work), from_arrow_schema(schema))
+    return outcomes.persist(StorageLevel.MEMORY_AND_DISK)
+
+
+def _apart(outcomes: "DataFrame") -> ScoredUsers:
+    set_aside = outcomes[f"`{SET_ASIDE}`"]
+    return ScoredUsers(
+        scores=outcomes.where(set_aside.isNull()).drop(SET_ASIDE),
+        quarantined=outcomes.where(set_aside.isNotNull()).select(f"`{SET_ASIDE}`.*"),
+        outcomes=outcomes,
+    )
+
+
+def _column_types(df: "DataFrame", wanted: list[str] | tuple[str, ...]) -> pl.Schema:
+    """The columns of a DataFrame as Polars sees them; the types of those not wanted are left out."""
+    from pyspark.errors import PySparkException
+    from pyspark.sql.pandas.types import to_arrow_type
+
+    types: dict[str, pl.DataType] = {}
+    for column in df.schema.fields:
+        types[column.name] = pl.Null()
+        if column.name in wanted:
+            try:
+                arrow = to_arrow_type(column.dataType, timezone="UTC")
+            except PySparkException:
+                # What Arrow does not have no column of the contract may be.
+                types[column.name] = pl.Object()
+            else:
+                types |= pl.DataFrame(pa.schema([(column.name, arrow)]).empty_table()).schema
+    return pl.Schema(types)
+
+
+def _spark_fields(frame: pl.DataFrame) -> list[pa.Field]:
+    """Arrow fields that Spark has: no large texts, and none without a type."""
+    fields = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    return [
+        field.with_type(pa.string()) if _is_text_or_nothing(field.type) else field
+        for field in fields
+    ]
+
+
+def _is_text_or_nothing(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_large_string(kind) or pa.types.is_null(kind))
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

@@ -1,0 +1,146 @@
+"""What runs in Spark's Python workers: Arrow batches of users in, Arrow batches of outcomes out.
+
+An outcome is a row of scores or a row set aside; the driver's half, `spark`, takes the two apart.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+# NOTE: Polars reads the size of its thread pool once, when it is imported, and a worker imports this
+# module before it runs anything of it. So nothing here may import Polars but `score_batches`.
+if TYPE_CHECKING:
+    from engine.model.columns import ScoredChunk
+    from engine.scorer import Scorer
+
+SET_ASIDE = "|set_aside"
+"""The column of an outcome that holds a row set aside, as a struct; null where the row is scored.
+No feature is named like it: `|` stands between a column and a rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedBundle:
+    """The checked bytes of a bundle on their way to the workers; equal where the manifests are.
+
+    Attributes:
+        path: Where the driver read it; for messages.
+        manifest_sha256: Of `manifest`, which holds the SHA-256 of every other file.
+        manifest: The bytes of `manifest.json`.
+        contents: The bytes of the files that scoring reads.
+    """
+
+    path: str
+    manifest_sha256: str
+    manifest: bytes = field(compare=False, repr=False)
+    contents: Mapping[str, bytes] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done with every partition.
+
+    Attributes:
+        bundle: What scores.
+        drivers: So many features with the largest impacts, 0 to 3.
+        impacts: Whether the base value and the impacts of all features are added.
+        find_duplicates: Whether all rows of an id are in one partition, and repeats are to be found.
+        outcome: The columns of an outcome; the last is `SET_ASIDE`.
+    """
+
+    bundle: ShippedBundle
+    drivers: int
+    impacts: bool
+    find_duplicates: bool
+    outcome: pa.Schema
+
+
+def score_batches(batches: Iterable[pa.RecordBatch], work: Work) -> Iterator[pa.RecordBatch]:
+    """Score one partition on one thread.
+
+    Args:
+        batches: Users, with the columns that the bundle needs.
+        work: What to do with them.
+
+    Raises:
+        BundleError: The bundle was altered on its way.
+        SelfCheckError: The rows of a batch do not add up.
+    """
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    import polars as pl
+
+    from engine.model.columns import OutputOptions
+    from engine.rows.chunk import Chunk
+    from engine.rows.duplicates import SeenKeys
+
+    scorer = open_scorer(work.bundle)
+    detail = OutputOptions(work.drivers, work.impacts)
+    rows_before = 0
+    with SeenKeys() if work.find_duplicates else nullcontext() as seen:
+        for batch in batches:
+            users = pl.DataFrame(batch)
+            chunk = Chunk(users, "partition", rows_before, rows_before)
+            scored = scorer.score_chunk(chunk, detail, seen)
+            yield from outcomes(scored, work.outcome).to_batches()
+            rows_before += users.height
+
+
+@lru_cache(maxsize=1)
+def open_scorer(shipped: ShippedBundle) -> "Scorer":
+    """Open a shipped bundle; kept for the next task, as a worker process serves many.
+
+    Raises:
+        BundleError: The bytes are not those that the driver checked.
+    """
+    from engine.bundle.manifest import manifest_from_json
+    from engine.bundle.open import Bundle
+    from engine.scorer import Scorer
+
+    _check_hash(shipped, "manifest.json", shipped.manifest, shipped.manifest_sha256)
+    manifest = manifest_from_json(shipped.manifest, shipped.path)
+    for name, content in shipped.contents.items():
+        _check_hash(shipped, name, content, manifest.files[name].sha256)
+    return Scorer(Bundle(Path(shipped.path), manifest, shipped.contents))
+
+
+def outcomes(scored: "ScoredChunk", schema: pa.Schema) -> pa.Table:
+    """The rows of one chunk in the form that Spark was told: first those scored, then the others.
+
+    Args:
+        scored: What became of the chunk.
+        schema: The columns of an outcome.
+
+    Raises:
+        SelfCheckError: Rows were lost or made up.
+    """
+    import polars as pl
+
+    from engine.errors import SelfCheckError
+
+    set_aside = [column.name for column in schema.field(SET_ASIDE).type]
+    rejected = scored.rejected.select(pl.struct(set_aside).alias(SET_ASIDE))
+    rows = pl.concat([scored.scores, rejected], how="diagonal")
+    if rows.height != scored.rows_read:
+        raise SelfCheckError(
+            f"{scored.rows_read:,} rows read, but {scored.scores.height:,} scored and "
+            f"{rejected.height:,} set aside. Do not use these scores; report this."
+        )
+    # NOTE: Spark knows neither large texts nor views.
+    return rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
+
+
+def _check_hash(shipped: ShippedBundle, name: str, content: bytes, wanted: str) -> None:
+    from engine.errors import BundleError
+
+    found = hashlib.sha256(content).hexdigest()
+    if found != wanted:
+        raise BundleError(
+            f"{shipped.path}/{name}: altered on its way to a worker: SHA-256 {wanted[:12]}… "
+            f"expected, found {found[:12]}…. Start the job again."
+        )

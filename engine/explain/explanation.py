@@ -1,0 +1,311 @@
+"""Why a user has the score that they have: a base value and the impact of every feature.
+
+Takes opened tables and an opened bundle, gives an `Explanation`; `wording` puts it into words.
+
+How it works. Where a value lies among the users can only be counted once the value is known, and
+an exact count in one reading would have to keep every value. So the input is read twice, with flat
+memory: a look-up of the user by the id column, then one streaming pass over all features that
+counts the users with lower and with equal values.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from engine.bundle.manifest import Manifest
+from engine.bundle.schema import Feature, FeatureSchema
+from engine.errors import NAMES_SHOWN, InputError, UsageError, pluralize, quoted
+from engine.inputs.chunks import CHUNK_ROWS, find_rows, read_chunks
+from engine.inputs.open import Table
+from engine.model.columns import OutputOptions, score_columns
+from engine.model.session import Predictions
+from engine.model.threads import available_cores, in_order
+from engine.rows.chunk import Chunk
+from engine.rows.rules import RowSplit, row_rules, split_rows
+from engine.rows.typed import date_column, to_features, to_typed
+from engine.scorer import Scorer
+
+Value = float | str | None
+"""A number, a category, or None where it is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureImpact:
+    """What one feature does to a user's score.
+
+    Attributes:
+        name: The column.
+        label: The label for people, or the name where there is none.
+        value: The user's value.
+        unit: Of the value, or empty.
+        impact: In log-odds.
+        share_below: The share of users with a smaller value; None for a category and for a missing
+            value. Users whose value is missing are among all users, but not below.
+        share_equal: The share of users with the same value, this user among them.
+        unseen: Whether the value is a category that the model does not know and takes as missing.
+    """
+
+    name: str
+    label: str
+    value: Value
+    unit: str
+    impact: float
+    share_below: float | None
+    share_equal: float
+    unseen: bool
+
+    @property
+    def odds_factor(self) -> float:
+        """How many times the odds are raised, or lowered where the impact is negative."""
+        return float(np.exp(abs(self.impact)))
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One user's score and where it comes from.
+
+    Attributes:
+        user: The id as text.
+        snapshot: The date of the row explained, where the input has it.
+        bundle_id: What scored it.
+        users_read: Rows of the input.
+        users_compared: Those of them that can be scored: the shares refer to them.
+        probability: The score.
+        margin: Its log-odds: the base value plus all impacts.
+        base_value: The log-odds from which every user starts.
+        decile: From 1 to 10.
+        band: The propensity band.
+        segment: The name of the segment.
+        action: What the playbook recommends.
+        in_control_group: Whether the user is left out to measure what the actions win.
+        features: Every feature of the model, the largest absolute impact first.
+    """
+
+    user: str
+    snapshot: date | None
+    bundle_id: str
+    users_read: int
+    users_compared: int
+    probability: float
+    margin: float
+    base_value: float
+    decile: int
+    band: str
+    segment: str
+    action: str
+    in_control_group: bool
+    features: tuple[FeatureImpact, ...]
+
+    def to_json(self) -> str:
+        """One line of JSON with the same data."""
+        document = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        document["snapshot"] = self.snapshot and self.snapshot.isoformat()
+        document["features"] = [
+            {name: getattr(feature, name) for name in _FEATURE_FIELDS} for feature in self.features
+        ]
+        return json.dumps(document, ensure_ascii=False, allow_nan=False)
+
+
+_FEATURE_FIELDS = (
+    *("name", "label", "value", "unit", "impact", "odds_factor"),
+    *("share_below", "share_equal", "unseen"),
+)
+
+
+def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:
+    """Explain one user's score and compare the user's values with those of all users.
+
+    Of several rows of the user, the one of the last snapshot is explained. Every row that can be
+    scored counts as a user, so that in an input of several snapshots one user may count several
+    times.
+
+    Args:
+        tables: The opened input.
+        scorer: The opened bundle.
+        user: The id; ids are compared as text.
+
+    Raises:
+        UsageError: The bundle's schema names no id.
+        InputError: The user is not there, is there twice, or cannot be scored; or the columns
+            break the contract.
+    """
+    schema = scorer.manifest.schema
+    if schema.id is None:
+        raise UsageError(
+            f"bundle {scorer.manifest.bundle_id}: its schema names no id, so no user can be looked "
+            "up. Name the id column in schema.toml and train again."
+        )
+    for table in tables:
+        scorer.check_columns(table.columns, table.name)
+    row = _find_user(tables, scorer, schema.id, user)
+    typed = _split(row.frame, schema)
+    if typed.reasons:
+        raise InputError(
+            f"user {user!r}: {_place(row.file, row.rows_before + 1)} cannot be scored; caught by: "
+            f"{', '.join(typed.reasons)}. Mend the row where the table is made."
+        )
+    values = typed.valid.row(0, named=True)
+    features = to_features(typed.valid, schema.model_features, scorer.manifest.categories)
+    predictions = scorer.session.run(features)
+    counts = _count_users(tables, scorer, values)
+    return _explanation(user, typed.valid, predictions, counts, scorer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Users read, users that can be scored, and of these for each feature those below and equal.
+
+    below, equal: int64 [features].
+    """
+
+    read: int
+    valid: int
+    below: np.ndarray
+    equal: np.ndarray
+
+
+def _explanation(
+    user: str,
+    valid: pl.DataFrame,
+    predictions: Predictions,
+    counts: _Counts,
+    scorer: Scorer,
+) -> Explanation:
+    manifest = scorer.manifest
+    schema = manifest.schema
+    values = valid.row(0, named=True)
+    scores = score_columns(
+        valid, 1, predictions, manifest, scorer.playbook, OutputOptions(drivers=0)
+    ).row(0, named=True)
+    impacts = predictions.impacts[0]
+    features = [
+        FeatureImpact(
+            name=feature.name,
+            label=feature.title,
+            value=_plain(values[feature.name]),
+            unit=feature.unit,
+            impact=_shortest(impacts[n]),
+            share_below=int(counts.below[n]) / counts.valid
+            if feature.kind == "numeric" and values[feature.name] is not None
+            else None,
+            share_equal=int(counts.equal[n]) / counts.valid,
+            unseen=_is_unseen(feature, values[feature.name], manifest),
+        )
+        for n, feature in enumerate(schema.model_features)
+    ]
+    return Explanation(
+        user=user,
+        snapshot=values.get(schema.snapshot) if schema.snapshot is not None else None,
+        bundle_id=manifest.bundle_id,
+        users_read=counts.read,
+        users_compared=counts.valid,
+        probability=_shortest(predictions.probability[0]),
+        margin=manifest.base_value + sum(feature.impact for feature in features),
+        base_value=manifest.base_value,
+        decile=scores["propensity_decile"],
+        band=scores["propensity_band"],
+        segment=scores["segment_name"],
+        action=scores["action"],
+        in_control_group=scores["in_control_group"],
+        features=tuple(sorted(features, key=lambda feature: -abs(feature.impact))),
+    )
+
+
+def _find_user(tables: Sequence[Table], scorer: Scorer, id_column: str, user: str) -> Chunk:
+    """The one row of the user's last snapshot."""
+    snapshot = scorer.manifest.schema.snapshot
+    is_user = pl.col(id_column).cast(pl.String) == user
+    found = [find_rows(table, scorer.columns, is_user) for table in tables]
+    places = pl.concat(
+        frame.with_columns(
+            pl.lit(number, pl.Int64).alias("table"), _date(snapshot, frame.schema).alias("date")
+        ).select("table", "source_row", "date")
+        for number, frame in enumerate(found)
+    )
+    last = places.filter(pl.col("date").eq_missing(pl.col("date").max()))
+    if last.is_empty():
+        raise _not_found(tables, id_column, user)
+    number, row, day = last.row(0)
+    if last.height > 1:
+        rows = [_place(tables[n].name, r) for n, r, _ in last.head(NAMES_SHOWN).rows()]
+        raise InputError(
+            f"user {user!r}: {pluralize(last.height, 'row')}{f' of {day}' if day else ''}, expected "
+            f"one: {', '.join(rows)}{', …' if last.height > NAMES_SHOWN else ''}. Leave one of "
+            "them in the input."
+        )
+    frame = found[number].filter(pl.col("source_row") == row).drop("source_row")
+    return Chunk(frame, tables[number].name, row - 1, 0)
+
+
+def _not_found(tables: Sequence[Table], id_column: str, user: str) -> InputError:
+    read = sum(chunk.frame.height for chunk in read_chunks(tables, (id_column,), CHUNK_ROWS))
+    return InputError(
+        f"user {user!r}: not among the {pluralize(read, 'user')} read from "
+        f"{quoted(table.name for table in tables)}. Check the id: column {id_column!r} is compared "
+        "as text, letter by letter."
+    )
+
+
+def _count_users(tables: Sequence[Table], scorer: Scorer, values: Mapping[str, Any]) -> _Counts:
+    """One streaming pass over the input."""
+    features = scorer.manifest.schema.model_features
+
+    def count(chunk: Chunk) -> np.ndarray:
+        valid = _split(chunk.frame, scorer.manifest.schema).valid
+        ranks = valid.select(_rank_counts(features, values)).row(0)
+        return np.array([chunk.frame.height, valid.height, *ranks], np.int64)
+
+    total = np.zeros(2 + 2 * len(features), np.int64)
+    chunks = read_chunks(tables, scorer.columns, CHUNK_ROWS)
+    for counts in in_order(count, chunks, available_cores()):
+        total += counts
+    below, equal = np.split(total[2:], 2)
+    return _Counts(int(total[0]), int(total[1]), below, equal)
+
+
+def _rank_counts(features: Sequence[Feature], values: Mapping[str, Any]) -> Iterator[pl.Expr]:
+    """For each feature how many values are below the user's, then for each how many equal it."""
+    dtypes = [pl.Float32() if f.kind == "numeric" else pl.String() for f in features]
+    users = [pl.lit(values[f.name], dtype) for f, dtype in zip(features, dtypes, strict=True)]
+    for feature, value in zip(features, users, strict=True):
+        below = pl.col(feature.name) < value if feature.kind == "numeric" else pl.lit(0)
+        yield below.sum().alias(f"{feature.name}|below")
+    for feature, value in zip(features, users, strict=True):
+        yield pl.col(feature.name).eq_missing(value).sum().alias(f"{feature.name}|equal")
+
+
+def _split(frame: pl.DataFrame, schema: FeatureSchema) -> RowSplit:
+    typed = to_typed(frame, schema)
+    return split_rows(frame, typed, row_rules(schema, typed.schema))
+
+
+def _date(snapshot: str | None, found: pl.Schema) -> pl.Expr:
+    if snapshot is None or snapshot not in found:
+        return pl.lit(None, pl.Date)
+    return date_column(snapshot, found[snapshot])
+
+
+def _place(file: str, row: int) -> str:
+    return f"row {row:,} of {file}"
+
+
+def _is_unseen(feature: Feature, value: Value, manifest: Manifest) -> bool:
+    return (
+        feature.kind == "categorical"
+        and value is not None
+        and value not in manifest.categories[feature.name]
+    )
+
+
+def _plain(value: Value) -> Value:
+    return _shortest(np.float32(value)) if isinstance(value, float) else value
+
+
+def _shortest(number: np.float32) -> float:
+    """The number with the fewest digits that gives the same float32."""
+    return float(str(number))

@@ -1,0 +1,164 @@
+"""An explanation, and a drift report, in words."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from engine.explain.drift import findings
+from engine.explain.explanation import Explanation, FeatureImpact
+from engine.format import NO_UNITS, plain_number, shown_name, visible
+
+NEGLIGIBLE_IMPACT = 0.01
+# Impacts are shown with three decimals.
+SHOWN_UNITS = 1_000
+
+
+def explanation_lines(explanation: Explanation) -> Iterator[str]:
+    """Why a user scores as he does, line by line; the numbers shown add up to the digit.
+
+    The first column is in log-odds: the base value, every impact, and their sum.
+    """
+    snapshot = f" on {explanation.snapshot}" if explanation.snapshot else ""
+    base, margin = (round(v * SHOWN_UNITS) for v in (explanation.base_value, explanation.margin))
+    impacts = rounded_to_sum(
+        [feature.impact * SHOWN_UNITS for feature in explanation.features], margin - base
+    )
+    yield f"user {shown_name(explanation.user)}{snapshot}, scored by {explanation.bundle_id}"
+    yield (
+        f"probability {_percent(explanation.probability)}, decile {explanation.decile} of 10, "
+        f"band {explanation.band}, segment {shown_name(explanation.segment)}"
+    )
+    yield f"action: {visible(explanation.action)}{_control(explanation)}"
+    yield _compared(explanation)
+    yield ""
+    yield _line(base, f"where every user starts: {_percent(_sigmoid(base))}")
+    for impact, feature in zip(impacts, explanation.features, strict=True):
+        yield _line(impact, f"{_value(feature)}, {_rank(feature)}: {_effect(feature)}")
+    yield _line(
+        margin,
+        f"log-odds = {_signed(base)} and impacts of {_signed(margin - base)}: "
+        f"probability {_percent(explanation.probability)}",
+    )
+
+
+def drift_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """How far users are from those of training, line by line.
+
+    Args:
+        report: What `pipeline.input_drift` gives.
+    """
+    yield (
+        f"{report['rows_read']:,} users read, {report['rows_scored']:,} can be scored; "
+        f"{report['rows']:,} of them compared with those that {report['bundle_id']} was trained on"
+    )
+    alarms, warnings = findings(report, "alarm"), findings(report, "warn")
+    yield from (f"ALARM: {words}" for words in alarms)
+    yield from (f"warning: {words}" for words in warnings)
+    if not alarms and not warnings:
+        yield "nothing has moved"
+    yield ""
+    yield f"{'PSI':>8}  {'level':<6} {'missing':>8} {'then':>8}"
+    for name in ("score", "segments"):
+        yield f"{report[name]['psi']:8.3f}  {report[name]['level']:<25}{name}"
+    for entry in sorted(report["features"], key=lambda entry: -entry["psi"]):
+        then = entry["missing_reference"]
+        shares = f"{entry['missing']:>8.1%} {'few' if then is None else f'{then:.1%}':>8}"
+        yield f"{entry['psi']:8.3f}  {entry['level']:<6} {shares} {shown_name(entry['name'])}"
+
+
+def rounded_to_sum(values: Sequence[float], total: int) -> list[int]:
+    """The values as whole numbers that add up to a total near their sum.
+
+    As few as possible are rounded to the other side.
+    """
+    rounded = [round(value) for value in values]
+    excess = sum(rounded) - total
+    step = 1 if excess > 0 else -1
+    # Those that were rounded furthest in the wrong direction give way.
+    order = sorted(range(len(values)), key=lambda n: step * (values[n] - rounded[n]))
+    for n in order[: abs(excess)]:
+        rounded[n] -= step
+    return rounded
+
+
+def _line(units: int, words: str) -> str:
+    return f"{_signed(units):>8}  {words}"
+
+
+def _signed(units: int) -> str:
+    return f"{units / SHOWN_UNITS:+.3f}"
+
+
+def _control(explanation: Explanation) -> str:
+    if not explanation.in_control_group:
+        return ""
+    return "; not for this user, who is in the control group"
+
+
+def _compared(explanation: Explanation) -> str:
+    read, compared = explanation.users_read, explanation.users_compared
+    if read == compared:
+        return f"compared with all {read:,} users of the input"
+    return f"compared with those {compared:,} of the {read:,} users that can be scored"
+
+
+def _value(feature: FeatureImpact) -> str:
+    """The value with its unit and label: `9 sessions in the last 7 days`, `Country: FR`."""
+    label, unit, value = shown_name(feature.label), shown_name(feature.unit), feature.value
+    if value is None:
+        return f"{label}: not known"
+    if isinstance(value, str):
+        return f"{label}: {shown_name(value)}" + (
+            " (unknown to the model)" if feature.unseen else ""
+        )
+    number, words = plain_number(value), f" {label} ".casefold()
+    if f" {unit} ".casefold() not in words:
+        return f"{label}: {number}" + ("" if unit in NO_UNITS else f" {unit}")
+    rest = label[len(unit) :]
+    # Neither "1 sessions in ..." nor "0.4 share of ...".
+    if words.startswith(f" {unit} ".casefold()) and value != 1 and not rest.startswith(" of "):
+        return f"{number} {unit}{rest}".rstrip()
+    return f"{label}: {number}"
+
+
+def _rank(feature: FeatureImpact) -> str:
+    share = _users(feature.share_equal)
+    if feature.value is None:
+        return f"as for {share}"
+    if feature.share_below:
+        return f"more than {_users(feature.share_below)}"
+    if feature.share_below is None or feature.share_equal == 1:
+        return f"shared by {share}"
+    return f"the lowest value, shared by {share}"
+
+
+def _effect(feature: FeatureImpact) -> str:
+    if abs(feature.impact) < NEGLIGIBLE_IMPACT:
+        return "hardly matters"
+    factor = feature.odds_factor
+    # "1.0 times" would say nothing.
+    decimals = 2 if factor < 1.1 else 1
+    return f"{'raises' if feature.impact > 0 else 'lowers'} the odds {factor:,.{decimals}f} times"
+
+
+def _users(share: float) -> str:
+    """A share of users, never rounded up: more than 94 % must be true."""
+    if share == 1:
+        return "all users"
+    percent = 100 * share
+    decimals = 0 if percent >= 1 else -math.floor(math.log10(percent))
+    # Room for shares that binary fractions put just below a whole percentage.
+    lower = math.floor(percent * 10**decimals + 1e-6) / 10**decimals
+    return f"{lower:.{decimals}f} % of users"
+
+
+def _percent(probability: float) -> str:
+    """One decimal; two digits that differ from 0 or 100 near the ends."""
+    percent = 100 * probability
+    end = min(percent, 100 - percent)
+    decimals = 1 if end >= 1 or end <= 0 else 1 - math.floor(math.log10(end))
+    return f"{percent:.{decimals}f} %"
+
+
+def _sigmoid(units: int) -> float:
+    return 0.5 * (1 + math.tanh(0.5 * units / SHOWN_UNITS))

@@ -1,0 +1,218 @@
+"""What a run would score and what it would set aside, and why, without scoring: `engine validate`."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from engine.bundle.manifest import Manifest
+from engine.bundle.open import REFERENCE, open_bundle
+from engine.bundle.reference import reference_from_json
+from engine.errors import NAMES_SHOWN, pluralize
+from engine.explain.diagnose import causes_in, refusal
+from engine.inputs.chunks import CHUNK_ROWS, check_tables, read_chunks
+from engine.inputs.open import open_inputs
+from engine.model.threads import Progress, available_cores, in_order
+from engine.rows.chunk import Chunk
+from engine.rows.duplicates import SeenKeys
+from engine.rows.prepare import PreparedChunk, needed_columns, prepare_chunk
+
+PLACES_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A row: its file, and its number from 1, the header not counted."""
+
+    file: str
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What `engine score` would do with an input.
+
+    Attributes:
+        rows_valid: Rows that would be scored.
+        rows_rejected: Rows that would be set aside.
+        reasons: Rows caught by each rule; a row may be caught by several.
+        first_rows: The first rows that each rule caught.
+        unseen_categories: Values that the bundle does not know, counted per feature.
+        near_categories: Those of them that a known value differs from only in case, outer spaces or
+            Unicode form, counted per feature and known value.
+        near_ids: Ids that differ only so from an earlier one, at most 32,768 rows before.
+        refusal: Why nothing would be published; None where scores would be.
+    """
+
+    bundle_id: str
+    inputs: tuple[str, ...]
+    rows_read: int
+    rows_valid: int
+    rows_rejected: int
+    reasons: dict[str, int]
+    first_rows: dict[str, tuple[Place, ...]]
+    unseen_categories: dict[str, int]
+    near_categories: dict[str, dict[str, int]]
+    near_ids: int
+    refusal: str | None
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    def to_lines(self) -> list[str]:
+        """The same in words."""
+        lines = [
+            f"{self.rows_read:,} users read: {self.rows_valid:,} would be scored, "
+            f"{self.rows_rejected:,} set aside"
+        ]
+        for rule, rows in self.reasons.items():
+            places = ", ".join(f"row {p.row:,} of {p.file}" for p in self.first_rows[rule])
+            lines.append(f"set aside: {pluralize(rows, 'row')} by {rule}: {places}")
+        for name, count in self.unseen_categories.items():
+            near = self.near_categories.get(name, {})
+            hint = ", ".join(f"{n:,} near {value!r}" for value, n in [*near.items()][:NAMES_SHOWN])
+            lines.append(
+                f"unseen values scored as missing: {count:,} in {name}"
+                + (f" ({hint})" if hint else "")
+            )
+        if self.near_ids:
+            lines.append(
+                f"{pluralize(self.near_ids, 'id')} like an earlier one but for case or spaces: "
+                "scored as another user"
+            )
+        return lines
+
+
+def preview(
+    inputs: Sequence[str],
+    bundle: Path,
+    max_reject_share: float,
+    progress: Progress = lambda done, total: None,  # noqa: ARG005
+) -> Preview:
+    """Check an input as `engine score` does, and publish nothing.
+
+    Args:
+        inputs: Files, globs, directories, or `-` for standard input.
+        bundle: A bundle folder, or a folder with `CURRENT`.
+        max_reject_share: The largest share of rows set aside with which scores are published.
+        progress: Told after each chunk.
+
+    Raises:
+        EngineError: The bundle or the input cannot be opened, or columns break the contract.
+    """
+    opened = open_bundle(bundle)
+    manifest = opened.manifest
+    reference = reference_from_json(opened.contents[REFERENCE], manifest)
+    findings = _Findings()
+    with open_inputs(inputs, needed_columns(manifest.schema)) as tables, SeenKeys() as seen:
+        check_tables(manifest, tables)
+        total = sum(table.rows for table in tables)
+        check = partial(_check, manifest=manifest, seen=seen)
+        chunks = read_chunks(tables, None, CHUNK_ROWS)
+        with closing(in_order(check, chunks, available_cores())) as chunks_checked:
+            for found in chunks_checked:
+                findings.add(found)
+                progress(findings.rows_read, total)
+        files = tuple(table.name for table in tables)
+        refused = refusal(
+            files,
+            findings.rows_read,
+            findings.rejected,
+            findings.reasons,
+            max_reject_share,
+            lambda file: causes_in(file, tables, findings.reasons, manifest, reference),
+        )
+    rejected = sum(findings.rejected.values())
+    return Preview(
+        bundle_id=manifest.bundle_id,
+        inputs=files,
+        rows_read=findings.rows_read,
+        rows_valid=findings.rows_read - rejected,
+        rows_rejected=rejected,
+        reasons=dict(findings.reasons.most_common()),
+        first_rows={rule: tuple(places) for rule, places in findings.places.items()},
+        unseen_categories=dict(sorted(findings.unseen.items())),
+        near_categories={name: dict(c.most_common()) for name, c in findings.near.items()},
+        near_ids=findings.near_ids,
+        refusal=refused,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one chunk gives: it, its near categories, and how many of its ids are near others."""
+
+    chunk: PreparedChunk
+    near: dict[str, Counter[str]]
+    near_ids: int
+
+
+class _Findings:
+    """Adds up chunks in input order."""
+
+    def __init__(self) -> None:
+        self.rows_read = self.near_ids = 0
+        self.rejected: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.places: dict[str, list[Place]] = {}
+        self.unseen: Counter[str] = Counter()
+        self.near: dict[str, Counter[str]] = {}
+
+    def add(self, found: _Found) -> None:
+        chunk = found.chunk
+        self.rows_read += chunk.rows_read
+        self.near_ids += found.near_ids
+        self.reasons.update(chunk.reasons)
+        self.unseen.update(chunk.unseen)
+        for name, counts in found.near.items():
+            self.near.setdefault(name, Counter()).update(counts)
+        if chunk.rejected.height:
+            self.rejected[chunk.rejected["source_file"][0]] += chunk.rejected.height
+            for rule, file, row in _first_places(chunk.rejected).iter_rows():
+                places = self.places.setdefault(rule, [])
+                if len(places) < PLACES_SHOWN:
+                    places.append(Place(file, row))
+
+
+def _first_places(rejected: pl.DataFrame) -> pl.DataFrame:
+    """Rule, file and row of the first rows that each rule caught in a chunk."""
+    return (
+        rejected.select(pl.col("reasons").str.split(";"), "source_file", "source_row")
+        .explode("reasons")
+        .group_by("reasons", maintain_order=True)
+        .head(PLACES_SHOWN)
+    )
+
+
+def _check(chunk: Chunk, manifest: Manifest, seen: SeenKeys) -> _Found:
+    checked = prepare_chunk(chunk, manifest, seen)
+    near = {name: _near_values(checked, name, manifest) for name in checked.unseen}
+    near_ids = 0
+    if manifest.schema.id is not None:
+        ids = checked.valid[manifest.schema.id].cast(pl.String)
+        spellings = pl.DataFrame({"id": ids, "plain": _plain(ids)}).unique()
+        near_ids = spellings.height - spellings["plain"].n_unique()
+    return _Found(checked, {name: counts for name, counts in near.items() if counts}, near_ids)
+
+
+def _near_values(checked: PreparedChunk, name: str, manifest: Manifest) -> Counter[str]:
+    """How many unseen values differ from each known one only in case, spaces or Unicode form."""
+    features = [feature.name for feature in manifest.schema.model_features]
+    is_unseen = np.isnan(checked.features[:, features.index(name)])
+    values = checked.valid[name].filter(pl.Series(is_unseen)).drop_nulls()
+    known = pl.Series(manifest.categories[name], dtype=pl.String)
+    meant = dict(zip(_plain(known), known, strict=True))
+    near = _plain(values).replace_strict(meant, default=None, return_dtype=pl.String).drop_nulls()
+    return Counter(dict(near.value_counts().iter_rows()))
+
+
+def _plain(texts: pl.Series) -> pl.Series:
+    """Texts without case, outer spaces and Unicode form."""
+    return texts.str.normalize("NFC").str.strip_chars().str.to_lowercase()

@@ -1,0 +1,1 @@
+"""Predictions: ONNX Runtime sessions, the columns of the score file, conformance."""

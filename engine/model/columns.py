@@ -1,0 +1,126 @@
+"""Predictions to the columns of the score file."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from engine.bundle.manifest import BANDS, DRIVERS, Manifest
+from engine.bundle.playbook import Playbook
+from engine.bundle.reference import digitize
+from engine.errors import UsageError
+from engine.model.session import Predictions
+
+ROW_NUMBER = "row"
+DRIVER_NAMES = tuple(f"driver_{n}" for n in range(1, DRIVERS + 1))
+REPEATED_TEXTS = ("propensity_band", "segment_name", *DRIVER_NAMES, "action", "bundle_id")
+"""Columns of few different texts: dictionary-encoded where the format has dictionaries."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """How much of the reasons goes into the scores.
+
+    Attributes:
+        drivers: So many features with the largest impacts, 0 to 3.
+        impacts: Whether the base value and the impacts of all features are added.
+    """
+
+    drivers: int = DRIVERS
+    impacts: bool = False
+
+    def __post_init__(self) -> None:
+        if self.drivers not in range(DRIVERS + 1):
+            raise UsageError(f"drivers: {self.drivers} asked for; give 0 to {DRIVERS}.")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredChunk:
+    """What became of one chunk.
+
+    Attributes:
+        rows_read: Rows of the chunk: those scored and those rejected.
+        features: What was scored, float32 [rows scored, features].
+        scores: The score file's columns.
+        rejected: The raw rows set aside, with `source_file`, `source_row` and `reasons`.
+        reasons: Rows caught by each rule.
+        unseen: Values without a category code, counted per feature.
+    """
+
+    rows_read: int
+    features: np.ndarray
+    scores: pl.DataFrame
+    rejected: pl.DataFrame
+    reasons: dict[str, int]
+    unseen: dict[str, int]
+
+
+def score_columns(
+    valid: pl.DataFrame,
+    first_row: int,
+    predictions: Predictions,
+    manifest: Manifest,
+    playbook: Playbook,
+    detail: OutputOptions,
+) -> pl.DataFrame:
+    """One row of scores per scored user, in input order.
+
+    Args:
+        valid: The typed rows that were scored, with `chunk_row`.
+        first_row: The number of the chunk's first row in the input, from 1.
+        predictions: What the models say of them.
+        manifest: The cut-points, the names of the segments and the id of the bundle.
+        playbook: The actions and the control group.
+        detail: How much of the reasons to give.
+    """
+    schema = manifest.schema
+    keys = [name for name in (schema.id, schema.snapshot) if name in valid.columns]
+    frame = valid.select(keys)
+    if schema.id is None:
+        numbers = (valid["chunk_row"] + first_row).alias(ROW_NUMBER)
+        frame = frame.insert_column(0, numbers) if keys else numbers.to_frame()
+    probability = predictions.probability
+    segments = {segment.id: segment.name for segment in manifest.segments}
+    segment_id = pl.Series(predictions.segment).cast(pl.Int8)
+    band = digitize(manifest.band_cuts, probability)
+    cells = playbook.cells(predictions.segment, band)
+    return frame.with_columns(
+        purchase_probability=pl.Series(probability),
+        will_purchase=pl.Series(probability >= np.float32(manifest.threshold)),
+        propensity_decile=pl.Series(digitize(manifest.decile_cuts, probability) + 1).cast(pl.Int8),
+        propensity_band=pl.Series(BANDS).gather(band),
+        segment_id=segment_id,
+        segment_name=segment_id.replace_strict(segments, return_dtype=pl.String),
+        **_driver_columns(predictions, manifest, detail.drivers),
+        action=playbook.action_column(cells),
+        in_control_group=playbook.control_column(cells, frame[schema.id or ROW_NUMBER]),
+        bundle_id=pl.lit(manifest.bundle_id),
+        **(_impact_columns(predictions, manifest) if detail.impacts else {}),
+    )
+
+
+def _driver_columns(
+    predictions: Predictions, manifest: Manifest, count: int
+) -> dict[str, pl.Series | pl.Expr]:
+    """Names, then impacts; null where the model has fewer features."""
+    features = pl.Series([feature.name for feature in manifest.schema.model_features])
+    found = predictions.driver_index.shape[1]
+    names: dict[str, pl.Series | pl.Expr] = {}
+    impacts: dict[str, pl.Series | pl.Expr] = {}
+    for n, name in enumerate(DRIVER_NAMES[:count]):
+        if n < found:
+            names[name] = features.gather(predictions.driver_index[:, n])
+            impacts[f"{name}_impact"] = pl.Series(predictions.driver_impact[:, n])
+        else:
+            names[name] = pl.lit(None, pl.String)
+            impacts[f"{name}_impact"] = pl.lit(None, pl.Float32)
+    return names | impacts
+
+
+def _impact_columns(predictions: Predictions, manifest: Manifest) -> dict[str, pl.Series | pl.Expr]:
+    columns: dict[str, pl.Series | pl.Expr] = {
+        "base_value": pl.lit(manifest.base_value, pl.Float32)
+    }
+    for feature, impacts in zip(manifest.schema.model_features, predictions.impacts.T, strict=True):
+        columns[f"impact_{feature.name}"] = pl.Series(impacts)
+    return columns

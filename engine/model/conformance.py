@@ -1,0 +1,204 @@
+"""Conformance rows: made-up users, and what every runtime must say of them.
+
+Takes the test vectors of a bundle, gives how far a machine is from them. Bytes that are right do not
+make a runtime that computes rightly: ONNX Runtime 1.26.0 gave wrong probabilities for sound graphs
+(https://github.com/microsoft/onnxruntime/issues/28557).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+import polars as pl
+
+from engine.bundle.manifest import Manifest
+from engine.bundle.onnx_wire import FLOAT, TEXT, Port, read_tensor
+from engine.bundle.open import CONFORMANCE_INPUT, CONFORMANCE_OUTPUT, SCORER, Bundle, graph_ends
+from engine.errors import BundleError, SelfCheckError, pluralize
+from engine.model.session import CLASSIFIER_OUTPUTS, Session
+from engine.rows.typed import to_features
+
+CORE_ROWS = 256
+"""So many of the rows, the first, are checked at every start."""
+
+TOLERANCES = {
+    "margin": 1e-5,
+    "probability": 1e-6,
+    "impacts": 1e-5,
+    "driver_index": 1e-5,
+    "driver_impact": 1e-5,
+    "segment": 1e-5,
+    "distances": 1e-5,
+}
+"""The largest difference of each output; of numbers above 1, as a share of the number.
+
+A driver may be any feature whose impact is as large as the expected one's; a segment may be any that
+is as near as the nearest."""
+
+Outputs = Mapping[str, np.ndarray]
+"""Outputs of `scorer.onnx` by name, each [rows, ...]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Inputs and expected outputs of some rows.
+
+    Attributes:
+        inputs: What `tensors.to_typed` gives of them: Float32 or String, null where missing.
+        outputs: What `scorer.onnx` must give.
+        segments: The ids in the order of its `distances`.
+    """
+
+    inputs: pl.DataFrame
+    outputs: Outputs
+    segments: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self.inputs.height
+
+
+def read_vectors(bundle: Bundle, rows: int | None = None) -> Vectors:
+    """The conformance rows of a bundle.
+
+    Args:
+        bundle: An opened bundle.
+        rows: So many of them, the first; all if None.
+
+    Raises:
+        BundleError: They are not those of this bundle's `scorer.onnx`.
+    """
+    ends = graph_ends(bundle.manifest)[SCORER]
+    inputs, outputs = (
+        {port.name: _read_port(bundle, names.format(n), port, rows) for n, port in enumerate(ports)}
+        for names, ports in (
+            (CONFORMANCE_INPUT, ends.inputs),
+            (CONFORMANCE_OUTPUT, ends.outputs),
+        )
+    )
+    found = sorted({len(values) for values in (*inputs.values(), *outputs.values())})
+    if len(found) != 1 or found == [0]:
+        raise BundleError(
+            f"{bundle.path}: conformance files of {found} rows, expected one number above 0. "
+            "Copy the bundle again."
+        )
+    columns = {name: _input_column(values) for name, values in inputs.items()}
+    ids = tuple(segment.id for segment in bundle.manifest.segments)
+    return Vectors(pl.DataFrame(columns), outputs, ids)
+
+
+def check_core(bundle: Bundle, session: Session) -> None:
+    """Run the first conformance rows through the engine's own path.
+
+    Raises:
+        SelfCheckError: This machine does not give what it must.
+    """
+    vectors = read_vectors(bundle, CORE_ROWS)
+    worst = differences(vectors, run_engine(bundle.manifest, session, vectors))
+    refuse_differences(worst, vectors.rows, bundle.manifest.bundle_id)
+
+
+def run_engine(manifest: Manifest, session: Session, vectors: Vectors) -> dict[str, np.ndarray]:
+    """What the engine says of conformance rows; it makes no `distances`."""
+    features = to_features(vectors.inputs, manifest.schema.model_features, manifest.categories)
+    said = session.run(features)
+    found = {name: getattr(said, name) for name in (*CLASSIFIER_OUTPUTS, "segment")}
+    return found | {name: found[name][:, np.newaxis] for name in ("margin", "probability")}
+
+
+def differences(vectors: Vectors, found: Outputs) -> dict[str, float]:
+    """The worst difference of each output that was found, by the rules of `TOLERANCES`.
+
+    Args:
+        vectors: What must come out.
+        found: What did, of the same rows.
+    """
+    return {name: _difference(vectors, name, found[name]) for name in TOLERANCES if name in found}
+
+
+def refuse_differences(worst: Mapping[str, float], rows: int, where: str) -> None:
+    """Refuse outputs that are not what they must be.
+
+    Args:
+        worst: What `differences` gives.
+        rows: How many were compared.
+        where: What gave them, which opens the message.
+
+    Raises:
+        SelfCheckError: One differs by more than `TOLERANCES` allow.
+    """
+    wrong = [
+        f"{name} by {value:.3g} (allowed {TOLERANCES[name]:g})"
+        for name, value in worst.items()
+        if not value <= TOLERANCES[name]
+    ]
+    if wrong:
+        raise SelfCheckError(
+            f"{where}: {pluralize(len(wrong), 'output')} of {len(worst)} not as expected on "
+            f"{pluralize(rows, 'conformance row')} with ONNX Runtime {ort.__version__}: "
+            f"{', '.join(wrong)}. Do not use these scores; see: engine verify"
+        )
+
+
+def _difference(vectors: Vectors, name: str, found: np.ndarray) -> float:
+    expected = vectors.outputs[name]
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return np.inf
+    if name == "driver_index":
+        return _driver_difference(vectors, found)
+    if name == "segment":
+        return _segment_difference(vectors, found)
+    return _largest(found.astype(np.float64) - expected, expected)
+
+
+def _driver_difference(vectors: Vectors, index: np.ndarray) -> float:
+    """How much smaller or larger the impacts of the named drivers are than those expected."""
+    size = np.abs(vectors.outputs["impacts"].astype(np.float64))
+    repeated = (np.diff(np.sort(index, axis=1), axis=1) == 0).any()
+    if repeated or index.min(initial=0) < 0 or index.max(initial=0) >= size.shape[1]:
+        return np.inf
+    expected = np.abs(vectors.outputs["driver_impact"])
+    return _largest(np.take_along_axis(size, index, axis=1) - expected, expected)
+
+
+def _segment_difference(vectors: Vectors, segment: np.ndarray) -> float:
+    """How much farther the named segments are than the nearest."""
+    named = segment[:, np.newaxis] == np.array(vectors.segments)
+    if not named.any(axis=1).all():
+        return np.inf
+    distances = vectors.outputs["distances"].astype(np.float64)
+    nearest = distances.min(axis=1)
+    return _largest(distances[named] - nearest, nearest)
+
+
+def _largest(difference: np.ndarray, expected: np.ndarray) -> float:
+    shares = np.abs(difference) / np.maximum(1, np.abs(expected))
+    # NaN is no difference that could be allowed.
+    return float(np.where(np.isnan(shares), np.inf, shares).max(initial=0))
+
+
+def _read_port(bundle: Bundle, name: str, port: Port, rows: int | None) -> np.ndarray:
+    """The vectors of one input or output: float32, int64, or texts as objects, [rows, ...]."""
+    if name not in bundle.contents:
+        raise BundleError(f"{bundle.path / name}: not listed. Copy the bundle again.")
+    tensor = read_tensor(bundle.contents[name], str(bundle.path / name))
+    if (tensor.name, tensor.element, tensor.shape[1:]) != (port.name, port.element, port.shape[1:]):
+        raise BundleError(
+            f"{bundle.path / name}: {tensor.name!r} of type {tensor.element} and shape "
+            f"{list(tensor.shape)}, expected {port.name!r} of type {port.element} and shape "
+            f"{list(port.shape)}. Copy the bundle again."
+        )
+    if tensor.element == TEXT:
+        return np.array([str(t, "utf-8", "replace") for t in tensor.texts[:rows]], object)
+    dtype = np.float32 if tensor.element == FLOAT else np.int64
+    return np.frombuffer(tensor.raw, dtype).reshape(tensor.shape)[:rows]
+
+
+def _input_column(values: np.ndarray) -> pl.Series:
+    """float32 [rows, 1] or texts [rows], with nulls in the place of NaN and empty texts."""
+    if values.dtype == object:
+        texts = pl.Series(values, dtype=pl.String)
+        return texts.set(texts == "", None)
+    return pl.Series(values[:, 0], nan_to_null=True)

@@ -1,0 +1,183 @@
+"""The bundle's graphs in ONNX Runtime: `features` in; probabilities, drivers, segments out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import onnxruntime as ort
+
+from engine.bundle.manifest import DRIVERS
+from engine.bundle.open import CLASSIFIER, SEGMENTER, Bundle
+from engine.errors import BundleError, SelfCheckError, pluralize
+
+CLASSIFIER_OUTPUTS = ["margin", "probability", "impacts", "driver_index", "driver_impact"]
+
+RUN_ROWS = 2_048
+"""Rows in one call of a graph: what they need stays in the cache, however large the chunk is."""
+
+# How ONNX Runtime adds numbers up depends on the rows of a call; at multiples of 64 the order is
+# always the same. Padding to a multiple makes a user's score independent of the chunk it came in.
+PADDED_ROWS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What the models say of each row of a chunk.
+
+    Attributes:
+        margin: Log-odds of the probability, float32 [rows].
+        probability: float32 [rows].
+        impacts: Of each feature on the margin, float32 [rows, features].
+        driver_index: The features with the largest impacts, int64 [rows, drivers].
+        driver_impact: Their impacts, float32 [rows, drivers].
+        segment: The stable ids, int64 [rows].
+    """
+
+    margin: np.ndarray
+    probability: np.ndarray
+    impacts: np.ndarray
+    driver_index: np.ndarray
+    driver_impact: np.ndarray
+    segment: np.ndarray
+
+    def __getitem__(self, rows: slice | np.ndarray) -> "Predictions":
+        """What is said of some of the rows."""
+        return Predictions(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+
+class Session:
+    """The classifier and the segmenter of one bundle, ready to run; safe to share by threads."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._width = len(bundle.manifest.schema.model_features)
+        self._segments = np.array([segment.id for segment in bundle.manifest.segments])
+        self._classifier = load_graph(bundle, CLASSIFIER)
+        self._segmenter = load_graph(bundle, SEGMENTER)
+
+    def run(self, features: np.ndarray) -> Predictions:
+        """Run both models.
+
+        Args:
+            features: float32 [rows, features], what `tensors.to_features` gives.
+
+        Raises:
+            SelfCheckError: A model gave a score that is not finite.
+            BundleError: It gave a segment that the manifest does not have.
+        """
+        starts = range(0, len(features), RUN_ROWS)
+        found = joined([self._run_slice(features[i : i + RUN_ROWS]) for i in starts], self._width)
+        _check_finite(found)
+        self._check_segments(found)
+        return found
+
+    def _check_segments(self, found: Predictions) -> None:
+        unknown = np.unique(found.segment[~np.isin(found.segment, self._segments)])
+        if len(unknown):
+            raise BundleError(
+                f"{SEGMENTER}: segments {unknown[:8].tolist()} are not in the manifest, which has "
+                f"{self._segments.tolist()}. Do not use this bundle; train again."
+            )
+
+    def _run_slice(self, features: np.ndarray) -> Predictions:
+        padded = {"features": _padded(features)}
+        margin, probability, *impacts = run_graph(
+            self._classifier, CLASSIFIER_OUTPUTS, padded, CLASSIFIER
+        )
+        segment = run_graph(self._segmenter, ["segment"], padded, SEGMENTER)
+        found = Predictions(margin[:, 0], probability[:, 0], *impacts, *segment)
+        return found[: len(features)]
+
+
+def joined(parts: Sequence[Predictions], width: int) -> Predictions:
+    """Predictions of several slices or chunks as one; of none, an empty one.
+
+    Args:
+        parts: In the order of their rows.
+        width: The number of features.
+    """
+    if not parts:
+        return _nothing(width)
+    if len(parts) == 1:
+        return parts[0]
+    names = [f.name for f in fields(Predictions)]
+    return Predictions(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+
+
+def load_graph(bundle: Bundle, name: str) -> ort.InferenceSession:
+    """Open one graph of a bundle, from the bytes that were checked.
+
+    Raises:
+        BundleError: ONNX Runtime cannot load the graph.
+    """
+    options = ort.SessionOptions()
+    # More threads inside a run split the trees, with a barrier every 128 rows: slower than one
+    # thread a chunk. Idle threads must not spin on the core that another chunk needs.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(
+            bundle.contents[name], options, providers=["CPUExecutionProvider"]
+        )
+    # NOTE: ONNX Runtime's own exceptions share no base class but Exception.
+    except Exception as error:
+        raise BundleError(
+            f"{bundle.path / name}: ONNX Runtime {ort.__version__} cannot load it: {error}"
+        ) from error
+
+
+def run_graph(
+    graph: ort.InferenceSession,
+    outputs: Sequence[str],
+    inputs: Mapping[str, np.ndarray],
+    name: str,
+) -> list[np.ndarray]:
+    """Run one graph.
+
+    Args:
+        graph: What `load_graph` gives.
+        outputs: Which to give, in this order.
+        inputs: All of them, by name.
+        name: The file, which opens the message of an error.
+
+    Raises:
+        SelfCheckError: ONNX Runtime cannot run the graph.
+    """
+    try:
+        found: list[np.ndarray] = graph.run(outputs, inputs)
+    # NOTE: ONNX Runtime's own exceptions share no base class but Exception.
+    except Exception as error:
+        raise SelfCheckError(
+            f"{name}: ONNX Runtime {ort.__version__} cannot run it: {error} Run: engine verify"
+        ) from error
+    return found
+
+
+def _padded(features: np.ndarray) -> np.ndarray:
+    missing = -len(features) % PADDED_ROWS
+    if not missing:
+        return features
+    return np.concatenate([features, np.zeros((missing, features.shape[1]), np.float32)])
+
+
+def _nothing(width: int) -> Predictions:
+    scores, drivers = np.empty(0, np.float32), (0, min(DRIVERS, width))
+    return Predictions(
+        margin=scores,
+        probability=scores,
+        impacts=np.empty((0, width), np.float32),
+        driver_index=np.empty(drivers, np.int64),
+        driver_impact=np.empty(drivers, np.float32),
+        segment=np.empty(0, np.int64),
+    )
+
+
+def _check_finite(found: Predictions) -> None:
+    # An impact that is not finite makes a margin that is not.
+    wrong = int(np.count_nonzero(~(np.isfinite(found.margin) & np.isfinite(found.probability))))
+    if wrong:
+        raise SelfCheckError(
+            f"{CLASSIFIER}: {pluralize(wrong, 'score')} of {len(found.margin):,} not finite. "
+            "Do not use this bundle; run: engine verify"
+        )

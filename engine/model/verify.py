@@ -1,0 +1,164 @@
+"""A bundle tried out on this machine: everything that can be checked without a single user.
+
+Takes a bundle, gives what was checked and how far this machine is from what it must give.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from polars.exceptions import PolarsError
+
+from engine.bundle.onnx_wire import read_model
+from engine.bundle.open import CONFORMANCE, SCORER, Bundle, graph_ends, open_bundle
+from engine.errors import BundleError, pluralize
+from engine.model.conformance import (
+    CORE_ROWS,
+    TOLERANCES,
+    Vectors,
+    differences,
+    read_vectors,
+    refuse_differences,
+    run_engine,
+)
+from engine.model.session import Session, load_graph, run_graph
+from engine.rows.typed import named_inputs
+from engine.versions import running_versions
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was checked of a bundle.
+
+    Attributes:
+        bundle_id: Which one.
+        files: How many match the manifest's SHA-256.
+        size_bytes: Of all of them.
+        operators: How many nodes of each kind its graphs have; all are allowed.
+        rows: Conformance rows that went through the engine and through `scorer.onnx`.
+        core_rows: How many of them are checked at every start.
+        tolerances: What each output may differ by.
+        worst: What it differs by, for the engine's own path and for `scorer.onnx`.
+        versions: What computed it.
+    """
+
+    bundle_id: str
+    files: int
+    size_bytes: int
+    operators: Mapping[str, int]
+    rows: int
+    core_rows: int
+    tolerances: Mapping[str, float]
+    worst: Mapping[str, Mapping[str, float]]
+    versions: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """One JSON object; a difference that is no number is null."""
+        worst = {
+            path: {name: value if np.isfinite(value) else None for name, value in found.items()}
+            for path, found in self.worst.items()
+        }
+        return json.dumps({**asdict(self), "worst": worst}, ensure_ascii=False)
+
+    def to_lines(self) -> Iterator[str]:
+        """The same for people."""
+        nodes = sum(self.operators.values())
+        yield f"bundle {self.bundle_id}"
+        yield f"{pluralize(self.files, 'file')}, {self.size_bytes:,} bytes: every SHA-256 matches"
+        yield f"{pluralize(nodes, 'node')} of {pluralize(len(self.operators), 'operator')}: all allowed"
+        yield (
+            f"{pluralize(self.rows, 'conformance row')} (the first {self.core_rows} are checked at "
+            "every start); worst difference of each output:"
+        )
+        for name, allowed in self.tolerances.items():
+            found = ", ".join(
+                f"{path} {w[name]:.2g}" for path, w in self.worst.items() if name in w
+            )
+            yield f"  {name}: {found} (allowed {allowed:g})"
+        yield ", ".join(f"{name} {version}" for name, version in self.versions.items())
+
+    def refuse_failures(self) -> None:
+        """Refuse a machine that does not compute what it must.
+
+        Raises:
+            SelfCheckError: An output differs by more than its tolerance.
+        """
+        for path, worst in self.worst.items():
+            refuse_differences(worst, self.rows, f"{self.bundle_id}: {path}")
+
+
+def verify(path: Path) -> Verification:
+    """Check hashes, operators and all conformance rows of a bundle, on this machine.
+
+    Raises:
+        BundleError: The bundle is missing, altered or invalid.
+        VersionError: The bundle needs another engine version.
+        AccessError: A file may not be read.
+        SelfCheckError: A model gave a score that is not finite.
+    """
+    bundle = open_bundle(path)
+    vectors = read_vectors(bundle)
+    check_document(bundle, vectors)
+    found = {
+        "engine": run_engine(bundle.manifest, Session(bundle), vectors),
+        SCORER: _run_scorer(bundle, vectors),
+    }
+    return Verification(
+        bundle_id=bundle.manifest.bundle_id,
+        files=len(bundle.manifest.files),
+        size_bytes=sum(map(len, bundle.contents.values())),
+        operators=_operators(bundle),
+        rows=vectors.rows,
+        core_rows=min(CORE_ROWS, vectors.rows),
+        tolerances=TOLERANCES,
+        worst={path: differences(vectors, outputs) for path, outputs in found.items()},
+        versions=running_versions(),
+    )
+
+
+def _run_scorer(bundle: Bundle, vectors: Vectors) -> dict[str, np.ndarray]:
+    """What `scorer.onnx` gives for named inputs: no code of the engine's but ONNX Runtime."""
+    inputs = named_inputs(vectors.inputs, bundle.manifest.schema.model_features)
+    names = list(vectors.outputs)
+    found = run_graph(load_graph(bundle, SCORER), names, inputs, SCORER)
+    return dict(zip(names, found, strict=True))
+
+
+def _operators(bundle: Bundle) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name in graph_ends(bundle.manifest):
+        for domain, kind in read_model(bundle.contents[name], name).operators:
+            full = f"{domain or 'ai.onnx'}.{kind}"
+            counts[full] = counts.get(full, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def check_document(bundle: Bundle, vectors: Vectors) -> None:
+    """Check that the JSON for other languages says what the ONNX test data says."""
+    where = bundle.path / CONFORMANCE
+    try:
+        document: dict[str, Any] = json.loads(bundle.contents[CONFORMANCE])
+        same = [
+            document["bundle_id"] == bundle.manifest.bundle_id,
+            document["rows"] == vectors.rows,
+            *(
+                column.equals(pl.Series(document["inputs"][column.name], dtype=column.dtype))
+                for column in vectors.inputs
+            ),
+            *(
+                np.array_equal(values, np.array(document["outputs"][name], values.dtype))
+                for name, values in vectors.outputs.items()
+            ),
+        ]
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, PolarsError) as error:
+        raise BundleError(
+            f"{where}: not conformance rows: {error}. Copy the bundle again."
+        ) from error
+    if not all(same):
+        raise BundleError(
+            f"{where}: says other than the ONNX test data beside it. Copy the bundle again."
+        )

@@ -1,0 +1,65 @@
+"""A summary as metrics that Prometheus reads from a file: counts and shares, nobody's id."""
+
+from collections.abc import Mapping
+
+from engine.outputs.summary import Summary
+
+
+def to_prometheus(summary: Summary) -> bytes:
+    """The metrics of one run in Prometheus' text format, version 0.0.4.
+
+    There is no time of the run among them: whoever collects the file adds its time of change.
+    """
+    labels = {"bundle_id": summary.bundle_id or "", "status": summary.status}
+    rows = {
+        "read": summary.rows_read,
+        "scored": summary.rows_scored,
+        "quarantined": summary.rows_quarantined,
+    }
+    files = {name: file["size_bytes"] for name, file in summary.outputs.items()}
+    versions = {name: summary.versions.get(name, "") for name in ("shopnow-scoring", "onnxruntime")}
+    labels |= {name.replace("-", "_"): version for name, version in versions.items()}
+    blocks = [
+        _gauge("info", "The bundle and the versions of the last run.", [(labels, 1)]),
+        _plain("exit_code", "What the last run ended with.", summary.exit_code),
+        _plain("published", "1 if the last run published its scores.", int(summary.published)),
+        _plain("seconds", "How long the last run took.", summary.seconds),
+        _plain("peak_memory_bytes", "The most memory it held.", summary.peak_memory_bytes),
+        _by("rows", "Rows by what became of them.", "result", rows),
+        _by("quarantined_rows", "Rows caught by each rule.", "rule", summary.reasons),
+        _by("unseen_values", "Values unknown to the bundle.", "feature", summary.unseen_categories),
+        _plain("will_purchase_rows", "Rows at or above the threshold.", summary.will_purchase_rows),
+        _by("band_rows", "Rows by propensity band.", "band", summary.bands),
+        _by("segment_rows", "Rows by segment.", "segment", summary.segments),
+        _by("output_bytes", "Size of what was published.", "file", files),
+        _plain("drift_alarms", "What moved too far from training.", len(summary.drift.alarms)),
+    ]
+    if summary.mean_probability is not None:
+        blocks.append(
+            _plain("mean_probability", "Mean of the probabilities.", summary.mean_probability)
+        )
+    return "".join(blocks).encode()
+
+
+def _plain(name: str, description: str, value: float) -> str:
+    return _gauge(name, description, [({}, value)])
+
+
+def _by(name: str, description: str, label: str, values: Mapping[str, float]) -> str:
+    return _gauge(name, description, [({label: key}, value) for key, value in values.items()])
+
+
+def _gauge(name: str, description: str, samples: list[tuple[dict[str, str], float]]) -> str:
+    full = f"engine_score_{name}"
+    lines = [f"# HELP {full} {description}", f"# TYPE {full} gauge"]
+    lines += [f"{full}{_label_text(labels)} {value!r}" for labels, value in samples]
+    return "\n".join(lines) + "\n"
+
+
+def _label_text(labels: Mapping[str, str]) -> str:
+    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+    return f"{{{pairs}}}" if pairs else ""
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

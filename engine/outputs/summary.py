@@ -1,0 +1,246 @@
+"""What a run did, in numbers: counted chunk by chunk, written as JSON, told in a few lines."""
+
+import json
+import resource
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from engine.bundle.manifest import BANDS
+from engine.bundle.reference import Users
+from engine.errors import pluralize
+from engine.explain.drift import UserSample, fewer_rows, findings
+from engine.model.columns import ScoredChunk
+from engine.outputs.writer import Written
+
+Status = Literal["published", "skipped", "dry_run", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far the users of a run are from those of training, told on a sample of them.
+
+    Attributes:
+        rows: Users of the sample.
+        alarms: What has moved far, in words.
+        warnings: What has moved.
+        psi: The population stability index of the score, the segments and every feature.
+        rows_before: Rows of the last published run before this one; None where no summary tells
+            them, and their numbers were not compared.
+    """
+
+    rows: int = 0
+    alarms: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    psi: dict[str, float] = field(default_factory=dict)
+    rows_before: int | None = None
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any], rows_read: int, before: int | None) -> "Drift":
+        """From what `drift.drift_report` gives, and the rows of this run and the one before."""
+        fewer = "" if before is None else fewer_rows(rows_read, before)
+        whole = {name: report[name]["psi"] for name in ("score", "segments")}
+        return cls(
+            rows=report["rows"],
+            alarms=((fewer,) if fewer else ()) + tuple(findings(report, "alarm")),
+            warnings=tuple(findings(report, "warn")),
+            psi=whole | {feature["name"]: feature["psi"] for feature in report["features"]},
+            rows_before=before,
+        )
+
+    def to_lines(self) -> list[str]:
+        """In words: every alarm, and what else has moved."""
+        lines = [f"DRIFT: {alarm}" for alarm in self.alarms]
+        if self.warnings:
+            lines.append(
+                f"drift: {pluralize(len(self.warnings), 'moderate shift')}; see engine drift"
+            )
+        if self.rows_before is None:
+            lines.append("no summary of an earlier run: the number of rows was not compared")
+        return lines
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One run of `engine score`.
+
+    Attributes:
+        published: Whether the scores of this run stand at the output.
+        reasons: Rows caught by each rule of the quarantine; a row may be caught by several.
+        unseen_categories: Values that the bundle does not know, counted per feature.
+        outputs: Path, rows, size in bytes and SHA-256 of each file.
+        unusable: Why the bundle's scores must not be used; empty where they may.
+        drift: How far the users are from those of training.
+        stands: Which scores are at the output now: those of this run, earlier ones, or none;
+            unknown where a database does not say.
+        peak_memory_bytes: The most memory that the process has held.
+
+    A summary speaks of the scores beside it only if their SHA-256 is that of its `outputs`: between
+    two renames a reader may find the new summary beside the old scores.
+    """
+
+    status: Status
+    published: bool
+    out: str
+    bundle_id: str | None = None
+    rows_read: int = 0
+    rows_scored: int = 0
+    rows_quarantined: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    unseen_categories: dict[str, int] = field(default_factory=dict)
+    will_purchase_rows: int = 0
+    mean_probability: float | None = None
+    deciles: dict[str, int] = field(default_factory=dict)
+    bands: dict[str, int] = field(default_factory=dict)
+    segments: dict[str, int] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stands: Literal["this run", "earlier run", "none", "unknown"] = "none"
+    seconds: float = 0.0
+    threads: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+    unusable: tuple[str, ...] = ()
+    drift: Drift = Drift()
+    peak_memory_bytes: int = 0
+    error: str | None = None
+    exit_code: int = 0
+
+    def to_json(self) -> bytes:
+        """The summary as UTF-8 JSON, one key a line."""
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        # NOTE: a path that is no UTF-8 has surrogates, which JSON writes as \udcff.
+        return text.encode("utf-8", "backslashreplace")
+
+    def to_lines(self) -> list[str]:
+        """The summary in words."""
+        if self.status == "skipped":
+            return [f"{self.out} exists already: nothing was done."]
+        rate = self.rows_read / self.seconds if self.seconds else 0.0
+        lines = [
+            f"{self.rows_read:,} users read, {self.rows_scored:,} scored, "
+            f"{self.rows_quarantined:,} set aside in {self.seconds:.1f} s ({rate:,.0f} a second)",
+            f"will purchase: {self.will_purchase_rows:,} "
+            f"({_share(self.will_purchase_rows, self.rows_scored)}), "
+            f"mean probability {self.mean_probability or 0.0:.3f}",
+            *_share_lines("bands", self.bands, self.rows_scored),
+            *_share_lines("segments", self.segments, self.rows_scored),
+        ]
+        lines += [f"MUST NOT BE USED: {reason}" for reason in self.unusable]
+        lines += self.drift.to_lines()
+        lines += [f"set aside: {rows:,} rows by {rule}" for rule, rows in self.reasons.items()]
+        lines += [
+            f"unseen values scored as missing: {count:,} in {name}"
+            for name, count in self.unseen_categories.items()
+        ]
+        if self.status == "dry_run":
+            lines += [
+                f"dry run, nothing was written: would publish {self.out}"
+                + (", replacing an earlier file" if self.stands == "earlier run" else ""),
+                f"memory needed: {self.peak_memory_bytes / 2**20:,.0f} MiB and some for writing",
+            ]
+        return lines + [f"{name}: {file['path']}" for name, file in self.outputs.items()]
+
+
+class Tally:
+    """Adds up chunks in input order.
+
+    Attributes:
+        drift: How far the users are from those of training, once all are counted.
+    """
+
+    def __init__(self) -> None:
+        self.rows_read = 0
+        self.rows_scored = 0
+        self.rows_quarantined = 0
+        self.sample = UserSample()
+        self.rejected_files: Counter[str] = Counter()
+        self.drift = Drift()
+        self._probability_sum = 0.0
+        self._counts: dict[str, Counter[Any]] = {
+            name: Counter()
+            for name in (
+                *("will_purchase", "propensity_decile", "propensity_band", "segment_name"),
+                *("reasons", "unseen_categories"),
+            )
+        }
+
+    def add(self, chunk: ScoredChunk) -> None:
+        """Count one chunk."""
+        scores = chunk.scores
+        self.rows_read += chunk.rows_read
+        self.rows_scored += scores.height
+        self.rows_quarantined += chunk.rejected.height
+        probability, segment = (
+            scores[name].to_numpy() for name in ("purchase_probability", "segment_id")
+        )
+        self.sample.add(Users(chunk.features, probability, segment))
+        if chunk.rejected.height:
+            self.rejected_files[chunk.rejected["source_file"][0]] += chunk.rejected.height
+        self._probability_sum += float(scores["purchase_probability"].cast(pl.Float64).sum())
+        for name in ("will_purchase", "propensity_decile", "propensity_band", "segment_name"):
+            self._counts[name].update(dict(scores[name].value_counts().iter_rows()))
+        self._counts["reasons"].update(chunk.reasons)
+        self._counts["unseen_categories"].update(chunk.unseen)
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Rows caught by each rule."""
+        return self._counts["reasons"]
+
+    def figures(self) -> dict[str, Any]:
+        """The counts under the names that `Summary` gives them."""
+        counts = self._counts
+        mean = self._probability_sum / self.rows_scored if self.rows_scored else None
+        deciles = counts["propensity_decile"]
+        return {
+            "rows_read": self.rows_read,
+            "rows_scored": self.rows_scored,
+            "rows_quarantined": self.rows_quarantined,
+            "reasons": dict(sorted(counts["reasons"].items())),
+            "unseen_categories": dict(sorted(counts["unseen_categories"].items())),
+            "will_purchase_rows": counts["will_purchase"][True],
+            "mean_probability": mean,
+            "deciles": {str(d): deciles[d] for d in range(1, 11)},
+            "bands": {band: counts["propensity_band"][band] for band in BANDS},
+            "segments": dict(sorted(counts["segment_name"].items())),
+            "drift": self.drift,
+        }
+
+
+def rows_before(summary: Path) -> int | None:
+    """The rows that the last published run read, of all those whose summaries stood at a place.
+
+    The summary of a run that published nothing hands on what it found. None where none can be read.
+    """
+    try:
+        document = json.loads(summary.read_bytes())
+        published = document["published"] is True
+        rows = document["rows_read"] if published else document["drift"]["rows_before"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return rows if type(rows) is int and rows >= 0 else None
+
+
+def file_entry(name: str, place: str, written: Written | None) -> dict[str, dict[str, Any]]:
+    """What the summary says of one output file; nothing where none was written."""
+    return {name: {"path": place, **asdict(written)}} if written else {}
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held, by the account of the operating system."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "0.0%"
+
+
+def _share_lines(title: str, counts: dict[str, int], whole: int) -> list[str]:
+    parts = ", ".join(f"{name} {_share(count, whole)}" for name, count in counts.items())
+    return [f"{title}: {parts}"]

@@ -1,0 +1,1 @@
+"""Raw rows to model inputs: types, rules, duplicates, features."""

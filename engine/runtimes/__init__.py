@@ -1,1 +1,0 @@
-"""The same scorer inside other engines, one module each."""

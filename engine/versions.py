@@ -1,0 +1,10 @@
+"""The versions of what decides the bytes of an output."""
+
+import platform
+from importlib.metadata import version
+
+
+def running_versions() -> dict[str, str]:
+    """The versions that decide the bytes of an output."""
+    packages = ("shopnow-scoring", "polars", "onnxruntime", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

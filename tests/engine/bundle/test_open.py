@@ -1,0 +1,214 @@
+import hashlib
+import json
+import random
+import shutil
+from copy import deepcopy as copy_of
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import engine.bundle.open
+from engine.bundle.manifest import BUNDLE_FORMAT, manifest_from_json, manifest_to_json
+from engine.bundle.open import (
+    CURRENT,
+    MANIFEST,
+    MANIFEST_HASH,
+    open_bundle,
+    write_bundle,
+    write_current,
+)
+from engine.errors import BundleError, VersionError
+from tests.bundles import rewrite_manifest
+from tests.helpers import BUNDLE
+
+
+@pytest.fixture
+def copy(tmp_path):
+    shutil.copytree(BUNDLE, tmp_path / "shopnow")
+    return tmp_path / "shopnow"
+
+
+@pytest.fixture
+def version(copy):
+    return copy / (copy / CURRENT).read_text().split()[0]
+
+
+def test_a_bundle_opens_by_its_folder_and_by_current(copy, version):
+    assert open_bundle(copy).manifest == open_bundle(version).manifest
+
+
+def test_the_bundle_in_force_is_named_after_its_version(copy, version):
+    assert open_bundle(copy).manifest.bundle_id == f"shopnow/{version.name}"
+
+
+def test_a_manifest_survives_json():
+    manifest = open_bundle(BUNDLE).manifest
+    assert manifest_from_json(manifest_to_json(manifest), "here") == manifest
+
+
+def test_a_written_bundle_opens_and_has_the_same_bytes(tmp_path):
+    bundle = open_bundle(BUNDLE)
+    write_bundle(tmp_path / "again", replace(bundle.manifest, files={}), bundle.contents)
+    assert open_bundle(tmp_path / "again").manifest == bundle.manifest
+    names = [MANIFEST, MANIFEST_HASH, *bundle.manifest.files]
+    for name in names:
+        assert (tmp_path / "again" / name).read_bytes() == (bundle.path / name).read_bytes()
+
+
+def test_a_bundle_is_not_written_without_a_required_file(tmp_path):
+    bundle = open_bundle(BUNDLE)
+    with pytest.raises(
+        BundleError, match="without 'native/classifier.txt', 'playbook.json', 'preprocess.onnx'"
+    ):
+        write_bundle(
+            tmp_path,
+            bundle.manifest,
+            {n: c for n, c in bundle.contents.items() if n[0] in "cs"},
+        )
+
+
+@pytest.mark.parametrize(
+    "name", ["classifier.onnx", "scorer.onnx", "native/classifier.txt", MANIFEST]
+)
+def test_one_flipped_bit_is_refused(version, name):
+    content = bytearray((version / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (version / name).write_bytes(content)
+    with pytest.raises(BundleError, match=f"{name}: altered: SHA-256"):
+        open_bundle(version)
+
+
+@pytest.mark.parametrize("name", ["segmenter.onnx", MANIFEST, MANIFEST_HASH])
+def test_an_absent_file_is_named(copy, version, name):
+    (version / name).unlink()
+    with pytest.raises(BundleError, match=f"{name}: missing from the bundle"):
+        open_bundle(copy)
+
+
+def test_an_unlisted_file_is_refused(version):
+    (version / "model.bin").touch()
+    with pytest.raises(BundleError, match=f"{version}: 1 unlisted file present .'model.bin'"):
+        open_bundle(version)
+
+
+def test_another_manifest_than_current_states_is_refused(copy, version):
+    rewrite_manifest(version, threshold=0.9)
+    assert open_bundle(version).manifest.threshold == 0.9
+    with pytest.raises(BundleError, match="expected by CURRENT"):
+        open_bundle(copy)
+
+
+@pytest.mark.parametrize("number", [BUNDLE_FORMAT + 1, 0, -1, "1", 1.0, True, False, None])
+def test_another_format_is_refused_by_number(version, number):
+    rewrite_manifest(version, format=number)
+    with pytest.raises(VersionError, match=f"bundle format {number}; this engine reads"):
+        open_bundle(version)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"calibration": 3}, {"segments": 1}, {"schema": {}}, {"files": {"a": {"b": 1}}}]
+)
+def test_a_manifest_of_another_shape_is_refused(version, changes):
+    rewrite_manifest(version, **changes)
+    with pytest.raises(BundleError, match="manifest"):
+        open_bundle(version)
+
+
+def test_a_field_that_a_later_engine_may_add_is_ignored(version):
+    rewrite_manifest(version, surprise=1)
+    assert open_bundle(version).manifest.bundle_id
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"threshold": None},
+        {"threshold": "0.5"},
+        {"decile_cuts": [0.5]},
+        {"band_cuts": [0.9, 0.5, 0.7]},
+        {"band_cuts": [0.1, 0.2, 1.5]},
+    ],
+)
+def test_cut_points_that_are_none_are_refused(version, changes):
+    rewrite_manifest(version, **changes)
+    with pytest.raises(BundleError, match=f"{next(iter(changes))} must be . rising"):
+        open_bundle(version)
+
+
+def test_a_manifest_that_is_no_json_is_refused():
+    with pytest.raises(BundleError, match="here: not a manifest"):
+        manifest_from_json(b"[]", "here")
+
+
+@pytest.mark.parametrize("text", ["", "one", "../elsewhere abc", "a b c"])
+def test_a_broken_current_is_refused(copy, text):
+    (copy / CURRENT).write_text(text)
+    with pytest.raises(BundleError, match="CURRENT"):
+        open_bundle(copy)
+
+
+def test_a_folder_without_a_bundle_is_refused(tmp_path):
+    with pytest.raises(BundleError, match="not a bundle"):
+        open_bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bundle_id": 7},
+        {"bundle_id": "two\nlines"},
+        {"categories": {}},
+        {"base_value": None},
+        {"segments": []},
+        {"unusable": [1]},
+        {"metrics": []},
+        {"packages": None},
+    ],
+)
+def test_values_that_scoring_cannot_rely_on_are_refused(version, changes):
+    rewrite_manifest(version, **changes)
+    name = next(iter(changes))
+    with pytest.raises(BundleError, match=f"no manifest has: '{name}|not a manifest"):
+        open_bundle(version)
+
+
+@pytest.mark.parametrize("text", ['{"format": NaN}', "[" * 100_000, '{"format": 1e999}', "\xff"])
+def test_hostile_json_is_no_manifest(text):
+    with pytest.raises((BundleError, VersionError), match="here: (not a manifest|bundle format)"):
+        manifest_from_json(text.encode("latin-1"), "here")
+
+
+def test_any_value_in_the_place_of_another_is_refused_or_harmless(scorer):
+    document = json.loads(manifest_to_json(scorer.manifest))
+    for seed in range(200):
+        rng = random.Random(seed)
+        place = changed = copy_of(document)
+        while isinstance(place, dict | list) and place:
+            key = rng.choice(list(place) if isinstance(place, dict) else range(len(place)))
+            parent, place = place, place[key]
+            if rng.random() < 0.3:
+                break
+        parent[key] = rng.choice([None, -1, 1e300, "x", [], {}, [None], True])
+        try:
+            manifest_from_json(json.dumps(changed).encode(), "here")
+        except (BundleError, VersionError):
+            continue
+
+
+def test_current_is_on_disk_before_and_after_it_is_moved(copy, version, monkeypatch):
+    steps = []
+    replace_path = Path.replace
+    monkeypatch.setattr(engine.bundle.open, "sync_path", lambda path: steps.append(path.name))
+    monkeypatch.setattr(
+        Path, "replace", lambda path, to: (steps.append("moved"), replace_path(path, to))
+    )
+    write_current(copy, version.name)
+    assert steps == [f".{CURRENT}.staging", "moved", copy.name]
+
+
+def test_current_names_version_and_hash(copy, version):
+    write_current(copy, version.name)
+    name, digest = (copy / CURRENT).read_text().split()
+    assert name == version.name
+    assert digest == hashlib.sha256((version / MANIFEST).read_bytes()).hexdigest()

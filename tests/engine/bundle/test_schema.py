@@ -1,0 +1,195 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.bundle.schema import (
+    Feature,
+    FeatureSchema,
+    default_schema_path,
+    load_schema,
+    schema_from_dict,
+    schema_to_dict,
+)
+from engine.errors import BundleError
+
+NAMES = st.text(min_size=1, max_size=8)
+
+
+@st.composite
+def features(draw, name):
+    if draw(st.booleans()):
+        low = draw(st.none() | st.integers(-5, 5))
+        high = draw(st.none() | st.integers(6, 9))
+        return Feature(name, "numeric", min=low, max=high, unit=draw(NAMES))
+    values = tuple(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)))
+    return Feature(name, "categorical", values=values, ordered=draw(st.booleans()))
+
+
+@st.composite
+def schemas(draw):
+    # The engine's own names, of which "row" and "action" are short enough to be drawn, are refused,
+    # and so are patterns of names.
+    columns = NAMES.filter(lambda name: "|" not in name and name not in ("row", "action", "*"))
+    columns = columns.filter(lambda name: name[0] != "^" or name[-1] != "$")
+    names = draw(st.lists(columns, min_size=1, max_size=6, unique=True))
+    # A title is the name of a folder.
+    titles = NAMES.filter(lambda name: name.isprintable() and "/" not in name)
+    title = draw(titles.filter(lambda name: name not in (".", "..")))
+    return FeatureSchema(title, tuple(draw(features(name)) for name in names))
+
+
+@given(schemas())
+def test_schema_survives_json(schema):
+    text = json.dumps(schema_to_dict(schema))
+    again = schema_from_dict(json.loads(text), "here")
+    assert again == schema
+    assert again.fingerprint == schema.fingerprint
+
+
+def test_shipped_schema_is_the_38_features_in_five_groups():
+    schema = load_schema(default_schema_path())
+    groups = [feature.group for feature in schema.model_features]
+    sizes = [12, 8, 6, 7, 5]
+    assert [groups.count(group) for group in dict.fromkeys(groups)] == sizes
+    assert (schema.id, schema.snapshot, schema.horizon_days) == ("user_id", "snapshot_date", 7)
+
+
+def test_fingerprint_changes_with_any_field():
+    schema = load_schema(default_schema_path())
+    other = FeatureSchema(schema.name, schema.features, schema.id, schema.label, horizon_days=8)
+    assert other.fingerprint != schema.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = 'x'", "at least one"),
+        (
+            "name = 'x'\n[[feature]]\nname = 'a'",
+            "'a': kind must be one of 'numeric', 'categorical'",
+        ),
+        ("name = 'x'\n[[feature]]\nkind = 'numeric'", "feature 1 needs a 'name'"),
+        (
+            "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\nmin = 3\nmax = 1",
+            "min 3 is above",
+        ),
+        (
+            "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\nmin = true",
+            "min must be a number",
+        ),
+        ("name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\nmaximum = 3", "keys 'maximum'"),
+        ("name = 'x'\n[[feature]]\nname = 'a'\nkind = 'categorical'\nordered = true", "lists its"),
+        (
+            "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'categorical'\nvalues = ['', 'b']",
+            "none empty",
+        ),
+        ("name = 'x'\nid = 'a'\n[[feature]]\nname = 'a'\nkind = 'numeric'", "more than once: 'a'"),
+        ("name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\nuse = false", "at least one"),
+        (
+            "name = 'x'\nhorizon_days = -1\n[[feature]]\nname = 'a'\nkind = 'numeric'",
+            "horizon_days",
+        ),
+        *(
+            (
+                f"name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\n{bound}",
+                r"must be finite, found .*; leave it out where there is no bound",
+            )
+            for bound in ("min = nan", "min = -inf", "max = inf", f"min = {'9' * 400}")
+        ),
+        (
+            "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'categorical'\nvalues = [['b']]",
+            "different texts",
+        ),
+        (
+            "name = '../x'\n[[feature]]\nname = 'a'\nkind = 'numeric'",
+            r"'name' must be no path.* found '\.\./x'",
+        ),
+        (
+            "name = '..'\n[[feature]]\nname = 'a'\nkind = 'numeric'",
+            r"'name' must be no path.* found '\.\.'",
+        ),
+        (
+            'name = "x\\n"\n[[feature]]\nname = "a"\nkind = "numeric"',
+            "characters unseen",
+        ),
+        ("nonsense", "not a readable TOML file"),
+    ],
+)
+def test_mistakes_in_a_schema_are_named(tmp_path, text, message):
+    path = tmp_path / "schema.toml"
+    path.write_text(text)
+    with pytest.raises(BundleError, match=message):
+        load_schema(path)
+
+
+def table_with(name, place):
+    feature = {"name": name if place == "feature" else "plain", "kind": "numeric"}
+    keys = {} if place == "feature" else {place: name}
+    return {"name": "x", "features": [feature], **keys}
+
+
+@pytest.mark.parametrize("place", ["feature", "id", "snapshot"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("row", "will_purchase", "driver_1", "driver_3", "driver_12_impact", "impact_sessions"),
+        *("base_value", "action", "in_control_group", "chunk_row", "reasons", "source_row"),
+        *("true_probability", "features", "margin", "probability", "segment", "impacts"),
+    ],
+)
+def test_names_that_the_engine_makes_are_refused(name, place):
+    with pytest.raises(BundleError, match=f"here: 1 column named as .* makes: '{name}'") as caught:
+        schema_from_dict(table_with(name, place), "here")
+    assert caught.value.exit_code == 78
+
+
+@pytest.mark.parametrize("place", ["feature", "id", "snapshot", "label"])
+def test_a_bar_in_a_name_is_refused(place):
+    with pytest.raises(BundleError, match=r"1 column with '\|' in the name: 'a\|missing'"):
+        schema_from_dict(table_with("a|missing", place), "here")
+
+
+@pytest.mark.parametrize("place", ["feature", "id", "snapshot", "label"])
+@pytest.mark.parametrize("name", ["*", "^x.*$"])
+def test_a_pattern_of_names_is_refused(name, place):
+    with pytest.raises(BundleError, match="1 column named as a pattern of columns"):
+        schema_from_dict(table_with(name, place), "here")
+
+
+@pytest.mark.parametrize(
+    "name", ["rows", "driver_licence", "impact", "segments", "id", "driver_1x"]
+)
+def test_names_near_those_are_fine(name):
+    assert schema_from_dict(table_with(name, "feature"), "here").features[0].name == name
+
+
+def test_every_column_of_the_score_file_is_refused_as_a_feature(scorer, users):
+    schema = scorer.manifest.schema
+    for name in set(scorer.score(users.head(10)).columns) - {schema.id, schema.snapshot}:
+        with pytest.raises(BundleError, match="that the engine makes"):
+            schema_from_dict(table_with(name, "feature"), "here")
+
+
+def test_a_label_may_have_the_name_of_a_score():
+    assert schema_from_dict(table_with("will_purchase", "label"), "here").label == "will_purchase"
+
+
+def test_missing_schema_file_says_so(tmp_path):
+    with pytest.raises(BundleError, match="no such schema file"):
+        load_schema(tmp_path / "absent.toml")
+
+
+def test_a_schema_that_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (tmp_path / "pipe.toml", Path("/dev/zero"), tmp_path):
+        with pytest.raises(BundleError, match=f"{path}: not a regular file"):
+            load_schema(path)
+
+
+def test_a_schema_may_be_a_link(tmp_path):
+    (tmp_path / "schema.toml").symlink_to(default_schema_path())
+    assert load_schema(tmp_path / "schema.toml") == load_schema(default_schema_path())

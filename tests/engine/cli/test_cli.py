@@ -1,0 +1,478 @@
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from engine.bundle.manifest import BANDS
+from engine.cli.console import progress_line
+from engine.cli.main import MAX_THREADS, main
+from engine.errors import EngineError
+from tests.helpers import BUNDLE, read_summary, read_table, run, unread_stream, write_table
+
+FIT_TIME_PACKAGES = ("lightgbm", "sklearn", "onnx", "skl2onnx", "onnxmltools", "pandas", "scipy")
+
+
+def invoke(*args, env=None):
+    return CliRunner().invoke(main, [str(a) for a in args], env=env)
+
+
+@pytest.fixture
+def old(tmp_path):
+    out = tmp_path / "scores.parquet"
+    out.write_text("yesterday")
+    return out
+
+
+def test_score_writes_scores_and_says_what_they_look_like(users_file, tmp_path):
+    result = run("engine", "score", users_file, "--out", tmp_path / "s.parquet")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    assert "5,000 users read, 5,000 scored, 0 set aside" in result.stderr
+    assert f"scores: {tmp_path / 's.parquet'}" in result.stderr
+
+
+def test_progress_is_a_bar_where_the_total_is_known():
+    assert progress_line("scored", 50, 100) == "█" * 15 + "░" * 15 + " scored 50 of 100 users"
+    assert progress_line("scored", 0, 0).endswith("░ scored 0 of 0 users")
+
+
+def test_quiet_says_nothing(users_file, tmp_path):
+    result = invoke("score", users_file, "--out", tmp_path / "s.csv", "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_drivers_and_impacts_are_options(users_file, tmp_path):
+    out = tmp_path / "s.arrow"
+    found = invoke("score", users_file, "--out", out, "--drivers", "1", "--impacts", "--quiet")
+    assert found.exit_code == 0, found.output
+    columns = read_table(out).columns
+    decision = ["action", "in_control_group"]
+    assert columns[8:14] == ["driver_1", "driver_1_impact", *decision, "bundle_id", "base_value"]
+    assert len(columns) == 14 + 38
+    assert invoke("score", users_file, "--out", out, "--drivers", "4").exit_code == 2
+
+
+def test_summary_goes_to_standard_output_on_request(users_file, tmp_path):
+    result = invoke("score", users_file, "--out", tmp_path / "s.csv", "--summary", "-", "--quiet")
+    assert json.loads(result.stdout) == read_summary(tmp_path / "s.csv")
+
+
+def test_options_come_from_the_environment(users_file, tmp_path):
+    env = {"ENGINE_SCORE_OUT": str(tmp_path / "s.csv"), "ENGINE_SCORE_THREADS": "1"}
+    assert invoke("score", users_file, env=env).exit_code == 0
+    assert read_summary(tmp_path / "s.csv")["threads"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "args", "code", "message"),
+    [
+        (
+            lambda u: u.drop("country", "pages_viewed"),
+            (),
+            65,
+            "2 missing columns: 'country', 'pages_viewed'",
+        ),
+        (
+            lambda u: u.with_columns(country=pl.lit(1.5)),
+            (),
+            65,
+            "'country' expected a text or a whole",
+        ),
+        (lambda u: u, ("--bundle", "absent"), 78, "absent: no such bundle"),
+        (lambda u: u, ("--if-exists", "fail"), 73, "exists already. Use --if-exists replace"),
+        (lambda u: u.clear(), (), 65, "no rows"),
+    ],
+)
+def test_a_refusal_is_one_line_and_leaves_the_old_scores(
+    users, tmp_path, old, change, args, code, message
+):
+    source = write_table(change(users), tmp_path / "users.parquet")
+    result = run("engine", "score", source, "--out", old, "--if-exists", "replace", *args)
+    assert result.returncode == code
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert old.read_text() == "yesterday"
+    assert read_summary(old)["exit_code"] == code
+
+
+def test_a_missing_input_ends_with_66(old):
+    result = run("engine", "score", "absent.parquet", "--out", old, "--if-exists", "replace")
+    assert (result.returncode, old.read_text()) == (66, "yesterday")
+    assert "absent.parquet: no such file" in result.stderr
+
+
+def test_an_output_in_no_directory_ends_with_73(users_file, tmp_path):
+    result = invoke("score", users_file, "--out", tmp_path / "absent" / "s.csv")
+    assert result.exit_code == 73
+    assert "does not exist. Make it first" in result.output
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        (),
+        ("--threads", "0"),
+        ("--threads", "257"),
+        ("--chunk-rows", "9" * 20),
+        ("--chunk-rows", "x"),
+        ("--nonsense",),
+        ("a", "--out", "b.csv", "--max-reject-share", "nan"),
+    ],
+)
+def test_wrong_usage_ends_with_2(args):
+    assert invoke("score", *args).exit_code == 2
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no /proc to see a process wait")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_and_removes_staging(users, tmp_path, number, code):
+    out = tmp_path / "s.parquet"
+    command = [str(Path(sys.executable).parent / "engine"), "score", "-", "--out", str(out)]
+    with subprocess.Popen(
+        [*command, "--bundle", str(BUNDLE)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 30
+        process.stdin.write("user_id")
+        process.stdin.flush()
+        while not _waits_for_input(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, words = process.communicate(timeout=30)
+    assert process.returncode == code, words
+    assert "Traceback" not in words
+    assert read_summary(out)["published"] is False
+    assert not list(tmp_path.glob(".s.parquet.staging*"))
+
+
+def _waits_for_input(pid):
+    """Whether the bundle is loaded and the process sleeps in read(2) on its standard input."""
+    try:
+        return Path(f"/proc/{pid}/syscall").read_text().startswith("0 0x0 ")
+    except OSError:
+        return False
+
+
+def test_a_signal_that_the_caller_ignores_stays_ignored(users_file, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "engine.pipeline.score", lambda *_a, **_o: seen.append(signal.getsignal(signal.SIGHUP))
+    )
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        invoke("score", users_file, "--out", tmp_path / "s.csv")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen == [signal.SIG_IGN]
+
+
+def test_a_bug_is_reported_without_a_traceback(users_file, tmp_path, monkeypatch):
+    def fail(*_args, **_options):
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("engine.pipeline.score", fail)
+    result = invoke("score", users_file, "--out", tmp_path / "s.csv")
+    assert result.exit_code == 1
+    assert result.output.startswith("engine: a bug: ZeroDivisionError at ")
+    assert "oops" not in result.output
+
+
+def test_every_kind_of_error_has_its_own_exit_code():
+    kinds = EngineError.__subclasses__()
+    codes = [kind.exit_code for kind in kinds if kind.exit_code != 1]
+    assert len(codes) == len(set(codes))
+    assert set(codes) <= {2, 65, 66, 69, 70, 73, 74, 75, 76, 77, 78, 79}
+
+
+def test_inspect_shows_the_bundle(scorer):
+    result = invoke("inspect", BUNDLE)
+    assert result.exit_code == 0
+    assert result.output.startswith(f"bundle {scorer.manifest.bundle_id} (format 1)\nmay be used")
+    for word in (
+        "38 features",
+        "sessions_last_7d",
+        scorer.manifest.segments[0].name,
+        "roc_auc",
+        "scorer.onnx",
+        "threshold",
+    ):
+        assert word in result.output
+
+
+def test_inspect_shows_the_drivers_of_every_segment_and_band(scorer):
+    output = invoke("inspect", BUNDLE).output
+    for title, parts in (("segment", scorer.manifest.segments), ("band", BANDS)):
+        lines = output.split(f"largest drivers by {title}\n")[1].split("\n\n")[0].splitlines()
+        assert len(lines) == len(parts)
+        assert all(line.count(", ") == 2 for line in lines)
+
+
+def test_inspect_gives_the_manifest_as_json(scorer):
+    document = json.loads(invoke("inspect", BUNDLE, "--json").output)
+    assert document["bundle_id"] == scorer.manifest.bundle_id
+
+
+def test_version_names_what_decides_the_bytes():
+    output = invoke("--version").output
+    assert all(name in output for name in ("shopnow-scoring", "polars", "onnxruntime", "numpy"))
+
+
+def test_output_is_read_by_its_owner_only(users_file, tmp_path):
+    invoke("score", users_file, "--out", tmp_path / "s.csv")
+    assert read_table(tmp_path / "s.csv").height == 5_000
+    for name in ("s.csv", "s.csv.summary.json"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import engine.pipeline, engine.cli.main",
+        "from engine import load_bundle, score, ScoreOptions",
+    ],
+)
+def test_the_engine_loads_no_package_of_training(statement):
+    code = f"import sys; {statement}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {name.split(".")[0] for name in loaded} & {*FIT_TIME_PACKAGES, "training"}
+
+
+def test_help_waits_for_no_large_package():
+    code = "import sys; import engine.cli.main, engine; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not set(loaded) & {"polars", "onnxruntime", "numpy"}
+
+
+def test_a_rehearsal_writes_nothing_and_tells_what_would_be(users_file, tmp_path, old):
+    names = sorted(tmp_path.iterdir())
+    result = invoke("score", users_file, "--out", old, "--if-exists", "replace", "--dry-run")
+    assert result.exit_code == 0
+    assert f"nothing was written: would publish {old}, replacing an earlier file" in result.output
+    assert re.search(r"memory needed: [\d,]+ MiB", result.output)
+    assert sorted(tmp_path.iterdir()) == names
+    assert old.read_text() == "yesterday"
+
+
+@pytest.mark.parametrize(
+    ("args", "code"), [(("--bundle", "absent"), 78), (("--if-exists", "fail"), 73)]
+)
+def test_a_rehearsal_ends_as_the_run_would(users_file, tmp_path, old, args, code):
+    names = sorted(tmp_path.iterdir())
+    command = ("score", users_file, "--out", old, "--if-exists", "replace", *args)
+    assert invoke(*command, "--dry-run").exit_code == code
+    assert sorted(tmp_path.iterdir()) == names
+    assert invoke(*command).exit_code == code
+
+
+def test_metrics_tell_of_success_and_failure(users_file, tmp_path):
+    metrics, out = tmp_path / "m.prom", tmp_path / "s.csv"
+    command = ("score", users_file, "--out", out, "--metrics-file", metrics)
+    assert invoke(*command).exit_code == 0
+    assert 'engine_score_rows{result="scored"} 5000\n' in metrics.read_text()
+    assert invoke(*command).exit_code == 73
+    assert "engine_score_exit_code 73\n" in metrics.read_text()
+    assert "engine_score_published 0\n" in metrics.read_text()
+
+
+def test_json_lines_have_the_summary_or_the_exit_code(users_file, tmp_path):
+    command = ("score", users_file, "--out", tmp_path / "s.csv", "-v", "--log-format", "json")
+    *steps, last = map(json.loads, invoke(*command).stderr.splitlines())
+    assert {step["level"] for step in steps} == {"debug"}
+    assert last["summary"] == read_summary(tmp_path / "s.csv")
+    (failure,) = map(json.loads, invoke(*command).stderr.splitlines())
+    assert (failure["level"], failure["exit_code"]) == ("error", 73)
+
+
+def test_no_id_and_no_value_is_told(users, tmp_path):
+    """Of rows set aside, unseen values and columns of a wrong kind, places and counts are told."""
+    strange = users.with_columns(
+        user_id=pl.concat_str(pl.lit("SECRET"), "user_id"),
+        country=pl.lit("SECRET"),
+        sessions_last_7d=pl.lit("SECRET"),
+    )
+    source = write_table(strange, tmp_path / "users.csv")
+    for share in ("0.01", "1"):
+        command = ("score", source, "--out", tmp_path / "s.csv", "--if-exists", "replace", "-v")
+        places = ("--metrics-file", tmp_path / "m.prom", "--summary", tmp_path / "s.json")
+        done = run("engine", *command, *places, "--max-reject-share", share)
+        assert done.returncode in (0, 65)
+        told = done.stdout + done.stderr
+        told += (tmp_path / "m.prom").read_text() + (tmp_path / "s.json").read_text()
+        assert "SECRET" not in told
+
+
+def test_csv_for_spreadsheets_changes_formulas_only(users, tmp_path):
+    ids = pl.Series("user_id", ["=1+1", "-5", "plain"])
+    source = write_table(users[:3].with_columns(ids), tmp_path / "users.parquet")
+    plain, safe = tmp_path / "plain.csv", tmp_path / "safe.csv"
+    assert invoke("score", source, "--out", plain).exit_code == 0
+    assert invoke("score", source, "--out", safe, "--csv-for-spreadsheets").exit_code == 0
+    assert plain.read_text().replace("\n=1+1,", "\n'=1+1,") == safe.read_text()
+    refused = invoke("score", source, "--out", tmp_path / "s.parquet", "--csv-for-spreadsheets")
+    assert refused.exit_code == 2
+    assert "is no CSV" in refused.output
+
+
+def test_a_drift_alarm_stops_a_strict_run_only(users, tmp_path):
+    cents = users.with_columns(pl.col("avg_order_value") * 100)
+    source = write_table(cents, tmp_path / "users.parquet")
+    out = tmp_path / "s.csv"
+    command = ("score", source, "--out", out, "--max-reject-share", "1", "--if-exists", "replace")
+    strict = invoke(*command, "--strict")
+    assert strict.exit_code == 65
+    assert "because of --strict" in strict.output
+    assert not out.exists()
+    assert read_summary(out)["drift"]["alarms"]
+    assert invoke(*command).exit_code == 0
+
+
+def test_quiet_and_verbose_contradict_each_other(users_file, tmp_path):
+    result = invoke("score", users_file, "--out", tmp_path / "s.csv", "--quiet", "-v")
+    assert result.exit_code == 2
+
+
+def test_validate_tells_what_would_be_scored_without_publishing(users, tmp_path):
+    wrong = users.with_columns(
+        sessions_last_7d=pl.when(pl.int_range(pl.len()) < 2).then(-1).otherwise("sessions_last_7d")
+    )
+    path = write_table(wrong, tmp_path / "users.csv")
+    result = run("engine", "validate", path)
+    assert result.returncode == 0
+    assert result.stdout.splitlines() == [
+        "5,000 users read: 4,998 would be scored, 2 set aside",
+        f"set aside: 2 rows by sessions_last_7d|below_min: row 1 of {path}, row 2 of {path}",
+    ]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["users.csv"]
+
+
+def test_validate_ends_with_65_where_a_run_would_publish_nothing(users, tmp_path):
+    path = write_table(pl.concat([users[:10], users[:1]]), tmp_path / "users.csv")
+    result = run("engine", "validate", path, "--json")
+    document = json.loads(result.stdout)
+    assert result.returncode == 65
+    assert (document["rows_valid"], document["reasons"]) == (10, {"user_id|duplicate": 1})
+    assert document["first_rows"] == {"user_id|duplicate": [{"file": str(path), "row": 11}]}
+    assert result.stderr == f"engine: {document['refusal']}\n"
+    assert run("engine", "validate", path, "--max-reject-share", "0.1").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"), [("absent.csv", None, 66), ("u.csv", "a,b\n1,2\n", 65)]
+)
+def test_validate_refuses_an_input_as_score_does(tmp_path, name, content, code):
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    result = invoke("validate", path)
+    assert result.exit_code == code
+    assert name in result.output
+
+
+def test_validate_opens_no_model(users_file, monkeypatch):
+    def fail(*_args, **_options):
+        raise AssertionError
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", fail)
+    assert invoke("validate", users_file).exit_code == 0
+    assert invoke("score", users_file, "--out", users_file.with_suffix(".csv")).exit_code == 78
+
+
+needs_a_full_device = pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no /dev/full")
+
+
+@needs_a_full_device
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+@pytest.mark.parametrize("kind", ["gone", "full"])
+def test_a_refusal_that_nobody_can_read_keeps_its_exit_code(users, tmp_path, kind, as_json):
+    path = write_table(pl.concat([users[:10], users[:1]]), tmp_path / "users.csv")
+    with unread_stream(kind) as stream:
+        result = run("engine", "validate", path, *as_json, stdout=stream)
+    assert result.returncode == 65
+    assert result.stderr.startswith("engine: 1 of 11 rows (9.1%) cannot be scored")
+    assert result.stderr.count("\n") == 1
+
+
+@needs_a_full_device
+@pytest.mark.parametrize(
+    ("kind", "code", "words"),
+    [
+        ("gone", 0, ""),
+        ("full", 74, "engine: standard output: No space left on device. Mend it and run again.\n"),
+    ],
+)
+@pytest.mark.parametrize("command", ["inspect", "verify", "--version"])
+def test_a_result_that_nobody_can_read(command, kind, code, words):
+    with unread_stream(kind) as stream:
+        result = run("engine", command, stdout=stream)
+    assert (result.returncode, result.stderr) == (code, words)
+
+
+@needs_a_full_device
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ((), "The scores of this run stand at {out}; only the summary could not be shown."),
+        (("--dry-run",), "Mend it and run again."),
+    ],
+)
+def test_a_full_standard_output_tells_whether_the_scores_stand(users_file, tmp_path, args, words):
+    out = tmp_path / "s.csv"
+    with unread_stream("full") as stream:
+        result = run(
+            *("engine", "score", users_file, "--out", out, "--summary", "-", "--quiet"),
+            *args,
+            stdout=stream,
+        )
+    assert result.returncode == 74
+    words = words.format(out=out)
+    assert result.stderr == f"engine: standard output: No space left on device. {words}\n"
+    assert out.exists() == (args == ())
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS still names a directory that is gone")
+def test_a_working_directory_that_is_gone_is_named(tmp_path):
+    (tmp_path / "gone").mkdir()
+    engine = Path(sys.executable).parent / "engine"
+    command = f"rmdir ../gone && {engine} score users.parquet --out s.parquet --bundle {BUNDLE}"
+    found = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=tmp_path / "gone", capture_output=True, text=True
+    )
+    assert (found.returncode, found.stderr) == (
+        74,
+        "engine: the working directory is gone. Change to one that exists and run again.\n",
+    )
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "", "two", "1.5", "9" * 20])
+@pytest.mark.parametrize(
+    "program", [["engine", "validate", "u.csv"], ["training", "rollback", "x"]]
+)
+def test_a_number_of_threads_that_polars_cannot_read_is_named(tmp_path, value, program):
+    (tmp_path / "u.csv").write_text("user_id\na\n")
+    found = run(*program, env={"POLARS_MAX_THREADS": value}, cwd=tmp_path)
+    assert found.returncode == 78
+    assert (
+        f"POLARS_MAX_THREADS must be a whole number from 1 to 9999, found {value!r}" in found.stderr
+    )
+    assert found.stderr.count("\n") == 1
+    assert run(*program[:2], "--help", env={"POLARS_MAX_THREADS": value}).returncode == 0
+
+
+def test_as_many_threads_as_may_be_asked_for_start(users_file, tmp_path):
+    out = tmp_path / "s.parquet"
+    found = run("engine", "score", users_file, "--out", out, "--threads", MAX_THREADS)
+    assert found.returncode == 0, found.stderr
+    assert read_summary(out)["threads"] == MAX_THREADS

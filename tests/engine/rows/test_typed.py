@@ -1,0 +1,118 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from engine.bundle.schema import Feature, FeatureSchema
+from engine.rows.typed import to_features, to_typed, unseen_counts
+
+SCHEMA = FeatureSchema(
+    "shop",
+    (Feature("spend", "numeric"), Feature("tier", "categorical", values=("gold", "none"))),
+    id="user",
+)
+CODES = {"tier": ("none", "gold")}
+
+
+def tensor(**columns):
+    frame = pl.DataFrame({"user": ["a"] * len(columns["spend"]), **columns})
+    return to_features(to_typed(frame, SCHEMA), SCHEMA.model_features, CODES)
+
+
+def test_codes_follow_the_category_table():
+    assert tensor(spend=[1.5, 2.5], tier=["gold", "none"]).tolist() == [[1.5, 1.0], [2.5, 0.0]]
+
+
+@pytest.mark.parametrize("missing", [None, ""])
+def test_missing_categories_become_nan(missing):
+    assert np.isnan(tensor(spend=[1.0], tier=[missing])[0, 1])
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_missing_numbers_become_nan(missing):
+    column = pl.Series([missing], dtype=pl.Float64)
+    assert np.isnan(tensor(spend=column, tier=["gold"])[0, 0])
+
+
+@pytest.mark.parametrize("text", ["", "nan", "NaN", None])
+def test_missing_text_is_missing_and_no_mistake(text):
+    frame = pl.DataFrame(
+        {"user": ["a"], "spend": [text], "tier": ["gold"]}, schema_overrides={"spend": pl.String}
+    )
+    typed = to_typed(frame, SCHEMA)
+    assert typed["spend"].to_list() == [None]
+    assert typed["spend|not_a_number"].to_list() == [False]
+
+
+def test_text_that_is_no_number_is_marked():
+    frame = pl.DataFrame({"user": ["a", "b"], "spend": ["1,5", "1.5"], "tier": ["gold"] * 2})
+    assert to_typed(frame, SCHEMA)["spend|not_a_number"].to_list() == [True, False]
+
+
+@pytest.mark.parametrize("value", [True, "TRUE", "true", 1, 1.0, "1"])
+def test_booleans_are_read_as_one(value):
+    assert tensor(spend=[value], tier=["gold"])[0, 0] == 1.0
+
+
+def test_whole_numbers_are_categories_by_their_decimal_text():
+    schema = FeatureSchema("shop", (Feature("store", "categorical", values=("7", "10")),))
+    typed = to_typed(pl.DataFrame({"store": [10, 7, 8]}), schema)
+    codes = to_features(typed, schema.model_features, {"store": ("7", "10")})
+    assert codes[:2, 0].tolist() == [1.0, 0.0]
+    assert np.isnan(codes[2, 0])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((), ["1", "0", None]),
+        (("0", "1"), ["1", "0", None]),
+        (("true", "false"), ["true", "false", None]),
+        (("FALSE", "TRUE"), ["TRUE", "FALSE", None]),
+    ],
+)
+@pytest.mark.parametrize(
+    "column",
+    [
+        [True, False, None],
+        ["true", "false", ""],
+        ["TRUE", "FALSE", None],
+        ["True", "False", None],
+        pl.Series(["true", "false", None], dtype=pl.Categorical),
+    ],
+)
+def test_booleans_are_the_same_categories_in_every_format(column, values, expected):
+    schema = FeatureSchema("shop", (Feature("member", "categorical", values=values),))
+    assert to_typed(pl.DataFrame({"member": column}), schema)["member"].to_list() == expected
+
+
+def test_words_among_other_categories_are_compared_exactly():
+    schema = FeatureSchema("shop", (Feature("tier", "categorical", values=("gold", "true")),))
+    typed = to_typed(pl.DataFrame({"tier": ["gold", "true", "GOLD"]}), schema)
+    assert typed["tier"].to_list() == ["gold", "true", "GOLD"]
+
+
+def test_unseen_values_are_counted_apart_from_missing_ones():
+    frame = pl.DataFrame({"user": ["a"] * 3, "spend": [1.0] * 3, "tier": ["GOLD", None, "gold"]})
+    typed = to_typed(frame, SCHEMA)
+    features = to_features(typed, SCHEMA.model_features, CODES)
+    assert unseen_counts(typed, features, SCHEMA.model_features) == {"tier": 1}
+
+
+def test_tensor_is_float32_and_row_by_row():
+    features = tensor(spend=[2**24 + 1, 3], tier=["gold", "gold"])
+    assert features.dtype == np.float32
+    assert features.flags.c_contiguous
+    assert features[0, 0] == np.float32(2**24)
+
+
+def test_text_and_numbers_give_the_same_float32():
+    numbers = [0.1, 1e-40, 16777217.0, 3.4e38]
+    from_numbers = tensor(spend=numbers, tier=["gold"] * 4)
+    from_text = tensor(spend=[repr(n) for n in numbers], tier=["gold"] * 4)
+    assert from_numbers.tobytes() == from_text.tobytes()
+
+
+def test_no_rows_give_an_empty_tensor():
+    schema = {"user": pl.String, "spend": pl.Float64, "tier": pl.String}
+    typed = to_typed(pl.DataFrame(schema=schema), SCHEMA)
+    assert to_features(typed, SCHEMA.model_features, CODES).shape == (0, 2)

@@ -1,0 +1,245 @@
+"""The what-if page from the disk in a real browser: it says what the Python engine says."""
+
+import pytest
+
+from tests.fitting import SHOP, shop_users
+from tests.helpers import BUNDLE, write_table
+from tests.integration.browser import DESKTOP, PHONE, TEXT_CONTRAST, needs_chromium
+from tests.integration.what_if_fixture import expect_engine, open_what_if
+from tests.training.report.page_probes import BRIGHTNESS, CONTRASTS, FOCUSED, OVERFLOWING
+from training.cli import main
+from training.model.search import Budget
+from training.pipeline import FitOptions, fit
+from training.simulate import SimulateOptions
+from training.simulate.write import write_users
+
+pytestmark = needs_chromium
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What `training report --what-if` makes of the committed bundle."""
+    made = tmp_path_factory.mktemp("committed")
+    write_users(SimulateOptions(rows=3_000, seed=5), made / "users.parquet")
+    return reported(BUNDLE, made)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """A bundle of a table with few bounds, and its page."""
+    made = tmp_path_factory.mktemp("shop")
+    write_table(shop_users(1_500, 1), made / "users.parquet")
+    fit([str(made / "users.parquet")], FitOptions(SHOP, budget=Budget(trials=1)), made / "bundle")
+    return made / "bundle", reported(made / "bundle", made)
+
+
+def reported(bundle, made):
+    options = ["--out", str(made / "report.html"), "--what-if", str(made / "page")]
+    with pytest.raises(SystemExit) as stop:
+        main(["report", str(bundle), str(made / "users.parquet"), *options])
+    assert not stop.value.code
+    return made / "page"
+
+
+@pytest.fixture(scope="module")
+def opened(browser, folder):
+    """The page, opened once: compiling the runtime takes longer than all else."""
+    found = open_what_if(browser, folder / "index.html")
+    yield found
+    found.page.context.close()
+
+
+@pytest.fixture
+def what_if(opened):
+    """The page as wide and as bright as at first; every test chooses its own user."""
+    opened.page.set_viewport_size({"width": DESKTOP, "height": 800})
+    opened.page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    return opened
+
+
+def test_a_page_from_the_disk_asks_for_nothing_and_has_no_errors(what_if):
+    what_if.page.wait_for_load_state("networkidle")
+    assert what_if.opened.requests == [what_if.opened.address]
+    assert what_if.opened.words == []
+
+
+def test_every_typical_user_is_scored_as_by_the_engine(what_if):
+    titles = [start["title"] for start in what_if.facts["starts"]]
+    assert titles == ["All users", *(segment["name"] for segment in what_if.facts["segments"])]
+    for number in range(len(titles)):
+        values = what_if.start(number)
+        expect_engine(what_if, BUNDLE, values)
+
+
+def test_a_slider_moved_by_a_key_changes_the_score_as_the_engine_does(what_if):
+    values = what_if.start(2)
+    slider = what_if.slider("orders_last_90d")
+    slider.focus()
+    for _ in range(3):
+        what_if.page.keyboard.press("ArrowRight")
+    orders = values["orders_last_90d"] + 3
+    assert what_if.field("orders_last_90d").input_value() == f"{orders:.0f}"
+    assert slider.get_attribute("aria-valuetext").startswith(f"{orders:.0f}")
+    expect_engine(what_if, BUNDLE, {**values, "orders_last_90d": orders})
+
+
+@pytest.mark.parametrize("name", ["sessions_last_7d", "total_spend_last_365d", "activity_trend"])
+def test_a_slider_reaches_both_ends_of_the_range(what_if, name):
+    values = what_if.start(0)
+    feature = next(f for f in what_if.facts["features"] if f["name"] == name)
+    for key, end in (("End", "max"), ("Home", "min")):
+        what_if.slider(name).focus()
+        what_if.page.keyboard.press(key)
+        expect_engine(what_if, BUNDLE, {**values, name: feature[end]})
+
+
+def test_a_dragged_slider_a_typed_number_a_list_and_an_unknown_are_scored_together(what_if):
+    values = what_if.start(3)
+    box = what_if.slider("sessions_last_30d").bounding_box()
+    what_if.page.mouse.click(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2)
+    sessions = float(what_if.field("sessions_last_30d").input_value())
+    assert sessions > values["sessions_last_30d"]
+    what_if.field("bounce_rate").fill("12.5")
+    what_if.field("loyalty_tier").select_option(label="platinum")
+    what_if.field("country").select_option(label="unknown")
+    what_if.unknown("days_since_last_purchase").check()
+    assert what_if.field("days_since_last_purchase").input_value() == ""
+    changed = {
+        **values,
+        "sessions_last_30d": sessions,
+        "bounce_rate": 0.125,
+        "loyalty_tier": "platinum",
+        "country": None,
+        "days_since_last_purchase": None,
+    }
+    expect_engine(what_if, BUNDLE, changed)
+
+
+def test_a_number_that_is_set_is_no_longer_unknown(what_if):
+    values = what_if.start(0)
+    what_if.unknown("account_age_days").check()
+    expect_engine(what_if, BUNDLE, {**values, "account_age_days": None})
+    what_if.field("account_age_days").fill("30")
+    assert not what_if.unknown("account_age_days").is_checked()
+    expect_engine(what_if, BUNDLE, {**values, "account_age_days": 30})
+
+
+def test_reset_goes_back_to_the_typical_user(what_if):
+    values = what_if.start(1)
+    what_if.field("orders_last_90d").fill("40")
+    expect_engine(what_if, BUNDLE, {**values, "orders_last_90d": 40})
+    what_if.page.get_by_role("button", name="Reset").click()
+    expect_engine(what_if, BUNDLE, values)
+    assert what_if.field("orders_last_90d").input_value() == f"{values['orders_last_90d']:.0f}"
+
+
+@pytest.mark.parametrize("text", ["501", "-1", ""])
+def test_a_number_that_the_engine_would_set_aside_is_marked_and_not_scored(what_if, text):
+    values = what_if.start(0)
+    field = what_if.field("sessions_last_7d")
+    field.fill(text)
+    assert field.get_attribute("aria-invalid") == "true"
+    expect_engine(what_if, BUNDLE, values)
+    field.blur()
+    assert field.input_value() == f"{values['sessions_last_7d']:.0f}"
+    assert field.get_attribute("aria-invalid") is None
+
+
+def test_only_what_may_be_missing_can_be_unknown(what_if):
+    numbers = [f for f in what_if.facts["features"] if f["kind"] == "numeric"]
+    boxes = what_if.page.get_by_role("checkbox").evaluate_all(
+        "boxes => boxes.map(box => box.ariaLabel)"
+    )
+    assert boxes == [f"{f['label']}: unknown" for f in numbers if f["may_be_missing"]]
+
+
+def test_bars_lead_from_the_base_value_to_the_score(what_if):
+    what_if.start(4)
+    bars = what_if.page.locator("#drivers li").evaluate_all(
+        "rows => rows.map(row => ({kind: row.className,"
+        " left: parseFloat(row.children[1].firstElementChild.style.left),"
+        " width: parseFloat(row.children[1].firstElementChild.style.width)}))"
+    )
+    at = bars[0]["left"]
+    for bar in bars[1:-1]:
+        begins, ends = bar["left"], bar["left"] + bar["width"]
+        assert at == pytest.approx(ends if bar["kind"] == "lowers" else begins, abs=0.01)
+        at = begins if bar["kind"] == "lowers" else ends
+    assert at == pytest.approx(bars[-1]["left"], abs=0.01)
+
+
+def test_a_screen_reader_is_told_the_answer_once_changes_have_ceased(what_if):
+    what_if.start(2)
+    what_if.page.locator("#told", has_text=" band, ").wait_for(state="attached")
+    name = what_if.page.locator("#segment-name").inner_text()
+    what_if.page.locator("#told", has_text=name).wait_for(state="attached")
+
+
+def test_tab_reaches_every_control_in_sight(browser, folder):
+    page = open_what_if(browser, folder / "index.html", PHONE).page
+    due = page.locator("a[href], button, input, select").count()
+    reached = []
+    for _ in range(due):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate(FOCUSED))
+    page.context.close()
+    assert len({place["number"] for place in reached}) == due
+    assert [place for place in reached if place["outline"] < 2 or not place["visible"]] == []
+
+
+@pytest.mark.parametrize("width", [320, PHONE, 800, DESKTOP])
+def test_nothing_is_cut_off_at_any_width(what_if, width):
+    what_if.page.set_viewport_size({"width": width, "height": 800})
+    assert what_if.page.evaluate("document.documentElement.scrollWidth") == width
+    outside = what_if.page.evaluate(OVERFLOWING, width)
+    assert [each for each in outside if "unseen" not in each] == []
+
+
+def test_the_score_stays_in_sight_over_the_controls_of_a_phone(what_if):
+    what_if.page.set_viewport_size({"width": PHONE, "height": 800})
+    what_if.page.locator("fieldset").last.scroll_into_view_if_needed()
+    score = what_if.page.locator("#probability").bounding_box()
+    assert 0 <= score["y"] < 200
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_stand_out(what_if, scheme):
+    what_if.page.emulate_media(color_scheme=scheme)
+    assert (what_if.page.evaluate(BRIGHTNESS) > 0.5) == (scheme == "light")
+    texts = what_if.page.evaluate(CONTRASTS, "text")
+    assert len(texts) > 150
+    assert [text for text in texts if text["contrast"] < TEXT_CONTRAST] == []
+
+
+@pytest.mark.parametrize(("motion", "moves"), [("reduce", False), ("no-preference", True)])
+def test_bars_move_only_for_those_who_like_motion(what_if, motion, moves):
+    what_if.page.emulate_media(reduced_motion=motion)
+    seconds = what_if.page.locator("#drivers i").first.evaluate(
+        "bar => parseFloat(getComputedStyle(bar).transitionDuration)"
+    )
+    assert (seconds > 0) == moves
+
+
+def test_a_browser_that_cannot_run_the_model_is_told(browser, folder):
+    page = browser.new_page()
+    page.add_init_script("delete globalThis.DecompressionStream")
+    page.goto((folder / "index.html").resolve().as_uri())
+    page.get_by_role("alert").wait_for()
+    assert "The model cannot be run in this browser" in page.get_by_role("alert").inner_text()
+    page.close()
+
+
+def test_a_page_of_any_table_says_what_the_engine_says(browser, shop):
+    bundle, folder = shop
+    found = open_what_if(browser, folder / "index.html")
+    for number in range(len(found.facts["starts"])):
+        values = found.start(number)
+        expect_engine(found, bundle, values)
+    found.slider("age").focus()
+    found.page.keyboard.press("ArrowRight")
+    age = float(found.field("age").input_value())
+    assert age > values["age"]
+    found.field("shop").select_option(label="s3")
+    expect_engine(found, bundle, {**values, "age": age, "shop": "s3"})
+    assert found.opened.words == []
+    found.page.context.close()

@@ -1,0 +1,56 @@
+from dataclasses import replace
+from datetime import date
+
+import polars as pl
+import pytest
+
+from engine.bundle.open import open_bundle
+from tests.fitting import number, schema_of
+from tests.helpers import BUNDLE, write_table
+from training.data.dataset import load_dataset
+from training.data.freshness import cautions
+
+SCHEMA = schema_of(number("x"), snapshot="day", horizon_days=7)
+
+
+@pytest.fixture
+def manifest():
+    """Of a bundle that was fitted to users of the first and the eighth of November."""
+    opened = open_bundle(BUNDLE).manifest
+    record = {"data_fingerprint": "0", "snapshots": ["2026-11-01", "2026-11-08"]}
+    return replace(opened, schema=SCHEMA, training=record)
+
+
+@pytest.fixture
+def users_of(tmp_path):
+    """Users with these dates, or without any."""
+
+    def loaded(*days):
+        frame = pl.DataFrame({"x": [1.0, 2.0, 3.0, 4.0], "bought": [0, 1, 0, 1]})
+        if days:
+            frame = frame.with_columns(day=pl.Series([date(2026, 11, d) for d in days]))
+        return load_dataset([str(write_table(frame, tmp_path / "users.parquet"))], SCHEMA)
+
+    return loaded
+
+
+def test_the_users_of_training_are_recognised(manifest, users_of):
+    dataset = users_of()
+    record = {"data_fingerprint": dataset.fingerprint, "snapshots": []}
+    (words,) = cautions(dataset, replace(manifest, training=record))
+    assert f"the users that {manifest.bundle_id} was fitted to" in words
+
+
+def test_users_of_the_days_of_training_are_counted(manifest, users_of):
+    (words,) = cautions(users_of(8, 14, 15, 15), manifest)
+    assert words.startswith("2 rows of 4 are of 2026-11-08 to 2026-11-14; ")
+    (one_day,) = cautions(users_of(8, 8, 15, 15), manifest)
+    assert one_day.startswith("2 rows of 4 are of 2026-11-08; ")
+    assert "fitted to users up to 2026-11-08, whose outcomes end 7 days later" in words
+
+
+def test_later_users_and_users_without_a_date_need_no_caution(manifest, users_of):
+    assert cautions(users_of(15, 15, 22, 29), manifest) == []
+    assert cautions(users_of(), manifest) == []
+    undated = {**manifest.training, "snapshots": []}
+    assert cautions(users_of(1, 1, 1, 1), replace(manifest, training=undated)) == []

@@ -1,0 +1,189 @@
+import json
+
+import numpy as np
+import pytest
+
+from engine.errors import SelfCheckError
+from tests.fitting import halved, trees
+from training.model.candidates import DESIGN, planned, strongest_pairs
+from training.model.choice import Standing, cheapest, choose_trees
+from training.model.classifier import sigmoid
+from training.model.search import Budget, Trial, budget_of, search
+from training.model.shapley.leaves import read_leaves
+from training.model.trees import Grower, Recipe, Sample, Settings
+from training.model.validation import fold_losses
+
+NAMES = ("a", "b", "c", "d")
+
+
+def sample(rows, seed, margin, width=4):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, width)).astype(np.float32)
+    return Sample(x, (rng.random(rows) < sigmoid(margin(x))).astype(np.int8))
+
+
+def together(x):
+    return 2 * np.sign(x[:, 0] * x[:, 2]) + x[:, 1]
+
+
+def apart(x):
+    return x[:, 0] - x[:, 1]
+
+
+def chosen(margin, rows=3_000, width=4, trials=6, seed=1):
+    pool = halved(sample(rows, 0, margin, width))
+    choice = choose_trees(pool, NAMES[:width], seed, Budget(trials))
+    return choice.booster, choice.report
+
+
+@pytest.fixture(scope="module")
+def joint():
+    """The choice where two features work together."""
+    return chosen(together)
+
+
+def row(report, name):
+    return next(trial for trial in report["trials"] if trial["name"] == name)
+
+
+def test_features_that_work_together_are_found(joint):
+    booster, report = joint
+    assert strongest_pairs([booster])[0] == (0, 2)
+    assert report["chosen"] != "stumps"
+
+
+def test_features_that_work_apart_need_no_pairs():
+    booster, report = chosen(apart)
+    assert report["chosen"] == "stumps"
+    assert max(len(leaf.factors) for leaf in read_leaves(booster)) == 1
+
+
+def test_paths_hold_at_most_two_features_where_pairs_are_limited():
+    pool = halved(sample(2_000, 0, together))
+    for settings in (s for s in DESIGN if s.pairs is not None):
+        grower = Grower(pool.sample, NAMES, seed=1)
+        booster = grower.grow(Recipe(settings, [(0, 2), (1, 3)], 20))
+        assert max(len(leaf.factors) for leaf in read_leaves(booster)) <= 2
+
+
+def test_the_table_of_trials_is_kept(joint):
+    _, report = joint
+    table = report["trials"]
+    assert [trial["number"] for trial in table] == list(range(1, len(table) + 1))
+    assert min(trial["difference"] for trial in table) == 0
+    assert [trial["name"] for trial in table if trial["chosen"]] == [report["chosen"]]
+    stumps = row(report, "stumps")
+    assert stumps["difference"] > stumps["standard_error"] > 0
+    assert stumps["cost"] < row(report, "free")["cost"]
+    json.dumps(report, allow_nan=False)
+
+
+def test_the_gain_of_depth_is_measured(joint):
+    gain = joint[1]["depth_gain"]
+    assert gain["log_loss"] == pytest.approx(
+        row(joint[1], "stumps")["log_loss"] - row(joint[1], gain["deeper"])["log_loss"], abs=2e-6
+    )
+    assert gain["log_loss"] > 10 * gain["log_loss_standard_error"] > 0
+    assert gain["roc_auc"] > 10 * gain["roc_auc_standard_error"] > 0
+    assert chosen(together, trials=1)[1]["depth_gain"] is None
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_one_and_two_features(width):
+    booster, report = chosen(lambda x: 2 * x[:, 0], rows=500, width=width)
+    assert booster.num_trees() == report["refit"]["trees"]
+    assert len(report["trials"]) == 6
+
+
+def test_the_same_seed_gives_the_same_trees(joint):
+    booster, report = chosen(together)
+    assert booster.model_to_string() == joint[0].model_to_string()
+    assert report == joint[1]
+
+
+def test_minutes_only_decide_how_many_trials_start(joint):
+    ticks = iter(range(0, 600, 10))
+    pool = halved(sample(3_000, 0, together))
+    choice = choose_trees(pool, NAMES, 1, Budget(100, 1.0, lambda: next(ticks)))
+    assert choice.report == joint[1]
+    assert choice.booster.model_to_string() == joint[0].model_to_string()
+
+
+def test_the_recipe_grows_the_same_trees_again():
+    pool = halved(sample(1_000, 0, together))
+    choice = choose_trees(pool, NAMES, 1, Budget(2))
+    again = Grower(pool.sample, NAMES, 1).grow(choice.recipe)
+    assert again.model_to_string() == choice.booster.model_to_string()
+
+
+def test_one_trial_runs_however_short_the_time():
+    pool = halved(sample(300, 0, together))
+    assert len(choose_trees(pool, NAMES, 1, budget_of(None, 0.0)).report["trials"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ((None, None), (12, 3.0)),
+        ((5, None), (5, None)),
+        ((None, 9.0), (1_000, 9.0)),
+        ((5, 9), (5, 9)),
+    ],
+)
+def test_what_is_asked_for_takes_the_place_of_both_defaults(asked, given):
+    budget = budget_of(*asked)
+    assert (budget.trials, budget.minutes) == given
+
+
+def test_draws_depend_on_seed_and_number():
+    def first(seed, count):
+        return [settings for settings, _ in zip(planned(seed), range(count), strict=False)]
+
+    assert first(1, 12)[:9] == first(1, 9)
+    assert first(1, 9)[-1] != first(2, 9)[-1]
+    assert first(1, 7) == first(2, 7) == list(DESIGN)
+
+
+def test_a_draw_that_is_clearly_worse_goes_no_further():
+    pool = halved(sample(3_000, 0, together))
+    trials = search(pool, NAMES, 1, Budget(30)).trials
+    first, lost = pool.judges[:1], [trial for trial in trials if len(trial.scores) == 1]
+    best = min(fold_losses(t.scores, first).mean() for t in trials if len(t.scores) == 2)
+    assert lost
+    assert all(fold_losses(trial.scores, first).mean() > best + 0.005 for trial in lost)
+
+
+def test_a_draw_that_lost_has_no_figures_to_compare():
+    _, report = chosen(together, trials=30)
+    lost = [trial for trial in report["trials"] if trial["folds"] == 1]
+    assert lost
+    for trial in lost:
+        assert trial["log_loss"] is trial["difference"] is trial["roc_auc"] is None
+        assert not trial["chosen"]
+
+
+def standing(name, difference, error, cost, booster=None):
+    trial = Trial(1, Settings(name), 1, (), booster, cost)
+    return Standing(trial, 0.3 + difference, difference, error, None)
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([standing("near", 0.01, 0.02, 50)], "near"),
+        ([standing("far", 0.03, 0.02, 50)], "best"),
+        ([standing("no cheaper", 0.01, 0.02, 200)], "best"),
+        ([standing("too large", 0.0, 0.0, None)], "best"),
+        ([standing("near", 0.01, 0.02, 50), standing("nearest", 0.005, 0.02, 50)], "nearest"),
+    ],
+)
+def test_the_cheapest_as_good_as_the_best_is_chosen(others, expected):
+    table = [standing("best", 0.0, 0.0, 100), *others]
+    assert cheapest(table, 4).trial.settings.name == expected
+
+
+def test_what_cannot_be_exported_is_not_chosen():
+    users = sample(2_000, 0, together)
+    many = trees(users.features, users.label, num_leaves=31, rounds=20)
+    with pytest.raises(SelfCheckError, match="tree 0 has 31 leaves"):
+        cheapest([standing("many", 0.0, 0.0, None, many)], 4)

@@ -1,0 +1,320 @@
+import dataclasses
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from onnx import numpy_helper
+
+import training.pipeline
+from engine.bundle.manifest import Calibration
+from engine.bundle.open import CONFORMANCE, CONFORMANCE_OUTPUT, SCORER, open_bundle, write_bundle
+from engine.errors import BundleError, InputError
+from tests.fitting import trees
+from tests.helpers import write_table
+from tests.weekly import LEAKING, TABLE, UNDATED, fitted, leak, users_of
+from training.model.shapley.effects import model_effects
+from training.promote.drivers import driver_gates, impact_shares
+from training.promote.gates import judge, judgement
+from training.promote.holdout import MIN_USERS, open_contest
+from training.promote.promotion import RefusedError, promote
+from training.promote.running import conformance_gate, parity_gate, size_gate
+from training.promote.segments import segment_gates
+from training.promote.slices import slice_gate
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp
+
+
+@pytest.fixture(scope="module")
+def champion(folder):
+    return fitted(folder("champion"), users_of(0, 4_000))
+
+
+@pytest.fixture(scope="module")
+def good(folder, champion):
+    return fitted(folder("good"), users_of(1, 4_000), previous=champion)
+
+
+@pytest.fixture(scope="module")
+def later(folder):
+    return write_table(users_of(3, 20_000), folder("later") / "later.parquet")
+
+
+@pytest.fixture(scope="module")
+def contest(good, champion, later):
+    return open_contest(open_bundle(good), open_bundle(champion), [str(later)])
+
+
+def refusals(candidate, champion, data):
+    """The gates that refuse a candidate, with their words."""
+    contest = open_contest(open_bundle(candidate), open_bundle(champion), [str(data)])
+    return {gate.name: gate.words for gate in judge(contest) if not gate.passed}
+
+
+def changed_fit(monkeypatch, name, change):
+    """Let the fit go its own way, but for what one of its stages gives."""
+    original = getattr(training.pipeline, name)
+    monkeypatch.setattr(training.pipeline, name, lambda *given: change(original(*given), *given))
+
+
+def test_a_good_candidate_passes_every_gate(contest):
+    gates = judge(contest)
+    assert [gate.words for gate in gates if not gate.passed] == []
+    report = judgement(contest, gates)
+    assert (report["accepted"], report["reasons"]) == (True, [])
+    assert report["data"]["snapshots"] == ["2026-01-25"]
+    assert {gate["name"] for gate in report["gates"]} == {
+        *("quality", "roc_auc", "log_loss", "calibration_error", "f1", "slices", "silhouette"),
+        *("segment_agreement", "segment_ids", "drivers", "leakage"),
+        *("parity", "conformance", "speed", "size"),
+    }
+
+
+def test_a_bundle_is_as_good_as_itself(champion, later):
+    same = open_bundle(champion)
+    contest = open_contest(same, same, [str(later)])
+    gates = judge(contest)
+    assert [gate.words for gate in gates if not gate.passed] == []
+    assert not any(", clearly worse;" in gate.words for gate in gates)
+
+
+def test_a_useless_candidate_is_refused(folder, champion, later):
+    # Its own users buy by another rule, so that its own test users speak for it.
+    other = (pl.col("age") > 55) | (pl.int_range(pl.len()) % 7 == 0)
+    users = users_of(1, 4_000, bought=other.cast(pl.Int8))
+    found = refusals(fitted(folder("useless"), users, previous=champion), champion, later)
+    assert "Unusable: do not use these scores" in found["quality"]
+    assert {"roc_auc", "log_loss", "f1", "drivers"} <= found.keys()
+    assert all(", clearly worse; it may be" in found[name] for name in ("roc_auc", "log_loss"))
+    assert "'spend' vanishes among the drivers" in found["drivers"]
+
+
+def test_a_miscalibrated_candidate_is_refused(folder, champion, later, monkeypatch):
+    def steeper(classifier, pool, *_):
+        platt = Calibration(2 * classifier.calibration.slope, classifier.calibration.intercept)
+        width = pool.sample.features.shape[1]
+        effects = model_effects(classifier.booster, platt, width)
+        return dataclasses.replace(classifier, calibration=platt, effects=effects)
+
+    changed_fit(monkeypatch, "fit_classifier", steeper)
+    users = users_of(1, 4_000)
+    found = refusals(fitted(folder("steep"), users, previous=champion), champion, later)
+    assert "calibration error" in found["calibration_error"]
+    assert "roc_auc" not in found
+
+
+@pytest.mark.parametrize("known_later", [True, False])
+def test_a_leaking_candidate_is_refused(leaking, champion, folder, known_later):
+    paid = leak(0.025) if known_later else pl.lit(None, pl.Int8)
+    data = write_table(users_of(3, 8_000, paid=paid), folder("leak") / "later.parquet")
+    found = refusals(leaking, champion, data)
+    assert "'paid' alone reaches a ROC-AUC of 0.9" in found["leakage"]
+    assert "it may know the outcome" in found["leakage"]
+    assert "'paid' appears among the drivers: 0.0% of all impact in force" in found["drivers"]
+    # What knows the outcome is empty on the night when it would be needed.
+    assert ("log_loss" in found) != known_later
+
+
+@pytest.fixture(scope="module")
+def leaking(folder, champion):
+    users = users_of(1, 4_000, paid=leak(0.025))
+    return fitted(folder("leaking"), users, LEAKING, champion)
+
+
+def test_the_label_under_another_name_is_refused_without_measuring(folder, champion, tmp_path):
+    promote(champion, tmp_path)
+    copied = fitted(folder("copied"), users_of(1, 4_000, paid=leak(0)), LEAKING)
+    with pytest.raises(RefusedError, match="paid is the label under another name"):
+        promote(copied, tmp_path, ["no such file"])
+
+
+def test_a_slower_candidate_is_refused(folder, champion, later, monkeypatch):
+    def many_trees(classifier, pool, *_):
+        sample = pool.sample
+        booster = trees(sample.features, sample.label, 700, max_depth=3, learning_rate=0.003)
+        effects = model_effects(booster, classifier.calibration, sample.features.shape[1])
+        return dataclasses.replace(classifier, booster=booster, effects=effects)
+
+    changed_fit(monkeypatch, "fit_classifier", many_trees)
+    slow = fitted(folder("slow"), users_of(1, 4_000), previous=champion)
+    found = refusals(slow, champion, later)
+    assert "times as long as in force; at most 1.50 times" in found["speed"]
+
+
+def test_a_candidate_whose_ids_mean_other_users_is_refused(folder, champion, later, monkeypatch):
+    def turned_round(segmentation, *_):
+        model = segmentation.model
+        model.cluster_centers_ = model.cluster_centers_[::-1].copy()
+        model.labels_ = model.n_clusters - 1 - model.labels_
+        return segmentation
+
+    changed_fit(monkeypatch, "fit_segments", turned_round)
+    turned = fitted(folder("turned"), users_of(1, 4_000), previous=champion)
+    found = refusals(turned, champion, later)
+    assert found.keys() == {"segment_ids"}
+    assert "segment 1, " in found["segment_ids"]
+    assert "fit with --previous" in found["segment_ids"]
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "words"),
+    [
+        ({}, {"retired_segments": (2,)}, "segment 2 was retired and must not be used again"),
+        ({}, {"retired_segments": (9,)}, "segment 9 is gone and not marked as retired"),
+        ({"retired_segments": (9,)}, {"retired_segments": (9,)}, None),
+    ],
+)
+def test_ids_are_never_used_again(contest, mine, theirs, words):
+    candidate, champion = (
+        with_manifest(side, **changes)
+        for side, changes in ((contest.candidate, mine), (contest.champion, theirs))
+    )
+    *_, ids = segment_gates(dataclasses.replace(contest, candidate=candidate), champion)
+    assert ids.passed == (words is None)
+    assert words is None or words in ids.words
+
+
+def with_manifest(side, **changes):
+    manifest = dataclasses.replace(side.manifest, **changes)
+    return dataclasses.replace(side, bundle=dataclasses.replace(side.bundle, manifest=manifest))
+
+
+def test_a_slice_that_is_served_worse_is_named(contest):
+    scored = contest.candidate.scored
+    oslo = (contest.table["city"] == "oslo").to_numpy()
+    probability = np.where(oslo, np.float32(0.2), scored.probability)
+    scored = dataclasses.replace(scored, probability=probability)
+    worse = dataclasses.replace(contest.candidate, scored=scored)
+    gate = slice_gate(dataclasses.replace(contest, candidate=worse), contest.champion)
+    assert not gate.passed
+    assert "city oslo (log-loss +" in gate.words
+    assert "city rome" not in gate.words
+
+
+def test_impact_shares_add_up_to_one(contest):
+    shares = impact_shares(contest.candidate)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert max(shares, key=shares.get) == "visits"
+    appeared, _ = driver_gates(contest, contest.champion)
+    assert appeared.measured == {"appeared": {}, "vanished": {}}
+
+
+def test_what_the_fit_found_different_is_refused(contest):
+    parity = {**contest.candidate.manifest.parity, "changed_segment": 3}
+    side = with_manifest(contest.candidate, parity=parity)
+    gate = parity_gate(dataclasses.replace(contest, candidate=side))
+    assert (gate.passed, gate.words) == (False, "segment: 3 users changed, allowed 0")
+
+
+def test_a_scorer_that_says_something_else_than_the_engine_is_refused(contest):
+    bundle, champion = contest.candidate.bundle, contest.champion.bundle
+    mixed = {**bundle.contents, SCORER: champion.contents[SCORER]}
+    side = dataclasses.replace(
+        contest.candidate, bundle=dataclasses.replace(bundle, contents=mixed)
+    )
+    gate = conformance_gate(dataclasses.replace(contest, candidate=side))
+    assert not gate.passed
+    assert "get another answer from scorer.onnx" in gate.words
+
+
+def test_a_bundle_whose_conformance_rows_do_not_come_out_is_refused(contest, tmp_path):
+    bundle = contest.candidate.bundle
+    document = json.loads(bundle.contents[CONFORMANCE])
+    (place,) = [n for n, name in enumerate(document["outputs"]) if name == "margin"]
+    document["outputs"]["margin"][0] = [0.5]
+    margin = np.array(document["outputs"]["margin"], np.float32)
+    tensor = numpy_helper.from_array(margin, "margin").SerializeToString()
+    changed = {
+        CONFORMANCE: json.dumps(document).encode(),
+        CONFORMANCE_OUTPUT.format(place): tensor,
+    }
+    write_bundle(tmp_path / "off", bundle.manifest, {**bundle.contents, **changed})
+    side = dataclasses.replace(contest.candidate, bundle=open_bundle(tmp_path / "off"))
+    gate = conformance_gate(dataclasses.replace(contest, candidate=side))
+    assert not gate.passed
+    assert "1 output of 6 not as expected" in gate.words
+    assert gate.measured["changed"] == 0
+
+
+def test_a_bundle_that_has_doubled_is_refused(contest, tmp_path):
+    bundle = contest.candidate.bundle
+    padding = {"report.html": bytes(2 * sum(map(len, bundle.contents.values())))}
+    write_bundle(tmp_path / "large", bundle.manifest, {**bundle.contents, **padding})
+    side = dataclasses.replace(contest.candidate, bundle=open_bundle(tmp_path / "large"))
+    gate = size_gate(dataclasses.replace(contest, candidate=side), contest.champion)
+    assert not gate.passed
+    assert "at most 2.0 times" in gate.words
+
+
+@pytest.mark.parametrize(
+    ("week", "words"),
+    [
+        (0, "of 2026-01-04; tiny/2026-01-11-.* up to 2026-01-11"),
+        (1, "whose outcomes end 7 days later. Give users of 2026-01-18 or later"),
+    ],
+)
+def test_users_of_the_training_window_are_refused(good, champion, tmp_path, week, words):
+    data = write_table(users_of(week, 2_000), tmp_path / "users.parquet")
+    with pytest.raises(InputError, match=words):
+        open_contest(open_bundle(good), open_bundle(champion), [str(data)])
+
+
+def test_the_first_day_after_the_horizon_is_late_enough(good, champion, tmp_path):
+    data = write_table(users_of(2, 1_000), tmp_path / "users.parquet")
+    assert open_contest(open_bundle(good), open_bundle(champion), [str(data)]).dataset.rows == 1_000
+
+
+def test_a_window_of_the_bundle_in_force_counts_too(good, champion, tmp_path):
+    data = write_table(users_of(1, 2_000), tmp_path / "users.parquet")
+    with pytest.raises(InputError, match="tiny/2026-01-11"):
+        open_contest(open_bundle(champion), open_bundle(good), [str(data)])
+
+
+def test_users_without_a_date_are_refused_where_bundles_have_one(good, champion, tmp_path):
+    data = write_table(users_of(3, 2_000).drop("day"), tmp_path / "users.parquet")
+    with pytest.raises(InputError, match="no column 'day'"):
+        open_contest(open_bundle(good), open_bundle(champion), [str(data)])
+
+
+def test_the_users_of_training_are_recognised_without_dates(folder, tmp_path):
+    place = folder("undated")
+    bundle = open_bundle(fitted(place, users_of(0, 1_500).drop("day"), UNDATED))
+    with pytest.raises(InputError, match="the users that tiny/undated-.* was fitted to"):
+        open_contest(bundle, bundle, [str(place / "users.parquet")])
+    others = write_table(users_of(1, 1_500).drop("day"), tmp_path / "others.parquet")
+    assert open_contest(bundle, bundle, [str(others)]).data["snapshots"] == []
+
+
+def test_too_few_users_are_refused(good, champion, tmp_path):
+    data = write_table(users_of(3, MIN_USERS - 1), tmp_path / "users.parquet")
+    with pytest.raises(InputError, match="999 users to measure a candidate on"):
+        open_contest(open_bundle(good), open_bundle(champion), [str(data)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "other"}, "name of the schema is 'other', in the bundle in force 'tiny'"),
+        ({"horizon_days": 14}, "horizon_days of the schema is 14"),
+        (
+            {"features": tuple(dataclasses.replace(f, kind="categorical") for f in TABLE.features)},
+            "'visits' is categorical, in the bundle in force numeric",
+        ),
+    ],
+)
+def test_bundles_of_different_tables_are_not_compared(good, champion, later, changes, words):
+    bundle = open_bundle(good)
+    schema = dataclasses.replace(bundle.manifest.schema, **changes)
+    manifest = dataclasses.replace(bundle.manifest, schema=schema)
+    with pytest.raises(BundleError, match=words):
+        open_contest(
+            dataclasses.replace(bundle, manifest=manifest), open_bundle(champion), [str(later)]
+        )
+
+
+def test_a_feature_that_only_the_bundle_in_force_reads_is_asked_for(leaking, good, later):
+    with pytest.raises(InputError, match="1 missing column: 'paid'"):
+        open_contest(open_bundle(good), open_bundle(leaking), [str(later)])

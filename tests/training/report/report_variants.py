@@ -1,0 +1,238 @@
+"""Reports at the edges of what a bundle can be: hostile names, one segment, very many figures, none."""
+
+from dataclasses import replace
+
+from engine.bundle.manifest import BANDS, Manifest, Segment
+from tests.training.report.report_fixture import full_subject, playbook
+from training.report.subject import Subject, subject_of
+
+HOSTILE = "<script>alert(1)</script>=cmd|' /C calc'\u202eevil\u200f"
+LONG = "Donaudampfschifffahrtsgesellschaftskapitänswitwenrentenauszahlungsstellenvorsteher "
+HUGE = "x" * 1_000_000
+
+
+def named(name: str) -> Subject:
+    """A full report in which every name from outside is this one."""
+    subject = full_subject()
+    manifest = subject.manifest
+    features = tuple(
+        replace(f, label=name, group=name, unit=name) for f in manifest.schema.features
+    )
+    segments = tuple(
+        replace(s, name=name, sentence=name, profile=_named_profile(s, name))
+        for s in manifest.segments
+    )
+    slices = [{**s, "label": name, "value": name} for s in manifest.metrics["slices"]]
+    changed = replace(
+        manifest,
+        schema=replace(manifest.schema, features=features),
+        segments=segments,
+        metrics={**manifest.metrics, "slices": slices},
+        drivers=_named_drivers(manifest, name),
+    )
+    rows = [{**r, "segment_name": name, "action": name} for r in playbook()["rows"]]
+    return _with_drift(subject_of(changed, {"version": 1, "rows": rows}), subject)
+
+
+def many_segments() -> Subject:
+    """Eight segments, the most that a fit makes, with names too long for a line."""
+    subject = full_subject()
+    manifest = subject.manifest
+    names = [LONG.strip() if n % 2 else LONG * 2 for n in range(8)]
+    profile = manifest.segments[0].profile
+    segments = tuple(
+        Segment(n, f"{name} {n}", 1 / 8, f"{name}: {name}.", profile)
+        for n, name in enumerate(names, start=1)
+    )
+    cells = [
+        {
+            "segment_id": n,
+            "band": band,
+            "rows": 1_234_567,
+            "purchase_rate": 0.5,
+            "mean_probability": 0.5,
+        }
+        for n in range(1, 9)
+        for band in BANDS
+    ]
+    spread = manifest.comparison["segments"][0]
+    comparison = {
+        **manifest.comparison,
+        "segments": [{**spread, "segment_id": n} for n in range(1, 9)],
+    }
+    changed = replace(
+        manifest,
+        segments=segments,
+        metrics={**manifest.metrics, "cells": cells},
+        comparison=comparison,
+    )
+    return _with_drift(subject_of(changed, playbook()), subject)
+
+
+def one_segment() -> Subject:
+    """No segments to speak of."""
+    manifest = full_subject().manifest
+    kept = manifest.segments[:1]
+    cells = [c for c in manifest.metrics["cells"] if c["segment_id"] == kept[0].id]
+    return subject_of(
+        replace(manifest, segments=kept, metrics={**manifest.metrics, "cells": cells})
+    )
+
+
+def features_in_all(count: int) -> Subject:
+    """So many features in the schema, the drivers and the drift."""
+    subject = full_subject()
+    manifest = subject.manifest
+    schema = manifest.schema
+    features = tuple(
+        replace(schema.features[n % 2], name=f"feature_{n:03}", label="") for n in range(count)
+    )
+    drivers = manifest.drivers["features"]
+    found = [
+        {**drivers[n % len(drivers)], "name": f"feature_{n:03}", "shape": drivers[0]["shape"]}
+        for n in range(count)
+    ]
+    changed = replace(
+        manifest,
+        schema=replace(schema, features=features),
+        drivers={**manifest.drivers, "features": found},
+    )
+    drifted = [
+        {"name": f.name, "psi": 0.2, "level": "warn", "missing": 0.1, "missing_reference": 0.2,
+         "words": "has higher values than in training"}
+        for f in features
+    ]  # fmt: skip
+    drift = {**subject.evaluation["drift"], "features": drifted}
+    measured = subject_of(changed)
+    return replace(measured, evaluation={**measured.evaluation, "drift": drift})
+
+
+def many_slices() -> Subject:
+    """Two hundred parts of the users."""
+    manifest = full_subject().manifest
+    part = manifest.metrics["slices"][0]
+    found = [{**part, "value": f"Region {n}"} for n in range(200)]
+    return subject_of(replace(manifest, metrics={**manifest.metrics, "slices": found}))
+
+
+def few_users() -> Subject:
+    """A measurement in which every group has fewer than 20 users: counts and nothing else."""
+    subject = full_subject()
+    manifest = subject.manifest
+    metrics = {
+        name: [_withheld(part) for part in value]
+        if isinstance(value, list) and value and isinstance(value[0], dict)
+        else value
+        for name, value in manifest.metrics.items()
+    }
+    metrics["intervals"] = dict.fromkeys(manifest.metrics["intervals"])
+    metrics |= dict.fromkeys(("f1", "precision", "recall"))
+    metrics["withheld"] = ["F1, precision and recall are withheld"]
+    drivers = [{**f, "shape": []} for f in manifest.drivers["features"]]
+    segments = tuple(replace(s, profile={}) for s in manifest.segments)
+    spread = [_withheld(part) for part in manifest.comparison["segments"]]
+    changed = replace(
+        manifest,
+        metrics=metrics,
+        segments=segments,
+        drivers={**manifest.drivers, "features": drivers},
+        comparison={**manifest.comparison, "segments": spread},
+    )
+    return _with_drift(subject_of(changed), subject)
+
+
+def scores_of_merit(top: float) -> Subject:
+    """A tenth of the users with so large a share of the buyers; the others buy alike."""
+    subject = full_subject()
+    m = subject.manifest.metrics
+    shares = [top, *[(1 - top) / 9] * 9]
+    deciles = [
+        {**d, "share_of_buyers": share, "purchase_rate": share * 10 * 0.08, "lift": share * 10,
+         "cumulative_share_of_buyers": sum(shares[: n + 1]),
+         "cumulative_share_of_users": (n + 1) / 10,
+         "cumulative_lift": sum(shares[: n + 1]) * 10 / (n + 1)}
+        for n, (d, share) in enumerate(zip(m["deciles"], shares, strict=True))
+    ]  # fmt: skip
+    gains = [
+        {**g, "share_of_buyers": top + (1 - top) / 0.9 * (g["share"] - 0.1)}
+        if g["share"] >= 0.1 else {**g, "share_of_buyers": g["share"] * 10 * top}
+        for g in m["gains"]
+    ]  # fmt: skip
+    changed = {**m, "deciles": deciles, "gains": gains, "base_rate": 0.08}
+    return subject_of(replace(subject.manifest, metrics=changed))
+
+
+def nothing_measured() -> Subject:
+    """A bundle of models alone."""
+    manifest = full_subject().manifest
+    bare = replace(
+        manifest,
+        segments=manifest.segments[:1],
+        clustering={},
+        metrics={},
+        quality={},
+        comparison={},
+        drivers={},
+        parity={},
+        training={},
+    )
+    return subject_of(bare)
+
+
+VARIANTS = {
+    "full": full_subject,
+    "hostile names": lambda: named(HOSTILE),
+    "long names": lambda: named(LONG),
+    "huge names": lambda: named(HUGE),
+    "8 segments": many_segments,
+    "1 segment": one_segment,
+    "2 features": lambda: features_in_all(2),
+    "500 features": lambda: features_in_all(500),
+    "200 slices": many_slices,
+    "useless scores": lambda: scores_of_merit(0.1),
+    "nearly perfect scores": lambda: scores_of_merit(0.9999),
+    "few users": few_users,
+    "nothing measured": nothing_measured,
+}
+
+_KEPT = {
+    "slice",
+    "label",
+    "value",
+    "rows",
+    "segment_id",
+    "band",
+    "decile",
+    "share",
+    "name",
+    "users",
+}
+_KEPT |= {"audience_share"}
+
+
+def _withheld(part: dict) -> dict:
+    """A group of which nothing but its size may be told."""
+    return {name: value if name in _KEPT else None for name, value in part.items()}
+
+
+def _named_profile(segment: Segment, name: str) -> dict:
+    over = [{**part, "label": name, "words": ""} for part in segment.profile["over"]]
+    return {**segment.profile, "over": over, "under": over}
+
+
+def _named_drivers(manifest: Manifest, name: str) -> dict:
+    """Every category with the same name, every group of features too."""
+    found = [
+        {**f, "shape": [{**p, "value": name} if "value" in p else p for p in f["shape"]]}
+        for f in manifest.drivers["features"]
+    ]
+    by_value = {"direction": "by value", "raises_most": name, "lowers_most": name}
+    return {
+        **manifest.drivers,
+        "features": [{**found[0], **by_value}, *found[1:]],
+        "groups": {name: 0.6, "behaviour": 0.4},
+    }
+
+
+def _with_drift(subject: Subject, full: Subject) -> Subject:
+    return replace(subject, evaluation={**subject.evaluation, "drift": full.evaluation["drift"]})

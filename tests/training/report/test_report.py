@@ -1,0 +1,372 @@
+"""The report and the model card as texts."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from engine.bundle.open import MODEL_CARD, REPORT, open_bundle
+from tests.helpers import BUNDLE
+from tests.training.report.report_fixture import full_subject
+from tests.training.report.report_variants import HOSTILE, VARIANTS
+from training.format import plain
+from training.report.card import model_card
+from training.report.charts.shapes import shape_chart
+from training.report.contents import report_contents
+from training.report.page import report_html
+from training.report.subject import measured_subject, subject_of
+
+
+class Outline(HTMLParser):
+    """The headings, images, table parts and ids of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def named(self, *names: str) -> list[tuple[str, dict[str, str | None]]]:
+        return [(tag, attributes) for tag, attributes in self.tags if tag in names]
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return full_subject()
+
+
+@pytest.fixture(scope="module")
+def page(subject):
+    return report_html(subject)
+
+
+@pytest.fixture(scope="module")
+def card(subject):
+    return model_card(subject)
+
+
+def test_the_same_figures_give_the_same_bytes(subject, page, card):
+    assert report_contents(subject) == {REPORT: page.encode(), MODEL_CARD: card.encode()}
+
+
+def test_the_page_is_small_and_asks_for_nothing(page):
+    assert len(page.encode()) < 600_000
+    assert not Outline(page).named("script", "img", "iframe", "object")
+    links = [a["href"] for _, a in Outline(page).named("a")]
+    assert all(link.startswith("#") for link in links)
+    assert "url(" not in page
+
+
+def test_it_opens_with_whether_the_bundle_may_be_used(page):
+    assert page.index("May be used") < page.index("Key figures")
+    assert "The model ranks users well" in page
+
+
+def test_figures_are_said_in_words(page):
+    text = page.replace("\u202f", " ")
+    assert "The top 10 % of users hold 30 % of the buyers" in text
+    assert "the buyer has the higher score 83 times in 100. 95 % interval: 0.825 to 0.836." in text
+
+
+def test_every_section_is_there_in_order(page):
+    titles = re.findall(r'<h2 id="(\w+)-title">', page)
+    assert titles == [
+        *("figures", "drivers", "gains", "reliability", "audience", "segments", "actions"),
+        *("comparison", "trials", "slices", "leakage", "drift", "limits", "verify"),
+    ]
+
+
+def test_pictures_state_their_finding(page):
+    outline = Outline(page)
+    pictures = outline.named("svg")
+    ids = {a.get("id") for _, a in outline.tags}
+    assert len(pictures) == 4 + 12
+    for _, attributes in pictures:
+        assert attributes["role"] == "img"
+        assert {attributes["aria-labelledby"], attributes["aria-describedby"]} <= ids
+    assert re.search("<desc[^>]*>[^<]* hold 30\u202f% of the buyers", page)
+
+
+def test_pictures_of_drivers_come_in_the_order_of_their_importance(subject, page):
+    drawn = re.findall('<title id="shape-[0-9]+-title">(.*?): odds along its values<', page)
+    found = subject.drivers["features"][:12]
+    assert drawn == [subject.titles[f["name"]] for f in found]
+    assert "row by row" in page
+
+
+def test_pictures_take_their_colours_from_the_style_sheet(page):
+    drawn = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
+    found = set(re.findall(r'(?:fill|stroke)="([^"]*)"', drawn))
+    assert found <= {
+        *("none", "transparent"),
+        *(f"var(--{name})" for name in ("ink", "muted", "line", "cool", "warm")),
+    }
+
+
+def test_tables_have_captions_and_scopes(page):
+    outline = Outline(page)
+    assert len(outline.named("table")) == len(outline.named("caption")) > 8
+    assert all(a.get("scope") in ("col", "row") for _, a in outline.named("th"))
+
+
+def test_ids_occur_once(page):
+    ids = [a["id"] for _, a in Outline(page).tags if "id" in a]
+    assert len(ids) == len(set(ids))
+
+
+def test_hostile_names_are_shown_as_text(subject):
+    manifest = subject.manifest
+    features = tuple(replace(f, label=HOSTILE) for f in manifest.schema.features)
+    segments = tuple(replace(s, name=HOSTILE, sentence=HOSTILE) for s in manifest.segments)
+    named = replace(manifest, schema=replace(manifest.schema, features=features), segments=segments)
+    hostile = replace(subject, manifest=named)
+    page, card = report_html(hostile), model_card(hostile)
+    for text in (page, card):
+        assert "<script" not in text
+        assert "\u202e" not in text
+    assert "&lt;script&gt;" in re.search(r"<svg.*?</svg>", page, re.DOTALL).group()
+    _check_tables(card)
+
+
+def test_a_useless_model_is_called_unusable(subject):
+    verdict = {
+        "band": "unusable",
+        "may_be_used": False,
+        "sentence": "It ranks no better than chance.",
+        "reasons": ["ROC-AUC 0.50"],
+    }
+    manifest = replace(subject.manifest, quality=verdict, unusable=("no better than chance",))
+    found = subject_of(manifest)
+    for text in (report_html(found), model_card(found)):
+        assert "Must not be used" in text
+        assert "unusable" in text
+        assert "May be used" not in text
+        assert "ROC-AUC 0.50" in text
+
+
+def test_a_manifest_without_a_verdict_and_a_reason_is_unusable(subject):
+    manifest = replace(subject.manifest, quality={}, unusable=("a constant model",))
+    assert "a constant model" in report_html(subject_of(manifest))
+
+
+def test_a_bundle_with_few_figures_still_has_a_report():
+    manifest = VARIANTS["nothing measured"]().manifest
+    schema = replace(manifest.schema, features=manifest.schema.features[:2], horizon_days=0)
+    bare = replace(manifest, schema=schema)
+    page, card = report_html(subject_of(bare)), model_card(subject_of(bare))
+    assert "has not been measured" in page
+    assert "1 segment" in page
+    assert "Not judged" in card
+
+
+def test_what_is_withheld_is_not_told_in_words():
+    found = VARIANTS["few users"]()
+    texts = report_html(found), model_card(found)
+    for text in texts:
+        assert "– of the buyers" not in text
+        assert "None" not in text
+    assert "gains-chart" not in texts[0]
+    assert "reliability-chart" not in texts[0]
+    assert "spread-chart" not in texts[0]
+
+
+def test_a_cell_in_which_nobody_is_differs_from_one_that_is_withheld(subject):
+    empty, few, *others = subject.metrics["cells"]
+    untold = {"purchase_rate": None, "mean_probability": None}
+    cells = [{**empty, **untold, "rows": 0}, {**few, **untold, "rows": None}, *others]
+    metrics = {**subject.metrics, "cells": cells}
+    page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
+    table = re.search('<section id="actions".*?</table>', page, re.DOTALL).group()
+    assert re.findall('<span class="value">(.*?)</span>', table)[1:3] == ["nobody", "–"]
+
+
+def test_a_decile_of_few_users_leaves_the_others_in_the_picture(subject):
+    first, *others = subject.metrics["deciles"]
+    untold = (
+        *("rows", "purchase_rate"),
+        *("cumulative_share_of_users", "cumulative_share_of_buyers", "cumulative_lift"),
+    )
+    withheld = {**first, **dict.fromkeys(untold)}
+    metrics = {**subject.metrics, "deciles": [withheld, *others]}
+    page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
+    assert "In decile 9 34\u202f% buy" in page
+    assert "The likeliest 10\u202f% of users hold 30\u202f% of the buyers." in page
+
+
+@pytest.mark.parametrize("name", ["hostile names", "huge names", "500 features", "few users"])
+def test_a_card_of_odd_figures_is_whole_and_short(name):
+    card = model_card(VARIANTS[name]())
+    _check_tables(card)
+    assert "<script" not in card
+    assert len(card) < 100_000
+
+
+def test_the_card_says_what_a_model_card_must(card):
+    for title in (
+        *("What it is", "Use", "Misuse", "Metrics", "Metrics by slice", "Calibration", "Segments"),
+        *("Limits", "How to verify", "Ethics and privacy"),
+    ):
+        assert f"\n## {title}\n" in card
+    assert "| Country: DE | 2,000 |" in card
+    assert "purchased_next_7d" in card
+    assert "<svg" not in card
+
+
+def test_tables_of_the_card_are_whole(card):
+    _check_tables(card)
+
+
+def _check_tables(card):
+    tables = re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE)
+    assert len(tables) > 8
+    for found in tables:
+        assert len({line.count("|") for line in found.splitlines()}) == 1
+        assert set(found.splitlines()[1]) <= set("| -:")
+
+
+def test_users_and_their_rows_are_told_apart(subject):
+    metrics = {**subject.metrics, "users": 9_000}
+    manifest = replace(
+        subject.manifest,
+        metrics=metrics,
+        training={**subject.manifest.training, "users": 60_000, "rows": 240_000},
+    )
+    weekly = subject_of(manifest)
+    for text in (report_html(weekly), model_card(weekly)):
+        assert "60,000 users, 240,000 rows" in text
+        assert "9,000 users, 36,154 rows" in text
+        assert "Of 9,000 users, 36,154 rows measured." in text
+        assert "1,800 rows" in text
+        assert "1,800 users" not in text
+
+
+def test_segments_are_those_of_the_users_that_were_measured(subject):
+    bundle = replace(open_bundle(BUNDLE), manifest=subject.manifest)
+    numbers = [segment.id for segment in subject.manifest.segments]
+    figures = [
+        {**found, "purchase_rate": 0.77, "mean_probability": 0.66}
+        for found in subject.comparison["segments"]
+    ]
+    figures[-1] |= {"purchase_rate": None, "mean_probability": None}
+    evaluation = {
+        **subject.evaluation,
+        "data": {"rows": 500, "users": 500, "snapshots": [], "what": "later.csv"},
+        "segments": {"silhouette": 0.2, "shares": {str(n): 0.123 for n in numbers}},
+        "comparison": {**subject.comparison, "segments": figures},
+    }
+    page = report_html(measured_subject(bundle, evaluation)).replace("\u202f", " ")
+    cards = re.findall(r'<article class="card">.*?</article>', page, re.DOTALL)
+    assert "is as it was in the fit" in page
+    for card in cards[:-1]:
+        assert {"12.3 %", "77.0 %", "66.0 %"} <= set(re.findall("<dd>(.*?)</dd>", card))
+    assert re.findall("<dd>(.*?)</dd>", cards[-1])[:3] == ["–"] * 3
+    assert "is as it was in the fit" not in report_html(subject)
+
+
+def test_the_chosen_model_and_number_of_segments_are_marked(page, card):
+    marked = re.findall(r'<tr class="marked">\n<th scope="row">(.*?)</th>', page, re.DOTALL)
+    assert sum('<span class="note">chosen' in row for row in marked) == 2
+    assert "| depth 2 (chosen, depth 2, " in card
+    chosen = len(open_bundle(BUNDLE).manifest.segments)
+    assert f"| {chosen} (chosen) |" in card
+
+
+def test_what_the_number_of_segments_is_chosen_by_is_shown(subject, card):
+    chosen = next(t for t in subject.manifest.clustering["counts_tried"] if t["chosen"])
+    worth = chosen["actionability"] - 0.025 * chosen["segments"]
+    assert "| Less 0.025 for each segment |" in card
+    assert f"| {worth:.3f} |" in card
+
+
+def test_settings_of_a_trial_stand_in_one_order(subject):
+    record = subject.manifest.training["classifier"]
+    parameters = {"depth": 3, "lambda_l2": 20.0, "learning_rate": 0.1, "pairs": None}
+    trials = [
+        {**record["trials"][0], "parameters": dict(order), "chosen": False}
+        for order in (parameters.items(), reversed(parameters.items()))
+    ]
+    training = {**subject.manifest.training, "classifier": {**record, "trials": trials}}
+    card = model_card(subject_of(replace(subject.manifest, training=training)))
+    assert card.count("(depth 3, learning rate 0.1, lambda l2 20.0)") == 2
+
+
+def test_a_draw_that_was_given_up_has_no_figures_and_comes_last(subject):
+    record = subject.manifest.training["classifier"]
+    first = record["trials"][0]
+    lost = {**first, "name": "lost", "chosen": False, "log_loss": None, "roc_auc": None}
+    classifier = {**record, "trials": [lost, *record["trials"]]}
+    training = {**subject.manifest.training, "classifier": classifier}
+    card = model_card(subject_of(replace(subject.manifest, training=training)))
+    rows = re.findall(r"^\| (depth \d|lost) .*$", card, re.MULTILINE)
+    assert rows == ["depth 2", "depth 3", "depth 1", "lost"]
+    (line,) = re.findall(r"^\| lost .*$", card, re.MULTILINE)
+    assert line.endswith("given up) | 400 | – | – | ")
+
+
+def test_the_part_that_is_ranked_worst_is_named(page):
+    words = "The model ranks worst for Country: DE: ROC-AUC 0.823 (0.800 to 0.850), against 0.830"
+    assert words in page
+
+
+def test_the_quality_band_is_said_once(subject):
+    quality = {**subject.quality, "sentence": "Good: it ranks well."}
+    found = subject_of(replace(subject.manifest, quality=quality))
+    assert "**May be used.** Quality: good. It ranks well.\n" in model_card(found)
+    assert '<p class="sentence">It ranks well.</p>' in report_html(found)
+
+
+def test_intervals_have_the_unit_of_their_figure(card):
+    text = card.replace("\u202f", " ")
+    assert "A part of it is chance: 95 % interval 0.3 to 0.6 points." in text
+    assert "| 2.1 % | 1,807 | 2.3 % | 0.1 to 5.1 % |" in text
+
+
+def test_the_picture_of_gains_points_at_the_lists_that_the_table_tells(subject):
+    gains = [{**g, "share_of_buyers": 0.345} for g in subject.metrics["gains"] if g["share"] == 0.1]
+    metrics = {**subject.metrics, "gains": gains}
+    page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
+    chart = re.search(r'aria-labelledby="gains-chart-title".*?</svg>', page, re.DOTALL).group()
+    assert chart.count(">34\u202f%<") == 1
+    assert "The likeliest 10\u202f% of users hold 34\u202f% of the buyers." in chart
+
+
+def test_figures_of_too_few_users_are_told_as_such(subject):
+    reason = "at the threshold: withheld, fewer than 20 users lie above it"
+    withheld = {**dict.fromkeys(("f1", "precision", "recall")), "withheld": [reason]}
+    drivers = subject.drivers["features"]
+    shape = [{**drivers[0]["shape"][0], "mean_impact": None}, *drivers[0]["shape"][1:]]
+    found = replace(
+        subject,
+        evaluation={
+            **subject.evaluation,
+            "metrics": {**subject.metrics, **withheld},
+            "drivers": {
+                **subject.drivers,
+                "features": [{**drivers[0], "shape": shape}, *drivers[1:]],
+            },
+        },
+    )
+    for text in (report_html(found), model_card(found)):
+        assert f"{reason}." in text
+        assert "None" not in text
+
+
+def test_very_large_values_are_shown_in_few_digits():
+    assert [plain(x) for x in (3.4e38, -1e15, 1e14)] == ["3.4e+38", "−1e+15", "100,000,000,000,000"]
+
+
+def test_users_without_a_value_come_after_the_categories_and_their_labels():
+    impacts = {"ios": 0.1, None: -0.3, "web": -0.1, "tablet": 0.0, "android": 0.2}
+    parts = [{"value": v, "mean_impact": i, "rows": 100} for v, i in impacts.items()]
+    svg = shape_chart({"name": "device", "shape": parts}, {}, "shape")
+    bars = re.findall(r'<path d="M([\d.]+),[^"]*" fill="var\(--(cool|warm|muted)\)"', svg)
+    assert [color for _, color in sorted(bars, key=lambda bar: float(bar[0]))] == (
+        ["warm", "cool", "cool", "cool", "muted"]
+    )
+    labels = dict(re.findall(r"translate\(([\d.]+),[^>]*>(web|android)<", svg))
+    last = max(float(x) for x, _ in bars)
+    assert set(labels.values()) == {"web", "android"}
+    assert all(float(x) < last for x in labels)

@@ -1,0 +1,1 @@
+"""Labelled users: loading, splitting, folds."""

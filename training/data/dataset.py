@@ -1,0 +1,278 @@
+"""Labelled users from files: typed rows, mature labels, and a fingerprint of what was read.
+
+Takes the inputs that scoring takes, plus the label; gives a `Dataset`. Rows that scoring would set
+aside are left out and counted. Features that the schema keeps out of the models are read apart, so
+that figures can be told by them. Who trains and who tests is left to `split`.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from engine.bundle.open import holds_bundles, is_bundle
+from engine.bundle.schema import Feature, FeatureSchema
+from engine.errors import BundleError, InputError, pluralize, rule_counts
+from engine.inputs.chunks import read_chunks
+from engine.inputs.open import Table, open_inputs
+from engine.rows.rules import READABLE_TYPES, check_columns, row_rules, split_rows
+from engine.rows.typed import to_typed
+
+TRUTH = "true_probability"
+"""A column of simulated users: the probability from which the label was drawn."""
+
+CHUNK_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Labelled users, in the order in which they were read.
+
+    Attributes:
+        schema: The table.
+        typed: The key columns and every model feature, what `tensors.to_typed` gives.
+        unused: Those features with `use = false` that the data has, as `typed`, rows in its order;
+            no model may see them.
+        label: int8 [rows], 1 for a purchase.
+        truth: float64 [rows], where the data has a complete column `true_probability`.
+        rejected: Rows left out, counted by the rule that caught them.
+        fingerprint: SHA-256 over keys, label, typed and unused values, whatever the file format.
+    """
+
+    schema: FeatureSchema
+    typed: pl.DataFrame
+    unused: pl.DataFrame
+    label: np.ndarray
+    truth: np.ndarray | None
+    rejected: dict[str, int]
+    fingerprint: str
+
+    @property
+    def rows(self) -> int:
+        """The number of users."""
+        return self.typed.height
+
+    @property
+    def ids(self) -> pl.Series | None:
+        """The id of each row, or None where the schema names no id."""
+        return None if self.schema.id is None else self.typed[self.schema.id]
+
+    @property
+    def users(self) -> np.ndarray:
+        """A number from 0 for each user, int64 [rows]; without ids every row is another user."""
+        if self.ids is None:
+            return np.arange(self.rows)
+        return self.ids.rank("dense").to_numpy().astype(np.int64) - 1
+
+    @property
+    def snapshots(self) -> pl.Series | None:
+        """The snapshot date of each row, or None where there is none."""
+        name = self.schema.snapshot
+        return None if name not in self.typed.columns else self.typed[name]
+
+
+def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
+    """Read labelled users.
+
+    Args:
+        inputs: Files, globs, directories, or `-`, in any format that scoring reads.
+        schema: The table; its label must be named.
+
+    Raises:
+        BundleError: The schema names no label.
+        InputError: An input is a bundle, columns are missing or wrong, dates cannot be read, or labels are not mature,
+            not 0/1, or all the same.
+        NoInputError: There is nothing to read.
+    """
+    if schema.label is None:
+        raise BundleError(f'schema {schema.name!r}: names no label. Add label = "…" to train.')
+    _check_no_bundle(inputs)
+    with open_inputs(inputs) as tables:
+        for table in tables:
+            _check_table(table, schema, schema.label)
+        parts = list(_read(tables, schema, schema.label))
+    where = ", ".join(inputs)
+    rejected = sum((counts for _, counts in parts), Counter[str]())
+    joined = _joined([frame for frame, _ in parts], rejected, where)
+    _check_dates(joined, schema, where)
+    rows, repeated = _without_repeats(joined, schema)
+    if repeated:
+        rejected[f"{schema.id}|repeated"] = repeated
+    if rejected:
+        where = f"{where} (rows left out: {rule_counts(rejected)})"
+    _check_labels(rows, schema, schema.label, where)
+    label = rows[schema.label].cast(pl.Int8).to_numpy()
+    unused = rows.select(f.name for f in _unused(schema, rows.schema))
+    typed = rows.drop(schema.label, TRUTH, *unused.columns, strict=False)
+    fingerprint = _fingerprint(typed.hstack(unused), label)
+    return Dataset(schema, typed, unused, label, _truth(rows), dict(rejected), fingerprint)
+
+
+def size_figures(dataset: Dataset) -> dict[str, Any]:
+    """How many rows and users there are, and of which dates; plain JSON values."""
+    dates = dataset.snapshots
+    return {
+        "rows": dataset.rows,
+        "users": len(np.unique(dataset.users)),
+        "rows_left_out": dict(sorted(dataset.rejected.items())),
+        "snapshots": [] if dates is None else [str(d) for d in dates.unique().sort()],
+    }
+
+
+def _check_no_bundle(inputs: Sequence[str]) -> None:
+    """A bundle's folder holds tables too, but none of users."""
+    for text in inputs:
+        if is_bundle(Path(text)) or holds_bundles(Path(text)):
+            raise InputError(
+                f"{text}: is a bundle or a folder of bundles, not a table of users. Give labelled "
+                "users as DATA."
+            )
+
+
+def _check_table(table: Table, schema: FeatureSchema, label: str) -> None:
+    purpose = f"training on schema {schema.name!r}"
+    if label not in table.columns:
+        raise InputError.missing_columns(
+            table.name, [label], table.columns.names(), purpose, len(schema.model_features) + 1
+        )
+    found = table.columns[label]
+    if found.base_type() not in READABLE_TYPES["numeric"]:
+        raise InputError.wrong_types(table.name, [(label, "0, 1, true or false", str(found))])
+    check_columns(schema, table.columns, table.name, purpose)
+
+
+def _read(
+    tables: Sequence[Table], schema: FeatureSchema, label: str
+) -> Iterator[tuple[pl.DataFrame, Counter[str]]]:
+    keys = [name for name in (schema.id, schema.snapshot) if name is not None]
+    columns = [*keys, *(f.name for f in schema.features), label, TRUTH]
+    for chunk in read_chunks(tables, columns, CHUNK_ROWS):
+        typed = to_typed(chunk.frame, schema)
+        split = split_rows(chunk.frame, typed, row_rules(schema, typed.schema))
+        frame = chunk.frame[split.valid["chunk_row"]]
+        others = _outcomes(frame, label).hstack(_unused_values(frame, schema))
+        known = [name for name in split.valid.columns if "|" not in name and name != "chunk_row"]
+        yield split.valid.select(known).hstack(others), Counter(split.reasons)
+
+
+def _unused_values(frame: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:
+    """The features without use, typed; what cannot be read as its kind is null."""
+    features = _unused(schema, frame.schema)
+    if not features:
+        return pl.DataFrame()
+    table = FeatureSchema(schema.name, tuple(replace(f, use=True) for f in features))
+    finite = pl.selectors.numeric()
+    return (
+        to_typed(frame, table)
+        .select(f.name for f in features)
+        .with_columns(pl.when(finite.is_finite()).then(finite))
+    )
+
+
+def _unused(schema: FeatureSchema, found: pl.Schema) -> tuple[Feature, ...]:
+    """The features without use that the data has, in a type that can be read."""
+    return tuple(
+        feature
+        for feature in schema.features
+        if not feature.use
+        and feature.name in found
+        and found[feature.name].base_type() in READABLE_TYPES[feature.kind]
+    )
+
+
+def _outcomes(frame: pl.DataFrame, label: str) -> pl.DataFrame:
+    """Label and truth as Float32; the label is NaN where it was given but is no number."""
+    kind = frame.schema.get(TRUTH, pl.Null())
+    names = [label, TRUTH] if kind.is_numeric() or kind == pl.String else [label]
+    table = FeatureSchema(label, tuple(Feature(name, "numeric") for name in names))
+    typed = to_typed(frame.select(names), table)
+    if f"{label}|not_a_number" in typed.columns:
+        wrong = pl.when(f"{label}|not_a_number").then(float("nan")).otherwise(pl.col(label))
+        typed = typed.with_columns(wrong.alias(label))
+    return typed.select(names)
+
+
+def _joined(frames: Sequence[pl.DataFrame], rejected: Counter[str], where: str) -> pl.DataFrame:
+    if not sum(frame.height for frame in frames):
+        caught = f"; caught by: {rule_counts(rejected)}" if rejected else ""
+        raise InputError(
+            f"{where}: no row that can be used{caught}. Mend the table, or the schema."
+        )
+    # A date or a truth that only some files have is null in the others.
+    return pl.concat(frames, how="diagonal_relaxed").rechunk()
+
+
+def _without_repeats(rows: pl.DataFrame, schema: FeatureSchema) -> tuple[pl.DataFrame, int]:
+    """The first row of every key, and the number of the others."""
+    keys = [name for name in (schema.id, schema.snapshot) if name in rows.columns]
+    if schema.id is None:
+        return rows, 0
+    kept = rows.unique(keys, keep="first", maintain_order=True)
+    return kept, rows.height - kept.height
+
+
+def _truth(rows: pl.DataFrame) -> np.ndarray | None:
+    """The true probabilities, float64 [rows]; None unless every row has one."""
+    if TRUTH not in rows.columns or rows[TRUTH].null_count():
+        return None
+    truth = rows[TRUTH].to_numpy().astype(np.float64)
+    return truth if ((truth >= 0) & (truth <= 1)).all() else None
+
+
+def _check_dates(rows: pl.DataFrame, schema: FeatureSchema, where: str) -> None:
+    if schema.snapshot not in rows.columns:
+        return
+    undated = rows[schema.snapshot].null_count()
+    if undated:
+        raise InputError(
+            f"{where}: {pluralize(undated, 'row')} of {rows.height:,} where {schema.snapshot!r} is "
+            "missing or no date; expected YYYY-MM-DD. Correct them where the table is made."
+        )
+
+
+def _check_labels(rows: pl.DataFrame, schema: FeatureSchema, label: str, where: str) -> None:
+    column = rows[label]
+    if column.null_count():
+        dates = ""
+        if schema.snapshot in rows.columns:
+            found = rows.filter(column.is_null())[schema.snapshot].unique().drop_nulls().sort()
+            dates = f" (snapshots {', '.join(str(date) for date in found.head(8))})"
+        reason = ""
+        if schema.horizon_days:
+            reason = f": their {schema.horizon_days} days are not over yet"
+        raise InputError(
+            f"{where}: {pluralize(column.null_count(), 'row')} of {rows.height:,} without a value of "
+            f"{label!r}{dates}{reason}. Leave these rows out until their outcome is known."
+        )
+    wrong = int((~column.is_in([0.0, 1.0])).sum())
+    if wrong:
+        raise InputError(
+            f"{where}: {pluralize(wrong, 'row')} of {rows.height:,} where {label!r} is not 0, 1, true "
+            "or false. Make it 1 for a purchase, 0 for none."
+        )
+    positive = int(column.sum())
+    if positive in (0, rows.height):
+        raise InputError(
+            f"{where}: {label!r} is {int(positive > 0)} in all {pluralize(rows.height, 'row')}; "
+            "a model needs both 0 and 1. Check the job that makes the label."
+        )
+
+
+def _fingerprint(typed: pl.DataFrame, label: np.ndarray) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(label).tobytes())
+    for column in typed.iter_columns():
+        digest.update(f"\0{column.name}\0".encode())
+        if column.dtype == pl.Float32:
+            # Adding zero makes -0 and 0 the same, as they are to every model.
+            digest.update((column.fill_null(float("nan")).to_numpy() + np.float32(0)).tobytes())
+            continue
+        text = column.cast(pl.String)
+        lengths = text.str.len_bytes().cast(pl.Int64).fill_null(-1)
+        digest.update(lengths.to_numpy().tobytes())
+        digest.update("".join(text.drop_nulls()).encode())
+    return digest.hexdigest()

@@ -1,0 +1,60 @@
+"""Whether users are later than those that a bundle was fitted to.
+
+A table without dates cannot show that: only the very users of training are recognised.
+"""
+
+from datetime import date, timedelta
+
+import polars as pl
+
+from engine.bundle.manifest import Manifest
+from engine.errors import pluralize
+from training.data.dataset import Dataset
+
+
+def are_those_of_training(dataset: Dataset, manifest: Manifest) -> bool:
+    """Whether these are the very rows that a bundle was fitted to."""
+    return bool(manifest.training["data_fingerprint"] == dataset.fingerprint)
+
+
+def last_date(manifest: Manifest) -> date | None:
+    """The last date of the users that a bundle was fitted to; None where they had none."""
+    dates = manifest.training["snapshots"]
+    return date.fromisoformat(dates[-1]) if dates else None
+
+
+def first_later_date(manifest: Manifest, last: date) -> date:
+    """The first date after those of training whose features show none of their outcomes."""
+    return last + timedelta(days=max(manifest.schema.horizon_days, 1))
+
+
+def early_dates(snapshots: pl.Series, first_allowed: date) -> pl.Series:
+    """The dates before the first that is late enough, one for each row, rising."""
+    return snapshots.filter(snapshots < first_allowed).sort()
+
+
+def days(dates: pl.Series) -> str:
+    """The first and the last of rising dates, in words."""
+    return f"{dates[0]} to {dates[-1]}" if dates[0] != dates[-1] else str(dates[0])
+
+
+def cautions(dataset: Dataset, manifest: Manifest) -> list[str]:
+    """Why figures on these users may be better than those of next week's will be, in sentences."""
+    if are_those_of_training(dataset, manifest):
+        return [
+            f"These are the users that {manifest.bundle_id} was fitted to: the models know most of "
+            "them, and the figures flatter it. Measure it on later users."
+        ]
+    last, snapshots = last_date(manifest), dataset.snapshots
+    if last is None or snapshots is None:
+        return []
+    first_allowed = first_later_date(manifest, last)
+    early = early_dates(snapshots, first_allowed)
+    if not len(early):
+        return []
+    return [
+        f"{pluralize(len(early), 'row')} of {dataset.rows:,} are of {days(early)}; "
+        f"{manifest.bundle_id} was fitted to users up to {last}, whose outcomes end "
+        f"{manifest.schema.horizon_days} days later: where these are the same users, the figures flatter "
+        "it. Measure it on later users."
+    ]

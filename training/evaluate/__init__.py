@@ -1,0 +1,1 @@
+"""How good a bundle is: metrics of its test part, leakage, a quality band."""

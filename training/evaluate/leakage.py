@@ -1,0 +1,203 @@
+"""Does the model know what it could not know? Three checks on users it was and was not fitted to.
+
+A single feature that does nearly all the work may be the label under another name; labels drawn anew
+must not be predictable; users of one part must not be copies of users of another.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+
+from engine.bundle.schema import Feature
+from training.metrics.metrics import rank, roc_auc, rounded
+from training.model.baselines import rate_by_value
+
+SUSPICIOUS_AUC = 0.95
+LABEL_AUC = 0.99
+NEAR_MODEL_AUC = 0.80
+NEAR_MODEL_SHARE = 0.95
+"""A feature is suspicious above the first, or above the third where what it has over 0.5 is this
+share of what the model has; above the second it is the label under another name."""
+
+MODEL_FEATURES = 3
+"""With fewer features, one that does nearly all the work is no surprise."""
+
+CHECKED_ROWS = 40_000
+TREES = 20
+STANDARD_ERRORS = 4.0
+COPIED_SHARE = 0.01
+SHUFFLED = {
+    "objective": "binary",
+    "num_leaves": 63,
+    "min_data_in_leaf": 2,
+    "learning_rate": 0.3,
+    "max_bin": 63,
+    "deterministic": True,
+    "force_col_wise": True,
+    "num_threads": 1,
+    "verbose": -1,
+}
+"""Trees that learn their users by heart, as fast as can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Users that a model was fitted to, and users that measure it.
+
+    Attributes:
+        features: Of all users, float32 [rows, features], NaN where missing.
+        label: int8 [rows].
+        train: Row numbers of the train part, int64.
+        test: Row numbers of the part that measures, int64.
+        probability: What the model says of the latter, float [rows of test].
+        users: A number for each user, int64 [rows]; None where users come again and nothing says
+            which rows are theirs.
+    """
+
+    features: np.ndarray
+    label: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    probability: np.ndarray
+    users: np.ndarray | None
+
+
+def leakage_checks(parts: Parts, features: tuple[Feature, ...], seed: int) -> dict[str, Any]:
+    """Every check, and what it found, in words; plain JSON values.
+
+    Args:
+        parts: Users, in their parts.
+        features: The model's features, in order.
+        seed: Of the rows that are looked at and of the labels drawn anew.
+    """
+    kept = np.random.default_rng(seed).random(len(parts.label)) < CHECKED_ROWS / len(parts.label)
+    train, test = parts.train[kept[parts.train]], parts.test
+    single = single_features(parts, train, tuple(feature.name for feature in features))
+    shuffled = shuffled_labels(parts, train, test[kept[test]], seed)
+    copies = copied_users(parts)
+    return rounded(
+        {
+            "single_features": single,
+            "shuffled_labels": shuffled,
+            "copied_users": copies,
+            "reasons": [
+                *(
+                    f"{found['feature']} alone reaches a ROC-AUC of {found['roc_auc']:.3f}: "
+                    "it may know the outcome"
+                    for found in single
+                    if found["suspicious"]
+                ),
+                *_broken(shuffled, copies),
+            ],
+            "broken": [
+                *(
+                    f"{found['feature']} is the label under another name: "
+                    f"alone it reaches a ROC-AUC of {found['roc_auc']:.3f}"
+                    for found in single
+                    if found["roc_auc"] is not None and found["roc_auc"] >= LABEL_AUC
+                ),
+                *_broken(shuffled, copies),
+            ],
+        }
+    )
+
+
+def single_features(
+    parts: Parts, train: np.ndarray, names: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """How well each feature alone ranks the test users, the strongest first.
+
+    Users are scored by the purchase rate that training users with like values had, so that neither
+    direction nor shape matters and a missing value counts as one.
+
+    Args:
+        parts: Users, in their parts.
+        train: The training users that are looked at, int64.
+        names: Of the features, in order.
+    """
+    label = parts.label[parts.test]
+    model = roc_auc(rank(parts.probability, label), np.ones(len(label)))
+    found = []
+    for column, name in enumerate(names):
+        values = parts.features[:, column]
+        scores = rate_by_value(values[train], parts.label[train], values[parts.test])
+        auc = roc_auc(rank(scores, label), np.ones(len(label)))
+        near = auc >= NEAR_MODEL_AUC and auc - 0.5 >= NEAR_MODEL_SHARE * (model - 0.5)
+        suspicious = auc >= SUSPICIOUS_AUC or (near and len(names) >= MODEL_FEATURES)
+        found.append({"feature": name, "roc_auc": auc, "suspicious": suspicious})
+    return sorted(found, key=lambda one: -one["roc_auc"])
+
+
+def shuffled_labels(parts: Parts, train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, Any]:
+    """The ROC-AUC of trees that learn by heart, fitted to labels dealt out anew over all rows.
+
+    Nothing is left to be learned but the rows themselves: an AUC further above 0.5 than chance
+    allows says that a row of the train part, the very one, stands in the test part too (a
+    permutation test: Ojala & Garriga 2010). Copies of a row get labels of their own, and so are
+    found by `copied_users`, not here.
+
+    Args:
+        parts: Users, in their parts.
+        train: Row numbers the trees are fitted to, int64.
+        test: Row numbers that measure them, int64.
+        seed: Of the new labels.
+    """
+    label = np.random.default_rng([seed, 1]).permutation(parts.label)
+    buyers, rows = int(label[test].sum()), len(test)
+    if not (0 < buyers < rows and 0 < label[train].sum() < len(train)):
+        return {"rows": rows, "roc_auc": None, "bound": None}
+    data = lgb.Dataset(parts.features[train], label[train], params=SHUFFLED)
+    booster = lgb.train({**SHUFFLED, "seed": seed}, data, TREES)
+    scores = np.asarray(booster.predict(parts.features[test], raw_score=True, num_threads=1))
+    # The standard error of the Mann-Whitney statistic where there is nothing to be found.
+    error = float(np.sqrt((rows + 1) / (12 * buyers * (rows - buyers))))
+    return {
+        "rows": rows,
+        "roc_auc": roc_auc(rank(scores, label[test]), np.ones(rows)),
+        "bound": 0.5 + STANDARD_ERRORS * error,
+    }
+
+
+def copied_users(parts: Parts) -> dict[str, Any]:
+    """Test users whose every feature is that of a training user, and whether their labels agree.
+
+    Users who happen to look alike agree as often as their probabilities say; copies of the same
+    user always do. `excess` is the difference in standard errors. A user who comes again on a later
+    date may look as before, and act as before: that is no copy.
+
+    Args:
+        parts: Users, in their parts.
+    """
+    if parts.users is None:
+        return {"rows": 0, "share": 0.0, "excess": 0.0}
+    rows = np.ascontiguousarray(parts.features + np.float32(0))
+    keys = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
+    _, group = np.unique(keys, return_inverse=True)
+    first = np.full(int(group.max()) + 1, -1, np.int64)
+    # The first row of each group in the train part: the last one written stays.
+    first[group[parts.train[::-1]]] = parts.train[::-1]
+    twin = first[group[parts.test]]
+    found = (twin >= 0) & (parts.users[twin] != parts.users[parts.test])
+    p = parts.probability[found].astype(np.float64)
+    expected = p**2 + (1 - p) ** 2
+    agreed = parts.label[twin[found]] == parts.label[parts.test[found]]
+    error = float(np.sqrt((expected * (1 - expected)).sum()))
+    excess = float((agreed - expected).sum()) / error if error else 0.0
+    return {"rows": int(found.sum()), "share": float(found.mean()), "excess": excess}
+
+
+def _broken(shuffled: dict[str, Any], copies: dict[str, Any]) -> list[str]:
+    """What makes every figure of the test users worthless."""
+    reasons = []
+    if shuffled["roc_auc"] is not None and shuffled["roc_auc"] > shuffled["bound"]:
+        reasons.append(
+            f"rows leak between the parts: labels dealt out anew are predicted with a ROC-AUC of "
+            f"{shuffled['roc_auc']:.3f}, by chance at most {shuffled['bound']:.3f}"
+        )
+    if copies["share"] > COPIED_SHARE and copies["excess"] > STANDARD_ERRORS:
+        reasons.append(
+            f"{copies['share']:.1%} of the test users are copies of training users, labels included"
+        )
+    return reasons

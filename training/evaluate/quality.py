@@ -1,0 +1,142 @@
+"""One word on a purchase model, for people who do not read metrics, and the reasons for it.
+
+What counts is what is beyond chance: the end of each interval that is nearer to no merit, or to no
+fault. A small test part cannot earn a good word, and is not blamed for noise.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from training.metrics.metrics import entropy
+
+QUALITY_BANDS = ("unusable", "poor", "fair", "good", "excellent")
+
+AUC_BOUNDS = (0.60, 0.70, 0.80)
+"""The lower end of the ROC-AUC that fair, good and excellent need: from 0.7 on discrimination is
+acceptable, from 0.8 on excellent (Hosmer, Lemeshow & Sturdivant 2013, section 5.2.4)."""
+
+CALIBRATION_BOUNDS = (0.35, 0.20, 0.10)
+"""The lower end of the calibration error, in shares of the rarer outcome's rate, that fair, good and
+excellent may have."""
+
+USELESS_AUC = 0.55
+"""Below it the first tenth of an audience holds hardly more buyers than any other tenth."""
+
+GROSS_CALIBRATION = 0.50
+
+ADVICE = {
+    "poor": "use it only to rank users roughly, and check what came of it",
+    "fair": "use it to rank users; allow for errors where the probabilities themselves matter",
+    "good": "use it to rank users and to plan with its probabilities",
+    "excellent": "use it to rank users and to plan with its probabilities",
+}
+
+
+def quality_band(
+    metrics: Mapping[str, Any],
+    leakage: Mapping[str, Any],
+    unusable: Sequence[str],
+    segment_reasons: Sequence[str],
+) -> dict[str, Any]:
+    """The band of a bundle, whether it may be used, a sentence for marketing, and the reasons.
+
+    Args:
+        metrics: What `evaluate.classification_metrics` gives.
+        leakage: What `leakage.leakage_checks` gives.
+        unusable: What the fit itself found against the scores.
+        segment_reasons: What speaks against the segments; the scores may be used all the same, but
+            the bundle is no better than good.
+
+    Returns:
+        `band`, `may_be_used`, `sentence` and `reasons`; of an unusable one, only what forbids it.
+    """
+    fatal = list(dict.fromkeys([*unusable, *leakage["broken"], *_useless(metrics)]))
+    if fatal:
+        return {
+            "band": "unusable",
+            "may_be_used": False,
+            "sentence": f"Unusable: do not use these scores: {fatal[0]}.",
+            "reasons": fatal,
+        }
+    limits = [*_limits(metrics), *((1, reason) for reason in leakage["reasons"])]
+    limits += [(3, f"segments: {reason}") for reason in segment_reasons]
+    rank = min((rank for rank, _ in limits), default=len(QUALITY_BANDS) - 1)
+    band = QUALITY_BANDS[rank]
+    return {
+        "band": band,
+        "may_be_used": True,
+        "sentence": f"{band.capitalize()}: {_merit(metrics)}; {ADVICE[band]}.",
+        "reasons": [reason for _, reason in sorted(limits, key=lambda limit: limit[0])],
+    }
+
+
+def _useless(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What makes scores worse than none."""
+    auc, low = metrics["roc_auc"], _end(metrics, "roc_auc", 0)
+    if low <= 0.5:
+        yield (
+            f"ROC-AUC {auc:.3f}, of which chance may be all (95 % interval from {low:.3f}; 0.5 is "
+            "chance)"
+        )
+    elif auc < USELESS_AUC:
+        yield f"ROC-AUC {auc:.3f}, below {USELESS_AUC}: hardly better than chance (0.5)"
+    base = entropy(metrics["base_rate"])
+    if metrics["log_loss"] >= base:
+        yield (
+            f"log-loss {metrics['log_loss']:.4f}, no better than the {base:.4f} of giving everybody "
+            "the purchase rate"
+        )
+    error = _relative_calibration(metrics)
+    if error > GROSS_CALIBRATION:
+        yield (
+            f"the probabilities are wrong by {_percent(error)} of the rate of the rarer outcome or "
+            f"more, over {_percent(GROSS_CALIBRATION)}"
+        )
+
+
+def _limits(metrics: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """The best band that each shortfall leaves, and the shortfall in words."""
+    low = _end(metrics, "roc_auc", 0)
+    rank = 1 + sum(low >= bound for bound in AUC_BOUNDS)
+    if rank <= len(AUC_BOUNDS):
+        better, bound = QUALITY_BANDS[rank + 1], AUC_BOUNDS[rank - 1]
+        yield (
+            rank,
+            f"ROC-AUC {metrics['roc_auc']:.3f}, at least {low:.3f}; {better} needs {bound:.2f}",
+        )
+    error = _relative_calibration(metrics)
+    rank = 1 + sum(error <= bound for bound in CALIBRATION_BOUNDS)
+    if rank <= len(CALIBRATION_BOUNDS):
+        better, bound = QUALITY_BANDS[rank + 1], CALIBRATION_BOUNDS[rank - 1]
+        yield (
+            rank,
+            f"the probabilities are wrong by {_percent(error)} of the rate of the rarer outcome; "
+            f"{better} allows {_percent(bound)}",
+        )
+
+
+def _relative_calibration(metrics: Mapping[str, Any]) -> float:
+    rarer = min(metrics["base_rate"], 1 - metrics["base_rate"])
+    return _end(metrics, "calibration_error", 0) / rarer
+
+
+def _end(metrics: Mapping[str, Any], name: str, end: int) -> float:
+    interval = metrics["intervals"][name]
+    # Without an interval nothing is known to be beyond chance.
+    return float(interval[end]) if interval else 0.0
+
+
+def _merit(metrics: Mapping[str, Any]) -> str:
+    """What the model does for marketing, in numbers."""
+    gain = next(g for g in metrics["gains"] if g["share"] == 0.10)
+    if gain["lift"] is None:
+        return "too few users were measured to say how many buyers a campaign reaches"
+    return (
+        f"the 10 % of users with the highest scores buy {gain['lift']:.1f} times as often as the "
+        f"average user and hold {100 * gain['share_of_buyers']:.0f} % of all buyers"
+    )
+
+
+def _percent(share: float) -> str:
+    """With as many decimals as tell it from the bound that it exceeds."""
+    return f"{100 * share:.3g} %"

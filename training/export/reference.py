@@ -1,0 +1,111 @@
+"""Users of training in bins: what later users are compared with, and no bin of a few users."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine.bundle.manifest import Manifest
+from engine.bundle.reference import SUPPRESSED, Reference, Users, bins_of, counts_of, typical_size
+from engine.model.session import Predictions
+from training.metrics.disclosure import MIN_CELL, withheld
+from training.metrics.edges import short_edges
+
+MOST_BINS = 10
+BIN_USERS = 2 * MIN_CELL
+"""So many users a bin are aimed at: equal values make some of them smaller."""
+
+
+def fit_reference(
+    features: np.ndarray, predictions: Predictions, manifest: Manifest, users: np.ndarray
+) -> Reference:
+    """Bins of equally many users for every feature, and how many rows are in each.
+
+    The counts of bins of fewer than `MIN_CELL` users are not told, nor those of the next smallest
+    bins where the total would give them away.
+
+    Args:
+        features: float32 [rows, features], users that no model was fitted to.
+        predictions: What the models say of the same rows.
+        manifest: Schema, category tables, cut-points and segments.
+        users: A number from 0 for each user, int64 [rows].
+    """
+    edges = tuple(
+        _code_edges(len(manifest.categories[feature.name]))
+        if feature.kind == "categorical"
+        else quantile_edges(features[:, column], users)
+        for column, feature in enumerate(manifest.schema.model_features)
+    )
+    seen = Users(features, predictions.probability, predictions.segment)
+    bins = bins_of(edges, seen, manifest)
+    counts = counts_of([_told(place, size, users) for place, size in bins])
+    typical = (
+        None if feature.kind == "categorical" else _typical(features[:, column], users)
+        for column, feature in enumerate(manifest.schema.model_features)
+    )
+    return Reference(edges, counts, tuple(typical), len(features))
+
+
+def quantile_edges(column: np.ndarray, users: np.ndarray) -> tuple[float, ...]:
+    """The lower ends of at most eleven bins, but the first: about equally many users in each.
+
+    Where many users share the lowest value - no order, no click - it is a bin of its own. Every bin
+    has at least `MIN_CELL` users, so that few users have few bins, or one. An edge is a short number
+    between two values; where users share a value it may be one that occurs.
+
+    Args:
+        column: float32 [rows], NaN where missing.
+        users: A number from 0 for each user, int64 [rows].
+    """
+    known = ~np.isnan(column)
+    values, who = column[known], users[known]
+    bins = _bins(who)
+    if bins < 2:
+        return ()
+    lowest = values.min()
+    others = values > lowest
+    if len(np.unique(who[~others])) < max(len(np.unique(who)) / bins, MIN_CELL):
+        return _large_enough(_inner_quantiles(values, bins), values, who)
+    after_lowest = float(np.nextafter(lowest, np.float32(np.inf)))
+    if not others.any():
+        return (float(lowest), after_lowest)
+    inner = _inner_quantiles(values[others], _bins(who[others]))
+    return _large_enough((after_lowest, *inner), values, who)
+
+
+def _bins(users: np.ndarray) -> int:
+    return min(MOST_BINS, len(np.unique(users)) // BIN_USERS)
+
+
+def _inner_quantiles(values: np.ndarray, bins: int) -> list[float]:
+    if bins < 2:
+        return []
+    found = np.unique(np.quantile(values, np.arange(1, bins) / bins, method="higher"))
+    return short_edges(np.sort(values), found[found > values.min()])
+
+
+def _large_enough(
+    edges: Sequence[float], values: np.ndarray, users: np.ndarray
+) -> tuple[float, ...]:
+    """Those of the rising edges between which, and beyond which, there are enough users."""
+    kept: list[float] = []
+    for edge in edges:
+        above = values >= np.float32(edge)
+        since = ~above & (values >= np.float32(kept[-1] if kept else -np.inf))
+        if min(len(np.unique(users[part])) for part in (since, above)) >= MIN_CELL:
+            kept.append(edge)
+    return tuple(kept)
+
+
+def _typical(column: np.ndarray, users: np.ndarray) -> float | None:
+    telling = ~np.isnan(column) & (column != 0)
+    return typical_size(column) if len(np.unique(users[telling])) >= MIN_CELL else None
+
+
+def _code_edges(values: int) -> tuple[float, ...]:
+    return tuple(code - 0.5 for code in range(1, values))
+
+
+def _told(place: np.ndarray, size: int, users: np.ndarray) -> np.ndarray:
+    """Rows by bin, `SUPPRESSED` where they are withheld."""
+    counts = np.bincount(place, minlength=size)
+    return np.where(withheld(place, users, (size,)), SUPPRESSED, counts)

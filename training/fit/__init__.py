@@ -1,1 +1,0 @@
-"""What is learned from data, one module for each fitted part."""

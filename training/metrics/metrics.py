@@ -1,0 +1,211 @@
+"""How good probabilities are: pure functions of probabilities, labels and weights.
+
+Every statistic takes a weight for each row, so that the figure itself (all weights 1) and its
+bootstrap come from the same lines.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+
+from training.metrics.disclosure import MIN_CELL, few
+
+CALIBRATION_BINS = 20
+DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What was said of users, and what became of them.
+
+    Attributes:
+        probability: As the engine gives it, float [rows].
+        label: int8 [rows], 1 for a purchase; both 0 and 1 present.
+        users: A number from 0 for each user, int64 [rows]; several rows may be one user's.
+        truth: The probability from which each label was drawn, float64 [rows], where it is known.
+    """
+
+    probability: np.ndarray
+    label: np.ndarray
+    users: np.ndarray
+    truth: np.ndarray | None = None
+
+    def __getitem__(self, rows: np.ndarray) -> "Outcomes":
+        """Those of some of the rows, given by number or by a mask."""
+        truth = None if self.truth is None else self.truth[rows]
+        return Outcomes(self.probability[rows], self.label[rows], self.users[rows], truth)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Outcomes in rising order of probability, ready to be weighted.
+
+    Attributes:
+        order: The row that stands at each place, int64 [rows].
+        p: Probabilities, float64 [rows], rising.
+        positive: 1.0 for a purchase, float64 [rows].
+        ties: Where each run of equal probabilities begins, int64 [distinct].
+    """
+
+    order: np.ndarray
+    p: np.ndarray
+    positive: np.ndarray
+    ties: np.ndarray
+
+
+def rank(probability: np.ndarray, label: np.ndarray) -> Ranked:
+    """Sort outcomes once, ties in the order of the rows."""
+    order = np.argsort(probability, kind="stable")
+    p = probability[order].astype(np.float64)
+    ties = np.flatnonzero(np.concatenate([[True], p[1:] > p[:-1]]))
+    return Ranked(order, p, label[order].astype(np.float64), ties)
+
+
+def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, float]:
+    """The figures that get an interval.
+
+    Args:
+        ranked: Outcomes in order.
+        weight: How often each row counts, float64 [rows] in that order; both labels have some.
+        threshold: Users at or above it are predicted to buy.
+    """
+    bought = weight * ranked.positive
+    total = float(weight.sum())
+    first = len(ranked.p) - admitted_rows(ranked, threshold)
+    error = ranked.p - ranked.positive
+    bins = bin_starts(len(ranked.p))
+    gaps = np.add.reduceat(weight * (ranked.p - bought_evenly(ranked, weight)), bins)
+    return {
+        "roc_auc": roc_auc(ranked, weight),
+        "pr_auc": pr_auc(ranked, weight),
+        "log_loss": float(weight @ losses(ranked.p, ranked.positive)) / total,
+        "brier": float(weight @ error**2) / total,
+        "calibration_error": float(np.abs(gaps).sum()) / total,
+        **f1_figures(float(bought[first:].sum()), float(weight[first:].sum()), float(bought.sum())),
+    }
+
+
+def bought_evenly(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
+    """The purchases of each row where rows of equal probability share theirs, float64 [rows].
+
+    A bin that cuts through equal probabilities would else depend on the order of the file.
+
+    Args:
+        ranked: Outcomes in order.
+        weight: How often each row counts, float64 [rows] in that order.
+    """
+    rows = np.diff([*ranked.ties, len(ranked.p)])
+    bought = np.add.reduceat(weight * ranked.positive, ranked.ties)
+    counted = np.add.reduceat(weight, ranked.ties)
+    return np.repeat(bought / np.maximum(counted, np.finfo(float).tiny), rows)
+
+
+def admitted_rows(ranked: Ranked, threshold: float) -> int:
+    """How many rows have a probability of the threshold or more."""
+    return len(ranked.p) - int(np.searchsorted(ranked.p, threshold))
+
+
+def roc_auc(ranked: Ranked, weight: np.ndarray) -> float:
+    """The chance that a buyer is ranked above another user, ties counting half (Mann-Whitney)."""
+    buyers = np.add.reduceat(weight * ranked.positive, ranked.ties)
+    others = np.add.reduceat(weight, ranked.ties) - buyers
+    below = np.cumsum(others) - others / 2
+    return float(buyers @ below) / float(buyers.sum() * others.sum())
+
+
+def pr_auc(ranked: Ranked, weight: np.ndarray) -> float:
+    """Average precision: precision at each probability, weighted by the recall it adds."""
+    buyers = np.add.reduceat(weight * ranked.positive, ranked.ties)[::-1]
+    contacts = np.cumsum(np.add.reduceat(weight, ranked.ties)[::-1])
+    precision = np.cumsum(buyers) / np.maximum(contacts, np.finfo(float).tiny)
+    return float(buyers @ precision) / float(buyers.sum())
+
+
+def losses(p: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """The negative log-likelihood of each row, float64 [rows]; no probability counts as 0 or 1."""
+    edge = np.finfo(np.float32).eps
+    safe = np.clip(p, edge, 1 - edge)
+    return -np.log(np.where(positive > 0, safe, 1 - safe))
+
+
+def f1_figures(hits: float, contacts: float, buyers: float) -> dict[str, float]:
+    """F1, precision and recall; 0 where nobody is contacted."""
+    return {
+        "f1": 2 * hits / (contacts + buyers),
+        "precision": hits / contacts if contacts else 0.0,
+        "recall": hits / buyers,
+    }
+
+
+def bin_starts(rows: int, bins: int = CALIBRATION_BINS) -> np.ndarray:
+    """Where bins of equally many rows begin: fewer bins where they would hold under `MIN_CELL`."""
+    count = max(1, min(bins, rows // MIN_CELL))
+    return np.arange(count) * rows // count
+
+
+def buyers_in_top(ranked: Ranked, rows: int) -> float:
+    """The buyers among so many users with the highest probabilities.
+
+    Where equal probabilities are cut through it is the mean over all ways of cutting.
+    """
+    at = len(ranked.p) - rows
+    if rows <= 0:
+        return 0.0
+    run = int(np.searchsorted(ranked.ties, at, side="right")) - 1
+    start = int(ranked.ties[run])
+    end = int(ranked.ties[run + 1]) if run + 1 < len(ranked.ties) else len(ranked.p)
+    tied = float(ranked.positive[start:end].mean())
+    return float(ranked.positive[end:].sum()) + (end - at) * tied
+
+
+def cut_off_few(ranked: Ranked, users: np.ndarray, rows: int) -> bool:
+    """Whether the rows with the highest probabilities, or the others, are of too few users to tell.
+
+    Args:
+        ranked: Outcomes in order.
+        users: A number for each user, int64 [rows], rows as they were before ranking.
+        rows: How many have the highest probabilities.
+    """
+    at = len(ranked.order) - rows
+    return few(users[ranked.order[at:]]) or few(users[ranked.order[:at]])
+
+
+def best_f1(ranked: Ranked) -> float:
+    """The highest F1 that any threshold gives on these very users."""
+    buyers = float(ranked.positive.sum())
+    hits = buyers - np.concatenate([[0.0], np.cumsum(ranked.positive)])[ranked.ties]
+    contacts = len(ranked.p) - ranked.ties
+    return float((2 * hits / (contacts + buyers)).max())
+
+
+def entropy(rate: float) -> float:
+    """The log-loss of giving everybody the purchase rate, above 0 and below 1."""
+    return float(-rate * np.log(rate) - (1 - rate) * np.log(1 - rate))
+
+
+@overload
+def rounded(value: float) -> float: ...
+@overload
+def rounded(value: Any) -> Any: ...  # noqa: ANN401 - any plain JSON value
+def rounded(value: Any) -> Any:
+    """The same JSON value with every float rounded to 6 decimals."""
+    if isinstance(value, float):
+        return round(float(value), DECIMALS)
+    if isinstance(value, Mapping):
+        return {key: rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    return value
+
+
+def segment_places(ids: Sequence[int], segment: np.ndarray) -> np.ndarray:
+    """Where the id of each row's segment stands among all ids, int64 [rows].
+
+    Args:
+        ids: All segments, in any order.
+        segment: An id for each row, int64 [rows].
+    """
+    order = np.argsort(ids)
+    return order[np.searchsorted(np.array(ids)[order], segment)]

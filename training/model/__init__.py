@@ -1,0 +1,1 @@
+"""The purchase model: search, trees, calibration, and its exact SHAP values."""

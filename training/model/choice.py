@@ -1,0 +1,188 @@
+"""Which trial is chosen, its trees grown from the whole pool, and the table that shows why."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+
+from engine.bundle.manifest import Calibration
+from training.metrics.metrics import rounded
+from training.model.baselines import Baseline
+from training.model.search import Budget, Pool, Search, Trial, search
+from training.model.shapley.effects import model_effects
+from training.model.trees import MAX_ROUNDS, PARAMETERS, PATIENCE_ROUNDS, Grower, Recipe
+from training.model.validation import fold_losses, mean_and_error, roc_auc, roc_auc_gain
+
+GROWTH = 1 / 3
+"""Rounds grow about with this power of the number of users, as measured from 31,000 to 187,000."""
+
+TOLERANCE = 0.5
+"""A model that is worse by no more than so many standard errors is as good as the best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a trial stands that was judged in all folds.
+
+    Attributes:
+        trial: The trial.
+        log_loss: The mean.
+        difference: The mean over rows of its log-loss less that of the best trial.
+        standard_error: Of that mean, rows of one user taken together.
+        roc_auc: None where no fold has users of both kinds.
+    """
+
+    trial: Trial
+    log_loss: float
+    difference: float
+    standard_error: float
+    roc_auc: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The trees that were chosen, how to grow them again, and the figures of all trials."""
+
+    booster: lgb.Booster
+    recipe: Recipe
+    report: dict[str, Any]
+
+
+def choose_trees(
+    pool: Pool,
+    names: tuple[str, ...],
+    seed: int,
+    budget: Budget,
+    baselines: Sequence[Baseline] = (),
+) -> Choice:
+    """The cheapest trees within half a standard error of the best, grown from the whole pool.
+
+    Args:
+        pool: Whom the trees are chosen by and grown from.
+        names: The feature names, for the text of the model.
+        seed: Makes the search repeatable.
+        budget: When the search ends.
+        baselines: Rules judged in the same folds; they stand beside the trials, never among them.
+
+    Raises:
+        SelfCheckError: No trial can be exported.
+    """
+    found = search(pool, names, seed, budget)
+    table = standings(found, pool)
+    chosen = cheapest(table, pool.sample.features.shape[1])
+    rounds = scaled_rounds(chosen.trial.rounds, pool)
+    recipe = Recipe(chosen.trial.settings, found.pairs, rounds)
+    booster = Grower(pool.sample, names, seed).grow(recipe)
+    report = {
+        "parameters": {k: v for k, v in PARAMETERS.items() if k != "verbose"},
+        "chosen": chosen.trial.settings.name,
+        "refit": {"rows": len(pool.sample.label), "rounds": rounds, "trees": booster.num_trees()},
+        "trials": [_row(t, _of(t, table), chosen=t is chosen.trial) for t in found.trials],
+        "baselines": [_beside(baseline, chosen.trial, pool) for baseline in baselines],
+        "validation": dict(pool.description),
+        "budget": {"trials": len(found.trials), "patience_rounds": PATIENCE_ROUNDS},
+        "depth_gain": depth_gain(table, pool),
+    }
+    return Choice(booster, recipe, report)
+
+
+def standings(found: Search, pool: Pool) -> list[Standing]:
+    """Where each trial stands that was judged in all folds, in the order of the trials.
+
+    Raises:
+        SelfCheckError: No trial can be exported.
+    """
+    finished = [t for t in found.trials if len(t.scores) == len(pool.folds)]
+    losses = {t.number: fold_losses(t.scores, pool.judges) for t in finished}
+    able = [t for t in finished if t.cost is not None] or finished
+    best = losses[min(able, key=lambda t: float(losses[t.number].mean())).number]
+    users = pool.judging_users
+    table = []
+    for trial in finished:
+        own = losses[trial.number]
+        gap, error = mean_and_error(own - best, users)
+        auc = roc_auc(trial.scores, pool.judges)
+        table.append(Standing(trial, float(own.mean()), gap, error, auc))
+    return table
+
+
+def cheapest(table: Sequence[Standing], width: int) -> Standing:
+    """The standing with the least cost within `TOLERANCE` of the best.
+
+    Raises:
+        SelfCheckError: None can be exported.
+    """
+    eligible = [s for s in table if s.trial.cost is not None]
+    if not eligible:
+        # The first one says why.
+        model_effects(table[0].trial.booster, Calibration(1.0, 0.0), width)
+    good = [s for s in eligible if s.difference <= TOLERANCE * s.standard_error]
+    return min(good, key=lambda s: (s.trial.cost or 0, s.log_loss))
+
+
+def scaled_rounds(rounds: int, pool: Pool) -> int:
+    """The rounds that suit the whole pool, from those that suit the users of a fold."""
+    taught = np.mean([len(fold.teachers.label) for fold in pool.folds])
+    return int(np.clip(round(rounds * (len(pool.sample.label) / taught) ** GROWTH), 1, MAX_ROUNDS))
+
+
+def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:
+    """What features that work together gain over stumps; None unless both were tried.
+
+    The best of each kind by log-loss; the errors are those of paired users.
+    """
+    stumps = [s for s in table if s.trial.settings.depth == 1]
+    deeper = [s for s in table if s.trial.settings.depth > 1]
+    if not stumps or not deeper:
+        return None
+    plain, deep = (min(group, key=lambda s: s.log_loss).trial for group in (stumps, deeper))
+    users = pool.judging_users
+    losses = fold_losses(plain.scores, pool.judges) - fold_losses(deep.scores, pool.judges)
+    loss, loss_error = mean_and_error(losses, users)
+    auc, auc_error = roc_auc_gain(deep.scores, plain.scores, pool.judges) or (None, None)
+    return {
+        "stumps": plain.settings.name,
+        "deeper": deep.settings.name,
+        "depth": deep.settings.depth,
+        "log_loss": rounded(loss),
+        "log_loss_standard_error": rounded(loss_error),
+        "roc_auc": rounded(auc),
+        "roc_auc_standard_error": rounded(auc_error),
+    }
+
+
+def _beside(baseline: Baseline, chosen: Trial, pool: Pool) -> dict[str, Any]:
+    """The figures of a rule, and how much worse it is than the chosen trial, user by user."""
+    users = pool.judging_users
+    own = fold_losses(baseline.scores, pool.judges)
+    gap, error = mean_and_error(own - fold_losses(chosen.scores, pool.judges), users)
+    return {
+        "name": baseline.name,
+        "log_loss": rounded(float(own.mean())),
+        "difference": rounded(gap),
+        "standard_error": rounded(error),
+        "roc_auc": rounded(roc_auc(baseline.scores, pool.judges)),
+    }
+
+
+def _of(trial: Trial, table: Sequence[Standing]) -> Standing | None:
+    return next((standing for standing in table if standing.trial is trial), None)
+
+
+def _row(trial: Trial, standing: Standing | None, *, chosen: bool) -> dict[str, Any]:
+    """A trial without a standing lost the race; the figures of its one fold compare with none."""
+    parameters = {k: v for k, v in asdict(trial.settings).items() if k != "name"}
+    figures = ("log_loss", "difference", "standard_error", "roc_auc")
+    return {
+        "number": trial.number,
+        "name": trial.settings.name,
+        "parameters": parameters,
+        "rounds": trial.rounds,
+        "trees": trial.booster.num_trees(),
+        "folds": len(trial.scores),
+        **{name: rounded(getattr(standing, name, None)) for name in figures},
+        "cost": trial.cost,
+        "chosen": chosen,
+    }

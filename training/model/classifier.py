@@ -1,0 +1,178 @@
+"""The purchase model: shallow LightGBM trees, Platt calibration, threshold and cut-points.
+
+Trees are chosen in folds of the pool, the train and validation parts together, and then grown from
+all of it; calibration, threshold and cut-points see the calibration part, which the pool has not
+touched.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from engine.bundle.manifest import Calibration
+from training.format import decimal
+from training.model.baselines import Baseline
+from training.model.choice import choose_trees
+from training.model.search import Budget, Pool
+from training.model.shapley.effects import Effects, model_effects
+from training.model.trees import Recipe, Sample, raw_scores
+
+PRIOR_USERS = 500
+"""Raw scores are log-odds already; they count as much as so many calibrated users, at most."""
+
+DECILES = tuple(n / 10 for n in range(1, 10))
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A calibrated purchase model.
+
+    Attributes:
+        booster: The trees.
+        calibration: margin = slope x raw score + intercept.
+        effects: Every impact on the margin, and its base value.
+        threshold: Best F1 to expect of the calibration part; exact in float32, as are the cut-points.
+        decile_cuts: Nine rising probabilities.
+        band_cuts: Three rising probabilities.
+        unusable: Why its scores must not be used; empty where they may.
+        recipe: How to grow the trees again.
+        report: Figures of the fit, for the manifest.
+    """
+
+    booster: lgb.Booster
+    calibration: Calibration
+    effects: Effects
+    threshold: float
+    decile_cuts: tuple[float, ...]
+    band_cuts: tuple[float, ...]
+    unusable: tuple[str, ...]
+    recipe: Recipe
+    report: dict[str, Any]
+
+
+def fit_classifier(
+    pool: Pool,
+    calibration: Sample,
+    names: tuple[str, ...],
+    seed: int,
+    budget: Budget,
+    band_shares: tuple[float, ...],
+    baselines: Sequence[Baseline] = (),
+) -> Classifier:
+    """Find and fit trees, then calibration, threshold and cut-points.
+
+    Args:
+        pool: Whom the trees are chosen by and grown from.
+        calibration: What Platt scaling, the threshold and the cut-points are fitted to.
+        names: The feature names, for the text of the model.
+        seed: Makes the fit repeatable.
+        budget: When the search for trees ends.
+        band_shares: The shares of users below the cut-points of the bands.
+        baselines: Rules judged in the folds of the pool, for the report.
+    """
+    choice = choose_trees(pool, names, seed, budget, baselines)
+    booster = choice.booster
+    platt, problem = fit_platt(raw_scores(booster, calibration.features), calibration)
+    probability = calibrated(booster, platt, calibration.features)
+    problems = [problem] if problem else []
+    if len(np.unique(raw_scores(booster, pool.sample.features))) < 2:
+        problems.insert(0, "the trees found nothing: every user gets the same probability")
+    return Classifier(
+        booster=booster,
+        calibration=platt,
+        effects=model_effects(booster, platt, len(names)),
+        threshold=best_f1_threshold(probability),
+        decile_cuts=quantile_cuts(probability, DECILES),
+        band_cuts=quantile_cuts(probability, band_shares),
+        unusable=tuple(problems),
+        recipe=choice.recipe,
+        report=choice.report,
+    )
+
+
+def fit_platt(raw: np.ndarray, sample: Sample) -> tuple[Calibration, str]:
+    """Platt's sigmoid (1999): logistic regression of the label on the raw score.
+
+    Few users say little of a slope, and where they happen to be separable they say that it has no
+    end. So as many others are added, up to `PRIOR_USERS`, who behave as the raw score says.
+
+    Args:
+        raw: LightGBM's raw scores, float64 [rows].
+        sample: The users they belong to.
+
+    Returns:
+        The calibration, and why it makes the scores unusable, or "".
+    """
+    base = float(np.log(sample.label.mean() / (1 - sample.label.mean())))
+    if raw.min() == raw.max():
+        return Calibration(0.0, base), ""
+    spread = float(raw.std())
+    # Standardised, so that the solver meets the same problem whatever the scale of the scores.
+    scaled = (raw - raw.mean()) / spread
+    share = min(1.0, PRIOR_USERS / len(raw))
+    buyers = share * sigmoid(raw)
+    ones = np.ones(len(raw))
+    fitted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1_000)
+    fitted.fit(
+        np.tile(scaled, 3).reshape(-1, 1),
+        np.concatenate([sample.label, ones, 0 * ones]),
+        np.concatenate([ones, buyers, share - buyers]),
+    )
+    slope = float(fitted.coef_[0, 0]) / spread
+    if slope <= 0:
+        return Calibration(0.0, base), (
+            f"calibration: slope {decimal(slope)} of the score on users not seen in training; it must "
+            "be above 0: the score says nothing about them"
+        )
+    return Calibration(slope, float(fitted.intercept_[0]) - slope * float(raw.mean())), ""
+
+
+def calibrated(booster: lgb.Booster, platt: Calibration, features: np.ndarray) -> np.ndarray:
+    """The native probability in double precision, float64 [rows]."""
+    return sigmoid(platt.slope * raw_scores(booster, features) + platt.intercept)
+
+
+def sigmoid(margin: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-margin)), without overflow, float64 [rows]."""
+    small = np.exp(-np.abs(margin))
+    return np.where(margin >= 0, 1.0, small) / (1.0 + small)
+
+
+def best_f1_threshold(probability: np.ndarray) -> float:
+    """The threshold with the best F1 to expect, in the middle of the gap below what it admits.
+
+    Of calibrated probabilities the F1 of admitting users down to one of them can be expected without
+    a label: 2 x the sum of those admitted / (their number + the sum of all) (Lipton, Elkan &
+    Narayanaswamy 2014). Labels would add the luck of a few thousand users.
+
+    Args:
+        probability: Calibrated, float64 [rows].
+    """
+    distinct, rows = np.unique(probability, return_counts=True)
+    hits = np.cumsum((distinct * rows)[::-1])[::-1]
+    admitted = np.cumsum(rows[::-1])[::-1]
+    f1 = 2 * hits / (admitted + hits[0])
+    return gap_below(distinct, float(distinct[int(np.argmax(f1))]))
+
+
+def quantile_cuts(probability: np.ndarray, shares: tuple[float, ...]) -> tuple[float, ...]:
+    """A cut-point for each share of users that lies below it, each in the middle of a gap."""
+    distinct = np.unique(probability)
+    at = np.quantile(probability, shares, method="higher")
+    return tuple(gap_below(distinct, float(value)) for value in at)
+
+
+def gap_below(distinct: np.ndarray, value: float) -> float:
+    """The middle between a probability and the next lower one, as an exact float32.
+
+    Args:
+        distinct: All probabilities, rising, float64 [values].
+        value: One of them; the lowest one has no gap below and gives itself.
+    """
+    position = int(np.searchsorted(distinct, value))
+    lower = distinct[max(position - 1, 0)]
+    return float(np.float32((lower + value) / 2))

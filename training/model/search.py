@@ -1,0 +1,193 @@
+"""A search for the trees that are cheapest to score among those as good as the best.
+
+Every trial learns and is judged in the same folds, so that trials are compared user by user. A draw
+that is clearly worse in the first fold goes no further. The clock decides how many trials start,
+and nothing else: as many trials give the same trees, however long they took.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import lightgbm as lgb
+import numpy as np
+
+from engine.bundle.manifest import Calibration
+from engine.errors import SelfCheckError
+from training.model.candidates import DESIGN, FREE, Pair, planned, strongest_pairs
+from training.model.shapley.effects import model_effects
+from training.model.trees import Grower, Sample, Settings, plain_text, raw_scores
+from training.model.validation import log_losses, mean_loss
+
+DEFAULT_TRIALS = 12
+DEFAULT_MINUTES = 3.0
+MAX_TRIALS = 1_000
+RACE_ERRORS = 3.0
+"""A draw ends after the first fold if it is so many standard errors worse there than the best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When the search ends: at the first limit that is met, but not before one trial.
+
+    Attributes:
+        trials: At most so many.
+        minutes: None starts after so many.
+        clock: Seconds from any start.
+    """
+
+    trials: int = DEFAULT_TRIALS
+    minutes: float | None = None
+    clock: Callable[[], float] = time.monotonic
+
+
+def budget_of(trials: int | None, minutes: float | None) -> Budget:
+    """The limits that were asked for; with none, both defaults."""
+    if trials is None and minutes is None:
+        return Budget(DEFAULT_TRIALS, DEFAULT_MINUTES)
+    return Budget(MAX_TRIALS if trials is None else trials, minutes)
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Users who teach, and others who judge what was learned of them.
+
+    Attributes:
+        teachers: Features and labels.
+        judges: The same of the others, their categories in codes that the teachers' labels alone
+            decide.
+        users: A number for each judging user, the same in all of a user's rows, int64 [rows].
+    """
+
+    teachers: Sample
+    judges: Sample
+    users: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Users who teach and judge.
+
+    Attributes:
+        sample: All of them.
+        folds: Who teaches and who judges; each row judges at most once.
+        description: How the folds were made, for the manifest.
+    """
+
+    sample: Sample
+    folds: tuple[Fold, ...]
+    description: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def judges(self) -> tuple[Sample, ...]:
+        """The users who judge in each fold."""
+        return tuple(fold.judges for fold in self.folds)
+
+    @property
+    def judging_users(self) -> np.ndarray:
+        """The numbers of the users who judge, fold after fold, int64 [rows of all folds]."""
+        return np.concatenate([fold.users for fold in self.folds])
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of some settings.
+
+    Attributes:
+        number: From 1, in the order of the start.
+        settings: What was tried.
+        rounds: Where the mean log-loss of the folds is least.
+        scores: Raw scores of each fold's judges, float64 [rows]; fewer than all folds where the
+            trial lost the race.
+        booster: The trees of the first fold.
+        cost: Comparisons, lookups and products for a row; None where it cannot be exported.
+    """
+
+    number: int
+    settings: Settings
+    rounds: int
+    scores: tuple[np.ndarray, ...]
+    booster: lgb.Booster
+    cost: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """All trials, in order, and the strongest pairs of all folds together."""
+
+    trials: tuple[Trial, ...]
+    pairs: tuple[Pair, ...]
+
+
+class Arena:
+    """The folds, ready to try settings in."""
+
+    def __init__(self, pool: Pool, names: tuple[str, ...], seed: int) -> None:
+        self.judges = pool.judges
+        self._growers = [Grower(fold.teachers, names, seed) for fold in pool.folds]
+        self._width = pool.sample.features.shape[1]
+        self.pairs: list[list[Pair]] = [[] for _ in pool.folds]
+        self.strongest: tuple[Pair, ...] = ()
+
+    def try_settings(self, number: int, settings: Settings, best: Trial | None) -> Trial:
+        """Grow and judge the settings in each fold, or in the first only if they lose there."""
+        curves: list[np.ndarray] = []
+        boosters: list[lgb.Booster] = []
+        for fold, (grower, judges) in enumerate(zip(self._growers, self.judges, strict=True)):
+            booster, curve = grower.grow_judged(settings, self.pairs[fold], judges)
+            boosters.append(booster)
+            curves.append(curve)
+            if fold == 0 and best is not None and self._loses(booster, curve, best):
+                break
+        shared = min(len(curve) for curve in curves)
+        mean = np.mean([curve[:shared] for curve in curves], axis=0)
+        rounds = int(np.argmin(mean)) + 1
+        read = [lgb.Booster(model_str=plain_text(b, rounds)) for b in boosters]
+        if settings == FREE:
+            self.pairs = [strongest_pairs([booster]) for booster in read]
+            self.strongest = tuple(strongest_pairs(read))
+        scores = [raw_scores(b, j.features) for b, j in zip(read, self.judges, strict=False)]
+        return Trial(number, settings, rounds, tuple(scores), read[0], _cost(read[0], self._width))
+
+    def _loses(self, booster: lgb.Booster, curve: np.ndarray, best: Trial) -> bool:
+        judges = self.judges[0]
+        own = raw_scores(booster, judges.features, int(np.argmin(curve)) + 1)
+        gap = log_losses(own, judges.label) - log_losses(best.scores[0], judges.label)
+        return bool(gap.mean() > RACE_ERRORS * gap.std() / np.sqrt(len(gap)))
+
+
+def search(pool: Pool, names: tuple[str, ...], seed: int, budget: Budget) -> Search:
+    """Try settings in order until the budget is spent."""
+    arena = Arena(pool, names, seed)
+    started = budget.clock()
+    trials: list[Trial] = []
+    for settings in _different(planned(seed), arena):
+        complete = [trial for trial in trials if len(trial.scores) == len(pool.folds)]
+        rival = min(complete, key=lambda t: mean_loss(t.scores, arena.judges), default=None)
+        is_draw = len(trials) >= len(DESIGN)
+        trials.append(arena.try_settings(len(trials) + 1, settings, rival if is_draw else None))
+        late = budget.minutes is not None and budget.clock() - started >= 60 * budget.minutes
+        if late or len(trials) >= budget.trials:
+            break
+    return Search(tuple(trials), arena.strongest)
+
+
+def _different(settings: Iterable[Settings], arena: Arena) -> Iterator[Settings]:
+    """Settings with no more pairs than were found, those left out that then repeat others."""
+    seen: list[Settings] = []
+    for wanted in settings:
+        found = max(len(pairs) for pairs in arena.pairs)
+        limited = (
+            wanted if wanted.pairs is None else replace(wanted, pairs=min(wanted.pairs, found))
+        )
+        unnamed = replace(limited, name="")
+        if unnamed not in seen:
+            seen.append(unnamed)
+            yield limited
+
+
+def _cost(booster: lgb.Booster, width: int) -> int | None:
+    try:
+        return model_effects(booster, Calibration(1.0, 0.0), width).cost
+    except SelfCheckError:
+        return None

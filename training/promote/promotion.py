@@ -1,0 +1,168 @@
+"""From a candidate to the bundle in force, and back again."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.bundle.open import MANIFEST, Bundle, open_bundle, write_current
+from engine.errors import BundleError, CannotCreateError, EngineError, UsageError, pluralize
+from engine.storage import storage_errors
+from training.promote.gates import judge, judgement
+from training.promote.holdout import open_contest
+from training.promote.publish import publish_bundle
+from training.promote.versions import (
+    check_root,
+    in_force,
+    locked,
+    put_in_force,
+    version_before,
+    version_in_force,
+    version_of,
+)
+
+
+class RefusedError(EngineError):
+    """The candidate may not take the place of the bundle in force.
+
+    Attributes:
+        report: What was measured at every gate; empty where the candidate was not measured.
+    """
+
+    exit_code = 79
+
+    def __init__(self, message: str, report: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.report = report or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A bundle that has come into force.
+
+    Attributes:
+        place: Its folder.
+        report: What was measured at every gate; empty where nothing was.
+    """
+
+    place: Path
+    report: dict[str, Any]
+
+
+def promote(candidate: Path, root: Path, data: Sequence[str] = ()) -> Promotion:
+    """Judge a candidate beside the bundle in force, copy it into the folder, and switch to it.
+
+    The same promotion again, after one that was cut short, ends as it would have; where the
+    candidate is in force already nothing is measured or changed.
+
+    Args:
+        candidate: A bundle.
+        root: The folder of bundles; it is made where it does not exist.
+        data: Labelled users, later than those of both bundles; may be empty only where no bundle
+            is in force.
+
+    Raises:
+        RefusedError: The candidate must not be used, or does not pass every gate.
+        UsageError: A bundle is in force, and there are no users to compare the two on; or the
+            folder of bundles is a bundle itself, or lies in one.
+        InputError: The users are not later than those that the bundles were fitted to.
+        BundleError: The candidate or the bundle in force is missing, altered or invalid.
+        LockedError: Another promotion is under way.
+    """
+    check_root(root)
+    bundle = open_bundle(candidate)
+    if bundle.manifest.unusable:
+        raise RefusedError(
+            f"{candidate}: must not be used: {'; '.join(bundle.manifest.unusable)}. "
+            "Train again on other data."
+        )
+    champion = in_force(root)
+    if champion is not None and champion.manifest == bundle.manifest:
+        return Promotion(champion.path, {})
+    report = _judged(bundle, champion, root, data)
+    with storage_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root):
+            _check_unchanged(root, champion)
+            version = version_of(bundle)
+            _copy(bundle, root / version)
+            put_in_force(root, version, None if champion is None else version_of(champion))
+    return Promotion(root / version, report)
+
+
+def rollback(root: Path, version: str | None = None) -> Path:
+    """Put an earlier bundle in force again.
+
+    Args:
+        root: The folder of bundles.
+        version: Which; by default the one that was in force before the present one was promoted.
+
+    Returns:
+        The folder of the bundle now in force.
+
+    Raises:
+        BundleError: No bundle is in force, no earlier one is known, or it is missing, altered or
+            invalid.
+        LockedError: A promotion is under way.
+    """
+    if not root.is_dir():
+        raise BundleError(f"{root}: no such folder of bundles. Check the path.")
+    with storage_errors(root), locked(root):
+        # The bundle in force may be damaged: that is a reason to go back, not a hindrance.
+        target = version if version is not None else version_before(root, version_in_force(root))
+        if not target or Path(target).name != target or target == "..":
+            raise BundleError(f"{root}: {target!r} is no version. Give the name of a folder in it.")
+        open_bundle(root / target)
+        write_current(root, target)
+    return root / target
+
+
+def _judged(
+    bundle: Bundle, champion: Bundle | None, root: Path, data: Sequence[str]
+) -> dict[str, Any]:
+    if not data:
+        if champion is None:
+            return {}
+        raise UsageError(
+            f"{root}: {champion.manifest.bundle_id} is in force; give users on whom the candidate "
+            "can be compared with it, later than those of both: --data"
+        )
+    contest = open_contest(bundle, champion, data)
+    gates = judge(contest)
+    report = judgement(contest, gates)
+    if not report["accepted"]:
+        failed = len(report["reasons"])
+        raise RefusedError(
+            f"{bundle.path}: refused at {pluralize(failed, 'gate')} of {len(gates)}: "
+            f"{'; '.join(report['reasons'])}. Nothing was changed.",
+            report,
+        )
+    return report
+
+
+def _check_unchanged(root: Path, champion: Bundle | None) -> None:
+    """A candidate was measured beside one bundle, and must not take the place of another."""
+    # What was opened then, not what lies at its place now.
+    now, then = (b and b.manifest for b in (in_force(root), champion))
+    if now != then:
+        raise RefusedError(
+            f"{root}: another bundle has come into force meanwhile. Promote again, so that the "
+            "candidate is measured beside it."
+        )
+
+
+def _copy(bundle: Bundle, target: Path) -> None:
+    """Publish what was checked; a folder of the same version must be the same bundle."""
+    if not target.exists():
+        publish_bundle(target, bundle.manifest, bundle.contents)
+    elif _digest(target) != _digest(bundle.path):
+        raise CannotCreateError(
+            f"{target}: exists and is another bundle of the same version. Remove one of them."
+        )
+    else:
+        open_bundle(target)
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()

@@ -1,0 +1,125 @@
+"""Gates on how a bundle runs: what it promised, what this machine gives, how fast and how large."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from engine.bundle.open import SCORER, Bundle
+from engine.errors import SelfCheckError, pluralize
+from engine.model.session import load_graph
+from engine.model.verify import verify
+from training.export.parity import different_bits, parity_problems, run_scorer
+from training.metrics.metrics import rounded
+from training.promote.gate import Gate
+from training.promote.holdout import Contender, Contest
+
+MAX_SLOWDOWN = 1.5
+"""The models take about half of the nightly job (docs/performance.md): the job becomes a quarter
+slower at most."""
+
+MAX_GROWTH = 2.0
+"""A bundle holds tables, not users: one that doubles in a week has another kind of model in it."""
+
+TIMED_ROWS = 20_480
+ROUNDS = 7
+
+COMPARED_ROWS = 4_096
+"""Users of whom `scorer.onnx` and the engine's own path must say the same."""
+
+
+def parity_gate(contest: Contest) -> Gate:
+    """What the fit measured between ONNX and the native models, against what it allows."""
+    figures = contest.candidate.manifest.parity
+    problems = list(parity_problems(figures))
+    return Gate(
+        name="parity",
+        passed=not problems,
+        measured={"rows": figures["rows"], "problems": problems},
+        bound={"tolerances": figures["tolerances"]},
+        words="; ".join(problems)
+        or f"ONNX and the native models agreed on {figures['rows']:,} users in the fit",
+    )
+
+
+def conformance_gate(contest: Contest) -> Gate:
+    """What this machine gives: on the bundle's conformance rows, and on users of the holdout.
+
+    The former is what `engine verify` checks; of the latter, `scorer.onnx` and the engine's own path
+    must say the same.
+    """
+    side = contest.candidate
+    checked = verify(side.bundle.path)
+    problems = []
+    try:
+        checked.refuse_failures()
+    except SelfCheckError as error:
+        problems.append(str(error))
+    typed = contest.dataset.typed.head(COMPARED_ROWS)
+    graph = load_graph(side.bundle, SCORER)
+    whole = run_scorer(graph, typed, side.manifest.schema.model_features)
+    changed = different_bits(side.scored[: typed.height], whole)
+    if changed:
+        problems.append(
+            f"{changed} of {typed.height:,} users get another answer from {SCORER} than from the "
+            "engine, 0 allowed"
+        )
+    return Gate(
+        name="conformance",
+        passed=not problems,
+        measured={
+            "conformance_rows": checked.rows,
+            "users": typed.height,
+            "changed": changed,
+            "problems": problems,
+        },
+        bound={"tolerances": dict(checked.tolerances), "changed": 0},
+        words="; ".join(problems)
+        or f"{pluralize(checked.rows, 'conformance row')} as expected on this machine; "
+        f"{pluralize(typed.height, 'user')} with the same answer from {SCORER} and engine",
+    )
+
+
+def speed_gate(
+    contest: Contest, champion: Contender, clock: Callable[[], float] = time.thread_time
+) -> Gate:
+    """How long the models take for the same users, by turns, as a ratio.
+
+    Args:
+        contest: The users and the candidate.
+        champion: The bundle in force.
+        clock: Seconds; those of this thread, in which a model runs, are not disturbed by others.
+    """
+    ratios = [_seconds(contest.candidate, clock) / _seconds(champion, clock) for _ in range(ROUNDS)]
+    ratio = float(np.median(ratios))
+    return Gate(
+        name="speed",
+        passed=ratio <= MAX_SLOWDOWN,
+        measured=rounded({"ratio": ratio, "rounds": ROUNDS}),
+        bound={"at_most": MAX_SLOWDOWN},
+        words=f"scoring takes {ratio:.2f} times as long as in force; at most {MAX_SLOWDOWN:.2f} "
+        "times",
+    )
+
+
+def size_gate(contest: Contest, champion: Contender) -> Gate:
+    """The bytes of all files of the bundle, as a ratio."""
+    here, there = _size_bytes(contest.candidate.bundle), _size_bytes(champion.bundle)
+    return Gate(
+        name="size",
+        passed=here <= MAX_GROWTH * there,
+        measured={"candidate_bytes": here, "in_force_bytes": there},
+        bound=rounded({"at_most_bytes": MAX_GROWTH * there}),
+        words=f"{here / 1e6:.2f} MB, in force {there / 1e6:.2f} MB; at most {MAX_GROWTH:.1f} times "
+        "as much",
+    )
+
+
+def _seconds(side: Contender, clock: Callable[[], float]) -> float:
+    started = clock()
+    side.session.run(side.features[:TIMED_ROWS])
+    return clock() - started
+
+
+def _size_bytes(bundle: Bundle) -> int:
+    return sum(entry.size_bytes for entry in bundle.manifest.files.values())

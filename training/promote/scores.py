@@ -1,0 +1,150 @@
+"""Gates on the probabilities: no figure may be worse than in force by more than it may lose.
+
+Both bundles are measured on the same draws of users (the paired bootstrap, by user), so that what
+they have in common cancels. What counts is the worse end of the 95 % interval of the difference: a
+candidate that may be clearly worse is refused even where it may as well be better.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from training.evaluate.quality import quality_band
+from training.format import signed
+from training.metrics.classification import classification_metrics
+from training.metrics.intervals import BOOTSTRAP_SEED, RESAMPLES, resampled_users
+from training.metrics.metrics import entropy, headline, rank, rounded
+from training.promote.gate import Gate
+from training.promote.holdout import Contender, Contest
+
+AUC_LOSS = 0.005
+"""Less than what trees of depth 3 gain over stumps, 0.007 (docs/modelling.md)."""
+
+LOG_LOSS_SHARE = 0.01
+"""Of the log-loss of giving everybody the purchase rate: at 18 % buyers 0.005, which again is less
+than what depth gains."""
+
+CALIBRATION_SHARE = 0.05
+"""Of the rate of the rarer outcome: half of what an excellent model may be wrong by
+(`training.evaluate.quality`)."""
+
+F1_LOSS = 0.01
+"""The luck of choosing a threshold on one calibration part alone moves F1 by up to 0.006
+(docs/modelling.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How much worse than in force one figure may be.
+
+    Attributes:
+        figure: Its name in `evaluate.headline`.
+        title: For people.
+        better: 1 where more is better, -1 where less is.
+        loss: What may be lost.
+    """
+
+    figure: str
+    title: str
+    better: int
+    loss: float
+
+
+def allowances(base_rate: float) -> tuple[Allowance, ...]:
+    """What may be lost, for users of whom this share bought."""
+    return (
+        Allowance("roc_auc", "ROC-AUC", 1, AUC_LOSS),
+        Allowance("log_loss", "log-loss", -1, LOG_LOSS_SHARE * entropy(base_rate)),
+        Allowance(
+            "calibration_error",
+            "calibration error",
+            -1,
+            CALIBRATION_SHARE * min(base_rate, 1 - base_rate),
+        ),
+        Allowance("f1", "F1", 1, F1_LOSS),
+    )
+
+
+def quality_gate(contest: Contest) -> Gate:
+    """The candidate alone: its scores of the holdout must be better than none."""
+    side, manifest = contest.candidate, contest.candidate.manifest
+    outcomes = contest.outcomes(side)
+    metrics = classification_metrics(outcomes, manifest.threshold, manifest.decile_cuts)
+    found = quality_band(metrics, {"reasons": [], "broken": []}, (), ())
+    return Gate(
+        name="quality",
+        passed=found["may_be_used"],
+        measured={"band": found["band"], "roc_auc": metrics["roc_auc"]},
+        bound={"may_be_used": True},
+        words=found["sentence"],
+    )
+
+
+def score_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
+    """ROC-AUC, log-loss, calibration error and F1 against the bundle in force."""
+    here, there, drawn = paired_figures(contest, champion)
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    for n, allowed in enumerate(allowances(float(contest.dataset.label.mean()))):
+        difference = here[n] - there[n]
+        # The basic bootstrap, as in `evaluate.intervals`.
+        interval = (2 * difference - high[n], 2 * difference - low[n])
+        worst, best = sorted(allowed.better * end for end in interval)
+        yield Gate(
+            name=allowed.figure,
+            passed=bool(worst >= -allowed.loss),
+            measured=rounded(
+                {
+                    "candidate": float(here[n]),
+                    "in_force": float(there[n]),
+                    "difference": float(difference),
+                    "interval": [float(end) for end in interval],
+                }
+            ),
+            bound=rounded({"may_be_worse_by": allowed.loss}),
+            words=(
+                f"{allowed.title} {here[n]:.4f}, in force {there[n]:.4f}: difference "
+                f"{signed(difference, 4)} (95 % from {signed(interval[0], 4)} to "
+                f"{signed(interval[1], 4)}){', clearly worse' if round(best, 4) < 0 else ''}; "
+                f"it may be worse by {allowed.loss:.4f}"
+            ),
+        )
+
+
+def paired_figures(
+    contest: Contest, champion: Contender
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The figures of `allowances`, in their order.
+
+    Args:
+        contest: The users and the candidate.
+        champion: The bundle in force.
+
+    Returns:
+        Of the candidate and of the bundle in force, float64 [figures], and the difference of both
+        on each resample with both labels, float64 [resamples, figures].
+    """
+    sides = (contest.candidate, champion)
+    names = [allowed.figure for allowed in allowances(0.5)]
+    ranked = [rank(side.scored.probability, contest.dataset.label) for side in sides]
+
+    def figures(weight: np.ndarray) -> np.ndarray:
+        found: list[dict[str, Any]] = [
+            headline(order, weight[order.order], side.manifest.threshold)
+            for order, side in zip(ranked, sides, strict=True)
+        ]
+        return np.array([[side[name] for name in names] for side in found])
+
+    label, users = contest.dataset.label, contest.dataset.users
+    both = figures(np.ones(len(label)))
+    drawn = []
+    # One thread: the sums of a resample are short, and threads that wait for another cost more.
+    with threadpool_limits(1):
+        for times in resampled_users(int(users.max()) + 1, RESAMPLES, BOOTSTRAP_SEED):
+            weight = times[users]
+            if 0 < weight @ label < weight.sum():
+                one, other = figures(weight)
+                drawn.append(one - other)
+    return both[0], both[1], np.array(drawn)

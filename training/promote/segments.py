@@ -1,0 +1,118 @@
+"""Gates on the segments: they are still apart, and an id still means the same users."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score
+
+from engine.bundle.manifest import Manifest
+from training.evaluate.evaluation import segment_silhouette
+from training.format import decimal
+from training.metrics.metrics import rounded
+from training.promote.gate import Gate
+from training.promote.holdout import Contender, Contest
+from training.segments.counts import MIN_EXCESS
+from training.segments.lineage import jaccard
+from training.segments.segments import SILHOUETTE_TARGET
+
+SILHOUETTE_LOSS = 0.02
+"""Segments in force that never met the bounds of a fit may be followed by such as these, but not by
+worse; so much the silhouettes of two equally good divisions differ (docs/modelling.md)."""
+
+MIN_AGREEMENT = 0.50
+"""Adjusted Rand index of both divisions: below, campaigns would meet other people under every name.
+Weekly refits that carry segments on agree to 0.9 or more."""
+
+MIN_SAME_USERS = 0.40
+"""Jaccard index of the users under one id. A fit hands an id on from 0.5 on, measured on its own
+users; on others it may come out a little lower."""
+
+MIN_USERS = 20
+"""An id that so few users have under both bundles says nothing about itself."""
+
+
+def silhouette_gate(contest: Contest, champion: Contender) -> Gate:
+    """How well the segments are apart, on the holdout, in their own space.
+
+    Where those in force have no silhouette, as one segment for all has none, nothing can be lost.
+    """
+    mine, theirs = (_silhouette(side) for side in (contest.candidate, champion))
+    null = contest.candidate.manifest.clustering["silhouette_permuted"]
+    bound = None
+    if theirs is not None:
+        bound = max(SILHOUETTE_TARGET, (null or 0.0) + MIN_EXCESS)
+        bound = min(bound, theirs - SILHOUETTE_LOSS)
+    return Gate(
+        name="silhouette",
+        passed=bound is None or (mine is not None and mine >= bound),
+        measured={"candidate": mine, "in_force": theirs, "columns_permuted": null},
+        bound=rounded({"at_least": bound}),
+        words=f"silhouette {_or_none(mine)}, in force {_or_none(theirs)}; at least {_or_none(bound)}",
+    )
+
+
+def segment_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
+    """Whether both bundles divide the holdout alike, and whether ids keep their users."""
+    here, there = contest.candidate.scored.segment, champion.scored.segment
+    agreement = float(adjusted_rand_score(there, here))
+    yield Gate(
+        name="segment_agreement",
+        passed=agreement >= MIN_AGREEMENT,
+        measured=rounded({"adjusted_rand_index": agreement}),
+        bound={"at_least": MIN_AGREEMENT},
+        words=(
+            f"segments agree with those in force to {agreement:.2f} (adjusted Rand index); at "
+            f"least {MIN_AGREEMENT:.2f}"
+        ),
+    )
+    shared = _same_users(here, there, contest.candidate.manifest, champion.manifest)
+    problems = [
+        f"segment {number}, {name}: of the users of both bundles {overlap:.0%} are the same"
+        for number, name, overlap in shared
+        if overlap < MIN_SAME_USERS
+    ]
+    problems += list(_reused_ids(contest.candidate.manifest, champion.manifest))
+    yield Gate(
+        name="segment_ids",
+        passed=not problems,
+        measured=rounded({"jaccard": {str(number): overlap for number, _, overlap in shared}}),
+        bound={"at_least": MIN_SAME_USERS},
+        words="; ".join([*problems, "fit with --previous and the bundle in force"])
+        if problems
+        else f"{len(shared)} segment ids mean the same users as before; at least "
+        f"{MIN_SAME_USERS:.0%} of them",
+    )
+
+
+def _silhouette(side: Contender) -> float | None:
+    found, _ = segment_silhouette(side.manifest, side.features, side.scored.segment)
+    return found
+
+
+def _or_none(silhouette: float | None) -> str:
+    return "none" if silhouette is None else decimal(silhouette)
+
+
+def _same_users(
+    here: np.ndarray, there: np.ndarray, mine: Manifest, theirs: Manifest
+) -> list[tuple[int, str, float]]:
+    """Id, name and Jaccard index of every id of both bundles that has users."""
+    ids = [segment.id for segment in theirs.segments]
+    names = {segment.id: segment.name for segment in mine.segments}
+    common = [number for number in ids if number in names]
+    position = np.select([here == number for number in common], range(len(common)), -1)
+    overlaps = jaccard(position, len(common), there, ids) if common else np.empty((0, 0))
+    return [
+        (number, names[number], float(overlaps[n, ids.index(number)]))
+        for n, number in enumerate(common)
+        if int(((here == number) | (there == number)).sum()) >= MIN_USERS
+    ]
+
+
+def _reused_ids(mine: Manifest, theirs: Manifest) -> Iterator[str]:
+    used = {segment.id for segment in mine.segments}
+    for number in sorted(used & set(theirs.retired_segments)):
+        yield f"segment {number} was retired and must not be used again"
+    gone = {segment.id for segment in theirs.segments} | set(theirs.retired_segments)
+    for number in sorted(gone - used - set(mine.retired_segments)):
+        yield f"segment {number} is gone and not marked as retired"

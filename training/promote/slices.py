@@ -1,0 +1,97 @@
+"""The gate on slices: nobody is served clearly worse so that the others may be served better."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri  # type: ignore[import-untyped]
+
+from training.evaluate.slices import slicings
+from training.metrics.metrics import entropy, losses, rounded
+from training.promote.gate import Gate
+from training.promote.holdout import Contender, Contest
+
+MIN_SLICE_USERS = 500
+"""Of fewer, the log-loss is known to a tenth of itself at best."""
+
+SLICE_LOSS_SHARE = 0.02
+"""Of the log-loss of giving everybody the purchase rate: twice what all users may lose."""
+
+FALSE_ALARMS = 0.05
+"""The chance that any slice of an equally good candidate is called worse, all slices together."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceDifference:
+    """How much more log-loss the users of a slice have with the candidate.
+
+    Attributes:
+        slice: What users are divided by.
+        value: Which of them.
+        users: How many.
+        difference: The mean over their rows; above 0 the candidate is worse.
+        standard_error: Of that, by user.
+    """
+
+    slice: str
+    value: str
+    users: int
+    difference: float
+    standard_error: float
+
+
+def slice_gate(contest: Contest, champion: Contender) -> Gate:
+    """Every slice of at least `MIN_SLICE_USERS` users against the bundle in force."""
+    found = list(slice_differences(contest, champion))
+    # Of many slices some look worse by chance: Bonferroni's correction.
+    reach = float(ndtri(1 - FALSE_ALARMS / max(len(found), 1)))
+    allowed = SLICE_LOSS_SHARE * entropy(float(contest.dataset.label.mean()))
+    worse = [s for s in found if s.difference - reach * s.standard_error > allowed]
+    worse.sort(key=lambda s: -s.difference)
+    named = "; ".join(
+        f"{s.slice} {s.value} (log-loss +{s.difference:.4f} ± {reach * s.standard_error:.4f})"
+        for s in worse
+    )
+    return Gate(
+        name="slices",
+        passed=not worse,
+        measured=rounded(
+            {
+                "slices": len(found),
+                "worse": [
+                    {
+                        "slice": s.slice,
+                        "value": s.value,
+                        "difference": s.difference,
+                        "standard_error": s.standard_error,
+                    }
+                    for s in worse
+                ],
+            }
+        ),
+        bound=rounded({"may_be_worse_by": allowed, "standard_errors": reach}),
+        words=f"{len(worse)} of {len(found)} slices worse beyond chance by more than {allowed:.4f}"
+        + (f": {named}" if worse else ""),
+    )
+
+
+def slice_differences(contest: Contest, champion: Contender) -> Iterator[SliceDifference]:
+    """The paired difference in log-loss of every slice that is large enough."""
+    label = contest.dataset.label
+    more = _losses(contest.candidate, label) - _losses(champion, label)
+    schema = contest.dataset.schema
+    for slicing in slicings(contest.table, schema):
+        for part, value in enumerate(slicing.values):
+            rows = slicing.part == part
+            people, user = np.unique(contest.dataset.users[rows], return_inverse=True)
+            if len(people) >= MIN_SLICE_USERS:
+                mean = float(more[rows].mean())
+                by_user = np.bincount(user, more[rows] - mean) / len(user)
+                variance = float((by_user**2).sum()) * len(people) / (len(people) - 1)
+                yield SliceDifference(
+                    slicing.name, value, len(people), mean, float(np.sqrt(variance))
+                )
+
+
+def _losses(side: Contender, label: np.ndarray) -> np.ndarray:
+    return losses(side.scored.probability.astype(np.float64), label.astype(np.float64))

@@ -1,0 +1,142 @@
+"""The versions in a folder of bundles: which is in force, which was before it, and the switch.
+
+`CURRENT` names the version in force. `HISTORY` has a line `<version> <version before>` for every
+promotion over another bundle, the latest last: where a rollback leads does not depend on clocks or
+on what else was copied into the folder.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.bundle.files import TEXT_LIMIT_BYTES, read_file
+from engine.bundle.open import CURRENT, MANIFEST, Bundle, open_bundle, write_current
+from engine.errors import BundleError, LockedError, UsageError
+from engine.outputs.paths import check_links, check_outside_bundles
+from engine.storage import storage_errors, sync_path
+
+HISTORY = "HISTORY"
+HISTORY_LIMIT_BYTES = 16_000_000
+
+
+def check_root(root: Path) -> None:
+    """Check that a folder can hold bundles: a bundle cannot, as another file in it would spoil it.
+
+    Raises:
+        UsageError: The folder is a bundle, or lies in one.
+        CannotCreateError: Its links lead in a circle.
+    """
+    check_links(root)
+    if os.path.lexists(root / MANIFEST):
+        raise UsageError(
+            f"{root}: is a bundle, whose files must stay as they are. Give the folder that holds the "
+            "bundles, or a new one."
+        )
+    check_outside_bundles(root, is_bundle_itself=True)
+
+
+def in_force(root: Path) -> Bundle | None:
+    """The bundle in force in a folder of bundles, all hashes checked; None where there is none.
+
+    Raises:
+        BundleError: It is named, but missing, altered or invalid.
+    """
+    return open_bundle(root) if _stands(root / CURRENT) else None
+
+
+def version_in_force(root: Path) -> str:
+    """What `CURRENT` names, whatever has become of that bundle.
+
+    Raises:
+        BundleError: Nothing is in force.
+    """
+    words = _text(root, CURRENT, TEXT_LIMIT_BYTES).split()
+    if not words:
+        raise BundleError(
+            f"{root / CURRENT}: names no bundle in force. Name a version with --version."
+        )
+    return words[0]
+
+
+def version_of(bundle: Bundle) -> str:
+    """The name of its folder among the versions."""
+    return bundle.manifest.bundle_id.rsplit("/", maxsplit=1)[-1]
+
+
+def put_in_force(root: Path, version: str, before: str | None) -> None:
+    """Note what a version follows, then make it the one in force in one atomic step.
+
+    Args:
+        root: The folder of bundles.
+        version: A bundle in it that was opened and found sound.
+        before: The version in force until now; None where there was none.
+    """
+    if before is not None:
+        _append(root, f"{version} {before}\n")
+    write_current(root, version)
+
+
+def version_before(root: Path, version: str) -> str:
+    """The version that was in force when a version was promoted last.
+
+    Raises:
+        BundleError: None is known.
+    """
+    lines = [line.split() for line in _history(root).splitlines()]
+    found = [words[1] for words in lines if len(words) == 2 and words[0] == version]
+    if not found:
+        raise BundleError(
+            f"{root}: {HISTORY} knows of no version before {version!r}. Name one with --version."
+        )
+    return found[-1]
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold a folder of bundles against other promotions and rollbacks.
+
+    Raises:
+        LockedError: Another process holds it.
+    """
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(root) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _history(root: Path) -> str:
+    return _text(root, HISTORY, HISTORY_LIMIT_BYTES)
+
+
+def _text(root: Path, name: str, limit_bytes: int) -> str:
+    """What a file says; nothing where there is none."""
+    if not _stands(root / name):
+        return ""
+    content = read_file(root, name, limit_bytes, remedy="Name a version with --version.")
+    return content.decode("utf-8", "replace")
+
+
+def _stands(path: Path) -> bool:
+    """Whether anything has that name: a link that leads nowhere does, and must not pass for nothing."""
+    with storage_errors(path):
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    return True
+
+
+def _append(root: Path, line: str) -> None:
+    """The whole file anew and in one step: a torn line would hide where a rollback leads."""
+    staging = root / f".{HISTORY}.staging"
+    staging.write_text(_history(root) + line, encoding="utf-8")
+    sync_path(staging)
+    staging.replace(root / HISTORY)
+    sync_path(root)

@@ -1,0 +1,135 @@
+"""What a what-if page says of a bundle: features with their ranges, cut-points, segments, actions."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from engine.bundle.manifest import BANDS, Manifest
+from engine.bundle.open import REFERENCE, Bundle
+from engine.bundle.playbook import playbook_rows
+from engine.bundle.reference import reference_from_json
+from engine.bundle.schema import Feature
+from engine.format import NO_UNITS
+from training.format import sentence
+from training.report.page import visible
+from training.report.subject import Subject
+from training.report.what_if.typical import Typical, Usual
+
+EVERYBODY = "All users"
+SMALLEST = 1e-30
+STEP_DIGITS = 3
+"""The stops of a slider that is not of whole numbers are told with so many digits."""
+
+
+def page_facts(bundle: Bundle, subject: Subject, usual: Usual) -> dict[str, Any]:
+    """Everything that the page says, as plain JSON values; the numbers come from the model.
+
+    Args:
+        bundle: The bundle whose scorer runs in the page.
+        subject: Its quality, as the report beside the page tells it.
+        usual: Where the page starts from.
+    """
+    manifest = bundle.manifest
+    edges = reference_from_json(bundle.contents[REFERENCE], manifest).edges
+    columns = zip(manifest.schema.model_features, edges, usual.whole, strict=True)
+    return {
+        "bundle": visible(manifest.bundle_id),
+        "event": subject.event,
+        "base_value": manifest.base_value,
+        "threshold": manifest.threshold,
+        "decile_cuts": manifest.decile_cuts,
+        "band_cuts": manifest.band_cuts,
+        "bands": [band.replace("_", " ") for band in BANDS],
+        "features": [
+            _feature(manifest, feature, inner, whole=whole) for feature, inner, whole in columns
+        ],
+        "segments": [
+            {
+                "id": segment.id,
+                "name": visible(segment.name),
+                "sentence": visible(segment.sentence),
+                "share": segment.share,
+            }
+            for segment in manifest.segments
+        ],
+        "actions": [
+            {
+                "segment": row["segment_id"],
+                "band": BANDS.index(row["band"]),
+                "action": visible(row["action"]),
+                "rationale": sentence(visible(row.get("rationale", ""))),
+            }
+            for row in playbook_rows(bundle)
+        ],
+        "starts": [_start(manifest, typical) for typical in usual.typical],
+    }
+
+
+def _feature(
+    manifest: Manifest, feature: Feature, edges: tuple[float, ...], *, whole: bool
+) -> dict[str, Any]:
+    known = {
+        "name": feature.name,
+        "label": visible(feature.title),
+        "group": visible(feature.group),
+        "kind": feature.kind,
+        "may_be_missing": feature.missing == "allowed",
+    }
+    if feature.kind == "categorical":
+        values = feature.values or tuple(sorted(manifest.categories[feature.name]))
+        return {**known, "values": [{"value": v, "words": visible(v)} for v in values]}
+    return {
+        **known,
+        "unit": _unit(feature),
+        "min": feature.min,
+        "max": feature.max,
+        "whole": whole,
+        "stops": slider_stops(feature, edges, whole=whole),
+    }
+
+
+def _unit(feature: Feature) -> str:
+    """What stands behind a number; the page shows shares of a whole as percentages."""
+    if (feature.unit, feature.min, feature.max) == ("share", 0, 1):
+        return feature.unit
+    return "" if feature.unit in NO_UNITS else visible(feature.unit)
+
+
+def slider_stops(feature: Feature, edges: tuple[float, ...], *, whole: bool) -> list[float]:
+    """The values at even distances along a slider, at least two, rising.
+
+    Between the ends of the schema's range lie the bins of the users of training, each about as
+    wide as the others: the slider moves evenly through the users, not through the numbers.
+
+    Args:
+        feature: Its range, as far as the schema has one.
+        edges: The lower ends of all bins of the reference but the first.
+        whole: Whether all numbers are whole.
+    """
+    lowest = -math.inf if feature.min is None else feature.min
+    highest = math.inf if feature.max is None else feature.max
+    rounded = [float(round(e) if whole else f"{e:.{STEP_DIGITS}g}") for e in edges]
+    # The lowest value alone is a bin that ends at the next float32: no stop of its own.
+    inner = [e for e in rounded if lowest < e < highest and (e == 0 or abs(e) > SMALLEST)]
+    span = inner[-1] - inner[0] if len(inner) > 1 else 1.0
+    known = inner or [max(lowest, min(0.0, highest))]
+    low = known[0] - span if feature.min is None else feature.min
+    high = known[-1] + span if feature.max is None else feature.max
+    return _rising([float(low), *inner, float(high)])
+
+
+def _rising(values: Iterable[float]) -> list[float]:
+    kept = sorted(set(values))
+    return kept if len(kept) > 1 else [kept[0], kept[0] + 1]
+
+
+def _start(manifest: Manifest, typical: Typical) -> dict[str, Any]:
+    names = {segment.id: segment.name for segment in manifest.segments}
+    return {
+        "segment": typical.segment,
+        "title": EVERYBODY if typical.segment is None else visible(names[typical.segment]),
+        "values": {
+            feature.name: value
+            for feature, value in zip(manifest.schema.model_features, typical.values, strict=True)
+        },
+    }

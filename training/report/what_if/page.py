@@ -1,0 +1,106 @@
+"""The what-if page: model, runtime, facts and words as one file that asks for nothing."""
+
+import base64
+import hashlib
+import json
+import re
+from importlib.resources import files
+from typing import Any
+
+from markupsafe import Markup
+
+from engine.bundle.open import SCORER, Bundle
+from training.report.page import badge, environment, visible
+from training.report.subject import Subject
+from training.report.what_if.facts import page_facts
+from training.report.what_if.typical import Usual
+
+PAGE = "index.html"
+RUNTIME_LICENCES = {
+    "LICENSE-onnxruntime.txt": "LICENSE",
+    "ThirdPartyNotices-onnxruntime.txt": "ThirdPartyNotices.txt",
+}
+"""What lies beside the page, and its name in the package."""
+
+RUNTIME = files("training.report.what_if") / "runtime"
+_SCRIPTS = ("model.js", "scale.js", "controls.js", "answer.js", "main.js")
+_MODULE = "ort.wasm.bundle.min.mjs"
+_WASM = "ort-wasm-simd-threaded.wasm.gz"
+_EXPORTS = re.compile(r"export\{([^}]*)\};?")
+_EXPORT = re.compile(r"([\w$]+) as ([\w$]+)")
+_SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
+
+
+def what_if_files(bundle: Bundle, subject: Subject, usual: Usual) -> dict[str, bytes]:
+    """The files of the folder, by name; equal bundles and users give equal bytes.
+
+    Args:
+        bundle: The bundle whose scorer runs in the page.
+        subject: Its quality, as the report beside the page tells it.
+        usual: Where the page starts from, and which numbers are whole.
+    """
+    licences = {name: (RUNTIME / held).read_bytes() for name, held in RUNTIME_LICENCES.items()}
+    return {PAGE: what_if_html(bundle, subject, usual).encode(), **licences}
+
+
+def what_if_html(bundle: Bundle, subject: Subject, usual: Usual) -> str:
+    """One self-contained HTML page."""
+    parts = {
+        "runtime": runtime_script(),
+        "script": "\n".join(_source("what_if", name) for name in _SCRIPTS),
+        "style": _source("report", "report.css") + _source("what_if", "what_if.css"),
+    }
+    return _template().render(
+        **parts,
+        **{f"{name}_hash": _source_hash(text) for name, text in parts.items()},
+        manifest=bundle.manifest,
+        quality=subject.quality,
+        badge=badge(subject.quality),
+        event=subject.event,
+        facts=_inline_json(page_facts(bundle, subject, usual)),
+        model=_base64(bundle.contents[SCORER]),
+        wasm=_base64((RUNTIME / _WASM).read_bytes()),
+    )
+
+
+def runtime_script() -> str:
+    """ONNX Runtime Web as a script within a page, which gives `globalThis.ort`.
+
+    NOTE: a script within a page cannot be imported by another, and a page from a disk may import
+    nothing; so what the module exports becomes a global object.
+    """
+    text = _SOURCE_MAP.sub("", (RUNTIME / _MODULE).read_text(encoding="utf-8"))
+    return _EXPORTS.sub(_as_global, text).strip()
+
+
+def _as_global(exports: re.Match[str]) -> str:
+    names = ",".join(f'"{public}":{private}' for private, public in _EXPORT.findall(exports[1]))
+    return f"globalThis.ort={{{names}}};"
+
+
+def _template() -> Any:  # noqa: ANN401 - jinja2 is loaded late
+    from jinja2 import PackageLoader
+
+    made = environment(visible)
+    made.loader = PackageLoader("training.report.what_if")
+    made.filters["verbatim"] = Markup
+    return made.get_template("what_if.html.j2")
+
+
+def _source(room: str, name: str) -> str:
+    return (files(f"training.{room}") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _inline_json(facts: dict[str, Any]) -> str:
+    """JSON that can stand within a script element."""
+    text = json.dumps(facts, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def _source_hash(text: str) -> str:
+    """What a content security policy calls a script or style that stands in the page."""
+    return f"'sha256-{_base64(hashlib.sha256(text.encode()).digest())}'"
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")

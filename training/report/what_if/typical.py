@@ -1,0 +1,119 @@
+"""Typical users: what is usual among all users and in each segment, no user's own row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.bundle.manifest import Manifest
+from engine.bundle.open import Bundle
+from engine.bundle.schema import Feature
+from engine.model.session import Session
+from engine.rows.typed import to_features
+from training.data.dataset import load_dataset
+from training.export.parity import run_engine
+from training.metrics.disclosure import MIN_CELL, users_in
+
+Value = float | str | None
+"""A number, a category, or None where it is missing."""
+
+DIGITS = 2
+"""A median is told with so many: it is no one's exact value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Typical:
+    """Usual values of the model's features, in their order.
+
+    Attributes:
+        segment: The id of the segment whose users they are taken from; None for all users.
+        values: The median of a number, the most frequent category; None where most have none.
+    """
+
+    segment: int | None
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What the users of a page have in common.
+
+    Attributes:
+        typical: All users first, then the segments in the manifest's order; a segment of fewer than
+            `MIN_CELL` users is left out.
+        whole: For each feature of the model, whether all its numbers are whole.
+    """
+
+    typical: tuple[Typical, ...]
+    whole: tuple[bool, ...]
+
+
+def usual_users(bundle: Bundle, inputs: Sequence[str]) -> Usual:
+    """What is usual among labelled users.
+
+    Args:
+        bundle: Says which segment each user is in.
+        inputs: Files, globs or directories of labelled users.
+
+    Raises:
+        EngineError: The data cannot be used.
+    """
+    manifest = bundle.manifest
+    dataset = load_dataset(inputs, manifest.schema)
+    columns = manifest.schema.model_features
+    features = to_features(dataset.typed, columns, manifest.categories)
+    segment = run_engine(Session(bundle), features).segment
+    return usual_values(manifest, features, segment, dataset.users)
+
+
+def usual_values(
+    manifest: Manifest, features: np.ndarray, segment: np.ndarray, users: np.ndarray
+) -> Usual:
+    """What is usual among users.
+
+    Args:
+        manifest: Schema, category tables and segments.
+        features: float32 [rows, features], NaN where missing.
+        segment: The id of each row's segment, int64 [rows].
+        users: A number from 0 for each user, int64 [rows].
+    """
+    everybody: tuple[int | None, np.ndarray] = (None, np.ones(len(users), bool))
+    parts = [everybody, *((known.id, segment == known.id) for known in manifest.segments)]
+    typical = tuple(
+        Typical(number, _usual_row(manifest, features[part], users[part]))
+        for number, part in parts
+        if len(np.unique(users[part])) >= MIN_CELL
+    )
+    whole = np.all(np.isnan(features) | (features == np.round(features)), axis=0)
+    return Usual(typical, tuple(bool(each) for each in whole))
+
+
+def _usual_row(manifest: Manifest, features: np.ndarray, users: np.ndarray) -> tuple[Value, ...]:
+    columns = zip(manifest.schema.model_features, features.T, strict=True)
+    return tuple(
+        _usual_value(feature, column, users, manifest.categories.get(feature.name, ()))
+        for feature, column in columns
+    )
+
+
+def _usual_value(
+    feature: Feature, column: np.ndarray, users: np.ndarray, categories: tuple[str, ...]
+) -> Value:
+    """The usual value of one feature; None where most rows, or all but those of few users, have none."""
+    known = ~np.isnan(column)
+    values, who = column[known], users[known]
+    if 2 * len(values) < len(column) or len(np.unique(who)) < MIN_CELL:
+        return None
+    if feature.kind == "numeric":
+        return _median(feature, values)
+    codes = values.astype(np.int64)
+    commonest = int(np.bincount(codes, minlength=len(categories)).argmax())
+    people = users_in(codes, who, len(categories))
+    return categories[commonest] if people[commonest] >= MIN_CELL else None
+
+
+def _median(feature: Feature, values: np.ndarray) -> float:
+    rounded = float(f"{float(np.median(values)):.{DIGITS}g}")
+    low = -np.inf if feature.min is None else feature.min
+    high = np.inf if feature.max is None else feature.max
+    return float(np.clip(rounded, low, high))

@@ -1,0 +1,1 @@
+"""Customer segments: feature space, KMeans, their lineage over refits, names and profiles."""

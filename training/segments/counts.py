@@ -1,0 +1,214 @@
+"""How many segments: what is measured of each number, and which is chosen.
+
+Silhouette alone favours few segments, of which there is little to be said. So it only narrows the
+numbers down; among those near the best the choice is by what people need: the same segments when
+other users had been drawn, none too small to act on, and differences that can be acted on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+from training.format import decimal
+from training.metrics.metrics import rounded
+from training.segments.kmeans import fit_kmeans, sampled, silhouettes
+
+SEGMENT_COUNTS = range(3, 9)
+NEAR_BEST = 0.02
+"""Silhouettes that differ by less do not decide; k in force gives way only to so much more."""
+
+MIN_SHARE = 0.03
+MIN_AGREEMENT = 0.85
+MIN_WORST_AGREEMENT = 0.60
+MIN_EXCESS = 0.06
+"""A silhouette that is not so much above that of column-permuted data tells of no segments."""
+WORTH = 0.025
+"""A further segment must explain so much more of the variance to be worth actions of its own."""
+
+REFITS = 8
+REFIT_ROWS = 20_000
+TUNING_ROWS = 5_000
+LOWEST = -1.0
+"""No silhouette is lower; it stands for one that does not exist."""
+
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """The users by whom numbers of segments are judged; rows float64.
+
+    Attributes:
+        train: [rows, coordinates], those that KMeans is fitted to.
+        tuning: [rows, coordinates], others.
+        acted_on: [rows of tuning, features], the features in which marketing thinks.
+    """
+
+    train: np.ndarray
+    tuning: np.ndarray
+    acted_on: np.ndarray
+
+
+def count_figures(model: KMeans, users: Users, seed: int) -> dict[str, Any]:
+    """What the choice of one number of segments rests on, plain JSON values.
+
+    Args:
+        model: KMeans with that many clusters, fitted to `users.train`.
+        users: Who judges.
+        seed: Of the resamples, of KMeans and of the permutation.
+    """
+    train = sampled(users.train, REFIT_ROWS, seed)
+    tuning = sampled(users.tuning, TUNING_ROWS, seed)
+    found, null = silhouettes(model, train, tuning, seed)
+    agreements = refit_agreements(model, train, tuning, seed)
+    return {
+        "segments": model.n_clusters,
+        "inertia": round(float(model.inertia_), 3),
+        "silhouette": found,
+        "silhouette_permuted": null,
+        "agreement": rounded(float(np.mean(agreements))),
+        "agreement_worst": rounded(float(np.min(agreements))),
+        "smallest_share": rounded(float(shares(model).min())),
+        "actionability": rounded(actionability(users.acted_on, model.predict(users.tuning))),
+    }
+
+
+def refit_agreements(model: KMeans, train: np.ndarray, tuning: np.ndarray, seed: int) -> np.ndarray:
+    """How far segments are found again: adjusted Rand indices (Hubert & Arabie 1985).
+
+    KMeans is fitted anew, from fresh starts, to bootstrap resamples of the training users (Hennig
+    2007); what it says of the tuning users is held against what the model says. So a model that
+    starts from segments in force must be found again by refits that know nothing of them.
+
+    Args:
+        model: The segments.
+        train: Those who are resampled, float64 [rows, coordinates].
+        tuning: Those about whom model and refits are compared, float64 [rows, coordinates].
+        seed: Of the resamples and of KMeans.
+
+    Returns:
+        float64 [REFITS]; 1 is full agreement, 0 that of chance.
+    """
+    labels = model.predict(tuning)
+    draws = np.random.default_rng(seed).integers(0, len(train), (REFITS, len(train)))
+    refits = (fit_kmeans(train[d], model.n_clusters, seed + n) for n, d in enumerate(draws))
+    return np.array([adjusted_rand_score(labels, refit.predict(tuning)) for refit in refits])
+
+
+def actionability(values: np.ndarray, labels: np.ndarray) -> float:
+    """How much segments differ in what marketing can act on: the mean share of variance explained.
+
+    Shares of variance have no unit, so that features of any kind can be averaged; the label is not
+    read.
+
+    Args:
+        values: float64 [rows, features].
+        labels: The segment of each user, int [rows].
+
+    Returns:
+        0 to 1; 0 where no feature varies.
+    """
+    explained = explained_shares(values, labels)
+    known = ~np.isnan(explained)
+    return float(explained[known].mean()) if known.any() else 0.0
+
+
+def explained_shares(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The correlation ratio of each feature, float64 [features]; not a number where none varies.
+
+    eta² (Fisher 1925) = sum over segments of n_s (mean_s - mean)² / sum over users of (x - mean)².
+    It is 0 where all segments have the same mean and 1 where each user is like the others of its
+    segment.
+
+    Args:
+        values: float [rows, features].
+        labels: The segment of each user, int [rows].
+    """
+    _, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.array([_explained_share(column, places, sizes) for column in values.T])
+
+
+def _explained_share(column: np.ndarray, places: np.ndarray, sizes: np.ndarray) -> float:
+    # The mean of equal numbers may be off by its last bit.
+    if column.min() == column.max():
+        return np.nan
+    centred = column - column.mean(dtype=np.float64)
+    sums = np.bincount(places, centred)
+    return float((sums**2 / sizes).sum() / (centred**2).sum())
+
+
+def choose_count(tried: Mapping[int, Figures], in_force: int | None) -> tuple[int, list[str]]:
+    """The number of segments, and what speaks against it.
+
+    Allowed is a number without a tiny segment, whose silhouette lies within `NEAR_BEST` of the best
+    such and `MIN_EXCESS` above that of permuted columns, and whose segments are found again in
+    resamples. Of these the one whose segments differ
+    most in what can be acted on, less `WORTH` for each segment. A number in force stays unless one
+    that is allowed gains at least `NEAR_BEST` over it.
+
+    Args:
+        tried: What `count_figures` gives, by number of segments.
+        in_force: The number of segments of the bundle before, if there is one.
+    """
+    if in_force is not None and in_force in tried:
+        bar = _silhouette(tried[in_force]) + NEAR_BEST
+        better = {k: f for k, f in tried.items() if _silhouette(f) >= bar and not _lacks(f)}
+        count = _most_useful(better) if better else in_force
+        return count, [f"{count} segments: {lack}" for lack in _lacks(tried[count])]
+    large = {k: f for k, f in tried.items() if f["smallest_share"] >= MIN_SHARE}
+    if not large:
+        count = max(tried, key=lambda k: (tried[k]["smallest_share"], -k))
+        return count, [f"{count} segments: {lack}" for lack in _lacks(tried[count])]
+    near = _near_best(large)
+    sound = {k: f for k, f in near.items() if not _lacks(f)}
+    if sound:
+        return _most_useful(sound), []
+    count = max(near, key=lambda k: (near[k]["agreement"], -k))
+    return count, [f"{count} segments: {lack}" for lack in _lacks(near[count])]
+
+
+def shares(model: KMeans) -> np.ndarray:
+    """The share of the training users in each cluster, float64 [clusters]."""
+    return np.bincount(model.labels_, minlength=model.n_clusters) / len(model.labels_)
+
+
+def _near_best(tried: Mapping[int, Figures]) -> dict[int, Figures]:
+    best = max(_silhouette(figures) for figures in tried.values())
+    return {k: f for k, f in tried.items() if _silhouette(f) >= best - NEAR_BEST}
+
+
+def _most_useful(tried: Mapping[int, Figures]) -> int:
+    return max(tried, key=lambda k: (rounded(tried[k]["actionability"] - WORTH * k), -k))
+
+
+def _silhouette(figures: Figures) -> float:
+    found = figures["silhouette"]
+    return LOWEST if found is None else float(found)
+
+
+def _lacks(figures: Figures) -> list[str]:
+    """Why people should not rely on so many segments, in words."""
+    lacks = []
+    found, null = figures["silhouette"], figures["silhouette_permuted"]
+    if found is not None and (null is None or found - null < MIN_EXCESS):
+        lacks.append(
+            f"silhouette {found}, {null} on column-permuted data: less than {MIN_EXCESS} above"
+        )
+    if figures["smallest_share"] < MIN_SHARE:
+        lacks.append(
+            f"the smallest has {figures['smallest_share']:.1%} of users, under {MIN_SHARE:.0%}"
+        )
+    if figures["agreement"] < MIN_AGREEMENT:
+        lacks.append(
+            f"refits agree on them to {decimal(figures['agreement'], 2)} in the mean, under {MIN_AGREEMENT}"
+        )
+    if figures["agreement_worst"] < MIN_WORST_AGREEMENT:
+        lacks.append(
+            f"the worst refit agrees to {decimal(figures['agreement_worst'], 2)}, "
+            f"under {MIN_WORST_AGREEMENT}"
+        )
+    return lacks

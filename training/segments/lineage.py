@@ -1,0 +1,210 @@
+"""Segments that outlive a refit: the ids and names in force, matched to new segments by their users.
+
+Takes the bundle in force, gives a `Predecessor`; takes new segments beside it, gives each its id.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
+
+from engine.bundle.manifest import MAX_SEGMENT_ID, Segment
+from engine.bundle.open import Bundle
+from engine.bundle.schema import FeatureSchema
+from engine.errors import BundleError, quoted
+from engine.model.session import Session
+from engine.rows.typed import to_features
+from training.metrics.metrics import rounded
+
+MIN_JACCARD = 0.5
+"""A segment that shares less with every one before is a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """The segments in force, and where they put the users of the new train part.
+
+    Attributes:
+        bundle_id: Of the bundle in force.
+        segments: Its segments.
+        retired: Ids that were in force before them.
+        features: The features of its space, and whether their logarithm is taken.
+        assigned: The id that it gives to each training user, int64 [rows].
+    """
+
+    bundle_id: str
+    segments: tuple[Segment, ...]
+    retired: tuple[int, ...]
+    features: Mapping[str, bool]
+    assigned: np.ndarray
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids in force."""
+        return [segment.id for segment in self.segments]
+
+
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """Which id each new segment has.
+
+    Attributes:
+        ids: One for each new segment, in their order.
+        retired: Every id that is never used again, rising.
+        overlap: The largest Jaccard index with any segment in force before, 0 where there was none.
+    """
+
+    ids: tuple[int, ...]
+    retired: tuple[int, ...]
+    overlap: tuple[float, ...]
+
+
+def check_predecessor(bundle: Bundle, schema: FeatureSchema) -> None:
+    """Check that the segments of a bundle can be carried on.
+
+    Raises:
+        BundleError: It is of another table.
+    """
+    found = bundle.manifest.schema.name
+    if found != schema.name:
+        raise BundleError(
+            f"{bundle.path}: is of schema {found!r}, this fit of {schema.name!r}. Give the bundle "
+            "in force of the same table, or leave --previous out to number segments anew."
+        )
+
+
+def predecessor(bundle: Bundle, typed: pl.DataFrame) -> Predecessor:
+    """Put users into the segments in force, through the engine.
+
+    Args:
+        bundle: The bundle in force.
+        typed: The training users, what `tensors.to_typed` gives; a feature of the bundle that they
+            lack, or have as another kind, counts as missing.
+    """
+    manifest = bundle.manifest
+    features = manifest.schema.model_features
+    kinds = {f.name: pl.Float32() if f.kind == "numeric" else pl.String() for f in features}
+    columns = [
+        pl.col(name) if typed.schema.get(name) == kind else pl.lit(None, kind).alias(name)
+        for name, kind in kinds.items()
+    ]
+    tensor = to_features(typed.with_columns(columns).select(*kinds), features, manifest.categories)
+    transforms = manifest.clustering["transforms"]
+    logged = [transform == "log1p" for transform in transforms]
+    return Predecessor(
+        bundle_id=manifest.bundle_id,
+        segments=manifest.segments,
+        retired=manifest.retired_segments,
+        features=dict(zip(manifest.clustering["features"], logged, strict=True)),
+        assigned=Session(bundle).run(tensor).segment,
+    )
+
+
+def starting_centroids(points: np.ndarray, before: Predecessor) -> np.ndarray | None:
+    """Where the segments in force lie in a new space: the means of their users.
+
+    Args:
+        points: The training users, float64 [rows, coordinates].
+        before: The segments in force.
+
+    Returns:
+        float64 [segments, coordinates]; None where a segment has no user.
+    """
+    members = [before.assigned == number for number in before.ids]
+    if not all(rows.any() for rows in members):
+        return None
+    return np.stack([points[rows].mean(axis=0) for rows in members])
+
+
+def succeed(labels: np.ndarray, count: int, before: Predecessor | None) -> Succession:
+    """Give each new segment the id of the one that it continues, or one never used before.
+
+    Segments are matched one to one, so that the Jaccard indices (users in both over users in
+    either) add up to most: the Hungarian method (Kuhn 1955).
+
+    Args:
+        labels: Positions of the new segments of the training users, int [rows].
+        count: The number of new segments; fresh ids rise in their order.
+        before: The segments in force, if there are any.
+
+    Raises:
+        BundleError: All ids that the score file has room for were used.
+    """
+    if before is None:
+        return Succession(tuple(range(1, count + 1)), (), (0.0,) * count)
+    overlaps = jaccard(labels, count, before.assigned, before.ids)
+    # Matches that count for nothing must not outbid one that does.
+    worth = np.where(overlaps >= MIN_JACCARD, overlaps, 0.0)
+    rows, columns = linear_sum_assignment(worth, maximize=True)
+    kept = {
+        int(row): before.ids[column]
+        for row, column in zip(rows, columns, strict=True)
+        if overlaps[row, column] >= MIN_JACCARD
+    }
+    first = max([*before.ids, *before.retired]) + 1
+    fresh = {n: first + i for i, n in enumerate(n for n in range(count) if n not in kept)}
+    ids = tuple((kept | fresh)[n] for n in range(count))
+    if max(ids) > MAX_SEGMENT_ID:
+        raise BundleError(
+            f"{before.bundle_id}: {max(ids)} segments have been told apart since the first bundle; "
+            f"ids end at {MAX_SEGMENT_ID}. Leave --previous out to number segments anew."
+        )
+    return Succession(
+        ids=ids,
+        retired=tuple(sorted({*before.retired, *before.ids} - set(ids))),
+        overlap=tuple(rounded(float(overlaps[n].max())) for n in range(count)),
+    )
+
+
+def jaccard(labels: np.ndarray, count: int, assigned: np.ndarray, ids: list[int]) -> np.ndarray:
+    """The overlap of new segments with those before: float64 [count, ids], 0 to 1.
+
+    Args:
+        labels: Positions of the new segments, int [rows].
+        count: The number of new segments.
+        assigned: The ids before, int64 [rows].
+        ids: Those that were in force.
+    """
+    new = labels[:, np.newaxis] == np.arange(count)
+    old = assigned[:, np.newaxis] == np.array(ids)
+    both = new.T.astype(np.float64) @ old
+    either = new.sum(axis=0)[:, np.newaxis] + old.sum(axis=0) - both
+    found: np.ndarray = both / np.maximum(either, 1)
+    return found
+
+
+def space_changes(before: Predecessor, features: Sequence[str]) -> list[str]:
+    """Which features no longer span the space, and which do instead, in words."""
+    lost = sorted(set(before.features) - set(features))
+    joined = sorted(set(features) - set(before.features))
+    if not lost and not joined:
+        return []
+    return [
+        f"features of the segments: {quoted(lost)} left, as the table lacks them or too few users "
+        f"differ in them; {quoted(joined) if joined else 'nothing'} joined"
+    ]
+
+
+def segment_changes(
+    segments: Sequence[Segment], succession: Succession, before: Predecessor
+) -> list[str]:
+    """New, retired and renamed segments, in words."""
+    names = {segment.id: segment.name for segment in before.segments}
+    overlap = dict(zip(succession.ids, succession.overlap, strict=True))
+    new = [s for s in segments if s.id not in names]
+    renamed = [s for s in segments if s.id in names and s.name != names[s.id]]
+    gone = [number for number in names if number in succession.retired]
+    return [
+        *(
+            f"segment {s.id}, {s.name}, is new: with its best match before it shares "
+            f"{overlap[s.id]:.0%} of the users of both"
+            for s in new
+        ),
+        *(
+            f"segment {s.id} is now called {s.name}: {names[s.id]} is no longer true of its users"
+            for s in renamed
+        ),
+        *(f"segment {number}, {names[number]}, is retired" for number in gone),
+    ]

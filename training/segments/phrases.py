@@ -1,0 +1,172 @@
+"""Traits of segments in words: facts with their figures, and sentences made of them.
+
+Takes traits, gives texts made from the schema's labels and units, for any table.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.bundle.schema import Feature
+from engine.format import NO_UNITS
+from training.format import listed, percent, plain, says, unit_beside
+
+MIN_KNOWN = 0.5
+"""A trait that is known of a smaller share of a segment's users says little about the segment."""
+
+FURTHER_FACT = 0.12
+"""From this effect on, a trait that the name does not state stands in the sentence."""
+
+FACTS = 3
+HARDLY_ANY = 0.15
+SHOWN_VALUE = 40
+SHOWN_LABEL = 80
+NEVER_FIRST = "=+-@|"
+"""A spreadsheet would take a text that begins so for a formula."""
+
+Reason = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """How much a segment has of a number, of an ordered category, or of one value of another.
+
+    Attributes:
+        feature: What is told.
+        effect: From -0.5, all users have less, to 0.5, all have more.
+        mean: Of the segment's users; of codes for an ordered category, a share for another.
+        overall: The same of all users.
+        known: The share of the segment's users about whom it is known.
+        value: The category in the middle, or the one whose share is told; "" for a number.
+        overall_value: The category in the middle of all users.
+    """
+
+    feature: Feature
+    effect: float
+    mean: float
+    overall: float
+    known: float
+    value: str = ""
+    overall_value: str = ""
+
+    @property
+    def nominal(self) -> bool:
+        """Whether this is the share of one value of a category without order."""
+        return bool(self.value) and not self.feature.ordered
+
+    @property
+    def side(self) -> str:
+        """Whether the segment has more of it than others, or less."""
+        return "high" if self.effect >= 0 else "low"
+
+    @property
+    def worded(self) -> str:
+        """The schema's words for users like these, "" where it has none."""
+        return clean(self.feature.high if self.effect >= 0 else self.feature.low)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What is told: the same for every segment."""
+        return self.feature.name, self.value if self.nominal else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A segment's name and the traits that it states.
+
+    Attributes:
+        text: For people.
+        reasons: `feature`, `value` and `side` of each trait, plain JSON values.
+    """
+
+    text: str
+    reasons: list[Reason]
+
+
+def segment_sentence(name: Name, traits: Sequence[Trait]) -> str:
+    """Who they are, with figures: the traits in the name first, then what else sets them apart."""
+    stated = [(reason["feature"], reason["value"]) for reason in name.reasons]
+    chosen = [trait for key in stated for trait in traits if trait.key == key][:FACTS]
+    worded = [trait for trait in traits if trait.worded]
+    for trait in sorted(worded or traits, key=lambda t: (-abs(t.effect), t.key)):
+        groups = {t.feature.group or t.feature.name for t in chosen}
+        fresh = (trait.feature.group or trait.feature.name) not in groups
+        clear = trait.known >= MIN_KNOWN and abs(trait.effect) >= FURTHER_FACT
+        if len(chosen) < FACTS and fresh and clear:
+            chosen.append(trait)
+    facts = [fact(trait) for trait in chosen]
+    return f"{name.text}: {listed(facts)}." if facts else f"{name.text}: like all users."
+
+
+def fact(trait: Trait) -> str:
+    """A trait with its figure: `4.2 orders in the last 90 days`, `1 in 2 e-mails opened`."""
+    label, unit = in_running_text(trait.feature.title), clean(trait.feature.unit)
+    if trait.nominal:
+        return f"{label} {clean(trait.value)} for {_of_many(trait.mean)}"
+    if trait.value:
+        none = trait.value.casefold() == "none"
+        return f"typically no {label}" if none else f"{label} typically {clean(trait.value)}"
+    if unit == "share" and 0 <= trait.mean <= 1:
+        what = label.removeprefix("share of ")
+        return (
+            f"{_of_many(trait.mean)} {what}"
+            if what != label
+            else f"{label} {percent(trait.mean, 0)}"
+        )
+    number = _short_number(trait.mean)
+    head, between, tail = label.partition(" in the last ")
+    if unit not in NO_UNITS and says(label.partition(" in ")[0], unit):
+        return f"{number or 'hardly any'} {label}"
+    amount = f"{number or 'near 0'} {unit_beside(label, unit) if number else ''}".rstrip()
+    if between:
+        return f"{head} of {amount}{between}{tail}" if number else f"hardly any {label}"
+    return f"{label} {amount}"
+
+
+def against_all(trait: Trait) -> str:
+    """A trait beside that of all users: `Orders in the last 90 days: 4.2, all users 1.3`."""
+    label = clean(trait.feature.title, SHOWN_LABEL)
+    if trait.value:
+        return f"{label}: typically {clean(trait.value)}, all users {clean(trait.overall_value)}"
+    share = trait.feature.unit == "share"
+    mean, overall = (percent(v, 0) if share else plain(v) for v in (trait.mean, trait.overall))
+    unit = unit_beside(label, clean(trait.feature.unit))
+    return f"{label}: {f'{mean} {unit}'.rstrip()}, all users {overall}"
+
+
+def value_against_all(trait: Trait) -> str:
+    """A frequent category: `Main device: ios_app for 42 %, all users 20 %`."""
+    label, value = clean(trait.feature.title, SHOWN_LABEL), clean(trait.value)
+    return f"{label}: {value} for {percent(trait.mean, 0)}, all users {percent(trait.overall, 0)}"
+
+
+def clean(text: str, length: int = SHOWN_VALUE) -> str:
+    """A text on one line, without characters that cannot be seen or that turn others round."""
+    seen = "".join(c if c.isprintable() else " " for c in text)
+    safe = " ".join(seen.split()).lstrip(NEVER_FIRST).strip()
+    return safe if len(safe) <= length else f"{safe[: length - 1]}…"
+
+
+def in_running_text(label: str) -> str:
+    """A label inside a sentence: its first letter small, unless a second capital follows."""
+    text = clean(label.replace("_", " "), SHOWN_LABEL)
+    return text[:1].lower() + text[1:] if text[1:2] == text[1:2].lower() else text
+
+
+def _of_many(share: float) -> str:
+    """A share as people say it: `1 in 3`."""
+    if share >= 0.95:
+        return "nearly all"
+    if share < 0.02:
+        return "hardly any"
+    if share < 0.29:
+        return f"1 in {round(1 / share)}"
+    whole = min((2, 3, 4, 5, 10), key=lambda n: (round(abs(share - round(share * n) / n), 2), n))
+    return f"{round(share * whole)} in {whole}"
+
+
+def _short_number(number: float) -> str:
+    """A mean in a sentence, with one decimal under 10; "" where it is hardly above 0."""
+    if 0 <= number < HARDLY_ANY:
+        return ""
+    text = f"{number:,.0f}" if abs(number) >= 10 else f"{round(number, 1) + 0.0:g}"
+    return text.replace("-", "−")

@@ -1,0 +1,256 @@
+"""Customer segments: KMeans in a space of few features, measured on users it did not see.
+
+The number of segments is chosen on the train and validation parts (`counts`); the test part is
+measured once. A bundle in force hands its features, its centroids and its ids on (`succession`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from engine.bundle.manifest import Segment
+from engine.bundle.schema import Feature
+from training.metrics.metrics import rounded
+from training.segments.counts import (
+    MIN_EXCESS,
+    REFITS,
+    SEGMENT_COUNTS,
+    Figures,
+    Users,
+    choose_count,
+    count_figures,
+    shares,
+)
+from training.segments.kmeans import (
+    fit_kmeans,
+    fit_kmeans_from,
+    sampled,
+    silhouette,
+    silhouette_copula,
+    silhouettes,
+)
+from training.segments.lineage import (
+    Predecessor,
+    Succession,
+    space_changes,
+    starting_centroids,
+    succeed,
+)
+from training.segments.space import (
+    MAX_CORRELATION,
+    MAX_FEATURES,
+    MIN_GROUPS,
+    Space,
+    actionable,
+    fit_space,
+    standardised,
+)
+
+TEST_ROWS = 10_000
+COPULA_ROWS = 40_000
+DISTINCT_ROWS = 50_000
+SILHOUETTE_TARGET = 0.20
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """Segments in rising order of their ids, which a first fit gives by falling size.
+
+    Attributes:
+        space: Where the segments lie.
+        model: KMeans whose centroids are in the order of `segments`.
+        segments: Ids and shares of the train part; names are given once they are profiled.
+        succession: Which ids are carried on, which are retired.
+        report: Every figure behind the choice, for the manifest.
+    """
+
+    space: Space
+    model: KMeans
+    segments: tuple[Segment, ...]
+    succession: Succession
+    report: dict[str, Any]
+
+    @property
+    def centroids(self) -> np.ndarray:
+        """float64 [segments, coordinates]."""
+        return self.model.cluster_centers_
+
+
+def fit_segments(
+    train: np.ndarray,
+    validation: np.ndarray,
+    test: np.ndarray,
+    features: tuple[Feature, ...],
+    seed: int,
+    before: Predecessor | None = None,
+) -> Segmentation:
+    """Choose features, fit KMeans for every number of segments, choose one, measure it.
+
+    Args:
+        train: float32 [rows, features]; features, transforms and centroids come from it.
+        validation: As `train`; chooses the number of segments.
+        test: As `train`; measured once.
+        features: The model's features, in order.
+        seed: Makes starts, samples, resamples and permutations repeatable.
+        before: The segments in force, which are carried on; None numbers them anew.
+    """
+    space = fit_space(train, features, None if before is None else before.features)
+    points = space.coordinates(train)
+    columns = actionable(features)
+    acted_on = standardised(train, validation, columns, logs=True)
+    users = Users(points, space.coordinates(validation), acted_on)
+    # One thread: with several, the last bits of a centroid depend on their number.
+    with threadpool_limits(1):
+        models = _models(points, seed, before)
+        tried = {k: count_figures(model, users, seed) for k, model in models.items()}
+        in_force = None if before is None else len(before.segments)
+        best, problems = choose_count(tried, in_force)
+        model, succession = _numbered(models[best], before)
+        unseen = sampled(test, TEST_ROWS, seed)
+        measured = _measured(model, points, space, unseen, seed)
+        plain = standardised(train, unseen, columns, logs=False)
+        labels = model.predict(space.coordinates(unseen))
+        measured["silhouette_plain"] = silhouette(plain, labels)
+    problems += _space_shortfalls(space, features, points) + _shortfalls(measured)
+    report = {
+        "method": "KMeans",
+        "reasons": problems,
+        **measured,
+        "refits": REFITS,
+        "actionable_features": [features[i].name for i in columns],
+        "counts_tried": [{**figures, "chosen": k == best} for k, figures in tried.items()],
+        "previous": None if before is None else before.bundle_id,
+        "changes": [] if before is None else _changes(before, space, features, tried, best),
+        **_described(space, features, model),
+    }
+    return Segmentation(space, model, _unnamed(model, succession), succession, report)
+
+
+def _unnamed(model: KMeans, succession: Succession) -> tuple[Segment, ...]:
+    """The segments by id and share, as long as nobody has described them."""
+    return tuple(
+        Segment(number, f"Segment {number}", rounded(float(share)))
+        for number, share in zip(succession.ids, shares(model), strict=True)
+    )
+
+
+def _models(points: np.ndarray, seed: int, before: Predecessor | None) -> dict[int, KMeans]:
+    """KMeans for every number of segments; that in force starts where its segments are now."""
+    models = {k: fit_kmeans(points, k, seed) for k in _possible_counts(points)}
+    start = None if before is None else starting_centroids(points, before)
+    if start is not None and len(start) in models:
+        models[len(start)] = fit_kmeans_from(points, start, seed)
+    return models
+
+
+def _possible_counts(points: np.ndarray) -> list[int]:
+    distinct = len(np.unique(points[:DISTINCT_ROWS], axis=0))
+    return [k for k in SEGMENT_COUNTS if k <= distinct] or [1]
+
+
+def _numbered(model: KMeans, before: Predecessor | None) -> tuple[KMeans, Succession]:
+    """The clusters in rising order of their ids; new ids are given by falling size."""
+    model = _reordered(model, np.argsort(-shares(model), kind="stable"))
+    found = succeed(model.labels_, model.n_clusters, before)
+    order = np.argsort(found.ids)
+    ids, overlap = ([values[n] for n in order] for values in (found.ids, found.overlap))
+    return _reordered(model, order), Succession(tuple(ids), found.retired, tuple(overlap))
+
+
+def _reordered(model: KMeans, order: np.ndarray) -> KMeans:
+    model.cluster_centers_ = np.ascontiguousarray(model.cluster_centers_[order])
+    model.labels_ = np.argsort(order)[model.labels_].astype(np.int32)
+    return model
+
+
+def _measured(
+    model: KMeans, points: np.ndarray, space: Space, unseen: np.ndarray, seed: int
+) -> dict[str, Any]:
+    """Silhouettes of users that had no part in the choice; `unseen` float32 [rows, features]."""
+    lie = space.coordinates(unseen)
+    found, null = silhouettes(model, points, lie, seed)
+    sample = sampled(points, COPULA_ROWS, seed)
+    return {
+        "silhouette": found,
+        "silhouette_permuted": null,
+        "silhouette_copula": silhouette_copula(sample, len(unseen), model.n_clusters, seed),
+        "silhouette_rows": len(unseen),
+    }
+
+
+def _changes(
+    before: Predecessor,
+    space: Space,
+    features: tuple[Feature, ...],
+    tried: Mapping[int, Figures],
+    best: int,
+) -> list[str]:
+    """What is not as it was in the bundle before, but for the segments themselves."""
+    changes = space_changes(before, [features[column].name for column in space.columns])
+    count = len(before.segments)
+    if best != count and count in tried:
+        changes.append(
+            f"{best} segments instead of {count}: the silhouette is {tried[best]['silhouette']}, "
+            f"with {count} it would be {tried[count]['silhouette']}"
+        )
+    elif best != count:
+        changes.append(f"{best} segments instead of {count}, which these users do not allow")
+    return changes
+
+
+def _space_shortfalls(space: Space, features: tuple[Feature, ...], points: np.ndarray) -> list[str]:
+    """Where the chosen features are not what was wanted; `points` are training users."""
+    problems = []
+    wanted = min(MAX_FEATURES, len(features))
+    if len(space.columns) < wanted:
+        problems.append(
+            f"only {len(space.columns)} of {wanted} features tell users apart without repeating "
+            "one another"
+        )
+    groups = {feature.group for feature in features}
+    present = {features[column].group for column in space.columns}
+    if len(present) < min(MIN_GROUPS, len(groups)):
+        problems.append(
+            f"the features come from {len(present)} of {len(groups)} groups, fewer than "
+            f"{min(MIN_GROUPS, len(groups))}"
+        )
+    if len(space.columns) > 1:
+        correlation = np.abs(np.corrcoef(points, rowvar=False))
+        pairs = np.argwhere(np.triu(correlation, k=1) > MAX_CORRELATION)
+        problems += [
+            f"{features[space.columns[i]].name!r} and {features[space.columns[j]].name!r} have a "
+            f"correlation of {correlation[i, j]:.2f}, above {MAX_CORRELATION}"
+            for i, j in pairs
+        ]
+    return problems
+
+
+def _shortfalls(figures: Figures) -> list[str]:
+    measured, null = figures["silhouette"], figures["silhouette_permuted"]
+    problems = []
+    if measured is None:
+        return ["no silhouette: all users are in one segment, or too few were measured"]
+    if measured < SILHOUETTE_TARGET:
+        problems.append(f"silhouette {measured} on unseen users, below {SILHOUETTE_TARGET}")
+    if null is None or measured - null < MIN_EXCESS:
+        problems.append(
+            f"silhouette {measured} on unseen users, {null} on column-permuted data: less than "
+            f"{MIN_EXCESS} above it"
+        )
+    return problems
+
+
+def _described(space: Space, features: tuple[Feature, ...], model: KMeans) -> dict[str, Any]:
+    return {
+        "features": [features[column].name for column in space.columns],
+        "groups": sorted({features[column].group for column in space.columns}),
+        "transforms": ["log1p" if logged else "none" for logged in space.logged],
+        "imputation": space.imputation.tolist(),
+        "mean": space.mean.tolist(),
+        "scale": space.scale.tolist(),
+        "centroids": model.cluster_centers_.tolist(),
+    }

@@ -1,0 +1,239 @@
+"""The space in which customers are segmented: which features, and how they are made comparable.
+
+Takes the `features` tensor, gives float64 coordinates. No projection and no quantile transform:
+both raise the silhouette of any data, also of data without clusters.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.bundle.schema import Feature
+
+MAX_FEATURES = 8
+MIN_GROUPS = 4
+"""Of so many groups, where there are so many, a segment says something."""
+
+MAX_CORRELATION = 0.9
+MAX_COMMON_SHARE = 0.95
+"""A feature that is the same for a larger share of users tells too few of them apart."""
+
+LOG_SKEWNESS = 1.0
+"""A feature never below zero with a larger skewness is taken as log(1 + x)."""
+
+AXES = 2
+STARTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Impute, take logarithms, standardise; every coordinate weighs the same.
+
+    All arrays have one entry for each coordinate.
+
+    Attributes:
+        columns: Column of the `features` tensor, int64.
+        logged: Whether log(1 + max(x, 0)) is taken, bool.
+        imputation: What stands in for a missing value: the median of the train part, float64.
+        mean: Subtracted last but one, float64.
+        scale: Divided by last, float64.
+    """
+
+    columns: np.ndarray
+    logged: np.ndarray
+    imputation: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+
+    def coordinates(self, features: np.ndarray) -> np.ndarray:
+        """Where users lie.
+
+        Args:
+            features: float32 [rows, features], NaN where a value is missing.
+
+        Returns:
+            float64 [rows, coordinates].
+        """
+        x = features[:, self.columns].astype(np.float64)
+        x = np.where(np.isnan(x), self.imputation, x)
+        # Values below zero did not occur in training; clipped, they cannot give NaN.
+        x = np.where(self.logged, np.log1p(np.where(self.logged, np.maximum(x, 0.0), 0.0)), x)
+        return (x - self.mean) / self.scale
+
+
+def fit_space(
+    train: np.ndarray, features: tuple[Feature, ...], kept: Mapping[str, bool] | None = None
+) -> Space:
+    """Choose the features of the space and fit their transforms.
+
+    The features in which marketing thinks are eligible first (`actionable`), then all numeric and
+    ordered ones, then the other categorical features, in the order of their purchase rates; each
+    only where those before are too few.
+
+    Args:
+        train: float32 [rows, features], the train part.
+        features: The model's features, in order.
+        kept: Features of a space before, by name, and whether their logarithm was taken. Those that
+            still exist and tell users apart span the space again; others join only where one is lost.
+    """
+    names = [feature.name for feature in features]
+    known = {names.index(name): logged for name, logged in (kept or {}).items() if name in names}
+    varied = {i for i in range(len(features)) if _varies(train[:, i])}
+    chosen = sorted(varied & known.keys())
+    whole = bool(chosen) and len(chosen) == len(kept or {})
+    wanted = len(chosen) if whole else min(MAX_FEATURES, len(features))
+    for eligible in (actionable(features), _natural(features), range(len(features))):
+        columns = sorted(varied & {*eligible, *chosen})
+        if columns and len(chosen) < wanted:
+            points = _transforms(train, columns, known).coordinates(train)
+            correlation = np.corrcoef(points, rowvar=False).reshape(len(columns), -1)
+            groups = [features[column].group for column in columns]
+            start = [columns.index(column) for column in chosen]
+            chosen = sorted(columns[i] for i in choose(correlation, groups, wanted, start))
+    return _transforms(train, chosen, known) if chosen else _single_point(train)
+
+
+def actionable(features: tuple[Feature, ...]) -> list[int]:
+    """Columns of the features in which marketing thinks: those for which the schema has words.
+
+    Only numeric and ordered features count; all of them where the schema has words for none.
+    """
+    natural = _natural(features)
+    return [i for i in natural if features[i].high or features[i].low] or natural
+
+
+def standardised(
+    train: np.ndarray, others: np.ndarray, columns: list[int], *, logs: bool
+) -> np.ndarray:
+    """Some columns of other users, as coordinates of a space fitted to the train part.
+
+    Args:
+        train: float32 [rows, features], the train part; gives medians, means and scales.
+        others: float32 [others, features].
+        columns: Those that are wanted; one that tells no users apart is left out.
+        logs: Whether skewed features are taken as logarithms.
+
+    Returns:
+        float64 [others, columns].
+    """
+    found = [i for i in columns if _varies(train[:, i])]
+    if not found:
+        return np.empty((len(others), 0))
+    settled = {} if logs else dict.fromkeys(found, False)
+    return _transforms(train, found, settled).coordinates(others)
+
+
+def space_from_report(report: Mapping[str, Any], names: Sequence[str]) -> Space:
+    """The space that a manifest's `clustering` describes.
+
+    Args:
+        report: `Manifest.clustering`.
+        names: The model's features, in order.
+    """
+    return Space(
+        columns=np.array([names.index(name) for name in report["features"]], dtype=np.int64),
+        logged=np.array([transform == "log1p" for transform in report["transforms"]], dtype=bool),
+        imputation=np.array(report["imputation"], dtype=np.float64),
+        mean=np.array(report["mean"], dtype=np.float64),
+        scale=np.array(report["scale"], dtype=np.float64),
+    )
+
+
+def choose(
+    correlation: np.ndarray, groups: list[str], wanted: int, start: Sequence[int] = ()
+) -> list[int]:
+    """Choose the features that have most in common, from enough groups.
+
+    Segments exist where features move together: independent columns fill their space evenly, and
+    column-permuted data, against which segments are measured, has no correlation at all. So the
+    features are chosen whose correlation matrix has the largest share in its first two
+    eigenvalues - two, so that users may differ in more than being large or small. Greedy, from
+    the few features that are most correlated with all others; deterministic; reads no label.
+
+    Args:
+        correlation: float64 [candidates, candidates].
+        groups: The group of each candidate.
+        wanted: How many to choose; fewer are chosen where too many are correlated above the bound.
+        start: Positions that are chosen already.
+
+    Returns:
+        Positions of the chosen candidates, in the order of their choice.
+    """
+    allowed = np.abs(correlation) <= MAX_CORRELATION
+    groups_wanted = min(MIN_GROUPS, len(set(groups)), wanted)
+    first = np.argsort(-(correlation**2).sum(axis=0), kind="stable")[:STARTS]
+    starts = [list(start)] if start else [[int(s)] for s in first]
+    grown = [_grow(correlation, allowed, groups, s, wanted, groups_wanted) for s in starts]
+    return max(grown, key=lambda g: (len(g), _shared(correlation, [g])[0]), default=[])
+
+
+def _grow(
+    correlation: np.ndarray,
+    allowed: np.ndarray,
+    groups: list[str],
+    chosen: list[int],
+    wanted: int,
+    groups_wanted: int,
+) -> list[int]:
+    while len(chosen) < wanted:
+        fits = np.flatnonzero(allowed[chosen].all(axis=0))
+        candidates = [int(i) for i in fits if i not in chosen]
+        present = {groups[i] for i in chosen}
+        if groups_wanted - len(present) >= wanted - len(chosen):
+            candidates = [i for i in candidates if groups[i] not in present] or candidates
+        if not candidates:
+            break
+        shares = _shared(correlation, [[*chosen, i] for i in candidates])
+        chosen = [*chosen, candidates[int(np.argmax(shares))]]
+    return chosen
+
+
+def _shared(correlation: np.ndarray, sets: list[list[int]]) -> np.ndarray:
+    """The share of the first `AXES` eigenvalues for each set, float64 [sets]."""
+    rows = np.array(sets)
+    matrices = correlation[rows[:, :, np.newaxis], rows[:, np.newaxis, :]]
+    # Rounded, so that the last bits of a linear algebra library do not choose a feature.
+    return np.round(np.linalg.eigvalsh(matrices)[:, -AXES:].sum(axis=1) / rows.shape[1], 9)
+
+
+def _transforms(train: np.ndarray, columns: list[int], known: Mapping[int, bool]) -> Space:
+    """Imputation, logarithms, mean and scale of some columns.
+
+    Of a column in `known` it is settled whether its logarithm is taken, so that a skewness near the
+    bound does not change the space from week to week.
+    """
+    index = np.array(columns, dtype=np.int64)
+    x = train[:, index].astype(np.float64)
+    imputation = np.nanmedian(x, axis=0)
+    x = np.where(np.isnan(x), imputation, x)
+    deviation = x - x.mean(axis=0)
+    skewness = (deviation**3).mean(axis=0) / x.std(axis=0) ** 3
+    skewed = skewness > LOG_SKEWNESS
+    settled = [known.get(column, bool(skewed[n])) for n, column in enumerate(columns)]
+    logged = (x.min(axis=0) >= 0) & np.array(settled, dtype=bool)
+    x = np.where(logged, np.log1p(np.where(logged, x, 0.0)), x)
+    return Space(index, logged, imputation, x.mean(axis=0), x.std(axis=0))
+
+
+def _single_point(train: np.ndarray) -> Space:
+    """Where no feature tells users apart: the first one, the same for everybody in training."""
+    known = train[~np.isnan(train[:, 0]), 0]
+    value = np.array([np.median(known) if len(known) else 0.0], dtype=np.float64)
+    return Space(np.zeros(1, np.int64), np.zeros(1, bool), value, value, np.ones(1))
+
+
+def _natural(features: tuple[Feature, ...]) -> list[int]:
+    """Columns whose order has a meaning of its own."""
+    return [i for i, f in enumerate(features) if f.kind == "numeric" or f.ordered]
+
+
+def _varies(column: np.ndarray) -> bool:
+    """Whether a column tells users apart, once its missing values are imputed."""
+    known = column[~np.isnan(column)]
+    if not len(known):
+        return False
+    values, counts = np.unique(known, return_counts=True)
+    imputed = len(column) - len(known) + int(counts[values == np.median(known)].sum())
+    return max(int(counts.max()), imputed) <= MAX_COMMON_SHARE * len(column)

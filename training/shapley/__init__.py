@@ -1,1 +1,0 @@
-"""Exact Shapley values of a LightGBM model, as few terms."""
