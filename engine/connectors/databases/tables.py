@@ -21,7 +21,7 @@ from engine.connectors.databases.connections import answer, connected, execute, 
 from engine.connectors.databases.errors import database_errors
 from engine.connectors.databases.uri import Database
 from engine.errors import CannotCreateError, StorageError, UnavailableError, UsageError
-from engine.rows.batches import whole_batches
+from engine.rows.chunk import whole_batches
 
 LOADED_ROWS = 65_536
 # PostgreSQL cuts longer names off.
