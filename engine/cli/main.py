@@ -242,10 +242,10 @@ def validate(inputs: tuple[str, ...], bundle: Path, max_reject_share: float, as_
 
     Ends with exit code 65 where 'engine score' would publish nothing.
     """
-    from engine.explain.validate import preview
+    from engine.explain.validate import validate_input
 
     with TerminalProgress("checked") as progress:
-        found = preview(inputs, bundle, max_reject_share, progress)
+        found = validate_input(inputs, bundle, max_reject_share, progress)
     for line in [found.to_json()] if as_json else map(visible, found.to_lines()):
         show(line)
     if found.refusal is not None:
