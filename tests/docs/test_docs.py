@@ -36,7 +36,7 @@ COMMANDS = [
 ]
 # Fewer users and trials than the defaults of the commands that the documents show.
 SMALL = {"TRAINING_SIMULATE_ROWS": "20000", "TRAINING_FIT_TRIALS": "1"}
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def blocks(language, text=README):

@@ -23,7 +23,7 @@ PARAMETERS = {
     "force_col_wise": True,
     "verbose": -1,
 }
-"""Few bins make small tables of effects; finer ones gain nothing (docs/decisions.md)."""
+"""Few bins make small tables of effects; finer ones gain nothing (docs/internals/decisions.md)."""
 
 LEAF_ROWS = (20, 500)
 """A leaf has no fewer users than the first; no setting asks for more than the second."""
