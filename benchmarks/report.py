@@ -15,7 +15,7 @@ from benchmarks.plot import bars
 
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
-PLOT = ROOT / "docs" / "rows_per_second.svg"
+PLOT = ROOT / "docs" / "pictures" / "rows_per_second.svg"
 NIGHTLY_HEAD = """\
 | 240,000 users, whole process | wall s, median (min) | CPU s | peak MiB | users a second |
 |---|---:|---:|---:|---:|

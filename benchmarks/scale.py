@@ -97,7 +97,7 @@ def main() -> None:
     print(text)
     if options.into is not None:
         write_between(options.into, "scale", text)
-        (options.into.parent / PLOT).write_text(curves(series(sizes)))
+        (options.into.parent / "pictures" / PLOT).write_text(curves(series(sizes)))
 
 
 if __name__ == "__main__":
