@@ -14,7 +14,7 @@ WEEK_ROWS ?= 60000
 WEEK_TRIALS ?= 5
 
 .DELETE_ON_ERROR:
-.PHONY: install score test test-slow lint bench bench-contenders model week what-if-runtime lock clean
+.PHONY: install score test test-slow lint bench bench-contenders pictures model week what-if-runtime lock clean
 
 # The lean engine: score everybody with the bundle in force.
 score: users.parquet
@@ -50,6 +50,10 @@ bench: $(VENV)/dev.stamp
 		--benchmark-sort=name --benchmark-group-by=group --benchmark-json=build/benchmark.json
 	$(BIN)/python -m benchmarks.report build/benchmark.json
 	$(BIN)/python -m benchmarks.profile --into docs/performance.md
+
+# Pictures and the quickstart's output, from the committed bundle; needs Chromium.
+pictures: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.pictures
 
 # lleaves and shap, which `make bench` leaves out where they are missing. Python 3.11 or 3.12.
 bench-contenders:

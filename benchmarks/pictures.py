@@ -1,4 +1,4 @@
-"""The pictures of the documents: report, what-if page and terminal, from the committed bundle.
+"""The pictures of the documents and the quickstart's output, from the committed bundle.
 
 Usage: python -m benchmarks.pictures
 """
@@ -16,6 +16,7 @@ from subprocess import run
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.contenders import BIN, BUNDLE, ROOT
+from benchmarks.report import README, write_between
 
 FOLDER = ROOT / "docs" / "pictures"
 CHROMIUM_OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
@@ -30,6 +31,21 @@ COMMANDS = (
     ("engine", "score", "users.parquet", "--out", "scores.parquet", "--if-exists", "replace"),
     ("engine", "explain", "users.parquet", "--user", "U00000007"),
 )
+BADGES = {
+    "python": ("python", "3.11+"),
+    "platform": ("platform", "Linux | macOS"),
+    "onnx": ("ONNX", "opset 17, no custom operators"),
+    "license": ("license", "Apache-2.0"),
+}
+BADGE = """<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="{label}: {value}">
+<rect width="{width}" height="20" rx="4" fill="#424a53"/>
+<path d="M{left} 0h{right}a4 4 0 0 1 4 4v12a4 4 0 0 1-4 4h-{right}z" fill="#0969da"/>
+<g fill="#ffffff" font-family="Verdana, DejaVu Sans, sans-serif" font-size="11">
+<text x="6" y="14">{label}</text><text x="{start}" y="14">{value}</text></g></svg>
+"""
+LETTER = 7
+"""Pixels that a letter takes at most at the size of a badge."""
+
 TERMINAL = """<!doctype html><meta charset="utf-8"><style>
 body {{ margin: 0; background: #0d1117 }}
 pre {{ display: inline-block; margin: 0; padding: 20px 24px; color: #e6edf3;
@@ -41,8 +57,11 @@ pre {{ display: inline-block; margin: 0; padding: 20px 24px; color: #e6edf3;
 
 def main() -> None:
     """Make every picture."""
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
-        folder = Path(name)
+    write_between(README, "quickstart", quickstart())
+    for name, (label, value) in BADGES.items():
+        (FOLDER / "badges" / f"{name}.svg").write_text(badge(label, value))
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        folder = Path(temporary)
         make_pages(folder)
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=CHROMIUM_OPTIONS
@@ -62,6 +81,22 @@ def main() -> None:
         window.goto((folder / "terminal.html").as_uri())
         window.locator("pre").screenshot(path=FOLDER / "terminal.png")
         browser.close()
+
+
+def quickstart() -> str:
+    """What `make score` prints."""
+    done = run(["make", "score"], cwd=ROOT, check=True, capture_output=True, text=True)
+    lines = (done.stderr + done.stdout).strip().splitlines()
+    return "```text\n" + "".join(f"{line.rstrip()}\n" for line in lines) + "```\n"
+
+
+def badge(label: str, value: str) -> str:
+    """A label and a value side by side, as SVG."""
+    left = LETTER * len(label) + 12
+    right = LETTER * len(value) + 12
+    return BADGE.format(
+        label=label, value=value, left=left, right=right - 4, width=left + right, start=left + 6
+    )
 
 
 def make_pages(folder: Path) -> None:
