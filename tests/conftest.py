@@ -13,6 +13,10 @@ from engine import load_bundle
 from tests.helpers import BUNDLE, write_table
 from training.simulate import SimulateOptions, simulate
 
+# One thread a worker: LightGBM and KMeans would start one a core in each, and theirs spin while they
+# wait. Read when their libraries are loaded, which is later than here.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 settings.register_profile(
     "ci", deadline=None, derandomize=bool(os.environ.get("CI")), max_examples=50
 )
