@@ -1,6 +1,7 @@
 """Fixtures: simulated users, and the committed bundle."""
 
 import os
+from dataclasses import replace
 from subprocess import CompletedProcess
 
 import polars as pl
@@ -10,6 +11,7 @@ from hypothesis import settings
 import engine.cli.main
 import training.cli
 from engine import load_bundle
+from tests.fitted import SMALL
 from tests.helpers import BUNDLE, write_table
 from training.simulate import SimulateOptions, simulate
 
@@ -50,9 +52,13 @@ def users_file(users, tmp_path):
 @pytest.fixture
 def command(tmp_path, monkeypatch, capfd):
     """Runs a command line within this process, in the folder of the test: a process of its own would
-    first spend seconds on loading its packages."""
+    first spend seconds on loading its packages. `training fit` does the work of a small effort."""
     # `training fit` sets it: what is set here is taken back at the end.
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    monkeypatch.setattr(
+        "training.effort.effort_of",
+        lambda trials, minutes: replace(SMALL, trials=trials or SMALL.trials, minutes=minutes),
+    )
     programs = {"engine": engine.cli.main.main, "training": training.cli.main}
 
     def run(program, *arguments, cwd=tmp_path):
