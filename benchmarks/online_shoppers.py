@@ -17,8 +17,8 @@ import polars as pl
 
 from engine.bundle.manifest import Manifest
 from engine.bundle.schema import FeatureSchema, load_schema
+from training.effort import Effort
 from training.evaluate.evaluation import evaluate_bundle
-from training.model.search import Budget
 from training.pipeline import FitOptions, fit
 
 TABLE = "online_shoppers_intention.csv"
@@ -50,14 +50,14 @@ def schema_of(*, page_values: bool) -> FeatureSchema:
 
 
 def folds(
-    sessions: pl.DataFrame, schema: FeatureSchema, budget: Budget, folder: Path, rows: int = ALL
+    sessions: pl.DataFrame, schema: FeatureSchema, effort: Effort, folder: Path, rows: int = ALL
 ) -> Iterator[Fold]:
     """Fit and measure, fold by fold.
 
     Args:
         sessions: The table, every value as text.
         schema: Its schema.
-        budget: Of each search.
+        effort: Of each fit.
         folder: Where tables and bundles go.
         rows: So many sessions of the other folds teach, at most, drawn at random.
     """
@@ -68,7 +68,7 @@ def folds(
         others.sample(min(rows, others.height), seed=number).write_csv(teaching)
         sessions.filter(part == number).write_csv(judging)
         bundle = folder / f"bundle{number}"
-        manifest = fit([str(teaching)], FitOptions(schema, budget=budget), bundle)
+        manifest = fit([str(teaching)], FitOptions(schema, effort=effort), bundle)
         yield Fold(bundle, manifest, evaluate_bundle(bundle, [str(judging)])["metrics"])
 
 
@@ -80,7 +80,7 @@ def main() -> None:
     for page_values, rows in product((True, False), SIZES):
         with tempfile.TemporaryDirectory() as folder:
             schema = schema_of(page_values=page_values)
-            found = list(folds(sessions, schema, Budget(), Path(folder), rows))
+            found = list(folds(sessions, schema, Effort(), Path(folder), rows))
         print(_line("with" if page_values else "without", found), flush=True)
 
 

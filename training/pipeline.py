@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from training.compare.ways import (
 from training.data.dataset import Dataset, load_dataset, size_figures
 from training.data.folds import make_folds
 from training.data.split import Split, split
+from training.effort import Effort
 from training.evaluate.drivers import drivers_report
 from training.evaluate.evaluation import outcome_metrics
 from training.evaluate.leakage import Parts, leakage_checks
@@ -38,7 +39,7 @@ from training.metrics.metrics import Outcomes
 from training.model.baselines import fit_baselines
 from training.model.categories import fit_categories, sorted_by_teachers
 from training.model.classifier import Classifier, fit_classifier
-from training.model.search import Budget, Fold, Pool
+from training.model.search import Fold, Pool
 from training.model.trees import Recipe, Sample
 from training.playbook import (
     PlaybookRules,
@@ -67,7 +68,7 @@ class FitOptions:
         schema: The table.
         seed: Of every draw.
         playbook: What to do in which segment and band, and where the bands are cut.
-        budget: When the search for the purchase model ends.
+        effort: How much work the fit does.
         previous: The bundle in force, whose segments are carried on; its folder, or one with
             `CURRENT`. None numbers segments anew.
     """
@@ -75,7 +76,7 @@ class FitOptions:
     schema: FeatureSchema
     seed: int = 7
     playbook: PlaybookRules = field(default_factory=load_rules)
-    budget: Budget = field(default_factory=Budget)
+    effort: Effort = field(default_factory=Effort)
     previous: Path | None = None
 
 
@@ -169,7 +170,7 @@ def _fit_classifier(users: _Users, options: FitOptions) -> Classifier:
         users.sample(users.parts.calibration),
         tuple(feature.name for feature in options.schema.model_features),
         options.seed,
-        options.budget,
+        options.effort,
         options.playbook.band_shares,
         fit_baselines(pool, options.schema),
     )
@@ -183,6 +184,7 @@ def _fit_segments(users: _Users, options: FitOptions, before: Predecessor | None
         features[parts.test],
         options.schema.model_features,
         options.seed,
+        options.effort,
         before,
     )
 
@@ -323,7 +325,7 @@ def _version(dataset: Dataset, options: FitOptions, trials: int, previous: Bundl
         handed_on = hashlib.sha256(manifest_to_json(previous.manifest)).hexdigest()
     settings = {
         "seed": options.seed,
-        "trials": trials,
+        "effort": asdict(replace(options.effort, trials=trials, minutes=None)),
         "playbook": rules_document(options.playbook),
         "previous": handed_on,
     }

@@ -2,13 +2,13 @@
 
 import pytest
 
+from tests.fitted import SMALL
 from tests.fitting import SHOP, shop_users
 from tests.helpers import BUNDLE, write_table
 from tests.integration.browser import DESKTOP, PHONE, TEXT_CONTRAST, needs_chromium
 from tests.integration.what_if_fixture import expect_engine, open_what_if
 from tests.training.report.page_probes import BRIGHTNESS, CONTRASTS, FOCUSED, OVERFLOWING
 from training.cli import main
-from training.model.search import Budget
 from training.pipeline import FitOptions, fit
 from training.simulate import SimulateOptions
 from training.simulate.write import write_users
@@ -29,7 +29,7 @@ def shop(tmp_path_factory):
     """A bundle of a table with few bounds, and its page."""
     made = tmp_path_factory.mktemp("shop")
     write_table(shop_users(1_500, 1), made / "users.parquet")
-    fit([str(made / "users.parquet")], FitOptions(SHOP, budget=Budget(trials=1)), made / "bundle")
+    fit([str(made / "users.parquet")], FitOptions(SHOP, effort=SMALL), made / "bundle")
     return made / "bundle", reported(made / "bundle", made)
 
 

@@ -72,7 +72,7 @@ def fit(
     # the libraries read this when they are loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from engine.bundle.schema import default_schema_path, load_schema
-    from training.model.search import budget_of
+    from training.effort import effort_of
     from training.pipeline import FitOptions, fit
     from training.playbook import load_rules
 
@@ -81,7 +81,7 @@ def fit(
         table,
         seed,
         playbook=load_rules(playbook),
-        budget=budget_of(trials, minutes),
+        effort=effort_of(trials, minutes),
         previous=previous,
     )
     manifest = fit(data, options, out, _stages())

@@ -8,9 +8,10 @@ import lightgbm as lgb
 import numpy as np
 
 from engine.bundle.manifest import Calibration
+from training.effort import Effort
 from training.metrics.metrics import rounded
 from training.model.baselines import Baseline
-from training.model.search import Budget, Pool, Search, Trial, search
+from training.model.search import Pool, Search, Trial, search
 from training.model.shapley.effects import model_effects
 from training.model.trees import MAX_ROUNDS, PARAMETERS, PATIENCE_ROUNDS, Grower, Recipe
 from training.model.validation import fold_losses, mean_and_error, roc_auc, roc_auc_gain
@@ -54,7 +55,7 @@ def choose_trees(
     pool: Pool,
     names: tuple[str, ...],
     seed: int,
-    budget: Budget,
+    effort: Effort,
     baselines: Sequence[Baseline] = (),
 ) -> Choice:
     """The cheapest trees within half a standard error of the best, grown from the whole pool.
@@ -63,13 +64,13 @@ def choose_trees(
         pool: Whom the trees are chosen by and grown from.
         names: The feature names, for the text of the model.
         seed: Makes the search repeatable.
-        budget: When the search ends.
+        effort: When the search ends.
         baselines: Rules judged in the same folds; they stand beside the trials, never among them.
 
     Raises:
         SelfCheckError: No trial can be exported.
     """
-    found = search(pool, names, seed, budget)
+    found = search(pool, names, seed, effort)
     table = standings(found, pool)
     chosen = cheapest(table, pool.sample.features.shape[1])
     rounds = scaled_rounds(chosen.trial.rounds, pool)

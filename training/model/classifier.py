@@ -14,10 +14,11 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from engine.bundle.manifest import Calibration
+from training.effort import Effort
 from training.format import decimal
 from training.model.baselines import Baseline
 from training.model.choice import choose_trees
-from training.model.search import Budget, Pool
+from training.model.search import Pool
 from training.model.shapley.effects import Effects, model_effects
 from training.model.trees import Recipe, Sample, raw_scores
 
@@ -59,7 +60,7 @@ def fit_classifier(
     calibration: Sample,
     names: tuple[str, ...],
     seed: int,
-    budget: Budget,
+    effort: Effort,
     band_shares: tuple[float, ...],
     baselines: Sequence[Baseline] = (),
 ) -> Classifier:
@@ -70,11 +71,11 @@ def fit_classifier(
         calibration: What Platt scaling, the threshold and the cut-points are fitted to.
         names: The feature names, for the text of the model.
         seed: Makes the fit repeatable.
-        budget: When the search for trees ends.
+        effort: When the search for trees ends.
         band_shares: The shares of users below the cut-points of the bands.
         baselines: Rules judged in the folds of the pool, for the report.
     """
-    choice = choose_trees(pool, names, seed, budget, baselines)
+    choice = choose_trees(pool, names, seed, effort, baselines)
     booster = choice.booster
     platt, problem = fit_platt(raw_scores(booster, calibration.features), calibration)
     probability = calibrated(booster, platt, calibration.features)

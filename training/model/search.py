@@ -14,38 +14,14 @@ import numpy as np
 
 from engine.bundle.manifest import Calibration
 from engine.errors import SelfCheckError
+from training.effort import Effort
 from training.model.candidates import DESIGN, FREE, Pair, planned, strongest_pairs
 from training.model.shapley.effects import model_effects
 from training.model.trees import Grower, Sample, Settings, plain_text, raw_scores
 from training.model.validation import log_losses, mean_loss
 
-DEFAULT_TRIALS = 12
-DEFAULT_MINUTES = 3.0
-MAX_TRIALS = 1_000
 RACE_ERRORS = 3.0
 """A draw ends after the first fold if it is so many standard errors worse there than the best."""
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """When the search ends: at the first limit that is met, but not before one trial.
-
-    Attributes:
-        trials: At most so many.
-        minutes: None starts after so many.
-        clock: Seconds from any start.
-    """
-
-    trials: int = DEFAULT_TRIALS
-    minutes: float | None = None
-    clock: Callable[[], float] = time.monotonic
-
-
-def budget_of(trials: int | None, minutes: float | None) -> Budget:
-    """The limits that were asked for; with none, both defaults."""
-    if trials is None and minutes is None:
-        return Budget(DEFAULT_TRIALS, DEFAULT_MINUTES)
-    return Budget(MAX_TRIALS if trials is None else trials, minutes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +132,32 @@ class Arena:
         return bool(gap.mean() > RACE_ERRORS * gap.std() / np.sqrt(len(gap)))
 
 
-def search(pool: Pool, names: tuple[str, ...], seed: int, budget: Budget) -> Search:
-    """Try settings in order until the budget is spent."""
+def search(
+    pool: Pool,
+    names: tuple[str, ...],
+    seed: int,
+    effort: Effort,
+    clock: Callable[[], float] = time.monotonic,
+) -> Search:
+    """Try settings in order until the effort is spent, but at least one.
+
+    Args:
+        pool: The folds in which settings are compared.
+        names: The feature names.
+        seed: Makes the search repeatable.
+        effort: How many trials, and for how long.
+        clock: Seconds from any start.
+    """
     arena = Arena(pool, names, seed)
-    started = budget.clock()
+    started = clock()
     trials: list[Trial] = []
     for settings in _different(planned(seed), arena):
         complete = [trial for trial in trials if len(trial.scores) == len(pool.folds)]
         rival = min(complete, key=lambda t: mean_loss(t.scores, arena.judges), default=None)
         is_draw = len(trials) >= len(DESIGN)
         trials.append(arena.try_settings(len(trials) + 1, settings, rival if is_draw else None))
-        late = budget.minutes is not None and budget.clock() - started >= 60 * budget.minutes
-        if late or len(trials) >= budget.trials:
+        late = effort.minutes is not None and clock() - started >= 60 * effort.minutes
+        if late or len(trials) >= effort.trials:
             break
     return Search(tuple(trials), arena.strongest)
 

@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
+from training.effort import Effort
 from training.format import decimal
 from training.metrics.metrics import rounded
 from training.segments.kmeans import fit_kmeans, sampled, silhouettes
@@ -29,7 +30,6 @@ MIN_EXCESS = 0.06
 WORTH = 0.025
 """A further segment must explain so much more of the variance to be worth actions of its own."""
 
-REFITS = 8
 REFIT_ROWS = 20_000
 TUNING_ROWS = 5_000
 LOWEST = -1.0
@@ -53,18 +53,19 @@ class Users:
     acted_on: np.ndarray
 
 
-def count_figures(model: KMeans, users: Users, seed: int) -> dict[str, Any]:
+def count_figures(model: KMeans, users: Users, seed: int, effort: Effort) -> dict[str, Any]:
     """What the choice of one number of segments rests on, plain JSON values.
 
     Args:
         model: KMeans with that many clusters, fitted to `users.train`.
         users: Who judges.
         seed: Of the resamples, of KMeans and of the permutation.
+        effort: How many starts and refits.
     """
     train = sampled(users.train, REFIT_ROWS, seed)
     tuning = sampled(users.tuning, TUNING_ROWS, seed)
-    found, null = silhouettes(model, train, tuning, seed)
-    agreements = refit_agreements(model, train, tuning, seed)
+    found, null = silhouettes(model, train, tuning, seed, effort.kmeans_starts)
+    agreements = refit_agreements(model, train, tuning, seed, effort)
     return {
         "segments": model.n_clusters,
         "inertia": round(float(model.inertia_), 3),
@@ -77,7 +78,9 @@ def count_figures(model: KMeans, users: Users, seed: int) -> dict[str, Any]:
     }
 
 
-def refit_agreements(model: KMeans, train: np.ndarray, tuning: np.ndarray, seed: int) -> np.ndarray:
+def refit_agreements(
+    model: KMeans, train: np.ndarray, tuning: np.ndarray, seed: int, effort: Effort
+) -> np.ndarray:
     """How far segments are found again: adjusted Rand indices (Hubert & Arabie 1985).
 
     KMeans is fitted anew, from fresh starts, to bootstrap resamples of the training users (Hennig
@@ -89,13 +92,17 @@ def refit_agreements(model: KMeans, train: np.ndarray, tuning: np.ndarray, seed:
         train: Those who are resampled, float64 [rows, coordinates].
         tuning: Those about whom model and refits are compared, float64 [rows, coordinates].
         seed: Of the resamples and of KMeans.
+        effort: How many starts and refits.
 
     Returns:
-        float64 [REFITS]; 1 is full agreement, 0 that of chance.
+        float64 [refits]; 1 is full agreement, 0 that of chance.
     """
     labels = model.predict(tuning)
-    draws = np.random.default_rng(seed).integers(0, len(train), (REFITS, len(train)))
-    refits = (fit_kmeans(train[d], model.n_clusters, seed + n) for n, d in enumerate(draws))
+    draws = np.random.default_rng(seed).integers(0, len(train), (effort.refits, len(train)))
+    refits = (
+        fit_kmeans(train[d], model.n_clusters, seed + n, effort.kmeans_starts)
+        for n, d in enumerate(draws)
+    )
     return np.array([adjusted_rand_score(labels, refit.predict(tuning)) for refit in refits])
 
 

@@ -15,13 +15,10 @@ from sklearn.metrics import silhouette_score
 
 from training.metrics.metrics import rounded
 
-STARTS = 20
-"""With 10, agreement between refits with 8 clusters still measured luck (docs/modelling.md)."""
 
-
-def fit_kmeans(points: np.ndarray, count: int, seed: int) -> KMeans:
+def fit_kmeans(points: np.ndarray, count: int, seed: int, starts: int) -> KMeans:
     """KMeans with the best of several starts; `points` float64 [rows, coordinates]."""
-    return _fitted(KMeans(count, n_init=STARTS, random_state=seed), points)
+    return _fitted(KMeans(count, n_init=starts, random_state=seed), points)
 
 
 def fit_kmeans_from(points: np.ndarray, centroids: np.ndarray, seed: int) -> KMeans:
@@ -38,7 +35,7 @@ def _fitted(model: KMeans, points: np.ndarray) -> KMeans:
 
 
 def silhouettes(
-    model: KMeans, points: np.ndarray, unseen: np.ndarray, seed: int
+    model: KMeans, points: np.ndarray, unseen: np.ndarray, seed: int, starts: int
 ) -> tuple[float | None, float | None]:
     """The silhouette of unseen users, and that of data whose columns were shuffled apart.
 
@@ -51,15 +48,18 @@ def silhouettes(
         points: Training users, float64 [rows, coordinates].
         unseen: Other users, float64 [rows, coordinates].
         seed: Of the permutations.
+        starts: Of KMeans.
     """
     found = silhouette(unseen, model.predict(unseen))
     generator = np.random.default_rng(seed)
-    null_model = fit_kmeans(generator.permuted(points, axis=0), model.n_clusters, seed)
+    null_model = fit_kmeans(generator.permuted(points, axis=0), model.n_clusters, seed, starts)
     shuffled = generator.permuted(unseen, axis=0)
     return found, silhouette(shuffled, null_model.predict(shuffled))
 
 
-def silhouette_copula(points: np.ndarray, unseen_rows: int, count: int, seed: int) -> float | None:
+def silhouette_copula(
+    points: np.ndarray, unseen_rows: int, count: int, seed: int, starts: int
+) -> float | None:
     """The silhouette of users drawn from a Gaussian copula: related columns, but no groups.
 
     KMeans is fitted anew to as many draws as there are `points`, and measured on others. A
@@ -72,10 +72,11 @@ def silhouette_copula(points: np.ndarray, unseen_rows: int, count: int, seed: in
         unseen_rows: How many draws are measured.
         count: The number of segments.
         seed: Of the draws and of KMeans.
+        starts: Of KMeans.
     """
     generator = np.random.default_rng(seed)
     drawn = copula_draws(points, len(points) + unseen_rows, generator)
-    model = fit_kmeans(drawn[: len(points)], count, seed)
+    model = fit_kmeans(drawn[: len(points)], count, seed, starts)
     unseen = drawn[len(points) :]
     return silhouette(unseen, model.predict(unseen))
 

@@ -14,10 +14,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from engine.bundle.manifest import Segment
 from engine.bundle.schema import Feature
+from training.effort import Effort
 from training.metrics.metrics import rounded
 from training.segments.counts import (
     MIN_EXCESS,
-    REFITS,
     SEGMENT_COUNTS,
     Figures,
     Users,
@@ -86,6 +86,7 @@ def fit_segments(
     test: np.ndarray,
     features: tuple[Feature, ...],
     seed: int,
+    effort: Effort,
     before: Predecessor | None = None,
 ) -> Segmentation:
     """Choose features, fit KMeans for every number of segments, choose one, measure it.
@@ -96,6 +97,7 @@ def fit_segments(
         test: As `train`; measured once.
         features: The model's features, in order.
         seed: Makes starts, samples, resamples and permutations repeatable.
+        effort: How many starts and refits.
         before: The segments in force, which are carried on; None numbers them anew.
     """
     space = fit_space(train, features, None if before is None else before.features)
@@ -105,13 +107,13 @@ def fit_segments(
     users = Users(points, space.coordinates(validation), acted_on)
     # One thread: with several, the last bits of a centroid depend on their number.
     with threadpool_limits(1):
-        models = _models(points, seed, before)
-        tried = {k: count_figures(model, users, seed) for k, model in models.items()}
+        models = _models(points, seed, effort.kmeans_starts, before)
+        tried = {k: count_figures(model, users, seed, effort) for k, model in models.items()}
         in_force = None if before is None else len(before.segments)
         best, problems = choose_count(tried, in_force)
         model, succession = _numbered(models[best], before)
         unseen = sampled(test, TEST_ROWS, seed)
-        measured = _measured(model, points, space, unseen, seed)
+        measured = _measured(model, points, space, unseen, seed, effort.kmeans_starts)
         plain = standardised(train, unseen, columns, logs=False)
         labels = model.predict(space.coordinates(unseen))
         measured["silhouette_plain"] = silhouette(plain, labels)
@@ -120,7 +122,7 @@ def fit_segments(
         "method": "KMeans",
         "reasons": problems,
         **measured,
-        "refits": REFITS,
+        "refits": effort.refits,
         "actionable_features": [features[i].name for i in columns],
         "counts_tried": [{**figures, "chosen": k == best} for k, figures in tried.items()],
         "previous": None if before is None else before.bundle_id,
@@ -138,9 +140,11 @@ def _unnamed(model: KMeans, succession: Succession) -> tuple[Segment, ...]:
     )
 
 
-def _models(points: np.ndarray, seed: int, before: Predecessor | None) -> dict[int, KMeans]:
+def _models(
+    points: np.ndarray, seed: int, starts: int, before: Predecessor | None
+) -> dict[int, KMeans]:
     """KMeans for every number of segments; that in force starts where its segments are now."""
-    models = {k: fit_kmeans(points, k, seed) for k in _possible_counts(points)}
+    models = {k: fit_kmeans(points, k, seed, starts) for k in _possible_counts(points)}
     start = None if before is None else starting_centroids(points, before)
     if start is not None and len(start) in models:
         models[len(start)] = fit_kmeans_from(points, start, seed)
@@ -168,16 +172,16 @@ def _reordered(model: KMeans, order: np.ndarray) -> KMeans:
 
 
 def _measured(
-    model: KMeans, points: np.ndarray, space: Space, unseen: np.ndarray, seed: int
+    model: KMeans, points: np.ndarray, space: Space, unseen: np.ndarray, seed: int, starts: int
 ) -> dict[str, Any]:
     """Silhouettes of users that had no part in the choice; `unseen` float32 [rows, features]."""
     lie = space.coordinates(unseen)
-    found, null = silhouettes(model, points, lie, seed)
+    found, null = silhouettes(model, points, lie, seed, starts)
     sample = sampled(points, COPULA_ROWS, seed)
     return {
         "silhouette": found,
         "silhouette_permuted": null,
-        "silhouette_copula": silhouette_copula(sample, len(unseen), model.n_clusters, seed),
+        "silhouette_copula": silhouette_copula(sample, len(unseen), model.n_clusters, seed, starts),
         "silhouette_rows": len(unseen),
     }
 

@@ -7,10 +7,10 @@ import pytest
 from engine.bundle.manifest import MAX_SEGMENT_ID, Segment
 from engine.bundle.open import open_bundle
 from engine.errors import BundleError
+from tests.fitted import shop
 from tests.fitting import SHOP, number, schema_of, shop_users
 from tests.helpers import write_table
 from training.data.dataset import load_dataset
-from training.pipeline import FitOptions, fit
 from training.segments.lineage import (
     Predecessor,
     Succession,
@@ -97,11 +97,8 @@ def test_changes_are_told_in_words():
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("before")
-    path = write_table(shop_users(2_000, 1), folder / "users.parquet")
-    fit([str(path)], FitOptions(SHOP), folder / "bundle")
-    return open_bundle(folder / "bundle")
+def bundle():
+    return open_bundle(shop().bundle)
 
 
 def test_the_engine_puts_users_into_the_segments_in_force(bundle, tmp_path):
