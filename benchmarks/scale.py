@@ -74,7 +74,7 @@ def table(sizes: Sequence[Size]) -> str:
 def series(sizes: Sequence[Size]) -> Mapping[str, list[tuple[int, float]]]:
     """The series of the plot, by title."""
     return {
-        "wall time for one user, µs": [(s.users, s.wall_microseconds) for s in sizes],
+        "wall time per user, µs": [(s.users, s.wall_microseconds) for s in sizes],
         "peak memory, MiB": [(s.users, s.peak_bytes / 2**20) for s in sizes],
     }
 
