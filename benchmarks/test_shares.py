@@ -12,7 +12,7 @@ from benchmarks.profile import DRIFT, VALIDATION
 RUNS = 3
 VALIDATION_GATE = 0.15
 DRIFT_GATE = 0.10
-IMPORTS = ("Python starts", "import polars", "import onnxruntime", "import engine.pipeline")
+IMPORTS = ("Python start-up", "import polars", "import onnxruntime", "import engine.pipeline")
 
 
 def test_validation_and_drift_take_a_small_part_of_the_job(users):
