@@ -12,7 +12,8 @@ LARGE = 1e15
 NO_UNITS = frozenset({"", "share", "ratio", "log ratio", "score"})
 """What a schema calls the unit of a number that counts nothing: nobody says `5.4 ratio`."""
 
-NUMBERS = re.compile("(?:[-−+±\\d,.%–× \u202f]| to )*")
+NUMBERS = re.compile("(?:[-−+±\\d,.%–× \u202f]| to |few)*")
+"""What a column of numbers holds; `few` stands for a number that is not disclosed."""
 
 _SPACES = "\u202f\u00a0"
 """Spaces that no line breaks at; Python does not count them as printable."""
