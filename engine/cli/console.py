@@ -1,21 +1,23 @@
 """What the two command lines share: errors become messages and exit codes, signals end a run."""
 
-import math
 import os
 import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import click
 
+from engine.cli.logs import Lines, logged_lines, write_error
+from engine.cli.render import echo, on_terminal, wrap
 from engine.errors import BundleError, EngineError, InterruptedRunError, StorageError, bug_text
-from engine.logs import LOG, Lines, logged_lines, write_error
+from engine.format import visible
+from engine.logs import LOG
 
 
 class Command(click.Command):
@@ -45,6 +47,7 @@ class Program(click.Group):
         """Run the command line and exit."""
         extra |= {"standalone_mode": False, "prog_name": self.name}
         extra |= {"auto_envvar_prefix": str(self.name).upper()}
+        extra |= {"help_option_names": ["--help", "-h"], "max_content_width": MAX_HELP_WIDTH}
         with logged_lines(str(self.name)) as lines, _signals_end_the_run():
             run = lambda: super(Program, self).main(*args, obj=lines, **extra)  # noqa: E731
             code = _exit_code(run, lines)
@@ -58,74 +61,40 @@ _UNSHOWN = "engine.cli.console.unshown"
 """Where click's context keeps the failure of standard output, until the command has ended."""
 
 _POLARS_THREADS = "POLARS_MAX_THREADS"
-BAR_CELLS = 30
+MAX_HELP_WIDTH = 100
 IMPORT_SECONDS = 0.02
 """A signal that comes during an import is looked at again after so long."""
 
 
-class TerminalProgress:
-    """A bar on a terminal; silent anywhere else."""
-
-    def __init__(self, verb: str, *, quiet: bool = False) -> None:
-        self._verb = verb
-        self._shown = sys.stderr is not None and sys.stderr.isatty() and not quiet
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show how far the work has come."""
-        if self._shown:
-            write_error(f"\r{progress_line(self._verb, done, total)}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            write_error("\n")
+def say(lines: Sequence[str]) -> None:
+    """Show lines for people on standard error."""
+    write_error("\n".join(lines))
 
 
-def progress_line(verb: str, done: int, total: int) -> str:
-    """How far the work has come, on one line."""
-    filled = BAR_CELLS * done // max(total, 1)
-    bar = "█" * filled + "░" * (BAR_CELLS - filled)
-    return f"{bar} {verb} {done:,} of {total:,} users"
+def show_lines(lines: Iterable[str]) -> None:
+    """Show a result for people on standard output, wrapped to the width of a terminal."""
+    shown = map(visible, lines)
+    show("\n".join(map(wrap, shown) if on_terminal(sys.stdout) else shown))
 
 
-def not_nan(_context: click.Context, option: click.Parameter, value: float | None) -> float | None:
-    """NaN passes every range of click's."""
-    if value is not None and math.isnan(value):
-        raise click.BadParameter("must be a number", param=option)
-    return value
-
-
-def say(lines: Sequence[str], *, quiet: bool = False) -> None:
-    """Words for people, on standard error."""
-    if not quiet:
-        write_error("".join(f"{line}\n" for line in lines))
-
-
-def show(text: str | bytes, consequence: str = "Mend it and run again.") -> None:
-    """Show a result on standard output, as a line.
+def show(text: str | bytes, consequence: str = "Fix it and run again.") -> None:
+    """Show a result on standard output.
 
     Nothing is raised: what a command finds decides its exit code, whether or not anybody can read
     it. A reader that is gone is no failure; a full disk is one, if nothing worse is found.
 
     Args:
-        text: The result.
+        text: The result, without the end of its last line.
         consequence: What to say where standard output is full or failing.
     """
     try:
-        click.echo(text)
+        echo(text)
     except BrokenPipeError:
         _close_stdout()
     except OSError as error:
         _close_stdout()
         failure = StorageError(f"standard output: {error.strerror}. {consequence}")
         click.get_current_context().meta[_UNSHOWN] = failure
-
-
-def example(text: str) -> str:
-    """The example that ends a help text, protected from re-wrapping."""
-    return f"\b\nExample:\n  {text}"
 
 
 def _exit_code(run: Callable[[], object], lines: Lines) -> int:
@@ -171,7 +140,7 @@ def _system_words(error: OSError) -> str:
     """What the operating system did not do, where nothing closer to it has put it into words."""
     if error.filename is None and _is_nowhere():
         return "the working directory is gone. Change to one that exists and run again."
-    return f"{error.filename or 'standard output'}: {error.strerror}. Mend it and run again."
+    return f"{error.filename or 'standard output'}: {error.strerror}. Fix it and run again."
 
 
 def _is_nowhere() -> bool:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from engine.cli.console import Command, example, show
+from engine.cli.console import Command, show
+from engine.cli.options import example
 from engine.format import visible
 from training.cli.checks import FIT_PACKAGES, check_output, check_packages
 

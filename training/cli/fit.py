@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from engine.cli.console import Command, example, not_nan, say
+from engine.cli.console import Command, say
+from engine.cli.options import example, not_nan
 from engine.errors import pluralize, rule_counts
 from training.cli.checks import (
     DEFAULT_SEED,

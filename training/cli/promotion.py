@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from engine.cli.console import Command, example, say, show
+from engine.cli.console import Command, say, show
+from engine.cli.options import example
 from engine.format import visible
 from training.cli.checks import FIT_PACKAGES, check_packages
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from engine.cli.console import Command, example, say
+from engine.cli.console import Command, say
+from engine.cli.options import example
 from training.cli.checks import FIT_PACKAGES, REPORT_PACKAGES, check_output, check_packages
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
-from engine.cli.console import Command, TerminalProgress, example, not_nan, say
+from engine.cli.console import Command, say
+from engine.cli.options import example, not_nan
+from engine.cli.render import rows_bar
 from training.cli.checks import DEFAULT_SEED, MAX_SEED
 
 MAX_SIMULATED_ROWS = 1_000_000_000
@@ -59,6 +61,6 @@ def simulate(
     from training.simulate.write import write_users
 
     settings = SimulateOptions(as_of=as_of.date(), label=not no_label, truth=with_truth, **options)
-    with TerminalProgress("simulated") as progress:
+    with rows_bar("simulating") as progress:
         rows = write_users(settings, out, progress)
     say([f"{rows:,} simulated users in {out}"])

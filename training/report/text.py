@@ -1,13 +1,12 @@
 """An evaluation in tables that people can read."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.explain.drift import findings
-from engine.format import shown_name
+from engine.format import shown_name, table
 from training.compare.evidence import Difference
-from training.format import THIN, UNKNOWN, count, decimal, interval, percent
+from training.format import UNKNOWN, count, decimal, interval, percent
 from training.metrics.disclosure import MIN_CELL
 
 HEADLINE = (
@@ -27,8 +26,6 @@ AGAINST_TRUTH = (
     ("share_of_best_log_loss", "share of its gain reached"),
     ("best_possible_f1", "best possible F1"),
 )
-
-NUMBERS = re.compile(rf"(?:[-−+±\d,.%– {THIN}]| to )*")
 
 INDENT = "  "
 LEGEND = (
@@ -178,19 +175,6 @@ def with_legend(lines: Iterable[str]) -> Iterator[str]:
         yield LEGEND
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Columns side by side: words to the left, columns of nothing but numbers to the right."""
-    columns = list(zip(*rows, strict=True))
-    widths = [max(map(len, (title, *cells))) for title, cells in zip(head, columns, strict=True)]
-    numbers = [all(NUMBERS.fullmatch(cell) for cell in cells) for cells in columns]
-    for row in (head, *rows):
-        cells = (
-            text.rjust(width) if right else text.ljust(width)
-            for text, width, right in zip(row, widths, numbers, strict=True)
-        )
-        yield "  ".join(cells).rstrip()
-
-
 def _headline(metrics: Mapping[str, Any]) -> Iterator[str]:
     rows = [
         (title, decimal(metrics[name], 4), interval(metrics["intervals"][name], 4))
@@ -212,7 +196,7 @@ def titled(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> It
         return
     yield ""
     yield title
-    yield from (f"{INDENT}{line}" for line in table(head, rows))
+    yield from (f"{INDENT}{line}" for line in table(rows, head))
 
 
 def _operating_point(point: Mapping[str, Any]) -> tuple[str, ...]:
