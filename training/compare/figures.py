@@ -24,7 +24,6 @@ from training.metrics.metrics import (
     buyers_in_top,
     cut_off_few,
     rank,
-    roc_auc,
     rounded,
     segment_places,
 )
@@ -95,8 +94,7 @@ def inside_figures(outcomes: Outcomes, *, told: bool) -> dict[str, Any]:
     found |= dict(zip(names, np.quantile(p, [0.1, 0.5, 0.9]).tolist(), strict=True))
     if min(bought, len(label) - bought) < MIN_CELL:
         return found
-    auc = roc_auc(ranked, np.ones(len(p)))
-    found |= {"roc_auc": auc, "roc_auc_interval": auc_interval(outcomes, auc)}
+    found["roc_auc"], found["roc_auc_interval"] = auc_interval(outcomes)
     top = round(TOP_DECILE * len(p))
     if top and not cut_off_few(ranked, outcomes.users, top):
         found["top_decile_lift"] = buyers_in_top(ranked, top) / top / rate

@@ -18,7 +18,7 @@ from engine.bundle.schema import Feature, FeatureSchema
 from training.metrics.disclosure import MIN_CELL, few, withheld
 from training.metrics.edges import short_edges
 from training.metrics.intervals import auc_interval
-from training.metrics.metrics import Outcomes, losses, rank, roc_auc, rounded, segment_places
+from training.metrics.metrics import Outcomes, log_losses, rounded, segment_places
 
 MAX_VALUES = 30
 """So many values of a feature are told, those with most users."""
@@ -140,10 +140,10 @@ def _told_parts(slicing: Slicing, users: np.ndarray) -> list[int]:
 
 
 def _slice(slicing: Slicing, part: int, outcomes: Outcomes) -> dict[str, Any]:
-    p, label = outcomes.probability.astype(np.float64), outcomes.label.astype(np.float64)
-    bought = int(outcomes.label.sum())
+    p, label = outcomes.probability.astype(np.float64), outcomes.label
+    bought = int(label.sum())
     measurable = min(bought, len(label) - bought) >= MIN_CELL
-    auc = roc_auc(rank(p, outcomes.label), np.ones(len(p))) if measurable else None
+    auc, auc_reach = auc_interval(outcomes) if measurable else (None, None)
     return {
         "slice": slicing.name,
         "label": slicing.title,
@@ -152,9 +152,9 @@ def _slice(slicing: Slicing, part: int, outcomes: Outcomes) -> dict[str, Any]:
         "base_rate": float(label.mean()),
         "mean_probability": float(p.mean()),
         "roc_auc": auc,
-        "roc_auc_interval": None if auc is None else auc_interval(outcomes, auc),
+        "roc_auc_interval": auc_reach,
         "calibration_gap": float(p.mean() - label.mean()),
-        "log_loss": float(losses(p, label).mean()),
+        "log_loss": float(log_losses(p, label).mean()),
     }
 
 

@@ -80,7 +80,7 @@ def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, 
     return {
         "roc_auc": roc_auc(ranked, weight),
         "pr_auc": pr_auc(ranked, weight),
-        "log_loss": float(weight @ losses(ranked.p, ranked.positive)) / total,
+        "log_loss": float(weight @ log_losses(ranked.p, ranked.positive)) / total,
         "brier": float(weight @ error**2) / total,
         "calibration_error": float(np.abs(gaps).sum()) / total,
         **f1_figures(float(bought[first:].sum()), float(weight[first:].sum()), float(bought.sum())),
@@ -123,11 +123,16 @@ def pr_auc(ranked: Ranked, weight: np.ndarray) -> float:
     return float(buyers @ precision) / float(buyers.sum())
 
 
-def losses(p: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """The negative log-likelihood of each row, float64 [rows]; no probability counts as 0 or 1."""
+def log_losses(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The log-loss of each row, float64 [rows]; probabilities are kept off 0 and 1.
+
+    Args:
+        probability: float [rows].
+        label: 0 or 1, [rows].
+    """
     edge = np.finfo(np.float32).eps
-    safe = np.clip(p, edge, 1 - edge)
-    return -np.log(np.where(positive > 0, safe, 1 - safe))
+    safe = np.clip(probability.astype(np.float64), edge, 1 - edge)
+    return -np.log(np.where(label > 0, safe, 1 - safe))
 
 
 def f1_figures(hits: float, contacts: float, buyers: float) -> dict[str, float]:

@@ -8,7 +8,7 @@ from training.evaluate.quality import quality_band
 from training.metrics.audiences import GAIN_SHARES, deciles, gains, operating_points, reliability
 from training.metrics.classification import classification_metrics
 from training.metrics.disclosure import MIN_CELL, withheld
-from training.metrics.intervals import INTERVALS, intervals, resampled_users, wilson
+from training.metrics.intervals import INTERVALS, bootstrap, intervals, wilson
 from training.metrics.metrics import (
     Outcomes,
     best_f1,
@@ -135,9 +135,18 @@ def test_the_best_f1_needs_no_tie_to_be_cut():
 
 
 def test_resamples_draw_users_with_replacement():
-    draws = list(resampled_users(50, 3, seed=0))
-    assert [d.sum() for d in draws] == [50] * 3
-    assert any((d > 1).any() for d in draws)
+    label = np.arange(100) % 2
+    draws = bootstrap(lambda weight: weight, label, np.arange(100) // 2 + 7, resamples=3)
+    assert draws.sum(axis=1).tolist() == [100] * 3
+    # Both rows of a user are drawn together.
+    assert (draws[:, ::2] == draws[:, 1::2]).all()
+    assert (draws > 1).any()
+
+
+def test_a_resample_with_one_label_is_skipped():
+    draws = bootstrap(lambda weight: weight, np.array([0, 1]), np.array([3, 8]), resamples=50)
+    assert 0 < len(draws) < 50
+    assert (draws == 1).all()
 
 
 def test_intervals_have_the_width_that_theory_gives():
