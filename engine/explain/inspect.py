@@ -77,7 +77,7 @@ def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
             interval = intervals.get(name)
             ends = f"  ({interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
             yield f"{name}: {value:.6g}{ends}"
-    yield from metrics.get("withheld", ())
+    yield from metrics.get("suppressed", ())
 
 
 def _segments(manifest: Manifest) -> Iterator[str]:

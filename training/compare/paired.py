@@ -1,14 +1,14 @@
 """Several ways to score the same users, measured on the same draws of users: plain JSON values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER, Compared
-from training.metrics.audiences import GAIN_SHARES, told_tops
+from training.metrics.audiences import GAIN_SHARES, gain_shares
 from training.metrics.intervals import bootstrap, bounded_interval, mean_and_error
-from training.metrics.metrics import Ranked, admitted_rows, log_losses, rank, roc_auc
+from training.metrics.metrics import Ranked, log_losses, rank, roc_auc
 
 TITLES = {
     MODEL: ("Purchase model", "The probability of the score file."),
@@ -25,7 +25,7 @@ TITLES = {
 """A name and a few words for each way, in the order in which they are told."""
 
 
-def score_figures(compared: Compared, threshold: float) -> list[dict[str, Any]]:
+def score_figures(compared: Compared) -> list[dict[str, Any]]:
     """How well each way ranks and predicts, and its paired difference from the model alone.
 
     Intervals and standard errors are by one bootstrap for all ways: users are drawn once, and every
@@ -35,24 +35,19 @@ def score_figures(compared: Compared, threshold: float) -> list[dict[str, Any]]:
     one = np.ones(len(compared.label))
     found = {name: way_figures(order, one) for name, order in ranked.items()}
     drawn = _resampled(ranked, compared)
-    model = admitted_rows(ranked[MODEL], threshold)
-    shown = {
-        name: _shown_gains(order, compared.users, model if name == MODEL else None)
-        for name, order in ranked.items()
-    }
+    published = [gain_shares(order, compared.users) for order in ranked.values()]
+    shares = [share for share in GAIN_SHARES if all(share in found for found in published)]
     return [
         {
             "key": name,
             "name": TITLES[name][0],
             "words": TITLES[name][1],
-            **_way(figures, shown[name]),
+            **_way(figures, shares),
             "roc_auc_interval": _interval(float(figures[0]), drawn[name][:, 0]),
-            "difference": None
-            if name == MODEL
-            else _way(figures - found[MODEL], shown[name] & shown[MODEL]),
+            "difference": None if name == MODEL else _way(figures - found[MODEL], shares),
             "standard_error": None
             if name == MODEL
-            else _way(_spread(drawn[name] - drawn[MODEL]), shown[name] & shown[MODEL]),
+            else _way(_spread(drawn[name] - drawn[MODEL]), shares),
             "over_base_rate": _over_base_rate(compared, name),
         }
         for name, figures in found.items()
@@ -111,20 +106,15 @@ def _interval(figure: float, drawn: np.ndarray) -> list[float] | None:
     return bounded_interval(figure, drawn) if len(drawn) else None
 
 
-def _way(figures: np.ndarray, shown: np.ndarray) -> dict[str, Any]:
-    """Six figures by name, gains null where they are not shown."""
+def _way(figures: np.ndarray, shares: Sequence[float]) -> dict[str, Any]:
+    """Figures by name, with the gains of the shares that may be published."""
     auc, loss, *gains = (float(x) if np.isfinite(x) else None for x in figures)
     return {
         "roc_auc": auc,
         "log_loss": loss,
         "gains": {
-            str(share): gain if told else None
-            for share, gain, told in zip(GAIN_SHARES, gains, shown, strict=True)
+            str(share): gain
+            for share, gain in zip(GAIN_SHARES, gains, strict=True)
+            if share in shares
         },
     }
-
-
-def _shown_gains(ranked: Ranked, users: np.ndarray, own: int | None) -> np.ndarray:
-    """Whether the top of each of `GAIN_SHARES` may be told, bool [4]."""
-    told = told_tops(ranked, users, own)
-    return np.array([round(share * len(users)) in told for share in GAIN_SHARES])

@@ -10,7 +10,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from training.metrics.disclosure import MIN_CELL, few
+from training.metrics.disclosure import MIN_USERS
 
 CALIBRATION_BINS = 20
 DECIMALS = 6
@@ -145,8 +145,8 @@ def f1_figures(hits: float, contacts: float, buyers: float) -> dict[str, float]:
 
 
 def bin_starts(rows: int, bins: int = CALIBRATION_BINS) -> np.ndarray:
-    """Where bins of equally many rows begin: fewer bins where they would hold under `MIN_CELL`."""
-    count = max(1, min(bins, rows // MIN_CELL))
+    """Where bins of equally many rows begin: fewer bins where they would hold under `MIN_USERS`."""
+    count = max(1, min(bins, rows // MIN_USERS))
     return np.arange(count) * rows // count
 
 
@@ -163,18 +163,6 @@ def buyers_in_top(ranked: Ranked, rows: int) -> float:
     end = int(ranked.ties[run + 1]) if run + 1 < len(ranked.ties) else len(ranked.p)
     tied = float(ranked.positive[start:end].mean())
     return float(ranked.positive[end:].sum()) + (end - at) * tied
-
-
-def cut_off_few(ranked: Ranked, users: np.ndarray, rows: int) -> bool:
-    """Whether the rows with the highest probabilities, or the others, are of too few users to tell.
-
-    Args:
-        ranked: Outcomes in order.
-        users: A number for each user, int64 [rows], rows as they were before ranking.
-        rows: How many have the highest probabilities.
-    """
-    at = len(ranked.order) - rows
-    return few(users[ranked.order[at:]]) or few(users[ranked.order[:at]])
 
 
 def best_f1(ranked: Ranked) -> float:

@@ -83,7 +83,7 @@ def slice_differences(contest: Contest, champion: Contender) -> Iterator[SliceDi
         champion.scored.probability, label
     )
     schema = contest.dataset.schema
-    for slicing in slicings(contest.table, schema):
+    for slicing in slicings(contest.table, schema, contest.dataset.users):
         for part, value in enumerate(slicing.values):
             rows = slicing.part == part
             users = contest.dataset.users[rows]
