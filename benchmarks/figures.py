@@ -11,7 +11,7 @@ from benchmarks.report import README, write_between
 from engine.bundle.manifest import Manifest
 from engine.bundle.open import open_bundle
 from training.format import decimal, interval, percent
-from training.report.text import AGAINST_TRUTH, HEADLINE
+from training.report.sections.figures import AGAINST_TRUTH, HEADLINE
 from training.segments.counts import WORTH
 
 MODELLING = ROOT / "docs" / "modelling.md"
@@ -42,6 +42,7 @@ def purchase_table(manifest: Manifest) -> str:
     rows = [
         (title, decimal(metrics[name], 4), interval(metrics["intervals"][name], 4))
         for name, title in HEADLINE
+        if name in metrics["intervals"]
     ]
     rows += [(title, decimal(metrics[name], 4), "") for name, title in AGAINST_TRUTH]
     return markdown((f"{metrics['rows']:,} test users", "value", "95 % CI"), rows)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from engine.bundle.manifest import BANDS
 from engine.format import LARGE, NO_UNITS, short, visible
 
 UNKNOWN = "–"
@@ -123,3 +124,21 @@ def sentence(text: str) -> str:
 
 
 BAND_WORDS = {"low": "Low", "medium": "Medium", "high": "High", "very_high": "Very high"}
+
+
+def bands_words(bands: Sequence[str]) -> str:
+    """Neighbouring bands that were measured together, as `High and above`."""
+    first, last = BAND_WORDS[bands[0]], BAND_WORDS[bands[-1]]
+    ends = (bands[0] == BANDS[0], bands[-1] == BANDS[-1])
+    if len(bands) == 1:
+        return first
+    if all(ends):
+        return "All bands"
+    if any(ends):
+        return f"{last} and below" if ends[0] else f"{first} and above"
+    return f"{first} to {last.lower()}"
+
+
+def span(numbers: Sequence[int]) -> str:
+    """Consecutive numbers as `9–10`."""
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}–{numbers[-1]}"

@@ -106,7 +106,7 @@ def _metrics(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> Iterator[
             )
     has_intervals = any(interval for _, _, interval in rows)
     yield from table(rows, ("", "", "95 % interval") if has_intervals else ())
-    yield from metrics.get("withheld", ())
+    yield from metrics.get("suppressed", ())
 
 
 def _thresholds(manifest: Manifest) -> Iterator[str]:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import shutil
 from datetime import date, timedelta
 from itertools import pairwise
@@ -26,7 +27,9 @@ from training.export.bundle import CODE, code_fingerprint
 from training.pipeline import FitOptions, fit
 from training.playbook import load_rules
 from training.promote.promotion import RefusedError, promote
-from training.report.text import LEGEND, evaluation_lines, with_legend
+from training.report.blocks import Section, Text, table
+from training.report.subject import measured_subject
+from training.report.text import LEGEND, evaluation_lines, section_lines
 from training.simulate import SimulateOptions
 from training.simulate.write import write_users
 
@@ -124,9 +127,15 @@ def test_other_schemas_go_the_same_way(schema, users_file, tmp_path):
     assert len({segment.name for segment in manifest.segments}) == len(manifest.segments)
     json.dumps(manifest.clustering, allow_nan=False)
     assert len(manifest.comparison["scores"]) == 4
-    lines = list(evaluation_lines(evaluate_bundle(tmp_path / "out", [str(users_file)])))
+    report = evaluate_bundle(tmp_path / "out", [str(users_file)])
+    lines = printed(tmp_path / "out", report)
     has_categories = any(feature.kind == "categorical" for feature in schema.model_features)
-    assert ("slices" in lines) == has_categories
+    assert ("PERFORMANCE BY GROUP OF USERS" in lines) == has_categories
+
+
+def printed(bundle, report):
+    """What `training evaluate` prints."""
+    return list(evaluation_lines(measured_subject(open_bundle(bundle), report)))
 
 
 def test_several_snapshots_give_a_dated_version(tmp_path):
@@ -143,7 +152,7 @@ def test_several_snapshots_give_a_dated_version(tmp_path):
     stability = report["comparison"]["stability"]
     assert [week["snapshot"] for week in stability["weeks"]] == [str(d) for d in days]
     assert all(change["users"] == 600 for change in stability["changes"])
-    assert "ROC-AUC by date" in "\n".join(evaluation_lines(report))
+    assert "ROC-AUC by date" in "\n".join(printed(tmp_path / "out", report))
 
 
 def test_many_features(tmp_path):
@@ -207,8 +216,9 @@ def test_the_manifest_holds_every_figure(bundle):
     manifest = open_bundle(bundle).manifest
     metrics = manifest.metrics
     assert metrics["intervals"]["roc_auc"][0] < metrics["roc_auc"]
-    assert len(metrics["cells"]) == len(manifest.segments) * len(BANDS)
-    assert sum(c["rows"] or 0 for c in metrics["cells"]) <= metrics["rows"]
+    bands = [(c["segment_id"], band) for c in metrics["cells"] for band in c["bands"]]
+    assert bands == [(s.id, band) for s in manifest.segments for band in BANDS]
+    assert sum(c["rows"] for c in metrics["cells"]) == metrics["rows"]
     assert sum(d["rows"] for d in metrics["deciles"]) == metrics["rows"]
     assert sum(b["rows"] for b in metrics["reliability"]) == metrics["rows"]
     assert metrics["leakage"]["broken"] == []
@@ -252,14 +262,14 @@ def test_evaluate_measures_through_the_engine(bundle, tmp_path):
     assert report["drivers"]["rows"] == 2_000
     assert report["segments"]["silhouette"] > 0.2
     assert sum(report["segments"]["shares"].values()) == pytest.approx(1, abs=1e-5)
-    lines = list(evaluation_lines(report))
+    lines = printed(bundle, report)
     assert any("ROC-AUC" in line for line in lines)
-    cells = lines[lines.index("segments and bands") + 2 :][:4]
-    names = report["segments"]["names"]
-    assert all(f"1  {names['1']}" in line for line in cells)
+    cells = lines[lines.index("SEGMENT BY BAND: WHO BUYS AND WHAT TO DO") :]
+    assert f"  {report['segments']['names']['1']}" in cells
+    assert any(re.match(r"    Very high \(from .* %\): .* users\)", line) for line in cells)
 
 
-def test_evaluate_tells_no_size_of_a_few_users(bundle, tmp_path):
+def test_evaluate_publishes_nothing_about_a_few_users(bundle, tmp_path):
     users = shop_users(2_000, 9)
     scored = load_bundle(bundle).score(users)
     segment = scored["segment_id"]
@@ -267,38 +277,43 @@ def test_evaluate_tells_no_size_of_a_few_users(bundle, tmp_path):
     others = users.filter(segment != segment.min()).head(300)
     path = write_table(pl.concat([few, others]), tmp_path / "few.csv")
     report = evaluate_bundle(bundle, [str(path)])
-    assert list(report["segments"]["shares"].values()).count(None) >= 2
-    assert report["segments"]["shares"][str(segment.min())] is None
-    small = [d for d in report["metrics"]["deciles"] if d["rows"] is not None]
-    assert all(d["rows"] >= 20 for d in small if d["rows"])
-    lines = list(evaluation_lines(report))
+    assert report["segments"]["shares"].pop(str(segment.min())) is None
+    assert None not in report["segments"]["shares"].values()
+    metrics = report["metrics"]
+    for part in (*metrics["deciles"], *metrics["cells"], *metrics["reliability"]):
+        assert part["rows"] == 0 or part["rows"] >= 20
+    assert segment.min() not in {cell["segment_id"] for cell in metrics["cells"]}
+    lines = printed(bundle, report)
     assert all("None" not in line for line in lines)
-    assert lines[-1] == LEGEND
+    name = report["segments"]["names"][str(segment.min())]
+    assert f"Left out, with fewer than 20 measured users: {name}." in lines
 
 
 def test_dashes_are_explained_where_a_table_has_one():
-    told = ["Quiet – a sentence.", "  segment  1,000"]
-    assert list(with_legend(told)) == told
-    assert list(with_legend([*told, "  segment      –"]))[-1] == LEGEND
+    known, unknown = (
+        [Section("s", "Title", [Text("Quiet – a sentence."), table("", ("a", "b"), [("c", cell)])])]
+        for cell in ("1", "–")
+    )
+    assert LEGEND not in list(section_lines(known))
+    assert list(section_lines(unknown))[-1] == LEGEND
 
 
 def test_names_from_outside_are_cut_in_the_lines_of_an_evaluation(bundle, users_file):
     report = evaluate_bundle(bundle, [str(users_file)])
-    assert any("was fitted to: the models know" in line for line in evaluation_lines(report))
+    assert any("was fitted to: the models know" in line for line in printed(bundle, report))
     name = "\x1b[2J\n\u202e" + "x" * 1_000_000
     part = {**report["metrics"]["slices"][0], "label": name, "value": name}
     moved = {**report["drift"]["features"][0], "name": name, "level": "alarm"}
     names = dict.fromkeys(report["segments"]["names"], name)
-    lines = list(
-        evaluation_lines(
-            {
-                **report,
-                "data": {**report["data"], "what": name},
-                "metrics": {**report["metrics"], "slices": [part]},
-                "segments": {**report["segments"], "names": names},
-                "drift": {**report["drift"], "features": [moved]},
-            }
-        )
+    lines = printed(
+        bundle,
+        {
+            **report,
+            "data": {**report["data"], "what": name},
+            "metrics": {**report["metrics"], "slices": [part]},
+            "segments": {**report["segments"], "names": names},
+            "drift": {**report["drift"], "features": [moved]},
+        },
     )
     assert max(map(len, lines)) < 600
     assert not any("\x1b" in line or "\u202e" in line for line in lines)
@@ -320,8 +335,8 @@ def test_evaluate_tells_what_has_moved_since_training(bundle, tmp_path):
         path = write_table(frame, tmp_path / f"{name}.parquet")
         report = evaluate_bundle(bundle, [str(path)])
         levels[name] = {f["name"]: f["level"] for f in report["drift"]["features"]}
-        shown = "\n".join(evaluation_lines(report)).split("drift since training")[1]
-        assert ("age" in shown) == (name == "moved")
+        shown = "\n".join(printed(bundle, report)).split("DRIFT: ")[1]
+        assert ("What has moved:\n- Age: " in shown) == (name == "moved")
     assert set(levels["same"].values()) == {"none"}
     assert levels["moved"] == levels["same"] | {"age": "alarm"}
 
@@ -456,9 +471,10 @@ def test_the_comparison_is_told(bundle, users_file):
     assert list(ways["model"]["gains"].values()) == [
         gain["share_of_buyers"] for gain in manifest.metrics["gains"]
     ]
-    shown = "\n".join(evaluation_lines(evaluate_bundle(bundle, [str(users_file)])))
-    assert "model against segments" in shown
-    assert "Whom to contact first? the purchase model: ROC-AUC" in shown
+    shown = "\n".join(printed(bundle, evaluate_bundle(bundle, [str(users_file)])))
+    assert "4 ways to rank the same users" not in shown
+    assert "3 ways to rank the same users" in shown
+    assert "  Whom to contact first?\n    Tool: the purchase model\n    Why: ROC-AUC" in shown
     assert "Which tool answers which question" in (bundle / REPORT).read_text()
     assert "Which tool answers which question" in (bundle / MODEL_CARD).read_text()
 

@@ -26,12 +26,13 @@ from training.cli.checks import FIT_PACKAGES, check_packages
     help="The table, a schema.toml; by default that of ShopNow.",
 )
 def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | None) -> None:
-    """Tell how past SCORES... did against what happened."""
+    """Compare past SCORES... with what happened."""
     check_packages(FIT_PACKAGES)
     from engine.bundle.schema import default_schema_path, load_schema
     from training.backtest.figures import backtest
-    from training.report.backtest_text import backtest_lines
+    from training.report.sections.backtest import backtest_sections
+    from training.report.text import section_lines
 
     table = load_schema(schema or default_schema_path())
-    for line in backtest_lines(backtest(scores, outcomes, table)):
+    for line in section_lines(backtest_sections(backtest(scores, outcomes, table))):
         show(visible(line))

@@ -23,8 +23,10 @@ from training.cli.checks import FIT_PACKAGES, check_output, check_packages
 def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> None:
     """Measure BUNDLE on labelled users in DATA..."""
     check_packages(FIT_PACKAGES)
+    from engine.bundle.open import open_bundle
     from engine.storage import storage_errors, write_private
     from training.evaluate.evaluation import evaluate_bundle
+    from training.report.subject import measured_subject
     from training.report.text import evaluation_lines
 
     if json_path not in (None, Path("-")):
@@ -37,5 +39,5 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
     if json_path is not None:
         with storage_errors(json_path):
             write_private(json_path, f"{text}\n".encode())
-    for line in evaluation_lines(report):
+    for line in evaluation_lines(measured_subject(open_bundle(bundle), report)):
         show(visible(line))

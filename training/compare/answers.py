@@ -173,7 +173,7 @@ def neither(evidence: Evidence) -> Iterator[str]:
         "Whom a contact changes: both say who buys, contacted or not; only a control group shows "
         "the effect"
     )
-    top = evidence.model["gains"]["0.05"]
+    top = evidence.model["gains"].get("0.05")
     if evidence.usable and top is not None:
         rate = top * evidence.document["base_rate"] / 0.05
         yield (
@@ -235,7 +235,7 @@ def _over_time(stability: Mapping[str, Any]) -> Iterator[str]:
             f"rates from {first['roc_auc'][SEGMENT_RATE]:.3f} to "
             f"{last['roc_auc'][SEGMENT_RATE]:.3f}"
         )
-    moved = [c for c in stability.get("changes", ()) if c["segment_changed"] is not None]
+    moved = stability.get("changes", ())
     if moved:
         yield (
             "Users who move: from one date to the next "
@@ -260,7 +260,7 @@ def _verdict(evidence: Evidence, key: str) -> str:
 
 
 def _tops(evidence: Evidence) -> str:
-    model, rate = (way["gains"][TOP] for way in (evidence.model, evidence.rate))
+    model, rate = (way["gains"].get(TOP) for way in (evidence.model, evidence.rate))
     if model is None or rate is None:
         return ""
     return (

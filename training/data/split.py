@@ -15,7 +15,7 @@ import polars as pl
 
 from engine.errors import InputError, pluralize, rule_counts
 from training.data.dataset import Dataset
-from training.metrics.disclosure import MIN_CELL
+from training.metrics.disclosure import MIN_USERS
 
 PARTS = ("train", "validation", "calibration", "test")
 SHARES = (0.68, 0.10, 0.07, 0.15)
@@ -142,10 +142,10 @@ def _cut_dates(dates: list[date], rows: np.ndarray, gap: timedelta) -> tuple[dat
 def _check_part(name: str, dataset: Dataset, members: np.ndarray) -> None:
     label = dataset.label[members]
     users = len(np.unique(dataset.users[members]))
-    if name == "test" and users < MIN_CELL:
+    if name == "test" and users < MIN_USERS:
         raise InputError(
             f"training data: the test part has {pluralize(users, 'user')}; it needs at least "
-            f"{MIN_CELL}, so that no user can be told from its figures. Give more rows."
+            f"{MIN_USERS}, so that no user can be told from its figures. Give more rows."
         )
     if len(np.unique(label)) < 2:
         left_out = f" Rows left out: {rule_counts(dataset.rejected)}." if dataset.rejected else ""

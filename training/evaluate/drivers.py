@@ -11,7 +11,7 @@ from engine.bundle.manifest import BANDS, Manifest
 from engine.bundle.reference import digitize
 from engine.bundle.schema import Feature
 from engine.model.session import Predictions
-from training.metrics.disclosure import MIN_CELL, users_in, withheld
+from training.metrics.disclosure import MIN_USERS, users_in
 from training.metrics.edges import short_edges
 from training.metrics.metrics import rounded, segment_places
 
@@ -29,7 +29,7 @@ def drivers_report(
 ) -> dict[str, Any]:
     """Mean absolute impacts, overall, by group, segment and band; plain JSON values.
 
-    Segments and bands that would tell of fewer than `MIN_CELL` users have no means.
+    Segments and bands of fewer than `MIN_USERS` users have no means.
 
     Args:
         manifest: Names, category tables, segments and cut-points.
@@ -129,7 +129,7 @@ def shape(
     return [
         {**place, "rows": int(n), "mean_impact": rounded(float(total / n))}
         for place, n, total, many in zip(places, rows, sums, people, strict=True)
-        if many >= MIN_CELL
+        if many >= MIN_USERS
     ]
 
 
@@ -152,7 +152,7 @@ def _effect(
     means = {
         text: float(impacts[values == code].mean())
         for code, text in enumerate(manifest.categories[feature.name])
-        if len(np.unique(users[values == code])) >= MIN_CELL
+        if len(np.unique(users[values == code])) >= MIN_USERS
     }
     if len(set(means.values())) < 2:
         return {"direction": "none"}
@@ -174,12 +174,11 @@ def _means(
     users: np.ndarray,
     names: Sequence[str],
 ) -> dict[str, dict[str, float]]:
-    """The mean of each feature by part; nothing of a part without users or that is withheld."""
-    hidden = withheld(part, users, (len(names),))
+    """The mean of each feature by part; nothing of a part with fewer than `MIN_USERS` users."""
+    people = users_in(part, users, len(names))
     found: dict[str, dict[str, float]] = {}
     for n, name in enumerate(names):
         inside = size[part == n]
-        told = len(inside) > 0 and not hidden[n]
-        means = inside.mean(axis=0).tolist() if told else []
+        means = inside.mean(axis=0).tolist() if people[n] >= MIN_USERS else []
         found[name] = {f.name: rounded(m) for f, m in zip(used, means, strict=False)}
     return found

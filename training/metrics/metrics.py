@@ -10,7 +10,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from training.metrics.disclosure import MIN_CELL, few
+from training.metrics.disclosure import MIN_USERS
 
 CALIBRATION_BINS = 20
 DECIMALS = 6
@@ -80,7 +80,7 @@ def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, 
     return {
         "roc_auc": roc_auc(ranked, weight),
         "pr_auc": pr_auc(ranked, weight),
-        "log_loss": float(weight @ losses(ranked.p, ranked.positive)) / total,
+        "log_loss": float(weight @ log_losses(ranked.p, ranked.positive)) / total,
         "brier": float(weight @ error**2) / total,
         "calibration_error": float(np.abs(gaps).sum()) / total,
         **f1_figures(float(bought[first:].sum()), float(weight[first:].sum()), float(bought.sum())),
@@ -123,11 +123,16 @@ def pr_auc(ranked: Ranked, weight: np.ndarray) -> float:
     return float(buyers @ precision) / float(buyers.sum())
 
 
-def losses(p: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """The negative log-likelihood of each row, float64 [rows]; no probability counts as 0 or 1."""
+def log_losses(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The log-loss of each row, float64 [rows]; probabilities are kept off 0 and 1.
+
+    Args:
+        probability: float [rows].
+        label: 0 or 1, [rows].
+    """
     edge = np.finfo(np.float32).eps
-    safe = np.clip(p, edge, 1 - edge)
-    return -np.log(np.where(positive > 0, safe, 1 - safe))
+    safe = np.clip(probability.astype(np.float64), edge, 1 - edge)
+    return -np.log(np.where(label > 0, safe, 1 - safe))
 
 
 def f1_figures(hits: float, contacts: float, buyers: float) -> dict[str, float]:
@@ -140,8 +145,8 @@ def f1_figures(hits: float, contacts: float, buyers: float) -> dict[str, float]:
 
 
 def bin_starts(rows: int, bins: int = CALIBRATION_BINS) -> np.ndarray:
-    """Where bins of equally many rows begin: fewer bins where they would hold under `MIN_CELL`."""
-    count = max(1, min(bins, rows // MIN_CELL))
+    """Where bins of equally many rows begin: fewer bins where they would hold under `MIN_USERS`."""
+    count = max(1, min(bins, rows // MIN_USERS))
     return np.arange(count) * rows // count
 
 
@@ -158,18 +163,6 @@ def buyers_in_top(ranked: Ranked, rows: int) -> float:
     end = int(ranked.ties[run + 1]) if run + 1 < len(ranked.ties) else len(ranked.p)
     tied = float(ranked.positive[start:end].mean())
     return float(ranked.positive[end:].sum()) + (end - at) * tied
-
-
-def cut_off_few(ranked: Ranked, users: np.ndarray, rows: int) -> bool:
-    """Whether the rows with the highest probabilities, or the others, are of too few users to tell.
-
-    Args:
-        ranked: Outcomes in order.
-        users: A number for each user, int64 [rows], rows as they were before ranking.
-        rows: How many have the highest probabilities.
-    """
-    at = len(ranked.order) - rows
-    return few(users[ranked.order[at:]]) or few(users[ranked.order[:at]])
 
 
 def best_f1(ranked: Ranked) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from engine.bundle.schema import Feature, FeatureSchema
-from training.metrics.disclosure import MIN_CELL, users_in
+from training.metrics.disclosure import MIN_USERS, users_in
 from training.model.trees import Sample
 
 Counts = TypeVar("Counts", np.ndarray, pl.Expr)
@@ -23,7 +23,7 @@ def fit_categories(
 
     Ordered features keep the order of the schema. The others are sorted by their smoothed purchase
     rate, ties by name: for one split of a tree this is as good as any grouping of the values
-    (Fisher 1958), and it keeps every split numeric. A value of fewer than `MIN_CELL` users teaches
+    (Fisher 1958), and it keeps every split numeric. A value of fewer than `MIN_USERS` users teaches
     nothing, as its rate would be their own labels: it stands among the average users where the schema
     lists it, and stays without a code where it does not.
 
@@ -68,7 +68,7 @@ def sorted_by_teachers(
         rows = np.bincount(place, minlength=len(names))
         rate = _smoothed(np.bincount(place, bought[known], minlength=len(names)), rows, overall)
         people = users_in(place, users[known], len(names))
-        rate = np.where(people >= MIN_CELL, rate, overall)
+        rate = np.where(people >= MIN_USERS, rate, overall)
         by_name = np.argsort(np.argsort(np.array(names, dtype=object)))
         columns[column] = np.argsort(np.lexsort((by_name, rate))).astype(np.float32)
     return _recoded(teachers, columns), _recoded(judges, columns)
@@ -108,7 +108,7 @@ def _by_rate(
         .group_by("value")
         .agg(rate=rate, users=pl.col("user").n_unique())
     )
-    learned = seen.filter(pl.col("users") >= MIN_CELL)
+    learned = seen.filter(pl.col("users") >= MIN_USERS)
     rates = dict(learned.select("value", "rate").iter_rows())
     values = feature.values or tuple(rates)
     return tuple(sorted(values, key=lambda value: (rates.get(value, overall), value)))

@@ -9,12 +9,13 @@ import numpy as np
 
 from engine.bundle.manifest import Calibration
 from training.effort import Effort
+from training.metrics.intervals import mean_and_error
 from training.metrics.metrics import rounded
 from training.model.baselines import Baseline
 from training.model.search import Pool, Search, Trial, search
 from training.model.shapley.effects import model_effects
 from training.model.trees import MAX_ROUNDS, PARAMETERS, PATIENCE_ROUNDS, Grower, Recipe
-from training.model.validation import fold_losses, mean_and_error, roc_auc, roc_auc_gain
+from training.model.validation import fold_losses, roc_auc, roc_auc_gain
 
 GROWTH = 1 / 3
 """Rounds grow about with this power of the number of users, as measured from 31,000 to 187,000."""
@@ -32,14 +33,13 @@ class Standing:
         log_loss: The mean.
         difference: The mean over rows of its log-loss less that of the best trial.
         standard_error: Of that mean, rows of one user taken together.
-        roc_auc: None where no fold has users of both kinds.
     """
 
     trial: Trial
     log_loss: float
     difference: float
     standard_error: float
-    roc_auc: float | None
+    roc_auc: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:
     users = pool.judging_users
     losses = fold_losses(plain.scores, pool.judges) - fold_losses(deep.scores, pool.judges)
     loss, loss_error = mean_and_error(losses, users)
-    auc, auc_error = roc_auc_gain(deep.scores, plain.scores, pool.judges) or (None, None)
+    auc, auc_error = roc_auc_gain(deep.scores, plain.scores, pool.judges, users)
     return {
         "stumps": plain.settings.name,
         "deeper": deep.settings.name,

@@ -18,7 +18,7 @@ from training.effort import Effort
 from training.model.candidates import DESIGN, FREE, Pair, planned, strongest_pairs
 from training.model.shapley.effects import model_effects
 from training.model.trees import Grower, Sample, Settings, plain_text, raw_scores
-from training.model.validation import log_losses, mean_loss
+from training.model.validation import fold_losses, mean_loss
 
 RACE_ERRORS = 3.0
 """A draw ends after the first fold if it is so many standard errors worse there than the best."""
@@ -126,9 +126,9 @@ class Arena:
         return Trial(number, settings, rounds, tuple(scores), read[0], _cost(read[0], self._width))
 
     def _loses(self, booster: lgb.Booster, curve: np.ndarray, best: Trial) -> bool:
-        judges = self.judges[0]
-        own = raw_scores(booster, judges.features, int(np.argmin(curve)) + 1)
-        gap = log_losses(own, judges.label) - log_losses(best.scores[0], judges.label)
+        first = self.judges[:1]
+        own = raw_scores(booster, first[0].features, int(np.argmin(curve)) + 1)
+        gap = fold_losses([own], first) - fold_losses(best.scores[:1], first)
         return bool(gap.mean() > RACE_ERRORS * gap.std() / np.sqrt(len(gap)))
 
 

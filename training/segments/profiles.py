@@ -2,7 +2,7 @@
 
 Who they are is told of the training users, of whom there are most; it reads no label. What they
 bought is told of the test users, who had no part in any fit. The engine says who is in which
-segment. Figures that would tell of fewer than `MIN_CELL` users are null.
+segment. Figures that would tell of fewer than `MIN_USERS` users are null.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from scipy.stats import rankdata  # type: ignore[import-untyped]
 from engine.bundle.manifest import Manifest, Segment
 from engine.bundle.schema import Feature
 from engine.rows.typed import CategoryTables
-from training.metrics.disclosure import MIN_CELL, users_in, withheld
+from training.metrics.disclosure import MIN_USERS, enough, users_in
 from training.metrics.metrics import Outcomes, rounded, segment_places
 from training.segments.lineage import Predecessor, Succession, segment_changes
 from training.segments.names import named
@@ -74,11 +74,7 @@ def describe_segments(
     kept = {s.id: s for s in earlier if s.id in succession.ids}
     names = named(manifest.segments, traits, kept, (s.name for s in earlier))
     place = segment_places([s.id for s in manifest.segments], outcome_segment)
-    hidden = withheld(place, outcomes.users, (len(manifest.segments),))
-    measured = [
-        _outcome_figures(outcomes, place == n, told=not hidden[n])
-        for n in range(len(manifest.segments))
-    ]
+    measured = [_outcome_figures(outcomes[place == n]) for n in range(len(manifest.segments))]
     segments = tuple(
         replace(
             segment,
@@ -158,7 +154,7 @@ def _numbers(told: Told, users: np.ndarray, rows: np.ndarray) -> Iterator[tuple[
     values = told.values
     rank = (rankdata(values) - 0.5) / max(len(values), 1) - 0.5
     people = users_in(told.place, users, len(rows))
-    for n in np.flatnonzero(people >= MIN_CELL):
+    for n in np.flatnonzero(people >= MIN_USERS):
         inside = told.place == n
         yield (
             int(n),
@@ -181,7 +177,7 @@ def _categories(told: Told, users: np.ndarray, rows: np.ndarray) -> Iterator[tup
     table = np.bincount(cell, minlength=len(rows) * width).reshape(len(rows), width)
     people = users_in(cell, users, len(rows) * width).reshape(len(rows), width)
     counts, overall = table.sum(axis=1), table.sum(axis=0) / max(table.sum(), 1)
-    for n, code in np.argwhere(people >= MIN_CELL):
+    for n, code in np.argwhere(people >= MIN_USERS):
         share = table[n, code] / counts[n]
         yield (
             int(n),
@@ -204,16 +200,17 @@ def _middle(texts: tuple[str, ...], codes: np.ndarray) -> str:
 def _large_enough(who: Profiled, number: int) -> int | None:
     """The rows of a segment; None where they are of too few users."""
     inside = who.segment == number
-    return int(inside.sum()) if len(np.unique(who.users[inside])) >= MIN_CELL else None
+    return int(inside.sum()) if enough(who.users[inside]) else None
 
 
-def _outcome_figures(outcomes: Outcomes, inside: np.ndarray, *, told: bool) -> dict[str, Any]:
-    rows = int(inside.sum())
-    measured = told and rows > 0
+def _outcome_figures(outcomes: Outcomes) -> dict[str, Any]:
+    """What the users of a segment bought; null where they are too few."""
+    rows = len(outcomes.label)
+    measured = enough(outcomes.users)
     return {
-        "rows": rows if told else None,
-        "purchase_rate": float(outcomes.label[inside].mean()) if measured else None,
-        "mean_probability": float(outcomes.probability[inside].mean()) if measured else None,
+        "rows": rows if measured or not rows else None,
+        "purchase_rate": float(outcomes.label.mean()) if measured else None,
+        "mean_probability": float(outcomes.probability.mean()) if measured else None,
     }
 
 

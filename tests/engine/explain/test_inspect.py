@@ -19,7 +19,7 @@ def manifest():
             "rows": 9,
             "roc_auc": 0.75,
             "f1": None,
-            "withheld": ["F1 is withheld: too few users"],
+            "suppressed": ["F1 is withheld: too few users"],
             "intervals": {"roc_auc": [0.7, 0.8]},
             "slices": [{"slice": "country"}],
             "leakage": {"shuffled_labels": {"bound": 0.6}},

@@ -11,7 +11,7 @@ from engine.model.session import Predictions
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
 from training.evaluate.drivers import direction, drivers_report, shape
-from training.metrics.disclosure import MIN_CELL
+from training.metrics.disclosure import MIN_USERS
 
 ROWS = 200
 SCHEMA = schema_of(
@@ -35,7 +35,7 @@ def features():
     found = rng.normal(size=(ROWS, 5)).astype(np.float32)
     found[:, 3], found[:, 4] = np.arange(ROWS) % 2, np.arange(ROWS) % 2
     # Too few users to be named, though they have the largest impact.
-    found[: MIN_CELL - 1, 3] = 2
+    found[: MIN_USERS - 1, 3] = 2
     found[:5, 0] = np.nan
     return found
 
@@ -100,20 +100,18 @@ def test_segments_and_bands_have_their_own_means(report, manifest):
     json.dumps(report, allow_nan=False)
 
 
-def test_a_band_of_few_users_has_no_means_and_takes_the_next_smallest_with_it(
-    manifest, features, predictions
-):
+def test_a_band_of_few_users_has_no_means(manifest, features, predictions):
     low, middle, high = manifest.band_cuts
     levels = np.repeat([low / 2, (low + middle) / 2, (middle + high) / 2, 1.0], [100, 50, 45, 5])
     banded = replace(predictions, probability=levels.astype(np.float32))
     found = drivers_report(manifest, features, banded, np.arange(ROWS))["bands"]
     assert {name: bool(means) for name, means in found.items()} == {
-        "low": True, "medium": True, "high": False, "very_high": False,
+        "low": True, "medium": True, "high": True, "very_high": False,
     }  # fmt: skip
 
 
 def test_many_rows_of_few_users_are_not_told(manifest, features, predictions):
-    found = drivers_report(manifest, features, predictions, np.arange(ROWS) % (MIN_CELL - 1))
+    found = drivers_report(manifest, features, predictions, np.arange(ROWS) % (MIN_USERS - 1))
     assert all(part.get("shape", []) == [] for part in found["features"])
     city = next(f for f in found["features"] if f["name"] == "city")
     assert city["direction"] == "none"

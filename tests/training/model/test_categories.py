@@ -5,7 +5,7 @@ import polars as pl
 
 from tests.fitting import SHOP, category, schema_of, shop_users
 from training.export.bundle import with_values
-from training.metrics.disclosure import MIN_CELL
+from training.metrics.disclosure import MIN_USERS
 from training.model.categories import fit_categories, sorted_by_teachers
 from training.model.trees import Sample
 from training.model.validation import roc_auc
@@ -27,7 +27,7 @@ def test_ordered_features_keep_their_order():
 
 
 def test_values_that_are_not_listed_are_learned_unless_rare():
-    typed = pl.DataFrame({"c": ["often"] * MIN_CELL + ["rare"] * (MIN_CELL - 1) + [None]})
+    typed = pl.DataFrame({"c": ["often"] * MIN_USERS + ["rare"] * (MIN_USERS - 1) + [None]})
     label = np.arange(typed.height, dtype=np.int8) % 2
     assert fit_categories(typed, label, schema_of(category("c")))["c"] == ("often",)
 

@@ -47,7 +47,7 @@ def many_segments() -> Subject:
     cells = [
         {
             "segment_id": n,
-            "band": band,
+            "bands": [band],
             "rows": 1_234_567,
             "purchase_rate": 0.5,
             "mean_probability": 0.5,
@@ -116,21 +116,21 @@ def many_slices() -> Subject:
 
 
 def few_users() -> Subject:
-    """A measurement in which every group has fewer than 20 users: counts and nothing else."""
+    """A measurement in which every group has fewer than 20 users."""
     subject = full_subject()
     manifest = subject.manifest
     metrics = {
-        name: [_withheld(part) for part in value]
-        if isinstance(value, list) and value and isinstance(value[0], dict)
-        else value
-        for name, value in manifest.metrics.items()
+        name: [] if isinstance(value, list) else value for name, value in manifest.metrics.items()
     }
     metrics["intervals"] = dict.fromkeys(manifest.metrics["intervals"])
     metrics |= dict.fromkeys(("f1", "precision", "recall"))
-    metrics["withheld"] = ["F1, precision and recall are withheld"]
+    metrics["suppressed"] = ["F1, precision and recall are left out"]
     drivers = [{**f, "shape": []} for f in manifest.drivers["features"]]
     segments = tuple(replace(s, profile={}) for s in manifest.segments)
-    spread = [_withheld(part) for part in manifest.comparison["segments"]]
+    spread = [
+        {**dict.fromkeys(part), "segment_id": part["segment_id"]}
+        for part in manifest.comparison["segments"]
+    ]
     changed = replace(
         manifest,
         metrics=metrics,
@@ -194,25 +194,6 @@ VARIANTS = {
     "few users": few_users,
     "nothing measured": nothing_measured,
 }
-
-_KEPT = {
-    "slice",
-    "label",
-    "value",
-    "rows",
-    "segment_id",
-    "band",
-    "decile",
-    "share",
-    "name",
-    "users",
-}
-_KEPT |= {"audience_share"}
-
-
-def _withheld(part: dict) -> dict:
-    """A group of which nothing but its size may be told."""
-    return {name: value if name in _KEPT else None for name, value in part.items()}
 
 
 def _named_profile(segment: Segment, name: str) -> dict:

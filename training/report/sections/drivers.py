@@ -1,6 +1,7 @@
 """What moves the score: features by their mean impact, with direction and shape."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from training.format import decimal, listed, shown, whole_percent
 from training.report.blocks import Block, Cell, Panels, Text, table
@@ -46,8 +47,8 @@ def drivers(subject: Subject) -> list[Block]:
         blocks.append(Text(f"Share of all impact by group of features: {words}."))
     blocks.append(
         Text(
-            "Grey bars are users without a value. Impacts are exact Shapley values in log-odds. They say what the model uses, not what "
-            "causes a purchase: changing a feature need not change the outcome."
+            "Grey bars are users without a value. Impacts are exact SHAP values in log-odds: they show what "
+            "the model uses, not what causes a purchase. Changing a feature need not change the outcome."
         )
     )
     return blocks
@@ -70,10 +71,12 @@ def _direction(feature: Figures) -> str:
 def _shape_figures(features: Sequence[Figures], titles: Mapping[str, str]) -> list[Panels]:
     if not features:
         return []
-    svgs = tuple(shape_chart(f, titles, f"shape-{n}") for n, f in enumerate(features, start=1))
+    draws = tuple(
+        partial(shape_chart, f, titles, f"shape-{n}") for n, f in enumerate(features, start=1)
+    )
     return [
         Panels(
-            svgs,
+            draws,
             "The largest first, row by row. Bars up raise the odds of a purchase, bars down lower "
             "them. Numbers run from low to high in equally many users, categories by impact. Every "
             "panel has a scale of its own, given in its second line.",
