@@ -16,7 +16,7 @@ from sklearn.metrics import silhouette_score
 from training.metrics.metrics import rounded
 
 STARTS = 20
-"""With 10, agreement between refits with 8 clusters still measured luck (docs/modelling.md)."""
+"""With 10 starts, the agreement of refits at k = 8 was still noise (docs/modelling.md)."""
 
 
 def fit_kmeans(points: np.ndarray, count: int, seed: int) -> KMeans:
