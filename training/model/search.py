@@ -34,11 +34,13 @@ class Budget:
         trials: At most so many.
         minutes: None starts after so many.
         clock: Seconds from any start.
+        watch: Called before each trial with its number and the best mean log-loss so far.
     """
 
     trials: int = DEFAULT_TRIALS
     minutes: float | None = None
     clock: Callable[[], float] = time.monotonic
+    watch: Callable[[int, float | None], None] = lambda number, best: None  # noqa: ARG005
 
 
 def budget_of(trials: int | None, minutes: float | None) -> Budget:
@@ -164,6 +166,8 @@ def search(pool: Pool, names: tuple[str, ...], seed: int, budget: Budget) -> Sea
     for settings in _different(planned(seed), arena):
         complete = [trial for trial in trials if len(trial.scores) == len(pool.folds)]
         rival = min(complete, key=lambda t: mean_loss(t.scores, arena.judges), default=None)
+        best = None if rival is None else mean_loss(rival.scores, arena.judges)
+        budget.watch(len(trials) + 1, best)
         is_draw = len(trials) >= len(DESIGN)
         trials.append(arena.try_settings(len(trials) + 1, settings, rival if is_draw else None))
         late = budget.minutes is not None and budget.clock() - started >= 60 * budget.minutes
