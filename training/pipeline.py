@@ -25,7 +25,7 @@ from training.compare.ways import (
 from training.data.dataset import Dataset, load_dataset, size_figures
 from training.data.folds import make_folds
 from training.data.split import Split, split
-from training.effort import Effort
+from training.effort import Effort, TrialWatch, unwatched
 from training.evaluate.drivers import drivers_report
 from training.evaluate.evaluation import outcome_metrics
 from training.evaluate.leakage import Parts, leakage_checks
@@ -85,6 +85,7 @@ def fit(
     options: FitOptions,
     out: Path,
     progress: Progress = lambda stage: None,  # noqa: ARG005
+    watch: TrialWatch = unwatched,
 ) -> Manifest:
     """Fit all models, export them, and write a bundle if ONNX and native models agree.
 
@@ -93,6 +94,7 @@ def fit(
         options: The table, and the seed.
         out: The folder of the bundle, empty or absent.
         progress: Told what begins.
+        watch: Follows the search for the purchase model.
 
     Returns:
         The manifest as written.
@@ -107,7 +109,7 @@ def fit(
     users = _prepared(load_dataset(inputs, options.schema))
     rows = users.dataset.rows
     progress(f"fitting the purchase model to {len(users.parts.train):,} of {rows:,} users")
-    classifier = _fit_classifier(users, options)
+    classifier = _fit_classifier(users, options, watch)
     progress("looking for segments")
     train = users.dataset.typed[users.parts.train]
     before = None if previous is None else predecessor(previous, train)
@@ -163,7 +165,7 @@ def _prepared(dataset: Dataset) -> _Users:
     return _Users(dataset, parts, categories, features)
 
 
-def _fit_classifier(users: _Users, options: FitOptions) -> Classifier:
+def _fit_classifier(users: _Users, options: FitOptions, watch: TrialWatch) -> Classifier:
     pool = _pool(users)
     return fit_classifier(
         pool,
@@ -173,6 +175,7 @@ def _fit_classifier(users: _Users, options: FitOptions) -> Classifier:
         options.effort,
         options.playbook.band_shares,
         fit_baselines(pool, options.schema),
+        watch,
     )
 
 

@@ -5,7 +5,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -66,9 +66,9 @@ IMPORT_SECONDS = 0.02
 """A signal that comes during an import is looked at again after so long."""
 
 
-def say(lines: Sequence[str]) -> None:
-    """Show lines for people on standard error."""
-    write_error("\n".join(lines))
+def say(lines: Iterable[str]) -> None:
+    """Show lines for people on standard error, wrapped to the width of a terminal."""
+    write_error("\n".join(map(wrap, lines) if on_terminal(sys.stderr) else lines))
 
 
 def show_lines(lines: Iterable[str]) -> None:

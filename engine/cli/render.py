@@ -23,7 +23,7 @@ COLOURS = {
 _COLOUR_OF = {status: colour for colour, words in COLOURS.items() for status in words}
 _STATUS = re.compile(rf"^( *)({'|'.join(_COLOUR_OF)})(?=:|$| {{2}})", re.MULTILINE)
 
-BAR_CELLS = 30
+BAR_CELLS = 20
 
 
 def echo(text: str | bytes, *, error: bool = False) -> None:
@@ -90,17 +90,25 @@ def rows_bar(label: str, *, hidden: bool = False) -> Iterator[Callable[[int, int
 
 
 def progress_bar(
-    label: str, info: Callable[[int | None], str | None], *, hidden: bool = False
+    label: str,
+    info: Callable[[int | None], str],
+    *,
+    length: int = 1,
+    eta: bool = True,
+    hidden: bool = False,
 ) -> "ProgressBar[int]":
     """A bar on standard error that shows nothing before its first update.
 
     Args:
         label: What is being done.
         info: What to show behind the bar, from the item of the last update.
+        length: Steps until the bar is full.
+        eta: Whether the time left is shown, measured by the steps.
         hidden: Whether there is no bar on a terminal either.
     """
     return click.progressbar(
-        length=1,
+        length=length,
+        show_eta=eta,
         label=label,
         item_show_func=info,
         file=sys.stderr,
@@ -113,7 +121,8 @@ def progress_bar(
 
 
 def end_bar(bar: "ProgressBar[int]") -> None:
-    """Go on below a bar, if anything of it was shown."""
+    """Go on below a bar, if it was shown."""
     if bar.max_width is not None:
         with suppress(OSError):
             bar.render_finish()
+        bar.max_width = None

@@ -13,9 +13,9 @@ from training.cli.simulate import simulate
 
 @click.group(name="training", cls=Program)
 def main() -> None:
-    """Make, measure and promote ONNX bundles for the engine.
+    """Fit, measure and promote ONNX bundles for the engine.
 
-    Every option can be set from the environment, for instance TRAINING_FIT_SEED=8.
+    Every option can be set from the environment: TRAINING_FIT_SEED=8 sets --seed of fit.
     """
 
 

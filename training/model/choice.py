@@ -8,7 +8,7 @@ import lightgbm as lgb
 import numpy as np
 
 from engine.bundle.manifest import Calibration
-from training.effort import Effort
+from training.effort import Effort, TrialWatch, unwatched
 from training.metrics.intervals import mean_and_error
 from training.metrics.metrics import rounded
 from training.model.baselines import Baseline
@@ -57,6 +57,7 @@ def choose_trees(
     seed: int,
     effort: Effort,
     baselines: Sequence[Baseline] = (),
+    watch: TrialWatch = unwatched,
 ) -> Choice:
     """The cheapest trees within half a standard error of the best, grown from the whole pool.
 
@@ -66,11 +67,12 @@ def choose_trees(
         seed: Makes the search repeatable.
         effort: When the search ends.
         baselines: Rules judged in the same folds; they stand beside the trials, never among them.
+        watch: Follows the trials.
 
     Raises:
         SelfCheckError: No trial can be exported.
     """
-    found = search(pool, names, seed, effort)
+    found = search(pool, names, seed, effort, watch)
     table = standings(found, pool)
     chosen = cheapest(table, pool.sample.features.shape[1])
     rounds = scaled_rounds(chosen.trial.rounds, pool)

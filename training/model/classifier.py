@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from engine.bundle.manifest import Calibration
-from training.effort import Effort
+from training.effort import Effort, TrialWatch, unwatched
 from training.format import decimal
 from training.model.baselines import Baseline
 from training.model.choice import choose_trees
@@ -63,6 +63,7 @@ def fit_classifier(
     effort: Effort,
     band_shares: tuple[float, ...],
     baselines: Sequence[Baseline] = (),
+    watch: TrialWatch = unwatched,
 ) -> Classifier:
     """Find and fit trees, then calibration, threshold and cut-points.
 
@@ -74,8 +75,9 @@ def fit_classifier(
         effort: When the search for trees ends.
         band_shares: The shares of users below the cut-points of the bands.
         baselines: Rules judged in the folds of the pool, for the report.
+        watch: Follows the trials.
     """
-    choice = choose_trees(pool, names, seed, effort, baselines)
+    choice = choose_trees(pool, names, seed, effort, baselines, watch)
     booster = choice.booster
     platt, problem = fit_platt(raw_scores(booster, calibration.features), calibration)
     probability = calibrated(booster, platt, calibration.features)
@@ -104,6 +106,7 @@ def fit_platt(raw: np.ndarray, sample: Sample) -> tuple[Calibration, str]:
     Args:
         raw: LightGBM's raw scores, float64 [rows].
         sample: The users they belong to.
+        watch: Follows the trials.
 
     Returns:
         The calibration, and why it makes the scores unusable, or "".

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.bundle.manifest import Calibration
 from engine.errors import SelfCheckError
-from training.effort import Effort
+from training.effort import Effort, TrialWatch, unwatched
 from training.model.candidates import DESIGN, FREE, Pair, planned, strongest_pairs
 from training.model.shapley.effects import model_effects
 from training.model.trees import Grower, Sample, Settings, plain_text, raw_scores
@@ -137,6 +137,7 @@ def search(
     names: tuple[str, ...],
     seed: int,
     effort: Effort,
+    watch: TrialWatch = unwatched,
     clock: Callable[[], float] = time.monotonic,
 ) -> Search:
     """Try settings in order until the effort is spent, but at least one.
@@ -146,6 +147,7 @@ def search(
         names: The feature names.
         seed: Makes the search repeatable.
         effort: How many trials, and for how long.
+        watch: Follows the trials.
         clock: Seconds from any start.
     """
     arena = Arena(pool, names, seed)
@@ -154,6 +156,8 @@ def search(
     for settings in _different(planned(seed), arena):
         complete = [trial for trial in trials if len(trial.scores) == len(pool.folds)]
         rival = min(complete, key=lambda t: mean_loss(t.scores, arena.judges), default=None)
+        best = None if rival is None else mean_loss(rival.scores, arena.judges)
+        watch(len(trials) + 1, best)
         is_draw = len(trials) >= len(DESIGN)
         trials.append(arena.try_settings(len(trials) + 1, settings, rival if is_draw else None))
         late = effort.minutes is not None and clock() - started >= 60 * effort.minutes

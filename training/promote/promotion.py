@@ -135,7 +135,7 @@ def _judged(
         failed = len(report["reasons"])
         raise RefusedError(
             f"{bundle.path}: refused at {pluralize(failed, 'gate')} of {len(gates)}: "
-            f"{'; '.join(report['reasons'])}. Nothing was changed.",
+            f"{'; '.join(report['reasons'])}. Nothing was changed. Fit again on more or newer data.",
             report,
         )
     return report
