@@ -22,7 +22,7 @@ from training.cli.checks import FIT_PACKAGES, check_output, check_packages
 def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> None:
     """Measure BUNDLE on labelled users in DATA..."""
     check_packages(FIT_PACKAGES)
-    from engine.storage import storage_errors, write_private
+    from engine.storage import storage_errors, write_atomic
     from training.evaluate.evaluation import evaluate_bundle
     from training.report.text import evaluation_lines
 
@@ -35,6 +35,6 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
         return
     if json_path is not None:
         with storage_errors(json_path):
-            write_private(json_path, f"{text}\n".encode())
+            write_atomic(json_path, f"{text}\n".encode())
     for line in evaluation_lines(report):
         show(visible(line))
