@@ -5,7 +5,6 @@ import logging
 import math
 import os
 import platform
-from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.console import Program, TerminalProgress, example, show
-from engine.errors import InputError, InterruptedRunError
+from engine.errors import InputError
 from engine.format import visible
 from engine.logs import LOG
 
@@ -216,11 +215,9 @@ def score_command(
     settings = ScoreOptions(threads=threads, summary=None if to_stdout else summary, **options)
     with TerminalProgress("scored", quiet=quiet) as progress:
         done = score(source, bundle, target, settings, progress)
-    # The work is done: a signal cuts short only the words about it.
-    with suppress(InterruptedRunError):
-        LOG.info("\n".join(done.to_lines()), extra={"fields": {"summary": asdict(done)}})
-        if to_stdout:
-            show(done.to_json().rstrip(b"\n"), _consequence(done))
+    LOG.info("\n".join(done.to_lines()), extra={"fields": {"summary": asdict(done)}})
+    if to_stdout:
+        show(done.to_json().rstrip(b"\n"), _consequence(done))
 
 
 def _consequence(done: "Summary") -> str:
