@@ -34,7 +34,7 @@ from engine.bundle.manifest import (
     manifest_to_json,
 )
 from engine.errors import BundleError, EngineError, pluralize, quoted
-from engine.storage import sync_path
+from engine.storage import SHARED_MODE, write_atomic
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
@@ -160,11 +160,7 @@ def write_bundle(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]
 def write_current(root: Path, version: str) -> None:
     """Make one version of a folder of bundles the one in force, in one atomic and lasting step."""
     digest = hashlib.sha256(read_file(root / version, MANIFEST, MANIFEST_LIMIT_BYTES)).hexdigest()
-    staging = root / f".{CURRENT}.staging"
-    staging.write_text(f"{version} {digest}\n")
-    sync_path(staging)
-    staging.replace(root / CURRENT)
-    sync_path(root)
+    write_atomic(root / CURRENT, f"{version} {digest}\n".encode(), SHARED_MODE)
 
 
 def _resolve(path: Path) -> tuple[Path, str | None]:

@@ -15,6 +15,7 @@ from engine.errors import InputError
 from engine.inputs.csv_checks import short_rows
 from engine.inputs.errors import broken, fault_in, reading
 from engine.inputs.open import Table
+from engine.interruption import in_background
 from engine.rows.batches import whole_batches
 from engine.rows.chunk import SOURCE_COLUMNS, TOO_SHORT, Chunk
 from engine.rows.rules import check_columns, check_same_keys
@@ -59,7 +60,7 @@ def find_rows(table: Table, columns: Sequence[str], condition: pl.Expr) -> pl.Da
     wanted = [name for name in columns if name in table.columns]
     with reading(table.name):
         rows = table.frame.select(wanted).with_row_index("source_row", offset=1)
-        return rows.filter(condition).collect(engine="streaming")
+        return in_background(lambda: rows.filter(condition).collect(engine="streaming"))
 
 
 def flat_columns(tables: Iterable[Table]) -> dict[str, pl.DataType]:

@@ -23,7 +23,7 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
     """Measure a bundle on labelled users."""
     check_packages(FIT_PACKAGES)
     from engine.bundle.open import open_bundle
-    from engine.storage import storage_errors, write_private
+    from engine.storage import storage_errors, write_atomic
     from training.evaluate.evaluation import evaluate_bundle
     from training.report.subject import measured_subject
     from training.report.text import evaluation_lines
@@ -37,5 +37,5 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
         return
     if json_path is not None:
         with storage_errors(json_path):
-            write_private(json_path, f"{text}\n".encode())
+            write_atomic(json_path, f"{text}\n".encode())
     show_lines(evaluation_lines(measured_subject(open_bundle(bundle), report)))

@@ -30,7 +30,7 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     """
     check_packages((*FIT_PACKAGES, *REPORT_PACKAGES))
     from engine.bundle.open import open_bundle
-    from engine.storage import storage_errors, write_shared
+    from engine.storage import SHARED_MODE, storage_errors, write_atomic
     from training.evaluate.evaluation import evaluate_bundle
     from training.report.page import report_html
     from training.report.place import check_place
@@ -48,7 +48,7 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     with storage_errors(out):
         # Measuring takes minutes.
         check_place(out)
-        write_shared(out, page)
+        write_atomic(out, page, SHARED_MODE)
     say([f"report on {subject.manifest.bundle_id} in {out}"])
     if what_if is not None and second is not None:
         _write_what_if(what_if, second)

@@ -106,7 +106,6 @@ def fit_platt(raw: np.ndarray, sample: Sample) -> tuple[Calibration, str]:
     Args:
         raw: LightGBM's raw scores, float64 [rows].
         sample: The users they belong to.
-        watch: Follows the trials.
 
     Returns:
         The calibration, and why it makes the scores unusable, or "".

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from engine.model.threads import Progress
-from engine.outputs.paths import check_outside_bundles, check_place
+from engine.outputs.paths import check_creatable, check_outside_bundles
 from engine.outputs.writer import FrameWriter, output_format
 from engine.storage import storage_errors
 from training.simulate import SimulateOptions, output_schema, simulate
@@ -26,7 +26,7 @@ def write_users(
         EngineError: The output cannot be written; what stood there still stands.
     """
     output_format(out)
-    check_place(out)
+    check_creatable(out)
     check_outside_bundles(out)
     with staged(out) as folder:
         staging = folder / out.name

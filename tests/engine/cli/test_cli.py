@@ -150,9 +150,10 @@ def test_a_signal_ends_the_run_and_removes_staging(users, tmp_path, number, code
 
 
 def _waits_for_input(pid):
-    """Whether the bundle is loaded and the process sleeps in read(2) on its standard input."""
+    """Whether the bundle is loaded and a thread sleeps in read(2) on standard input."""
+    calls = Path(f"/proc/{pid}/task").glob("*/syscall")
     try:
-        return Path(f"/proc/{pid}/syscall").read_text().startswith("0 0x0 ")
+        return any(call.read_text().startswith("0 0x0 ") for call in calls)
     except OSError:
         return False
 

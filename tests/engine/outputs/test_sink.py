@@ -12,8 +12,8 @@ from engine.errors import (
     StorageError,
     UsageError,
 )
+from engine.outputs.paths import ScoresFile, Targets
 from engine.outputs.sink import Sink, glob_escape
-from engine.outputs.targets import Targets
 from engine.outputs.writer import FrameWriter
 from engine.storage import storage_errors
 from tests.helpers import read_table
@@ -29,7 +29,7 @@ def opened_sink(targets):
 
 
 def sink(out):
-    return opened_sink(Targets.of(out, out.with_name("rejected.csv"), None))
+    return opened_sink(Targets.of(ScoresFile(out), out.with_name("rejected.csv"), None))
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
@@ -101,7 +101,9 @@ def test_staging_of_a_killed_run_is_removed_and_others_are_not(tmp_path):
 def test_only_an_earlier_quarantine_of_the_same_output_is_removed(tmp_path, named, stays):
     old = tmp_path / (named or "scores.csv.quarantine.csv")
     old.write_text("old")
-    targets = Targets.of(tmp_path / "scores.csv", tmp_path / named if named else None, None)
+    targets = Targets.of(
+        ScoresFile(tmp_path / "scores.csv"), tmp_path / named if named else None, None
+    )
     with opened_sink(targets) as opened:
         opened.write(FRAME, FRAME.clear())
         opened.finish()
@@ -114,7 +116,7 @@ def test_files_may_go_to_different_directories(tmp_path):
     summary = tmp_path / "summary" / "s.json"
     for path in (*places, summary):
         path.parent.mkdir()
-    with opened_sink(Targets.of(*places, summary)) as opened:
+    with opened_sink(Targets.of(ScoresFile(places[0]), places[1], summary)) as opened:
         opened.write(FRAME, FRAME[:2])
         opened.finish()
         opened.publish(b"{}", b"")
@@ -128,9 +130,9 @@ def test_files_may_go_to_different_directories(tmp_path):
     [("scores.csv", None), (None, "scores.csv"), ("both.csv", "both.csv")],
 )
 def test_two_files_in_one_place_are_refused(tmp_path, quarantine, summary):
-    with pytest.raises(UsageError, match="need different places"):
+    with pytest.raises(UsageError, match="need different paths"):
         Targets.of(
-            tmp_path / "scores.csv",
+            ScoresFile(tmp_path / "scores.csv"),
             tmp_path / quarantine if quarantine else None,
             tmp_path / summary if summary else None,
         )
@@ -145,7 +147,7 @@ def test_what_fails_after_the_commit_is_not_called_unpublished(tmp_path, monkeyp
     with sink(tmp_path / "scores.csv") as opened:
         opened.write(FRAME, FRAME.clear())
         opened.finish()
-        with pytest.raises(StorageError, match="the scores of this run stand there"):
+        with pytest.raises(StorageError, match="the scores of this run are published"):
             opened.publish(b"{}", b"")
         assert opened.committed
 
@@ -170,9 +172,10 @@ def test_a_held_output_is_refused(tmp_path):
 )
 def test_a_place_that_cannot_hold_its_file_is_refused_at_once(tmp_path, place, name, message):
     (tmp_path / "folder.csv").mkdir()
-    places = {"out": tmp_path / "scores.csv", "quarantine": None, "summary": None}
+    paths = {"out": tmp_path / "scores.csv", "quarantine": None, place: tmp_path / name}
+    destination = ScoresFile(paths.pop("out"))
     with pytest.raises(CannotCreateError, match=message):
-        Targets.of(**{**places, place: tmp_path / name}).check(replace=False)
+        Targets.of(destination, **paths).check(replace=False)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from engine.outputs.spreadsheets import without_formulas
+from engine.outputs.writer import without_formulas
 
 HARMLESS = ["anna", "", None, "-1", "+4.5e-3", "-.5", "'=1", " =1", "a=1", "１"]
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-", "-inf"]
