@@ -284,10 +284,10 @@ def glob_escape(name: str) -> str:
 
 def _remove(path: Path) -> None:
     """Remove a folder, or a file in its place; the next run removes what cannot be removed now."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink()
 
 

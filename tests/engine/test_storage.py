@@ -2,10 +2,11 @@ import fcntl
 import os
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from engine.errors import CannotCreateError, LockedError
-from engine.storage import SHARED_MODE, locked, write_atomic
+from engine.errors import AccessError, CannotCreateError, LockedError, StorageError
+from engine.storage import SHARED_MODE, locked, storage_errors, write_atomic
 
 
 def test_a_file_is_on_disk_before_it_is_moved_and_its_folder_after(tmp_path, monkeypatch):
@@ -77,3 +78,18 @@ def test_a_lock_is_held_until_the_end_and_names_what_it_protects(tmp_path):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(28, "No space left on device"), StorageError),
+        (pl.exceptions.ComputeError("No space left on device (os error 28)"), StorageError),
+        (PermissionError(13, "Permission denied"), AccessError),
+        (FileNotFoundError(2, "No such file"), CannotCreateError),
+        (pl.exceptions.ComputeError("something else"), StorageError),
+    ],
+)
+def test_errors_of_the_disk_are_told_apart(tmp_path, error, kind):
+    with pytest.raises(kind, match="scores.csv"), storage_errors(tmp_path / "scores.csv"):
+        raise error

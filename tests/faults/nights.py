@@ -16,7 +16,7 @@ import pytest
 from engine import ScoreOptions, score
 from tests.helpers import BUNDLE, read_summary
 
-DOCUMENTED = {0, 1, 2, 65, 66, 69, 70, 73, 74, 75, 76, 77, 78, 79, 130, 143}
+DOCUMENTED = {0, 1, 2, 65, 66, 69, 70, 73, 74, 75, 76, 77, 78, 79, 129, 130, 143}
 OUTPUTS = ("scores.parquet", "scores.parquet.quarantine.parquet")
 SUMMARY = "scores.parquet.summary.json"
 LOCK = "scores.parquet.lock"

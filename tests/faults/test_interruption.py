@@ -58,6 +58,18 @@ def blocked(*_, **__):
 {call} = blocked
 main()
 """
+SIGNALLED = """
+import os, signal
+import engine.outputs.sink, engine.pipeline
+from engine.cli.entry import main
+
+def signalled(*arguments, function={call}):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return function(*arguments)
+
+{call} = signalled
+main()
+"""
 BLOCKING = [
     "engine.inputs.open._opened",
     "engine.inputs.chunks._batches",
@@ -178,6 +190,18 @@ def test_i03_a_signal_ends_a_run_that_waits_for_a_blocked_call(night, call):
         for _ in range(2):
             process.terminate()
         check_interrupted(night, process, 143)
+
+
+@pytest.mark.parametrize(
+    ("call", "code"), [("engine.pipeline.to_prometheus", 143), ("engine.outputs.sink.move", 0)]
+)
+def test_i03_a_signal_is_too_late_once_publishing_has_begun(night, call, code):
+    command = [sys.executable, "-c", SIGNALLED.format(call=call), *ARGUMENTS]
+    done = subprocess.run(command, cwd=night.folder, **captured({}), timeout=60)
+    assert done.returncode == code, done.stderr
+    assert night.outputs() == (night.undisturbed if code == 0 else night.before)
+    assert read_summary(night.out)["published"] == (code == 0)
+    check_next_run(night)
 
 
 def test_i04_interrupted_twice_ends_at_once(night):

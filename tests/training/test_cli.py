@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -108,6 +109,36 @@ def test_a_failed_simulation_leaves_the_old_file(tmp_path, monkeypatch):
         write_users(SimulateOptions(rows=10), out, stop)
     assert out.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["users.csv"]
+
+
+BLOCKED = """
+import sys, time
+import training.pipeline
+from training.cli import main
+
+def blocked(*_):
+    print("blocked", flush=True)
+    time.sleep(600)
+
+training.pipeline.fit = blocked
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_fit_whatever_library_it_waits_for(tmp_path, number):
+    command = [sys.executable, "-c", BLOCKED, "fit", "users.parquet", "--out", "candidate"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
+        assert process.stdout.readline() == "blocked\n"
+        process.send_signal(number)
+        began = time.monotonic()
+        _, words = process.communicate(timeout=60)
+    assert time.monotonic() - began < 2
+    assert process.returncode == 128 + number, words
+    name = number.name
+    assert words == f"training: interrupted by {name}; nothing was published. Run again.\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_simulation_removes_what_a_killed_one_left(tmp_path):

@@ -1,12 +1,10 @@
 import fcntl
-import sys
 from contextlib import contextmanager
 
 import polars as pl
 import pytest
 
 from engine.errors import (
-    AccessError,
     CannotCreateError,
     LockedError,
     StorageError,
@@ -14,8 +12,6 @@ from engine.errors import (
 )
 from engine.outputs.paths import ScoresFile, Targets
 from engine.outputs.sink import Sink, glob_escape
-from engine.outputs.writer import FrameWriter
-from engine.storage import storage_errors
 from tests.helpers import read_table
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "name": ["a", "b", "a"]})
@@ -30,35 +26,6 @@ def opened_sink(targets):
 
 def sink(out):
     return opened_sink(Targets.of(ScoresFile(out), out.with_name("rejected.csv"), None))
-
-
-@pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
-def test_what_is_written_is_read_back(tmp_path, ending):
-    writer = FrameWriter(tmp_path / f"t{ending}", FRAME.schema, ("name",))
-    writer.write(FRAME[:1])
-    writer.write(FRAME[1:])
-    written = writer.finish()
-    assert read_table(tmp_path / f"t{ending}").cast(FRAME.schema).equals(FRAME)
-    assert (written.rows, written.size_bytes) == (3, (tmp_path / f"t{ending}").stat().st_size)
-
-
-def test_repeated_texts_are_dictionaries_in_arrow(tmp_path):
-    writer = FrameWriter(tmp_path / "t.arrow", FRAME.schema, ("name",))
-    writer.write(FRAME)
-    writer.finish()
-    assert read_table(tmp_path / "t.arrow").schema["name"] == pl.Categorical
-
-
-@pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
-def test_bytes_do_not_depend_on_the_chunks(tmp_path, ending):
-    frame = pl.concat([FRAME] * 50_000)
-    paths = [tmp_path / f"{rows}{ending}" for rows in (1_000, 65_536, 150_000)]
-    for path, rows in zip(paths, (1_000, 65_536, 150_000), strict=True):
-        writer = FrameWriter(path, frame.schema, ("name",))
-        for chunk in frame.iter_slices(rows):
-            writer.write(chunk)
-        writer.finish()
-    assert len({path.read_bytes() for path in paths}) == 1
 
 
 def test_nothing_stands_at_the_output_until_it_is_published(tmp_path):
@@ -176,35 +143,6 @@ def test_a_place_that_cannot_hold_its_file_is_refused_at_once(tmp_path, place, n
     destination = ScoresFile(paths.pop("out"))
     with pytest.raises(CannotCreateError, match=message):
         Targets.of(destination, **paths).check(replace=False)
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (OSError(28, "No space left on device"), StorageError),
-        (pl.exceptions.ComputeError("No space left on device (os error 28)"), StorageError),
-        (PermissionError(13, "Permission denied"), AccessError),
-        (FileNotFoundError(2, "No such file"), CannotCreateError),
-        (pl.exceptions.ComputeError("something else"), StorageError),
-    ],
-)
-def test_errors_of_the_disk_are_told_apart(tmp_path, error, kind):
-    with pytest.raises(kind, match="scores.csv"), storage_errors(tmp_path / "scores.csv"):
-        raise error
-
-
-@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no /dev/full")
-def test_a_full_disk_is_reported_by_the_writer(tmp_path):
-    path = tmp_path / "full.csv"
-    path.symlink_to("/dev/full")
-    writer = FrameWriter(path, FRAME.schema)
-    for _ in range(20):
-        try:
-            writer.write(pl.concat([FRAME] * 50_000))
-        except StorageError:
-            break
-    with pytest.raises(StorageError, match="No space left"):
-        writer.finish()
 
 
 def test_a_name_as_a_pattern_matches_only_itself(tmp_path):

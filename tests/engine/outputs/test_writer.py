@@ -1,10 +1,58 @@
+import sys
+
 import polars as pl
 import pytest
 
-from engine.outputs.writer import without_formulas
+from engine.errors import StorageError
+from engine.outputs.writer import FrameWriter, without_formulas
+from tests.helpers import read_table
 
+FRAME = pl.DataFrame({"x": [1, 2, 3], "name": ["a", "b", "a"]})
 HARMLESS = ["anna", "", None, "-1", "+4.5e-3", "-.5", "'=1", " =1", "a=1", "１"]
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-", "-inf"]
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
+def test_what_is_written_is_read_back(tmp_path, ending):
+    writer = FrameWriter(tmp_path / f"t{ending}", FRAME.schema, ("name",))
+    writer.write(FRAME[:1])
+    writer.write(FRAME[1:])
+    written = writer.finish()
+    assert read_table(tmp_path / f"t{ending}").cast(FRAME.schema).equals(FRAME)
+    assert (written.rows, written.size_bytes) == (3, (tmp_path / f"t{ending}").stat().st_size)
+
+
+def test_repeated_texts_are_dictionaries_in_arrow(tmp_path):
+    writer = FrameWriter(tmp_path / "t.arrow", FRAME.schema, ("name",))
+    writer.write(FRAME)
+    writer.finish()
+    assert read_table(tmp_path / "t.arrow").schema["name"] == pl.Categorical
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
+def test_bytes_do_not_depend_on_the_chunks(tmp_path, ending):
+    frame = pl.concat([FRAME] * 50_000)
+    paths = [tmp_path / f"{rows}{ending}" for rows in (1_000, 65_536, 150_000)]
+    for path, rows in zip(paths, (1_000, 65_536, 150_000), strict=True):
+        writer = FrameWriter(path, frame.schema, ("name",))
+        for chunk in frame.iter_slices(rows):
+            writer.write(chunk)
+        writer.finish()
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no /dev/full")
+def test_a_full_disk_is_reported_by_the_writer(tmp_path):
+    path = tmp_path / "full.csv"
+    path.symlink_to("/dev/full")
+    writer = FrameWriter(path, FRAME.schema)
+    for _ in range(20):
+        try:
+            writer.write(pl.concat([FRAME] * 50_000))
+        except StorageError:
+            break
+    with pytest.raises(StorageError, match="No space left"):
+        writer.finish()
 
 
 @pytest.mark.parametrize("dtype", [pl.String, pl.Categorical])
