@@ -34,8 +34,9 @@ test: lint
 	$(PYTEST) tests/test_*.py tests/engine tests/training tests/parity \
 		tests/faults/test_interruption.py::test_i01_i07_killed_before_a_step
 
+# A file to a worker: Spark, PostgreSQL and the pages of a browser start once in a file.
 test-integration: $(VENV)/dev.stamp
-	$(PYTEST) tests/integration
+	$(PYTEST) --dist loadfile tests/integration
 
 test-faults: $(VENV)/dev.stamp
 	$(PYTEST) tests/faults
