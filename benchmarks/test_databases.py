@@ -21,6 +21,7 @@ def database():
         yield Database.of("SHOP_DATABASE", {"SHOP_DATABASE": uri})
 
 
+@pytest.mark.gate
 def test_postgresql_takes_at_most_three_times_as_long(users, folder, database, monkeypatch, capsys):
     swap = TableSwap(ScoresTable("users", database))
     swap.load(users, replace=True)

@@ -7,6 +7,8 @@ import statistics
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks.profile import DRIFT, VALIDATION
 
 RUNS = 3
@@ -15,6 +17,7 @@ DRIFT_GATE = 0.10
 IMPORTS = ("Python start-up", "import polars", "import onnxruntime", "import engine.pipeline")
 
 
+@pytest.mark.gate
 def test_validation_and_drift_take_a_small_part_of_the_job(users):
     runs = [stages(users) for _ in range(RUNS)]
     assert share(runs, VALIDATION) <= VALIDATION_GATE

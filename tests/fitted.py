@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tests.fitting import SHOP, shop_users
+from tests.fitting import SHOP, category, number, schema_of, shop_users
 from tests.helpers import ROOT, write_table
 from tests.weekly import LEAKING, TABLE, leak, users_of
 from training.effort import Effort
@@ -48,6 +48,12 @@ class Fitted:
 def shop() -> Fitted:
     """Customers of `SHOP`, and a bundle that may be used."""
     return fitted("shop", lambda: shop_users(3_000, 1), FitOptions(SHOP, seed=3, effort=SMALL))
+
+
+def tiny() -> Fitted:
+    """Customers of `SHOP`, and a bundle of two of their features."""
+    schema = schema_of(number("visits"), category("tier"), id="customer")
+    return fitted("tiny", lambda: shop_users(1_500, 1), FitOptions(schema, effort=SMALL))
 
 
 def shuffled() -> Fitted:

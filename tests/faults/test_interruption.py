@@ -16,7 +16,6 @@ from tests.faults.nights import (
     check_next_run,
     check_torn_by_a_kill,
     check_words,
-    engine,
     faulty_engine,
     score_again,
     some_of,
@@ -76,14 +75,6 @@ BLOCKING = [
     "engine.scorer.Scorer.score_chunk",
     "engine.outputs.writer._sink",
 ]
-
-
-@pytest.fixture(scope="module")
-def run_seconds(template):
-    """How long a run takes here and now, so that moments can be spread over it."""
-    started = time.monotonic()
-    assert engine(template, "--dry-run").returncode == 0
-    return time.monotonic() - started
 
 
 def check_interrupted(night, process, code):

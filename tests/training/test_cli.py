@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from engine.bundle.open import open_bundle, write_bundle
 from engine.errors import LockedError
+from tests import fitted
 from tests.fitting import shop_users
 from tests.helpers import read_table, run, unread_stream, write_table
 from training.simulate import SimulateOptions, simulate
@@ -33,30 +35,28 @@ kind = "categorical"
 def tiny(tmp_path_factory):
     """Users, a schema and a bundle in one folder."""
     folder = tmp_path_factory.mktemp("tiny")
-    write_table(shop_users(1_500, 1), folder / "users.parquet")
+    shutil.copytree(fitted.tiny().folder, folder, dirs_exist_ok=True)
     (folder / "tiny.toml").write_text(TINY)
     for name in ("loop.csv", "loop.html"):
         (folder / name).symlink_to(name)
-    found = run(
-        "training", "fit", "users.parquet", "--schema", "tiny.toml", "--out", "bundle", cwd=folder
-    )
-    assert found.returncode == 0, found.stderr
-    assert "bundle tiny/undated-" in found.stderr
-    assert found.stdout == ""
     return folder
 
 
-def test_fit_carries_segments_on_and_tells_what_changed(tiny):
-    found = run(
+def test_fit_carries_segments_on_and_tells_what_changed(tiny, command):
+    found = command(
         *("training", "fit", "users.parquet", "--schema", "tiny.toml", "--trials", 1),
         *("--previous", "bundle", "--out", "refit"),
         cwd=tiny,
     )
     assert found.returncode == 0, found.stderr
+    assert "bundle tiny/undated-" in found.stderr
+    assert found.stdout == ""
     # Minutes pass at a full size, and a log tells what is under way.
     assert re.findall(r"^ *\d+\.\d s  (.+)$", found.stderr, re.M)[0] == "reading users"
     assert "segments: no change: every segment keeps its id and its name" in found.stderr
-    missing = run("training", "fit", "users.parquet", "--previous", "gone", "--out", "x", cwd=tiny)
+    missing = command(
+        *("training", "fit", "users.parquet", "--previous", "gone", "--out", "x"), cwd=tiny
+    )
     assert missing.returncode == 78
     assert "gone: no such bundle" in missing.stderr
 
@@ -73,9 +73,9 @@ def test_simulated_users_are_written_in_every_format(tmp_path, ending):
     assert [p.name for p in tmp_path.iterdir()] == [f"users{ending}"]
 
 
-def test_simulate_takes_its_options(tmp_path):
+def test_simulate_takes_its_options(tmp_path, command):
     out = tmp_path / "users.parquet"
-    found = run(
+    found = command(
         *("training", "simulate", "--out", out, "--rows", 100, "--seed", 5),
         *("--as-of", "2026-06-07", "--drift", 0.5, "--no-label", "--with-truth"),
     )
@@ -91,8 +91,8 @@ def test_simulate_takes_its_options(tmp_path):
     ("out", "words"),
     [("users.xlsx", "names no format"), ("no/users.csv", "does not exist"), (".", "no format")],
 )
-def test_simulate_refuses_what_it_cannot_create(tmp_path, out, words):
-    found = run("training", "simulate", "--rows", 10, "--out", tmp_path / out)
+def test_simulate_refuses_what_it_cannot_create(tmp_path, command, out, words):
+    found = command("training", "simulate", "--rows", 10, "--out", tmp_path / out)
     assert found.returncode == 73
     assert words in found.stderr
     assert list(tmp_path.iterdir()) == []
@@ -160,34 +160,34 @@ def test_a_simulation_removes_what_a_killed_one_left(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"users.csv", ".others.csv.staging"}
 
 
-def test_evaluate_prints_and_writes_its_figures(tiny):
-    found = run("training", "evaluate", "bundle", "users.parquet", "--json", "m.json", cwd=tiny)
+def test_evaluate_prints_and_writes_its_figures(tiny, command):
+    found = command("training", "evaluate", "bundle", "users.parquet", "--json", "m.json", cwd=tiny)
     assert found.returncode == 0, found.stderr
     assert "ROC-AUC" in found.stdout
     report = json.loads((tiny / "m.json").read_text())
     assert report["metrics"]["rows"] == 1_500
-    to_stdout = run("training", "evaluate", "bundle", "users.parquet", "--json", "-", cwd=tiny)
+    to_stdout = command("training", "evaluate", "bundle", "users.parquet", "--json", "-", cwd=tiny)
     assert json.loads(to_stdout.stdout) == report
 
 
-def test_promote_puts_a_bundle_in_force_once(tiny):
-    first = run("training", "promote", "bundle", "--to", "models", cwd=tiny)
+def test_promote_puts_a_bundle_in_force_once(tiny, command):
+    first = command("training", "promote", "bundle", "--to", "models", cwd=tiny)
     assert (first.returncode, first.stdout) == (0, "")
     assert "is the current bundle\n" in first.stderr
     assert "undo: training rollback models\n" in first.stderr
-    again = run("training", "promote", "bundle", "--to", "models", cwd=tiny)
+    again = command("training", "promote", "bundle", "--to", "models", cwd=tiny)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", first.stderr)
 
 
-def test_a_refused_candidate_is_told_in_words_and_as_json(tiny):
-    run("training", "promote", "bundle", "--to", "measured", cwd=tiny)
+def test_a_refused_candidate_is_told_in_words_and_as_json(tiny, command):
+    command("training", "promote", "bundle", "--to", "measured", cwd=tiny)
     opened = open_bundle(tiny / "bundle")
     parity = {**opened.manifest.parity, "changed_segment": 3}
     manifest = dataclasses.replace(opened.manifest, parity=parity)
     write_bundle(tiny / "wrong", manifest, opened.contents)
     write_table(shop_users(2_000, 2), tiny / "later.parquet")
     promote = ("promote", "wrong", "--to", "measured")
-    found = run("training", *promote, "--data", "later.parquet", cwd=tiny)
+    found = command("training", *promote, "--data", "later.parquet", cwd=tiny)
     assert found.returncode == 79
     assert re.search(r"^REFUSED  parity  +segment: 3 users changed, allowed 0$", found.stderr, re.M)
     assert "refused at 1 gate of 15: parity" in found.stderr
@@ -199,33 +199,33 @@ def test_a_refused_candidate_is_told_in_words_and_as_json(tiny):
             unread = run("training", *promote, "--data", "later.parquet", cwd=tiny, stdout=stream)
         assert unread.returncode == 79
         assert unread.stderr.splitlines()[-1] == found.stderr.splitlines()[-1]
-    unmeasured = run("training", *promote, cwd=tiny)
+    unmeasured = command("training", *promote, cwd=tiny)
     assert (unmeasured.returncode, unmeasured.stdout) == (2, "")
 
 
-def test_rollback_puts_a_named_version_in_force(tiny):
-    run("training", "promote", "bundle", "--to", "back", cwd=tiny)
+def test_rollback_puts_a_named_version_in_force(tiny, command):
+    command("training", "promote", "bundle", "--to", "back", cwd=tiny)
     version = open_bundle(tiny / "back").path.name
-    found = run("training", "rollback", "back", "--version", version, cwd=tiny)
+    found = command("training", "rollback", "back", "--version", version, cwd=tiny)
     assert (found.returncode, found.stdout) == (0, "")
     assert found.stderr == f"back/{version} is the current bundle\n"
-    assert run("training", "rollback", "back", cwd=tiny).returncode == 78
+    assert command("training", "rollback", "back", cwd=tiny).returncode == 78
 
 
-def test_backtest_prints_its_figures(tiny):
-    score = run(
+def test_backtest_prints_its_figures(tiny, command):
+    score = command(
         *("engine", "score", "users.parquet", "--bundle", "bundle", "--out", "scores.parquet"),
         cwd=tiny,
     )
     assert score.returncode == 0, score.stderr
-    found = run(
+    found = command(
         *("training", "backtest", "scores.parquet", "--outcomes", "users.parquet"),
         *("--schema", "tiny.toml"),
         cwd=tiny,
     )
     assert (found.returncode, found.stderr) == (0, "")
-    assert found.stdout.startswith("1,500 of 1,500 scores have an outcome; 0 have none")
-    assert "contacted against control group" in found.stdout
+    assert "1,500 of 1,500 scores have an outcome.\n" in found.stdout
+    assert "Contacted users against the control group" in found.stdout
 
 
 def test_a_promotion_whose_figures_nobody_can_read_is_told(tiny):
