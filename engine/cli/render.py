@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
@@ -46,6 +46,11 @@ def _coloured(status: re.Match[str]) -> str:
 def on_terminal(stream: TextIO | None) -> bool:
     """Whether a person looks at the stream."""
     return stream is not None and stream.isatty()
+
+
+def wrapped(lines: Iterable[str], stream: TextIO | None) -> Iterable[str]:
+    """Lines that fit a stream: on a terminal none is wider."""
+    return map(wrap, lines) if on_terminal(stream) else lines
 
 
 def wrap(line: str) -> str:
