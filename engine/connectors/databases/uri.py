@@ -60,7 +60,7 @@ class Database:
         ):
             raise BundleError(
                 f"{variable}: holds no URI that begins postgresql://, sqlite:/// or duckdb:///. "
-                "Mend it; it is not shown here."
+                "Fix it; it is not shown here."
             )
         return cls(variable, uri, KINDS[scheme])
 
