@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "green": ("may be used", "nothing has moved", "passed", "promoted"),
-    "yellow": ("warning", "drift", "set aside", "rows left out", "unseen values"),
+    "yellow": ("warning", "drift", "set aside", "rows left out", "unseen values scored as missing"),
     "red": ("MUST NOT BE USED", "ALARM", "DRIFT", "REFUSED", "engine", "training"),
 }
 _COLOUR_OF = {status: colour for colour, words in COLOURS.items() for status in words}
@@ -54,12 +54,15 @@ def wrapped(lines: Iterable[str], stream: TextIO | None) -> Iterable[str]:
 
 
 def wrap(line: str) -> str:
-    """A line cut between words to the width of the terminal; its last column stays a column."""
+    """A line cut between words to the width of the terminal; its last column stays a column.
+
+    A column that begins in the right half of the terminal is left to the terminal.
+    """
     columns = shutil.get_terminal_size().columns
-    if len(line) <= columns:
-        return line
     indent = re.match(r"(?:.*\S)? {2,}", line)
-    hang = indent.end() if indent and indent.end() <= columns // 2 else 2
+    hang = indent.end() if indent else 2
+    if len(line) <= columns or hang > columns // 2:
+        return line
     return textwrap.fill(
         line, columns, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False
     )

@@ -44,9 +44,9 @@ def test_a_terminal_shows_how_far_a_run_has_come(users_file, tmp_path):
 
 
 def test_results_are_wrapped_to_the_terminal():
-    _, narrow = run_in_terminal("engine", "inspect", BUNDLE, "--full", columns=60)
+    _, narrow = run_in_terminal("engine", "inspect", BUNDLE, "--full", columns=80)
     lines = re.sub(r"\x1b\[\d+m", "", narrow).splitlines()
-    assert max(map(len, lines)) <= 60
+    assert max(map(len, lines)) <= 80
     assert max(map(len, run("engine", "inspect", BUNDLE, "--full").stdout.splitlines())) > 100
 
 
@@ -55,6 +55,8 @@ def test_a_wrapped_line_keeps_its_last_column(monkeypatch):
     assert wrap("  +0.1  a value that is long") == "  +0.1  a value that is\n        long"
     assert wrap("one two three four five six") == "one two three four five\n  six"
     assert wrap("short") == "short"
+    table_row = "a value of words  1.5 to 2.5"
+    assert wrap(table_row) == table_row
 
 
 @pytest.mark.parametrize(("group", "name"), COMMANDS)
