@@ -43,7 +43,7 @@ class InputError(EngineError):
             f"{where}: {pluralize(len(missing), 'missing column')}: {quoted(missing)}; "
             f"{bundle_id} needs {needed}, found {len(found)}."
             + (f" Did you mean {hint}?" if hint else "")
-            + " See: engine inspect"
+            + " See: engine inspect --full"
         )
 
     @classmethod

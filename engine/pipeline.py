@@ -212,7 +212,7 @@ def _check_drift(tally: Tally, scorer: Scorer, *, strict: bool) -> None:
     if strict and drift.alarms:
         raise InputError(
             f"input: {pluralize(len(drift.alarms), 'drift alarm')}: {'; '.join(drift.alarms)}. "
-            "Nothing was published, because of --strict: mend the input, or train on it."
+            "Nothing was published, because of --strict: fix the input, or train on it."
         )
 
 

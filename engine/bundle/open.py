@@ -166,7 +166,10 @@ def write_current(root: Path, version: str) -> None:
 def _resolve(path: Path) -> tuple[Path, str | None]:
     """The folder of the bundle, and the manifest hash that CURRENT states, if it is there."""
     if not path.is_dir():
-        raise BundleError(f"{path}: no such bundle. Give one with --bundle, or run: make model")
+        raise BundleError(
+            f"{path}: no such bundle. Give one with --bundle or ENGINE_BUNDLE. To make one: training "
+            "simulate --out history.parquet, then training fit history.parquet --out candidate"
+        )
     if (path / MANIFEST).is_file():
         return path, None
     # A link that leads nowhere is something that stands there: what it is, reading tells.

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from engine.cli.logs import Lines, logged_lines, write_error
-from engine.cli.render import echo, on_terminal, wrap
+from engine.cli.render import echo, wrapped
 from engine.errors import BundleError, EngineError, StorageError, bug_text
 from engine.format import visible
 from engine.interruption import check_interrupted, signals_noted
@@ -69,14 +69,13 @@ MAX_HELP_WIDTH = 100
 
 
 def say(lines: Iterable[str]) -> None:
-    """Show lines for people on standard error, wrapped to the width of a terminal."""
-    write_error("\n".join(map(wrap, lines) if on_terminal(sys.stderr) else lines))
+    """Show lines for people on standard error."""
+    write_error("\n".join(lines))
 
 
 def show_lines(lines: Iterable[str]) -> None:
     """Show a result for people on standard output, wrapped to the width of a terminal."""
-    shown = map(visible, lines)
-    show("\n".join(map(wrap, shown) if on_terminal(sys.stdout) else shown))
+    show("\n".join(wrapped(map(visible, lines), sys.stdout)))
 
 
 def show(text: str | bytes, consequence: str = "Fix it and run again.") -> None:

@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "green": ("may be used", "nothing has moved", "passed", "promoted"),
-    "yellow": ("warning", "drift", "set aside", "rows left out", "unseen values"),
+    "yellow": ("warning", "drift", "set aside", "rows left out", "unseen values scored as missing"),
     "red": ("MUST NOT BE USED", "ALARM", "DRIFT", "REFUSED", "engine", "training"),
 }
 _COLOUR_OF = {status: colour for colour, words in COLOURS.items() for status in words}
@@ -48,13 +48,21 @@ def on_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
+def wrapped(lines: Iterable[str], stream: TextIO | None) -> Iterable[str]:
+    """Lines that fit a stream: on a terminal none is wider."""
+    return map(wrap, lines) if on_terminal(stream) else lines
+
+
 def wrap(line: str) -> str:
-    """A line cut between words to the width of the terminal; its last column stays a column."""
+    """A line cut between words to the width of the terminal; its last column stays a column.
+
+    A column that begins in the right half of the terminal is left to the terminal.
+    """
     columns = shutil.get_terminal_size().columns
-    if len(line) <= columns:
-        return line
     indent = re.match(r"(?:.*\S)? {2,}", line)
-    hang = indent.end() if indent and indent.end() <= columns // 2 else 2
+    hang = indent.end() if indent else 2
+    if len(line) <= columns or hang > columns // 2:
+        return line
     return textwrap.fill(
         line, columns, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False
     )

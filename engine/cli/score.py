@@ -110,7 +110,8 @@ def _choose_log_format(context: click.Context, _option: click.Parameter, value: 
     "--threads",
     type=click.IntRange(1, MAX_THREADS),
     metavar="N",
-    help="Chunks scored in parallel.  [default: one per core]",
+    show_default="one per core",
+    help="Chunks scored in parallel.",
 )
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "verbose", is_flag=True, help="Print each step.")

@@ -55,7 +55,7 @@ def refusal(
         f"{rows:,} of {rows_read:,} rows ({rows / rows_read:.1%}) cannot be scored, more than "
         f"--max-reject-share {max_reject_share:.1%}; caught by: {rule_counts(reasons)}. "
         + (f"Probable cause in {worst}: {found} " if found else "")
-        + "Nothing was published: mend the input, or allow more."
+        + "Nothing was published: fix the input, or allow more."
     )
 
 

@@ -147,7 +147,7 @@ def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:
     if typed.reasons:
         raise InputError(
             f"user {user!r}: {_place(row.file, row.rows_before + 1)} cannot be scored; caught by: "
-            f"{', '.join(typed.reasons)}. Mend the row where the table is made."
+            f"{', '.join(typed.reasons)}. Fix the row where the table is made."
         )
     values = typed.valid.row(0, named=True)
     features = to_features(typed.valid, schema.model_features, scorer.manifest.categories)

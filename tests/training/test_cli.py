@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 import re
 import shutil
@@ -6,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -14,7 +16,8 @@ from engine.bundle.open import open_bundle, write_bundle
 from engine.errors import LockedError
 from tests import fitted
 from tests.fitting import shop_users
-from tests.helpers import read_table, run, unread_stream, write_table
+from tests.helpers import read_table, run, run_in_terminal, unread_stream, write_table
+from training.cli.progress import FitProgress
 from training.simulate import SimulateOptions, simulate
 from training.simulate.write import write_users
 
@@ -59,6 +62,57 @@ def test_fit_carries_segments_on_and_tells_what_changed(tiny, command):
     )
     assert missing.returncode == 78
     assert "gone: no such bundle" in missing.stderr
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that shows what is set."""
+    clock = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr("training.cli.progress.time.monotonic", lambda: clock.seconds)
+    return clock
+
+
+def shown_trials(monkeypatch, clock, trials, minutes):
+    """The lines of a terminal during three trials of 10 seconds each."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with FitProgress(trials, minutes) as progress:
+        progress.stage("fitting")
+        for number, best in enumerate((None, 0.4, 0.35), start=1):
+            progress.trial(number, best)
+            clock.seconds += 10
+        progress.stage("exporting")
+    first, *bars, last = re.split(
+        r"[\r\n]+", re.sub(r"\x1b\[\?25[lh]", "", terminal.getvalue().rstrip())
+    )
+    assert (first, last) == ("   0.0 s  fitting", "  30.0 s  exporting")
+    return [bar.rstrip() for bar in bars]
+
+
+def test_a_terminal_shows_the_trials_of_a_fit(monkeypatch, clock):
+    assert shown_trials(monkeypatch, clock, trials=4, minutes=3.0) == [
+        "trial 1 of 4  ░░░░░░░░░░░░░░░░░░░░    0%",
+        "trial 2 of 4  █████░░░░░░░░░░░░░░░   25%  best log-loss 0.4000, 0:30 left",
+        "trial 3 of 4  ██████████░░░░░░░░░░   50%  best log-loss 0.3500, 0:20 left",
+    ]
+
+
+def test_where_the_clock_ends_the_trials_it_tells_the_time_left(monkeypatch, clock):
+    assert shown_trials(monkeypatch, clock, trials=None, minutes=0.5)[2] == (
+        "trial 3  █████████████░░░░░░░   66%  best log-loss 0.3500, 0:10 left"
+    )
+
+
+def test_a_log_has_the_stages_of_a_fit_only(capsys, clock):
+    with FitProgress(4, None) as progress:
+        progress.stage("fitting")
+        progress.trial(1, None)
+    assert capsys.readouterr().err == "   0.0 s  fitting\n"
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
@@ -203,6 +257,16 @@ def test_a_refused_candidate_is_told_in_words_and_as_json(tiny, command):
     assert (unmeasured.returncode, unmeasured.stdout) == (2, "")
 
 
+def test_on_a_terminal_promote_shows_a_table_and_no_json(tiny):
+    write_table(shop_users(2_000, 2), tiny / "later.parquet")
+    promote = ("promote", tiny / "bundle", "--to", tiny / "shown", "--data", tiny / "later.parquet")
+    code, output = run_in_terminal("training", *promote)
+    assert code == 0, output
+    assert "\x1b[32mpassed\x1b[0m  parity" in output
+    assert "is the current bundle" in output
+    assert "{" not in output
+
+
 def test_rollback_puts_a_named_version_in_force(tiny, command):
     command("training", "promote", "bundle", "--to", "back", cwd=tiny)
     version = open_bundle(tiny / "back").path.name
@@ -327,4 +391,4 @@ def test_a_lean_install_is_told_what_to_install(monkeypatch, command):
     monkeypatch.setattr("training.cli.checks.find_spec", lambda _: None)
     found = command("training", "fit", "users.parquet", "--out", "new")
     assert found.returncode == 2
-    assert "pip install '.[training]'" in found.stderr
+    assert "pip install 'shopnow-scoring[training]'" in found.stderr

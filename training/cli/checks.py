@@ -30,7 +30,7 @@ def check_packages(packages: tuple[str, ...]) -> None:
     if absent:
         raise UsageError(
             f"{quoted(absent)} not installed: this command needs the training packages. "
-            "In a clone of the project run: pip install '.[training]'"
+            "Run: pip install 'shopnow-scoring[training]', or in a clone: pip install '.[training]'"
         )
 
 

@@ -9,7 +9,7 @@ import click
 
 from engine.cli.console import Command, say, show
 from engine.cli.options import INPUT, PLACE, example
-from engine.cli.render import on_terminal
+from engine.cli.render import on_terminal, wrapped
 from engine.format import table, visible
 from training.cli.checks import FIT_PACKAGES, check_packages
 
@@ -80,6 +80,6 @@ def _show_gates(report: dict[str, Any], consequence: str) -> None:
     if report:
         verdicts = {True: "passed", False: "REFUSED"}
         rows = [(verdicts[gate["passed"]], gate["name"], gate["words"]) for gate in report["gates"]]
-        say(table([tuple(map(visible, row)) for row in rows]))
+        say(wrapped(table([tuple(map(visible, row)) for row in rows]), sys.stderr))
         if not on_terminal(sys.stdout):
             show(json.dumps(report, indent=1, sort_keys=True), consequence)

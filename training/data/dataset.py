@@ -200,9 +200,7 @@ def _outcomes(frame: pl.DataFrame, label: str) -> pl.DataFrame:
 def _joined(frames: Sequence[pl.DataFrame], rejected: Counter[str], where: str) -> pl.DataFrame:
     if not sum(frame.height for frame in frames):
         caught = f"; caught by: {rule_counts(rejected)}" if rejected else ""
-        raise InputError(
-            f"{where}: no row that can be used{caught}. Mend the table, or the schema."
-        )
+        raise InputError(f"{where}: no row that can be used{caught}. Fix the table, or the schema.")
     # A date or a truth that only some files have is null in the others.
     return pl.concat(frames, how="diagonal_relaxed").rechunk()
 

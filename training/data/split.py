@@ -92,7 +92,7 @@ def _by_time(
     if snapshots.null_count():
         raise InputError(
             f"training data: {pluralize(snapshots.null_count(), 'row')} of {dataset.rows:,} without "
-            f"a date in {snapshots.name!r}. Mend them, or leave them out."
+            f"a date in {snapshots.name!r}. Fix them, or leave them out."
         )
     gap = timedelta(days=dataset.schema.horizon_days)
     counts = snapshots.value_counts().sort(snapshots.name)

@@ -112,7 +112,7 @@ def test_no_row_left_is_refused_with_what_caught_them(users, tmp_path):
 
 
 def test_a_table_without_rows_is_refused(users, tmp_path):
-    with pytest.raises(InputError, match=r"users\.parquet: no row that can be used\. Mend"):
+    with pytest.raises(InputError, match=r"users\.parquet: no row that can be used\. Fix"):
         load(users.clear(), tmp_path)
 
 

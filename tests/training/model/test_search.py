@@ -67,6 +67,16 @@ def test_paths_hold_at_most_two_features_where_pairs_are_limited():
         assert max(len(leaf.factors) for leaf in read_leaves(booster)) <= 2
 
 
+def test_a_search_can_be_watched():
+    seen = []
+    watch = lambda number, best: seen.append((number, best))  # noqa: E731
+    search(halved(sample(500, 0, apart)), NAMES, 1, Effort(3), watch)
+    assert [number for number, _ in seen] == [1, 2, 3]
+    losses = [best for _, best in seen]
+    assert losses[0] is None
+    assert 0 < losses[2] <= losses[1] < 0.7
+
+
 def test_the_table_of_trials_is_kept(joint):
     _, report = joint
     table = report["trials"]
