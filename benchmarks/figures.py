@@ -97,7 +97,7 @@ def silhouettes_table(manifest: Manifest) -> str:
                     "silhouette_permuted",
                 ),
                 (
-                    f"the same segments in all {features} features with words, standardised, no "
+                    f"the same segments in all {features} features with words, standardized, no "
                     "logarithm",
                     "silhouette_plain",
                 ),
