@@ -15,15 +15,15 @@ def write_users(
     out: Path,
     progress: Progress = lambda done, total: None,  # noqa: ARG005
 ) -> int:
-    """Write what `simulate` gives; gives the number of rows.
+    """Write the users of `simulate` and return the number of rows.
 
     Args:
         options: What to simulate.
         out: Replaced in one step; the format follows the ending.
-        progress: Told rows done and rows in all.
+        progress: Called with rows done and rows in total.
 
     Raises:
-        EngineError: The output cannot be written; what stood there still stands.
+        EngineError: The output cannot be written; an earlier file is unchanged.
     """
     output_format(out)
     check_creatable(out)
