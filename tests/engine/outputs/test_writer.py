@@ -1,9 +1,13 @@
+import os
+import signal
 import sys
+from threading import Event, Timer
 
 import polars as pl
 import pytest
 
-from engine.errors import StorageError
+from engine.errors import InterruptedRunError, StorageError
+from engine.interruption import signals_noted
 from engine.outputs.writer import FrameWriter, without_formulas
 from tests.helpers import read_table
 
@@ -39,6 +43,21 @@ def test_bytes_do_not_depend_on_the_chunks(tmp_path, ending):
             writer.write(chunk)
         writer.finish()
     assert len({path.read_bytes() for path in paths}) == 1
+
+
+def test_a_signal_ends_the_wait_for_a_disk_that_is_behind(tmp_path, monkeypatch):
+    blocked = Event()
+    monkeypatch.setattr("engine.outputs.writer._sink", lambda *_: blocked.wait())
+    writer = FrameWriter(tmp_path / "t.csv", FRAME.schema)
+    with signals_noted():
+        timer = Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.start()
+        with pytest.raises(InterruptedRunError):
+            while True:
+                writer.write(FRAME)
+    blocked.set()
+    writer.abort()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no /dev/full")
