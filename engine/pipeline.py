@@ -16,7 +16,7 @@ from engine.bundle.manifest import DRIVERS, Manifest
 from engine.errors import InputError, SelfCheckError, UsageError, pluralize
 from engine.explain.diagnose import causes_in, refusal
 from engine.explain.drift import drift_report
-from engine.inputs.chunks import CHUNK_ROWS, check_tables, read_chunks
+from engine.inputs.chunks import CHUNK_ROWS, check_tables, read_users
 from engine.inputs.open import Source, Table, open_inputs
 from engine.logs import LOG
 from engine.model.columns import REPEATED_TEXTS, OutputOptions
@@ -26,7 +26,6 @@ from engine.outputs.paths import Destination, ScoresFile, Targets, check_apart
 from engine.outputs.sink import DryRun, Sink, failures_reported
 from engine.outputs.summary import Drift, Summary, Tally, file_entry, peak_memory_bytes, rows_before
 from engine.outputs.writer import Written
-from engine.rows.duplicates import SeenKeys
 from engine.scorer import Scorer, load_bundle
 from engine.versions import running_versions
 
@@ -100,15 +99,12 @@ def score(
         tally.drift = Drift(rows_before=rows_before(targets.summary))
         scorer = load_bundle(bundle)
         LOG.debug("bundle %s opened; %d threads", scorer.manifest.bundle_id, threads)
-        with (
-            open_inputs(inputs, scorer.columns) as tables,
-            SeenKeys(targets.out.parent) as seen,
-        ):
+        with open_inputs(inputs, scorer.columns) as tables:
             LOG.debug("inputs: %s", ", ".join(table.name for table in tables))
             _check_inputs(scorer, tables, inputs, targets)
             total = sum(table.rows for table in tables)
-            chunks = read_chunks(tables, None, options.chunk_rows)
-            score_chunk = partial(scorer.score_chunk, detail=detail, seen=seen)
+            chunks = read_users(tables, None, options.chunk_rows, scorer.manifest.schema)
+            score_chunk = partial(scorer.score_chunk, options=detail)
             with closing(in_order(score_chunk, chunks, threads)) as chunks_scored:
                 for scored in chunks_scored:
                     sink.write(scored.scores, scored.rejected)
@@ -147,8 +143,8 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
     with open_inputs(inputs, scorer.columns) as tables:
         for table in tables:
             scorer.check_columns(table.columns, table.name)
-        chunks = read_chunks(tables, scorer.columns, CHUNK_ROWS)
-        score_chunk = partial(scorer.score_chunk, detail=OutputOptions(drivers=0))
+        chunks = read_users(tables, scorer.columns, CHUNK_ROWS, scorer.manifest.schema)
+        score_chunk = partial(scorer.score_chunk, options=OutputOptions(drivers=0))
         with closing(in_order(score_chunk, chunks, available_cores())) as chunks_scored:
             for scored in chunks_scored:
                 tally.add(scored)

@@ -9,8 +9,7 @@ from engine.bundle.schema import Feature, FeatureSchema
 from engine.errors import BundleError, InputError, pluralize, quoted, rule_counts
 from engine.inputs.chunks import CHUNK_ROWS, read_chunks
 from engine.inputs.open import Table, open_inputs
-from engine.rows.rules import check_columns, check_same_keys, row_rules, split_rows
-from engine.rows.typed import to_typed
+from engine.rows.rules import check_columns, check_same_keys, split_rows
 
 SCORES = (
     Feature("purchase_probability", "numeric", min=0, max=1, missing="never"),
@@ -123,8 +122,7 @@ def _read(
         check_same_keys(table, ((t.name, _id_as_text(t, table)) for t in tables))
         frames, caught = [], dict[str, int]()
         for chunk in read_chunks(tables, wanted, CHUNK_ROWS):
-            typed = to_typed(chunk.frame, table)
-            split = split_rows(chunk.frame, typed, row_rules(table, typed.schema))
+            split = split_rows(chunk.frame, table, chunk.faults)
             columns = {new: pl.col(name) for new, name in features.items()}
             columns["id"] = pl.col(str(table.id)).cast(pl.String)
             if table.snapshot in split.valid.columns:

@@ -20,7 +20,7 @@ from engine.bundle.schema import Feature, FeatureSchema
 from engine.errors import BundleError, InputError, pluralize, rule_counts
 from engine.inputs.chunks import CHUNK_ROWS, read_chunks
 from engine.inputs.open import Table, open_inputs
-from engine.rows.rules import READABLE_TYPES, check_columns, row_rules, split_rows
+from engine.rows.rules import READABLE_TYPES, check_columns, split_rows
 from engine.rows.typed import to_typed
 
 TRUTH = "true_probability"
@@ -150,11 +150,10 @@ def _read(
     keys = [name for name in (schema.id, schema.snapshot) if name is not None]
     columns = [*keys, *(f.name for f in schema.features), label, TRUTH]
     for chunk in read_chunks(tables, columns, CHUNK_ROWS):
-        typed = to_typed(chunk.frame, schema)
-        split = split_rows(chunk.frame, typed, row_rules(schema, typed.schema))
+        split = split_rows(chunk.frame, schema, chunk.faults)
         frame = chunk.frame[split.valid["chunk_row"]]
         others = _outcomes(frame, label).hstack(_unused_values(frame, schema))
-        known = [name for name in split.valid.columns if "|" not in name and name != "chunk_row"]
+        known = [name for name in split.valid.columns if name != "chunk_row"]
         yield split.valid.select(known).hstack(others), Counter(split.reasons)
 
 
@@ -167,7 +166,7 @@ def _unused_values(frame: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:
     finite = pl.selectors.numeric()
     return (
         to_typed(frame, table)
-        .select(f.name for f in features)
+        .frame.select(f.name for f in features)
         .with_columns(pl.when(finite.is_finite()).then(finite))
     )
 
@@ -189,10 +188,9 @@ def _outcomes(frame: pl.DataFrame, label: str) -> pl.DataFrame:
     names = [label, TRUTH] if kind.is_numeric() or kind == pl.String else [label]
     table = FeatureSchema(label, tuple(Feature(name, "numeric") for name in names))
     typed = to_typed(frame.select(names), table)
-    if f"{label}|not_a_number" in typed.columns:
-        wrong = pl.when(f"{label}|not_a_number").then(float("nan")).otherwise(pl.col(label))
-        typed = typed.with_columns(wrong.alias(label))
-    return typed.select(names)
+    wrong = typed.faults.get(f"{label}|not_a_number", pl.Series([False]))
+    number = pl.when(pl.lit(wrong)).then(float("nan")).otherwise(pl.col(label))
+    return typed.frame.select(names).with_columns(number.alias(label))
 
 
 def _concat(frames: Sequence[pl.DataFrame], rejected: Counter[str], where: str) -> pl.DataFrame:

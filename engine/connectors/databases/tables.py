@@ -27,7 +27,7 @@ from engine.connectors.databases.errors import database_errors
 from engine.connectors.databases.uri import Database
 from engine.errors import CannotCreateError, StorageError, UnavailableError, UsageError
 from engine.interruption import in_background
-from engine.rows.batches import whole_batches
+from engine.rows.chunk import whole_batches
 
 LOADED_ROWS = 65_536
 # PostgreSQL truncates longer names.
