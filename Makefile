@@ -14,7 +14,7 @@ WEEK_ROWS ?= 60000
 WEEK_TRIALS ?= 5
 
 .DELETE_ON_ERROR:
-.PHONY: install score test test-slow lint bench bench-contenders model week what-if-runtime lock clean
+.PHONY: install score test test-integration test-faults test-docs test-slow lint gates bench bench-contenders pictures model week what-if-runtime lock clean
 
 # The lean engine: score everybody with the bundle in force.
 score: users.parquet
@@ -27,12 +27,24 @@ users.parquet: | $(VENV)/engine.stamp
 
 install: $(VENV)/dev.stamp
 
-# The files in their order: those with few tests, which would come last, take longest.
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
+# What a change of code can break. CONTRIBUTING.md says what each tier proves.
 test: lint
-	$(PYTEST)
+	$(PYTEST) tests/test_*.py tests/engine tests/training tests/parity \
+		tests/faults/test_interruption.py::test_i01_i07_killed_before_a_step
 
+# A file to a worker: Spark, PostgreSQL and the pages of a browser start once in a file.
+test-integration: $(VENV)/dev.stamp
+	$(PYTEST) --dist loadfile tests/integration
+
+test-faults: $(VENV)/dev.stamp
+	$(PYTEST) tests/faults
+
+test-docs: $(VENV)/dev.stamp
+	$(PYTEST) tests/docs
+
+# All tiers at full size.
 test-slow: $(VENV)/dev.stamp
 	$(PYTEST) -m "slow or not slow" --junit-xml=build/slow.xml
 	$(BIN)/pytest -m slow benchmarks/test_scale.py
@@ -43,13 +55,21 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The gates of speed, and the tables that the documents show.
+# The limits of speed and memory that every change must keep.
+gates: $(VENV)/dev.stamp
+	$(BIN)/pytest -m gate benchmarks --benchmark-columns=median,max,rounds
+
+# All gates, and the tables that the documents show.
 bench: $(VENV)/dev.stamp
 	@mkdir -p build
 	$(BIN)/pytest benchmarks -rs --benchmark-columns=min,median,max,rounds \
 		--benchmark-sort=name --benchmark-group-by=group --benchmark-json=build/benchmark.json
 	$(BIN)/python -m benchmarks.report build/benchmark.json
 	$(BIN)/python -m benchmarks.profile --into docs/performance.md
+
+# Pictures and the quickstart's output, from the committed bundle; needs Chromium.
+pictures: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.pictures
 
 # lleaves and shap, which `make bench` leaves out where they are missing. Python 3.11 or 3.12.
 bench-contenders:

@@ -1,4 +1,4 @@
-"""The measurements behind docs/decisions.md that no test repeats.
+"""The measurements behind docs/internals/decisions.md that no test repeats.
 
 Usage: python -m benchmarks.choices
 """

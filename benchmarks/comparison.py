@@ -1,10 +1,10 @@
-"""The tables of docs/supervised_vs_unsupervised.md, measured anew.
+"""Measure the tables of docs/supervised_vs_unsupervised.md.
 
 Usage: python -m benchmarks.comparison [BUNDLE] [--into docs/supervised_vs_unsupervised.md]
 
-The first tables are what the bundle says of its own test part. Then users are simulated whom it has
-not met: under drift, and over weeks. The last table needs the folder of the Online Shoppers data in
-the environment variable REAL_DATA; where it is unset the table is left as it is.
+The first tables come from the bundle's evaluation on its own test part. The drift and week tables
+simulate new users. The last table reads the Online Shoppers data from the folder named by REAL_DATA;
+without that variable the table stays unchanged.
 """
 
 import argparse
@@ -25,9 +25,14 @@ WEEK_ROWS = 20_000
 GAINS = ("0.05", "0.1", "0.2", "0.3")
 
 
-def ways_table(comparison: dict) -> str:
-    """Four ways on the same users."""
-    head = "| | ROC-AUC (95 %) | against the model | log-loss | against the model | top 5 % | 10 % | 20 % | 30 % |\n"
+def strategies_table(comparison: dict) -> str:
+    """Four strategies on the same users."""
+    from training.format import percent
+
+    head = (
+        "| strategy | ROC-AUC (95 % CI) | vs. model | log-loss | vs. model "
+        "| buyers in top 5 % | 10 % | 20 % | 30 % |\n"
+    )
     rows = [
         [
             way["name"],
@@ -35,7 +40,7 @@ def ways_table(comparison: dict) -> str:
             _difference(way, "roc_auc", 4),
             f"{way['log_loss']:.4f}",
             _difference(way, "log_loss", 5),
-            *(f"{way['gains'][share]:.1%}" for share in GAINS),
+            *(percent(way["gains"][share]) for share in GAINS),
         ]
         for way in comparison["scores"]
     ]
@@ -43,10 +48,13 @@ def ways_table(comparison: dict) -> str:
 
 
 def inside_table(comparison: dict, names: dict[int, str]) -> str:
-    """What the score tells inside each segment, and what segments explain."""
-    from training.format import decimal, percent
+    """How the score ranks within each segment, and the variance that segments explain."""
+    from training.format import decimal, percent, whole_percent
 
-    head = "| segment | users | bought | probability, 10 – 50 – 90 % of users | ROC-AUC inside (95 %) | lift of its top tenth |\n"
+    head = (
+        "| segment | users | purchase rate | predicted probability, p10 – p50 – p90 "
+        "| ROC-AUC within (95 % CI) | top-decile lift |\n"
+    )
     rows = [
         [
             names[s["segment_id"]],
@@ -59,27 +67,34 @@ def inside_table(comparison: dict, names: dict[int, str]) -> str:
         for s in comparison["segments"]
     ]
     variance = comparison["variance"]
-    drivers = ", ".join(f"`{d['name']}` {d['explained']:.0%}" for d in variance["drivers"][:8])
+    drivers = ", ".join(
+        f"`{d['name']}` {whole_percent(d['explained'])}" for d in variance["drivers"][:8]
+    )
     return (
-        f"{head}{_rows(rows, 6)}\nOf the variance of the probability the segments explain "
-        f"{variance['probability']:.0%}; of that of the impacts of the eight largest drivers: "
+        f"{head}{_rows(rows, 6)}\nSegments explain {whole_percent(variance['probability'])} of the "
+        "variance of the probability. Of the impacts of the eight strongest drivers they explain: "
         f"{drivers}.\n"
     )
 
 
 def answers_table(comparison: dict) -> str:
-    """The plain answers as the code gives them."""
+    """The answers that `training.compare.answers` derives from the figures."""
     rows = [[a["question"], a["tool"], a["why"]] for a in comparison["answer"]]
-    lines = ["| question | tool | why |\n|---|---|---|\n"]
+    lines = ["| question | use | why |\n|---|---|---|\n"]
     lines += [f"| {' | '.join(row)} |\n" for row in rows]
-    lines += ["\nNeither answers:\n\n", *(f"- {_sentence(t)}\n" for t in comparison["neither"])]
-    lines += ["\nWhat would change this:\n\n"]
+    lines += [
+        "\nQuestions that neither answers:\n\n",
+        *(f"- {_sentence(t)}\n" for t in comparison["neither"]),
+    ]
+    lines += ["\nWhat would change these answers:\n\n"]
     lines += [f"- {_sentence(text)}\n" for text in comparison["would_change"]]
     return "".join(lines)
 
 
 def drift_table(bundle: Path, folder: Path) -> str:
-    """The lasting ways on users who have drifted."""
+    """The strategies that need no refit, on users who have drifted."""
+    from training.format import percent
+
     rows = []
     for drift in DRIFTS:
         found = evaluated(bundle, [simulated(folder, DRIFT_ROWS, WEEKS[0], drift)])
@@ -87,14 +102,14 @@ def drift_table(bundle: Path, folder: Path) -> str:
         rows.append(
             [
                 f"{drift:g}",
-                f"{found['base_rate']:.1%}",
+                percent(found["base_rate"]),
                 *(f"{way['roc_auc']:.4f}" for way in (model, rate, together)),
                 _difference(rate, "roc_auc", 4),
                 *(f"{way['log_loss']:.4f}" for way in (model, rate, together)),
             ]
         )
     head = (
-        "| drift | bought | ROC-AUC: model | segment rate | together | rate against model "
+        "| drift | purchase rate | ROC-AUC: model | segment rate | together | segment rate vs. model "
         "| log-loss: model | segment rate | together |\n"
     )
     return head + _rows(rows, 9)
@@ -102,6 +117,8 @@ def drift_table(bundle: Path, folder: Path) -> str:
 
 def weeks_table(bundle: Path, folder: Path) -> str:
     """The same users on five dates."""
+    from training.format import percent
+
     files = [simulated(folder, WEEK_ROWS, day) for day in WEEKS]
     found = evaluated(bundle, files)
     stability = found["stability"]
@@ -109,14 +126,14 @@ def weeks_table(bundle: Path, folder: Path) -> str:
     rows = [
         [
             week["snapshot"],
-            f"{week['purchase_rate']:.1%}",
+            percent(week["purchase_rate"]),
             *(f"{week['roc_auc'][key]:.4f}" for key in ("model", "segment_rate", "together")),
             *(
                 ["", "", ""]
                 if change is None
                 else [
-                    f"{change['segment_changed']:.1%}",
-                    f"{change['band_changed']:.1%}",
+                    percent(change["segment_changed"]),
+                    percent(change["band_changed"]),
                     f"{change['agreement']:.3f}",
                 ]
             ),
@@ -124,19 +141,20 @@ def weeks_table(bundle: Path, folder: Path) -> str:
         for week, change in zip(stability["weeks"], changes, strict=True)
     ]
     head = (
-        "| date | bought | ROC-AUC: model | segment rate | together | users who changed segment "
-        "| band | adjusted Rand index |\n"
+        "| date | purchase rate | ROC-AUC: model | segment rate | together | changed segment "
+        "| changed band | adjusted Rand index |\n"
     )
     return head + _rows(rows, 8)
 
 
 def shoppers_table(data: Path, folder: Path) -> str:
-    """Real sessions, with and without the column that is close to the outcome."""
+    """Real sessions, with and without `PageValues`, which is close to the label."""
     from benchmarks.online_shoppers import TABLE, schema_of
+    from training.format import whole_percent
     from training.pipeline import FitOptions, fit
 
     rows = []
-    for title, page_values in (("with `PageValues`", True), ("without", False)):
+    for title, page_values in (("with `PageValues`", True), ("without `PageValues`", False)):
         options = FitOptions(schema_of(page_values=page_values))
         found = fit([str(data / TABLE)], options, folder / f"shoppers{page_values}").comparison
         model, *others = found["scores"]
@@ -147,18 +165,18 @@ def shoppers_table(data: Path, folder: Path) -> str:
                 f"{model['roc_auc']:.3f} ({_interval(model['roc_auc_interval'], 3)})",
                 f"{others[0]['roc_auc']:.3f}",
                 *(_difference(way, "roc_auc", 4) for way in others),
-                f"{found['variance']['probability']:.0%}",
+                whole_percent(found["variance"]["probability"]),
             ]
         )
     head = (
-        "| Online Shoppers | test rows | ROC-AUC of the model (95 %) | of the segments’ rates "
-        "| against the model: rates | segment as a feature | together | variance explained |\n"
+        "| Online Shoppers | test rows | ROC-AUC of model (95 % CI) | of segment rates "
+        "| vs. model: segment rates | segment as a feature | together | variance explained |\n"
     )
     return head + _rows(rows, 8)
 
 
 def simulated(folder: Path, rows: int, day: date, drift: float = 0.0) -> Path:
-    """A file of users whom the bundle has not met."""
+    """A file of new users."""
     from training.simulate import SimulateOptions
     from training.simulate.write import write_users
 
@@ -168,7 +186,7 @@ def simulated(folder: Path, rows: int, day: date, drift: float = 0.0) -> Path:
 
 
 def evaluated(bundle: Path, files: list[Path]) -> dict:
-    """What `training evaluate` says of score and segments."""
+    """The `comparison` part of `training evaluate`."""
     from training.evaluate.evaluation import evaluate_bundle
 
     return evaluate_bundle(bundle, [str(file) for file in files])["comparison"]
@@ -177,13 +195,14 @@ def evaluated(bundle: Path, files: list[Path]) -> dict:
 def tables(bundle: Path, folder: Path) -> Iterator[tuple[str, str]]:
     """Every table with its mark in the document."""
     from engine.bundle.open import open_bundle
+    from training.format import percent
 
     manifest = open_bundle(bundle).manifest
     found = dict(manifest.comparison)
     yield (
-        "ways",
-        f"{found['rows']:,} test users, base rate {found['base_rate']:.1%}.\n\n"
-        + (ways_table(found)),
+        "strategies",
+        f"{found['rows']:,} test users, base rate {percent(found['base_rate'])}.\n\n"
+        + strategies_table(found),
     )
     yield "inside", inside_table(found, {s.id: s.name for s in manifest.segments})
     yield "answers", answers_table(found)
@@ -216,7 +235,7 @@ def _sentence(text: str) -> str:
 
 def main() -> None:
     """Print the tables, and write them into a document if asked."""
-    # Read by the libraries when they are loaded, so nothing of `training` is imported before.
+    # OpenMP reads this when it is loaded, so nothing from `training` is imported earlier.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.comparison")
     parser.add_argument("bundle", nargs="?", type=Path, default=BUNDLE)

@@ -1,4 +1,4 @@
-"""What the committed bundle says of itself, put where the documents show it.
+"""Write the figures of the committed bundle into the documents.
 
 Usage: python -m benchmarks.figures
 """
@@ -11,14 +11,14 @@ from benchmarks.report import README, write_between
 from engine.bundle.manifest import Manifest
 from engine.bundle.open import open_bundle
 from training.format import decimal, interval, percent
-from training.report.text import AGAINST_TRUTH, HEADLINE
+from training.report.sections.figures import AGAINST_TRUTH, HEADLINE
 from training.segments.counts import WORTH
 
 MODELLING = ROOT / "docs" / "modelling.md"
 
 
 def trials_table(manifest: Manifest) -> str:
-    """Baselines and trials, judged by the same users, and what depth gains."""
+    """Baselines and trials, cross-validated on the same users, and the gain from depth."""
     record = manifest.training["classifier"]
     rows = [
         (
@@ -32,30 +32,31 @@ def trials_table(manifest: Manifest) -> str:
         )
         for row in [*record["baselines"], *record["trials"]]
     ]
-    head = ("judged in folds", "trees", "log-loss", "above", "standard error", "ROC-AUC", "cost")
+    head = ("cross-validated", "trees", "log-loss", "Δ log-loss", "SE of Δ", "ROC-AUC", "cost")
     return markdown(head, rows) + _depth_gain(record["depth_gain"])
 
 
 def purchase_table(manifest: Manifest) -> str:
-    """The figures of the test part, with their intervals and what was possible."""
+    """Test metrics with intervals, and the best possible values."""
     metrics = manifest.metrics
     rows = [
         (title, decimal(metrics[name], 4), interval(metrics["intervals"][name], 4))
         for name, title in HEADLINE
+        if name in metrics["intervals"]
     ]
     rows += [(title, decimal(metrics[name], 4), "") for name, title in AGAINST_TRUTH]
-    return markdown((f"{metrics['rows']:,} test users", "", "95 % interval"), rows)
+    return markdown((f"{metrics['rows']:,} test users", "value", "95 % CI"), rows)
 
 
 def counts_table(manifest: Manifest) -> str:
-    """What was measured of each number of segments."""
+    """The measurements for each number of segments."""
     head = (
         "k",
         "silhouette",
-        "columns permuted",
-        "refits agree, mean",
+        "permuted columns",
+        "bootstrap ARI, mean",
         "worst",
-        "smallest",
+        "smallest segment",
         "eta²",
         f"eta² − {WORTH} k",
     )
@@ -78,7 +79,7 @@ def counts_table(manifest: Manifest) -> str:
 
 
 def silhouettes_table(manifest: Manifest) -> str:
-    """The silhouette of the test part beside those of data without clusters."""
+    """The test silhouette beside those of data without clusters."""
     found = manifest.clustering
     features = len(found["actionable_features"])
     return markdown(
@@ -86,18 +87,18 @@ def silhouettes_table(manifest: Manifest) -> str:
         [
             (title, decimal(found[name], 3))
             for title, name in (
-                (f"{len(manifest.segments)} segments, in their own space", "silhouette"),
+                (f"{len(manifest.segments)} segments, in their own feature space", "silhouette"),
                 (
-                    "Gaussian copula: same marginals and rank correlations, no clusters",
+                    "Gaussian copula (same marginals and rank correlations, no clusters)",
                     "silhouette_copula",
                 ),
                 (
-                    "columns permuted: same marginals, nothing in common",
+                    "permuted columns (same marginals, no correlation)",
                     "silhouette_permuted",
                 ),
                 (
-                    f"the same segments in all {features} features with words, standardised, no "
-                    "logarithm",
+                    f"same segments, all {features} features with `high`/`low` words, standardised, no "
+                    "log",
                     "silhouette_plain",
                 ),
             )
@@ -108,7 +109,7 @@ def silhouettes_table(manifest: Manifest) -> str:
 def segments_table(manifest: Manifest) -> str:
     """Who the segments are."""
     return markdown(
-        ("segment", "users", "buy", "spend, USD", "who they are"),
+        ("segment", "users", "purchase rate", "spend, USD", "description"),
         [
             (
                 segment.name,
@@ -124,7 +125,7 @@ def segments_table(manifest: Manifest) -> str:
 
 
 def summary(manifest: Manifest) -> str:
-    """The figures of the committed bundle in one sentence."""
+    """The headline figures of the committed bundle."""
     metrics, found = manifest.metrics, manifest.clustering
     return (
         f"The committed bundle on the {metrics['rows']:,} test users that were set aside before its fit: "
@@ -141,13 +142,13 @@ TABLES: Mapping[str, Callable[[Manifest], str]] = {
     "silhouettes": silhouettes_table,
     "segments": segments_table,
 }
-"""By the mark in docs/modelling.md between which they stand."""
+"""By their mark in docs/modelling.md."""
 
 
 def markdown(
     head: Sequence[str], rows: Iterable[Sequence[Any]], words: Sequence[int] = (0,)
 ) -> str:
-    """A table; the columns in `words` stand left, all others hold numbers."""
+    """A table; the columns in `words` are left-aligned, all others right-aligned."""
     rules = ["---" if column in words else "---:" for column in range(len(head))]
     lines = [head, rules, *rows]
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
@@ -156,7 +157,7 @@ def markdown(
 def _name(row: Mapping[str, Any], folds: int) -> str:
     if row.get("chosen"):
         return f"**{row['name']}**"
-    # A draw that lost clearly went no further.
+    # The search drops clearly worse draws after the first fold.
     return f"{row['name']} (first fold only)" if row.get("folds", folds) < folds else row["name"]
 
 
@@ -164,8 +165,8 @@ def _depth_gain(gain: Mapping[str, Any] | None) -> str:
     if gain is None:
         return ""
     return (
-        f"\nOver stumps, depth {gain['depth']} gains {gain['roc_auc']:.4f} of ROC-AUC (standard error "
-        f"{gain['roc_auc_standard_error']:.4f}) and {gain['log_loss']:.4f} of log-loss "
+        f"\nDepth {gain['depth']} beats stumps by {gain['roc_auc']:.4f} ROC-AUC (standard error "
+        f"{gain['roc_auc_standard_error']:.4f}) and {gain['log_loss']:.4f} log-loss "
         f"({gain['log_loss_standard_error']:.4f}).\n"
     )
 

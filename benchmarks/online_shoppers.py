@@ -1,7 +1,7 @@
-"""Real sessions of an e-shop in five random folds: python -m benchmarks.online_shoppers.
+"""Five-fold cross-validation on real online-shop sessions: python -m benchmarks.online_shoppers.
 
-REAL_DATA names the folder of online_shoppers_intention.csv (doi:10.24432/C5F88Q). Each fold is
-scored through the engine by a bundle that `fit` made of the four others.
+REAL_DATA names the folder of online_shoppers_intention.csv (doi:10.24432/C5F88Q). For each fold,
+`fit` trains a bundle on the other four, and the engine scores the fold with it.
 """
 
 import os
@@ -17,8 +17,8 @@ import polars as pl
 
 from engine.bundle.manifest import Manifest
 from engine.bundle.schema import FeatureSchema, load_schema
+from training.effort import Effort
 from training.evaluate.evaluation import evaluate_bundle
-from training.model.search import Budget
 from training.pipeline import FitOptions, fit
 
 TABLE = "online_shoppers_intention.csv"
@@ -41,7 +41,7 @@ class Fold:
 
 
 def schema_of(*, page_values: bool) -> FeatureSchema:
-    """The schema, with `PageValues` in the models or not."""
+    """The schema with or without `PageValues`."""
     schema = load_schema(SCHEMA)
     features = (
         replace(f, use=page_values) if f.name == PAGE_VALUES else f for f in schema.features
@@ -50,37 +50,39 @@ def schema_of(*, page_values: bool) -> FeatureSchema:
 
 
 def folds(
-    sessions: pl.DataFrame, schema: FeatureSchema, budget: Budget, folder: Path, rows: int = ALL
+    sessions: pl.DataFrame, schema: FeatureSchema, effort: Effort, folder: Path, rows: int = ALL
 ) -> Iterator[Fold]:
     """Fit and measure, fold by fold.
 
     Args:
         sessions: The table, every value as text.
         schema: Its schema.
-        budget: Of each search.
+        effort: Of each fit.
         folder: Where tables and bundles go.
-        rows: So many sessions of the other folds teach, at most, drawn at random.
+        rows: At most so many sessions of the other folds are used for training, drawn at random.
     """
     part = pl.Series(np.random.default_rng(0).permutation(sessions.height) % FOLDS)
     for number in range(FOLDS):
-        teaching, judging = folder / f"teaching{number}.csv", folder / f"judging{number}.csv"
+        train, test = folder / f"train{number}.csv", folder / f"test{number}.csv"
         others = sessions.filter(part != number)
-        others.sample(min(rows, others.height), seed=number).write_csv(teaching)
-        sessions.filter(part == number).write_csv(judging)
+        others.sample(min(rows, others.height), seed=number).write_csv(train)
+        sessions.filter(part == number).write_csv(test)
         bundle = folder / f"bundle{number}"
-        manifest = fit([str(teaching)], FitOptions(schema, budget=budget), bundle)
-        yield Fold(bundle, manifest, evaluate_bundle(bundle, [str(judging)])["metrics"])
+        manifest = fit([str(train)], FitOptions(schema, effort=effort), bundle)
+        yield Fold(bundle, manifest, evaluate_bundle(bundle, [str(test)])["metrics"])
 
 
 def main() -> None:
-    """Print the means, with and without `PageValues`, for more and more sessions."""
+    """Print the means with and without `PageValues`, for growing training sets."""
     sessions = pl.read_csv(Path(os.environ["REAL_DATA"]) / TABLE, infer_schema=False)
-    print("| PageValues | sessions | ROC-AUC | lowest, highest fold | F1 | log-loss | usable |")
+    print(
+        "| PageValues | sessions | ROC-AUC, mean | worst fold, best fold | F1 | log-loss | usable |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|")
     for page_values, rows in product((True, False), SIZES):
         with tempfile.TemporaryDirectory() as folder:
             schema = schema_of(page_values=page_values)
-            found = list(folds(sessions, schema, Budget(), Path(folder), rows))
+            found = list(folds(sessions, schema, Effort(), Path(folder), rows))
         print(_line("with" if page_values else "without", found), flush=True)
 
 

@@ -1,10 +1,10 @@
-"""Where the time of `engine score` goes, stage by stage, and of the classifier, by operator.
+"""Where `engine score` spends its time, by stage, and the classifier, by operator.
 
 Usage: python -m benchmarks.profile [USERS.parquet] [--into docs/performance.md]
 
-Chunks are scored on one thread, so that no stage waits for a core; reading and writing still
-overlap with it, so the stages add up to more than the whole. Without a file, 240,000 users are
-simulated first.
+Chunks are scored on one thread, so that no stage waits for a core. Reading and writing still overlap
+with scoring, so the stages add up to more than the total. Without a file, 240,000 users are simulated
+first.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from benchmarks.users import given_or_simulated
 RUNS = 100
 TYPED = "typed columns"
 VALIDATION = "validation"
-DRIFT = "drift: a sample of the users, PSI"
+DRIFT = "drift: user sample, PSI"
 
 
 @contextmanager
@@ -65,7 +65,7 @@ class TimedGraph:
 def profile(users: Path) -> Counter[str]:
     """Score a file once in this process, which has not imported the engine's libraries before."""
     seconds: Counter[str] = Counter()
-    with stage(seconds, "Python starts"):
+    with stage(seconds, "Python start-up"):
         subprocess.run([sys.executable, "-c", "pass"], check=True)
     for module in ("polars", "onnxruntime", "engine.pipeline"):
         with stage(seconds, f"import {module}"):
@@ -78,11 +78,11 @@ def profile(users: Path) -> Counter[str]:
     load = session.load_graph
     session.load_graph = lambda bundle, name: TimedGraph(load(bundle, name), seconds, name)
     stages = (
-        (pipeline, "load_bundle", "bundle: read, check, open sessions, conformance rows"),
+        (pipeline, "load_bundle", "bundle: read, check, open sessions, run conformance rows"),
         (rules, "to_typed", TYPED),
         (prepare, "split_rows", VALIDATION),
-        (prepare, "to_features", "features tensor"),
-        (prepare, "unseen_counts", "unseen values"),
+        (prepare, "to_features", "feature tensor"),
+        (prepare, "unseen_counts", "unseen categories"),
         (scorer, "score_columns", "score columns"),
         (summary.UserSample, "add", DRIFT),
         (pipeline, "drift_report", DRIFT),
@@ -103,7 +103,7 @@ def profile(users: Path) -> Counter[str]:
     pipeline.read_users = timed_chunks
     instrument(seconds, writer, "_sink", "write")
     instrument(seconds, writer.FrameWriter, "_next", "write, waiting")
-    instrument(seconds, writer.FrameWriter, "finish", "write: last part, fsync, hash, verify")
+    instrument(seconds, writer.FrameWriter, "finish", "write: last part, fsync, hash, verification")
     with tempfile.TemporaryDirectory() as folder, stage(seconds, "score()"):
         out = Path(folder) / "scores.parquet"
         pipeline.score([str(users)], BUNDLE, out, pipeline.ScoreOptions(threads=1))
@@ -143,11 +143,17 @@ def operators(users: Path) -> dict[str, float]:
 
 def table(seconds: Counter[str], kinds: dict[str, float]) -> str:
     """Both as Markdown."""
+    from training.format import whole_percent
+
     lines = ["| stage | seconds |", "|---|---:|"]
     lines += [f"| {name} | {taken:.3f} |" for name, taken in seconds.items()]
-    lines += ["", "| operators of the classifier | ns a user | share |", "|---|---:|---:|"]
+    lines += ["", "| operators of the classifier | ns/user | share |", "|---|---:|---:|"]
     total = sum(kinds.values())
-    lines += [f"| {kind} | {ns:.0f} | {ns / total:.0%} |" for kind, ns in kinds.items() if ns >= 1]
+    lines += [
+        f"| {kind} | {ns:.0f} | {whole_percent(ns / total)} |"
+        for kind, ns in kinds.items()
+        if ns >= 1
+    ]
     return "\n".join([*lines, f"| all | {total:.0f} | |", ""])
 
 

@@ -1,4 +1,4 @@
-"""What the fault tests did, and the list of faults, put where docs/reliability.md shows them.
+"""What the fault tests did, and the list of faults, put where docs/internals/reliability.md shows them.
 
 Usage: python -m benchmarks.reliability build/faults.xml
 """
@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from benchmarks.report import write_between
 
 TESTS = Path(__file__).parent.parent / "tests" / "faults"
-DOCUMENT = TESTS.parent.parent / "docs" / "reliability.md"
+DOCUMENT = TESTS.parent.parent / "docs" / "internals" / "reliability.md"
 IMPOSSIBLE = "cannot arise"
 COUNTED = {
     "killed before a step": "`kill -9` before a step that changes a file",
@@ -55,7 +55,7 @@ def cases_table() -> str:
     """One row a fault."""
     text = "| | fault: what it leads to | tested in |\n|---|---|---|\n"
     for number, words in cases().items():
-        links = [f"[{name}](../tests/faults/{name})" for name in places(number)]
+        links = [f"[{name}](../../tests/faults/{name})" for name in places(number)]
         where = "" if words.startswith(IMPOSSIBLE) else ", ".join(links)
         text += f"| {number} | {words.replace('|', chr(92) + '|')} | {where} |\n"
     return text

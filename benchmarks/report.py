@@ -1,4 +1,4 @@
-"""What the benchmarks measured, put where the documents show it.
+"""Write the benchmark results into the documents.
 
 Usage: python -m benchmarks.report build/benchmark.json
 """
@@ -15,7 +15,7 @@ from benchmarks.plot import bars
 
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
-PLOT = ROOT / "docs" / "rows_per_second.svg"
+PLOT = ROOT / "docs" / "pictures" / "rows_per_second.svg"
 NIGHTLY_HEAD = """\
 | 240,000 users, whole process | wall s, median (min) | CPU s | peak MiB | users a second |
 |---|---:|---:|---:|---:|
@@ -23,7 +23,7 @@ NIGHTLY_HEAD = """\
 
 
 def nightly_table(document: dict) -> str:
-    """One row a contender, in the order they ran."""
+    """One row per contender, in the order they ran."""
     rows = []
     for entry in group(document, "nightly"):
         info, stats = entry["extra_info"], entry["stats"]
@@ -36,7 +36,7 @@ def nightly_table(document: dict) -> str:
 
 
 def drivers_table(document: dict) -> str:
-    """One column a model, one row a contender: seconds for all users, and the ratios."""
+    """One column per model, one row per contender: seconds for all users, and ratios."""
     models = [entry["extra_info"] for entry in group(document, "drivers")]
     ours, *others = models[0]["seconds"]
     scaled = models[0]["scaled"]
@@ -58,16 +58,16 @@ def drivers_table(document: dict) -> str:
         mark = " †" if title in scaled else ""
         text += row(f"{title}: {gives[models[0]['gives'][title]]}{mark}", seconds(title))
     text += "".join(row(f"{title} ÷ {ours}", times(title)) for title in others)
-    text += row("graph, MB", [f"{model['graph_bytes'] / 1e6:.2f}" for model in models])
-    text += row("session, ms", [f"{model['session_seconds'] * 1e3:.1f}" for model in models])
-    notes = [f"† measured on {rows:,} users and scaled up" for rows in {*scaled.values()}]
+    text += row("graph size, MB", [f"{model['graph_bytes'] / 1e6:.2f}" for model in models])
+    text += row("session start, ms", [f"{model['session_seconds'] * 1e3:.1f}" for model in models])
+    notes = [f"† measured on {rows:,} users and extrapolated" for rows in {*scaled.values()}]
     notes += [f"{title}: not installed, left out" for title in models[0]["missing"]]
-    threads = f"{models[0]['threads']} threads, all contenders of a model in turns"
+    threads = f"{models[0]['threads']} threads, contenders of a model interleaved"
     return f"{text}\n{'; '.join([*notes, threads])}.{machine(document, 'drivers')}"
 
 
 def plot(document: dict) -> str:
-    """Rows a second of each contender on each model, an SVG."""
+    """Rows per second of each contender on each model, as SVG."""
     return bars(
         {
             info["title"]: {
@@ -85,7 +85,7 @@ def group(document: dict, name: str) -> list[dict]:
 
 
 def machine(document: dict, name: str) -> str:
-    """On what a group was measured, and how often."""
+    """The machine, versions and rounds of a group."""
     counts = sorted({entry["stats"]["rounds"] for entry in group(document, name)})
     rounds = " to ".join(map(str, counts))
     cpu = document["machine_info"]["cpu"]
@@ -99,11 +99,11 @@ def machine(document: dict, name: str) -> str:
 
 
 def write_between(path: Path, mark: str, text: str) -> None:
-    """Replace what stands between `<!-- mark -->` and `<!-- /mark -->`."""
+    """Replace the text between `<!-- mark -->` and `<!-- /mark -->`."""
     marked = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
     before = path.read_text()
     if not marked.search(before):
-        sys.exit(f"{path}: no <!-- {mark} --> marks to write between.")
+        sys.exit(f"{path}: no <!-- {mark} --> marks.")
     path.write_text(marked.sub(lambda found: found[1] + text + found[2], before))
 
 

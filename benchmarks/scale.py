@@ -1,9 +1,9 @@
-"""What a user costs as users grow from 240,000 to 24 million, in time and in memory, on one machine.
+"""Time and memory per user on one machine, from 240,000 to 24 million users.
 
 Usage: python -m benchmarks.scale [--most 24000000] [--into docs/scaling.md]
 
-Every size is simulated to build/scale, scored by `engine score` with drivers as a process of its own,
-and removed. With `--into`, the table goes between the marks of the document and the picture beside it.
+Each size is simulated into build/scale, scored by `engine score` with drivers in its own process, and
+removed. With `--into`, the table goes between the document's marks and the plot into its pictures.
 """
 
 import argparse
@@ -26,7 +26,7 @@ PLOT = "scale.svg"
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """So many users, and the median run of them."""
+    """A number of users, and the median run on them."""
 
     users: int
     wall_seconds: float
@@ -45,7 +45,7 @@ class Size:
 
 
 def measured(users: int, folder: Path, rounds: int = 1) -> Size:
-    """Simulate, score and remove so many users; the medians of several runs, and the highest peak."""
+    """Simulate and score users, then remove them; medians of several runs, and the highest peak."""
     with TemporaryDirectory(dir=folder) as removed:
         path, out = Path(removed) / "users.parquet", Path(removed) / "scores.parquet"
         write_users(SimulateOptions(rows=users, seed=8, label=False), path)
@@ -60,7 +60,7 @@ def measured(users: int, folder: Path, rounds: int = 1) -> Size:
 
 def table(sizes: Sequence[Size]) -> str:
     """One row a size."""
-    head = "| users | wall s | CPU s | wall µs a user | CPU µs a user | peak MiB |\n"
+    head = "| users | wall s | CPU s | wall µs/user | CPU µs/user | peak MiB |\n"
     rules = "|---:|---:|---:|---:|---:|---:|\n"
     rows = (
         f"| {size.users:,} | {size.wall_seconds:.2f} | {size.cpu_seconds:.2f} "
@@ -72,9 +72,9 @@ def table(sizes: Sequence[Size]) -> str:
 
 
 def series(sizes: Sequence[Size]) -> Mapping[str, list[tuple[int, float]]]:
-    """What the picture shows, by its title."""
+    """The series of the plot, by title."""
     return {
-        "wall time for one user, µs": [(s.users, s.wall_microseconds) for s in sizes],
+        "wall time per user, µs": [(s.users, s.wall_microseconds) for s in sizes],
         "peak memory, MiB": [(s.users, s.peak_bytes / 2**20) for s in sizes],
     }
 
@@ -97,7 +97,7 @@ def main() -> None:
     print(text)
     if options.into is not None:
         write_between(options.into, "scale", text)
-        (options.into.parent / PLOT).write_text(curves(series(sizes)))
+        (options.into.parent / "pictures" / PLOT).write_text(curves(series(sizes)))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What scoring costs inside Spark: CPU time, stages and bytes, with and without the duplicate check.
+"""The cost of scoring inside Spark: CPU time, stages and bytes, with and without the duplicate check.
 
 Usage: python -m benchmarks.spark [USERS.parquet] [--into docs/scaling.md]
 
-CPU time is that of Spark's JVM and of its Python workers, from /proc (Linux): it says how many cores
-a cluster needs, and hardly depends on what else the machine does. Every contender runs once before it
-is measured, so that the JVM is warm. Without a file, 240,000 users are simulated first.
+CPU time is that of Spark's JVM and Python workers, from /proc (Linux). It says how many cores a cluster
+needs, and hardly depends on the machine's other load. Every contender runs once before it is measured,
+so that the JVM is warm. Without a file, 240,000 users are simulated first.
 """
 
 import argparse
@@ -126,7 +126,7 @@ def contenders(spark: Any, users: Path) -> dict[str, Callable[[], Callable[[], N
 
     return {
         "read only": read,
-        "read, to Python and back": through_python,
+        "read, round trip to Python": through_python,
         'score, `duplicates="checked"`': lambda: scored("checked"),
         'score, `duplicates="check"`': lambda: scored("check"),
     }
@@ -149,8 +149,8 @@ def one_machine(users: Path) -> Cost:
 def table(costs: dict[str, Cost], rows: int, worker: int, spark: Any) -> str:
     """The costs as Markdown."""
     lines = [
-        f"| {rows:,} users | CPU seconds | µs a user | core-hours for {USERS_SHOWN:,} | stages "
-        "| shuffled, bytes a user | kept, bytes a user |",
+        f"| {rows:,} users | CPU seconds | µs/user | core-hours for {USERS_SHOWN:,} | stages "
+        "| shuffled, bytes/user | cached, bytes/user |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, cost in costs.items():
@@ -167,9 +167,9 @@ def table(costs: dict[str, Cost], rows: int, worker: int, spark: Any) -> str:
             *lines,
             "",
             f"Spark {spark.version}, local[{CORES}], {2 * CORES} shuffle partitions; medians of "
-            f"{ROUNDS} rounds; results are dropped, not written. A Python worker had at most "
+            f"{ROUNDS} rounds; results are discarded, not written. A Python worker peaked at "
             f"{worker / 2**20:.0f} MiB. `python -m benchmarks.spark --into docs/scaling.md` "
-            "measures this anew.",
+            "regenerates this table.",
             "",
         ]
     )

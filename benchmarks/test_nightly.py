@@ -71,6 +71,7 @@ def test_1_both_routes_give_the_same_scores(users, folder):
         assert (ours[f"{name}_impact"].abs() - theirs[f"{name}_impact"].abs()).abs().max() <= 1e-5
 
 
+@pytest.mark.gate
 def test_2_engine(contend, measured, users, folder):
     usages = contend("`engine score`, Parquet to Parquet", engine(users, folder / "s.parquet"))
     measured.extend(usages)
@@ -79,11 +80,13 @@ def test_2_engine(contend, measured, users, folder):
     assert max(u.peak_bytes for u in usages) <= MEMORY_GATE_BYTES
 
 
+@pytest.mark.gate
 def test_3_engine_on_one_thread(contend, users, folder):
     command = engine(users, folder / "s.parquet", "--threads", "1")
     check_budget(contend("`engine score --threads 1`", command))
 
 
+@pytest.mark.gate
 def test_4_engine_from_the_slowest_input(contend, users_gzip, folder):
     usages = contend("`engine score`, from gzip CSV", engine(users_gzip, folder / "s.parquet"))
     check_budget(usages)

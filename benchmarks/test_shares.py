@@ -7,14 +7,17 @@ import statistics
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks.profile import DRIFT, VALIDATION
 
 RUNS = 3
 VALIDATION_GATE = 0.15
 DRIFT_GATE = 0.10
-IMPORTS = ("Python starts", "import polars", "import onnxruntime", "import engine.pipeline")
+IMPORTS = ("Python start-up", "import polars", "import onnxruntime", "import engine.pipeline")
 
 
+@pytest.mark.gate
 def test_validation_and_drift_take_a_small_part_of_the_job(users):
     runs = [stages(users) for _ in range(RUNS)]
     assert share(runs, VALIDATION) <= VALIDATION_GATE

@@ -1,4 +1,4 @@
-"""An Airflow DAG for the nightly run: exit codes become a retry, a failure or a skip."""
+"""Airflow DAG for the nightly run: each exit code becomes a retry, a failure or a skip."""
 
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -12,9 +12,9 @@ COMMAND = [
     *("--out", "scores.parquet", "--if-exists", "replace"),
     *("--metrics-file", "shopnow_scoring.prom", "--log-format", "json"),
 ]
-# What may be better in a while: a store, a disk, or a run that was cut short.
-RETRY = {69, 74, 130, 143, -6, -9, -11, -15}
-# Another run holds the output: it does the work.
+# Transient: a store or disk that may recover, or a run that was interrupted.
+RETRY = {69, 74, 129, 130, 143, -6, -9, -11, -15}
+# Another run holds the output and does the work.
 SKIP = {75}
 
 
@@ -34,7 +34,7 @@ def shopnow_scoring() -> None:
         if code in SKIP:
             raise AirflowSkipException(f"engine score: {code}: another run holds the output")
         if code in RETRY:
-            raise RuntimeError(f"engine score: {code}: may be better in a while")
+            raise RuntimeError(f"engine score: {code}: transient failure")
         if code != 0:
             raise AirflowFailException(f"engine score: {code}: see docs/operations.md")
 

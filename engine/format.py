@@ -1,4 +1,7 @@
-"""Texts from outside, made fit to be shown."""
+"""Text for people: names from outside made safe to show, numbers, and tables."""
+
+import re
+from collections.abc import Iterator, Sequence
 
 SHOWN_NAME = 80
 """So many characters of a name are shown."""
@@ -8,6 +11,9 @@ LARGE = 1e15
 
 NO_UNITS = frozenset({"", "share", "ratio", "log ratio", "score"})
 """What a schema calls the unit of a number that counts nothing: nobody says `5.4 ratio`."""
+
+NUMBERS = re.compile("(?:[-−+±\\d,.%–× \u202f]| to |few)*")
+"""What a column of numbers holds; `few` stands for a number that is not disclosed."""
 
 _SPACES = "\u202f\u00a0"
 """Spaces that no line breaks at; Python does not count them as printable."""
@@ -44,3 +50,16 @@ def plain_number(value: float) -> str:
     if abs(value) >= 1:
         return f"{value:,.2f}".rstrip("0").rstrip(".")
     return f"{value:.3g}"
+
+
+def table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> Iterator[str]:
+    """Rows as lines of aligned columns; a column that holds only numbers is aligned right."""
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, cells)) for cells in zip(*rows, *([head] if head else []), strict=True)]
+    right = [all(NUMBERS.fullmatch(cell) for cell in cells) for cells in columns]
+    for row in (head, *rows) if head else rows:
+        cells = (
+            text.rjust(width) if is_right else text.ljust(width)
+            for text, width, is_right in zip(row, widths, right, strict=True)
+        )
+        yield "  ".join(cells).rstrip()

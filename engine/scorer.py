@@ -52,7 +52,7 @@ class Scorer:
                 f"frame: {pluralize(scored.rejected.height, 'row')} of {frame.height:,} cannot be "
                 f"scored, the first of them: {rows} (from 1). Caught by: "
                 f"{rule_counts(scored.reasons)}. "
-                "Mend them, or leave them out; engine score sets them aside."
+                "Fix them, or leave them out; engine score sets them aside."
             )
         return scored.scores
 

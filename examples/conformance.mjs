@@ -1,8 +1,8 @@
 /**
- * Whether a runtime computes what a bundle says that it must: the same comparison for every runtime.
+ * Checks a runtime against a bundle's conformance rows: the same comparison for every runtime.
  *
- * The rules are those of `engine verify`: a driver may be any feature whose impact is as large as the
- * expected one's, a segment any that is as near as the nearest.
+ * The rules are those of `engine verify`. Ties pass: any driver whose impact is as large as the expected
+ * one's, and any segment that is as near as the nearest.
  */
 
 import { score } from './scorer.mjs';
@@ -11,10 +11,10 @@ import { score } from './scorer.mjs';
  * Run all conformance rows.
  *
  * @param runtime onnxruntime-node or onnxruntime-web.
- * @param session Of scorer.onnx.
+ * @param session A session of scorer.onnx.
  * @param manifest manifest.json.
  * @param document conformance/conformance.json.
- * @returns {Promise<{passed: boolean, lines: string[]}>} The verdict, and a line for each output.
+ * @returns {Promise<{passed: boolean, lines: string[]}>} The verdict, and one line per output.
  */
 export async function check(runtime, session, manifest, document) {
   const outputs = await score(runtime, session, usersOf(document));
@@ -29,12 +29,12 @@ export async function check(runtime, session, manifest, document) {
     lines: [
       `${document.bundle_id}: ${document.rows} conformance rows`,
       ...found.map(line),
-      `rows with other drivers: ${otherRows(document.outputs.driver_index, outputs.driver_index)}`,
+      `rows with different drivers: ${otherRows(document.outputs.driver_index, outputs.driver_index)}`,
     ],
   };
 }
 
-/** The columns of the document as one object for each user. */
+/** The document's columns as one object per user. */
 function usersOf({ inputs, rows }) {
   const columns = Object.entries(inputs);
   return Array.from({ length: rows }, (_, row) =>
@@ -55,7 +55,7 @@ function difference(name, expected, found, segments) {
   return largest(expected[name].flat().map((value, n) => [values[n], value]));
 }
 
-/** How much smaller or larger the impacts of the named drivers are than those expected. */
+/** The largest difference between the impacts of the returned drivers and the expected ones. */
 function driverDifference({ impacts, driver_impact: drivers }, index) {
   const width = drivers[0].length;
   return largest(
@@ -70,19 +70,19 @@ function driverDifference({ impacts, driver_impact: drivers }, index) {
   );
 }
 
-/** How much farther the named segments are than the nearest. */
+/** How much farther the returned segments are than the nearest. */
 function segmentDifference({ distances }, named, segments) {
   return largest(distances.map((row, user) => [row[segments.indexOf(named[user])], Math.min(...row)]));
 }
 
-/** The largest difference of pairs of found and expected; of numbers above 1, as a share of the number. */
+/** The largest difference between found and expected; relative for numbers above 1. */
 function largest(pairs) {
   const shares = pairs.map(([found, expected]) => {
-    // The document holds the shortest text of each float32.
+    // The document holds each float32 as its shortest text.
     const exact = Math.fround(expected);
     return Math.abs(Math.fround(found) - exact) / Math.max(1, Math.abs(exact));
   });
-  // What is not a number is no difference that could be allowed.
+  // NaN never counts as within tolerance.
   return shares.reduce((worst, share) => (share <= worst ? worst : Number.isNaN(share) ? Infinity : share), 0);
 }
 

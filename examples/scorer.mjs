@@ -1,17 +1,17 @@
 /**
- * A bundle's scorer.onnx in any JavaScript runtime of ONNX: users in, every output out.
+ * Runs a bundle's scorer.onnx in any JavaScript ONNX runtime: users in, every output out.
  *
- * The graph says itself which columns it reads and of which type, so nothing else of the bundle is
- * needed. A user is an object with every feature; null is missing.
+ * The graph declares its columns and their types, so no other file of the bundle is needed. A user is an
+ * object with every feature; null means missing.
  */
 
 /**
  * Score users.
  *
  * @param {Pick<typeof import('onnxruntime-common'), 'Tensor'>} runtime onnxruntime-node or onnxruntime-web.
- * @param {import('onnxruntime-common').InferenceSession} session Of scorer.onnx.
+ * @param {import('onnxruntime-common').InferenceSession} session A session of scorer.onnx.
  * @param {readonly import('./shopnow.d.ts').User[]} users
- * @returns The outputs by name, one row for each user; `driver_index` counts `session.inputNames`.
+ * @returns The outputs by name, one row per user; `driver_index` indexes `session.inputNames`.
  */
 export function score(runtime, session, users) {
   const feeds = session.inputMetadata.map((input) => {
@@ -22,10 +22,10 @@ export function score(runtime, session, users) {
   return session.run(Object.fromEntries(feeds));
 }
 
-/** A value that is given or null; a feature that is not named at all is a mistake of the caller. */
+/** A feature's value, null if missing; an absent feature is an error of the caller. */
 function known(user, name) {
   if (user[name] === undefined) {
-    throw new Error(`a user without '${name}': give every feature, null where it is missing`);
+    throw new Error(`user without '${name}': pass every feature, null if missing`);
   }
   return user[name];
 }

@@ -1,6 +1,7 @@
 """Fixtures: simulated users, and the committed bundle."""
 
 import os
+from dataclasses import replace
 from subprocess import CompletedProcess
 
 import polars as pl
@@ -10,8 +11,13 @@ from hypothesis import settings
 import engine.cli.main
 import training.cli
 from engine import load_bundle
+from tests.fitted import SMALL
 from tests.helpers import BUNDLE, write_table
 from training.simulate import SimulateOptions, simulate
+
+# One thread a worker: LightGBM and KMeans would start one a core in each, and theirs spin while they
+# wait. Read when their libraries are loaded, which is later than here.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile(
     "ci", deadline=None, derandomize=bool(os.environ.get("CI")), max_examples=50
@@ -46,9 +52,13 @@ def users_file(users, tmp_path):
 @pytest.fixture
 def command(tmp_path, monkeypatch, capfd):
     """Runs a command line within this process, in the folder of the test: a process of its own would
-    first spend seconds on loading its packages."""
+    first spend seconds on loading its packages. `training fit` does the work of a small effort."""
     # `training fit` sets it: what is set here is taken back at the end.
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    monkeypatch.setattr(
+        "training.effort.effort_of",
+        lambda trials, minutes: replace(SMALL, trials=trials or SMALL.trials, minutes=minutes),
+    )
     programs = {"engine": engine.cli.main.main, "training": training.cli.main}
 
     def run(program, *arguments, cwd=tmp_path):

@@ -6,9 +6,10 @@ import pytest
 
 from benchmarks.online_shoppers import PAGE_VALUES, folds, schema_of
 from engine.scorer import load_bundle
+from tests.fitted import SMALL
 from tests.foreign import online_shoppers
+from training.effort import Effort
 from training.export.parity import TOLERANCES
-from training.model.search import Budget
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def sessions():
 )
 def test_a_whole_bundle_of_real_sessions(sessions, tmp_path, page_values, roc_auc):
     schema = schema_of(page_values=page_values)
-    fold = next(folds(sessions, schema, Budget(trials=1), tmp_path))
+    fold = next(folds(sessions, schema, SMALL, tmp_path))
     # One fold has a standard error of 0.006 with, 0.013 without: all five are measured below.
     assert fold.metrics["roc_auc"] > roc_auc
     assert fold.metrics["rows"] == 2_466
@@ -47,5 +48,5 @@ def test_real_buyers_are_told_apart_in_the_mean_of_five_folds(
     sessions, tmp_path, page_values, roc_auc
 ):
     schema = schema_of(page_values=page_values)
-    found = [f.metrics["roc_auc"] for f in folds(sessions, schema, Budget(), tmp_path)]
+    found = [f.metrics["roc_auc"] for f in folds(sessions, schema, Effort(), tmp_path)]
     assert np.mean(found) >= roc_auc

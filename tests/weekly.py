@@ -8,9 +8,6 @@ import polars as pl
 
 from engine.bundle.schema import Feature
 from tests.fitting import category, number, schema_of
-from tests.helpers import write_table
-from training.model.search import Budget
-from training.pipeline import FitOptions, fit
 
 FIRST = date(2026, 1, 4)
 TABLE = schema_of(
@@ -49,10 +46,3 @@ def leak(share: float) -> pl.Expr:
     """The label under another name, wrong for a share of the users."""
     wrong = pl.int_range(pl.len()) % round(1 / share) == 0 if share else pl.lit(value=False)
     return pl.when(wrong).then(1 - pl.col("bought")).otherwise(pl.col("bought"))
-
-
-def fitted(folder, users, schema=TABLE, previous=None):
-    write_table(users, folder / "users.parquet")
-    options = FitOptions(schema, budget=Budget(trials=2), previous=previous)
-    fit([str(folder / "users.parquet")], options, folder / "bundle")
-    return folder / "bundle"

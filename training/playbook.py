@@ -29,8 +29,8 @@ MAX_TEXT = 300
 NO_CHANNEL = "none"
 """The channel of a cell whose users are not contacted."""
 
-Cell = Mapping[str, Any]
-"""What was measured of a segment and band: `rows`, `purchase_rate`, `mean_probability`."""
+CellFigures = Mapping[str, Any]
+"""What was measured of a segment and its `bands`: `rows`, `purchase_rate`, `mean_probability`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,9 @@ def playbook_document(
         BundleError: A rule names a segment that does not exist.
     """
     _check_segments(rules.rules, segments)
-    measured = {(cell["segment_id"], cell["band"]): cell for cell in metrics["cells"]}
+    measured = {
+        (cell["segment_id"], band): cell for cell in metrics["cells"] for band in cell["bands"]
+    }
     scale = population / metrics["rows"]
     spenders = _spenders(segments)
     return {
@@ -160,7 +162,7 @@ def playbook_document(
                 "segment_name": segment.name,
                 "band": band,
                 **(settings := _settings(rules.rules, segment, band, spenders)),
-                **_figures(measured[segment.id, band], settings, scale),
+                **_figures(measured.get((segment.id, band)), settings, scale),
             }
             for segment in segments
             for band in BANDS
@@ -238,15 +240,20 @@ def _settings(
     return {name: found[name] for name in _SETTINGS}
 
 
-def _figures(cell: Cell, settings: Mapping[str, Any], scale: float) -> dict[str, Any]:
-    """Users of the cell in the population, buyers to expect, and what a test can see, if there is one."""
+def _figures(cell: CellFigures | None, settings: Mapping[str, Any], scale: float) -> dict[str, Any]:
+    """Users of the cell in the population, buyers to expect, and what a test can detect.
+
+    Bands of few users were measured together: `figures_of` names all bands that the figures are of.
+    """
+    if cell is None or cell["purchase_rate"] is None:
+        names = ("figures_of", "users", "expected_buyers", "sample_size", "detectable_lift")
+        return dict.fromkeys(names)
     rate, share = cell["purchase_rate"], settings["control_share"]
-    if rate is None:
-        return dict.fromkeys(("users", "expected_buyers", "sample_size", "detectable_lift"))
     # Where nobody is contacted there is nothing to test.
     tested = settings["channel"] != NO_CHANNEL
     users = round(cell["rows"] * scale)
     return {
+        "figures_of": cell["bands"],
         "users": users,
         "expected_buyers": round(users * cell["mean_probability"]),
         "sample_size": sample_size(rate, settings["lift_to_see"], share) if tested else None,

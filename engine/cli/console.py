@@ -1,21 +1,23 @@
-"""What the two command lines share: errors become messages and exit codes, signals end a run."""
+"""What the two command lines share: errors and signals become messages and exit codes."""
 
-import math
 import os
 import re
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import click
 
-from engine.errors import BundleError, EngineError, InterruptedRunError, StorageError, bug_text
-from engine.logs import LOG, Lines, logged_lines, write_error
+from engine.cli.logs import Lines, logged_lines, write_error
+from engine.cli.render import echo, wrapped
+from engine.errors import BundleError, EngineError, StorageError, bug_text
+from engine.format import visible
+from engine.interruption import check_interrupted, signals_noted
+from engine.logs import LOG
 
 
 class Command(click.Command):
@@ -28,6 +30,7 @@ class Command(click.Command):
             BundleError: A variable of the environment is none that Polars can read.
             StorageError: Standard output is full or failing.
         """
+        check_interrupted()
         _check_polars_threads(os.environ.get(_POLARS_THREADS))
         result = super().invoke(context)
         unshown: StorageError | None = context.meta.get(_UNSHOWN)
@@ -45,87 +48,54 @@ class Program(click.Group):
         """Run the command line and exit."""
         extra |= {"standalone_mode": False, "prog_name": self.name}
         extra |= {"auto_envvar_prefix": str(self.name).upper()}
-        with logged_lines(str(self.name)) as lines, _signals_end_the_run():
-            run = lambda: super(Program, self).main(*args, obj=lines, **extra)  # noqa: E731
-            code = _exit_code(run, lines)
+        extra |= {"help_option_names": ["--help", "-h"], "max_content_width": MAX_HELP_WIDTH}
+        with logged_lines(str(self.name)) as lines, signals_noted():
+            code = _exit_code(partial(self.run, *args, obj=lines, **extra), lines)
         if code > 128 and threading.active_count() > 1:
-            # What other threads have in hand is of no use any more: they are not waited for.
+            # The work of other threads is not needed any more.
             os._exit(code)
         sys.exit(code)
+
+    def run(self, *args: Any, **extra: Any) -> object:  # noqa: ANN401
+        """Run the command line without exiting."""
+        return super().main(*args, **extra)
 
 
 _UNSHOWN = "engine.cli.console.unshown"
 """Where click's context keeps the failure of standard output, until the command has ended."""
 
 _POLARS_THREADS = "POLARS_MAX_THREADS"
-BAR_CELLS = 30
-IMPORT_SECONDS = 0.02
-"""A signal that comes during an import is looked at again after so long."""
+MAX_HELP_WIDTH = 100
 
 
-class TerminalProgress:
-    """A bar on a terminal; silent anywhere else."""
-
-    def __init__(self, verb: str, *, quiet: bool = False) -> None:
-        self._verb = verb
-        self._shown = sys.stderr is not None and sys.stderr.isatty() and not quiet
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show how far the work has come."""
-        if self._shown:
-            write_error(f"\r{progress_line(self._verb, done, total)}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            write_error("\n")
+def say(lines: Iterable[str]) -> None:
+    """Show lines for people on standard error."""
+    write_error("\n".join(lines))
 
 
-def progress_line(verb: str, done: int, total: int) -> str:
-    """How far the work has come, on one line."""
-    filled = BAR_CELLS * done // max(total, 1)
-    bar = "█" * filled + "░" * (BAR_CELLS - filled)
-    return f"{bar} {verb} {done:,} of {total:,} users"
+def show_lines(lines: Iterable[str]) -> None:
+    """Show a result for people on standard output, wrapped to the width of a terminal."""
+    show("\n".join(wrapped(map(visible, lines), sys.stdout)))
 
 
-def not_nan(_context: click.Context, option: click.Parameter, value: float | None) -> float | None:
-    """NaN passes every range of click's."""
-    if value is not None and math.isnan(value):
-        raise click.BadParameter("must be a number", param=option)
-    return value
-
-
-def say(lines: Sequence[str], *, quiet: bool = False) -> None:
-    """Words for people, on standard error."""
-    if not quiet:
-        write_error("".join(f"{line}\n" for line in lines))
-
-
-def show(text: str | bytes, consequence: str = "Mend it and run again.") -> None:
-    """Show a result on standard output, as a line.
+def show(text: str | bytes, consequence: str = "Fix it and run again.") -> None:
+    """Show a result on standard output.
 
     Nothing is raised: what a command finds decides its exit code, whether or not anybody can read
     it. A reader that is gone is no failure; a full disk is one, if nothing worse is found.
 
     Args:
-        text: The result.
+        text: The result, without the end of its last line.
         consequence: What to say where standard output is full or failing.
     """
     try:
-        click.echo(text)
+        echo(text)
     except BrokenPipeError:
         _close_stdout()
     except OSError as error:
         _close_stdout()
         failure = StorageError(f"standard output: {error.strerror}. {consequence}")
         click.get_current_context().meta[_UNSHOWN] = failure
-
-
-def example(text: str) -> str:
-    """The example that ends a help text, protected from re-wrapping."""
-    return f"\b\nExample:\n  {text}"
 
 
 def _exit_code(run: Callable[[], object], lines: Lines) -> int:
@@ -137,7 +107,7 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
         with suppress(OSError):
             error.show()
         return error.exit_code
-    except (EngineError, InterruptedRunError) as error:
+    except EngineError as error:
         return _told(str(error), error.exit_code)
     # NOTE: click makes a SystemExit of a BrokenPipeError.
     except (BrokenPipeError, SystemExit):
@@ -171,7 +141,7 @@ def _system_words(error: OSError) -> str:
     """What the operating system did not do, where nothing closer to it has put it into words."""
     if error.filename is None and _is_nowhere():
         return "the working directory is gone. Change to one that exists and run again."
-    return f"{error.filename or 'standard output'}: {error.strerror}. Mend it and run again."
+    return f"{error.filename or 'standard output'}: {error.strerror}. Fix it and run again."
 
 
 def _is_nowhere() -> bool:
@@ -191,57 +161,3 @@ def _close_stdout() -> None:
     """Let nothing more be written to a standard output whose reader is gone, not even at exit."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextmanager
-def _signals_end_the_run() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP raise where the main thread stands, so that staging is removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    interrupt = _interrupt_once()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
-    # A signal that the caller ignores, as nohup does, stays ignored.
-    before = {n: handler for n, handler in before.items() if handler is not signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _interrupt_once() -> Callable[[int, FrameType | None], None]:
-    """A handler for all signals that end a run.
-
-    The first raises. While the run then ends, a Ctrl-C ends it at once and leaves the rest to the
-    next run; other signals are heard only once, as a closing terminal sends several.
-    """
-    raised = False
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal raised
-        # A closed terminal is a request to end like any other.
-        code_of = signal.SIGTERM if number == signal.SIGHUP else number
-        if raised and number == signal.SIGINT:
-            os._exit(128 + code_of)
-        if _is_importing(frame):
-            # Libraries import parts of themselves in the middle of a run, when staging stands.
-            signal.signal(signal.SIGALRM, lambda _, later: interrupt(number, later))
-            signal.setitimer(signal.ITIMER_REAL, IMPORT_SECONDS)
-        elif not raised:
-            raised = True
-            raise InterruptedRunError(code_of)
-
-    return interrupt
-
-
-def _is_importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported: an exception there comes out as any other error."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        frame = frame.f_back
-    return False

@@ -90,7 +90,7 @@ class ScoredUsers:
             raise InputError(
                 f"{WHERE}: {rejected:,} of {rows:,} rows ({rejected / rows:.1%}) cannot be scored, "
                 f"more than max_reject_share {max_reject_share:.1%}; caught by: "
-                f"{rule_counts(caught)}. Mend the input, or allow more."
+                f"{rule_counts(caught)}. Fix the input, or allow more."
             )
         return Totals(rows, rejected, caught)
 

@@ -147,7 +147,7 @@ def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:
     if split.reasons:
         raise InputError(
             f"user {user!r}: {_place(row.file, row.rows_before + 1)} cannot be scored; caught by: "
-            f"{', '.join(split.reasons)}. Mend the row where the table is made."
+            f"{', '.join(split.reasons)}. Fix the row where the table is made."
         )
     values = split.valid.row(0, named=True)
     features = to_features(split.valid, schema.model_features, scorer.manifest.categories)

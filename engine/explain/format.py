@@ -1,4 +1,4 @@
-"""An explanation, and a drift report, in words."""
+"""An explanation and a drift report as lines for people."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,15 +6,18 @@ from typing import Any
 
 from engine.explain.drift import findings
 from engine.explain.explanation import Explanation, FeatureImpact
-from engine.format import NO_UNITS, plain_number, shown_name, visible
+from engine.format import NO_UNITS, plain_number, shown_name, table, visible
 
 NEGLIGIBLE_IMPACT = 0.01
+LEVELS = {"none": "", "warn": "warning", "alarm": "ALARM"}
+WHOLE = ("score", "segments")
+FEW = "few"
 # Impacts are shown with three decimals.
 SHOWN_UNITS = 1_000
 
 
 def explanation_lines(explanation: Explanation) -> Iterator[str]:
-    """Why a user scores as he does, line by line; the numbers shown add up to the digit.
+    """Why a user has this score; the numbers shown add up to the last digit.
 
     The first column is in log-odds: the base value, every impact, and their sum.
     """
@@ -31,6 +34,7 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
     yield f"action: {visible(explanation.action)}{_control(explanation)}"
     yield _compared(explanation)
     yield ""
+    yield "impact of each feature on the log-odds (SHAP value)"
     yield _line(base, f"where every user starts: {_percent(_sigmoid(base))}")
     for impact, feature in zip(impacts, explanation.features, strict=True):
         yield _line(impact, f"{_value(feature)}, {_rank(feature)}: {_effect(feature)}")
@@ -42,28 +46,37 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
 
 
 def drift_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """How far users are from those of training, line by line.
+    """How far users are from the training users.
 
     Args:
         report: What `pipeline.input_drift` gives.
     """
     yield (
         f"{report['rows_read']:,} users read, {report['rows_scored']:,} can be scored; "
-        f"{report['rows']:,} of them compared with those that {report['bundle_id']} was trained on"
+        f"{report['rows']:,} compared with the training users of {report['bundle_id']}"
     )
     alarms, warnings = findings(report, "alarm"), findings(report, "warn")
-    yield from (f"ALARM: {words}" for words in alarms)
-    yield from (f"warning: {words}" for words in warnings)
+    yield from (f"ALARM: {finding}" for finding in alarms)
+    yield from (f"warning: {finding}" for finding in warnings)
     if not alarms and not warnings:
         yield "nothing has moved"
     yield ""
-    yield f"{'PSI':>8}  {'level':<6} {'missing':>8} {'then':>8}"
-    for name in ("score", "segments"):
-        yield f"{report[name]['psi']:8.3f}  {report[name]['level']:<25}{name}"
-    for entry in sorted(report["features"], key=lambda entry: -entry["psi"]):
-        then = entry["missing_reference"]
-        shares = f"{entry['missing']:>8.1%} {'few' if then is None else f'{then:.1%}':>8}"
-        yield f"{entry['psi']:8.3f}  {entry['level']:<6} {shares} {shown_name(entry['name'])}"
+    features = sorted(report["features"], key=lambda entry: -entry["psi"])
+    whole = [(LEVELS[report[n]["level"]], n, _psi(report[n]), "", "") for n in WHOLE]
+    rows = [*whole, *map(_drift_row, features)]
+    yield from table(rows, ("", "", "PSI", "missing", "in training"))
+    if any(FEW in row for row in rows):
+        yield f"{FEW}: too few training users to show a share"
+
+
+def _drift_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    then = entry["missing_reference"]
+    shares = f"{entry['missing']:.1%}", FEW if then is None else f"{then:.1%}"
+    return LEVELS[entry["level"]], shown_name(entry["name"]), _psi(entry), *shares
+
+
+def _psi(entry: Mapping[str, Any]) -> str:
+    return f"{entry['psi']:.3f}"
 
 
 def rounded_to_sum(values: Sequence[float], total: int) -> list[int]:
@@ -81,8 +94,8 @@ def rounded_to_sum(values: Sequence[float], total: int) -> list[int]:
     return rounded
 
 
-def _line(units: int, words: str) -> str:
-    return f"{_signed(units):>8}  {words}"
+def _line(units: int, text: str) -> str:
+    return f"{_signed(units):>8}  {text}"
 
 
 def _signed(units: int) -> str:
@@ -111,12 +124,12 @@ def _value(feature: FeatureImpact) -> str:
         return f"{label}: {shown_name(value)}" + (
             " (unknown to the model)" if feature.unseen else ""
         )
-    number, words = plain_number(value), f" {label} ".casefold()
-    if f" {unit} ".casefold() not in words:
+    number, named = plain_number(value), f" {label} ".casefold()
+    if f" {unit} ".casefold() not in named:
         return f"{label}: {number}" + ("" if unit in NO_UNITS else f" {unit}")
     rest = label[len(unit) :]
     # Neither "1 sessions in ..." nor "0.4 share of ...".
-    if words.startswith(f" {unit} ".casefold()) and value != 1 and not rest.startswith(" of "):
+    if named.startswith(f" {unit} ".casefold()) and value != 1 and not rest.startswith(" of "):
         return f"{number} {unit}{rest}".rstrip()
     return f"{label}: {number}"
 
@@ -135,10 +148,15 @@ def _rank(feature: FeatureImpact) -> str:
 def _effect(feature: FeatureImpact) -> str:
     if abs(feature.impact) < NEGLIGIBLE_IMPACT:
         return "hardly matters"
-    factor = feature.odds_factor
-    # "1.0 times" would say nothing.
-    decimals = 2 if factor < 1.1 else 1
-    return f"{'raises' if feature.impact > 0 else 'lowers'} the odds {factor:,.{decimals}f} times"
+    change = feature.odds_factor - 1
+    if feature.impact < 0:
+        cut = change / feature.odds_factor
+        return "cuts the odds by " + (f"{cut:.0%}" if cut < 0.995 else "over 99%").replace(
+            "%", " %"
+        )
+    if change < 1:
+        return f"raises the odds by {100 * change:.0f} %"
+    return f"multiplies the odds by {feature.odds_factor:,.1f}"
 
 
 def _users(share: float) -> str:

@@ -1,45 +1,73 @@
-"""A manifest in words."""
+"""A bundle described for people: in an overview, or whole."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from engine.bundle.manifest import BANDS, Manifest
+from engine.bundle.manifest import BANDS, Manifest, Segment
 from engine.bundle.schema import Feature
-from engine.format import plain_number, shown_name, without_head
+from engine.errors import pluralize
+from engine.format import plain_number, shown_name, table, without_head
 
+HEADLINE = {
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC",
+    "log_loss": "log-loss",
+    "calibration_error": "calibration error",
+    "f1": "F1",
+}
+DIRECTIONS = {
+    "raises": "a higher value raises the score",
+    "lowers": "a higher value lowers the score",
+    "none": "no single direction",
+}
 SHOWN_HASH_DIGITS = 12
 SHOWN_PART_DRIVERS = 3
 SHOWN_DRIVERS = 10
+OVERVIEW_DRIVERS = 5
+
+
+def overview_lines(manifest: Manifest) -> Iterator[str]:
+    """What matters of a bundle, on one screen."""
+    yield from _head(manifest)
+    yield from _section("metrics on the test users", _metrics(manifest.metrics, HEADLINE))
+    yield from _section("thresholds", _thresholds(manifest))
+    yield from _section(
+        "segments and their shares of users",
+        table([_segment(segment) for segment in manifest.segments]),
+    )
+    if manifest.drivers:
+        drivers = manifest.drivers["features"][:OVERVIEW_DRIVERS]
+        yield from _section("top drivers, mean |SHAP value| in log-odds", _drivers(drivers))
+    size = sum(entry.size_bytes for entry in manifest.files.values()) / 1e6
+    yield ""
+    yield (
+        f"{pluralize(len(manifest.schema.model_features), 'feature')}, "
+        f"{pluralize(len(manifest.files), 'file')}, {size:.1f} MB; for all details add --full"
+    )
 
 
 def manifest_lines(manifest: Manifest) -> Iterator[str]:
-    """What a bundle holds, line by line, for people."""
-    yield f"bundle {manifest.bundle_id} (format {manifest.format})"
-    yield from _verdict(manifest)
-    yield from _section("metrics on the test users", _metrics(manifest.metrics))
+    """All that a bundle says of itself."""
+    yield from _head(manifest)
+    metrics = manifest.metrics
+    yield from _section("metrics on the test users", _metrics(metrics, {n: n for n in metrics}))
     yield from _section("thresholds", _thresholds(manifest))
-    yield from _section("segments", _segments(manifest))
+    deciles = ", ".join(f"{cut:.4f}" for cut in manifest.decile_cuts)
+    yield from _section("deciles 2 to 10 start at", [deciles])
+    yield from _section("segments and their shares of users", _described_segments(manifest))
     if manifest.drivers:
-        yield from _section("drivers, mean absolute impact in log-odds", _drivers(manifest.drivers))
-        groups = sorted(manifest.drivers["groups"].items(), key=lambda found: -found[1])
-        yield from _section(
-            "drivers by group", (f"{shown_name(name)}  {mean:.3f}" for name, mean in groups)
-        )
-        segments = {str(segment.id): segment.name for segment in manifest.segments}
-        bands = {band: band for band in BANDS}
-        for title, key, names in (("segment", "segments", segments), ("band", "bands", bands)):
-            yield from _section(
-                f"largest drivers by {title}", _largest(manifest.drivers[key], names)
-            )
+        yield from _all_drivers(manifest)
     features = manifest.schema.model_features
-    yield from _section(f"{len(features)} features", map(_feature_line, features))
-    yield from _section("parity with the native models", _flat(manifest.parity))
-    yield from _section("packages", _flat(manifest.packages))
+    yield from _section(f"{len(features)} features", table([_feature(f) for f in features]))
+    yield from _section("parity with the native models", table([*_flat(manifest.parity)]))
+    yield from _section("packages", table([*_flat(manifest.packages)]))
     yield from _section(
         "files",
-        (
-            f"{name}  {entry.size_bytes:,} bytes  SHA-256 {entry.sha256[:SHOWN_HASH_DIGITS]}…"
-            for name, entry in sorted(manifest.files.items())
+        table(
+            [
+                (name, f"{entry.size_bytes:,}", "bytes", f"SHA-256 {_short(entry.sha256)}")
+                for name, entry in sorted(manifest.files.items())
+            ]
         ),
     )
 
@@ -51,103 +79,131 @@ def playbook_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         actions.setdefault(row["action"], []).append(
             f"{shown_name(row['segment_name'])} / {row['band']}"
         )
-    yield from _section("playbook", _actions(actions))
+    lines = [line for action, cells in actions.items() for line in (action, *_indented(cells))]
+    yield from _section("playbook", lines)
 
 
-def _actions(actions: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    for action, cells in actions.items():
-        yield action
-        yield from (f"  {cell}" for cell in cells)
-
-
-def _verdict(manifest: Manifest) -> Iterator[str]:
-    """Whether the scores may be used, how good they are, and what speaks against them."""
+def _head(manifest: Manifest) -> Iterator[str]:
+    """Which bundle, whether its scores may be used, how good they are, and what speaks against them."""
+    yield f"bundle {manifest.bundle_id} (format {manifest.format})"
     yield "MUST NOT BE USED" if manifest.unusable else "may be used"
     if manifest.quality:
         yield f"quality: {manifest.quality['sentence']}"
-    reasons = manifest.unusable or manifest.quality.get("reasons", ())
-    yield from (f"  {reason}" for reason in reasons)
+    yield from _indented(manifest.unusable or manifest.quality.get("reasons", ()))
 
 
-def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """The figures that are one number, with their 95 % intervals."""
+def _metrics(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> Iterator[str]:
+    """The metrics that are one number, with their 95 % intervals."""
     intervals = metrics.get("intervals", {})
-    for name, value in metrics.items():
+    rows = []
+    for name, title in titles.items():
+        value = metrics.get(name)
         if isinstance(value, int | float):
-            interval = intervals.get(name)
-            ends = f"  ({interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
-            yield f"{name}: {value:.6g}{ends}"
-    yield from metrics.get("withheld", ())
+            low, high = intervals.get(name) or (None, None)
+            interval = "" if low is None else f"{low:.4f} to {high:.4f}"
+            rows.append(
+                (title, f"{value:,}" if isinstance(value, int) else f"{value:.4f}", interval)
+            )
+    has_intervals = any(interval for _, _, interval in rows)
+    yield from table(rows, ("", "", "95 % interval") if has_intervals else ())
+    yield from metrics.get("suppressed", ())
 
 
-def _segments(manifest: Manifest) -> Iterator[str]:
-    for segment in manifest.segments:
-        yield f"{segment.id}  {shown_name(segment.name)}  {segment.share:.1%} of users"
+def _thresholds(manifest: Manifest) -> Iterator[str]:
+    cuts = zip(BANDS[1:], manifest.band_cuts, strict=True)
+    yield f"will purchase from {manifest.threshold:.4f}"
+    yield "bands: " + ", ".join(f"{band} from {cut:.4f}" for band, cut in cuts)
+
+
+def _segment(segment: Segment) -> tuple[str, str, str]:
+    return str(segment.id), shown_name(segment.name), f"{segment.share:.1%}"
+
+
+def _described_segments(manifest: Manifest) -> Iterator[str]:
+    rows = table([_segment(segment) for segment in manifest.segments])
+    for row, segment in zip(rows, manifest.segments, strict=True):
+        yield row
         if segment.sentence:
             yield f"   {without_head(segment.sentence, segment.name)}"
 
 
-def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
-    yield ""
-    yield title
-    for line in lines:
-        yield f"  {line}"
+def _all_drivers(manifest: Manifest) -> Iterator[str]:
+    report = manifest.drivers
+    yield from _section(
+        "drivers, mean |SHAP value| in log-odds", _drivers(report["features"][:SHOWN_DRIVERS])
+    )
+    groups = sorted(report["groups"].items(), key=lambda found: -found[1])
+    yield from _section(
+        "drivers by group", table([(shown_name(name), f"{mean:.3f}") for name, mean in groups])
+    )
+    segments = {str(segment.id): segment.name for segment in manifest.segments}
+    bands = {band: band for band in BANDS}
+    for part, key, names in (("segment", "segments", segments), ("band", "bands", bands)):
+        yield from _section(f"top drivers by {part}", table([*_top(report[key], names)]))
 
 
-def _thresholds(manifest: Manifest) -> Iterator[str]:
-    yield f"will purchase from probability {manifest.threshold:.4f}"
-    for band, cut in zip(BANDS[1:], manifest.band_cuts, strict=True):
-        yield f"band {band} from {cut:.4f}"
-    yield "deciles 2 – 10 from " + ", ".join(f"{cut:.4f}" for cut in manifest.decile_cuts)
+def _drivers(drivers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    return table(
+        [
+            (shown_name(d["name"]), f"{d['mean_absolute_impact']:.3f}", _direction(d))
+            for d in drivers
+        ]
+    )
 
 
-def _drivers(report: Mapping[str, Any]) -> Iterator[str]:
-    words = {
-        "raises": "a higher value raises the score",
-        "lowers": "a higher value lowers the score",
-        "none": "no single direction",
-    }
-    for found in report["features"][:SHOWN_DRIVERS]:
-        effect = words.get(found["direction"]) or (
-            f"{shown_name(found['raises_most'])} raises it most, "
-            f"{shown_name(found['lowers_most'])} lowers it most"
-        )
-        yield f"{shown_name(found['name'])}  {found['mean_absolute_impact']:.3f}  {effect}"
+def _direction(driver: Mapping[str, Any]) -> str:
+    return DIRECTIONS.get(driver["direction"]) or (
+        f"{shown_name(driver['raises_most'])} raises it most, "
+        f"{shown_name(driver['lowers_most'])} lowers it most"
+    )
 
 
-def _largest(parts: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+def _top(parts: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """The largest means of each part, in the order of `names`."""
     for part, name in names.items():
-        # Withheld where a part has too few users.
+        # Suppressed where a part has too few users.
         known = [found for found in (parts.get(part) or {}).items() if found[1] is not None]
         largest = sorted(known, key=lambda found: -found[1])[:SHOWN_PART_DRIVERS]
         if largest:
-            shown = ", ".join(f"{shown_name(feature)} {mean:.3f}" for feature, mean in largest)
-            yield f"{shown_name(name)}  {shown}"
+            means = ", ".join(f"{shown_name(feature)} {mean:.3f}" for feature, mean in largest)
+            yield shown_name(name), means
 
 
-def _feature_line(feature: Feature) -> str:
+def _feature(feature: Feature) -> tuple[str, ...]:
     if feature.kind == "categorical":
         # Without values in the schema they are learned from the data.
         what = f"{len(feature.values)} values" if feature.values else ""
     else:
         what = f"{_bounds(feature)} {shown_name(feature.unit)}".strip()
-    missing = f"missing {feature.missing}"
-    return "  ".join(filter(None, (shown_name(feature.name), feature.kind, what, missing)))
+    return shown_name(feature.name), feature.kind, what, f"missing {feature.missing}"
 
 
 def _bounds(feature: Feature) -> str:
     low, high = (None if end is None else plain_number(end) for end in (feature.min, feature.max))
     if low is None:
         return "" if high is None else f"up to {high}"
-    return f"from {low}" if high is None else f"{low} – {high}"
+    return f"from {low}" if high is None else f"{low} to {high}"
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name} ")
         elif isinstance(value, float):
-            yield f"{prefix}{name}: {value:.6g}"
+            yield f"{prefix}{name}", f"{value:.3g}"
         elif isinstance(value, str | int):
-            yield f"{prefix}{name}: {value}"
+            yield f"{prefix}{name}", f"{value:,}" if isinstance(value, int) else value
+
+
+def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
+    yield ""
+    yield title
+    yield from _indented(lines)
+
+
+def _indented(lines: Iterable[str]) -> Iterator[str]:
+    return (f"  {line}" for line in lines)
+
+
+def _short(digest: str) -> str:
+    return f"{digest[:SHOWN_HASH_DIGITS]}…"

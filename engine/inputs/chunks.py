@@ -16,6 +16,7 @@ from engine.errors import InputError
 from engine.inputs.csv_checks import short_rows
 from engine.inputs.errors import broken, fault_in, reading
 from engine.inputs.open import Table
+from engine.interruption import in_background
 from engine.rows.chunk import SOURCE_COLUMNS, TOO_SHORT, Chunk, whole_batches
 from engine.rows.duplicates import find_repeated_keys, mark_duplicates
 from engine.rows.rules import check_columns, check_same_keys
@@ -63,7 +64,7 @@ def read_users(
     """
     rows = sum(table.rows for table in tables)
     repeated = find_repeated_keys(partial(_read_keys, tables, schema), schema, rows)
-    return mark_duplicates(read_chunks(tables, columns, chunk_rows), repeated, schema)
+    yield from mark_duplicates(read_chunks(tables, columns, chunk_rows), repeated, schema)
 
 
 def read_chunks(
@@ -91,7 +92,7 @@ def find_rows(table: Table, columns: Sequence[str], condition: pl.Expr) -> pl.Da
     wanted = [name for name in columns if name in table.columns]
     with reading(table.name):
         rows = table.frame.select(wanted).with_row_index("source_row", offset=1)
-        return rows.filter(condition).collect(engine="streaming")
+        return in_background(lambda: rows.filter(condition).collect(engine="streaming"))
 
 
 def flat_columns(tables: Iterable[Table]) -> dict[str, pl.DataType]:

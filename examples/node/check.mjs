@@ -1,4 +1,4 @@
-// node check.mjs BUNDLE: every conformance row of a bundle in onnxruntime-node; 1 if one is wrong.
+// node check.mjs BUNDLE: runs every conformance row in onnxruntime-node; exits with 1 if one fails.
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import * as runtime from 'onnxruntime-node';
 
 import { check } from '../conformance.mjs';
 
-// ONNX Runtime tells its maker what it runs, unless this is set before the first session.
+// ONNX Runtime reports usage to its vendor unless this is set before the first session.
 process.env.ORT_DISABLE_TELEMETRY ??= '1';
 
 const [bundle] = process.argv.slice(2);

@@ -1,13 +1,14 @@
 """A night in which today's users are scored over the scores of yesterday."""
 
 import shutil
+import time
 from contextlib import chdir
 
 import polars as pl
 import pytest
 
 from engine import score
-from tests.faults.nights import BUNDLE, OPTIONS, OUTPUTS, Night
+from tests.faults.nights import BUNDLE, OPTIONS, OUTPUTS, Night, engine
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,14 @@ def template(users, tmp_path_factory):
 def night(template, tmp_path):
     shutil.copytree(template.folder, tmp_path / "night")
     return Night(tmp_path / "night", template.before, template.undisturbed)
+
+
+@pytest.fixture(scope="session")
+def run_seconds(template):
+    """How long a run takes here and now."""
+    started = time.monotonic()
+    assert engine(template, "--dry-run").returncode == 0
+    return time.monotonic() - started
 
 
 @pytest.fixture(scope="session")

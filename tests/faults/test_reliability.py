@@ -1,4 +1,4 @@
-"""The list of faults in docs/reliability.md is whole, true to the tests, and that of the project."""
+"""The list of faults in docs/internals/reliability.md is whole, true to the tests, and that of the project."""
 
 import os
 import re

@@ -35,12 +35,13 @@ CASES = {
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not keep to RLIMIT_AS")
 @pytest.mark.parametrize("megabytes", [200, 400, 800, 1_600])
-def test_g01_a_limit_of_memory(night, megabytes):
+def test_g01_a_limit_of_memory(night, megabytes, run_seconds):
     def limit():
         resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20,) * 2)
 
+    patience = max(5, 10 * run_seconds)
     try:
-        ended_well = engine(night, preexec_fn=limit, timeout=30).returncode == 0
+        ended_well = engine(night, preexec_fn=limit, timeout=patience).returncode == 0
     # NOTE: the allocator of Polars may wait for ever for a thread that the system refuses it.
     except subprocess.TimeoutExpired:
         ended_well = False

@@ -54,7 +54,7 @@ def test_every_conformance_row_is_reproduced():
     lines = said.stdout.splitlines()
     assert [line.split()[0] for line in lines[2:-1]] == list(OUTPUTS)
     assert all(line.endswith(": ok") for line in lines[2:-1])
-    assert lines[-1] == "rows with other drivers: 0"
+    assert lines[-1] == "rows with different drivers: 0"
 
 
 @pytest.mark.parametrize(

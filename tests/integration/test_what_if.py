@@ -2,14 +2,12 @@
 
 import pytest
 
-from tests.fitting import SHOP, shop_users
-from tests.helpers import BUNDLE, write_table
+from tests import fitted
+from tests.helpers import BUNDLE
 from tests.integration.browser import DESKTOP, PHONE, TEXT_CONTRAST, needs_chromium
 from tests.integration.what_if_fixture import expect_engine, open_what_if
 from tests.training.report.page_probes import BRIGHTNESS, CONTRASTS, FOCUSED, OVERFLOWING
 from training.cli import main
-from training.model.search import Budget
-from training.pipeline import FitOptions, fit
 from training.simulate import SimulateOptions
 from training.simulate.write import write_users
 
@@ -21,22 +19,20 @@ def folder(tmp_path_factory):
     """What `training report --what-if` makes of the committed bundle."""
     made = tmp_path_factory.mktemp("committed")
     write_users(SimulateOptions(rows=3_000, seed=5), made / "users.parquet")
-    return reported(BUNDLE, made)
+    return reported(BUNDLE, made / "users.parquet", made)
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     """A bundle of a table with few bounds, and its page."""
-    made = tmp_path_factory.mktemp("shop")
-    write_table(shop_users(1_500, 1), made / "users.parquet")
-    fit([str(made / "users.parquet")], FitOptions(SHOP, budget=Budget(trials=1)), made / "bundle")
-    return made / "bundle", reported(made / "bundle", made)
+    found = fitted.shop()
+    return found.bundle, reported(found.bundle, found.users, tmp_path_factory.mktemp("shop"))
 
 
-def reported(bundle, made):
+def reported(bundle, users, made):
     options = ["--out", str(made / "report.html"), "--what-if", str(made / "page")]
     with pytest.raises(SystemExit) as stop:
-        main(["report", str(bundle), str(made / "users.parquet"), *options])
+        main(["report", str(bundle), str(users), *options])
     assert not stop.value.code
     return made / "page"
 

@@ -13,6 +13,7 @@ from engine.bundle.open import CLASSIFIER, NATIVE_CLASSIFIER, SCORER, SEGMENTER,
 from engine.errors import SelfCheckError
 from engine.model.session import Session
 from engine.rows.typed import to_features
+from tests.fitted import SMALL
 from tests.fitting import SHOP, halved, shop_users
 from tests.helpers import write_table
 from training.data.dataset import load_dataset
@@ -21,7 +22,6 @@ from training.export.parity import CHUNK_SIZES, check_parity, driver_changes, ru
 from training.export.scorer import OUTPUTS
 from training.model.categories import fit_categories
 from training.model.classifier import fit_classifier
-from training.model.search import Budget
 from training.model.trees import Sample
 from training.segments.segments import fit_segments
 
@@ -36,8 +36,8 @@ def fitted(tmp_path_factory):
     taught, calibration = (Sample(features[n::2], dataset.label[n::2]) for n in range(2))
     names = tuple(f.name for f in SHOP.model_features)
     pool = halved(taught)
-    classifier = fit_classifier(pool, calibration, names, 1, Budget(trials=4), (0.5, 0.8, 0.95))
-    segmentation = fit_segments(features, features, features, SHOP.model_features, seed=1)
+    classifier = fit_classifier(pool, calibration, names, 1, SMALL, (0.5, 0.8, 0.95))
+    segmentation = fit_segments(features, features, features, SHOP.model_features, 1, SMALL)
     models = (SHOP, categories, classifier, segmentation)
     manifest = bundle_manifest("tiny/1", *models, {})
     bundle = Bundle(path, manifest, bundle_contents("tiny/1", *models))

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.fitted import SMALL
 from tests.fitting import number, schema_of, session
 from training.export.parity import TOLERANCES
 from training.export.segmenter import segmenter_graph
@@ -26,7 +27,7 @@ def users(rows, seed):
 @pytest.fixture(scope="module")
 def fitted():
     features = schema_of(*(number(f"f{i}", group=str(i)) for i in range(COLUMNS))).model_features
-    return fit_segments(users(1_000, 1), users(300, 2), users(300, 3), features, seed=1)
+    return fit_segments(users(1_000, 1), users(300, 2), users(300, 3), features, 1, SMALL)
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,23 @@
 import dataclasses
+import io
 import json
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
 from engine.bundle.open import open_bundle, write_bundle
 from engine.errors import LockedError
+from tests import fitted
 from tests.fitting import shop_users
-from tests.helpers import read_table, run, unread_stream, write_table
+from tests.helpers import read_table, run, run_in_terminal, unread_stream, write_table
+from training.cli.progress import FitProgress
 from training.simulate import SimulateOptions, simulate
 from training.simulate.write import write_users
 
@@ -32,32 +38,81 @@ kind = "categorical"
 def tiny(tmp_path_factory):
     """Users, a schema and a bundle in one folder."""
     folder = tmp_path_factory.mktemp("tiny")
-    write_table(shop_users(1_500, 1), folder / "users.parquet")
+    shutil.copytree(fitted.tiny().folder, folder, dirs_exist_ok=True)
     (folder / "tiny.toml").write_text(TINY)
     for name in ("loop.csv", "loop.html"):
         (folder / name).symlink_to(name)
-    found = run(
-        "training", "fit", "users.parquet", "--schema", "tiny.toml", "--out", "bundle", cwd=folder
-    )
-    assert found.returncode == 0, found.stderr
-    assert "bundle tiny/undated-" in found.stderr
-    assert found.stdout == ""
     return folder
 
 
-def test_fit_carries_segments_on_and_tells_what_changed(tiny):
-    found = run(
+def test_fit_carries_segments_on_and_tells_what_changed(tiny, command):
+    found = command(
         *("training", "fit", "users.parquet", "--schema", "tiny.toml", "--trials", 1),
         *("--previous", "bundle", "--out", "refit"),
         cwd=tiny,
     )
     assert found.returncode == 0, found.stderr
+    assert "bundle tiny/undated-" in found.stderr
+    assert found.stdout == ""
     # Minutes pass at a full size, and a log tells what is under way.
     assert re.findall(r"^ *\d+\.\d s  (.+)$", found.stderr, re.M)[0] == "reading users"
     assert "segments: no change: every segment keeps its id and its name" in found.stderr
-    missing = run("training", "fit", "users.parquet", "--previous", "gone", "--out", "x", cwd=tiny)
+    missing = command(
+        *("training", "fit", "users.parquet", "--previous", "gone", "--out", "x"), cwd=tiny
+    )
     assert missing.returncode == 78
     assert "gone: no such bundle" in missing.stderr
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that shows what is set."""
+    clock = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr("training.cli.progress.time.monotonic", lambda: clock.seconds)
+    return clock
+
+
+def shown_trials(monkeypatch, clock, trials, minutes):
+    """The lines of a terminal during three trials of 10 seconds each."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with FitProgress(trials, minutes) as progress:
+        progress.stage("fitting")
+        for number, best in enumerate((None, 0.4, 0.35), start=1):
+            progress.trial(number, best)
+            clock.seconds += 10
+        progress.stage("exporting")
+    first, *bars, last = re.split(
+        r"[\r\n]+", re.sub(r"\x1b\[\?25[lh]", "", terminal.getvalue().rstrip())
+    )
+    assert (first, last) == ("   0.0 s  fitting", "  30.0 s  exporting")
+    return [bar.rstrip() for bar in bars]
+
+
+def test_a_terminal_shows_the_trials_of_a_fit(monkeypatch, clock):
+    assert shown_trials(monkeypatch, clock, trials=4, minutes=3.0) == [
+        "trial 1 of 4  ░░░░░░░░░░░░░░░░░░░░    0%",
+        "trial 2 of 4  █████░░░░░░░░░░░░░░░   25%  best log-loss 0.4000, 0:30 left",
+        "trial 3 of 4  ██████████░░░░░░░░░░   50%  best log-loss 0.3500, 0:20 left",
+    ]
+
+
+def test_where_the_clock_ends_the_trials_it_tells_the_time_left(monkeypatch, clock):
+    assert shown_trials(monkeypatch, clock, trials=None, minutes=0.5)[2] == (
+        "trial 3  █████████████░░░░░░░   66%  best log-loss 0.3500, 0:10 left"
+    )
+
+
+def test_a_log_has_the_stages_of_a_fit_only(capsys, clock):
+    with FitProgress(4, None) as progress:
+        progress.stage("fitting")
+        progress.trial(1, None)
+    assert capsys.readouterr().err == "   0.0 s  fitting\n"
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
@@ -72,9 +127,9 @@ def test_simulated_users_are_written_in_every_format(tmp_path, ending):
     assert [p.name for p in tmp_path.iterdir()] == [f"users{ending}"]
 
 
-def test_simulate_takes_its_options(tmp_path):
+def test_simulate_takes_its_options(tmp_path, command):
     out = tmp_path / "users.parquet"
-    found = run(
+    found = command(
         *("training", "simulate", "--out", out, "--rows", 100, "--seed", 5),
         *("--as-of", "2026-06-07", "--drift", 0.5, "--no-label", "--with-truth"),
     )
@@ -90,8 +145,8 @@ def test_simulate_takes_its_options(tmp_path):
     ("out", "words"),
     [("users.xlsx", "names no format"), ("no/users.csv", "does not exist"), (".", "no format")],
 )
-def test_simulate_refuses_what_it_cannot_create(tmp_path, out, words):
-    found = run("training", "simulate", "--rows", 10, "--out", tmp_path / out)
+def test_simulate_refuses_what_it_cannot_create(tmp_path, command, out, words):
+    found = command("training", "simulate", "--rows", 10, "--out", tmp_path / out)
     assert found.returncode == 73
     assert words in found.stderr
     assert list(tmp_path.iterdir()) == []
@@ -108,6 +163,36 @@ def test_a_failed_simulation_leaves_the_old_file(tmp_path, monkeypatch):
         write_users(SimulateOptions(rows=10), out, stop)
     assert out.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["users.csv"]
+
+
+BLOCKED = """
+import sys, time
+import training.pipeline
+from training.cli import main
+
+def blocked(*_):
+    print("blocked", flush=True)
+    time.sleep(600)
+
+training.pipeline.fit = blocked
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_fit_whatever_library_it_waits_for(tmp_path, number):
+    command = [sys.executable, "-c", BLOCKED, "fit", "users.parquet", "--out", "candidate"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
+        assert process.stdout.readline() == "blocked\n"
+        process.send_signal(number)
+        began = time.monotonic()
+        _, words = process.communicate(timeout=60)
+    assert time.monotonic() - began < 2
+    assert process.returncode == 128 + number, words
+    name = number.name
+    assert words == f"training: interrupted by {name}; nothing was published. Run again.\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_simulation_removes_what_a_killed_one_left(tmp_path):
@@ -129,37 +214,38 @@ def test_a_simulation_removes_what_a_killed_one_left(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"users.csv", ".others.csv.staging"}
 
 
-def test_evaluate_prints_and_writes_its_figures(tiny):
-    found = run("training", "evaluate", "bundle", "users.parquet", "--json", "m.json", cwd=tiny)
+def test_evaluate_prints_and_writes_its_figures(tiny, command):
+    found = command("training", "evaluate", "bundle", "users.parquet", "--json", "m.json", cwd=tiny)
     assert found.returncode == 0, found.stderr
     assert "ROC-AUC" in found.stdout
     report = json.loads((tiny / "m.json").read_text())
     assert report["metrics"]["rows"] == 1_500
-    to_stdout = run("training", "evaluate", "bundle", "users.parquet", "--json", "-", cwd=tiny)
+    to_stdout = command("training", "evaluate", "bundle", "users.parquet", "--json", "-", cwd=tiny)
     assert json.loads(to_stdout.stdout) == report
 
 
-def test_promote_puts_a_bundle_in_force_once(tiny):
-    first = run("training", "promote", "bundle", "--to", "models", cwd=tiny)
+def test_promote_puts_a_bundle_in_force_once(tiny, command):
+    first = command("training", "promote", "bundle", "--to", "models", cwd=tiny)
     assert (first.returncode, first.stdout) == (0, "")
-    assert "in force: models" in first.stderr
-    again = run("training", "promote", "bundle", "--to", "models", cwd=tiny)
+    assert "is the current bundle\n" in first.stderr
+    assert "undo: training rollback models\n" in first.stderr
+    again = command("training", "promote", "bundle", "--to", "models", cwd=tiny)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", first.stderr)
 
 
-def test_a_refused_candidate_is_told_in_words_and_as_json(tiny):
-    run("training", "promote", "bundle", "--to", "measured", cwd=tiny)
+def test_a_refused_candidate_is_told_in_words_and_as_json(tiny, command):
+    command("training", "promote", "bundle", "--to", "measured", cwd=tiny)
     opened = open_bundle(tiny / "bundle")
     parity = {**opened.manifest.parity, "changed_segment": 3}
     manifest = dataclasses.replace(opened.manifest, parity=parity)
     write_bundle(tiny / "wrong", manifest, opened.contents)
     write_table(shop_users(2_000, 2), tiny / "later.parquet")
     promote = ("promote", "wrong", "--to", "measured")
-    found = run("training", *promote, "--data", "later.parquet", cwd=tiny)
+    found = command("training", *promote, "--data", "later.parquet", cwd=tiny)
     assert found.returncode == 79
-    assert "REFUSED parity: segment: 3 users changed, allowed 0\n" in found.stderr
+    assert re.search(r"^REFUSED  parity  +segment: 3 users changed, allowed 0$", found.stderr, re.M)
     assert "refused at 1 gate of 15: parity" in found.stderr
-    assert "passed  roc_auc: ROC-AUC" in found.stderr
+    assert re.search(r"^passed   roc_auc  +ROC-AUC", found.stderr, re.M)
     report = json.loads(found.stdout)
     assert (report["accepted"], report["data"]["rows"]) == (False, 2_000)
     for kind in ("gone", "full"):
@@ -167,33 +253,43 @@ def test_a_refused_candidate_is_told_in_words_and_as_json(tiny):
             unread = run("training", *promote, "--data", "later.parquet", cwd=tiny, stdout=stream)
         assert unread.returncode == 79
         assert unread.stderr.splitlines()[-1] == found.stderr.splitlines()[-1]
-    unmeasured = run("training", *promote, cwd=tiny)
+    unmeasured = command("training", *promote, cwd=tiny)
     assert (unmeasured.returncode, unmeasured.stdout) == (2, "")
 
 
-def test_rollback_puts_a_named_version_in_force(tiny):
-    run("training", "promote", "bundle", "--to", "back", cwd=tiny)
+def test_on_a_terminal_promote_shows_a_table_and_no_json(tiny):
+    write_table(shop_users(2_000, 2), tiny / "later.parquet")
+    promote = ("promote", tiny / "bundle", "--to", tiny / "shown", "--data", tiny / "later.parquet")
+    code, output = run_in_terminal("training", *promote)
+    assert code == 0, output
+    assert "\x1b[32mpassed\x1b[0m  parity" in output
+    assert "is the current bundle" in output
+    assert "{" not in output
+
+
+def test_rollback_puts_a_named_version_in_force(tiny, command):
+    command("training", "promote", "bundle", "--to", "back", cwd=tiny)
     version = open_bundle(tiny / "back").path.name
-    found = run("training", "rollback", "back", "--version", version, cwd=tiny)
+    found = command("training", "rollback", "back", "--version", version, cwd=tiny)
     assert (found.returncode, found.stdout) == (0, "")
-    assert found.stderr == f"in force: back/{version}\n"
-    assert run("training", "rollback", "back", cwd=tiny).returncode == 78
+    assert found.stderr == f"back/{version} is the current bundle\n"
+    assert command("training", "rollback", "back", cwd=tiny).returncode == 78
 
 
-def test_backtest_prints_its_figures(tiny):
-    score = run(
+def test_backtest_prints_its_figures(tiny, command):
+    score = command(
         *("engine", "score", "users.parquet", "--bundle", "bundle", "--out", "scores.parquet"),
         cwd=tiny,
     )
     assert score.returncode == 0, score.stderr
-    found = run(
+    found = command(
         *("training", "backtest", "scores.parquet", "--outcomes", "users.parquet"),
         *("--schema", "tiny.toml"),
         cwd=tiny,
     )
     assert (found.returncode, found.stderr) == (0, "")
-    assert found.stdout.startswith("1,500 of 1,500 scores have an outcome; 0 have none")
-    assert "contacted against control group" in found.stdout
+    assert "1,500 of 1,500 scores have an outcome.\n" in found.stdout
+    assert "Contacted users against the control group" in found.stdout
 
 
 def test_a_promotion_whose_figures_nobody_can_read_is_told(tiny):
@@ -203,7 +299,7 @@ def test_a_promotion_whose_figures_nobody_can_read_is_told(tiny):
         found = run(*promote, cwd=tiny, stdout=stream)
     place = open_bundle(tiny / "unread").path
     assert found.returncode == 74
-    assert f"unread/{place.name} is in force; only what was measured" in found.stderr
+    assert f"unread/{place.name} is the current bundle; only the measurements" in found.stderr
 
 
 @pytest.mark.parametrize(
@@ -295,4 +391,4 @@ def test_a_lean_install_is_told_what_to_install(monkeypatch, command):
     monkeypatch.setattr("training.cli.checks.find_spec", lambda _: None)
     found = command("training", "fit", "users.parquet", "--out", "new")
     assert found.returncode == 2
-    assert "pip install '.[training]'" in found.stderr
+    assert "pip install 'shopnow-scoring[training]'" in found.stderr

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import shutil
 from datetime import date, timedelta
 from itertools import pairwise
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from threadpoolctl import threadpool_limits
 
 import training.pipeline
 from engine.bundle.manifest import BANDS
@@ -17,29 +19,33 @@ from engine.errors import BundleError, CannotCreateError, InputError, SelfCheckE
 from engine.explain.inspect import manifest_lines
 from engine.format import without_head
 from engine.scorer import load_bundle
+from tests.fitted import SMALL, shop, shuffled
 from tests.fitting import SHOP, category, number, schema_of, shop_users
 from tests.helpers import write_table
 from training.evaluate.evaluation import evaluate_bundle
 from training.export.bundle import CODE, code_fingerprint
-from training.model.search import Budget
 from training.pipeline import FitOptions, fit
 from training.playbook import load_rules
 from training.promote.promotion import RefusedError, promote
-from training.report.text import LEGEND, evaluation_lines, with_legend
+from training.report.blocks import Section, Text, table
+from training.report.subject import measured_subject
+from training.report.text import LEGEND, evaluation_lines, section_lines
 from training.simulate import SimulateOptions
 from training.simulate.write import write_users
 
 
 @pytest.fixture(scope="module")
-def users_file(tmp_path_factory):
-    return write_table(shop_users(3_000, 1), tmp_path_factory.mktemp("users") / "users.parquet")
+def users_file():
+    return shop().users
 
 
 @pytest.fixture(scope="module")
-def bundle(users_file, tmp_path_factory):
-    out = tmp_path_factory.mktemp("bundles") / "tiny"
-    fit([str(users_file)], FitOptions(SHOP, seed=3), out)
-    return out
+def bundle():
+    return shop().bundle
+
+
+def fit_small(table, out, schema=SHOP, progress=lambda _: None, **options):
+    return fit([str(table)], FitOptions(schema, effort=SMALL, **options), out, progress)
 
 
 def folder_bytes(folder):
@@ -72,26 +78,25 @@ def test_the_manifest_tells_everything(bundle):
     assert manifest.drivers["rows"] == manifest.metrics["rows"]
     first = manifest.drivers["features"][0]
     assert (first["name"], first["group"], first["direction"]) == ("visits", "other", "raises")
-    assert first["shape"][-1]["mean_impact"] > first["shape"][0]["mean_impact"]
+    assert first["dependence"][-1]["mean_impact"] > first["dependence"][0]["mean_impact"]
     assert {REPORT, MODEL_CARD} <= manifest.files.keys()
     assert "internal" not in manifest.clustering["features"]
     assert manifest.categories["tier"] == ("low", "mid", "high")
     assert next(f for f in manifest.schema.features if f.name == "shop").values
 
 
-def test_the_same_data_and_seed_give_the_same_bytes(bundle, users_file, tmp_path):
-    fit([str(users_file)], FitOptions(SHOP, seed=3), tmp_path / "again")
+def test_the_same_data_and_seed_give_the_same_bytes_whatever_the_threads(
+    bundle, users_file, tmp_path
+):
+    with threadpool_limits(3):
+        fit_small(users_file, tmp_path / "again", seed=3)
     assert folder_bytes(tmp_path / "again") == folder_bytes(bundle)
 
 
-def test_another_seed_gives_another_version(bundle, users_file, tmp_path):
-    other = fit([str(users_file)], FitOptions(SHOP, seed=4), tmp_path / "other")
-    assert other.bundle_id != open_bundle(bundle).manifest.bundle_id
-
-
-def test_the_stages_are_told(users_file, tmp_path):
+def test_another_seed_gives_another_version_in_the_same_stages(bundle, users_file, tmp_path):
     stages = []
-    fit([str(users_file)], FitOptions(SHOP), tmp_path / "out", stages.append)
+    other = fit_small(users_file, tmp_path / "other", progress=stages.append, seed=4)
+    assert other.bundle_id != open_bundle(bundle).manifest.bundle_id
     assert stages[0] == "reading users"
     assert stages[-1] == "writing the report"
     assert len(stages) == 7
@@ -108,7 +113,7 @@ def test_the_stages_are_told(users_file, tmp_path):
     ids=["two numbers", "one number", "only categories", "one category"],
 )
 def test_other_schemas_go_the_same_way(schema, users_file, tmp_path):
-    manifest = fit([str(users_file)], FitOptions(schema), tmp_path / "out")
+    manifest = fit_small(users_file, tmp_path / "out", schema)
     scores = load_bundle(tmp_path / "out").score(pl.read_parquet(users_file))
     assert scores.height == 3_000
     assert scores["purchase_probability"].is_finite().all()
@@ -122,9 +127,15 @@ def test_other_schemas_go_the_same_way(schema, users_file, tmp_path):
     assert len({segment.name for segment in manifest.segments}) == len(manifest.segments)
     json.dumps(manifest.clustering, allow_nan=False)
     assert len(manifest.comparison["scores"]) == 4
-    lines = list(evaluation_lines(evaluate_bundle(tmp_path / "out", [str(users_file)])))
+    report = evaluate_bundle(tmp_path / "out", [str(users_file)])
+    lines = printed(tmp_path / "out", report)
     has_categories = any(feature.kind == "categorical" for feature in schema.model_features)
-    assert ("slices" in lines) == has_categories
+    assert ("PERFORMANCE BY GROUP OF USERS" in lines) == has_categories
+
+
+def printed(bundle, report):
+    """What `training evaluate` prints."""
+    return list(evaluation_lines(measured_subject(open_bundle(bundle), report)))
 
 
 def test_several_snapshots_give_a_dated_version(tmp_path):
@@ -132,7 +143,7 @@ def test_several_snapshots_give_a_dated_version(tmp_path):
     frames = [shop_users(600, n).with_columns(day=pl.lit(d)) for n, d in enumerate(days)]
     path = write_table(pl.concat(frames), tmp_path / "users.csv")
     schema = dataclasses.replace(SHOP, snapshot="day", horizon_days=7)
-    manifest = fit([str(path)], FitOptions(schema), tmp_path / "out")
+    manifest = fit_small(path, tmp_path / "out", schema)
     assert manifest.bundle_id.startswith("tiny/2026-01-29-")
     assert manifest.training["split"]["kind"] == "time"
     assert manifest.training["snapshots"] == [str(d) for d in days]
@@ -141,7 +152,7 @@ def test_several_snapshots_give_a_dated_version(tmp_path):
     stability = report["comparison"]["stability"]
     assert [week["snapshot"] for week in stability["weeks"]] == [str(d) for d in days]
     assert all(change["users"] == 600 for change in stability["changes"])
-    assert "ROC-AUC by date" in "\n".join(evaluation_lines(report))
+    assert "ROC-AUC by date" in "\n".join(printed(tmp_path / "out", report))
 
 
 def test_many_features(tmp_path):
@@ -151,7 +162,7 @@ def test_many_features(tmp_path):
     frame = frame.with_columns(bought=pl.Series(values[:, 0] > rng.normal(size=800)))
     path = write_table(frame, tmp_path / "users.parquet")
     schema = schema_of(*(number(f"f{i}") for i in range(120)))
-    assert len(fit([str(path)], FitOptions(schema), tmp_path / "out").clustering["features"]) == 8
+    assert len(fit_small(path, tmp_path / "out", schema).clustering["features"]) == 8
 
 
 def test_labels_of_pure_chance_make_an_honest_bundle(tmp_path):
@@ -160,7 +171,7 @@ def test_labels_of_pure_chance_make_an_honest_bundle(tmp_path):
         tier=pl.lit("low"), shop=pl.lit("s1"),
     )  # fmt: skip
     path = write_table(frame, tmp_path / "users.parquet")
-    manifest = fit([str(path)], FitOptions(SHOP), tmp_path / "out")
+    manifest = fit_small(path, tmp_path / "out")
     assert "every user gets the same probability" in manifest.unusable[0]
     assert manifest.clustering["reasons"]
     scores = load_bundle(tmp_path / "out").score(frame)
@@ -169,10 +180,7 @@ def test_labels_of_pure_chance_make_an_honest_bundle(tmp_path):
 
 
 def test_shuffled_labels_make_an_unusable_bundle(tmp_path):
-    users = shop_users(3_000, 1).with_columns(pl.col("bought").shuffle(seed=1))
-    path = write_table(users, tmp_path / "users.parquet")
-    fit([str(path)], FitOptions(SHOP), tmp_path / "out")
-    manifest = open_bundle(tmp_path / "out").manifest
+    manifest = open_bundle(shuffled().bundle).manifest
     assert manifest.quality["band"] == "unusable"
     assert not manifest.quality["may_be_used"]
     assert list(manifest.unusable) == manifest.quality["reasons"]
@@ -183,14 +191,14 @@ def test_shuffled_labels_make_an_unusable_bundle(tmp_path):
     assert shown[2] == f"quality: {manifest.quality['sentence']}"
     assert shown[3].strip() == manifest.unusable[0]
     with pytest.raises(RefusedError, match="must not be used") as caught:
-        promote(tmp_path / "out", tmp_path / "root")
+        promote(shuffled().bundle, tmp_path / "root")
     assert caught.value.exit_code == 79
 
 
 def test_a_label_among_the_features_makes_an_unusable_bundle(tmp_path):
     users = shop_users(2_000, 1).with_columns(age=pl.col("bought").cast(pl.Float32))
     path = write_table(users, tmp_path / "users.parquet")
-    manifest = fit([str(path)], FitOptions(SHOP), tmp_path / "out")
+    manifest = fit_small(path, tmp_path / "out")
     assert "age is the label under another name" in manifest.unusable[0]
 
 
@@ -208,8 +216,9 @@ def test_the_manifest_holds_every_figure(bundle):
     manifest = open_bundle(bundle).manifest
     metrics = manifest.metrics
     assert metrics["intervals"]["roc_auc"][0] < metrics["roc_auc"]
-    assert len(metrics["cells"]) == len(manifest.segments) * len(BANDS)
-    assert sum(c["rows"] or 0 for c in metrics["cells"]) <= metrics["rows"]
+    bands = [(c["segment_id"], band) for c in metrics["cells"] for band in c["bands"]]
+    assert bands == [(s.id, band) for s in manifest.segments for band in BANDS]
+    assert sum(c["rows"] for c in metrics["cells"]) == metrics["rows"]
     assert sum(d["rows"] for d in metrics["deciles"]) == metrics["rows"]
     assert sum(b["rows"] for b in metrics["reliability"]) == metrics["rows"]
     assert metrics["leakage"]["broken"] == []
@@ -219,9 +228,9 @@ def test_the_manifest_holds_every_figure(bundle):
 def test_an_output_that_is_not_empty_is_refused_before_the_fit(users_file, tmp_path):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(CannotCreateError, match="not an empty folder"):
-        fit([str(users_file)], FitOptions(SHOP), tmp_path)
+        fit_small(users_file, tmp_path)
     with pytest.raises(CannotCreateError, match="does not exist"):
-        fit([str(users_file)], FitOptions(SHOP), tmp_path / "no" / "out")
+        fit_small(users_file, tmp_path / "no" / "out")
     assert (tmp_path / "file").read_text() == "kept"
 
 
@@ -231,7 +240,7 @@ def test_nothing_is_written_when_parity_fails(users_file, tmp_path, monkeypatch)
 
     monkeypatch.setattr(training.pipeline, "check_parity", fail)
     with pytest.raises(SelfCheckError, match="they differ"):
-        fit([str(users_file)], FitOptions(SHOP), tmp_path / "out")
+        fit_small(users_file, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -253,14 +262,14 @@ def test_evaluate_measures_through_the_engine(bundle, tmp_path):
     assert report["drivers"]["rows"] == 2_000
     assert report["segments"]["silhouette"] > 0.2
     assert sum(report["segments"]["shares"].values()) == pytest.approx(1, abs=1e-5)
-    lines = list(evaluation_lines(report))
+    lines = printed(bundle, report)
     assert any("ROC-AUC" in line for line in lines)
-    cells = lines[lines.index("segments and bands") + 2 :][:4]
-    names = report["segments"]["names"]
-    assert all(f"1  {names['1']}" in line for line in cells)
+    cells = lines[lines.index("SEGMENT BY BAND: WHO BUYS AND WHAT TO DO") :]
+    assert f"  {report['segments']['names']['1']}" in cells
+    assert any(re.match(r"    Very high \(from .* %\): .* users\)", line) for line in cells)
 
 
-def test_evaluate_tells_no_size_of_a_few_users(bundle, tmp_path):
+def test_evaluate_publishes_nothing_about_a_few_users(bundle, tmp_path):
     users = shop_users(2_000, 9)
     scored = load_bundle(bundle).score(users)
     segment = scored["segment_id"]
@@ -268,38 +277,43 @@ def test_evaluate_tells_no_size_of_a_few_users(bundle, tmp_path):
     others = users.filter(segment != segment.min()).head(300)
     path = write_table(pl.concat([few, others]), tmp_path / "few.csv")
     report = evaluate_bundle(bundle, [str(path)])
-    assert list(report["segments"]["shares"].values()).count(None) >= 2
-    assert report["segments"]["shares"][str(segment.min())] is None
-    small = [d for d in report["metrics"]["deciles"] if d["rows"] is not None]
-    assert all(d["rows"] >= 20 for d in small if d["rows"])
-    lines = list(evaluation_lines(report))
+    assert report["segments"]["shares"].pop(str(segment.min())) is None
+    assert None not in report["segments"]["shares"].values()
+    metrics = report["metrics"]
+    for part in (*metrics["deciles"], *metrics["cells"], *metrics["reliability"]):
+        assert part["rows"] == 0 or part["rows"] >= 20
+    assert segment.min() not in {cell["segment_id"] for cell in metrics["cells"]}
+    lines = printed(bundle, report)
     assert all("None" not in line for line in lines)
-    assert lines[-1] == LEGEND
+    name = report["segments"]["names"][str(segment.min())]
+    assert f"Left out, with fewer than 20 measured users: {name}." in lines
 
 
 def test_dashes_are_explained_where_a_table_has_one():
-    told = ["Quiet – a sentence.", "  segment  1,000"]
-    assert list(with_legend(told)) == told
-    assert list(with_legend([*told, "  segment      –"]))[-1] == LEGEND
+    known, unknown = (
+        [Section("s", "Title", [Text("Quiet – a sentence."), table("", ("a", "b"), [("c", cell)])])]
+        for cell in ("1", "–")
+    )
+    assert LEGEND not in list(section_lines(known))
+    assert list(section_lines(unknown))[-1] == LEGEND
 
 
 def test_names_from_outside_are_cut_in_the_lines_of_an_evaluation(bundle, users_file):
     report = evaluate_bundle(bundle, [str(users_file)])
-    assert any("was fitted to: the models know" in line for line in evaluation_lines(report))
+    assert any("was fitted to: the models have seen" in line for line in printed(bundle, report))
     name = "\x1b[2J\n\u202e" + "x" * 1_000_000
     part = {**report["metrics"]["slices"][0], "label": name, "value": name}
     moved = {**report["drift"]["features"][0], "name": name, "level": "alarm"}
     names = dict.fromkeys(report["segments"]["names"], name)
-    lines = list(
-        evaluation_lines(
-            {
-                **report,
-                "data": {**report["data"], "what": name},
-                "metrics": {**report["metrics"], "slices": [part]},
-                "segments": {**report["segments"], "names": names},
-                "drift": {**report["drift"], "features": [moved]},
-            }
-        )
+    lines = printed(
+        bundle,
+        {
+            **report,
+            "data": {**report["data"], "what": name},
+            "metrics": {**report["metrics"], "slices": [part]},
+            "segments": {**report["segments"], "names": names},
+            "drift": {**report["drift"], "features": [moved]},
+        },
     )
     assert max(map(len, lines)) < 600
     assert not any("\x1b" in line or "\u202e" in line for line in lines)
@@ -321,8 +335,8 @@ def test_evaluate_tells_what_has_moved_since_training(bundle, tmp_path):
         path = write_table(frame, tmp_path / f"{name}.parquet")
         report = evaluate_bundle(bundle, [str(path)])
         levels[name] = {f["name"]: f["level"] for f in report["drift"]["features"]}
-        shown = "\n".join(evaluation_lines(report)).split("drift since training")[1]
-        assert ("age" in shown) == (name == "moved")
+        shown = "\n".join(printed(bundle, report)).split("DRIFT: ")[1]
+        assert ("What has moved:\n- Age: " in shown) == (name == "moved")
     assert set(levels["same"].values()) == {"none"}
     assert levels["moved"] == levels["same"] | {"age": "alarm"}
 
@@ -330,8 +344,7 @@ def test_evaluate_tells_what_has_moved_since_training(bundle, tmp_path):
 def test_the_playbook_decides_the_version_and_the_actions(bundle, users_file, tmp_path):
     own = tmp_path / "mine.toml"
     own.write_text('[bands]\nshares = [0.2, 0.5, 0.9]\n[[rule]]\nband = "low"\naction = "Wait"\n')
-    options = FitOptions(SHOP, seed=3, playbook=load_rules(own))
-    manifest = fit([str(users_file)], options, tmp_path / "bundle")
+    manifest = fit_small(users_file, tmp_path / "bundle", seed=3, playbook=load_rules(own))
     assert manifest.bundle_id != open_bundle(bundle).manifest.bundle_id
     scores = load_bundle(tmp_path / "bundle").score(pl.read_parquet(users_file))
     low = scores["propensity_band"] == "low"
@@ -360,10 +373,9 @@ def test_weekly_refits_keep_ids_and_names(tmp_path):
     manifests = []
     for week, seed in enumerate((7, 7, 8)):
         as_of = date(2026, 11, 22) + timedelta(weeks=week)
-        write_users(SimulateOptions(4_000, seed, as_of), tmp_path / f"{week}.parquet")
-        options = FitOptions(schema, budget=Budget(trials=1), previous=previous)
-        inputs = [str(tmp_path / f"{week}.parquet")]
-        manifests.append(fit(inputs, options, tmp_path / f"week{week}"))
+        write_users(SimulateOptions(2_500, seed, as_of), tmp_path / f"{week}.parquet")
+        table = tmp_path / f"{week}.parquet"
+        manifests.append(fit_small(table, tmp_path / f"week{week}", schema, previous=previous))
         previous = tmp_path / f"week{week}"
     first, *later = manifests
     assert first.clustering["changes"] == []
@@ -397,19 +409,19 @@ def test_users_who_are_others_get_new_segments_and_old_ids_are_retired(
     path = write_table(moved, tmp_path / "moved.parquet")
     # The folder of bundles with CURRENT is given, as in production.
     promote(bundle, tmp_path / "root")
-    found = fit([str(path)], FitOptions(SHOP, previous=tmp_path / "root"), tmp_path / "next")
+    found = fit_small(path, tmp_path / "next", previous=tmp_path / "root")
     fresh = {s.id for s in found.segments} - set(ids)
     assert fresh
     assert min(fresh) > max(ids)
     assert set(found.retired_segments) == set(ids) - {s.id for s in found.segments}
     changes = "; ".join(found.clustering["changes"])
-    assert "left, as the table lacks them" in changes
+    assert "dropped, because the table lacks them" in changes
     assert "is new" in changes
     assert "is retired" in changes
     scores = load_bundle(tmp_path / "next").score(moved)
     assert set(scores["segment_id"]) <= {s.id for s in found.segments}
     assert scores["action"].null_count() == 0
-    again = fit([str(path)], FitOptions(SHOP, previous=tmp_path / "next"), tmp_path / "after")
+    again = fit_small(path, tmp_path / "after", previous=tmp_path / "next")
     assert names_of(again) == names_of(found)
     assert again.retired_segments == found.retired_segments
     assert again.bundle_id != found.bundle_id
@@ -418,18 +430,16 @@ def test_users_who_are_others_get_new_segments_and_old_ids_are_retired(
 def test_a_previous_bundle_decides_the_version_by_what_it_says(bundle, users_file, tmp_path):
     copy = tmp_path / "elsewhere"
     shutil.copytree(bundle, copy)
-    options = FitOptions(SHOP, seed=3, previous=bundle)
-    one = fit([str(users_file)], options, tmp_path / "one")
-    two = fit([str(users_file)], dataclasses.replace(options, previous=copy), tmp_path / "two")
+    one = fit_small(users_file, tmp_path / "one", seed=3, previous=bundle)
+    two = fit_small(users_file, tmp_path / "two", seed=3, previous=copy)
     assert one.bundle_id == two.bundle_id != open_bundle(bundle).manifest.bundle_id
     assert folder_bytes(tmp_path / "one") == folder_bytes(tmp_path / "two")
 
 
 def test_a_previous_bundle_of_another_table_is_refused_before_the_fit(bundle, tmp_path):
     schema = dataclasses.replace(SHOP, name="another")
-    options = FitOptions(schema, previous=bundle)
     with pytest.raises(BundleError, match="of schema 'tiny', this fit of 'another'"):
-        fit(["absent.parquet"], options, tmp_path / "out")
+        fit_small("absent.parquet", tmp_path / "out", schema, previous=bundle)
 
 
 def test_evaluate_agrees_with_the_manifest(bundle, users_file, tmp_path):
@@ -461,9 +471,10 @@ def test_the_comparison_is_told(bundle, users_file):
     assert list(ways["model"]["gains"].values()) == [
         gain["share_of_buyers"] for gain in manifest.metrics["gains"]
     ]
-    shown = "\n".join(evaluation_lines(evaluate_bundle(bundle, [str(users_file)])))
-    assert "model against segments" in shown
-    assert "Whom to contact first? the purchase model: ROC-AUC" in shown
+    shown = "\n".join(printed(bundle, evaluate_bundle(bundle, [str(users_file)])))
+    assert "4 ways to rank the same users" not in shown
+    assert "3 ways to rank the same users" in shown
+    assert "  Whom to contact first?\n    Tool: the purchase model\n    Why: ROC-AUC" in shown
     assert "Which tool answers which question" in (bundle / REPORT).read_text()
     assert "Which tool answers which question" in (bundle / MODEL_CARD).read_text()
 
@@ -479,5 +490,5 @@ def test_the_fingerprint_of_the_code_changes_with_any_file(tmp_path, name):
 
 def test_the_fingerprint_of_the_code_changes_with_the_name_of_a_file(tmp_path):
     copies = [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in CODE]
-    (tmp_path / "training" / "split.py").rename(tmp_path / "training" / "splits.py")
+    (tmp_path / "training" / "data" / "split.py").rename(tmp_path / "training" / "splits.py")
     assert code_fingerprint(copies) != code_fingerprint()

@@ -26,7 +26,7 @@ SEGMENTS = (
 CELLS = [
     {
         "segment_id": segment.id,
-        "band": band,
+        "bands": [band],
         "rows": 1_000,
         "purchase_rate": rate,
         "mean_probability": rate,
@@ -92,14 +92,22 @@ def test_a_cell_without_contacts_needs_no_sample():
     assert rows_of(DEFAULT)[1, "low"]["sample_size"] > 0
 
 
-def test_a_cell_of_few_users_tells_no_figures():
-    few = {**CELLS[0], **dict.fromkeys(("rows", "purchase_rate", "mean_probability"))}
-    rows = rows_of(DEFAULT, cells=[few, *CELLS[1:]])
+def test_a_segment_that_was_not_measured_has_actions_without_figures():
+    rows = rows_of(DEFAULT, cells=[cell for cell in CELLS if cell["segment_id"] != 1])
     row = rows[1, "low"]
-    assert row["users"] is None
-    assert row["expected_buyers"] is None
+    assert row["users"] is row["expected_buyers"] is row["figures_of"] is None
     assert row["action"]
-    assert rows[1, "high"] == rows_of(DEFAULT)[1, "high"]
+    assert rows[4, "high"]["users"] > 0
+
+
+def test_bands_measured_together_share_their_figures():
+    merged = {**CELLS[2], "bands": ["high", "very_high"]}
+    assert CELLS[2]["bands"] == ["high"]
+    rows = rows_of(DEFAULT, cells=[*CELLS[:2], merged, *CELLS[4:]])
+    high, very_high = rows[1, "high"], rows[1, "very_high"]
+    assert high["figures_of"] == very_high["figures_of"] == ["high", "very_high"]
+    assert high["users"] == very_high["users"] > 0
+    assert high["action"] != very_high["action"]
 
 
 def test_a_rule_of_the_user_overrides_only_what_it_says(tmp_path):

@@ -1,4 +1,4 @@
-"""The control group beside those who may be contacted: what the contacts did, as far as it shows."""
+"""Contacted users against the control group: the measured effect of the contacts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from engine.bundle.manifest import BANDS
-from training.metrics.disclosure import MIN_CELL, users_in, withheld
+from training.metrics.disclosure import MIN_USERS, users_in
 from training.metrics.intervals import NORMAL_QUANTILE, wilson
 
 ARMS = ("contacted", "control")
@@ -16,8 +16,9 @@ ARMS = ("contacted", "control")
 def control_effect(frame: pl.DataFrame, names: Mapping[int, str]) -> dict[str, Any]:
     """Purchase rates of both groups in each cell, and their difference; plain JSON values.
 
-    A cell is a segment and a band; one with fewer than `MIN_CELL` users in either group is not told,
-    nor one that would give such a cell away, and they have no part in the figure of all cells.
+    A cell is a segment and a band. One with fewer than `MIN_USERS` users in either group is left out,
+    also of the figure of all cells. It is not merged with its neighbour: bands may hold out different
+    shares, and a merged cell would take that for an effect.
 
     Args:
         frame: `Joined.frame` of one bundle.
@@ -33,8 +34,7 @@ def control_effect(frame: pl.DataFrame, names: Mapping[int, str]) -> dict[str, A
     rows = np.bincount(arm, minlength=2 * cells).reshape(2, cells)
     bought = np.bincount(arm, label, minlength=2 * cells).reshape(2, cells)
     rate = bought / np.maximum(rows, 1)
-    hidden = withheld(cell, users, (len(ids), len(BANDS))).ravel()
-    told = (people >= MIN_CELL).all(axis=0) & ~hidden
+    large = (people >= MIN_USERS).all(axis=0)
     low, high = rate_differences(rate, np.maximum(people, 1))
     return {
         "cells": [
@@ -48,10 +48,10 @@ def control_effect(frame: pl.DataFrame, names: Mapping[int, str]) -> dict[str, A
                 "interval": [float(low[n]), float(high[n])],
                 "shown": bool(low[n] > 0 or high[n] < 0),
             }
-            for n in np.flatnonzero(told).tolist()
+            for n in np.flatnonzero(large).tolist()
         ],
-        "cells_not_told": int(((people > 0).any(axis=0) & ~told).sum()),
-        "all_cells": _pooled(rate[:, told], people[:, told]),
+        "cells_left_out": int(((people > 0).any(axis=0) & ~large).sum()),
+        "all_cells": _pooled(rate[:, large], people[:, large]),
     }
 
 
@@ -70,10 +70,9 @@ def rate_differences(rate: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _pooled(rate: np.ndarray, people: np.ndarray) -> dict[str, Any] | None:
-    """One difference for all cells, each weighing as much as it knows (Mantel & Haenszel 1959).
+    """One difference for all cells, weighted by their precision (Mantel & Haenszel 1959).
 
-    Unlike the difference of the totals, it does not mistake cells with other shares of the control
-    group for an effect.
+    Unlike the difference of the totals, it is not biased by cells with different control shares.
     """
     if not rate.shape[1]:
         return None

@@ -1,6 +1,6 @@
-"""What past scores were worth: ranking, calibration and lift, by bundle, decile, band and segment.
+"""The quality of past scores: ranking, calibration and lift, by bundle, decile, band and segment.
 
-No figure is told of fewer than `MIN_CELL` users, nor where they would follow by subtraction.
+No figure is about fewer than `MIN_USERS` users: deciles and bands merge, segments are left out.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,13 @@ from engine.bundle.schema import FeatureSchema
 from engine.errors import InputError, pluralize
 from training.backtest.effect import control_effect
 from training.backtest.outcomes import Joined, join_outcomes
-from training.metrics.disclosure import MIN_CELL, users_in, withheld
+from training.metrics.audiences import top_users
+from training.metrics.classification import AT_THRESHOLD
+from training.metrics.disclosure import MIN_USERS, enough, merged
 from training.metrics.intervals import intervals, wilson
-from training.metrics.metrics import Ranked, headline, rank, rounded
+from training.metrics.metrics import admitted_rows, headline, rank, rounded
 
-DECILES = tuple(range(10, 0, -1))
-AT_THRESHOLD = ("f1", "precision", "recall")
+DECILES = tuple(range(1, 11))
 FIGURES = ("rows", "mean_probability", "purchase_rate", "interval", "lift", "share_of_buyers")
 
 
@@ -44,21 +45,23 @@ def backtest(
     return rounded(
         {
             **_counts(joined),
-            "bundles": [_bundle_figures(name, frame) for name, frame in _told(joined).items()],
+            "bundles": [
+                _bundle_figures(name, frame) for name, frame in _measurable(joined).items()
+            ],
         }
     )
 
 
-def _told(joined: Joined) -> dict[str, pl.DataFrame]:
+def _measurable(joined: Joined) -> dict[str, pl.DataFrame]:
     """The rows of each bundle that scored enough users."""
     by_bundle = joined.frame.partition_by("bundle_id", as_dict=True, maintain_order=True)
     found = {
-        str(n): rows for (n,), rows in by_bundle.items() if rows["user"].n_unique() >= MIN_CELL
+        str(n): rows for (n,), rows in by_bundle.items() if rows["user"].n_unique() >= MIN_USERS
     }
     if not found:
         raise InputError(
-            f"{pluralize(joined.frame['user'].n_unique(), 'user')} with score and outcome; at least "
-            f"{MIN_CELL} of one bundle are needed, so that no user can be told from the figures. "
+            f"{pluralize(joined.frame['user'].n_unique(), 'user')} with a score and an outcome; at least "
+            f"{MIN_USERS} of one bundle are needed, so that no single user can be read from the figures. "
             "Give more."
         )
     return found
@@ -88,10 +91,12 @@ def _bundle_figures(bundle_id: str, frame: pl.DataFrame) -> dict[str, Any]:
         "purchase_rate": float(frame["bought"].to_numpy().mean()),
         "mean_probability": float(frame["purchase_probability"].to_numpy().mean(dtype=np.float64)),
         "metrics": _metrics(frame),
-        "deciles": _gains(_rates(frame, "propensity_decile", DECILES)),
-        "bands": _rates(frame, "propensity_band", BANDS[::-1]),
+        "deciles": _summed(_merged_rates(frame, "propensity_decile", DECILES)),
+        "bands": _merged_rates(frame, "propensity_band", BANDS),
         "segments": [
-            {**found, "name": names[found["value"]]} for found in _rates(frame, "segment_id", ids)
+            {"segment_id": number, "name": names[number], **_rates(frame, rows)}
+            for number in ids
+            if enough((rows := frame.filter(segment_id=number))["user"].to_numpy())
         ],
         "control": control_effect(frame, names),
     }
@@ -106,9 +111,14 @@ def _metrics(frame: pl.DataFrame) -> dict[str, Any]:
     threshold = _threshold(frame)
     figures = headline(ranked, np.ones(len(label)), threshold)
     reach = intervals(ranked, users, threshold, figures)
-    told = figures if _tells(ranked, users, threshold) else figures.keys() - set(AT_THRESHOLD)
+    admitted = top_users(ranked, users, admitted_rows(ranked, threshold))
+    published = set(reach) - (
+        set(AT_THRESHOLD) if len(admitted) and not enough(admitted) else set()
+    )
     return {
-        name: {"value": figures[name], "interval": reach[name]} for name in reach if name in told
+        name: {"value": figures[name], "interval": reach[name]}
+        for name in reach
+        if name in published
     }
 
 
@@ -118,57 +128,49 @@ def _threshold(frame: pl.DataFrame) -> float:
     return float(called.min(initial=np.inf))
 
 
-def _tells(ranked: Ranked, users: np.ndarray, threshold: float) -> bool:
-    """Whether the threshold leaves enough users on both sides, or none on one."""
-    place = ranked.p < threshold
-    sides = [len(np.unique(users[ranked.order[side]])) for side in (place, ~place)]
-    return all(people == 0 or people >= MIN_CELL for people in sides)
+def _merged_rates(frame: pl.DataFrame, name: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+    """Predicted and actual rates by an ordered column, the highest first; few users are merged.
 
-
-def _rates(frame: pl.DataFrame, name: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-    """What was said and what came for each value of a column, in the order given.
-
-    Intervals (Wilson 1927) count users, so that several rows of a user do not count as evidence
-    several times.
+    Args:
+        frame: The rows of one bundle.
+        name: The column.
+        values: All that it may hold, rising.
     """
-    label, users = frame["bought"].to_numpy(), frame["user"].to_numpy()
     count = len(values)
-    place = frame[name].replace_strict(list(values), range(count), return_dtype=pl.Int64)
-    cell = place.to_numpy()
-    people, rows = users_in(cell, users, count), np.bincount(cell, minlength=count)
-    told = (rows > 0) & ~withheld(cell, users, (count,))
-    bought = np.bincount(cell, label, minlength=count)
-    said = np.bincount(cell, frame["purchase_probability"].to_numpy(), minlength=count)
-    rate = bought / np.maximum(rows, 1)
-    low, high = wilson(rate, np.maximum(people, 1))
-    base = label.mean()
+    place = frame[name].replace_strict(list(values), range(count), return_dtype=pl.Int64).to_numpy()
     return [
         {
-            "value": value,
-            **(
-                {
-                    "rows": int(rows[n]),
-                    "mean_probability": float(said[n] / rows[n]),
-                    "purchase_rate": float(rate[n]),
-                    "interval": [float(low[n]), float(high[n])],
-                    "lift": float(rate[n] / base) if base else None,
-                    "share_of_buyers": float(bought[n] / label.sum()) if base else None,
-                }
-                if told[n]
-                else dict.fromkeys(FIGURES) | ({} if rows[n] else {"rows": 0})
-            ),
+            "values": [values[n] for n in run],
+            **_rates(frame, frame.filter((place >= run.start) & (place < run.stop))),
         }
-        for n, value in enumerate(values)
+        for run in reversed(merged(place, frame["user"].to_numpy(), count))
     ]
 
 
-def _gains(deciles: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The share of all buyers down to each decile; none at all where a decile is not told."""
-    shares = [0.0 if decile["rows"] == 0 else decile["share_of_buyers"] for decile in deciles]
-    if None in shares:
-        return [{**decile, "cumulative_share_of_buyers": None} for decile in deciles]
-    reached = np.cumsum(shares)
-    return [
-        {**decile, "cumulative_share_of_buyers": float(share)}
-        for decile, share in zip(deciles, reached, strict=True)
-    ]
+def _rates(frame: pl.DataFrame, part: pl.DataFrame) -> dict[str, Any]:
+    """Predicted and actual purchase rates of some of the rows, with a Wilson interval by user."""
+    if not part.height:
+        return {**dict.fromkeys(FIGURES), "rows": 0}
+    label = part["bought"].to_numpy()
+    rate, base = float(label.mean()), float(frame["bought"].to_numpy().mean())
+    low, high = wilson(np.array([rate]), np.array([part["user"].n_unique()]))
+    return {
+        "rows": part.height,
+        "mean_probability": float(part["purchase_probability"].to_numpy().mean(dtype=np.float64)),
+        "purchase_rate": rate,
+        "interval": [float(low[0]), float(high[0])],
+        "lift": rate / base if base else None,
+        "share_of_buyers": rate * part.height / (base * frame.height) if base else None,
+    }
+
+
+def _summed(deciles: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Deciles with the share of all buyers down to each; null where nobody bought."""
+    reached = 0.0
+    found = []
+    for decile in deciles:
+        share = decile["share_of_buyers"]
+        reached += share or 0.0
+        known = share is not None or (decile["rows"] == 0 and reached > 0)
+        found.append({**decile, "cumulative_share_of_buyers": reached if known else None})
+    return found

@@ -1,9 +1,9 @@
-"""Supervised against unsupervised on the same users, in figures; plain JSON values throughout.
+"""Score against segments on the same users, in figures; plain JSON values throughout.
 
-Takes what each way of `ways` says of labelled users that no model saw, gives the document
-`Manifest.comparison`: how well each way ranks and predicts and how far it is from the model alone,
-what the score still tells inside each segment, what segments explain, and what lasts over weeks. No
-figure is of fewer than `MIN_CELL` users. What follows from it in words is left to `answers`.
+Measures each strategy of `strategies` on labelled users that no model has seen and returns
+`Manifest.comparison`: how well each ranks and predicts, how far it is from the model alone, how well
+the score ranks inside each segment, what segments explain, and what lasts over weeks. No figure is
+about fewer than `MIN_USERS` users. `answers` puts the conclusions into words.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,14 @@ from engine.model.session import Predictions
 from training.compare.answers import plain_answers
 from training.compare.paired import score_figures
 from training.compare.stability import stability_figures
-from training.compare.ways import Compared, SegmentFigures, figures_to_json
-from training.metrics.disclosure import MIN_CELL, withheld
+from training.compare.strategies import Compared, SegmentFigures, figures_to_json
+from training.metrics.audiences import top_users
+from training.metrics.disclosure import MIN_USERS, enough
 from training.metrics.intervals import auc_interval
 from training.metrics.metrics import (
     Outcomes,
     buyers_in_top,
-    cut_off_few,
     rank,
-    roc_auc,
     rounded,
     segment_places,
 )
@@ -39,28 +38,27 @@ def comparison(
     figures: Sequence[SegmentFigures],
     quality: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The whole document; without figures where fewer than `MIN_CELL` users are compared.
+    """The whole document; without figures where fewer than `MIN_USERS` users are compared.
 
     Args:
         manifest: Segments, cut-points and features.
         compared: The users.
-        figures: What training says of each segment; kept, so that others can be compared later.
-        quality: What `quality.quality_band` says of the model on these users.
+        figures: Of every segment, from training; kept, so that others can be compared later.
+        quality: What `quality.quality_band` returns for the model on these users.
     """
     kept = {"fitted": figures_to_json(figures)}
-    if len(np.unique(compared.users)) < MIN_CELL:
+    if not enough(compared.users):
         return kept
     outcomes = Outcomes(compared.scored.probability, compared.label, compared.users)
     ids = [segment.id for segment in manifest.segments]
     place = segment_places(ids, compared.scored.segment)
-    hidden = withheld(place, compared.users, (len(ids),))
     document = rounded(
         {
             "rows": len(compared.label),
             "base_rate": float(compared.label.mean()),
-            "scores": score_figures(compared, manifest.threshold),
+            "scores": score_figures(compared),
             "segments": [
-                {"segment_id": number, **inside_figures(outcomes[place == n], told=not hidden[n])}
+                {"segment_id": number, **inside_figures(outcomes[place == n])}
                 for n, number in enumerate(ids)
             ],
             "variance": variance_figures(manifest, compared.scored, place),
@@ -72,43 +70,42 @@ def comparison(
     return kept | document | plain_answers(document, quality, names, titles)
 
 
-def inside_figures(outcomes: Outcomes, *, told: bool) -> dict[str, Any]:
-    """What the score tells among the users of one segment; nothing where it is withheld.
+def inside_figures(outcomes: Outcomes) -> dict[str, Any]:
+    """How well the score ranks the users of one segment; null where they are too few.
 
-    ROC-AUC and lift are null where fewer than `MIN_CELL` rows bought, or fewer did not; the lift too
-    where the top tenth has fewer than `MIN_CELL` users.
+    ROC-AUC and lift are null where fewer than `MIN_USERS` rows bought, or fewer did not; the lift
+    also where the top tenth has fewer than `MIN_USERS` users.
     """
     p, label = outcomes.probability.astype(np.float64), outcomes.label
     names = ("probability_p10", "probability_p50", "probability_p90")
     found: dict[str, Any] = {
-        "rows": len(label) if told else None,
+        "rows": None if len(label) and not enough(outcomes.users) else len(label),
         **dict.fromkeys(
             ("purchase_rate", "mean_probability", "roc_auc", "roc_auc_interval", "top_decile_lift")
         ),
         **dict.fromkeys(names),
     }
-    if not told or not len(label):
+    if not enough(outcomes.users):
         return found
     bought, rate = int(label.sum()), float(label.mean())
     ranked = rank(p, label)
     found |= {"purchase_rate": rate, "mean_probability": float(p.mean())}
     found |= dict(zip(names, np.quantile(p, [0.1, 0.5, 0.9]).tolist(), strict=True))
-    if min(bought, len(label) - bought) < MIN_CELL:
+    if min(bought, len(label) - bought) < MIN_USERS:
         return found
-    auc = roc_auc(ranked, np.ones(len(p)))
-    found |= {"roc_auc": auc, "roc_auc_interval": auc_interval(outcomes, auc)}
+    found["roc_auc"], found["roc_auc_interval"] = auc_interval(outcomes)
     top = round(TOP_DECILE * len(p))
-    if top and not cut_off_few(ranked, outcomes.users, top):
+    if enough(top_users(ranked, outcomes.users, top)):
         found["top_decile_lift"] = buyers_in_top(ranked, top) / top / rate
     return found
 
 
 def variance_figures(manifest: Manifest, scored: Predictions, place: np.ndarray) -> dict[str, Any]:
-    """The share of the variance of the probability and of each impact that segments explain.
+    """How much of the variance of the probability and of each impact the segments explain.
 
     Args:
         manifest: The features, and how much each moves the score.
-        scored: What the engine says of the users.
+        scored: Engine predictions for the users.
         place: The segment of each row, from 0, int64 [rows].
     """
     sizes = np.abs(scored.impacts).mean(axis=0, dtype=np.float64)

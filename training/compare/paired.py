@@ -1,60 +1,53 @@
-"""Several ways to score the same users, measured on the same draws of users: plain JSON values."""
+"""Several strategies measured on the same resamples of the same users: plain JSON values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER, Compared
-from training.metrics.audiences import GAIN_SHARES, told_tops
-from training.metrics.intervals import BOOTSTRAP_SEED, RESAMPLES, basic_interval, resampled_users
-from training.metrics.metrics import Ranked, admitted_rows, losses, rank, roc_auc
-from training.model.validation import mean_and_error
+from training.compare.strategies import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER, Compared
+from training.metrics.audiences import GAIN_SHARES, gain_shares
+from training.metrics.intervals import bootstrap, bounded_interval, mean_and_error
+from training.metrics.metrics import Ranked, log_losses, rank, roc_auc
 
 TITLES = {
     MODEL: ("Purchase model", "The probability of the score file."),
     SEGMENT_RATE: ("Segment purchase rate", "Of the segment's users in the train part."),
     SEGMENT_FEATURE: (
         "Model with the segment as a feature",
-        "The same trees grown again with one more column.",
+        "The same trees, trained again with one more column.",
     ),
     TOGETHER: (
         "Model and segments together",
-        "The model calibrated once more inside each segment, small segments drawn to the whole.",
+        "The model recalibrated inside each segment; small segments stay close to the whole.",
     ),
 }
-"""A name and a few words for each way, in the order in which they are told."""
+"""Name and description of each strategy, in the order of the report."""
 
 
-def score_figures(compared: Compared, threshold: float) -> list[dict[str, Any]]:
-    """How well each way ranks and predicts, and its paired difference from the model alone.
+def score_figures(compared: Compared) -> list[dict[str, Any]]:
+    """How well each strategy ranks and predicts, and its paired difference from the model alone.
 
-    Intervals and standard errors are by one bootstrap for all ways: users are drawn once, and every
-    way is measured on the same draw, so that what the ways have in common cancels.
+    One bootstrap serves all strategies: each is measured on the same draws of users, so that what
+    they have in common cancels.
     """
-    ranked = {name: rank(p, compared.label) for name, p in compared.ways.items()}
+    ranked = {name: rank(p, compared.label) for name, p in compared.strategies.items()}
     one = np.ones(len(compared.label))
-    found = {name: way_figures(order, one) for name, order in ranked.items()}
-    drawn = _resampled(ranked, compared.users)
-    model = admitted_rows(ranked[MODEL], threshold)
-    shown = {
-        name: _shown_gains(order, compared.users, model if name == MODEL else None)
-        for name, order in ranked.items()
-    }
+    found = {name: strategy_figures(order, one) for name, order in ranked.items()}
+    drawn = _resampled(ranked, compared)
+    published = [gain_shares(order, compared.users) for order in ranked.values()]
+    shares = [share for share in GAIN_SHARES if all(share in found for found in published)]
     return [
         {
             "key": name,
             "name": TITLES[name][0],
             "words": TITLES[name][1],
-            **_way(figures, shown[name]),
+            **_way(figures, shares),
             "roc_auc_interval": _interval(float(figures[0]), drawn[name][:, 0]),
-            "difference": None
-            if name == MODEL
-            else _way(figures - found[MODEL], shown[name] & shown[MODEL]),
+            "difference": None if name == MODEL else _way(figures - found[MODEL], shares),
             "standard_error": None
             if name == MODEL
-            else _way(_spread(drawn[name] - drawn[MODEL]), shown[name] & shown[MODEL]),
+            else _way(_spread(drawn[name] - drawn[MODEL]), shares),
             "over_base_rate": _over_base_rate(compared, name),
         }
         for name, figures in found.items()
@@ -62,18 +55,17 @@ def score_figures(compared: Compared, threshold: float) -> list[dict[str, Any]]:
 
 
 def _over_base_rate(compared: Compared, name: str) -> dict[str, float]:
-    """The log-loss of a way less that of giving everybody the purchase rate, and its standard error."""
-    label = compared.label.astype(np.float64)
-    everybody = np.full(len(label), label.mean())
-    own = losses(compared.ways[name].astype(np.float64), label)
-    gap, error = mean_and_error(own - losses(everybody, label), compared.users)
+    """The log-loss of a strategy minus that of the purchase rate for everyone, with its error."""
+    label = compared.label
+    base = log_losses(np.full(len(label), label.mean()), label)
+    gap, error = mean_and_error(log_losses(compared.strategies[name], label) - base, compared.users)
     return {"log_loss": gap, "standard_error": error}
 
 
-def way_figures(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
+def strategy_figures(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
     """ROC-AUC, log-loss, and the share of buyers in the top of each of `GAIN_SHARES`, float64 [6].
 
-    Where equal probabilities are cut through, a gain is the mean over all ways of cutting, as in
+    Where equal probabilities are cut through, a gain is the mean over all strategies of cutting, as in
     `metrics.buyers_in_top`.
 
     Args:
@@ -87,24 +79,19 @@ def way_figures(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
     buyers = np.cumsum(np.add.reduceat(bought, ranked.ties)[::-1])
     wanted = np.round(np.array(GAIN_SHARES) * contacts[-1])
     gains = np.interp(wanted, np.append(0.0, contacts), np.append(0.0, buyers)) / buyers[-1]
-    loss = float(own @ losses(ranked.p, ranked.positive)) / float(contacts[-1])
+    loss = float(own @ log_losses(ranked.p, ranked.positive)) / float(contacts[-1])
     return np.array([roc_auc(ranked, own), loss, *gains])
 
 
-def _resampled(ranked: Mapping[str, Ranked], users: np.ndarray) -> dict[str, np.ndarray]:
-    """The figures of each way on the same resamples, float64 [resamples with both labels, 6]."""
-    _, compact = np.unique(users, return_inverse=True)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in ranked}
-    # One thread: the sums of a resample are short, and threads that wait for another cost more.
-    with threadpool_limits(1):
-        for drawn in resampled_users(int(compact.max()) + 1, RESAMPLES, BOOTSTRAP_SEED):
-            weight = drawn[compact]
-            for name, order in ranked.items():
-                bought = float(weight[order.order] @ order.positive)
-                if 0 < bought < weight.sum():
-                    found[name].append(way_figures(order, weight))
-    width = 2 + len(GAIN_SHARES)
-    return {name: np.array(rows).reshape(-1, width) for name, rows in found.items()}
+def _resampled(ranked: Mapping[str, Ranked], compared: Compared) -> dict[str, np.ndarray]:
+    """The figures of each strategy on the same resamples, float64 [resamples with both labels, 6]."""
+
+    def figures(weight: np.ndarray) -> np.ndarray:
+        return np.array([strategy_figures(order, weight) for order in ranked.values()])
+
+    drawn = bootstrap(figures, compared.label, compared.users)
+    drawn = drawn.reshape(-1, len(ranked), 2 + len(GAIN_SHARES))
+    return {name: drawn[:, n] for n, name in enumerate(ranked)}
 
 
 def _spread(drawn: np.ndarray) -> np.ndarray:
@@ -116,26 +103,18 @@ def _spread(drawn: np.ndarray) -> np.ndarray:
 
 def _interval(figure: float, drawn: np.ndarray) -> list[float] | None:
     """The 95 % interval of a ROC-AUC, that of `intervals.intervals`."""
-    if not len(drawn):
-        return None
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return basic_interval(figure, float(low), float(high), bounded=True)
+    return bounded_interval(figure, drawn) if len(drawn) else None
 
 
-def _way(figures: np.ndarray, shown: np.ndarray) -> dict[str, Any]:
-    """Six figures by name, gains null where they are not shown."""
+def _way(figures: np.ndarray, shares: Sequence[float]) -> dict[str, Any]:
+    """Figures by name, with the gains of the shares that may be published."""
     auc, loss, *gains = (float(x) if np.isfinite(x) else None for x in figures)
     return {
         "roc_auc": auc,
         "log_loss": loss,
         "gains": {
-            str(share): gain if told else None
-            for share, gain, told in zip(GAIN_SHARES, gains, shown, strict=True)
+            str(share): gain
+            for share, gain in zip(GAIN_SHARES, gains, strict=True)
+            if share in shares
         },
     }
-
-
-def _shown_gains(ranked: Ranked, users: np.ndarray, own: int | None) -> np.ndarray:
-    """Whether the top of each of `GAIN_SHARES` may be told, bool [4]."""
-    told = told_tops(ranked, users, own)
-    return np.array([round(share * len(users)) in told for share in GAIN_SHARES])

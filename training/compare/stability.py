@@ -8,57 +8,56 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from engine.bundle.reference import digitize
-from training.compare.ways import Compared
-from training.metrics.disclosure import MIN_CELL, withheld
+from training.compare.strategies import Compared
+from training.metrics.disclosure import MIN_USERS, enough
 from training.metrics.metrics import rank, roc_auc
 
 
 def stability_figures(compared: Compared, band_cuts: Sequence[float]) -> dict[str, Any]:
-    """How each way does on each date, and which users change segment or band in between.
+    """How each strategy performs on each date, and how many users change segment or band in between.
 
     Returns:
-        `words`, which say what could not be measured; where there are several dates, `weeks` and
-        `changes` too.
+        `words` on what could not be measured; with several dates also `weeks` and `changes`.
     """
     snapshots = np.empty(0) if compared.snapshots is None else compared.snapshots
     dates, week = np.unique(snapshots, return_inverse=True)
     if len(dates) < 2:
         what = "no dates" if not len(dates) else f"one date, {dates[0]}"
         return {
-            "words": f"These users have {what}: how long a score or a segment lasts was not "
-            "measured. Several weeks of the same users would show it."
+            "words": f"These users have {what}: stability over time was not measured. Several weeks of "
+            "the same users would show it."
         }
     on = [np.flatnonzero(week == n) for n in range(len(dates))]
-    hidden = withheld(week, compared.users, (len(dates),))
     changes = [_change(compared, band_cuts, *rows) for rows in pairwise(on)]
-    measured = any(change["users"] >= MIN_CELL for change in changes)
     return {
         "words": ""
-        if measured
+        if any(changes)
         else "No two dates have enough users in common: changes of segment and band were not "
         "measured.",
         "weeks": [
-            {"snapshot": str(date), **_week(compared, rows, told=not few)}
-            for date, rows, few in zip(dates, on, hidden, strict=True)
+            {"snapshot": str(date), **_week(compared, rows)}
+            for date, rows in zip(dates, on, strict=True)
+            if enough(compared.users[rows])
         ],
         "changes": [
             {"from": str(before), "to": str(after), **change}
             for (before, after), change in zip(pairwise(dates), changes, strict=True)
+            if change
         ],
     }
 
 
-def _week(compared: Compared, rows: np.ndarray, *, told: bool) -> dict[str, Any]:
+def _week(compared: Compared, rows: np.ndarray) -> dict[str, Any]:
     label, probability = compared.label[rows], compared.scored.probability[rows]
     bought = int(label.sum())
-    ranks = told and min(bought, len(rows) - bought) >= MIN_CELL
+    ranks = min(bought, len(rows) - bought) >= MIN_USERS
     return {
         "rows": len(rows),
-        "purchase_rate": float(label.mean()) if told else None,
-        "mean_probability": float(probability.mean(dtype=np.float64)) if told else None,
+        "purchase_rate": float(label.mean()),
+        "mean_probability": float(probability.mean(dtype=np.float64)),
         "roc_auc": {
             name: roc_auc(rank(p[rows], label), np.ones(len(rows))) if ranks else None
-            for name, p in compared.ways.items()
+            for name, p in compared.strategies.items()
         },
     }
 
@@ -66,15 +65,15 @@ def _week(compared: Compared, rows: np.ndarray, *, told: bool) -> dict[str, Any]
 def _change(
     compared: Compared, band_cuts: Sequence[float], before: np.ndarray, after: np.ndarray
 ) -> dict[str, Any]:
-    """What changed for the users of both dates; the agreement is the adjusted Rand index."""
+    """What changed for the users of both dates, nothing where they are too few.
+
+    The agreement is the adjusted Rand index.
+    """
     same, first, second = np.intersect1d(
         compared.users[before], compared.users[after], return_indices=True
     )
-    if len(same) < MIN_CELL:
-        return {
-            "users": len(same),
-            **dict.fromkeys(("segment_changed", "band_changed", "agreement")),
-        }
+    if len(same) < MIN_USERS:
+        return {}
     rows = before[first], after[second]
     segments = [compared.scored.segment[r] for r in rows]
     bands = [digitize(tuple(band_cuts), compared.scored.probability[r]) for r in rows]

@@ -11,16 +11,16 @@ from engine.bundle.manifest import BANDS, Manifest
 from engine.bundle.reference import digitize
 from engine.bundle.schema import Feature
 from engine.model.session import Predictions
-from training.metrics.disclosure import MIN_CELL, users_in, withheld
+from training.metrics.disclosure import MIN_USERS, users_in
 from training.metrics.edges import short_edges
 from training.metrics.metrics import rounded, segment_places
 
 NO_GROUP = "other"
 
-SHAPES = 12
+SHOWN_DEPENDENCES = 12
 """So many of the largest drivers show how their impact runs along their values."""
 
-SHAPE_BINS = 10
+DEPENDENCE_BINS = 10
 CLEAR_CORRELATION = 0.5
 
 
@@ -29,7 +29,7 @@ def drivers_report(
 ) -> dict[str, Any]:
     """Mean absolute impacts, overall, by group, segment and band; plain JSON values.
 
-    Segments and bands that would tell of fewer than `MIN_CELL` users have no means.
+    Segments and bands of fewer than `MIN_USERS` users have no means.
 
     Args:
         manifest: Names, category tables, segments and cut-points.
@@ -50,8 +50,8 @@ def drivers_report(
         for n, feature in enumerate(used)
     ]
     order = np.argsort(-overall, kind="stable")
-    for n in order[:SHAPES]:
-        described[n]["shape"] = shape(
+    for n in order[:SHOWN_DEPENDENCES]:
+        described[n]["dependence"] = dependence(
             features[:, n],
             predictions.impacts[:, n],
             users,
@@ -90,7 +90,7 @@ def direction(values: np.ndarray, impacts: np.ndarray) -> str:
     return "raises" if correlation > 0 else "lowers"
 
 
-def shape(
+def dependence(
     values: np.ndarray, impacts: np.ndarray, users: np.ndarray, categories: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """The mean impact along the values of one feature, no bin of fewer than 20 users.
@@ -111,7 +111,7 @@ def shape(
         places: list[dict[str, Any]] = [{"value": text} for text in categories]
         found = np.where(known, values, len(places)).astype(np.int64)
     else:
-        deciles = np.arange(1, SHAPE_BINS) / SHAPE_BINS
+        deciles = np.arange(1, DEPENDENCE_BINS) / DEPENDENCE_BINS
         sorted_values = np.sort(values[known])
         # The lowest value bounds nothing: all values lie at or above it.
         cuts = np.unique(_quantiles(sorted_values, deciles))
@@ -129,7 +129,7 @@ def shape(
     return [
         {**place, "rows": int(n), "mean_impact": rounded(float(total / n))}
         for place, n, total, many in zip(places, rows, sums, people, strict=True)
-        if many >= MIN_CELL
+        if many >= MIN_USERS
     ]
 
 
@@ -152,7 +152,7 @@ def _effect(
     means = {
         text: float(impacts[values == code].mean())
         for code, text in enumerate(manifest.categories[feature.name])
-        if len(np.unique(users[values == code])) >= MIN_CELL
+        if len(np.unique(users[values == code])) >= MIN_USERS
     }
     if len(set(means.values())) < 2:
         return {"direction": "none"}
@@ -174,12 +174,11 @@ def _means(
     users: np.ndarray,
     names: Sequence[str],
 ) -> dict[str, dict[str, float]]:
-    """The mean of each feature by part; nothing of a part without users or that is withheld."""
-    hidden = withheld(part, users, (len(names),))
+    """The mean of each feature by part; nothing of a part with fewer than `MIN_USERS` users."""
+    people = users_in(part, users, len(names))
     found: dict[str, dict[str, float]] = {}
     for n, name in enumerate(names):
         inside = size[part == n]
-        told = len(inside) > 0 and not hidden[n]
-        means = inside.mean(axis=0).tolist() if told else []
+        means = inside.mean(axis=0).tolist() if people[n] >= MIN_USERS else []
         found[name] = {f.name: rounded(m) for f, m in zip(used, means, strict=False)}
     return found

@@ -18,7 +18,7 @@ from engine.explain.drift import drift_report
 from engine.model.session import Predictions, Session
 from engine.rows.typed import to_features
 from training.compare.figures import comparison
-from training.compare.ways import compared_users, figures_from_json
+from training.compare.strategies import compared_users, figures_from_json
 from training.data.dataset import Dataset, load_dataset, size_figures
 from training.data.freshness import cautions
 from training.evaluate.drivers import drivers_report
@@ -26,7 +26,7 @@ from training.evaluate.quality import quality_band
 from training.evaluate.slices import cell_metrics, slice_metrics
 from training.export.parity import run_engine
 from training.metrics.classification import classification_metrics
-from training.metrics.disclosure import MIN_CELL, withheld
+from training.metrics.disclosure import MIN_USERS, users_in
 from training.metrics.metrics import Outcomes, rounded, segment_places
 from training.segments.kmeans import sampled, silhouette
 from training.segments.segments import TEST_ROWS
@@ -55,9 +55,9 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> dict[str, Any]:
     manifest = opened.manifest
     dataset = load_dataset(inputs, manifest.schema)
     data = data_figures(dataset, inputs)
-    if data["users"] < MIN_CELL:
+    if data["users"] < MIN_USERS:
         raise InputError(
-            f"{data['what']}: {pluralize(data['users'], 'user')}; at least {MIN_CELL} are needed, so that "
+            f"{data['what']}: {pluralize(data['users'], 'user')}; at least {MIN_USERS} are needed, so that "
             "no user can be told from the figures. Add users."
         )
     features = to_features(dataset.typed, manifest.schema.model_features, manifest.categories)
@@ -142,7 +142,7 @@ def segment_figures(
 ) -> dict[str, Any]:
     """The silhouette, as `segment_silhouette` gives it, and the shares.
 
-    A share is None where it would tell of fewer than `MIN_CELL` users.
+    The share of a segment with 1 to 19 users is None.
 
     Args:
         manifest: The segments and their space.
@@ -153,14 +153,14 @@ def segment_figures(
     found, rows = segment_silhouette(manifest, features, segment)
     ids = [s.id for s in manifest.segments]
     place = segment_places(ids, segment)
-    hidden = withheld(place, users, (len(ids),))
+    people = users_in(place, users, len(ids))
     shares = np.bincount(place, minlength=len(ids)) / len(place)
     return {
         "names": {str(s.id): s.name for s in manifest.segments},
         "silhouette": found,
         "silhouette_rows": rows,
         "shares": {
-            str(number): None if hidden[n] else rounded(float(shares[n]))
+            str(number): None if 0 < people[n] < MIN_USERS else rounded(float(shares[n]))
             for n, number in enumerate(ids)
         },
     }

@@ -128,8 +128,8 @@ def _end(metrics: Mapping[str, Any], name: str, end: int) -> float:
 
 def _merit(metrics: Mapping[str, Any]) -> str:
     """What the model does for marketing, in numbers."""
-    gain = next(g for g in metrics["gains"] if g["share"] == 0.10)
-    if gain["lift"] is None:
+    gain = next((g for g in metrics["gains"] if g["share"] == 0.10), None)
+    if gain is None:
         return "too few users were measured to say how many buyers a campaign reaches"
     return (
         f"the 10 % of users with the highest scores buy {gain['lift']:.1f} times as often as the "

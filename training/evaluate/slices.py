@@ -15,16 +15,18 @@ import polars as pl
 from engine.bundle.manifest import BANDS, Manifest
 from engine.bundle.reference import digitize
 from engine.bundle.schema import Feature, FeatureSchema
-from training.metrics.disclosure import MIN_CELL, few, withheld
+from training.metrics.disclosure import MIN_USERS, merged, run_of, users_in
 from training.metrics.edges import short_edges
 from training.metrics.intervals import auc_interval
-from training.metrics.metrics import Outcomes, losses, rank, roc_auc, rounded, segment_places
+from training.metrics.metrics import Outcomes, log_losses, rounded
 
 MAX_VALUES = 30
-"""So many values of a feature are told, those with most users."""
+"""At most so many values of a feature are measured on their own, the most frequent ones."""
 
 QUANTILE_BINS = 4
 MISSING = "(missing)"
+OTHER = "(other)"
+"""All values of a feature that few users have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,10 @@ class Slicing:
 def slice_metrics(
     outcomes: Outcomes, table: pl.DataFrame, schema: FeatureSchema
 ) -> list[dict[str, Any]]:
-    """Rates, ranking and calibration of every slice that may be told.
+    """Rates, ranking and calibration of every slice with at least `MIN_USERS` users.
 
-    Of a feature no value is told that fewer than `MIN_CELL` users have, nor the next rarest where the
-    others, taken from all users, would tell of so few. The ROC-AUC is null where fewer than `MIN_CELL` rows bought, or fewer did not.
+    Rare values of a feature are measured together as `OTHER`. The ROC-AUC is null where fewer than
+    `MIN_USERS` rows bought, or fewer did not.
 
     Args:
         outcomes: Probabilities and labels of users.
@@ -60,18 +62,19 @@ def slice_metrics(
     return rounded(
         [
             _slice(slicing, part, outcomes[slicing.part == part])
-            for slicing in slicings(table, schema)
-            for part in _told_parts(slicing, outcomes.users)
+            for slicing in slicings(table, schema, outcomes.users)
+            for part in _large_parts(slicing, outcomes.users)
         ]
     )
 
 
-def slicings(table: pl.DataFrame, schema: FeatureSchema) -> Iterator[Slicing]:
+def slicings(table: pl.DataFrame, schema: FeatureSchema, users: np.ndarray) -> Iterator[Slicing]:
     """Every way in which users are divided.
 
     Args:
         table: Typed values of the features; a feature that it lacks is passed over.
         schema: The features.
+        users: A number for each user, int64 [rows].
     """
     if schema.rfm is not None and schema.rfm.recency in table.columns:
         new = table[schema.rfm.recency].is_null().to_numpy()
@@ -87,7 +90,7 @@ def slicings(table: pl.DataFrame, schema: FeatureSchema) -> Iterator[Slicing]:
     for feature in schema.features:
         if feature.name in table.columns:
             if feature.kind == "categorical":
-                yield _by_value(feature, table[feature.name], feature.group not in absent)
+                yield _by_value(feature, table[feature.name], users, feature.group not in absent)
             elif not feature.use:
                 yield _by_quantile(feature, table[feature.name])
 
@@ -95,55 +98,58 @@ def slicings(table: pl.DataFrame, schema: FeatureSchema) -> Iterator[Slicing]:
 def cell_metrics(
     outcomes: Outcomes, segment: np.ndarray, manifest: Manifest
 ) -> list[dict[str, Any]]:
-    """Purchases of every segment in every band; null where they are withheld.
+    """Purchases of every segment in every band; bands of few users are merged with the next.
 
-    Rows are null too: with the users of a segment they would give the others away.
+    A segment with fewer than `MIN_USERS` users is left out.
 
     Args:
         outcomes: Probabilities and labels of users.
         segment: Their segment ids, int64 [rows].
         manifest: Segments and cut-points.
     """
-    ids = np.array([s.id for s in manifest.segments])
-    cell = segment_places(ids.tolist(), segment) * len(BANDS) + digitize(
-        manifest.band_cuts, outcomes.probability
-    )
-    cells = len(ids) * len(BANDS)
-    hidden = withheld(cell, outcomes.users, (len(ids), len(BANDS))).ravel()
-    rows = np.bincount(cell, minlength=cells)
-    shown = ~hidden & (rows > 0)
-    bought = np.bincount(cell, outcomes.label, minlength=cells) / np.maximum(rows, 1)
-    said = np.bincount(cell, outcomes.probability, minlength=cells) / np.maximum(rows, 1)
+    band = digitize(manifest.band_cuts, outcomes.probability)
     return rounded(
         [
-            {
-                "segment_id": int(ids[n // len(BANDS)]),
-                "band": BANDS[n % len(BANDS)],
-                "rows": None if hidden[n] else int(rows[n]),
-                "purchase_rate": float(bought[n]) if shown[n] else None,
-                "mean_probability": float(said[n]) if shown[n] else None,
-            }
-            for n in range(cells)
+            {"segment_id": known.id, **figures}
+            for known in manifest.segments
+            for figures in _band_figures(outcomes[segment == known.id], band[segment == known.id])
         ]
     )
 
 
-def _told_parts(slicing: Slicing, users: np.ndarray) -> list[int]:
-    count = len(slicing.values)
-    part = np.where(slicing.part < 0, count, slicing.part)
-    # Users in no part are told of elsewhere, or else are what is left; a few must not be left alone.
-    judged = np.full(len(part), few(users[part == count])) | (part < count)
-    hidden = withheld(part[judged], users[judged], (count + 1,))
-    return np.flatnonzero(
-        ~hidden[:count] & (np.bincount(part, minlength=count + 1)[:count] > 0)
-    ).tolist()
+def _band_figures(outcomes: Outcomes, band: np.ndarray) -> list[dict[str, Any]]:
+    """Purchases by band among the users of one segment."""
+    runs = merged(band, outcomes.users, len(BANDS))
+    place = run_of(runs, band)
+    found = []
+    for n, run in enumerate(runs):
+        inside = place == n
+        measured = inside.any()
+        found.append(
+            {
+                "bands": [BANDS[number] for number in run],
+                "rows": int(inside.sum()),
+                "purchase_rate": float(outcomes.label[inside].mean()) if measured else None,
+                "mean_probability": float(outcomes.probability[inside].mean(dtype=np.float64))
+                if measured
+                else None,
+            }
+        )
+    return found
+
+
+def _large_parts(slicing: Slicing, users: np.ndarray) -> list[int]:
+    """The parts of at least `MIN_USERS` users."""
+    inside = slicing.part >= 0
+    people = users_in(slicing.part[inside], users[inside], len(slicing.values))
+    return np.flatnonzero(people >= MIN_USERS).tolist()
 
 
 def _slice(slicing: Slicing, part: int, outcomes: Outcomes) -> dict[str, Any]:
-    p, label = outcomes.probability.astype(np.float64), outcomes.label.astype(np.float64)
-    bought = int(outcomes.label.sum())
-    measurable = min(bought, len(label) - bought) >= MIN_CELL
-    auc = roc_auc(rank(p, outcomes.label), np.ones(len(p))) if measurable else None
+    p, label = outcomes.probability.astype(np.float64), outcomes.label
+    bought = int(label.sum())
+    measurable = min(bought, len(label) - bought) >= MIN_USERS
+    auc, auc_reach = auc_interval(outcomes) if measurable else (None, None)
     return {
         "slice": slicing.name,
         "label": slicing.title,
@@ -152,9 +158,9 @@ def _slice(slicing: Slicing, part: int, outcomes: Outcomes) -> dict[str, Any]:
         "base_rate": float(label.mean()),
         "mean_probability": float(p.mean()),
         "roc_auc": auc,
-        "roc_auc_interval": None if auc is None else auc_interval(outcomes, auc),
+        "roc_auc_interval": auc_reach,
         "calibration_gap": float(p.mean() - label.mean()),
-        "log_loss": float(losses(p, label).mean()),
+        "log_loss": float(log_losses(p, label).mean()),
     }
 
 
@@ -171,22 +177,25 @@ def _absent(table: pl.DataFrame, schema: FeatureSchema, group: str) -> tuple[pl.
     return (rows,) if rows.any() and not rows.all() else ()
 
 
-def _by_value(feature: Feature, column: pl.Series, told_missing: bool) -> Slicing:  # noqa: FBT001
-    """The most frequent values, in the order of the schema where it has a meaning."""
+def _by_value(feature: Feature, column: pl.Series, users: np.ndarray, missing: bool) -> Slicing:  # noqa: FBT001
+    """The most frequent values, in the order of the schema where it has a meaning; then the others."""
     counts = (
-        column.drop_nulls()
-        .value_counts(name="rows")
-        .sort("rows", feature.name, descending=[True, False])
+        pl.DataFrame({"value": column, "user": users})
+        .drop_nulls("value")
+        .group_by("value")
+        .agg(pl.len().alias("rows"), pl.col("user").n_unique().alias("users"))
+        .filter(pl.col("users") >= MIN_USERS)
+        .sort("rows", "value", descending=[True, False])
     )
-    frequent = counts[feature.name].head(MAX_VALUES).to_list()
+    frequent = counts["value"].head(MAX_VALUES).to_list()
     if feature.ordered:
         frequent = [value for value in feature.values if value in frequent]
+    others = len(frequent)
     codes = column.replace_strict(
-        frequent, range(len(frequent)), default=-1, return_dtype=pl.Int64
-    ).fill_null(-1)
-    if told_missing:
-        codes = codes.set(column.is_null(), len(frequent))
-    return Slicing(feature.name, feature.title, (*frequent, MISSING), codes.to_numpy())
+        frequent, range(others), default=others, return_dtype=pl.Int64
+    ).to_numpy(writable=True)
+    codes[column.is_null().to_numpy()] = others + 1 if missing else -1
+    return Slicing(feature.name, feature.title, (*frequent, OTHER, MISSING), codes)
 
 
 def _by_quantile(feature: Feature, column: pl.Series) -> Slicing:

@@ -7,11 +7,11 @@ import numpy as np
 from engine.bundle.manifest import Manifest
 from engine.bundle.reference import SUPPRESSED, Reference, Users, bins_of, counts_of, typical_size
 from engine.model.session import Predictions
-from training.metrics.disclosure import MIN_CELL, withheld
+from training.metrics.disclosure import MIN_USERS, enough, users_in
 from training.metrics.edges import short_edges
 
 MOST_BINS = 10
-BIN_USERS = 2 * MIN_CELL
+BIN_USERS = 2 * MIN_USERS
 """So many users a bin are aimed at: equal values make some of them smaller."""
 
 
@@ -20,8 +20,7 @@ def fit_reference(
 ) -> Reference:
     """Bins of equally many users for every feature, and how many rows are in each.
 
-    The counts of bins of fewer than `MIN_CELL` users are not told, nor those of the next smallest
-    bins where the total would give them away.
+    Bins of numbers have at least `MIN_USERS` users; the counts of rarer categories are suppressed.
 
     Args:
         features: float32 [rows, features], users that no model was fitted to.
@@ -37,7 +36,7 @@ def fit_reference(
     )
     seen = Users(features, predictions.probability, predictions.segment)
     bins = bins_of(edges, seen, manifest)
-    counts = counts_of([_told(place, size, users) for place, size in bins])
+    counts = counts_of([_published(place, size, users) for place, size in bins])
     typical = (
         None if feature.kind == "categorical" else _typical(features[:, column], users)
         for column, feature in enumerate(manifest.schema.model_features)
@@ -49,7 +48,7 @@ def quantile_edges(column: np.ndarray, users: np.ndarray) -> tuple[float, ...]:
     """The lower ends of at most eleven bins, but the first: about equally many users in each.
 
     Where many users share the lowest value - no order, no click - it is a bin of its own. Every bin
-    has at least `MIN_CELL` users, so that few users have few bins, or one. An edge is a short number
+    has at least `MIN_USERS` users, so that few users have few bins, or one. An edge is a short number
     between two values; where users share a value it may be one that occurs.
 
     Args:
@@ -63,7 +62,7 @@ def quantile_edges(column: np.ndarray, users: np.ndarray) -> tuple[float, ...]:
         return ()
     lowest = values.min()
     others = values > lowest
-    if len(np.unique(who[~others])) < max(len(np.unique(who)) / bins, MIN_CELL):
+    if len(np.unique(who[~others])) < max(len(np.unique(who)) / bins, MIN_USERS):
         return _large_enough(_inner_quantiles(values, bins), values, who)
     after_lowest = float(np.nextafter(lowest, np.float32(np.inf)))
     if not others.any():
@@ -91,21 +90,22 @@ def _large_enough(
     for edge in edges:
         above = values >= np.float32(edge)
         since = ~above & (values >= np.float32(kept[-1] if kept else -np.inf))
-        if min(len(np.unique(users[part])) for part in (since, above)) >= MIN_CELL:
+        if all(enough(users[part]) for part in (since, above)):
             kept.append(edge)
     return tuple(kept)
 
 
 def _typical(column: np.ndarray, users: np.ndarray) -> float | None:
     telling = ~np.isnan(column) & (column != 0)
-    return typical_size(column) if len(np.unique(users[telling])) >= MIN_CELL else None
+    return typical_size(column) if enough(users[telling]) else None
 
 
 def _code_edges(values: int) -> tuple[float, ...]:
     return tuple(code - 0.5 for code in range(1, values))
 
 
-def _told(place: np.ndarray, size: int, users: np.ndarray) -> np.ndarray:
-    """Rows by bin, `SUPPRESSED` where they are withheld."""
-    counts = np.bincount(place, minlength=size)
-    return np.where(withheld(place, users, (size,)), SUPPRESSED, counts)
+def _published(place: np.ndarray, size: int, users: np.ndarray) -> np.ndarray:
+    """Rows by bin, `SUPPRESSED` where they are of 1 to 19 users."""
+    people = users_in(place, users, size)
+    few = (people > 0) & (people < MIN_USERS)
+    return np.where(few, SUPPRESSED, np.bincount(place, minlength=size))

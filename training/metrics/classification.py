@@ -1,45 +1,50 @@
-"""Every figure by which a purchase model is judged, in one document."""
+"""All figures of a purchase model, in one document."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from training.metrics.audiences import deciles, gains, operating_points, reliability
-from training.metrics.disclosure import MIN_CELL
+from training.metrics.audiences import (
+    deciles,
+    gains,
+    operating_points,
+    reliability,
+    top_users,
+)
+from training.metrics.disclosure import MIN_USERS, enough
 from training.metrics.intervals import intervals
 from training.metrics.metrics import (
     Outcomes,
     admitted_rows,
     best_f1,
-    cut_off_few,
     entropy,
     headline,
-    losses,
+    log_losses,
     rank,
     roc_auc,
     rounded,
 )
 
 AT_THRESHOLD = ("f1", "precision", "recall")
-TOO_FEW_APART = (
-    "F1, precision and recall are withheld: the threshold sets fewer than "
-    f"{MIN_CELL} users apart from the others"
+TOO_FEW_ADMITTED = (
+    f"F1, precision and recall are left out: fewer than {MIN_USERS} users are at or above the "
+    "threshold"
 )
 
 
 def classification_metrics(
     outcomes: Outcomes, threshold: float, decile_cuts: Sequence[float]
 ) -> dict[str, Any]:
-    """Every figure by which a purchase model is judged; plain JSON values.
+    """All figures of a purchase model; plain JSON values.
 
-    What would tell of fewer than `MIN_CELL` users is null; `withheld` says why, where it is one of
-    the figures of all users.
+    F1, precision and recall are null where the threshold admits a few users only; `suppressed` says
+    so in a sentence.
 
     Args:
         outcomes: Probabilities and labels of users.
         threshold: Users at or above it are predicted to buy.
-        decile_cuts: The frozen cut-points: a decile is what it is in the score file.
+        decile_cuts: The cut-points of the score file's deciles.
     """
     ranked = rank(outcomes.probability, outcomes.label)
     one = np.ones(len(ranked.p))
@@ -51,30 +56,31 @@ def classification_metrics(
         **headline(ranked, one, threshold),
     }
     found = intervals(ranked, outcomes.users, threshold, figures)
-    apart = cut_off_few(ranked, outcomes.users, admitted_rows(ranked, threshold))
-    untold = dict.fromkeys(AT_THRESHOLD) if apart else {}
+    admitted = top_users(ranked, outcomes.users, admitted_rows(ranked, threshold))
+    few = len(admitted) > 0 and not enough(admitted)
+    suppressed = dict.fromkeys(AT_THRESHOLD) if few else {}
     return rounded(
         {
-            **(figures | untold),
+            **(figures | suppressed),
             **_against_truth(outcomes, figures),
-            "withheld": [TOO_FEW_APART] if apart else [],
-            "intervals": found | untold,
+            "suppressed": [TOO_FEW_ADMITTED] if few else [],
+            "intervals": found | suppressed,
             "reliability": reliability(ranked, outcomes.users),
             "deciles": deciles(outcomes, decile_cuts),
-            "gains": gains(ranked, threshold, outcomes.users),
+            "gains": gains(ranked, outcomes.users),
             "operating_points": operating_points(ranked, threshold, outcomes.users),
         }
     )
 
 
 def _against_truth(outcomes: Outcomes, figures: Mapping[str, float]) -> dict[str, float | None]:
-    """How near the model comes to the probabilities from which the labels were drawn."""
+    """How close the model comes to the probabilities from which labels were drawn."""
     if outcomes.truth is None:
         return {}
     ranked = rank(outcomes.truth, outcomes.label)
     one = np.ones(len(ranked.p))
     best_auc = roc_auc(ranked, one)
-    best_loss = float(losses(ranked.p, ranked.positive).mean())
+    best_loss = float(log_losses(ranked.p, ranked.positive).mean())
     base_loss = entropy(figures["base_rate"])
     possible = base_loss - best_loss
     return {

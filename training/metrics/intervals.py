@@ -1,16 +1,15 @@
-"""How firm figures are: 95 % intervals that count users, not rows.
+"""Uncertainty of figures: 95 % intervals and standard errors that count users, not rows.
 
-Users are resampled, not rows (the cluster bootstrap: Davison & Hinkley 1997, section 3.8): a user
-with many snapshots comes and goes with all of them. A resample is a weight for each row, the number
-of times its user was drawn, so rows are sorted only once.
+Rows of one user are not independent evidence, so every method here treats a user's rows as one
+cluster: the bootstrap draws users, standard errors sum by user, Wilson intervals count users.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from training.metrics.metrics import Outcomes, Ranked, headline, rank
+from training.metrics.metrics import Outcomes, Ranked, headline
 
 RESAMPLES = 400
 BOOTSTRAP_SEED = 0
@@ -22,12 +21,39 @@ INTERVALS = (
 )
 
 
-def resampled_users(users: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each user is drawn, float64 [users], once for each resample."""
-    generator = np.random.default_rng(seed)
-    for _ in range(resamples):
-        drawn = generator.integers(0, users, users)
-        yield np.bincount(drawn, minlength=users).astype(np.float64)
+def bootstrap(
+    figures: Callable[[np.ndarray], np.ndarray],
+    label: np.ndarray,
+    users: np.ndarray,
+    resamples: int = RESAMPLES,
+) -> np.ndarray:
+    """Figures of resampled users (the cluster bootstrap: Davison & Hinkley 1997, section 3.8).
+
+    A resample is a weight for each row, the number of times its user was drawn, so that rows are
+    sorted only once. To compare several scores, compute all of them in one `figures`: they are
+    then measured on the same draws, and what they have in common cancels.
+
+    Args:
+        figures: Takes the weight of each row, float64 [rows], and returns an array.
+        label: 0 or 1 for each row; a resample without both is skipped.
+        users: A number for each user, int64 [rows].
+        resamples: How many draws.
+
+    Returns:
+        float64 [resamples with both labels, ...]; the seed is fixed.
+    """
+    _, user = np.unique(users, return_inverse=True)
+    count = int(user.max()) + 1
+    generator = np.random.default_rng(BOOTSTRAP_SEED)
+    found = []
+    # One thread: the sums of a resample are short, and threads that wait for another cost more.
+    with threadpool_limits(1):
+        for _ in range(resamples):
+            drawn = generator.integers(0, count, count)
+            weight = np.bincount(drawn, minlength=count).astype(np.float64)[user]
+            if 0 < weight @ label < weight.sum():
+                found.append(figures(weight))
+    return np.array(found)
 
 
 def intervals(
@@ -37,50 +63,61 @@ def intervals(
     figures: Mapping[str, float],
     resamples: int = RESAMPLES,
 ) -> dict[str, list[float] | None]:
-    """95 % intervals by the basic bootstrap (Davison & Hinkley 1997, section 5.2), by user.
-
-    Twice the figure less the quantiles of its resamples. A calibration error, which chance can only
-    raise, is raised once more by each resample: this takes the bias out again, where percentiles
-    would double it. Where the figure itself lies outside, the interval reaches to it.
+    """95 % bootstrap intervals of the figures in `INTERVALS`.
 
     Args:
         ranked: Outcomes in order.
-        users: A number from 0 for each user, int64 [rows], rows as they were before ranking.
+        users: A number for each user, int64 [rows], rows as they were before ranking.
         threshold: Users at or above it are predicted to buy.
         figures: The figures of all rows, by the names in `INTERVALS`.
         resamples: How many.
+
+    Returns:
+        Low and high by name; None where no resample has both labels.
     """
-    _, compact = np.unique(users, return_inverse=True)
-    place = compact[ranked.order]
-    found = []
-    # One thread: the sums of a resample are short, and threads that wait for another cost more.
-    with threadpool_limits(1):
-        for drawn in resampled_users(int(place.max()) + 1, resamples, BOOTSTRAP_SEED):
-            weight = drawn[place]
-            bought = float(weight @ ranked.positive)
-            if 0 < bought < weight.sum():
-                drawn_figures = headline(ranked, weight, threshold)
-                found.append([drawn_figures[name] for name in INTERVALS])
-    if not found:
+    label = np.empty(len(ranked.p))
+    label[ranked.order] = ranked.positive
+
+    def drawn_figures(weight: np.ndarray) -> np.ndarray:
+        found = headline(ranked, weight[ranked.order], threshold)
+        return np.array([found[name] for name in INTERVALS])
+
+    drawn = bootstrap(drawn_figures, label, users, resamples)
+    if not len(drawn):
         return dict.fromkeys(INTERVALS)
-    low, high = np.quantile(np.array(found), [0.025, 0.975], axis=0)
     return {
-        name: basic_interval(figures[name], float(low[n]), float(high[n]), name != "log_loss")
+        name: bounded_interval(figures[name], drawn[:, n], 1 if name != "log_loss" else np.inf)
         for n, name in enumerate(INTERVALS)
     }
 
 
-def basic_interval(figure: float, low: float, high: float, bounded: bool) -> list[float]:  # noqa: FBT001
-    """Twice the figure less the high and the low quantile of its resamples, reaching to the figure.
+def basic_interval(figure: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % interval of the basic bootstrap (Davison & Hinkley 1997, section 5.2).
+
+    Twice the figure minus the quantiles of its resamples. Unlike percentiles, this removes the
+    bias of a figure that chance can only raise, such as the calibration error.
+
+    Args:
+        figure: Of all rows, float64 [...].
+        drawn: Of each resample, float64 [resamples, ...].
+
+    Returns:
+        Low and high, float64 [...].
+    """
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    return 2 * figure - high, 2 * figure - low
+
+
+def bounded_interval(figure: float, drawn: np.ndarray, most: float = 1) -> list[float]:
+    """The basic interval of a figure between 0 and `most`, widened to hold the figure itself.
 
     Args:
         figure: Of all rows.
-        low: The 2.5 % quantile of its resamples.
-        high: The 97.5 % quantile.
-        bounded: Whether it is at most 1.
+        drawn: Of each resample, float64 [resamples].
+        most: The largest value that the figure can have.
     """
-    start, end = max(0.0, 2 * figure - high), 2 * figure - low
-    return [min(start, figure), max(min(end, 1.0) if bounded else end, figure)]
+    low, high = (float(end) for end in basic_interval(np.array(figure), drawn))
+    return [min(max(0.0, low), figure), max(min(high, most), figure)]
 
 
 def wilson(rate: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,28 +134,68 @@ def wilson(rate: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return (middle - half) / scale, (middle + half) / scale
 
 
-def auc_interval(outcomes: Outcomes, auc: float) -> list[float]:
-    """A 95 % interval of the ROC-AUC, by user, without resampling.
+def mean_and_error(values: np.ndarray, users: np.ndarray) -> tuple[float, float]:
+    """The mean over rows, and its cluster-robust standard error.
 
-    The structural components of DeLong, DeLong & Clarke-Pearson (1988), summed by user as Obuchowski
-    (1997) does for clustered data: one sort, where a bootstrap of every slice would need thousands.
+    Args:
+        values: float64 [rows].
+        users: A number for each user, int64 [rows].
+    """
+    mean = float(values.mean())
+    _, user = np.unique(users, return_inverse=True)
+    return mean, float(np.sqrt((np.bincount(user, values - mean) ** 2).sum()) / len(values))
+
+
+def placements(score: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """How far each row is ranked on its side of the other label's rows, float64 [rows].
+
+    Of a buyer the share of non-buyers with a lower score, of a non-buyer the share of buyers with
+    a higher one; ties count half. The mean over either is the ROC-AUC; DeLong, DeLong &
+    Clarke-Pearson (1988) call them structural components.
+
+    Args:
+        score: float [rows].
+        label: 0 or 1, [rows], both present.
+    """
+    found = np.empty(len(score))
+    for side in (0, 1):
+        own, others = label == side, np.sort(score[label != side])
+        left, right = (np.searchsorted(others, score[own], side=s) for s in ("left", "right"))
+        below = (left + right) / (2 * len(others))
+        found[own] = below if side else 1 - below
+    return found
+
+
+def auc_and_error(
+    placement: np.ndarray, label: np.ndarray, users: np.ndarray
+) -> tuple[float, float]:
+    """A ROC-AUC, or the difference of two, and its standard error by DeLong's method.
+
+    Influences are summed by user, as Obuchowski (1997) does for clustered data: one sort, where a
+    bootstrap would need hundreds.
+
+    Args:
+        placement: What `placements` returns, or the difference of two such arrays.
+        label: 0 or 1, [rows], both present.
+        users: A number for each user, int64 [rows], at least two.
+    """
+    influence = np.empty(len(placement))
+    for side in (0, 1):
+        own = label == side
+        influence[own] = (placement[own] - placement[own].mean()) / own.sum()
+    _, user = np.unique(users, return_inverse=True)
+    by_user = np.bincount(user, influence)
+    variance = float((by_user**2).sum()) * len(by_user) / (len(by_user) - 1)
+    return float(placement[label == 1].mean()), float(np.sqrt(variance))
+
+
+def auc_interval(outcomes: Outcomes) -> tuple[float, list[float]]:
+    """The ROC-AUC and its 95 % interval by DeLong's method, without resampling.
 
     Args:
         outcomes: Probabilities and labels of at least two users, both labels present.
-        auc: The ROC-AUC of the same rows.
     """
-    ranked = rank(outcomes.probability, outcomes.label)
-    ends = np.append(ranked.ties[1:], len(ranked.p))
-    lengths = ends - ranked.ties
-    buyers = np.add.reduceat(ranked.positive, ranked.ties)
-    others = lengths - buyers
-    below = np.repeat(np.cumsum(others) - others / 2, lengths) / others.sum()
-    over = np.repeat(buyers.sum() - np.cumsum(buyers) + buyers / 2, lengths) / buyers.sum()
-    influence = np.where(
-        ranked.positive > 0, (below - auc) / buyers.sum(), (over - auc) / others.sum()
-    )
-    _, user = np.unique(outcomes.users[ranked.order], return_inverse=True)
-    by_user = np.bincount(user, influence)
-    variance = float((by_user**2).sum()) * len(by_user) / (len(by_user) - 1)
-    half = NORMAL_QUANTILE * float(np.sqrt(variance))
-    return [max(auc - half, 0.0), min(auc + half, 1.0)]
+    placement = placements(outcomes.probability, outcomes.label)
+    auc, error = auc_and_error(placement, outcomes.label, outcomes.users)
+    half = NORMAL_QUANTILE * error
+    return auc, [max(auc - half, 0.0), min(auc + half, 1.0)]

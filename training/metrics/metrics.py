@@ -1,7 +1,7 @@
-"""How good probabilities are: pure functions of probabilities, labels and weights.
+"""Metrics of probabilities: pure functions of probabilities, labels and weights.
 
-Every statistic takes a weight for each row, so that the figure itself (all weights 1) and its
-bootstrap come from the same lines.
+Every statistic takes a weight for each row, so that a figure (all weights 1) and its bootstrap come
+from the same code. Rows are sorted once: scikit-learn would sort them again for every resample.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from training.metrics.disclosure import MIN_CELL, few
+from training.metrics.disclosure import MIN_USERS
 
 CALIBRATION_BINS = 20
 DECIMALS = 6
@@ -18,10 +18,10 @@ DECIMALS = 6
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What was said of users, and what became of them.
+    """Predicted probabilities and outcomes of users.
 
     Attributes:
-        probability: As the engine gives it, float [rows].
+        probability: As the engine returns it, float [rows].
         label: int8 [rows], 1 for a purchase; both 0 and 1 present.
         users: A number from 0 for each user, int64 [rows]; several rows may be one user's.
         truth: The probability from which each label was drawn, float64 [rows], where it is known.
@@ -33,7 +33,7 @@ class Outcomes:
     truth: np.ndarray | None = None
 
     def __getitem__(self, rows: np.ndarray) -> "Outcomes":
-        """Those of some of the rows, given by number or by a mask."""
+        """Some of the rows, by number or by mask."""
         truth = None if self.truth is None else self.truth[rows]
         return Outcomes(self.probability[rows], self.label[rows], self.users[rows], truth)
 
@@ -43,10 +43,10 @@ class Ranked:
     """Outcomes in rising order of probability, ready to be weighted.
 
     Attributes:
-        order: The row that stands at each place, int64 [rows].
+        order: The row at each rank, int64 [rows].
         p: Probabilities, float64 [rows], rising.
         positive: 1.0 for a purchase, float64 [rows].
-        ties: Where each run of equal probabilities begins, int64 [distinct].
+        ties: The start of each run of equal probabilities, int64 [distinct].
     """
 
     order: np.ndarray
@@ -64,7 +64,7 @@ def rank(probability: np.ndarray, label: np.ndarray) -> Ranked:
 
 
 def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, float]:
-    """The figures that get an interval.
+    """The figures that have an interval.
 
     Args:
         ranked: Outcomes in order.
@@ -80,7 +80,7 @@ def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, 
     return {
         "roc_auc": roc_auc(ranked, weight),
         "pr_auc": pr_auc(ranked, weight),
-        "log_loss": float(weight @ losses(ranked.p, ranked.positive)) / total,
+        "log_loss": float(weight @ log_losses(ranked.p, ranked.positive)) / total,
         "brier": float(weight @ error**2) / total,
         "calibration_error": float(np.abs(gaps).sum()) / total,
         **f1_figures(float(bought[first:].sum()), float(weight[first:].sum()), float(bought.sum())),
@@ -88,9 +88,9 @@ def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, 
 
 
 def bought_evenly(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
-    """The purchases of each row where rows of equal probability share theirs, float64 [rows].
+    """Purchases averaged over rows of equal probability, float64 [rows].
 
-    A bin that cuts through equal probabilities would else depend on the order of the file.
+    Otherwise a bin that cuts through equal probabilities would depend on the order of the file.
 
     Args:
         ranked: Outcomes in order.
@@ -108,7 +108,7 @@ def admitted_rows(ranked: Ranked, threshold: float) -> int:
 
 
 def roc_auc(ranked: Ranked, weight: np.ndarray) -> float:
-    """The chance that a buyer is ranked above another user, ties counting half (Mann-Whitney)."""
+    """The chance that a buyer is ranked above a non-buyer, ties counting half (Mann-Whitney)."""
     buyers = np.add.reduceat(weight * ranked.positive, ranked.ties)
     others = np.add.reduceat(weight, ranked.ties) - buyers
     below = np.cumsum(others) - others / 2
@@ -123,11 +123,16 @@ def pr_auc(ranked: Ranked, weight: np.ndarray) -> float:
     return float(buyers @ precision) / float(buyers.sum())
 
 
-def losses(p: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """The negative log-likelihood of each row, float64 [rows]; no probability counts as 0 or 1."""
+def log_losses(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The log-loss of each row, float64 [rows]; probabilities are kept off 0 and 1.
+
+    Args:
+        probability: float [rows].
+        label: 0 or 1, [rows].
+    """
     edge = np.finfo(np.float32).eps
-    safe = np.clip(p, edge, 1 - edge)
-    return -np.log(np.where(positive > 0, safe, 1 - safe))
+    safe = np.clip(probability.astype(np.float64), edge, 1 - edge)
+    return -np.log(np.where(label > 0, safe, 1 - safe))
 
 
 def f1_figures(hits: float, contacts: float, buyers: float) -> dict[str, float]:
@@ -140,15 +145,15 @@ def f1_figures(hits: float, contacts: float, buyers: float) -> dict[str, float]:
 
 
 def bin_starts(rows: int, bins: int = CALIBRATION_BINS) -> np.ndarray:
-    """Where bins of equally many rows begin: fewer bins where they would hold under `MIN_CELL`."""
-    count = max(1, min(bins, rows // MIN_CELL))
+    """The starts of bins of equally many rows, at least `MIN_USERS` each."""
+    count = max(1, min(bins, rows // MIN_USERS))
     return np.arange(count) * rows // count
 
 
 def buyers_in_top(ranked: Ranked, rows: int) -> float:
-    """The buyers among so many users with the highest probabilities.
+    """The buyers among the rows with the highest probabilities.
 
-    Where equal probabilities are cut through it is the mean over all ways of cutting.
+    Where the cut divides equal probabilities, the mean over all ways to divide them.
     """
     at = len(ranked.p) - rows
     if rows <= 0:
@@ -160,20 +165,8 @@ def buyers_in_top(ranked: Ranked, rows: int) -> float:
     return float(ranked.positive[end:].sum()) + (end - at) * tied
 
 
-def cut_off_few(ranked: Ranked, users: np.ndarray, rows: int) -> bool:
-    """Whether the rows with the highest probabilities, or the others, are of too few users to tell.
-
-    Args:
-        ranked: Outcomes in order.
-        users: A number for each user, int64 [rows], rows as they were before ranking.
-        rows: How many have the highest probabilities.
-    """
-    at = len(ranked.order) - rows
-    return few(users[ranked.order[at:]]) or few(users[ranked.order[:at]])
-
-
 def best_f1(ranked: Ranked) -> float:
-    """The highest F1 that any threshold gives on these very users."""
+    """The highest F1 of any threshold on these users."""
     buyers = float(ranked.positive.sum())
     hits = buyers - np.concatenate([[0.0], np.cumsum(ranked.positive)])[ranked.ties]
     contacts = len(ranked.p) - ranked.ties
@@ -181,7 +174,7 @@ def best_f1(ranked: Ranked) -> float:
 
 
 def entropy(rate: float) -> float:
-    """The log-loss of giving everybody the purchase rate, above 0 and below 1."""
+    """The log-loss of predicting the purchase rate, above 0 and below 1, for everyone."""
     return float(-rate * np.log(rate) - (1 - rate) * np.log(1 - rate))
 
 
@@ -201,7 +194,7 @@ def rounded(value: Any) -> Any:
 
 
 def segment_places(ids: Sequence[int], segment: np.ndarray) -> np.ndarray:
-    """Where the id of each row's segment stands among all ids, int64 [rows].
+    """The position of each row's segment id among all ids, int64 [rows].
 
     Args:
         ids: All segments, in any order.

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from training.evaluate.quality import quality_band
 from training.format import signed
 from training.metrics.classification import classification_metrics
-from training.metrics.intervals import BOOTSTRAP_SEED, RESAMPLES, resampled_users
+from training.metrics.intervals import basic_interval, bootstrap
 from training.metrics.metrics import entropy, headline, rank, rounded
 from training.promote.gate import Gate
 from training.promote.holdout import Contender, Contest
@@ -86,11 +85,10 @@ def quality_gate(contest: Contest) -> Gate:
 def score_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
     """ROC-AUC, log-loss, calibration error and F1 against the bundle in force."""
     here, there, drawn = paired_figures(contest, champion)
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    low, high = basic_interval(here - there, drawn)
     for n, allowed in enumerate(allowances(float(contest.dataset.label.mean()))):
         difference = here[n] - there[n]
-        # The basic bootstrap, as in `evaluate.intervals`.
-        interval = (2 * difference - high[n], 2 * difference - low[n])
+        interval = (low[n], high[n])
         worst, best = sorted(allowed.better * end for end in interval)
         yield Gate(
             name=allowed.figure,
@@ -139,12 +137,5 @@ def paired_figures(
 
     label, users = contest.dataset.label, contest.dataset.users
     both = figures(np.ones(len(label)))
-    drawn = []
-    # One thread: the sums of a resample are short, and threads that wait for another cost more.
-    with threadpool_limits(1):
-        for times in resampled_users(int(users.max()) + 1, RESAMPLES, BOOTSTRAP_SEED):
-            weight = times[users]
-            if 0 < weight @ label < weight.sum():
-                one, other = figures(weight)
-                drawn.append(one - other)
-    return both[0], both[1], np.array(drawn)
+    drawn = bootstrap(lambda weight: np.subtract(*figures(weight)), label, users)
+    return both[0], both[1], drawn

@@ -8,6 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 from engine.bundle.manifest import Manifest
 from training.evaluate.evaluation import segment_silhouette
 from training.format import decimal
+from training.metrics.disclosure import MIN_USERS
 from training.metrics.metrics import rounded
 from training.promote.gate import Gate
 from training.promote.holdout import Contender, Contest
@@ -26,9 +27,6 @@ Weekly refits that carry segments on agree to 0.9 or more."""
 MIN_SAME_USERS = 0.40
 """Jaccard index of the users under one id. A fit hands an id on from 0.5 on, measured on its own
 users; on others it may come out a little lower."""
-
-MIN_USERS = 20
-"""An id that so few users have under both bundles says nothing about itself."""
 
 
 def silhouette_gate(contest: Contest, champion: Contender) -> Gate:

@@ -7,7 +7,8 @@ import numpy as np
 from scipy.special import ndtri  # type: ignore[import-untyped]
 
 from training.evaluate.slices import slicings
-from training.metrics.metrics import entropy, losses, rounded
+from training.metrics.intervals import mean_and_error
+from training.metrics.metrics import entropy, log_losses, rounded
 from training.promote.gate import Gate
 from training.promote.holdout import Contender, Contest
 
@@ -78,20 +79,15 @@ def slice_gate(contest: Contest, champion: Contender) -> Gate:
 def slice_differences(contest: Contest, champion: Contender) -> Iterator[SliceDifference]:
     """The paired difference in log-loss of every slice that is large enough."""
     label = contest.dataset.label
-    more = _losses(contest.candidate, label) - _losses(champion, label)
+    more = log_losses(contest.candidate.scored.probability, label) - log_losses(
+        champion.scored.probability, label
+    )
     schema = contest.dataset.schema
-    for slicing in slicings(contest.table, schema):
+    for slicing in slicings(contest.table, schema, contest.dataset.users):
         for part, value in enumerate(slicing.values):
             rows = slicing.part == part
-            people, user = np.unique(contest.dataset.users[rows], return_inverse=True)
-            if len(people) >= MIN_SLICE_USERS:
-                mean = float(more[rows].mean())
-                by_user = np.bincount(user, more[rows] - mean) / len(user)
-                variance = float((by_user**2).sum()) * len(people) / (len(people) - 1)
-                yield SliceDifference(
-                    slicing.name, value, len(people), mean, float(np.sqrt(variance))
-                )
-
-
-def _losses(side: Contender, label: np.ndarray) -> np.ndarray:
-    return losses(side.scored.probability.astype(np.float64), label.astype(np.float64))
+            users = contest.dataset.users[rows]
+            people = len(np.unique(users))
+            if people >= MIN_SLICE_USERS:
+                mean, error = mean_and_error(more[rows], users)
+                yield SliceDifference(slicing.name, value, people, mean, error)

@@ -1,9 +1,10 @@
-"""What a section of a report is made of; the page and the card set the same blocks."""
+"""What sections of a report are made of; the page, the model card and the terminal render the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from training.format import sentence, shown
+from training.format import listed, sentence, shown
+from training.metrics.disclosure import MIN_USERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Bullets:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableBlock:
     """A table; the first column names its rows, those in `numbers` are set right.
 
     One that `stacks` stands on a narrow screen row under row, each cell with its column's name.
@@ -51,20 +52,37 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture as SVG text, its finding in words, and what a reader must know to read it."""
+    """A picture with its caption, drawn only where it is shown.
 
-    svg: str
+    Attributes:
+        draw: Returns the SVG text.
+        caption: The finding, and what a reader must know to read the picture.
+        table: The same figures for renderers that show no pictures.
+    """
+
+    draw: Callable[[], str]
     caption: str
+    table: TableBlock | None = None
     kind: str = "figure"
+
+    @property
+    def svg(self) -> str:
+        """The picture."""
+        return self.draw()
 
 
 @dataclass(frozen=True, slots=True)
 class Panels:
-    """Small pictures as SVG texts, to be read row by row, under one caption."""
+    """Small pictures under one caption, read row by row; `draws` return their SVG texts."""
 
-    svgs: tuple[str, ...]
+    draws: tuple[Callable[[], str], ...]
     caption: str
     kind: str = "panels"
+
+    @property
+    def svgs(self) -> tuple[str, ...]:
+        """The pictures."""
+        return tuple(draw() for draw in self.draws)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +121,18 @@ class Cards:
     kind: str = "cards"
 
 
-Block = Text | Bullets | Table | Figure | Panels | Facts | Cards
+Block = Text | Bullets | TableBlock | Figure | Panels | Facts | Cards
+
+
+def without_pictures(blocks: Iterable[Block]) -> list[Block]:
+    """Blocks for a renderer that shows no pictures: their tables stand in, where they have one."""
+    found: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Figure):
+            found += [block.table] if block.table else []
+        elif not isinstance(block, Panels):
+            found.append(block)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +152,7 @@ def table(
     marked: Sequence[int] = (),
     *,
     stacks: bool = False,
-) -> Table:
+) -> TableBlock:
     """A table of texts or cells.
 
     Args:
@@ -134,7 +163,7 @@ def table(
         marked: The rows to be pointed out.
         stacks: Whether its rows stand one under the other on a narrow screen.
     """
-    return Table(
+    return TableBlock(
         caption,
         tuple(header),
         tuple(tuple(c if isinstance(c, Cell) else Cell(c) for c in row) for row in rows),
@@ -142,6 +171,14 @@ def table(
         frozenset(marked),
         stacks,
     )
+
+
+def left_out(names: Sequence[str]) -> list[Block]:
+    """A sentence on segments without figures; nothing where there are none."""
+    if not names:
+        return []
+    words = f"Left out, with fewer than {MIN_USERS} measured users: {listed(names)}."
+    return [Text(words)]
 
 
 def bullets(title: str, items: Sequence[str] | None) -> list[Block]:

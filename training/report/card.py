@@ -9,20 +9,21 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from training.format import percent, shown
-from training.report.blocks import Block, Section, Table
-from training.report.page import about, badge, environment, judgement
+from training.report.blocks import Section, without_pictures
+from training.report.page import environment
 from training.report.sections.actions import cells
 from training.report.sections.audience import gains, operating_points
 from training.report.sections.checks import leakage
 from training.report.sections.comparison import comparison
 from training.report.sections.drivers import drivers
-from training.report.sections.figures import key_figures
+from training.report.sections.figures import all_figures, key_figures
 from training.report.sections.limits import limits, verify
-from training.report.sections.reliability import reliability_table
+from training.report.sections.reliability import reliability
 from training.report.sections.segments import segments
 from training.report.sections.slices import slices
 from training.report.sections.trials import trials
 from training.report.subject import Subject
+from training.report.summary import about, badge, judgement
 
 _MARKS = re.compile(r"[\\`*|\[\]]")
 
@@ -32,15 +33,16 @@ def model_card(subject: Subject) -> str:
     quality = subject.quality
     schema = subject.manifest.schema
     sections = (
-        Section("figures", "Metrics", [*key_figures(subject), *gains_tables(subject)]),
-        Section("slices", "Metrics by slice", slices(subject)),
-        Section("calibration", "Calibration", reliability_table(subject)),
-        Section("drivers", "Drivers", _without_pictures(drivers(subject))),
-        Section("segments", "Segments", [*segments(subject), *cells(subject)]),
-        Section("comparison", "Score or segments", _without_pictures(comparison(subject))),
-        Section("trials", "Alternatives", [*trials(subject), *leakage(subject)]),
-        Section("limits", "Limits", limits(subject)),
-        Section("verify", "How to verify", verify(subject)),
+        ("figures", "Metrics", [*key_figures(subject), *all_figures(subject)]),
+        ("audience", "Audiences", [*gains(subject), *operating_points(subject)]),
+        ("slices", "Metrics by group of users", slices(subject)),
+        ("calibration", "Calibration", reliability(subject)),
+        ("drivers", "Drivers", drivers(subject)),
+        ("segments", "Segments", [*segments(subject), *cells(subject)]),
+        ("comparison", "Score or segments", comparison(subject)),
+        ("trials", "Alternatives", [*trials(subject), *leakage(subject)]),
+        ("limits", "Limits", limits(subject)),
+        ("verify", "How to verify", verify(subject)),
     )
     return (
         environment(in_markdown)
@@ -56,14 +58,13 @@ def model_card(subject: Subject) -> str:
             threshold=percent(subject.manifest.threshold),
             left_out=[f.title for f in schema.features if not f.use],
             groups=sorted({f.group for f in schema.model_features if f.group}),
-            sections=[section for section in sections if section.blocks],
+            sections=[
+                Section(name, title, without_pictures(blocks))
+                for name, title, blocks in sections
+                if blocks
+            ],
         )
     )
-
-
-def gains_tables(subject: Subject) -> list[Block]:
-    """What lists of several lengths hold, without the pictures."""
-    return _without_pictures([*gains(subject), *operating_points(subject)])
 
 
 def in_markdown(value: Any) -> Any:  # noqa: ANN401
@@ -73,8 +74,3 @@ def in_markdown(value: Any) -> Any:  # noqa: ANN401
     text = str(escape(shown(value))).replace("&#39;", "'").replace("&#34;", '"')
     # Escaped in the line above, and here of what Markdown itself would read.
     return Markup(_MARKS.sub(lambda found: f"&#{ord(found.group())};", text))  # noqa: S704
-
-
-def _without_pictures(blocks: list[Block]) -> list[Block]:
-    tables = [block for block in blocks if block.kind not in ("figure", "panels")]
-    return tables if any(isinstance(block, Table) for block in tables) else []

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from engine.bundle.manifest import BANDS
-from engine.cli.console import progress_line
-from engine.cli.main import MAX_THREADS, main
+from engine.cli.main import main
+from engine.cli.score import MAX_THREADS
 from engine.errors import EngineError
 from tests.helpers import BUNDLE, read_summary, read_table, run, unread_stream, write_table
 
@@ -36,11 +36,6 @@ def test_score_writes_scores_and_says_what_they_look_like(users_file, tmp_path):
     assert result.stdout == ""
     assert "5,000 users read, 5,000 scored, 0 set aside" in result.stderr
     assert f"scores: {tmp_path / 's.parquet'}" in result.stderr
-
-
-def test_progress_is_a_bar_where_the_total_is_known():
-    assert progress_line("scored", 50, 100) == "█" * 15 + "░" * 15 + " scored 50 of 100 users"
-    assert progress_line("scored", 0, 0).endswith("░ scored 0 of 0 users")
 
 
 def test_quiet_says_nothing(users_file, tmp_path):
@@ -68,6 +63,34 @@ def test_options_come_from_the_environment(users_file, tmp_path):
     env = {"ENGINE_SCORE_OUT": str(tmp_path / "s.csv"), "ENGINE_SCORE_THREADS": "1"}
     assert invoke("score", users_file, env=env).exit_code == 0
     assert read_summary(tmp_path / "s.csv")["threads"] == 1
+
+
+def test_one_variable_names_the_bundle_of_every_command(users_file, scorer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    env = {"ENGINE_BUNDLE": str(BUNDLE)}
+    out = ("--out", "s.csv")
+    for args in (
+        ("score", users_file, *out),
+        ("validate", users_file),
+        ("inspect",),
+        ("verify",),
+        ("explain", users_file, "--user", "U00000003"),
+        ("drift", users_file),
+    ):
+        assert invoke(*args).exit_code == 78
+        assert invoke(*args, env=env).exit_code == 0
+    # What is said more closely counts.
+    closer = {**env, "ENGINE_VALIDATE_BUNDLE": "absent"}
+    assert "absent: no such bundle" in invoke("validate", users_file, env=closer).output
+    assert invoke("validate", users_file, "--bundle", BUNDLE, env=closer).exit_code == 0
+
+
+def test_scores_do_not_go_to_standard_output(users_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = invoke("score", users_file, "--out", "-")
+    assert found.exit_code == 2
+    assert "--out - is not supported" in found.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [users_file.name]
 
 
 @pytest.mark.parametrize(
@@ -155,9 +178,10 @@ def test_a_signal_ends_the_run_and_removes_staging(users, tmp_path, number, code
 
 
 def _waits_for_input(pid):
-    """Whether the bundle is loaded and the process sleeps in read(2) on its standard input."""
+    """Whether the bundle is loaded and a thread sleeps in read(2) on standard input."""
+    calls = Path(f"/proc/{pid}/task").glob("*/syscall")
     try:
-        return Path(f"/proc/{pid}/syscall").read_text().startswith("0 0x0 ")
+        return any(call.read_text().startswith("0 0x0 ") for call in calls)
     except OSError:
         return False
 
@@ -193,25 +217,22 @@ def test_every_kind_of_error_has_its_own_exit_code():
     assert set(codes) <= {2, 65, 66, 69, 70, 73, 74, 75, 76, 77, 78, 79}
 
 
-def test_inspect_shows_the_bundle(scorer):
-    result = invoke("inspect", BUNDLE)
-    assert result.exit_code == 0
-    assert result.output.startswith(f"bundle {scorer.manifest.bundle_id} (format 1)\nmay be used")
-    for word in (
-        "38 features",
-        "sessions_last_7d",
-        scorer.manifest.segments[0].name,
-        "roc_auc",
-        "scorer.onnx",
-        "threshold",
-    ):
-        assert word in result.output
-
-
-def test_inspect_shows_the_drivers_of_every_segment_and_band(scorer):
+def test_inspect_is_one_screen(scorer):
     output = invoke("inspect", BUNDLE).output
+    assert output.startswith(f"bundle {scorer.manifest.bundle_id} (format 1)\nmay be used")
+    for text in (*(s.name for s in scorer.manifest.segments), "ROC-AUC", "will purchase from"):
+        assert text in output
+    assert "38 features, 55 files" in output
+    assert output.count("\n") < 35
+
+
+def test_inspect_shows_everything_on_request(scorer):
+    result = invoke("inspect", BUNDLE, "--full")
+    assert result.exit_code == 0
+    for text in ("38 features", "sessions_last_7d", "roc_auc", "scorer.onnx", "playbook"):
+        assert text in result.output
     for title, parts in (("segment", scorer.manifest.segments), ("band", BANDS)):
-        lines = output.split(f"largest drivers by {title}\n")[1].split("\n\n")[0].splitlines()
+        lines = result.output.split(f"top drivers by {title}\n")[1].split("\n\n")[0].splitlines()
         assert len(lines) == len(parts)
         assert all(line.count(", ") == 2 for line in lines)
 
@@ -410,7 +431,7 @@ def test_a_refusal_that_nobody_can_read_keeps_its_exit_code(users, tmp_path, kin
     ("kind", "code", "words"),
     [
         ("gone", 0, ""),
-        ("full", 74, "engine: standard output: No space left on device. Mend it and run again.\n"),
+        ("full", 74, "engine: standard output: No space left on device. Fix it and run again.\n"),
     ],
 )
 @pytest.mark.parametrize("command", ["inspect", "verify", "--version"])
@@ -424,8 +445,8 @@ def test_a_result_that_nobody_can_read(command, kind, code, words):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ((), "The scores of this run stand at {out}; only the summary could not be shown."),
-        (("--dry-run",), "Mend it and run again."),
+        ((), "The scores of this run are at {out}; only the summary could not be shown."),
+        (("--dry-run",), "Fix it and run again."),
     ],
 )
 def test_a_full_standard_output_tells_whether_the_scores_stand(users_file, tmp_path, args, words):

@@ -185,46 +185,47 @@ def test_a_schema_without_an_id_is_refused(scorer):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "x: 2, more than 50 % of users: raises the odds 1.6 times"),
-        ({"impact": -0.3}, "x: 2, more than 50 % of users: lowers the odds 1.3 times"),
-        ({"impact": 0.03}, "x: 2, more than 50 % of users: raises the odds 1.03 times"),
+        ({}, "x: 2, more than 50 % of users: raises the odds by 65 %"),
+        ({"impact": -0.3}, "x: 2, more than 50 % of users: cuts the odds by 26 %"),
+        ({"impact": 0.03}, "x: 2, more than 50 % of users: raises the odds by 3 %"),
+        ({"impact": -9.0}, "x: 2, more than 50 % of users: cuts the odds by over 99 %"),
         ({"impact": 0.0099}, "x: 2, more than 50 % of users: hardly matters"),
         (
             {"label": "Visits in May", "unit": "visits", "share_below": 0.9499},
-            "2 visits in May, more than 94 % of users: raises the odds 1.6 times",
+            "2 visits in May, more than 94 % of users: raises the odds by 65 %",
         ),
         (
             {"label": "Visits in May", "unit": "visits", "value": 1.0},
-            "Visits in May: 1, more than 50 % of users: raises the odds 1.6 times",
+            "Visits in May: 1, more than 50 % of users: raises the odds by 65 %",
         ),
         (
             {"label": "Share of calls", "unit": "share", "value": 0.1234567},
-            "Share of calls: 0.123, more than 50 % of users: raises the odds 1.6 times",
+            "Share of calls: 0.123, more than 50 % of users: raises the odds by 65 %",
         ),
         (
             {"label": "Income", "unit": "EUR", "value": 1234.5, "share_below": 0.0029},
-            "Income: 1,234.5 EUR, more than 0.2 % of users: raises the odds 1.6 times",
+            "Income: 1,234.5 EUR, more than 0.2 % of users: raises the odds by 65 %",
         ),
         (
             {"share_below": 0.0, "value": -3.0},
-            "x: -3, the lowest value, shared by 10 % of users: raises the odds 1.6 times",
+            "x: -3, the lowest value, shared by 10 % of users: raises the odds by 65 %",
         ),
         (
             {"share_below": 0.0, "share_equal": 1.0},
-            "x: 2, shared by all users: raises the odds 1.6 times",
+            "x: 2, shared by all users: raises the odds by 65 %",
         ),
         (
             {"value": None, "share_below": None, "share_equal": 0.29},
-            "x: not known, as for 29 % of users: raises the odds 1.6 times",
+            "x: not known, as for 29 % of users: raises the odds by 65 %",
         ),
         (
             {"label": "Tier", "value": "gold", "share_below": None, "share_equal": 0.08},
-            "Tier: gold, shared by 8 % of users: raises the odds 1.6 times",
+            "Tier: gold, shared by 8 % of users: raises the odds by 65 %",
         ),
         (
             {"value": "\x1b[2J" + "y" * 90, "share_below": None, "unseen": True},
             rf"x: \x1b[2J{'y' * 72}… (unknown to the model), shared by 10 % of users: "
-            "raises the odds 1.6 times",
+            "raises the odds by 65 %",
         ),
     ],
 )
@@ -240,8 +241,9 @@ def test_the_head_names_user_score_and_segment():
         "action: Remind",
         "compared with all 10 users of the input",
         "",
+        "impact of each feature on the log-odds (SHAP value)",
         "  -2.000  where every user starts: 11.9 %",
-        "  +2.000  x: 2, more than 50 % of users: raises the odds 7.4 times",
+        "  +2.000  x: 2, more than 50 % of users: multiplies the odds by 7.4",
         "  +0.000  log-odds = -2.000 and impacts of +2.000: probability 50.0 %",
     ]
 
@@ -267,7 +269,7 @@ def test_a_user_of_the_control_group_is_told_as_one():
 def test_the_numbers_shown_add_up(users, explained):
     *numbers, total = [
         round(1_000 * float(line.split()[0]))
-        for line in list(explanation_lines(explained(users)))[5:]
+        for line in list(explanation_lines(explained(users)))[6:]
     ]
     assert sum(numbers) == total
 

@@ -4,7 +4,7 @@ import pytest
 
 from engine.bundle.manifest import Segment
 from engine.bundle.open import open_bundle
-from engine.explain.inspect import manifest_lines, playbook_lines
+from engine.explain.inspect import manifest_lines, overview_lines, playbook_lines
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
 
@@ -19,7 +19,7 @@ def manifest():
             "rows": 9,
             "roc_auc": 0.75,
             "f1": None,
-            "withheld": ["F1 is withheld: too few users"],
+            "suppressed": ["F1 is withheld: too few users"],
             "intervals": {"roc_auc": [0.7, 0.8]},
             "slices": [{"slice": "country"}],
             "leakage": {"shuffled_labels": {"bound": 0.6}},
@@ -49,17 +49,26 @@ def test_what_must_not_be_used_is_called_so(manifest):
 def test_metrics_are_single_figures_with_their_intervals(manifest):
     found = section(manifest, "metrics on the test users")
     assert found.splitlines() == [
-        "  rows: 9",
-        "  roc_auc: 0.75  (0.7 to 0.8)",
+        "                      95 % interval",
+        "  rows          9",
+        "  roc_auc  0.7500  0.7000 to 0.8000",
         "  F1 is withheld: too few users",
     ]
 
 
+def test_the_overview_has_the_main_metrics_and_the_size(manifest):
+    lines = list(overview_lines(manifest))
+    assert "  ROC-AUC  0.7500  0.7000 to 0.8000" in lines
+    assert "  F1 is withheld: too few users" in lines
+    assert not any("rows" in line for line in lines)
+    assert lines[-1].startswith("38 features, 55 files, 2.1 MB;")
+
+
 def test_segments_are_named_and_described(manifest):
-    assert section(manifest, "segments").splitlines() == [
-        "  1  Loyal  50.0% of users",
+    assert section(manifest, "segments and their shares of users").splitlines() == [
+        "  1  Loyal  50.0%",
         "     They order often.",
-        "  2  New  50.0% of users",
+        "  2  New    50.0%",
     ]
 
 
@@ -72,9 +81,9 @@ def test_parts_stand_in_the_order_of_segments_and_bands(manifest):
         "segments": {"2": means, "1": means},
     }
     found = replace(manifest, drivers=drivers)
-    bands = section(found, "largest drivers by band").splitlines()
-    assert bands == ["  low  age 0.700, visits 0.500", "  high  age 0.700, visits 0.500"]
-    segments = section(found, "largest drivers by segment").splitlines()
+    bands = section(found, "top drivers by band").splitlines()
+    assert bands == ["  low   age 0.700, visits 0.500", "  high  age 0.700, visits 0.500"]
+    segments = section(found, "top drivers by segment").splitlines()
     assert [line.split()[0] for line in segments] == ["Loyal", "New"]
 
 
@@ -88,12 +97,12 @@ def test_features_are_told_with_the_bounds_that_they_have(manifest):
         category("tier", values=["low", "high"]),
     )
     assert section(replace(manifest, schema=schema), "6 features").splitlines() == [
-        "  age  numeric  from 18 years  missing allowed",
-        "  balance  numeric  up to 1,000,000  missing allowed",
-        "  share  numeric  0 – 1 share  missing never",
-        "  visits  numeric  missing allowed",
-        "  city  categorical  missing allowed",
-        "  tier  categorical  2 values  missing allowed",
+        "  age      numeric      from 18 years    missing allowed",
+        "  balance  numeric      up to 1,000,000  missing allowed",
+        "  share    numeric      0 to 1 share     missing never",
+        "  visits   numeric                       missing allowed",
+        "  city     categorical                   missing allowed",
+        "  tier     categorical  2 values         missing allowed",
     ]
 
 

@@ -12,7 +12,8 @@ from tests.helpers import write_table
 from training.backtest.effect import control_effect, rate_differences
 from training.backtest.figures import backtest
 from training.backtest.outcomes import join_outcomes
-from training.report.backtest_text import backtest_lines
+from training.report.sections.backtest import backtest_sections
+from training.report.text import section_lines
 
 TABLE = schema_of(number("visits"), id="customer", snapshot="day")
 OTHER_NAMES = dataclasses.replace(TABLE, id="user", snapshot="id", label="snapshot")
@@ -51,6 +52,11 @@ def outcomes_of(scores: pl.DataFrame, lift: float = 0.0, seed: int = 1) -> pl.Da
     return scores.select("customer", "day").with_columns(bought)
 
 
+def printed(found) -> str:
+    """What `training backtest` prints."""
+    return "\n".join(section_lines(backtest_sections(found)))
+
+
 @pytest.fixture
 def report(tmp_path):
     def make(scores, outcomes, schema=TABLE, ending=".parquet"):
@@ -75,7 +81,7 @@ def test_what_was_said_stands_beside_what_came(report):
     (bundle,) = found["bundles"]
     both = scores.join(outcomes, on=["customer", "day"])
     assert bundle["purchase_rate"] == pytest.approx(both["bought"].mean(), abs=1e-6)
-    assert [d["value"] for d in bundle["deciles"]] == list(range(10, 0, -1))
+    assert [d["values"] for d in bundle["deciles"]] == [[n] for n in range(10, 0, -1)]
     for name, figures in (
         ("propensity_decile", bundle["deciles"]),
         ("propensity_band", bundle["bands"]),
@@ -84,8 +90,13 @@ def test_what_was_said_stands_beside_what_came(report):
         expected = both.group_by(name).agg(
             pl.len(), pl.col("bought").mean(), pl.col("purchase_probability").mean()
         )
-        told = {f["value"]: (f["rows"], f["purchase_rate"], f["mean_probability"]) for f in figures}
-        assert told == {
+        measured = {
+            f["segment_id"] if name == "segment_id" else f["values"][0]: (
+                *(f["rows"], f["purchase_rate"], f["mean_probability"]),
+            )
+            for f in figures
+        }
+        assert measured == {
             value: (rows, pytest.approx(rate, abs=1e-6), pytest.approx(said, abs=1e-6))
             for value, rows, rate, said in expected.rows()
         }
@@ -154,7 +165,7 @@ def test_a_bundle_with_few_users_is_only_counted(report):
     one, other = scores_of(500), scores_of(19, bundle_id=pl.lit("tiny/b"))
     found = report(pl.concat([one, other]), outcomes_of(one))
     assert [b["bundle_id"] for b in found["bundles"]] == ["tiny/a"]
-    assert "their bundle scored too few users: 19" in "\n".join(backtest_lines(found))
+    assert "because their bundle scored fewer than 20 users: 19." in printed(found)
 
 
 def test_keys_that_come_twice_are_refused(report):
@@ -207,20 +218,29 @@ def test_nothing_to_read_is_said(tmp_path):
         backtest([str(tmp_path / "no.parquet")], [], TABLE)
 
 
-def test_nothing_is_told_of_fewer_than_20_users(report):
+def test_nothing_is_published_about_fewer_than_20_users(report):
     few = pl.int_range(pl.len()) < 19
     scores = scores_of(400).with_columns(
         segment_id=pl.when(few).then(3).otherwise("segment_id").cast(pl.Int8),
         segment_name=pl.when(few).then(pl.lit("Few")).otherwise("segment_name"),
         propensity_decile=pl.when(few).then(10).otherwise(2).cast(pl.Int8),
+        propensity_band=pl.when(few).then(pl.lit("very_high")).otherwise(pl.lit("low")),
     )
-    (bundle,) = report(scores, outcomes_of(scores))["bundles"]
-    hidden = bundle["segments"][2]
-    assert hidden["name"] == "Few"
-    assert {v for k, v in hidden.items() if k not in ("value", "name")} == {None}
-    assert all(d["cumulative_share_of_buyers"] is None for d in bundle["deciles"])
+    found = report(scores, outcomes_of(scores))
+    (bundle,) = found["bundles"]
+    assert [s["name"] for s in bundle["segments"]] == ["Ones", "Twos"]
+    filled = [(d["values"], d["rows"]) for d in bundle["deciles"] if d["rows"]]
+    assert filled == [(list(range(2, 11)), 400)]
+    assert [(b["values"], b["rows"]) for b in bundle["bands"]] == [(list(BANDS), 400)]
     assert all(c["segment_name"] != "Few" for c in bundle["control"]["cells"])
-    with pytest.raises(InputError, match="19 users with score and outcome; at least 20 of one"):
+    assert bundle["control"]["cells_left_out"] == 1
+    text = printed(found)
+    assert "1 cell with fewer than 20 users in either group" in text
+    assert "All bands" in text
+    assert "2–10" in text
+    with pytest.raises(
+        InputError, match="19 users with a score and an outcome; at least 20 of one"
+    ):
         report(scores.head(19), outcomes_of(scores))
 
 
@@ -234,23 +254,12 @@ def test_an_empty_decile_tells_of_nobody(report):
     assert seventh["cumulative_share_of_buyers"] == eighth["cumulative_share_of_buyers"] > 0
 
 
-def test_what_would_follow_by_subtraction_is_not_told(report):
-    few = pl.int_range(pl.len()) < 19
-    scores = scores_of(400).with_columns(
-        segment_id=pl.when(few).then(3).otherwise("segment_id").cast(pl.Int8),
-        segment_name=pl.when(few).then(pl.lit("Few")).otherwise("segment_name"),
-    )
-    (bundle,) = report(scores, outcomes_of(scores))["bundles"]
-    # The rate of all users is told, so a second segment must be withheld beside the small one.
-    assert [s["rows"] is None for s in bundle["segments"]].count(True) == 2
-
-
 def test_outcomes_of_one_kind_have_no_ranking(report):
     scores = scores_of(100)
     found = report(scores, outcomes_of(scores).with_columns(bought=pl.lit(0)))
     assert found["bundles"][0]["metrics"] == {}
     assert found["bundles"][0]["segments"][0]["lift"] is None
-    assert "nothing can be said of the ranking" in "\n".join(backtest_lines(found))
+    assert "the ranking cannot be measured" in printed(found)
 
 
 def test_an_effect_of_contacts_is_found_where_there_is_one(report):
@@ -269,9 +278,9 @@ def test_no_effect_is_claimed_where_there_is_none(report):
     found = report(scores, outcomes_of(scores))
     control = found["bundles"][0]["control"]
     assert not control["all_cells"]["shown"]
-    text = "\n".join(backtest_lines(found))
+    text = printed(found)
     assert "no effect is shown" in text
-    assert "which is not the same as none" in text
+    assert "which is not proof of none" in text
 
 
 def test_unequal_shares_of_the_control_group_are_no_effect():

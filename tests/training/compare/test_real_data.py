@@ -3,15 +3,15 @@
 import pytest
 
 from benchmarks.online_shoppers import schema_of
+from tests.fitted import SMALL
 from tests.foreign import online_shoppers
-from training.model.search import Budget
 from training.pipeline import FitOptions, fit
 
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory):
     out = tmp_path_factory.mktemp("shoppers") / "bundle"
-    options = FitOptions(schema_of(page_values=False), budget=Budget(1))
+    options = FitOptions(schema_of(page_values=False), effort=SMALL)
     return fit([str(online_shoppers())], options, out).comparison
 
 

@@ -7,7 +7,14 @@ from engine.bundle.open import open_bundle
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
 from tests.training.metrics.test_classification import CUTS, drawn
-from training.evaluate.slices import MAX_VALUES, MISSING, cell_metrics, slice_metrics, slicings
+from training.evaluate.slices import (
+    MAX_VALUES,
+    MISSING,
+    OTHER,
+    cell_metrics,
+    slice_metrics,
+    slicings,
+)
 from training.metrics.classification import classification_metrics
 from training.metrics.intervals import auc_interval
 from training.metrics.metrics import Outcomes
@@ -60,8 +67,8 @@ def test_every_kind_of_slice_is_told(users):
         "city": told["city"],
         "age": told["age"],
     }
-    # The five of Lima would follow from the others and the total: the next fewest go with them.
-    assert set(told["city"]) == {"rome", "oslo", "bern"}
+    # Too few users are in Lima.
+    assert set(told["city"]) == {"rome", "oslo", "bern", MISSING}
     assert len(told["age"]) == 4
     assert {p["label"] for p in found if p["slice"] == "age"} == {"Age"}
 
@@ -89,52 +96,53 @@ def test_a_slice_of_few_users_is_left_out(users):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
-        (["a"] * 50 + ["b"] * 40 + ["c"] * 30, {"a", "b", "c"}),
-        (["a"] * 50 + ["b"] * 40 + ["c"] * 19, {"a"}),
-        (["a"] * 50 + ["b"] * 40 + ["c"] * 10 + ["d"] * 10, {"a", "b"}),
-        (["a"] * 50 + [None] * 19, set()),
+        (["a"] * 50 + ["b"] * 40 + ["c"] * 30, {"a": 50, "b": 40, "c": 30}),
+        (["a"] * 50 + ["b"] * 40 + ["c"] * 19, {"a": 50, "b": 40}),
+        (["a"] * 50 + ["b"] * 15 + ["c"] * 10, {"a": 50, OTHER: 25}),
+        (["a"] * 50 + [None] * 19, {"a": 50}),
     ],
-    ids=["none", "one of few", "two of few", "few without"],
+    ids=["none", "one of few", "several of few", "few without"],
 )
-def test_no_slice_of_few_users_follows_from_the_others(values, told):
+def test_rare_values_are_measured_together(values, expected):
     schema = schema_of(category("c"))
     table = pl.DataFrame({"c": values}, schema={"c": pl.String})
     found = slice_metrics(drawn(len(values)), table, schema)
-    assert {part["value"] for part in found} == told
+    assert {part["value"]: part["rows"] for part in found} == expected
 
 
-def test_few_users_in_no_slice_do_not_follow_from_the_others():
-    # So many values that those of the rarest are in no slice.
-    values = [f"s{n:02}" for n in range(MAX_VALUES) for _ in range(25 + n)] + ["last"] * 19
+def test_the_values_beyond_the_most_frequent_are_measured_together():
+    values = [f"s{n:02}" for n in range(MAX_VALUES) for _ in range(25 + n)] + ["last"] * 21
     found = slice_metrics(
         drawn(len(values)), pl.DataFrame({"shop": values}), schema_of(category("shop"))
     )
-    assert {p["value"] for p in found} == {f"s{n:02}" for n in range(1, MAX_VALUES)}
+    rows = {part["value"]: part["rows"] for part in found}
+    assert len(rows) == MAX_VALUES + 1
+    assert rows[OTHER] == 21
 
 
-def test_cells_of_few_users_do_not_follow_from_the_others():
+def test_bands_of_few_users_are_merged():
     manifest = open_bundle(BUNDLE).manifest
     ids = np.array([segment.id for segment in manifest.segments])
     middles = [0, *manifest.band_cuts]
     people = np.full((len(ids), len(BANDS)), 100)
     people[1, 3] = 5
-    people[1, 0] = 60
     people[2, 2] = 0
+    people[0] = (3, 2, 1, 4)
     cell = np.repeat(np.arange(people.size), people.ravel())
     p = np.array(middles)[cell % len(BANDS)] + 1e-3
     label = (np.arange(len(cell)) % 2).astype(np.int8)
     outcomes = Outcomes(p.astype(np.float32), label, np.arange(len(cell)))
     found = cell_metrics(outcomes, ids[cell // len(BANDS)], manifest)
-    rows = np.array([c["rows"] for c in found], float).reshape(people.shape)
-    hidden = np.isnan(rows)
-    assert hidden[1, [0, 3]].all()
-    assert all(c["purchase_rate"] is None for c in found if not c["rows"])
-    # By band nothing can be subtracted either.
-    assert all(count == 0 or count > 1 for count in hidden.sum(axis=0))
-    assert rows[2, 2] == 0
-    assert (rows[~hidden] == people[~hidden]).all()
+    rows = {(c["segment_id"], tuple(c["bands"])): c["rows"] for c in found}
+    # A segment of few users is left out.
+    assert ids[0] not in {segment for segment, _ in rows}
+    assert rows[ids[1], ("high", "very_high")] == 105
+    assert rows[ids[1], ("low",)] == rows[ids[1], ("medium",)] == 100
+    assert rows[ids[2], ("high",)] == 0
+    assert next(c for c in found if not c["rows"])["purchase_rate"] is None
+    assert sum(rows.values()) == people[1:].sum()
 
 
 def test_a_slice_of_few_buyers_has_no_auc(users):
@@ -150,7 +158,8 @@ def test_the_interval_without_resampling_is_that_of_the_bootstrap():
     panel = Outcomes(np.tile(one.probability, 3), np.tile(one.label, 3), np.tile(one.users, 3))
     for outcomes in (one, panel):
         figures = classification_metrics(outcomes, 0.5, CUTS)
-        found = auc_interval(outcomes, figures["roc_auc"])
+        auc, found = auc_interval(outcomes)
+        assert auc == pytest.approx(figures["roc_auc"], abs=1e-6)
         assert found == pytest.approx(figures["intervals"]["roc_auc"], abs=0.006)
 
 
@@ -162,13 +171,16 @@ def test_the_interval_is_that_of_delong():
     auc, buyers, others = wins.mean(), *wins.shape
     variance = wins.mean(axis=1).var() / buyers + wins.mean(axis=0).var() / others
     half = 1.959964 * np.sqrt(variance * 200 / 199)
-    assert auc_interval(outcomes, auc) == pytest.approx([auc - half, auc + half])
+    assert auc_interval(outcomes) == (
+        pytest.approx(auc),
+        pytest.approx([auc - half, auc + half]),
+    )
 
 
 def test_numbers_that_most_users_share_make_two_parts():
     schema = schema_of(number("used"), number("value", use=False))
     values = np.concatenate([np.zeros(900), np.full(100, 5.0)])
-    (one,) = slicings(pl.DataFrame({"value": values}), schema)
+    (one,) = slicings(pl.DataFrame({"value": values}), schema, np.arange(1_000))
     assert one.values == ("under 5", "5 or more", MISSING)
     assert np.bincount(one.part).tolist() == [900, 100]
 
@@ -177,15 +189,15 @@ def test_numbers_that_most_users_share_make_two_parts():
 def test_numbers_that_tell_nobody_apart(values, names):
     schema = schema_of(number("used"), number("value", use=False))
     frame = pl.DataFrame({"value": pl.Series(values, dtype=pl.Float32)})
-    (one,) = slicings(frame, schema)
+    (one,) = slicings(frame, schema, np.arange(2))
     assert one.values == (*names, MISSING)
     assert set(one.part) == {0}
 
 
-def test_rare_values_of_a_long_list_are_passed_over():
+def test_rare_values_of_a_long_list_are_others():
     schema = schema_of(category("shop"))
     shops = [f"s{n}" for n in range(100) for _ in range(n + 1)]
-    (one,) = slicings(pl.DataFrame({"shop": shops}), schema)
-    assert len(one.values) == MAX_VALUES + 1
+    (one,) = slicings(pl.DataFrame({"shop": shops}), schema, np.arange(len(shops)))
+    assert len(one.values) == MAX_VALUES + 2
     assert one.values[0] == "s99"
-    assert (one.part == -1).sum() == sum(range(1, 71))
+    assert (one.part == MAX_VALUES).sum() == sum(range(1, 71))

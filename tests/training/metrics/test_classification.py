@@ -1,14 +1,12 @@
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
 from training.evaluate.quality import quality_band
-from training.metrics.audiences import GAIN_SHARES, deciles, gains, operating_points, reliability
+from training.metrics.audiences import deciles, gains, operating_points, reliability
 from training.metrics.classification import classification_metrics
-from training.metrics.disclosure import MIN_CELL, withheld
-from training.metrics.intervals import INTERVALS, intervals, resampled_users, wilson
+from training.metrics.disclosure import MIN_USERS
+from training.metrics.intervals import INTERVALS, bootstrap, intervals, wilson
 from training.metrics.metrics import (
     Outcomes,
     best_f1,
@@ -87,7 +85,7 @@ def test_calibration_error_is_the_mean_gap(shift, expected):
 
 def test_bins_are_equal_and_never_hold_too_few():
     assert np.diff([*bin_starts(1_000), 1_000]).tolist() == [50] * 20
-    assert np.diff([*bin_starts(90), 90]).min() >= MIN_CELL
+    assert np.diff([*bin_starts(90), 90]).min() >= MIN_USERS
     assert bin_starts(5).tolist() == [0]
 
 
@@ -135,9 +133,18 @@ def test_the_best_f1_needs_no_tie_to_be_cut():
 
 
 def test_resamples_draw_users_with_replacement():
-    draws = list(resampled_users(50, 3, seed=0))
-    assert [d.sum() for d in draws] == [50] * 3
-    assert any((d > 1).any() for d in draws)
+    label = np.arange(100) % 2
+    draws = bootstrap(lambda weight: weight, label, np.arange(100) // 2 + 7, resamples=3)
+    assert draws.sum(axis=1).tolist() == [100] * 3
+    # Both rows of a user are drawn together.
+    assert (draws[:, ::2] == draws[:, 1::2]).all()
+    assert (draws > 1).any()
+
+
+def test_a_resample_with_one_label_is_skipped():
+    draws = bootstrap(lambda weight: weight, np.array([0, 1]), np.array([3, 8]), resamples=50)
+    assert 0 < len(draws) < 50
+    assert (draws == 1).all()
 
 
 def test_intervals_have_the_width_that_theory_gives():
@@ -218,7 +225,7 @@ def test_reliability_bins_hold_all_rows_and_their_rates():
 def test_deciles_are_those_of_the_score_file():
     outcomes = drawn(3_000)
     found = classification_metrics(outcomes, 0.3, CUTS)["deciles"]
-    assert [d["decile"] for d in found] == list(range(10, 0, -1))
+    assert [d["deciles"] for d in found] == [[n] for n in range(10, 0, -1)]
     top = outcomes.probability >= np.float32(0.9)
     assert found[0]["rows"] == top.sum()
     assert found[0]["purchase_rate"] == pytest.approx(outcomes.label[top].mean(), abs=1e-6)
@@ -229,51 +236,33 @@ def test_deciles_are_those_of_the_score_file():
     assert found[-1]["cumulative_lift"] == 1
 
 
-def test_a_decile_of_few_users_has_no_figures():
-    label = np.array([0, 1] * 30, np.int8)
-    p = np.repeat([0.05, 0.45, 0.95], [30, 20, 10])
-    found = deciles(Outcomes(p, label, np.arange(60)), CUTS)
-    # The tenth follows from the total, the others and the fifth.
-    assert [d["rows"] for d in found if d["rows"] != 0] == [None, None, 30]
-    assert [d["purchase_rate"] for d in found if d["rows"] != 0] == [None, None, 0.5]
+def test_deciles_of_few_users_are_merged():
+    label = np.array([0, 1] * 40, np.int8)
+    p = np.repeat([0.05, 0.45, 0.95], [30, 40, 10])
+    found = deciles(Outcomes(p, label, np.arange(80)), CUTS)
+    filled = [d for d in found if d["rows"]]
+    assert [(d["deciles"], d["rows"]) for d in filled] == [([5, 6, 7, 8, 9, 10], 50), ([1], 30)]
+    assert filled[0]["purchase_rate"] == 0.5
+    assert filled[0]["probability_from"] == 0.4
+    assert found[-1]["cumulative_share_of_buyers"] == 1
 
 
-@pytest.mark.parametrize(
-    ("people", "told"),
-    [
-        ([50] * 10, 10),
-        ([10, *[50] * 8, 40], 1),
-        ([40, *[50] * 8, 10], 1),
-        ([50, 10, *[60] * 8], 9),
-        ([60, 60, 10, 50, *[60] * 6], 9),
-    ],
-    ids=["none", "lowest", "highest", "second", "third"],
-)
-def test_cumulative_figures_do_not_tell_of_few(people, told):
-    decile = np.repeat(np.arange(10), people)
-    label = (np.arange(len(decile)) % 3 == 0).astype(np.int8)
-    outcomes = Outcomes(decile / 10 + 0.05, label, np.arange(len(decile)))
-    hidden = withheld(decile, outcomes.users, (10,))
-    found = deciles(outcomes, CUTS)
-    shown = [d["decile"] - 1 for d in found if d["cumulative_lift"] is not None]
-    assert len(shown) == told
-    for low, high in pairwise([0, *reversed(shown), 10]):
-        between = sum(people[n] for n in range(low, high) if hidden[n])
-        assert between == 0 or between >= MIN_CELL
+def test_an_empty_decile_has_no_rate():
+    p = np.repeat([0.05, 0.95], [30, 30])
+    found = deciles(Outcomes(p, np.array([0, 1] * 30, np.int8), np.arange(60)), CUTS)
+    assert [(d["rows"], d["purchase_rate"]) for d in found[:2]] == [(30, 0.5), (0, None)]
 
 
-@pytest.mark.parametrize(("apart", "told"), [(0, True), (19, False), (20, True), (981, False)])
-def test_a_threshold_that_sets_few_users_apart_has_no_figures(apart, told):
+@pytest.mark.parametrize(("admitted", "known"), [(0, True), (19, False), (20, True), (981, True)])
+def test_figures_at_a_threshold_need_20_users_above_it(admitted, known):
     label = (np.arange(1_000) % 3 == 0).astype(np.int8)
     outcomes = Outcomes(np.arange(1_000) / 1_000, label, np.arange(1_000))
-    found = classification_metrics(outcomes, 1 - (apart + 0.5) / 1_000, CUTS)
+    found = classification_metrics(outcomes, 1 - (admitted + 0.5) / 1_000, CUTS)
     for name in ("f1", "precision", "recall"):
-        assert (found[name] is not None) == (found["intervals"][name] is not None) == told
-    assert bool(found["withheld"]) != told
-    own = next(p for p in found["operating_points"] if p.get("name") == "threshold")
-    assert (own["probability_from"] is not None) == (told and apart > 0)
-    assert own["users"] == (apart if told else None)
-    assert (own["audience_share"] is not None) == told
+        assert (found[name] is not None) == (found["intervals"][name] is not None) == known
+    assert bool(found["suppressed"]) != known
+    points = [p["users"] for p in found["operating_points"] if p.get("name") == "threshold"]
+    assert points == ([admitted] if known and admitted else [])
     quality_band(found, {"broken": [], "reasons": []}, (), ())
 
 
@@ -281,8 +270,8 @@ def test_many_rows_of_few_users_have_no_figures():
     label = np.array([0, 1] * 200, np.int8)
     p = np.tile(np.linspace(0.1, 0.9, 200), 2)
     found = classification_metrics(Outcomes(p, label, np.arange(400) % 10), 0.5, CUTS)
-    assert {b["purchase_rate"] for b in found["reliability"]} == {None}
-    assert {p["precision"] for p in found["operating_points"]} == {None}
+    for name in ("reliability", "deciles", "operating_points", "gains"):
+        assert found[name] == []
 
 
 def test_operating_points_add_up():
@@ -336,20 +325,13 @@ def test_floats_are_rounded_at_any_depth():
     }
 
 
-@pytest.mark.parametrize("threshold_rows", [None, 93])
-def test_no_audience_less_another_tells_of_few_users(threshold_rows):
+def test_audiences_of_few_users_are_left_out():
     rows, rng = 300, np.random.default_rng(1)
-    p = np.sort(rng.random(rows))[::-1].astype(np.float32)
+    p = np.sort(rng.random(rows)).astype(np.float32)
     ranked = rank(p, (rng.random(rows) < p).astype(np.int8))
-    threshold = 0.5 if threshold_rows is None else float(p[threshold_rows - 1])
-    points = operating_points(ranked, threshold, np.arange(rows))
-    told = sorted(
-        {0, rows, *(point["users"] for point in points if point["precision"] is not None)}
-    )
-    assert len(told) > 4
-    assert min(np.diff(told)) >= 20
-    shown = [g["purchase_rate"] is not None for g in gains(ranked, threshold, np.arange(rows))]
-    assert shown == [round(share * rows) in told for share in GAIN_SHARES]
+    points = operating_points(ranked, float(p[-19]), np.arange(rows))
+    assert [point["users"] for point in points] == [30, 45, 60, 90, 120, 150]
+    assert [gain["share"] for gain in gains(ranked, np.arange(rows))] == [0.1, 0.2, 0.3]
 
 
 def test_calibration_does_not_depend_on_the_order_of_equal_probabilities():

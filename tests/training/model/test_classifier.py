@@ -6,6 +6,7 @@ from sklearn.metrics import f1_score, precision_recall_curve
 
 from engine.bundle.manifest import Calibration
 from tests.fitting import halved
+from training.effort import Effort
 from training.model.classifier import (
     best_f1_threshold,
     calibrated,
@@ -15,7 +16,6 @@ from training.model.classifier import (
     quantile_cuts,
     sigmoid,
 )
-from training.model.search import Budget
 from training.model.trees import Sample, model_names
 
 BANDS = (0.5, 0.8, 0.95)
@@ -31,7 +31,7 @@ def sample(rows, seed, effect):
 
 def fit(effect, seed=0):
     pool = halved(sample(3_000, seed, effect))
-    return fit_classifier(pool, sample(2_000, seed + 1, effect), NAMES, 1, Budget(trials=4), BANDS)
+    return fit_classifier(pool, sample(2_000, seed + 1, effect), NAMES, 1, Effort(trials=4), BANDS)
 
 
 def test_a_real_effect_gives_a_usable_model():
@@ -45,7 +45,7 @@ def test_a_real_effect_gives_a_usable_model():
 
 def test_bands_are_cut_where_asked():
     pool, users = halved(sample(600, 0, 2.0)), sample(500, 1, 2.0)
-    found = fit_classifier(pool, users, NAMES, 1, Budget(trials=1), band_shares=(0.1, 0.2, 0.9))
+    found = fit_classifier(pool, users, NAMES, 1, Effort(trials=1), band_shares=(0.1, 0.2, 0.9))
     assert found.band_cuts[2] == found.decile_cuts[8]
     assert found.band_cuts[:2] == found.decile_cuts[:2]
 
@@ -70,7 +70,7 @@ def test_a_score_that_points_the_wrong_way_is_unusable():
 def test_constant_features_give_an_unusable_model():
     label = np.tile(np.array([0, 0, 1], np.int8), 100)
     flat = Sample(np.zeros((300, 3), np.float32), label)
-    found = fit_classifier(halved(flat), flat, NAMES, 1, Budget(), BANDS)
+    found = fit_classifier(halved(flat), flat, NAMES, 1, Effort(), BANDS)
     assert found.unusable == ("the trees found nothing: every user gets the same probability",)
     assert found.calibration.slope == 0
     assert set(found.decile_cuts) == {found.threshold} == {float(np.float32(1 / 3))}

@@ -5,12 +5,13 @@ import pytest
 
 from engine.errors import SelfCheckError
 from tests.fitting import halved, trees
-from training.model.candidates import DESIGN, planned, strongest_pairs
+from training.effort import Effort, effort_of
+from training.model.candidates import DESIGN, search_space, strongest_pairs
 from training.model.choice import Standing, cheapest, choose_trees
 from training.model.classifier import sigmoid
-from training.model.search import Budget, Trial, budget_of, search
+from training.model.search import Trial, search
 from training.model.shapley.leaves import read_leaves
-from training.model.trees import Grower, Recipe, Sample, Settings
+from training.model.trees import Sample, Settings, TrainConfig, Trainer
 from training.model.validation import fold_losses
 
 NAMES = ("a", "b", "c", "d")
@@ -32,7 +33,7 @@ def apart(x):
 
 def chosen(margin, rows=3_000, width=4, trials=6, seed=1):
     pool = halved(sample(rows, 0, margin, width))
-    choice = choose_trees(pool, NAMES[:width], seed, Budget(trials))
+    choice = choose_trees(pool, NAMES[:width], seed, Effort(trials))
     return choice.booster, choice.report
 
 
@@ -61,9 +62,19 @@ def test_features_that_work_apart_need_no_pairs():
 def test_paths_hold_at_most_two_features_where_pairs_are_limited():
     pool = halved(sample(2_000, 0, together))
     for settings in (s for s in DESIGN if s.pairs is not None):
-        grower = Grower(pool.sample, NAMES, seed=1)
-        booster = grower.grow(Recipe(settings, [(0, 2), (1, 3)], 20))
+        trainer = Trainer(pool.sample, NAMES, seed=1)
+        booster = trainer.train(TrainConfig(settings, [(0, 2), (1, 3)], 20))
         assert max(len(leaf.factors) for leaf in read_leaves(booster)) <= 2
+
+
+def test_a_search_can_be_watched():
+    seen = []
+    watch = lambda number, best: seen.append((number, best))  # noqa: E731
+    search(halved(sample(500, 0, apart)), NAMES, 1, Effort(3), watch)
+    assert [number for number, _ in seen] == [1, 2, 3]
+    losses = [best for _, best in seen]
+    assert losses[0] is None
+    assert 0 < losses[2] <= losses[1] < 0.7
 
 
 def test_the_table_of_trials_is_kept(joint):
@@ -101,43 +112,47 @@ def test_the_same_seed_gives_the_same_trees(joint):
     assert report == joint[1]
 
 
-def test_minutes_only_decide_how_many_trials_start(joint):
+def test_minutes_only_decide_how_many_trials_start():
     ticks = iter(range(0, 600, 10))
-    pool = halved(sample(3_000, 0, together))
-    choice = choose_trees(pool, NAMES, 1, Budget(100, 1.0, lambda: next(ticks)))
-    assert choice.report == joint[1]
-    assert choice.booster.model_to_string() == joint[0].model_to_string()
+    pool = halved(sample(600, 0, together))
+    timed = search(pool, NAMES, 1, Effort(100, minutes=1.0), clock=lambda: next(ticks)).trials
+    counted = search(pool, NAMES, 1, Effort(6)).trials
+    assert [t.settings for t in timed] == [t.settings for t in counted]
+    assert [trees_of(t) for t in timed] == [trees_of(t) for t in counted]
+
+
+def trees_of(trial):
+    return trial.booster.model_to_string()
 
 
 def test_the_recipe_grows_the_same_trees_again():
     pool = halved(sample(1_000, 0, together))
-    choice = choose_trees(pool, NAMES, 1, Budget(2))
-    again = Grower(pool.sample, NAMES, 1).grow(choice.recipe)
+    choice = choose_trees(pool, NAMES, 1, Effort(2))
+    again = Trainer(pool.sample, NAMES, 1).train(choice.config)
     assert again.model_to_string() == choice.booster.model_to_string()
 
 
 def test_one_trial_runs_however_short_the_time():
     pool = halved(sample(300, 0, together))
-    assert len(choose_trees(pool, NAMES, 1, budget_of(None, 0.0)).report["trials"]) == 1
+    assert len(choose_trees(pool, NAMES, 1, effort_of(None, 0.0)).report["trials"]) == 1
 
 
 @pytest.mark.parametrize(
     ("asked", "given"),
     [
-        ((None, None), (12, 3.0)),
-        ((5, None), (5, None)),
-        ((None, 9.0), (1_000, 9.0)),
-        ((5, 9), (5, 9)),
+        ((None, None), Effort(12, 3.0, kmeans_starts=20, refits=8)),
+        ((5, None), Effort(5)),
+        ((None, 9.0), Effort(1_000, 9.0)),
+        ((5, 9), Effort(5, 9)),
     ],
 )
 def test_what_is_asked_for_takes_the_place_of_both_defaults(asked, given):
-    budget = budget_of(*asked)
-    assert (budget.trials, budget.minutes) == given
+    assert effort_of(*asked) == given
 
 
 def test_draws_depend_on_seed_and_number():
     def first(seed, count):
-        return [settings for settings, _ in zip(planned(seed), range(count), strict=False)]
+        return [settings for settings, _ in zip(search_space(seed), range(count), strict=False)]
 
     assert first(1, 12)[:9] == first(1, 9)
     assert first(1, 9)[-1] != first(2, 9)[-1]
@@ -146,8 +161,8 @@ def test_draws_depend_on_seed_and_number():
 
 def test_a_draw_that_is_clearly_worse_goes_no_further():
     pool = halved(sample(3_000, 0, together))
-    trials = search(pool, NAMES, 1, Budget(30)).trials
-    first, lost = pool.judges[:1], [trial for trial in trials if len(trial.scores) == 1]
+    trials = search(pool, NAMES, 1, Effort(30)).trials
+    first, lost = pool.validation[:1], [trial for trial in trials if len(trial.scores) == 1]
     best = min(fold_losses(t.scores, first).mean() for t in trials if len(t.scores) == 2)
     assert lost
     assert all(fold_losses(trial.scores, first).mean() > best + 0.005 for trial in lost)

@@ -6,14 +6,17 @@ import polars as pl
 import pytest
 from onnx import numpy_helper
 
+import tests.fitted
 import training.pipeline
 from engine.bundle.manifest import Calibration
 from engine.bundle.open import CONFORMANCE, CONFORMANCE_OUTPUT, SCORER, open_bundle, write_bundle
 from engine.errors import BundleError, InputError
+from tests.fitted import SMALL
 from tests.fitting import trees
 from tests.helpers import write_table
-from tests.weekly import LEAKING, TABLE, UNDATED, fitted, leak, users_of
+from tests.weekly import LEAKING, TABLE, UNDATED, leak, users_of
 from training.model.shapley.effects import model_effects
+from training.pipeline import FitOptions, fit
 from training.promote.drivers import driver_gates, impact_shares
 from training.promote.gates import judge, judgement
 from training.promote.holdout import MIN_USERS, open_contest
@@ -29,18 +32,26 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def champion(folder):
-    return fitted(folder("champion"), users_of(0, 4_000))
+def champion():
+    return tests.fitted.champion().bundle
 
 
 @pytest.fixture(scope="module")
-def good(folder, champion):
-    return fitted(folder("good"), users_of(1, 4_000), previous=champion)
+def good():
+    return tests.fitted.challenger().bundle
+
+
+def fitted(folder, users, schema=TABLE, previous=None):
+    """A bundle of one test alone."""
+    table = write_table(users, folder / "users.parquet")
+    options = FitOptions(schema, effort=SMALL, previous=previous)
+    fit([str(table)], options, folder / "bundle")
+    return folder / "bundle"
 
 
 @pytest.fixture(scope="module")
 def later(folder):
-    return write_table(users_of(3, 20_000), folder("later") / "later.parquet")
+    return write_table(users_of(3, 6_000), folder("later") / "later.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +130,8 @@ def test_a_leaking_candidate_is_refused(leaking, champion, folder, known_later):
 
 
 @pytest.fixture(scope="module")
-def leaking(folder, champion):
-    users = users_of(1, 4_000, paid=leak(0.025))
-    return fitted(folder("leaking"), users, LEAKING, champion)
+def leaking():
+    return tests.fitted.leaking().bundle
 
 
 def test_the_label_under_another_name_is_refused_without_measuring(folder, champion, tmp_path):

@@ -15,8 +15,9 @@ from engine.errors import (
     UsageError,
 )
 from engine.scorer import load_bundle
+from tests.fitted import challenger, champion
 from tests.helpers import write_table
-from tests.weekly import fitted, users_of
+from tests.weekly import users_of
 from training.promote.promotion import RefusedError, promote, rollback
 from training.promote.versions import HISTORY
 
@@ -24,13 +25,8 @@ from training.promote.versions import HISTORY
 @pytest.fixture(scope="module")
 def weeks(tmp_path_factory):
     """Bundles of two weeks, the second continuing the first, and users later than both."""
-    folder = tmp_path_factory.mktemp("weeks")
-    for name in ("one", "two"):
-        (folder / name).mkdir()
-    one = fitted(folder / "one", users_of(0, 4_000))
-    two = fitted(folder / "two", users_of(1, 4_000), previous=one)
-    later = write_table(users_of(3, 20_000), folder / "later.parquet")
-    return one, two, [str(later)]
+    later = write_table(users_of(3, 6_000), tmp_path_factory.mktemp("weeks") / "later.parquet")
+    return champion().bundle, challenger().bundle, [str(later)]
 
 
 def version(folder):

@@ -90,7 +90,7 @@ def _metrics() -> dict:
     for n, share in enumerate(SHARES):
         reached += share
         deciles.append(
-            {"decile": 10 - n, "rows": 3_615, "probability_from": 0.5 - 0.05 * n,
+            {"deciles": [10 - n], "rows": 3_615, "probability_from": 0.5 - 0.05 * n,
              "mean_probability": share * 1.8, "purchase_rate": share * 1.8, "lift": share * 10,
              "share_of_buyers": share, "cumulative_share_of_buyers": reached,
              "cumulative_share_of_users": (n + 1) / 10,
@@ -129,11 +129,14 @@ def _metrics() -> dict:
             for n, value in enumerate(("DE", "FR", "PT", "not known"), start=1)
         ],
         "cells": [
-            {"segment_id": n, "band": band, "rows": rows, "purchase_rate": rate,
+            {"segment_id": n, "bands": bands, "rows": rows, "purchase_rate": rate,
              "mean_probability": rate}
             for n in range(1, 7)
-            for band, rows, rate in zip(BANDS, (3_100, 1_800, 900, None if n == 6 else 300),
-                                        (0.03, 0.14, 0.39, None if n == 6 else 0.71), strict=True)
+            for bands, rows, rate in (
+                (["low"], 3_100, 0.03), (["medium"], 1_800, 0.14),
+                *([(["high", "very_high"], 912, 0.41)] if n == 6 else
+                  [(["high"], 900, 0.39), (["very_high"], 300, 0.71)]),
+            )
         ],
         "leakage": {"single_features": [{"feature": "orders_last_90d", "roc_auc": 0.74,
                                          "suspicious": False}],
@@ -158,7 +161,7 @@ def _drivers(manifest: Manifest) -> dict:
                 {"low": low, "high": high, "rows": 3_600, "mean_impact": size * math.tanh(n - 6)}
                 for n, (low, high) in enumerate(pairwise(cuts))
             ]
-        found.append({**feature, "shape": shape if len(found) < 12 else []})
+        found.append({**feature, "dependence": shape if len(found) < 12 else []})
     return {**manifest.drivers, "features": found}
 
 

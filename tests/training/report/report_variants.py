@@ -47,7 +47,7 @@ def many_segments() -> Subject:
     cells = [
         {
             "segment_id": n,
-            "band": band,
+            "bands": [band],
             "rows": 1_234_567,
             "purchase_rate": 0.5,
             "mean_probability": 0.5,
@@ -89,7 +89,11 @@ def features_in_all(count: int) -> Subject:
     )
     drivers = manifest.drivers["features"]
     found = [
-        {**drivers[n % len(drivers)], "name": f"feature_{n:03}", "shape": drivers[0]["shape"]}
+        {
+            **drivers[n % len(drivers)],
+            "name": f"feature_{n:03}",
+            "dependence": drivers[0]["dependence"],
+        }
         for n in range(count)
     ]
     changed = replace(
@@ -116,21 +120,21 @@ def many_slices() -> Subject:
 
 
 def few_users() -> Subject:
-    """A measurement in which every group has fewer than 20 users: counts and nothing else."""
+    """A measurement in which every group has fewer than 20 users."""
     subject = full_subject()
     manifest = subject.manifest
     metrics = {
-        name: [_withheld(part) for part in value]
-        if isinstance(value, list) and value and isinstance(value[0], dict)
-        else value
-        for name, value in manifest.metrics.items()
+        name: [] if isinstance(value, list) else value for name, value in manifest.metrics.items()
     }
     metrics["intervals"] = dict.fromkeys(manifest.metrics["intervals"])
     metrics |= dict.fromkeys(("f1", "precision", "recall"))
-    metrics["withheld"] = ["F1, precision and recall are withheld"]
-    drivers = [{**f, "shape": []} for f in manifest.drivers["features"]]
+    metrics["suppressed"] = ["F1, precision and recall are left out"]
+    drivers = [{**f, "dependence": []} for f in manifest.drivers["features"]]
     segments = tuple(replace(s, profile={}) for s in manifest.segments)
-    spread = [_withheld(part) for part in manifest.comparison["segments"]]
+    spread = [
+        {**dict.fromkeys(part), "segment_id": part["segment_id"]}
+        for part in manifest.comparison["segments"]
+    ]
     changed = replace(
         manifest,
         metrics=metrics,
@@ -195,25 +199,6 @@ VARIANTS = {
     "nothing measured": nothing_measured,
 }
 
-_KEPT = {
-    "slice",
-    "label",
-    "value",
-    "rows",
-    "segment_id",
-    "band",
-    "decile",
-    "share",
-    "name",
-    "users",
-}
-_KEPT |= {"audience_share"}
-
-
-def _withheld(part: dict) -> dict:
-    """A group of which nothing but its size may be told."""
-    return {name: value if name in _KEPT else None for name, value in part.items()}
-
 
 def _named_profile(segment: Segment, name: str) -> dict:
     over = [{**part, "label": name, "words": ""} for part in segment.profile["over"]]
@@ -223,7 +208,7 @@ def _named_profile(segment: Segment, name: str) -> dict:
 def _named_drivers(manifest: Manifest, name: str) -> dict:
     """Every category with the same name, every group of features too."""
     found = [
-        {**f, "shape": [{**p, "value": name} if "value" in p else p for p in f["shape"]]}
+        {**f, "dependence": [{**p, "value": name} if "value" in p else p for p in f["dependence"]]}
         for f in manifest.drivers["features"]
     ]
     by_value = {"direction": "by value", "raises_most": name, "lowers_most": name}

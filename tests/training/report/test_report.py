@@ -12,7 +12,7 @@ from tests.training.report.report_fixture import full_subject
 from tests.training.report.report_variants import HOSTILE, VARIANTS
 from training.format import plain
 from training.report.card import model_card
-from training.report.charts.shapes import shape_chart
+from training.report.charts.dependence import dependence_chart
 from training.report.contents import report_contents
 from training.report.page import report_html
 from training.report.subject import measured_subject, subject_of
@@ -75,7 +75,7 @@ def test_every_section_is_there_in_order(page):
     titles = re.findall(r'<h2 id="(\w+)-title">', page)
     assert titles == [
         *("figures", "drivers", "gains", "reliability", "audience", "segments", "actions"),
-        *("comparison", "trials", "slices", "leakage", "drift", "limits", "verify"),
+        *("comparison", "trials", "slices", "metrics", "leakage", "drift", "limits", "verify"),
     ]
 
 
@@ -91,7 +91,7 @@ def test_pictures_state_their_finding(page):
 
 
 def test_pictures_of_drivers_come_in_the_order_of_their_importance(subject, page):
-    drawn = re.findall('<title id="shape-[0-9]+-title">(.*?): odds along its values<', page)
+    drawn = re.findall('<title id="dependence-[0-9]+-title">(.*?): odds along its values<', page)
     found = subject.drivers["features"][:12]
     assert drawn == [subject.titles[f["name"]] for f in found]
     assert "row by row" in page
@@ -162,7 +162,7 @@ def test_a_bundle_with_few_figures_still_has_a_report():
     assert "Not judged" in card
 
 
-def test_what_is_withheld_is_not_told_in_words():
+def test_what_is_left_out_leaves_no_dash_and_no_picture():
     found = VARIANTS["few users"]()
     texts = report_html(found), model_card(found)
     for text in texts:
@@ -173,27 +173,30 @@ def test_what_is_withheld_is_not_told_in_words():
     assert "spread-chart" not in texts[0]
 
 
-def test_a_cell_in_which_nobody_is_differs_from_one_that_is_withheld(subject):
-    empty, few, *others = subject.metrics["cells"]
+def test_cells_say_nobody_few_users_or_the_bands_measured_together(subject):
+    empty, *others = subject.metrics["cells"]
+    assert empty["segment_id"] == 1
     untold = {"purchase_rate": None, "mean_probability": None}
-    cells = [{**empty, **untold, "rows": 0}, {**few, **untold, "rows": None}, *others]
+    cells = [{**empty, **untold, "rows": 0}, *(c for c in others if c["segment_id"] != 2)]
     metrics = {**subject.metrics, "cells": cells}
     page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
     table = re.search('<section id="actions".*?</table>', page, re.DOTALL).group()
-    assert re.findall('<span class="value">(.*?)</span>', table)[1:3] == ["nobody", "–"]
+    values = re.findall('<span class="value">(.*?)</span>', table)
+    assert values[1] == "nobody"
+    assert values[6:10] == ["fewer than 20 users"] * 4
+    assert values[-2:] == ["41.0\u202f%"] * 2
+    assert table.count('<span class="note">high and above: 912 users</span>') == 2
 
 
-def test_a_decile_of_few_users_leaves_the_others_in_the_picture(subject):
-    first, *others = subject.metrics["deciles"]
-    untold = (
-        *("rows", "purchase_rate"),
-        *("cumulative_share_of_users", "cumulative_share_of_buyers", "cumulative_lift"),
-    )
-    withheld = {**first, **dict.fromkeys(untold)}
-    metrics = {**subject.metrics, "deciles": [withheld, *others]}
-    page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
-    assert "In decile 9 34\u202f% buy" in page
+def test_merged_deciles_stay_in_the_picture_and_the_table(subject):
+    _, second, *others = subject.metrics["deciles"]
+    both = {**second, "deciles": [9, 10], "purchase_rate": 0.44}
+    metrics = {**subject.metrics, "deciles": [both, *others]}
+    merged = replace(subject, evaluation={**subject.evaluation, "metrics": metrics})
+    page = report_html(merged)
+    assert "In decile 9–10 44\u202f% buy" in page
     assert "The likeliest 10\u202f% of users hold 30\u202f% of the buyers." in page
+    assert "| 9–10 | 3,615 |" in model_card(merged)
 
 
 @pytest.mark.parametrize("name", ["hostile names", "huge names", "500 features", "few users"])
@@ -206,7 +209,15 @@ def test_a_card_of_odd_figures_is_whole_and_short(name):
 
 def test_the_card_says_what_a_model_card_must(card):
     for title in (
-        *("What it is", "Use", "Misuse", "Metrics", "Metrics by slice", "Calibration", "Segments"),
+        *(
+            "What it is",
+            "Use",
+            "Misuse",
+            "Metrics",
+            "Metrics by group of users",
+            "Calibration",
+            "Segments",
+        ),
         *("Limits", "How to verify", "Ethics and privacy"),
     ):
         assert f"\n## {title}\n" in card
@@ -259,11 +270,12 @@ def test_segments_are_those_of_the_users_that_were_measured(subject):
     }
     page = report_html(measured_subject(bundle, evaluation)).replace("\u202f", " ")
     cards = re.findall(r'<article class="card">.*?</article>', page, re.DOTALL)
-    assert "is as it was in the fit" in page
+    assert "come from the fit" in page
     for card in cards[:-1]:
         assert {"12.3 %", "77.0 %", "66.0 %"} <= set(re.findall("<dd>(.*?)</dd>", card))
-    assert re.findall("<dd>(.*?)</dd>", cards[-1])[:3] == ["–"] * 3
-    assert "is as it was in the fit" not in report_html(subject)
+    assert "–" not in cards[-1]
+    assert f"fewer than 20 measured users: {subject.manifest.segments[-1].name}." in page
+    assert "come from the fit" not in report_html(subject)
 
 
 def test_the_chosen_model_and_number_of_segments_are_marked(page, card):
@@ -320,7 +332,7 @@ def test_the_quality_band_is_said_once(subject):
 
 def test_intervals_have_the_unit_of_their_figure(card):
     text = card.replace("\u202f", " ")
-    assert "A part of it is chance: 95 % interval 0.3 to 0.6 points." in text
+    assert "Part of it is chance: 95 % interval 0.3 to 0.6 points." in text
     assert "| 2.1 % | 1,807 | 2.3 % | 0.1 to 5.1 % |" in text
 
 
@@ -334,18 +346,18 @@ def test_the_picture_of_gains_points_at_the_lists_that_the_table_tells(subject):
 
 
 def test_figures_of_too_few_users_are_told_as_such(subject):
-    reason = "at the threshold: withheld, fewer than 20 users lie above it"
-    withheld = {**dict.fromkeys(("f1", "precision", "recall")), "withheld": [reason]}
+    reason = "F1 is left out: fewer than 20 users lie above the threshold"
+    suppressed = {**dict.fromkeys(("f1", "precision", "recall")), "suppressed": [reason]}
     drivers = subject.drivers["features"]
-    shape = [{**drivers[0]["shape"][0], "mean_impact": None}, *drivers[0]["shape"][1:]]
+    shape = [{**drivers[0]["dependence"][0], "mean_impact": None}, *drivers[0]["dependence"][1:]]
     found = replace(
         subject,
         evaluation={
             **subject.evaluation,
-            "metrics": {**subject.metrics, **withheld},
+            "metrics": {**subject.metrics, **suppressed},
             "drivers": {
                 **subject.drivers,
-                "features": [{**drivers[0], "shape": shape}, *drivers[1:]],
+                "features": [{**drivers[0], "dependence": shape}, *drivers[1:]],
             },
         },
     )
@@ -361,7 +373,7 @@ def test_very_large_values_are_shown_in_few_digits():
 def test_users_without_a_value_come_after_the_categories_and_their_labels():
     impacts = {"ios": 0.1, None: -0.3, "web": -0.1, "tablet": 0.0, "android": 0.2}
     parts = [{"value": v, "mean_impact": i, "rows": 100} for v, i in impacts.items()]
-    svg = shape_chart({"name": "device", "shape": parts}, {}, "shape")
+    svg = dependence_chart({"name": "device", "dependence": parts}, {}, "dependence")
     bars = re.findall(r'<path d="M([\d.]+),[^"]*" fill="var\(--(cool|warm|muted)\)"', svg)
     assert [color for _, color in sorted(bars, key=lambda bar: float(bar[0]))] == (
         ["warm", "cool", "cool", "cool", "muted"]

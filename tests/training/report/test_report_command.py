@@ -1,36 +1,35 @@
 """`training report` as a user runs it, and what it says of a model that knows nothing."""
 
 import re
+import shutil
 from html import unescape
 
-import numpy as np
 import polars as pl
 import pytest
 
-from engine.bundle.open import MODEL_CARD, REPORT
+from engine.bundle.open import MODEL_CARD, REPORT, open_bundle
 from engine.cli.main import main as engine_main
-from tests.fitting import SHOP, number, schema_of, shop_users
+from tests.fitted import SMALL, shop, shuffled
+from tests.fitting import number, schema_of
 from tests.helpers import run, write_table
 from training.cli import main
 from training.evaluate import evaluation as measure
-from training.model.search import Budget
 from training.pipeline import FitOptions, fit
-
-ONE_TRIAL = Budget(trials=1)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Users of many kinds, and a bundle fitted to the ordinary ones."""
     made = tmp_path_factory.mktemp("shop")
-    users = shop_users(1_500, 1)
+    shared = shop()
+    users = pl.read_parquet(shared.users)
     write_table(users, made / "users.parquet")
     write_table(users.filter(pl.col("bought") == 1), made / "buyers.parquet")
     write_table(users.head(19), made / "few.parquet")
     write_table(users.head(300), made / "some.parquet")
     write_table(users.drop("visits", "city"), made / "narrow.parquet")
     write_table(users.drop("bought"), made / "unlabelled.parquet")
-    fit([str(made / "users.parquet")], FitOptions(SHOP, budget=ONE_TRIAL), made / "bundle")
+    shutil.copytree(shared.bundle, made / "bundle")
     (made / "diary.html").write_text("<!doctype html>")
     (made / "link.html").symlink_to("nowhere.html")
     (made / "folder").mkdir()
@@ -55,9 +54,9 @@ def test_a_report_is_written_and_told(folder, tmp_path, capsys):
     assert said.out == ""
     assert re.fullmatch(rf"report on tiny/\S+ in {out}\n", said.err)
     page = out.read_text()
-    assert "1,500 users – users.parquet" in page
+    assert "3,000 users – users.parquet" in page
     assert '<section id="drift"' in page
-    assert "was fitted to: the models know most of them" in page
+    assert "was fitted to: the models have seen most of them" in page
     assert out.stat().st_mode == (bundle / REPORT).stat().st_mode
     assert list(tmp_path.iterdir()) == [out]
 
@@ -147,20 +146,17 @@ def test_few_users_are_measured_without_small_groups(folder, tmp_path):
 def test_a_table_without_ids_has_a_report(folder, tmp_path):
     schema = schema_of(number("visits"), number("spend"))
     bundle, out = tmp_path / "bundle", tmp_path / "report.html"
-    fit([str(folder / "users.parquet")], FitOptions(schema, budget=ONE_TRIAL), bundle)
+    fit([str(folder / "users.parquet")], FitOptions(schema, effort=SMALL), bundle)
     assert call(main, "report", bundle, folder / "users.parquet", "--out", out) == 0
     assert "2 features of each user" in out.read_text()
 
 
 def test_a_model_of_shuffled_labels_is_called_unusable_everywhere(tmp_path, capsys):
-    users = shop_users(3_000, 1)
-    order = np.random.default_rng(5).permutation(users.height)
-    users = users.with_columns(users["bought"].gather(order))
-    table = write_table(users, tmp_path / "users.parquet")
-    bundle, out = tmp_path / "bundle", tmp_path / "again.html"
-    manifest = fit([str(table)], FitOptions(SHOP, budget=ONE_TRIAL), bundle)
+    shared = shuffled()
+    bundle, out = shared.bundle, tmp_path / "again.html"
+    manifest = open_bundle(bundle).manifest
     assert manifest.quality["band"] == "unusable"
-    assert call(main, "report", bundle, table, "--out", out) == 0
+    assert call(main, "report", bundle, shared.users, "--out", out) == 0
     assert call(engine_main, "inspect", bundle) == 0
     inspected = capsys.readouterr().out
     texts = [(bundle / REPORT).read_text(), (bundle / MODEL_CARD).read_text(), out.read_text()]

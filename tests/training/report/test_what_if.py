@@ -17,7 +17,7 @@ from engine.bundle.schema import Feature
 from engine.errors import CannotCreateError
 from tests.helpers import BUNDLE, run
 from tests.integration.javascript import EXAMPLES, install, needs_npm
-from training.metrics.disclosure import MIN_CELL
+from training.metrics.disclosure import MIN_USERS
 from training.report.subject import subject_of
 from training.report.what_if.facts import slider_stops
 from training.report.what_if.folder import check_folder
@@ -94,7 +94,7 @@ def test_a_segment_of_few_users_is_no_typical_user(bundle):
         with_features(bundle, NUMBER), segments=(Segment(1, "many", 0.9), Segment(4, "few", 0.1))
     )
     features = np.ones((60, 1), np.float32)
-    segment = np.repeat([1, 4], [60 - MIN_CELL + 1, MIN_CELL - 1])
+    segment = np.repeat([1, 4], [60 - MIN_USERS + 1, MIN_USERS - 1])
     found = usual_values(manifest, features, segment, np.arange(60))
     assert [typical.segment for typical in found.typical] == [None, 1]
 
@@ -102,8 +102,8 @@ def test_a_segment_of_few_users_is_no_typical_user(bundle):
 def test_many_rows_of_few_users_tell_of_nobody(bundle):
     manifest = with_features(bundle, NUMBER)
     features, segment = np.ones((400, 1), np.float32), np.zeros(400, np.int64)
-    few = usual_values(manifest, features, segment, np.arange(400) % (MIN_CELL - 1))
-    enough = usual_values(manifest, features, segment, np.arange(400) % MIN_CELL)
+    few = usual_values(manifest, features, segment, np.arange(400) % (MIN_USERS - 1))
+    enough = usual_values(manifest, features, segment, np.arange(400) % MIN_USERS)
     assert (len(few.typical), len(enough.typical)) == (0, 1)
 
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from training.effort import Effort
 from training.segments.counts import (
-    REFITS,
-    Users,
+    ClusteringData,
     actionability,
     choose_count,
     count_figures,
@@ -11,6 +11,9 @@ from training.segments.counts import (
     refit_agreements,
 )
 from training.segments.kmeans import fit_kmeans
+
+STARTS = 5
+EFFORT = Effort(kmeans_starts=STARTS, refits=6)
 
 
 def figures(
@@ -54,7 +57,7 @@ def test_the_most_useful_count_near_the_best_silhouette_is_chosen(tried, expecte
         (
             {3: figures(0.3, agreement=0.7), 4: figures(0.3, agreement=0.8, worst=0.5)},
             4,
-            ["in the mean, under 0.85", "the worst refit agrees to 0.50"],
+            ["on average, under 0.85", "the worst refit agrees to 0.50"],
         ),
         (
             {3: figures(0.3, smallest_share=0.02), 4: figures(0.4, smallest_share=0.01)},
@@ -104,13 +107,15 @@ def two_clouds(rows, seed):
 
 def test_refits_agree_on_separate_clouds_and_not_on_noise():
     train, tuning = two_clouds(600, 1), two_clouds(300, 2)
-    firm = refit_agreements(fit_kmeans(train, 2, 1), train, tuning, seed=1)
+    firm = refit_agreements(fit_kmeans(train, 2, 1, STARTS), train, tuning, seed=1, effort=EFFORT)
     noise = np.random.default_rng(3).normal(size=(600, 2))
-    loose = refit_agreements(fit_kmeans(noise, 7, 1), noise, noise[::2], seed=1)
-    assert len(firm) == REFITS >= 8
+    loose = refit_agreements(fit_kmeans(noise, 7, 1, STARTS), noise, noise[::2], 1, EFFORT)
+    assert len(firm) == EFFORT.refits
     assert firm.min() > 0.99
     assert loose.mean() < 0.8
-    assert (loose == refit_agreements(fit_kmeans(noise, 7, 1), noise, noise[::2], seed=1)).all()
+    assert (
+        loose == refit_agreements(fit_kmeans(noise, 7, 1, STARTS), noise, noise[::2], 1, EFFORT)
+    ).all()
 
 
 def test_actionability_is_the_share_of_variance_between_segments():
@@ -152,6 +157,8 @@ def test_what_segments_explain_in_known_cases(values, place, expected):
 
 def test_one_segment_has_figures_too():
     points = np.zeros((30, 1))
-    found = count_figures(fit_kmeans(points, 1, 1), Users(points, points, points), seed=1)
+    found = count_figures(
+        fit_kmeans(points, 1, 1, STARTS), ClusteringData(points, points, points), 1, EFFORT
+    )
     assert (found["segments"], found["silhouette"], found["agreement"]) == (1, None, 1.0)
     assert found["actionability"] == 0

@@ -3,12 +3,13 @@ import pytest
 
 import training.segments.space
 from engine.bundle.manifest import Segment
+from tests.fitted import SMALL
 from tests.fitting import number, schema_of
-from training.segments.counts import MIN_SHARE, NEAR_BEST, REFITS
+from training.segments.counts import MIN_SHARE, NEAR_BEST
 from training.segments.kmeans import silhouette, silhouette_copula
-from training.segments.lineage import Predecessor
+from training.segments.lineage import PreviousSegments
 from training.segments.segments import fit_segments
-from training.segments.space import standardised
+from training.segments.space import standardized
 
 FEATURES = schema_of(*(number(f"f{i}", group="abcd"[i]) for i in range(4))).model_features
 
@@ -21,7 +22,7 @@ def clouds(rows, seed, centres=4, spread=0.5):
 
 
 def fit(train, others=None, features=FEATURES):
-    return fit_segments(train, *(others or (train[::2], train[1::2])), features, seed=3)
+    return fit_segments(train, *(others or (train[::2], train[1::2])), features, 3, SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_real_clouds_exceed_shuffled_columns(found):
     assert found.report["reasons"] == []
     assert found.report["silhouette"] > found.report["silhouette_permuted"] + 0.06
     points = found.space.coordinates(clouds(3_000, 1))
-    copula = silhouette_copula(points, 800, len(found.segments), seed=3)
+    copula = silhouette_copula(points, 800, len(found.segments), 3, SMALL.kmeans_starts)
     assert found.report["silhouette_copula"] == copula
     assert found.report["silhouette_rows"] == 800
     assert [f["segments"] for f in found.report["counts_tried"]] == [3, 4, 5, 6, 7, 8]
@@ -106,17 +107,17 @@ def test_data_that_never_varies_gives_one_segment():
 def before(found, assigned, ids):
     segments = tuple(Segment(n, f"name {n}", 0.1) for n in ids)
     features = dict(zip(found.report["features"], found.space.logged.tolist(), strict=True))
-    return Predecessor("tiny/1", segments, (40,), features, np.asarray(ids)[assigned])
+    return PreviousSegments("tiny/1", segments, (40,), features, np.asarray(ids)[assigned])
 
 
 def test_segments_in_force_hand_on_their_ids(found):
     train, ids = clouds(3_000, 5), [12, 3, 7, 30, 31, 32, 33, 34][: len(found.segments)]
     labels = found.model.predict(found.space.coordinates(train))
     old = before(found, labels, ids)
-    again = fit_segments(train, train[::2], train[1::2], FEATURES, seed=9, before=old)
+    again = fit_segments(train, train[::2], train[1::2], FEATURES, 9, SMALL, old)
     assert [s.id for s in again.segments] == sorted(ids)
-    assert again.succession.retired == (40,)
-    assert min(again.succession.overlap) > 0.9
+    assert again.lineage.retired == (40,)
+    assert min(again.lineage.overlap) > 0.9
     assert again.report["changes"] == []
     assert again.report["previous"] == "tiny/1"
     place = np.argsort(ids)
@@ -127,17 +128,17 @@ def test_segments_in_force_hand_on_their_ids(found):
 
 def test_a_number_of_segments_that_the_users_do_not_allow_is_told(found):
     old = before(found, np.arange(600) % 2, [1, 2])
-    again = fit_segments(
-        clouds(600, 5), clouds(300, 6), clouds(300, 7), FEATURES, seed=9, before=old
+    again = fit_segments(clouds(600, 5), clouds(300, 6), clouds(300, 7), FEATURES, 9, SMALL, old)
+    assert (
+        "segments instead of 2, which is impossible with these users" in again.report["changes"][0]
     )
-    assert "segments instead of 2, which these users do not allow" in again.report["changes"][0]
 
 
 def test_more_segments_that_gain_enough_are_told(found):
     train = clouds(1_500, 5, centres=5, spread=0.2)
     merged = np.clip(np.round(train.mean(axis=1)), 0, 2).astype(int)
     old = before(found, merged, [1, 2, 3])
-    again = fit_segments(train, train[::2], train[1::2], FEATURES, seed=9, before=old)
+    again = fit_segments(train, train[::2], train[1::2], FEATURES, 9, SMALL, old)
     tried = {f["segments"]: f for f in again.report["counts_tried"]}
     count = len(again.segments)
     assert count > 3
@@ -147,9 +148,9 @@ def test_more_segments_that_gain_enough_are_told(found):
 
 def test_every_silhouette_and_every_refit_is_in_the_report(found):
     report = found.report
-    assert report["refits"] == REFITS >= 8
+    assert report["refits"] == SMALL.refits
     assert report["actionable_features"] == [f.name for f in FEATURES]
-    points = standardised(clouds(3_000, 1), clouds(800, 3), [0, 1, 2, 3], logs=False)
+    points = standardized(clouds(3_000, 1), clouds(800, 3), [0, 1, 2, 3], logs=False)
     labels = found.model.predict(found.space.coordinates(clouds(800, 3)))
     assert report["silhouette_plain"] == silhouette(points, labels)
     chosen = [row for row in report["counts_tried"] if row["chosen"]]

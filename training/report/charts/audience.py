@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from training.format import percent, whole_percent
+from training.format import percent, span, whole_percent
 from training.report.charts.drawing import (
     COOL,
     INK,
@@ -32,7 +32,7 @@ def gains_chart(
 
     Args:
         deciles: Users and cumulative share of buyers by decile, the likeliest first.
-        gains: Shares of users with their shares of buyers, none of them withheld.
+        gains: Shares of users with their shares of buyers.
         name: Of the picture.
     """
     import altair as alt
@@ -67,7 +67,7 @@ def gains_chart(
 
 
 def gains_words(gains: Sequence[Mapping[str, Any]]) -> str:
-    """What the marked lists hold, in words; of the longest that is known where both are withheld."""
+    """What the marked lists hold, in words; the longest list where neither was measured."""
     return " ".join(
         f"The likeliest {whole_percent(g['share'])} of users hold "
         f"{whole_percent(g['share_of_buyers'])} of the buyers."
@@ -80,11 +80,9 @@ def _marked(gains: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _reached(deciles: Sequence[Mapping[str, Any]]) -> dict[float, float]:
-    """The share of buyers by share of users, summed from the likeliest decile on, where it is told."""
+    """The share of buyers by share of users, summed from the likeliest decile on."""
     return {
-        part["cumulative_share_of_users"]: part["cumulative_share_of_buyers"]
-        for part in deciles
-        if part["cumulative_share_of_users"] is not None
+        part["cumulative_share_of_users"]: part["cumulative_share_of_buyers"] for part in deciles
     }
 
 
@@ -94,7 +92,7 @@ def deciles_chart(deciles: Sequence[Mapping[str, Any]], base_rate: float, name: 
 
     rows: Rows = [
         {
-            "x": str(part["decile"]),
+            "x": span(part["deciles"]),
             "y": part["purchase_rate"],
             "text": whole_percent(part["purchase_rate"]),
         }

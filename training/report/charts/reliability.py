@@ -14,7 +14,7 @@ from training.report.charts.drawing import (
 )
 
 
-def reliability_chart(bins: Sequence[Mapping[str, Any]], error: float | None, name: str) -> str:
+def reliability_chart(bins: Sequence[Mapping[str, Any]], error: float, name: str) -> str:
     """The purchase rate that came true against the probability that was predicted."""
     import altair as alt
 
@@ -22,8 +22,8 @@ def reliability_chart(bins: Sequence[Mapping[str, Any]], error: float | None, na
         {
             "x": part["mean_probability"],
             "y": part["purchase_rate"],
-            "low": part.get("low", part["purchase_rate"]),
-            "high": part.get("high", part["purchase_rate"]),
+            "low": part["low"],
+            "high": part["high"],
         }
         for part in bins
     ]
@@ -40,9 +40,5 @@ def reliability_chart(bins: Sequence[Mapping[str, Any]], error: float | None, na
             [{"x": 0.62 * top, "y": 0.52 * top, "text": "exactly right"}], MUTED, align="left"
         ),
     )
-    words = (
-        f"On average the predicted probability is {100 * error:.1f} percentage points off."
-        if error is not None
-        else "Predicted probabilities against purchase rates."
-    )
+    words = f"On average the predicted probability is {100 * error:.1f} percentage points off."
     return drawn(alt.layer(*parts), name, "Reliability: share that bought", words)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from engine.bundle.manifest import BANDS
-from training.format import BAND_WORDS, count, percent
+from training.format import BAND_WORDS, bands_words, count, percent
+from training.metrics.disclosure import MIN_USERS
 from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
 
@@ -13,7 +14,11 @@ Place = tuple[int, str]
 
 def cells(subject: Subject) -> list[Block]:
     """Purchase rate by segment and band, and the action of the playbook."""
-    found = {(c["segment_id"], c["band"]): c for c in subject.metrics.get("cells") or []}
+    found = {
+        (cell["segment_id"], band): cell
+        for cell in subject.metrics.get("cells") or []
+        for band in cell["bands"]
+    }
     actions = {
         (row["segment_id"], row["band"]): row.get("action") or ""
         for row in subject.playbook.get("rows") or []
@@ -34,14 +39,13 @@ def cells(subject: Subject) -> list[Block]:
             stacks=True,
         ),
         Text(
-            "A dash stands for fewer than 20 users, or for more who would give so few away; measured on "
-            "more users, fewer cells have one."
+            f"Neighbouring bands are measured together where one has fewer than {MIN_USERS} users."
         ),
     ]
     if actions:
         blocks.append(
             Text(
-                "Actions are starting hypotheses, to be tested against a control group, not proven effects. "
+                "Actions are hypotheses to test against a control group, not proven effects. "
                 "Users with a high score often buy without being contacted."
             )
         )
@@ -64,7 +68,7 @@ def _rows(
             Cell(segment.name),
             *(
                 _cell(
-                    found.get((segment.id, band), {}),
+                    found.get((segment.id, band)),
                     actions.get((segment.id, band), ""),
                     top,
                     subject.counts,
@@ -76,9 +80,12 @@ def _rows(
     ]
 
 
-def _cell(found: Figures, action: str, top: float, counts: str) -> Cell:
-    rate, rows = found.get("purchase_rate"), found.get("rows")
-    if rows == 0:
+def _cell(found: Figures | None, action: str, top: float, counts: str) -> Cell:
+    if found is None:
+        return Cell(f"fewer than {MIN_USERS} users", more=action)
+    if not found["rows"]:
         return Cell("nobody", more=action)
-    size = "" if rows is None or rate is None else f"{count(rows)} {counts}"
-    return Cell(percent(rate), size, None if rate is None else rate / top, action)
+    rate, size = found["purchase_rate"], f"{count(found['rows'])} {counts}"
+    if len(found["bands"]) > 1:
+        size = f"{bands_words(found['bands']).lower()}: {size}"
+    return Cell(percent(rate), size, rate / top, action)

@@ -1,9 +1,10 @@
 """Whom a list of each length holds: gains, deciles and operating points."""
 
 from collections.abc import Sequence
+from functools import partial
 
-from training.format import count, percent, times, whole_percent
-from training.report.blocks import Block, Cell, Figure, Text, table
+from training.format import count, percent, span, times, whole_percent
+from training.report.blocks import Block, Cell, Figure, TableBlock, Text, table
 from training.report.charts.audience import deciles_chart, gains_chart, gains_words
 from training.report.subject import Figures, Subject
 
@@ -12,26 +13,44 @@ def gains(subject: Subject) -> list[Block]:
     """Share of buyers by share of users, and purchase rates by decile."""
     m = subject.metrics
     parts, found = m.get("deciles") or [], m.get("gains") or []
-    known = [p for p in found if p["share_of_buyers"] is not None]
     blocks: list[Block] = []
-    if known:
-        first = known[min(1, len(known) - 1)]
+    if found:
+        first = found[min(1, len(found) - 1)]
         finding = (
             f"The top {whole_percent(first['share'])} of users hold "
             f"{whole_percent(first['share_of_buyers'])} of the buyers."
         )
         reached = (
             "Share of all buyers reached when the likeliest users are contacted first. "
-            f"{gains_words(known)}"
+            f"{gains_words(found)}"
         )
         blocks += [
             Text(finding, strong=True),
-            Figure(gains_chart(parts, known, "gains-chart"), reached),
+            Figure(partial(gains_chart, parts, found, "gains-chart"), reached),
         ]
-    if any(part["purchase_rate"] is not None for part in parts):
-        picture = deciles_chart(parts, m["base_rate"], "deciles-chart")
-        blocks.append(Figure(picture, "Share of users who bought, by decile of the score."))
+    if parts:
+        draw = partial(deciles_chart, parts, m["base_rate"], "deciles-chart")
+        caption = "Share of users who bought, by decile of the score."
+        blocks.append(Figure(draw, caption, _deciles_table(parts, subject.counts)))
     return [*blocks, _gains_table(found)] if found else blocks
+
+
+def _deciles_table(parts: Sequence[Figures], counts: str) -> TableBlock:
+    return table(
+        "Deciles of the score, 10 is the likeliest",
+        ("Decile", counts.capitalize(), "Predicted", "Bought", "Lift", "Buyers, cumulative"),
+        [
+            (
+                span(d["deciles"]),
+                count(d["rows"]),
+                percent(d["mean_probability"]),
+                percent(d["purchase_rate"]),
+                times(d["lift"]),
+                percent(d["cumulative_share_of_buyers"]),
+            )
+            for d in parts
+        ],
+    )
 
 
 def _gains_table(found: Sequence[Figures]) -> Block:
@@ -69,8 +88,8 @@ def operating_points(subject: Subject) -> list[Block]:
     ]
     return [
         Text(
-            "A wider audience reaches more buyers and wastes more contacts. “Wasted” counts users "
-            "who did not buy; whether a contact would have changed that is not known."
+            "A larger audience reaches more buyers and wastes more contacts. “Wasted” counts users "
+            "who did not buy; whether a contact would have changed that is unknown."
         ),
         table(
             "What each audience size reaches, the likeliest users first",

@@ -1,6 +1,7 @@
 """Supervised against unsupervised: which tool answers which question."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from training.compare.evidence import Difference
 from training.format import (
@@ -13,12 +14,10 @@ from training.format import (
     times,
     whole_percent,
 )
-from training.report.blocks import Block, Cell, Figure, Text, bullets, table
+from training.report.blocks import Block, Cell, Figure, Text, bullets, left_out, table
 from training.report.charts.spread import spread_chart
 from training.report.sections.drivers import SHOWN_DRIVERS
 from training.report.subject import Figures, Subject
-
-_GAINS = ("0.05", "0.1", "0.2", "0.3")
 
 
 def comparison(subject: Subject) -> list[Block]:
@@ -54,12 +53,13 @@ def _answers(found: Figures) -> list[Block]:
 
 def _ways(found: Figures) -> list[Block]:
     """How well each way ranks the users, and how far it is from the model alone."""
+    shares = list(found["scores"][0]["gains"])
     return [
         table(
             f"{len(found['scores'])} ways to rank the same users",
             (
                 *("Ranking by", "ROC-AUC", "Against the model", "Log-loss"),
-                *(f"Top {_share_words(s)}" for s in _GAINS),
+                *(f"Top {_share_words(s)}" for s in shares),
             ),
             [
                 (
@@ -67,7 +67,7 @@ def _ways(found: Figures) -> list[Block]:
                     Cell(decimal(s.get("roc_auc")), interval(s.get("roc_auc_interval"))),
                     _against_model(s),
                     decimal(s.get("log_loss"), 4),
-                    *(whole_percent((s.get("gains") or {}).get(g)) for g in _GAINS),
+                    *(whole_percent(s["gains"][share]) for share in shares),
                 )
                 for s in found["scores"]
             ],
@@ -85,7 +85,7 @@ def _spread(found: Sequence[Figures], subject: Subject) -> list[Block]:
         return []
     return [
         Figure(
-            spread_chart(found, subject.segment_names, "spread-chart"),
+            partial(spread_chart, found, subject.segment_names, "spread-chart"),
             "The middle 80\u202f% of the users of each segment, with the median as a point. "
             "Where the bars overlap, the segment alone does not tell who buys.",
         )
@@ -100,7 +100,8 @@ def _against_model(way: Figures) -> str:
 
 def _inside(found: Sequence[Figures], subject: Subject) -> list[Block]:
     """What the score still tells among the users of one segment."""
-    if not any(s.get("purchase_rate") is not None for s in found):
+    measured = [s for s in found if s.get("purchase_rate") is not None]
+    if not measured:
         return []
     names = subject.segment_names
     return [
@@ -121,9 +122,10 @@ def _inside(found: Sequence[Figures], subject: Subject) -> list[Block]:
                     Cell(decimal(s.get("roc_auc")), interval(s.get("roc_auc_interval"))),
                     times(s.get("top_decile_lift")),
                 )
-                for s in found
+                for s in measured
             ],
-        )
+        ),
+        *left_out([names[s["segment_id"]] for s in found if s not in measured]),
     ]
 
 
@@ -162,7 +164,7 @@ def _weeks(found: Figures) -> list[Block]:
     if stability.get("weeks"):
         names = {s["key"]: s["name"] for s in found["scores"]}
         blocks.append(_dates(stability["weeks"], names))
-    changes = [c for c in stability.get("changes") or [] if c["agreement"] is not None]
+    changes = stability.get("changes")
     if changes:
         words = "Agreement is the adjusted Rand index: 1 is the same segments, 0 is chance."
         blocks += [_changes(changes), Text(words)]

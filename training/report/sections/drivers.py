@@ -1,10 +1,11 @@
 """What moves the score: features by their mean impact, with direction and shape."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from training.format import decimal, listed, shown, whole_percent
 from training.report.blocks import Block, Cell, Panels, Text, table
-from training.report.charts.shapes import shape_chart
+from training.report.charts.dependence import dependence_chart
 from training.report.subject import Figures, Subject
 
 SHOWN_DRIVERS = 12
@@ -37,7 +38,7 @@ def drivers(subject: Subject) -> list[Block]:
             words=(0, 2),
         ),
     ]
-    blocks += _shape_figures([f for f in largest if f.get("shape")], titles)
+    blocks += _dependence_figures([f for f in largest if f.get("dependence")], titles)
     groups = subject.drivers.get("groups") or {}
     if len(groups) > 1:
         total = sum(groups.values()) or 1
@@ -46,8 +47,8 @@ def drivers(subject: Subject) -> list[Block]:
         blocks.append(Text(f"Share of all impact by group of features: {words}."))
     blocks.append(
         Text(
-            "Grey bars are users without a value. Impacts are exact Shapley values in log-odds. They say what the model uses, not what "
-            "causes a purchase: changing a feature need not change the outcome."
+            "Grey bars are users without a value. Impacts are exact SHAP values in log-odds: they show what "
+            "the model uses, not what causes a purchase. Changing a feature need not change the outcome."
         )
     )
     return blocks
@@ -67,13 +68,16 @@ def _direction(feature: Figures) -> str:
     return "no single direction"
 
 
-def _shape_figures(features: Sequence[Figures], titles: Mapping[str, str]) -> list[Panels]:
+def _dependence_figures(features: Sequence[Figures], titles: Mapping[str, str]) -> list[Panels]:
     if not features:
         return []
-    svgs = tuple(shape_chart(f, titles, f"shape-{n}") for n, f in enumerate(features, start=1))
+    draws = tuple(
+        partial(dependence_chart, f, titles, f"dependence-{n}")
+        for n, f in enumerate(features, start=1)
+    )
     return [
         Panels(
-            svgs,
+            draws,
             "The largest first, row by row. Bars up raise the odds of a purchase, bars down lower "
             "them. Numbers run from low to high in equally many users, categories by impact. Every "
             "panel has a scale of its own, given in its second line.",

@@ -2,9 +2,29 @@
 
 from collections.abc import Sequence
 
-from training.format import decimal, interval, percent, times, whole_percent
-from training.report.blocks import Block, Fact, Facts, Text
+from training.format import decimal, interval, percent, sentence, times, whole_percent
+from training.report.blocks import Block, Fact, Facts, Text, table
 from training.report.subject import Figures, Subject
+
+HEADLINE = (
+    ("roc_auc", "ROC-AUC"),
+    ("pr_auc", "PR-AUC"),
+    ("log_loss", "Log-loss"),
+    ("brier", "Brier score"),
+    ("calibration_error", "Calibration error"),
+    ("f1", "F1"),
+    ("precision", "Precision"),
+    ("recall", "Recall"),
+    ("base_rate", "Purchase rate"),
+    ("threshold", "Threshold"),
+)
+AGAINST_TRUTH = (
+    ("best_possible_auc", "Best possible ROC-AUC"),
+    ("share_of_best_auc", "Share of it reached"),
+    ("best_possible_log_loss", "Best possible log-loss"),
+    ("share_of_best_log_loss", "Share of its gain reached"),
+    ("best_possible_f1", "Best possible F1"),
+)
 
 
 def key_figures(subject: Subject) -> list[Block]:
@@ -18,25 +38,43 @@ def key_figures(subject: Subject) -> list[Block]:
         Fact(
             percent(m["base_rate"]),
             "of users buy",
-            f"Of {subject.measured} measured. Every figure below is to be read against this.",
+            f"Of {subject.measured} measured. Read every figure below against this rate.",
         ),
         *_top_tenth(m),
         Fact(
             decimal(m["roc_auc"]),
             "ROC-AUC",
-            f"Of a buyer and another user picked at random, the buyer has the higher score "
+            f"Pick a buyer and a non-buyer at random: the buyer has the higher score "
             f"{100 * m['roc_auc']:.0f} times in 100.{_known(known, 'roc_auc')}",
         ),
         Fact(
             f"{100 * m['calibration_error']:.1f}",
-            "points off, on average",
-            "The mean gap in percentage points between predicted and actual purchase rate."
+            "points off on average",
+            "The mean gap between predicted and actual purchase rate, in percentage points."
             f"{_known_gap(known.get('calibration_error'))}",
         ),
-        _at_threshold(m, known),
+        *_at_threshold(m, known),
         *_of_the_best(m),
     )
-    return [*cautions, Facts(facts)]
+    suppressed = [Text(sentence(reason)) for reason in m.get("suppressed") or []]
+    return [*cautions, Facts(facts), *suppressed]
+
+
+def all_figures(subject: Subject) -> list[Block]:
+    """Every figure of the purchase model that is one number, with its 95 % interval."""
+    m = subject.metrics
+    known = m.get("intervals") or {}
+    rows = [
+        (title, decimal(m[name], 4), interval(known.get(name), 4))
+        for name, title in (*HEADLINE, *AGAINST_TRUTH)
+        if m.get(name) is not None
+    ]
+    silhouette = (subject.evaluation.get("segments") or {}).get("silhouette")
+    if silhouette is not None:
+        rows.append(("Silhouette of the segments", decimal(silhouette, 4), ""))
+    if not rows:
+        return []
+    return [table("Figures of the purchase model", ("Figure", "Value", "95\u202f% interval"), rows)]
 
 
 def _top_tenth(m: Figures) -> list[Fact]:
@@ -62,22 +100,21 @@ def _of_the_best(m: Figures) -> list[Fact]:
     return [Fact(percent(m["share_of_best_auc"], 1), "of the best possible AUC", words)]
 
 
-def _at_threshold(m: Figures, known: Figures) -> Fact:
-    """F1, precision and recall, or why they are withheld."""
+def _at_threshold(m: Figures, known: Figures) -> list[Fact]:
+    """F1, precision and recall, where enough users are at or above the threshold."""
     if m["f1"] is None:
-        return Fact(decimal(None), "F1 at the threshold", f"{' '.join(m['withheld'])}.")
-    return Fact(
-        decimal(m["f1"]),
-        "F1 at the threshold",
-        f"At a probability of {percent(m['threshold'])} or more, {100 * m['precision']:.0f} of "
-        f"100 users named do buy, and {100 * m['recall']:.0f} of 100 buyers are named."
-        f"{_known(known, 'f1')}",
+        return []
+    words = (
+        f"Users with a probability of {percent(m['threshold'])} or more are flagged: "
+        f"{100 * m['precision']:.0f} of 100 flagged users buy, and {100 * m['recall']:.0f} of 100 "
+        f"buyers are flagged.{_known(known, 'f1')}"
     )
+    return [Fact(decimal(m["f1"]), "F1 at the threshold", words)]
 
 
 def _gain_at(metrics: Figures, share: float) -> Figures | None:
-    """The gain at a share of the users; none where it is withheld."""
-    found = (g for g in metrics.get("gains") or [] if g["share_of_buyers"] is not None)
+    """The gain at a share of the users; None where it was not measured."""
+    found = metrics.get("gains") or []
     return next((g for g in found if abs(g["share"] - share) < 1e-9), None)
 
 
@@ -89,4 +126,4 @@ def _known(intervals: Figures, name: str) -> str:
 def _known_gap(bounds: Sequence[float] | None) -> str:
     """Chance makes a gap where there is none, so the interval lies below the figure rather than round it."""
     words = interval(bounds, 1, 100)
-    return f" A part of it is chance: 95\u202f% interval {words} points." if words else ""
+    return f" Part of it is chance: 95\u202f% interval {words} points." if words else ""

@@ -4,7 +4,7 @@ from typing import Any
 
 from engine.format import short, without_head
 from training.format import THIN, count, decimal, percent, plain, shown, unit_beside
-from training.report.blocks import Block, Card, Cards, Cell, Text, bullets, table
+from training.report.blocks import Block, Card, Cards, Cell, Text, bullets, left_out, table
 from training.report.subject import Figures, Subject
 from training.segments.counts import WORTH
 
@@ -12,8 +12,8 @@ SHOWN_INDEX = 4
 SHOWN_UNIT = 12
 
 AS_FITTED = (
-    "Share, purchase rate and prediction are of the users measured here. What describes the segments "
-    "is as it was in the fit, and so is the choice of their number."
+    "Share, purchase rate and prediction are those of the users measured here. The descriptions of the "
+    "segments and the choice of their number come from the fit."
 )
 
 
@@ -28,17 +28,25 @@ def segments(subject: Subject) -> list[Block]:
     if subject.elsewhere:
         blocks.append(Text(AS_FITTED))
     blocks.append(Cards(tuple(_segment_card(s, subject) for s in manifest.segments)))
+    figures = subject.segment_figures
+    blocks += left_out(
+        [
+            s.name
+            for s in manifest.segments
+            if s.id in figures and figures[s.id]["purchase_rate"] is None
+        ]
+    )
     clustering = manifest.clustering
     silhouette = subject.evaluation.get("segments", {}).get("silhouette")
     silhouette = clustering.get("silhouette") if silhouette is None else silhouette
     if silhouette is not None:
         null = clustering.get("silhouette_permuted")
         copula = clustering.get("silhouette_copula")
-        against = (
-            f", against {decimal(null, 2)} if no feature had to do with another" if null else ""
-        )
+        against = f", against {decimal(null, 2)} if features were unrelated" if null else ""
         against += (
-            f" and {decimal(copula, 2)} if they only went together" if null and copula else ""
+            f" and {decimal(copula, 2)} if they were correlated without forming groups"
+            if null and copula
+            else ""
         )
         blocks.append(
             Text(
@@ -46,8 +54,8 @@ def segments(subject: Subject) -> list[Block]:
                 "It runs from −1 to 1; segments of people overlap, so values of 0.2 to 0.4 are usual."
             )
         )
-    blocks += bullets("Changes against the bundle before", clustering.get("changes"))
-    blocks += bullets("To be used with care", clustering.get("reasons"))
+    blocks += bullets("Changes since the previous bundle", clustering.get("changes"))
+    blocks += bullets("Use with care", clustering.get("reasons"))
     blocks += _choice_table(clustering)
     return blocks
 
@@ -57,12 +65,13 @@ def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - eng
     rfm = subject.manifest.schema.rfm
     figures = subject.segment_figures.get(segment.id, {})
     facts = [
-        (title, percent(figures.get(name)))
+        (title, percent(figures[name]))
         for title, name in (
             ("Share of users", "share"),
             ("Buy", "purchase_rate"),
             ("Predicted", "mean_probability"),
         )
+        if figures.get(name) is not None
     ]
     if rfm is not None:
         units = {feature.name: feature.unit for feature in subject.manifest.schema.features}
@@ -107,9 +116,9 @@ def _choice_table(clustering: Figures) -> list[Block]:
     columns = (
         ("silhouette", "Silhouette", 3),
         ("silhouette_permuted", "Without structure", 3),
-        ("agreement", "Refits agree, mean", 2),
+        ("agreement", "Agreement of refits, mean", 2),
         ("agreement_worst", "Worst", 2),
-        ("actionability", "Explained of what can be acted on", 3),
+        ("actionability", "Actionable variance explained", 3),
         ("worth", f"Less {WORTH} for each segment", 3),
         ("smallest_share", "Smallest segment", None),
     )
@@ -128,7 +137,7 @@ def _choice_table(clustering: Figures) -> list[Block]:
     chosen = [n for n, t in enumerate(tried) if t.get("chosen")]
     return [
         table(
-            "Numbers of segments that were tried",
+            "Numbers of segments tried",
             ("Segments", *(title for _, title, _ in present)),
             rows,
             marked=chosen,

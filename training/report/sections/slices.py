@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from training.format import count, decimal, interval, percent, points, shown
+from training.metrics.disclosure import MIN_USERS
 from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
 
@@ -13,7 +14,7 @@ CHANCE = 3.5
 
 def slices(subject: Subject) -> list[Block]:
     """The figures of parts of the users, with intervals."""
-    found = [s for s in subject.metrics.get("slices") or [] if s.get("base_rate") is not None]
+    found = subject.metrics.get("slices") or []
     if not found:
         return []
     overall = subject.metrics.get("roc_auc")
@@ -23,8 +24,8 @@ def slices(subject: Subject) -> list[Block]:
             strong=True,
         ),
         table(
-            f"By part of the users; over all of them the ROC-AUC is {decimal(overall)}",
-            ("Part", subject.counts.capitalize(), "Bought", "Predicted", "Gap, points", "ROC-AUC"),
+            f"By group of users; over all users the ROC-AUC is {decimal(overall)}",
+            ("Group", subject.counts.capitalize(), "Bought", "Predicted", "Gap, points", "ROC-AUC"),
             [
                 (
                     Cell(f"{s['label']}: {s['value']}"),
@@ -38,8 +39,8 @@ def slices(subject: Subject) -> list[Block]:
             ],
         ),
         Text(
-            "Parts of fewer than 20 users are left out, and the next smallest where it would give them "
-            "away. Small print: 95\u202f% intervals."
+            f"Values with fewer than {MIN_USERS} users are measured together as “(other)”. Small "
+            "print: 95\u202f% intervals."
         ),
     ]
 
@@ -53,7 +54,7 @@ def _worst_ranked(found: Sequence[Figures], overall: float | None) -> str:
     ends = interval(worst.get("roc_auc_interval"))
     return (
         f"The model ranks worst for {_named(worst)}: ROC-AUC {decimal(worst['roc_auc'])}"
-        f"{f' ({ends})' if ends else ''}, against {decimal(overall)} over all."
+        f"{f' ({ends})' if ends else ''}, against {decimal(overall)} over all users."
     )
 
 
@@ -66,12 +67,9 @@ def _largest_gap(found: Sequence[Figures]) -> str:
     known = [part for part in found if part.get("calibration_gap") is not None]
     worst = max(known, key=_beyond_chance, default=None)
     if worst is None or _beyond_chance(worst) < CHANCE:
-        return (
-            "In no part of the users is the gap between predicted and actual purchase rate clearly "
-            "beyond chance."
-        )
+        return "In no group is the gap between predicted and actual purchase rate clearly beyond chance."
     return (
-        "The gap between predicted and actual purchase rate that is furthest beyond chance is "
+        "The gap between predicted and actual purchase rate furthest beyond chance is "
         f"{points(worst['calibration_gap'])} points, for {_named(worst)}."
     )
 

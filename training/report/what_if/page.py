@@ -10,8 +10,9 @@ from typing import Any
 from markupsafe import Markup
 
 from engine.bundle.open import SCORER, Bundle
-from training.report.page import badge, environment, visible
+from training.report.page import environment, visible
 from training.report.subject import Subject
+from training.report.summary import badge
 from training.report.what_if.facts import page_facts
 from training.report.what_if.typical import Usual
 
@@ -47,8 +48,9 @@ def what_if_html(bundle: Bundle, subject: Subject, usual: Usual) -> str:
     """One self-contained HTML page."""
     parts = {
         "runtime": runtime_script(),
-        "script": "\n".join(_source("what_if", name) for name in _SCRIPTS),
-        "style": _source("report", "report.css") + _source("what_if", "what_if.css"),
+        "script": "\n".join(_source("training.report.what_if", name) for name in _SCRIPTS),
+        "style": _source("training.report", "report.css")
+        + _source("training.report.what_if", "what_if.css"),
     }
     return _template().render(
         **parts,
@@ -87,8 +89,8 @@ def _template() -> Any:  # noqa: ANN401 - jinja2 is loaded late
     return made.get_template("what_if.html.j2")
 
 
-def _source(room: str, name: str) -> str:
-    return (files(f"training.{room}") / "templates" / name).read_text(encoding="utf-8")
+def _source(package: str, name: str) -> str:
+    return (files(package) / "templates" / name).read_text(encoding="utf-8")
 
 
 def _inline_json(facts: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from engine.model.session import Session
 from engine.rows.typed import to_features
 from training.data.dataset import load_dataset
 from training.export.parity import run_engine
-from training.metrics.disclosure import MIN_CELL, users_in
+from training.metrics.disclosure import MIN_USERS, enough, users_in
 
 Value = float | str | None
 """A number, a category, or None where it is missing."""
@@ -40,7 +40,7 @@ class Usual:
 
     Attributes:
         typical: All users first, then the segments in the manifest's order; a segment of fewer than
-            `MIN_CELL` users is left out.
+            `MIN_USERS` users is left out.
         whole: For each feature of the model, whether all its numbers are whole.
     """
 
@@ -82,7 +82,7 @@ def usual_values(
     typical = tuple(
         Typical(number, _usual_row(manifest, features[part], users[part]))
         for number, part in parts
-        if len(np.unique(users[part])) >= MIN_CELL
+        if enough(users[part])
     )
     whole = np.all(np.isnan(features) | (features == np.round(features)), axis=0)
     return Usual(typical, tuple(bool(each) for each in whole))
@@ -102,14 +102,14 @@ def _usual_value(
     """The usual value of one feature; None where most rows, or all but those of few users, have none."""
     known = ~np.isnan(column)
     values, who = column[known], users[known]
-    if 2 * len(values) < len(column) or len(np.unique(who)) < MIN_CELL:
+    if 2 * len(values) < len(column) or not enough(who):
         return None
     if feature.kind == "numeric":
         return _median(feature, values)
     codes = values.astype(np.int64)
     commonest = int(np.bincount(codes, minlength=len(categories)).argmax())
     people = users_in(codes, who, len(categories))
-    return categories[commonest] if people[commonest] >= MIN_CELL else None
+    return categories[commonest] if people[commonest] >= MIN_USERS else None
 
 
 def _median(feature: Feature, values: np.ndarray) -> float:

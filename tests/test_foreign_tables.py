@@ -11,6 +11,14 @@ from tests.foreign import FEATURES, ID, REFUSED, SCORABLE, Foreign, members
 from tests.helpers import read_table, write_table
 
 MAX_REPORT_BYTES = 3_000_000
+JOURNEYS = (
+    "one number, no key",
+    "few joined",
+    "weekly",
+    "names in any script",
+    "500 numbers",
+)
+"""Tables that are also inspected, measured, reported on, promoted and explained."""
 
 
 def laid_down(table, folder):
@@ -21,34 +29,38 @@ def laid_down(table, folder):
 
 
 @pytest.mark.parametrize("name", SCORABLE)
-def test_a_foreign_table_goes_all_the_way(name, tmp_path, command):
+def test_a_foreign_table_is_fitted_and_scored(name, tmp_path, command):
     table = SCORABLE[name]
     fit, data = laid_down(table, tmp_path)
-    found = command(*fit.split())
-    assert found.returncode == 0, found.stderr
+    check(command, fit, 0)
     manifest = open_bundle(tmp_path / "candidate").manifest
     assert (manifest.training["split"]["kind"] == "time") == ("snapshot" in table.keys)
     # Members who come again as they were are no leak.
     assert not ("snapshot" in table.keys and manifest.unusable)
-    promoted, bundle = (79, "candidate") if manifest.unusable else (0, "models")
-    explained = 0 if "id" in table.keys else 2
-    expected = {
-        "engine inspect candidate": 0,
-        f"training evaluate candidate {data}": 0,
-        f"training report candidate {data} --out report.html": 0,
-        "training promote candidate --to models": promoted,
-        f"engine score {data} --bundle {bundle} --out scores.parquet": 0,
-        f"engine explain {data} --bundle {bundle} --user {user_of(table)}": explained,
-    }
-    for line, wanted in expected.items():
-        found = command(*line.split())
-        assert found.returncode == wanted, f"{line}\n{found.stderr}"
-        assert "a bug" not in found.stderr
+    bundle = "candidate"
+    if name in JOURNEYS:
+        promoted, bundle = (79, "candidate") if manifest.unusable else (0, "models")
+        check(command, "engine inspect candidate", 0)
+        check(command, f"training evaluate candidate {data}", 0)
+        check(command, f"training report candidate {data} --out report.html", 0)
+        check(command, "training promote candidate --to models", promoted)
+        explained = 0 if "id" in table.keys else 2
+        user = user_of(table)
+        check(command, f"engine explain {data} --bundle {bundle} --user {user}", explained)
+    check(command, f"engine score {data} --bundle {bundle} --out scores.parquet", 0)
     scores = read_table(tmp_path / "scores.parquet")
     assert scores.height == table.frame.height
     assert scores["purchase_probability"].is_between(0, 1).all()
     assert scores["driver_1"].is_in([feature["name"] for feature in table.features]).all()
-    assert (tmp_path / "report.html").stat().st_size < MAX_REPORT_BYTES
+    for report in tmp_path.rglob("report.html"):
+        assert report.stat().st_size < MAX_REPORT_BYTES
+
+
+def check(command, line, code):
+    """Run a command and check how it ends."""
+    found = command(*line.split())
+    assert found.returncode == code, f"{line}\n{found.stderr}"
+    assert "a bug" not in found.stderr
 
 
 def user_of(table):

@@ -3,7 +3,8 @@ import logging
 
 import pytest
 
-from engine.logs import LOG, logged_lines
+from engine.cli.logs import logged_lines
+from engine.logs import LOG
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,30 @@
+"""`engine drift`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from engine.cli.console import Command, show, show_lines
+from engine.cli.options import bundle_option, example, inputs_argument, json_option
+
+
+@click.command(cls=Command, epilog=example("engine drift users.parquet"))
+@inputs_argument
+@bundle_option("drift")
+@json_option
+def drift(inputs: tuple[str, ...], bundle: Path, as_json: bool) -> None:
+    """Compare the users of an input with the training users.
+
+    Shows the population stability index (PSI) of the score, the segments and every feature, largest
+    first: 0.10 is a moderate shift, 0.25 an alarm. Measured on a sample of up to 30,000 users,
+    spread evenly over the input. Rows that cannot be scored are left out.
+    """
+    from engine.explain.format import drift_lines
+    from engine.pipeline import input_drift
+
+    report = input_drift(inputs, bundle)
+    if as_json:
+        show(json.dumps(report, ensure_ascii=False))
+    else:
+        show_lines(drift_lines(report))

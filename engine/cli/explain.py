@@ -1,0 +1,33 @@
+"""`engine explain`."""
+
+from pathlib import Path
+
+import click
+
+from engine.cli.console import Command, show, show_lines
+from engine.cli.options import bundle_option, example, inputs_argument, json_option
+
+
+@click.command(cls=Command, epilog=example("engine explain users.parquet --user U00000001"))
+@inputs_argument
+@click.option("--user", required=True, metavar="ID", help="The user's value in the id column.")
+@bundle_option("explain")
+@json_option
+def explain(inputs: tuple[str, ...], user: str, bundle: Path, as_json: bool) -> None:
+    """Explain the score of one user.
+
+    Shows each feature with its value, how that value compares with the other users of INPUT, and
+    its impact on the score. If the user has several snapshots, the latest is explained.
+    """
+    from engine.explain.explanation import explain as explain_user
+    from engine.explain.format import explanation_lines
+    from engine.inputs.open import open_inputs
+    from engine.scorer import load_bundle
+
+    scorer = load_bundle(bundle)
+    with open_inputs(inputs, scorer.columns) as tables:
+        explanation = explain_user(tables, scorer, user)
+    if as_json:
+        show(explanation.to_json())
+    else:
+        show_lines(explanation_lines(explanation))

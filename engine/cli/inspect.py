@@ -1,0 +1,33 @@
+"""`engine inspect`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from engine.cli.console import Command, show, show_lines
+from engine.cli.options import bundle_argument, example, json_option
+
+
+@click.command(cls=Command, epilog=example("engine inspect"))
+@bundle_argument
+@click.option("--full", is_flag=True, help="Show everything: features, playbook, files, hashes.")
+@json_option
+def inspect(bundle: Path, full: bool, as_json: bool) -> None:
+    """Describe a bundle: how good it is and what drives it.
+
+    BUNDLE is a bundle, or a folder of versions with CURRENT, by default onnx_models/shopnow.
+    Environment: ENGINE_BUNDLE. JSON is the whole manifest.
+    """
+    from engine.bundle.manifest import manifest_to_json
+    from engine.bundle.open import open_bundle
+    from engine.bundle.playbook import playbook_rows
+    from engine.explain.inspect import manifest_lines, overview_lines, playbook_lines
+
+    opened = open_bundle(bundle)
+    if as_json:
+        show(json.dumps(json.loads(manifest_to_json(opened.manifest)), ensure_ascii=False))
+    elif full:
+        show_lines([*manifest_lines(opened.manifest), *playbook_lines(playbook_rows(opened))])
+    else:
+        show_lines(overview_lines(opened.manifest))

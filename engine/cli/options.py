@@ -1,0 +1,56 @@
+"""Arguments and options that several commands share."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+DEFAULT_BUNDLE = Path("onnx_models/shopnow")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def example(text: str) -> str:
+    """The example that ends a help text, protected from re-wrapping."""
+    return f"\b\nExample:\n  {text}"
+
+
+def not_nan(_context: click.Context, option: click.Parameter, value: Any) -> Any:  # noqa: ANN401
+    """Refuse NaN, which passes every range that click checks."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("must be a number", param=option)
+    return value
+
+
+# NOTE: a file that may not be read is an error of the engine, with an exit code of its own.
+PLACE = click.Path(readable=False, path_type=Path)
+INPUT = click.Path(readable=False)
+
+inputs_argument = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=INPUT)
+bundle_argument = click.argument(
+    "bundle", type=PLACE, default=DEFAULT_BUNDLE, envvar="ENGINE_BUNDLE"
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+max_reject_share_option = click.option(
+    "--max-reject-share",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    callback=not_nan,
+    default=0.01,
+    show_default=True,
+    help="Publish nothing if more than this share of the rows cannot be scored.",
+)
+
+
+def bundle_option(command: str) -> Callable[[Function], Function]:
+    """The bundle of a command: from its own variable, or from that of all commands."""
+    return click.option(
+        "--bundle",
+        type=PLACE,
+        default=DEFAULT_BUNDLE,
+        show_default=True,
+        envvar=[f"ENGINE_{command.upper()}_BUNDLE", "ENGINE_BUNDLE"],
+        help="A bundle, or a folder of versions with CURRENT. Environment: ENGINE_BUNDLE.",
+    )

@@ -1,0 +1,136 @@
+"""What a terminal gets and a file does not: colour, wrapped lines, a progress bar."""
+
+import os
+import re
+import shutil
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+COLOURS = {
+    "green": ("may be used", "nothing has moved", "passed", "promoted"),
+    "yellow": ("warning", "drift", "set aside", "rows left out", "unseen values scored as missing"),
+    "red": ("MUST NOT BE USED", "ALARM", "DRIFT", "REFUSED", "engine", "training"),
+}
+_COLOUR_OF = {status: colour for colour, words in COLOURS.items() for status in words}
+_STATUS = re.compile(rf"^( *)({'|'.join(_COLOUR_OF)})(?=:|$| {{2}})", re.MULTILINE)
+
+BAR_CELLS = 20
+
+
+def echo(text: str | bytes, *, error: bool = False) -> None:
+    """Write lines to standard output or error; on a terminal the status that opens one has a colour.
+
+    Raises:
+        OSError: The reader is gone, or the disk is full.
+    """
+    if isinstance(text, str):
+        text = _STATUS.sub(_coloured, text)
+    # Without a terminal click leaves colours out; see https://no-color.org for the variable.
+    click.echo(text, err=error, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def _coloured(status: re.Match[str]) -> str:
+    indent, text = status.groups()
+    return indent + click.style(text, fg=_COLOUR_OF[text])
+
+
+def on_terminal(stream: TextIO | None) -> bool:
+    """Whether a person looks at the stream."""
+    return stream is not None and stream.isatty()
+
+
+def wrapped(lines: Iterable[str], stream: TextIO | None) -> Iterable[str]:
+    """Lines that fit a stream: on a terminal none is wider."""
+    return map(wrap, lines) if on_terminal(stream) else lines
+
+
+def wrap(line: str) -> str:
+    """A line cut between words to the width of the terminal; its last column stays a column.
+
+    A column that begins in the right half of the terminal is left to the terminal.
+    """
+    columns = shutil.get_terminal_size().columns
+    indent = re.match(r"(?:.*\S)? {2,}", line)
+    hang = indent.end() if indent else 2
+    if len(line) <= columns or hang > columns // 2:
+        return line
+    return textwrap.fill(
+        line, columns, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False
+    )
+
+
+@contextmanager
+def rows_bar(label: str, *, hidden: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar with rows a second and the time left; silent without a terminal.
+
+    Args:
+        label: What is being done.
+        hidden: Whether there is no bar on a terminal either.
+
+    Yields:
+        A function to call with the rows done, and the rows in all.
+    """
+    started = time.monotonic()
+
+    def rate(done: int | None) -> str:
+        return f"{(done or 0) / max(time.monotonic() - started, 1e-3):,.0f} rows/s"
+
+    bar = progress_bar(label, rate, hidden=hidden)
+
+    def show(done: int, total: int) -> None:
+        bar.length = max(total, 1)
+        with suppress(OSError):
+            bar.update(done - bar.pos, done)
+
+    try:
+        yield show
+    finally:
+        end_bar(bar)
+
+
+def progress_bar(
+    label: str,
+    info: Callable[[int | None], str],
+    *,
+    length: int = 1,
+    eta: bool = True,
+    hidden: bool = False,
+) -> "ProgressBar[int]":
+    """A bar on standard error that shows nothing before its first update.
+
+    Args:
+        label: What is being done.
+        info: What to show behind the bar, from the item of the last update.
+        length: Steps until the bar is full.
+        eta: Whether the time left is shown, measured by the steps.
+        hidden: Whether there is no bar on a terminal either.
+    """
+    return click.progressbar(
+        length=length,
+        show_eta=eta,
+        label=label,
+        item_show_func=info,
+        file=sys.stderr,
+        hidden=hidden or not on_terminal(sys.stderr),
+        width=BAR_CELLS,
+        fill_char="█",
+        empty_char="░",
+        bar_template="%(label)s  %(bar)s  %(info)s",
+    )
+
+
+def end_bar(bar: "ProgressBar[int]") -> None:
+    """Go on below a bar, if it was shown."""
+    if bar.max_width is not None:
+        with suppress(OSError):
+            bar.render_finish()
+        bar.max_width = None

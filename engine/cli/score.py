@@ -1,0 +1,209 @@
+"""`engine score`."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.console import Command, show
+from engine.cli.options import INPUT, PLACE, bundle_option, example, max_reject_share_option
+from engine.cli.render import rows_bar
+from engine.logs import LOG
+
+if TYPE_CHECKING:
+    from engine.connectors.databases.queries import Query
+    from engine.connectors.databases.tables import ScoresTable
+    from engine.outputs.summary import Summary
+
+MAX_CHUNK_ROWS = 10_000_000
+MAX_THREADS = 256
+"""Polars starts all of its threads before it reads a row: 256 take seconds, 1,024 a minute."""
+STANDARD_STREAM = Path("-")
+
+
+def _choose_log_format(context: click.Context, _option: click.Parameter, value: str) -> None:
+    context.find_root().obj.as_json = value == "json"
+
+
+@click.command(
+    cls=Command,
+    epilog=example("engine score users.parquet --out scores.parquet --if-exists replace"),
+)
+@click.argument("inputs", nargs=-1, metavar="[INPUT...]", type=INPUT)
+@click.option(
+    "-o",
+    "--out",
+    type=PLACE,
+    help="The file for the scores; its ending decides the format: .parquet, .csv, .arrow, .ndjson.",
+)
+@click.option(
+    "--if-exists",
+    type=click.Choice(["fail", "replace", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What to do if the output exists.",
+)
+@bundle_option("score")
+@click.option(
+    "--drivers",
+    type=click.IntRange(0, 3),
+    metavar="N",
+    default=3,
+    show_default=True,
+    help="Add the N features with the largest impact on each score.",
+)
+@click.option("--impacts", is_flag=True, help="Add the base value and the impact of every feature.")
+@max_reject_share_option
+@click.option(
+    "--quarantine",
+    type=PLACE,
+    help="The file for rows that cannot be scored.  [default: <out>.quarantine.<ending>]",
+)
+@click.option(
+    "--summary",
+    type=PLACE,
+    help="The file for the JSON summary; '-' also prints it.  [default: <out>.summary.json]",
+)
+@click.option(
+    "--metrics-file", type=PLACE, help="Also write the summary as metrics for Prometheus."
+)
+@click.option("--strict", is_flag=True, help="Publish nothing if there is an alarm.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Read, check and score all rows and report the result, but write nothing.",
+)
+@click.option(
+    "--csv-for-spreadsheets",
+    is_flag=True,
+    help="In CSV, put an apostrophe before text that a spreadsheet would run as a formula.",
+)
+@click.option(
+    "--query", metavar="SQL", help="Read users with this SQL query instead of from INPUT."
+)
+@click.option(
+    "--source-env",
+    metavar="NAME",
+    help="The environment variable with the database URI of --query.",
+)
+@click.option(
+    "--table", metavar="TABLE", help="Write scores to this database table instead of --out."
+)
+@click.option(
+    "--target-env",
+    metavar="NAME",
+    help="The environment variable with the database URI of --table.",
+)
+@click.option(
+    "--chunk-rows",
+    type=click.IntRange(1, MAX_CHUNK_ROWS),
+    metavar="N",
+    default=32_768,
+    show_default=True,
+    help="Rows per chunk.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, MAX_THREADS),
+    metavar="N",
+    show_default="one per core",
+    help="Chunks scored in parallel.",
+)
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+@click.option("-v", "verbose", is_flag=True, help="Print each step.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_choose_log_format,
+    help="Log text for people, or one JSON object per line.",
+)
+@click.pass_context
+def score(
+    context: click.Context,
+    /,
+    inputs: tuple[str, ...],
+    out: Path | None,
+    query: str | None,
+    source_env: str | None,
+    table: str | None,
+    target_env: str | None,
+    bundle: Path,
+    threads: int | None,
+    summary: Path | None,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,  # noqa: ANN401 - passed on by name
+) -> None:
+    """Score users into one file or table.
+
+    INPUT is a file, a glob, a directory, or '-' for standard input. Parquet, CSV (also gzip), Arrow
+    IPC and NDJSON are recognised by content. Databases are PostgreSQL, SQLite and DuckDB. Scores
+    keep the order of the input and are published whole or not at all.
+    """
+    if quiet and verbose:
+        raise click.UsageError("--quiet and -v contradict each other.")
+    LOG.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
+    if threads is not None:
+        # Polars sizes its own pool when it is imported.
+        os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
+    from engine.pipeline import ScoreOptions
+    from engine.pipeline import score as score_users
+
+    source, target = _source(inputs, query, source_env), _target(out, table, target_env)
+    to_stdout = summary == STANDARD_STREAM
+    settings = ScoreOptions(threads=threads, summary=None if to_stdout else summary, **options)
+    # A log and a bar would break each other's lines.
+    logs = verbose or context.find_root().obj.as_json
+    with rows_bar("scoring", hidden=quiet or logs) as progress:
+        done = score_users(source, bundle, target, settings, progress)
+    LOG.info("\n".join(done.to_lines()), extra={"fields": {"summary": asdict(done)}})
+    if to_stdout:
+        show(done.to_json().rstrip(b"\n"), _consequence(done))
+
+
+def _source(
+    inputs: tuple[str, ...], query: str | None, variable: str | None
+) -> "Sequence[str | Query]":
+    from engine.connectors.databases.queries import Query
+    from engine.connectors.databases.uri import Database
+
+    if bool(inputs) == (query is not None):
+        raise click.UsageError("Name either INPUT or --query.")
+    if (query is None) != (variable is None):
+        raise click.UsageError("--query and --source-env go together.")
+    if query is None or variable is None:
+        return inputs
+    return (Query(query, Database.of(variable, os.environ)),)
+
+
+def _target(out: Path | None, table: str | None, variable: str | None) -> "Path | ScoresTable":
+    from engine.connectors.databases.tables import ScoresTable
+    from engine.connectors.databases.uri import Database
+
+    if out == STANDARD_STREAM:
+        raise click.UsageError(
+            "--out - is not supported: scores are checked and published as a whole file. "
+            "Write a file, then read it: --out scores.csv && cat scores.csv"
+        )
+    if out is not None and table is None and variable is None:
+        return out
+    if out is not None or table is None:
+        raise click.UsageError("Name either --out, or --table with --target-env.")
+    if variable is None:
+        raise click.UsageError("--table and --target-env go together.")
+    return ScoresTable(table, Database.of(variable, os.environ))
+
+
+def _consequence(done: "Summary") -> str:
+    """What to say where the summary of a run could not be shown."""
+    if not done.published:
+        return "Fix it and run again."
+    return f"The scores of this run are at {done.out}; only the summary could not be shown."

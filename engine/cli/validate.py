@@ -1,0 +1,38 @@
+"""`engine validate`."""
+
+from pathlib import Path
+
+import click
+
+from engine.cli.console import Command, show, show_lines
+from engine.cli.options import (
+    bundle_option,
+    example,
+    inputs_argument,
+    json_option,
+    max_reject_share_option,
+)
+from engine.cli.render import rows_bar
+from engine.errors import InputError
+
+
+@click.command(cls=Command, epilog=example("engine validate users.parquet"))
+@inputs_argument
+@bundle_option("validate")
+@max_reject_share_option
+@json_option
+def validate(inputs: tuple[str, ...], bundle: Path, max_reject_share: float, as_json: bool) -> None:
+    """Check an input: which rows can be scored, which cannot, and why.
+
+    Nothing is scored or written. Exit code 65 means that 'engine score' would publish nothing.
+    """
+    from engine.explain.validate import validate_input
+
+    with rows_bar("checking") as progress:
+        found = validate_input(inputs, bundle, max_reject_share, progress)
+    if as_json:
+        show(found.to_json())
+    else:
+        show_lines(found.to_lines())
+    if found.refusal is not None:
+        raise InputError(found.refusal)

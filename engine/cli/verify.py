@@ -1,0 +1,30 @@
+"""`engine verify`."""
+
+from pathlib import Path
+
+import click
+
+from engine.cli.console import Command, show, show_lines
+from engine.cli.options import bundle_argument, example, json_option
+
+
+@click.command(cls=Command, epilog=example("engine verify"))
+@bundle_argument
+@json_option
+def verify(bundle: Path, as_json: bool) -> None:
+    """Check that a bundle is intact and computes correctly here.
+
+    Compares all hashes, the operators of the graphs, and the results of every conformance row on
+    this machine. BUNDLE is a bundle, or a folder of versions with CURRENT, by default
+    onnx_models/shopnow. Environment: ENGINE_BUNDLE.
+    """
+    from engine.model.verify import verify as verify_bundle
+
+    verification = verify_bundle(bundle)
+    if as_json:
+        show(verification.to_json())
+    else:
+        show_lines(verification.to_lines())
+    verification.refuse_failures()
+    if not as_json:
+        show("passed: the bundle is intact and computes correctly on this machine")
