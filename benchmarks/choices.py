@@ -57,7 +57,7 @@ def strings(bundle: Bundle, users: pl.DataFrame) -> None:
     """Category codes from Polars against strings through ONNX Runtime, one thread."""
     schema, categories = bundle.manifest.schema, bundle.manifest.categories
     session, scorer = Session(bundle), load_graph(bundle, SCORER)
-    typed = to_typed(users, schema)
+    typed = to_typed(users, schema).frame
 
     def fast() -> None:
         session.run(to_features(typed, schema.model_features, categories))
@@ -114,7 +114,7 @@ def main() -> None:
     bundle = open_bundle(BUNDLE)
     starts(bundle)
     users = pl.concat(simulate(SimulateOptions(rows=ROWS, seed=8)))
-    typed = to_typed(users, bundle.manifest.schema)
+    typed = to_typed(users, bundle.manifest.schema).frame
     features = to_features(typed, bundle.manifest.schema.model_features, bundle.manifest.categories)
     converters(bundle, features)
     strings(bundle, users)

@@ -49,7 +49,7 @@ def frozen_features(users: pl.DataFrame) -> np.ndarray:
     """The `features` tensor of the frozen models, float32 [rows, 38]."""
     schema = load_schema(default_schema_path())
     categories = {name: tuple(v) for name, v in json.loads(CATEGORIES.read_text()).items()}
-    return to_features(to_typed(users, schema), schema.model_features, categories)
+    return to_features(to_typed(users, schema).frame, schema.model_features, categories)
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
     users = pl.concat(simulate(SimulateOptions()))
     label = users["purchased_next_7d"].to_numpy()
     schema = load_schema(default_schema_path())
-    categories = fit_categories(to_typed(users, schema), label, schema)
+    categories = fit_categories(to_typed(users, schema).frame, label, schema)
     CATEGORIES.write_text(json.dumps(categories, indent=1) + "\n")
     features = frozen_features(users)
     names = model_names(tuple(feature.name for feature in schema.model_features))

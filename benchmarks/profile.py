@@ -24,7 +24,8 @@ from benchmarks.contenders import BUNDLE
 from benchmarks.users import given_or_simulated
 
 RUNS = 100
-VALIDATION = "validation, including duplicate keys"
+TYPED = "typed columns"
+VALIDATION = "validation"
 DRIFT = "drift: user sample, PSI"
 
 
@@ -72,35 +73,34 @@ def profile(users: Path) -> Counter[str]:
     from engine import pipeline, scorer
     from engine.model import session
     from engine.outputs import summary, writer
-    from engine.rows import prepare as intake
+    from engine.rows import prepare, rules
 
     load = session.load_graph
     session.load_graph = lambda bundle, name: TimedGraph(load(bundle, name), seconds, name)
     stages = (
         (pipeline, "load_bundle", "bundle: read, check, open sessions, run conformance rows"),
-        (intake, "to_typed", "typed columns"),
-        (intake, "row_rules", VALIDATION),
-        (intake, "split_rows", VALIDATION),
-        (intake, "to_features", "feature tensor"),
-        (intake, "unseen_counts", "unseen categories"),
+        (rules, "to_typed", TYPED),
+        (prepare, "split_rows", VALIDATION),
+        (prepare, "to_features", "feature tensor"),
+        (prepare, "unseen_counts", "unseen categories"),
         (scorer, "score_columns", "score columns"),
         (summary.UserSample, "add", DRIFT),
         (pipeline, "drift_report", DRIFT),
     )
     for module, function, name in stages:
         instrument(seconds, module, function, name)
-    read = pipeline.read_chunks
+    read = pipeline.read_users
 
     def timed_chunks(*arguments: Any) -> Iterator[Any]:
         chunks = read(*arguments)
         while True:
-            with stage(seconds, "read (waiting for Polars)"):
+            with stage(seconds, "read and find duplicate keys (waiting for Polars)"):
                 chunk = next(chunks, None)
             if chunk is None:
                 return
             yield chunk
 
-    pipeline.read_chunks = timed_chunks
+    pipeline.read_users = timed_chunks
     instrument(seconds, writer, "_sink", "write")
     instrument(seconds, writer.FrameWriter, "_next", "write, waiting")
     instrument(seconds, writer.FrameWriter, "finish", "write: last part, fsync, hash, verification")
@@ -108,6 +108,7 @@ def profile(users: Path) -> Counter[str]:
         out = Path(folder) / "scores.parquet"
         pipeline.score([str(users)], BUNDLE, out, pipeline.ScoreOptions(threads=1))
     seconds["write"] -= seconds.pop("write, waiting")
+    seconds[VALIDATION] -= seconds[TYPED]
     return seconds
 
 
@@ -128,7 +129,7 @@ def operators(users: Path) -> dict[str, float]:
         options.profile_file_prefix = str(Path(folder) / "operators")
         session = ort.InferenceSession(bundle.contents[CLASSIFIER], options)
         manifest = bundle.manifest
-        typed = to_typed(pl.read_parquet(users, n_rows=SLICE_ROWS), manifest.schema)
+        typed = to_typed(pl.read_parquet(users, n_rows=SLICE_ROWS), manifest.schema).frame
         features = to_features(typed, manifest.schema.model_features, manifest.categories)
         for _ in range(RUNS):
             session.run(None, {"features": features})

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.contenders import BIN, BUNDLE, measure
 from benchmarks.contenders import engine as from_file_to_file
-from engine.connectors.databases.tables import ScoresTable, TableSwap
+from engine.connectors.databases.tables import ScoresTable
 from engine.connectors.databases.uri import Database
 from tests.integration.databases.server import postgres_or_skip
 
@@ -23,10 +23,8 @@ def database():
 
 @pytest.mark.gate
 def test_postgresql_takes_at_most_three_times_as_long(users, folder, database, monkeypatch, capsys):
-    swap = TableSwap(ScoresTable("users", database))
-    swap.load(users, replace=True)
-    swap.commit()
-    swap.close()
+    with ScoresTable("users", database).loaded(users, replace=True) as commit:
+        commit()
     monkeypatch.setenv(database.variable, database.uri)
     source = ["--query", "SELECT * FROM users", "--source-env", database.variable]
     target = ["--table", "scores", "--target-env", database.variable]

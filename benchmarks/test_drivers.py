@@ -71,7 +71,7 @@ def models(bundle, users, folder):
     """All models by name, each with its features."""
     frame = pl.read_parquet(users)
     manifest = bundle.manifest
-    typed = to_typed(frame, manifest.schema)
+    typed = to_typed(frame, manifest.schema).frame
     tensors = {
         SHIPPED: to_features(typed, manifest.schema.model_features, manifest.categories),
         "frozen": frozen_features(frame),

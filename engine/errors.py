@@ -43,7 +43,7 @@ class InputError(EngineError):
             f"{where}: {pluralize(len(missing), 'missing column')}: {quoted(missing)}; "
             f"{bundle_id} needs {needed}, found {len(found)}."
             + (f" Did you mean {hint}?" if hint else "")
-            + " See: engine inspect"
+            + " See: engine inspect --full"
         )
 
     @classmethod
@@ -123,11 +123,8 @@ class BundleError(EngineError):
     exit_code = 78
 
 
-class InterruptedRunError(BaseException):
-    """A signal ended the run; nothing was published.
-
-    No kind of `Exception`: it may come out of any line, and none may take it for its own failure.
-    """
+class InterruptedRunError(EngineError):
+    """A signal ended the run; nothing was published."""
 
     def __init__(self, signal_number: int) -> None:
         name = signal.Signals(signal_number).name

@@ -13,24 +13,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.bundle.manifest import DRIVERS, Manifest
-from engine.connectors.databases.queries import Query
-from engine.connectors.databases.tables import ScoresTable
 from engine.errors import InputError, SelfCheckError, UsageError, pluralize
 from engine.explain.diagnose import causes_in, refusal
 from engine.explain.drift import drift_report
-from engine.inputs.chunks import CHUNK_ROWS, check_tables, read_chunks
-from engine.inputs.open import Table, open_inputs
+from engine.inputs.chunks import CHUNK_ROWS, check_tables, read_users
+from engine.inputs.open import Source, Table, open_inputs
 from engine.logs import LOG
 from engine.model.columns import REPEATED_TEXTS, OutputOptions
 from engine.model.threads import Progress, available_cores, in_order
-from engine.outputs.failures import failures_reported
 from engine.outputs.metrics import to_prometheus
-from engine.outputs.paths import check_apart
-from engine.outputs.sink import DryRun, Sink
+from engine.outputs.paths import Destination, ScoresFile, Targets, check_apart
+from engine.outputs.sink import DryRun, Sink, failures_reported
 from engine.outputs.summary import Drift, Summary, Tally, file_entry, peak_memory_bytes, rows_before
-from engine.outputs.targets import Targets
 from engine.outputs.writer import Written
-from engine.rows.duplicates import SeenKeys
 from engine.scorer import Scorer, load_bundle
 from engine.versions import running_versions
 
@@ -71,9 +66,9 @@ class ScoreOptions:
 
 
 def score(
-    inputs: Sequence[str | Query],
+    inputs: Sequence[str | Source],
     bundle: str | Path,
-    out: str | Path | ScoresTable,
+    out: str | Path | Destination,
     options: ScoreOptions = ScoreOptions(),
     progress: Progress = lambda done, total: None,  # noqa: ARG005
 ) -> Summary:
@@ -87,14 +82,14 @@ def score(
         progress: Told after each chunk.
 
     Raises:
-        EngineError: The kind says what went wrong; the output that stood before still stands.
+        EngineError: The kind says what went wrong; earlier scores are left as they were.
     """
     started = time.monotonic()
-    place = out if isinstance(out, ScoresTable) else Path(out)
-    targets = Targets.of(place, options.quarantine, options.summary, options.metrics_file)
+    destination = ScoresFile(Path(out)) if isinstance(out, str | Path) else out
+    targets = Targets.of(destination, options.quarantine, options.summary, options.metrics_file)
     targets.check_outside_bundles(Path(bundle))
-    if options.if_exists == "skip" and targets.exists():
-        return Summary("skipped", published=False, out=targets.scores, stands="earlier run")
+    if options.if_exists == "skip" and destination.exists():
+        return Summary("skipped", published=False, out=targets.label, stands="earlier run")
     detail = OutputOptions(options.drivers, options.impacts)
     threads = options.threads or available_cores()
     tally = Tally()
@@ -104,15 +99,12 @@ def score(
         tally.drift = Drift(rows_before=rows_before(targets.summary))
         scorer = load_bundle(bundle)
         LOG.debug("bundle %s opened; %d threads", scorer.manifest.bundle_id, threads)
-        with (
-            open_inputs(inputs, scorer.columns) as tables,
-            SeenKeys(targets.out.parent) as seen,
-        ):
+        with open_inputs(inputs, scorer.columns) as tables:
             LOG.debug("inputs: %s", ", ".join(table.name for table in tables))
             _check_inputs(scorer, tables, inputs, targets)
             total = sum(table.rows for table in tables)
-            chunks = read_chunks(tables, None, options.chunk_rows)
-            score_chunk = partial(scorer.score_chunk, detail=detail, seen=seen)
+            chunks = read_users(tables, None, options.chunk_rows, scorer.manifest.schema)
+            score_chunk = partial(scorer.score_chunk, options=detail)
             with closing(in_order(score_chunk, chunks, threads)) as chunks_scored:
                 for scored in chunks_scored:
                     sink.write(scored.scores, scored.rejected)
@@ -151,8 +143,8 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
     with open_inputs(inputs, scorer.columns) as tables:
         for table in tables:
             scorer.check_columns(table.columns, table.name)
-        chunks = read_chunks(tables, scorer.columns, CHUNK_ROWS)
-        score_chunk = partial(scorer.score_chunk, detail=OutputOptions(drivers=0))
+        chunks = read_users(tables, scorer.columns, CHUNK_ROWS, scorer.manifest.schema)
+        score_chunk = partial(scorer.score_chunk, options=OutputOptions(drivers=0))
         with closing(in_order(score_chunk, chunks, available_cores())) as chunks_scored:
             for scored in chunks_scored:
                 tally.add(scored)
@@ -177,7 +169,7 @@ def _sink(targets: Targets, options: ScoreOptions) -> Sink | DryRun:
 
 
 def _check_inputs(
-    scorer: Scorer, tables: Sequence[Table], inputs: Sequence[str | Query], targets: Targets
+    scorer: Scorer, tables: Sequence[Table], inputs: Sequence[str | Source], targets: Targets
 ) -> None:
     """Check what can be checked before the first row."""
     named = [text for text in inputs if isinstance(text, str)]
@@ -216,7 +208,7 @@ def _check_drift(tally: Tally, scorer: Scorer, *, strict: bool) -> None:
     if strict and drift.alarms:
         raise InputError(
             f"input: {pluralize(len(drift.alarms), 'drift alarm')}: {'; '.join(drift.alarms)}. "
-            "Nothing was published, because of --strict: mend the input, or train on it."
+            "Nothing was published, because of --strict: fix the input, or train on it."
         )
 
 
@@ -233,9 +225,9 @@ def _summary(
     return Summary(
         status="dry_run" if dry_run else "published",
         published=not dry_run,
-        out=targets.scores,
+        out=targets.label,
         bundle_id=manifest.bundle_id,
-        outputs=file_entry("scores", targets.scores, scores)
+        outputs=file_entry("scores", targets.label, scores)
         | file_entry("quarantine", str(targets.quarantine), quarantine),
         stands=targets.standing() if dry_run else "this run",
         versions=running_versions(),

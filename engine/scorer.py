@@ -13,7 +13,7 @@ from engine.model.columns import OutputOptions, ScoredChunk, score_columns
 from engine.model.conformance import check_core
 from engine.model.session import Session
 from engine.rows.chunk import Chunk
-from engine.rows.duplicates import SeenKeys
+from engine.rows.duplicates import mark_own_duplicates
 from engine.rows.prepare import needed_columns, prepare_chunk
 from engine.rows.rules import check_columns
 
@@ -44,14 +44,15 @@ class Scorer:
         """
         detail = OutputOptions(drivers, impacts)
         self.check_columns(frame.schema, "frame")
-        scored = self.score_chunk(Chunk(frame, "frame", 0, 0), detail)
+        chunk = mark_own_duplicates(Chunk(frame, "frame", 0, 0), self.manifest.schema)
+        scored = self.score_chunk(chunk, detail)
         if scored.rejected.height:
             rows = ", ".join(str(row) for row in scored.rejected["source_row"].head(8))
             raise InputError(
                 f"frame: {pluralize(scored.rejected.height, 'row')} of {frame.height:,} cannot be "
                 f"scored, the first of them: {rows} (from 1). Caught by: "
                 f"{rule_counts(scored.reasons)}. "
-                "Mend them, or leave them out; engine score sets them aside."
+                "Fix them, or leave them out; engine score sets them aside."
             )
         return scored.scores
 
@@ -64,28 +65,25 @@ class Scorer:
         """The input columns that scoring reads."""
         return needed_columns(self.manifest.schema)
 
-    def score_chunk(
-        self, chunk: Chunk, detail: OutputOptions, seen: SeenKeys | None = None
-    ) -> ScoredChunk:
-        """Set rows aside, make tensors, run the models, name the results.
+    def score_chunk(self, chunk: Chunk, options: OutputOptions) -> ScoredChunk:
+        """Score the rows of a chunk that can be scored, and reject the others.
 
         Args:
-            chunk: Rows as read.
-            detail: How much of the reasons to give.
-            seen: The keys of the chunks before; without it the chunk is all there is.
+            chunk: Rows as read, with duplicates marked.
+            options: Which columns the scores have.
         """
-        checked = prepare_chunk(chunk, self.manifest, seen)
-        predictions = self.session.run(checked.features)
+        prepared = prepare_chunk(chunk, self.manifest)
+        predictions = self.session.run(prepared.features)
         first_row = chunk.input_rows_before + 1
         return ScoredChunk(
-            rows_read=checked.rows_read,
-            features=checked.features,
+            rows_read=prepared.rows_read,
+            features=prepared.features,
             scores=score_columns(
-                checked.valid, first_row, predictions, self.manifest, self.playbook, detail
+                prepared.valid, first_row, predictions, self.manifest, self.playbook, options
             ),
-            rejected=checked.rejected,
-            reasons=checked.reasons,
-            unseen=checked.unseen,
+            rejected=prepared.rejected,
+            reasons=prepared.reasons,
+            unseen=prepared.unseen,
         )
 
 

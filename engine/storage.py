@@ -1,6 +1,10 @@
-"""Small files on disk: written, forced out and moved into place in one step; what the system's errors mean."""
+"""Files on disk: written whole, forced to disk, moved into place and locked.
+
+Also what the operating system's errors mean.
+"""
 
 import errno
+import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -9,10 +13,9 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.errors import AccessError, CannotCreateError, EngineError, StorageError
+from engine.errors import AccessError, CannotCreateError, EngineError, LockedError, StorageError
 
 PRIVATE_MODE = 0o600
-
 SHARED_MODE = 0o666
 
 
@@ -27,8 +30,68 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise _storage_error(path, error) from error
 
 
+@contextmanager
+def locked(path: Path, target: Path) -> Iterator[None]:
+    """Hold the lock of a folder, or of a file that is created if needed.
+
+    Args:
+        path: What is locked. A file is for its owner only, whatever the umask.
+        target: What the lock protects; the error names it.
+
+    Raises:
+        LockedError: Another process holds the lock.
+        OSError: It cannot be opened.
+    """
+    # NOTE: NFS locks only what is open for writing.
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, flags, PRIVATE_MODE)
+    try:
+        take_lock(descriptor, target)
+        if not path.is_dir() and os.fstat(descriptor).st_uid == os.geteuid():
+            os.fchmod(descriptor, PRIVATE_MODE)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def take_lock(descriptor: int, target: Path) -> None:
+    """Lock an open file or folder until it is closed.
+
+    Raises:
+        LockedError: Another process holds the lock.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LockedError(target) from None
+
+
+def write_atomic(path: Path, content: bytes, mode: int = PRIVATE_MODE) -> None:
+    """Write a small file in one atomic and lasting step.
+
+    Args:
+        path: The file; an older one is replaced.
+        content: All of it.
+        mode: Its permissions, less what the umask removes.
+
+    Raises:
+        CannotCreateError: The path names no file, or a device or pipe.
+        OSError: The file cannot be written.
+    """
+    if not path.name:
+        raise CannotCreateError(f"{path}: is not the name of a file. Name one.")
+    staging = path.with_name(f".{path.name}.staging-{os.getpid()}")
+    try:
+        check_no_device(path)
+        write_synced(staging, content, mode)
+        move(staging, path, mode)
+        sync_path(path.parent)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
 def write_synced(path: Path, content: bytes, mode: int = PRIVATE_MODE) -> None:
-    """Write a small file, by default readable by its owner only, and force it to disk."""
+    """Write a small file and force it to disk; `mode` as in `write_atomic`."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
@@ -36,14 +99,21 @@ def write_synced(path: Path, content: bytes, mode: int = PRIVATE_MODE) -> None:
         os.fsync(descriptor)
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Write a small file in one atomic step, readable by its owner only."""
-    _write_whole(path, content, PRIVATE_MODE)
+def move(source: Path, target: Path, mode: int = PRIVATE_MODE) -> None:
+    """Replace one file by another in one step.
 
+    Args:
+        source: A file on the same file system.
+        target: What it replaces, or where it goes.
+        mode: Its permissions, less what the umask removed when it was created.
 
-def write_shared(path: Path, content: bytes) -> None:
-    """Write a small file in one atomic step, readable by all whom the umask admits."""
-    _write_whole(path, content, SHARED_MODE)
+    Raises:
+        CannotCreateError: The target is a device or a pipe.
+        OSError: The file cannot be moved.
+    """
+    check_no_device(target)
+    source.chmod(source.stat().st_mode & mode)
+    source.replace(target)
 
 
 def sync_path(path: Path) -> None:
@@ -56,27 +126,13 @@ def sync_path(path: Path) -> None:
 
 
 def check_no_device(path: Path) -> None:
-    """Check that nothing stands at a place that a file may not take, as /dev/null or a pipe.
+    """Check that a path is no device or pipe, such as /dev/null.
 
     Raises:
-        CannotCreateError: It does.
+        CannotCreateError: It is one.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise CannotCreateError(f"{path}: is a device or a pipe, not a file. Name a file.")
-
-
-def move(source: Path, target: Path, mode: int = PRIVATE_MODE) -> None:
-    """Put a file in the place of another, in one step.
-
-    Args:
-        source: A file on the same file system.
-        target: Its place.
-        mode: What others may do with it, by default nothing; less where the umask asked for less
-            when the file was made.
-    """
-    check_no_device(target)
-    source.chmod(source.stat().st_mode & mode)
-    source.replace(target)
 
 
 def _storage_error(path: Path, error: BaseException) -> EngineError:
@@ -94,15 +150,3 @@ def _storage_error(path: Path, error: BaseException) -> EngineError:
     return StorageError(
         f"{path}: could not be written: {reason}. Nothing was published; free space and run again."
     )
-
-
-def _write_whole(path: Path, content: bytes, mode: int) -> None:
-    if not path.name:
-        raise CannotCreateError(f"{path}: is no name of a file. Name one.")
-    staging = path.with_name(f".{path.name}.staging-{os.getpid()}")
-    try:
-        check_no_device(path)
-        write_synced(staging, content, mode)
-        staging.replace(path)
-    finally:
-        staging.unlink(missing_ok=True)

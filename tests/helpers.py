@@ -2,8 +2,10 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,31 @@ def run(
         text=True,
         timeout=300,
     )
+
+
+def run_in_terminal(
+    program: str, *args: object, env: dict[str, str] | None = None, columns: int = 80
+) -> tuple[int, str]:
+    """Run a console script on a terminal of its own; gives exit code and what is shown."""
+    shown, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, columns))
+    command = [str(Path(sys.executable).parent / program), *map(str, args)]
+    variables = {**os.environ, "TERM": "xterm", "NO_COLOR": "", **(env or {})}
+    with subprocess.Popen(
+        command, env=variables, cwd=ROOT, stdin=terminal, stdout=terminal, stderr=terminal
+    ) as process:
+        os.close(terminal)
+        with os.fdopen(shown, "rb", buffering=0) as stream:
+            output = b"".join(iter(lambda: _read_terminal(stream), b""))
+    return process.returncode, output.decode().replace("\r\n", "\n")
+
+
+def _read_terminal(stream: IO[bytes]) -> bytes:
+    try:
+        return stream.read(65_536)
+    # NOTE: on Linux a terminal that nobody has open any more is an error, not an end.
+    except OSError:
+        return b""
 
 
 @contextmanager

@@ -19,6 +19,12 @@ def test_imports_between_rooms_go_one_way(package):
     assert f"{package}.cli" in rooms.static_order()
 
 
+def test_inputs_and_outputs_know_no_connector():
+    imports = set(room_imports(Path(engine.__file__).parent))
+    for room in ("engine.inputs", "engine.outputs", "engine.pipeline"):
+        assert (room, "engine.connectors") not in imports
+
+
 def room_imports(folder: Path) -> Iterator[tuple[str, str]]:
     """Every import from one room, a module or a folder of modules, into another."""
     for path in sorted(folder.rglob("*.py")):

@@ -1,9 +1,17 @@
 """How much work a fit does."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 DEFAULT_MINUTES = 3.0
 MAX_TRIALS = 1_000
+
+TrialWatch = Callable[[int, float | None], None]
+"""Called before each trial with its number, from 1, and the best mean log-loss so far."""
+
+
+def unwatched(number: int, best: float | None) -> None:
+    """Watch no trial."""
 
 
 @dataclass(frozen=True, slots=True)

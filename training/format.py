@@ -10,14 +10,14 @@ from engine.format import LARGE, NO_UNITS, short, visible
 
 UNKNOWN = "–"
 THIN = "\u202f"
-"""A narrow space that no line breaks at, between a number and its unit."""
+"""A narrow no-break space, between a number and its unit."""
 
 LONGEST = 600
-"""Twice the longest sentence of a report: only a name from outside can be longer."""
+"""Twice the longest sentence of a report; only foreign names can be longer."""
 
 
 def shown(text: str) -> str:
-    """A text, cut, without characters that cannot be seen or that turn the direction of others."""
+    """A text, cut, without invisible or direction-changing characters."""
     return visible(short(text, LONGEST))
 
 
@@ -37,7 +37,7 @@ def points(share: Any) -> str:  # noqa: ANN401
 
 
 def signed(number: float, decimals: int) -> str:
-    """A difference with its sign, a true minus among them."""
+    """A difference with its sign, with a true minus."""
     # Adding 0 makes -0 and 0 the same.
     return f"{round(number, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
 
@@ -48,7 +48,7 @@ def count(number: Any) -> str:  # noqa: ANN401
 
 
 def people(users: Any, rows: Any) -> str:  # noqa: ANN401
-    """How many users, and how many rows where a user has several; rows alone where no more is known."""
+    """The number of users, and of rows where users have several; rows alone if users are unknown."""
     if users is None:
         return f"{count(rows)} rows"
     return f"{count(users)} users" + ("" if rows in (users, None) else f", {count(rows)} rows")
@@ -70,7 +70,7 @@ def times(number: Any) -> str:  # noqa: ANN401
 
 
 def odds(impact: float) -> str:
-    """An impact in log-odds as what it does to the odds: `× 2.1`."""
+    """An impact in log-odds as a factor on the odds: `× 2.1`."""
     factor = math.exp(min(impact, 20.0))
     return f"×{THIN}{factor:,.2f}" if factor < 9.95 else f"×{THIN}{factor:,.0f}"
 
@@ -90,7 +90,7 @@ def percent_interval(bounds: Sequence[float] | None) -> str:
 
 
 def plain(number: Any) -> str:  # noqa: ANN401
-    """A value of a feature: as many digits as tell something, none more."""
+    """A value of a feature, with the digits that matter."""
     if number is None:
         return UNKNOWN
     size = abs(number)
@@ -108,7 +108,7 @@ def says(label: str, unit: str) -> bool:
 
 
 def unit_beside(label: str, unit: str) -> str:
-    """The unit of a number that stands beside its label; "" where it is none or the label names it."""
+    """The unit to show beside a labelled number; "" where there is none or the label names it."""
     return "" if unit in NO_UNITS or says(label, unit) else unit
 
 

@@ -16,16 +16,16 @@ from engine.errors import BundleError
 from engine.model.session import Predictions, Session
 from engine.rows.typed import to_features
 from training.compare.figures import comparison
-from training.compare.ways import (
+from training.compare.strategies import (
     SEGMENT_FEATURE,
     compared_users,
     fit_segment_figures,
-    segment_feature_way,
+    segment_feature_strategy,
 )
 from training.data.dataset import Dataset, load_dataset, size_figures
 from training.data.folds import make_folds
 from training.data.split import Split, split
-from training.effort import Effort
+from training.effort import Effort, TrialWatch, unwatched
 from training.evaluate.drivers import drivers_report
 from training.evaluate.evaluation import outcome_metrics
 from training.evaluate.leakage import Parts, leakage_checks
@@ -37,10 +37,10 @@ from training.export.parity import check_parity, run_engine
 from training.export.reference import fit_reference
 from training.metrics.metrics import Outcomes
 from training.model.baselines import fit_baselines
-from training.model.categories import fit_categories, sorted_by_teachers
+from training.model.categories import fit_categories, order_by_train_rates
 from training.model.classifier import Classifier, fit_classifier
 from training.model.search import Fold, Pool
-from training.model.trees import Recipe, Sample
+from training.model.trees import Sample, TrainConfig
 from training.playbook import (
     PlaybookRules,
     check_features,
@@ -52,7 +52,7 @@ from training.playbook import (
 from training.promote.publish import check_target, publish_bundle
 from training.report.contents import report_contents
 from training.report.subject import subject_of
-from training.segments.lineage import Predecessor, check_predecessor, predecessor
+from training.segments.lineage import PreviousSegments, check_previous, previous_segments
 from training.segments.profiles import Profiled, describe_segments
 from training.segments.segments import Segmentation, fit_segments
 
@@ -85,6 +85,7 @@ def fit(
     options: FitOptions,
     out: Path,
     progress: Progress = lambda stage: None,  # noqa: ARG005
+    watch: TrialWatch = unwatched,
 ) -> Manifest:
     """Fit all models, export them, and write a bundle if ONNX and native models agree.
 
@@ -93,6 +94,7 @@ def fit(
         options: The table, and the seed.
         out: The folder of the bundle, empty or absent.
         progress: Told what begins.
+        watch: Follows the search for the purchase model.
 
     Returns:
         The manifest as written.
@@ -107,10 +109,10 @@ def fit(
     users = _prepared(load_dataset(inputs, options.schema))
     rows = users.dataset.rows
     progress(f"fitting the purchase model to {len(users.parts.train):,} of {rows:,} users")
-    classifier = _fit_classifier(users, options)
+    classifier = _fit_classifier(users, options, watch)
     progress("looking for segments")
     train = users.dataset.typed[users.parts.train]
-    before = None if previous is None else predecessor(previous, train)
+    before = None if previous is None else previous_segments(previous, train)
     segmentation = _fit_segments(users, options, before)
     progress("exporting to ONNX")
     version = _version(users.dataset, options, len(classifier.report["trials"]), previous)
@@ -120,10 +122,10 @@ def fit(
     progress("measuring the models on users they have not seen")
     scored = run_engine(Session(bundle), users.features)
     profiled = _profiled(users, scored)
-    manifest = describe_segments(bundle.manifest, *profiled, segmentation.succession, before)
+    manifest = describe_segments(bundle.manifest, *profiled, segmentation.lineage, before)
     figures = _test_figures(manifest, users, scored, options.seed)
     manifest = replace(manifest, parity=parity, **figures)
-    compared = _comparison(manifest, users, scored, classifier.recipe, options.seed)
+    compared = _comparison(manifest, users, scored, classifier.config, options.seed)
     manifest = replace(manifest, comparison=compared)
     progress("writing the report")
     test = users.parts.test
@@ -163,7 +165,7 @@ def _prepared(dataset: Dataset) -> _Users:
     return _Users(dataset, parts, categories, features)
 
 
-def _fit_classifier(users: _Users, options: FitOptions) -> Classifier:
+def _fit_classifier(users: _Users, options: FitOptions, watch: TrialWatch) -> Classifier:
     pool = _pool(users)
     return fit_classifier(
         pool,
@@ -173,10 +175,13 @@ def _fit_classifier(users: _Users, options: FitOptions) -> Classifier:
         options.effort,
         options.playbook.band_shares,
         fit_baselines(pool, options.schema),
+        watch,
     )
 
 
-def _fit_segments(users: _Users, options: FitOptions, before: Predecessor | None) -> Segmentation:
+def _fit_segments(
+    users: _Users, options: FitOptions, before: PreviousSegments | None
+) -> Segmentation:
     parts, features = users.parts, users.features
     return fit_segments(
         features[parts.train],
@@ -229,7 +234,9 @@ def _pool(users: _Users) -> Pool:
     }
     members = (
         (
-            sorted_by_teachers(whole.subset(teach), people[teach], whole.subset(judge), unordered),
+            order_by_train_rates(
+                whole.subset(teach), people[teach], whole.subset(judge), unordered
+            ),
             people[judge],
         )
         for teach, judge in folds.members
@@ -283,14 +290,14 @@ def _test_figures(
 
 
 def _comparison(
-    manifest: Manifest, users: _Users, scored: Predictions, recipe: Recipe, seed: int
+    manifest: Manifest, users: _Users, scored: Predictions, config: TrainConfig, seed: int
 ) -> dict[str, Any]:
     """The model against the segments, on the test part; `scored` is of all users."""
     dataset, parts = users.dataset, users.parts
     ids = [segment.id for segment in manifest.segments]
     figures = fit_segment_figures(ids, parts, dataset.label, scored)
     everybody = Sample(users.features, dataset.label)
-    grown = segment_feature_way(figures, parts, everybody, scored.segment, recipe, seed)
+    grown = segment_feature_strategy(figures, parts, everybody, scored.segment, config, seed)
     compared = compared_users(
         dataset, parts.test, scored[parts.test], figures, {SEGMENT_FEATURE: grown}
     )
@@ -313,7 +320,7 @@ def _open_previous(options: FitOptions) -> Bundle | None:
             "out to number the segments anew."
         )
     previous = open_bundle(options.previous)
-    check_predecessor(previous, options.schema)
+    check_previous(previous, options.schema)
     return previous
 
 

@@ -1,22 +1,20 @@
-"""A folder beside a target, in which it is made before it is published."""
+"""A folder beside a target, in which the target is made before it is published."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine.errors import LockedError
-from engine.storage import storage_errors
+from engine.storage import storage_errors, take_lock
 
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """Give an empty folder beside a target; afterwards it is gone, wherever what was in it went.
+    """Give an empty folder beside a target, and remove it afterwards.
 
-    It has one name, so that what a killed run left in it goes with the next, and is locked as long
-    as it stands: one process at a time makes a target.
+    The folder always has the same name, so that the next run removes what a killed one left. Its
+    lock lets one process at a time make the target.
 
     Raises:
         LockedError: Another process makes the target.
@@ -36,29 +34,27 @@ def staged(target: Path) -> Iterator[Path]:
 
 
 def _locked_folder(folder: Path, target: Path) -> int:
-    """A descriptor of the folder that holds its lock."""
+    """A descriptor of the folder, which holds its lock."""
     while True:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:
-            # Whoever held it has just removed it; it may be removed after the opening, too.
+            # The process that held the lock has just removed the folder. It may also do so after
+            # the folder is opened.
             continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still(folder, descriptor):
+            take_lock(descriptor, target)
+            if _is_same(folder, descriptor):
                 return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            raise LockedError(target) from None
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
 
 
-def _is_still(folder: Path, descriptor: int) -> bool:
+def _is_same(folder: Path, descriptor: int) -> bool:
     try:
         return os.path.samestat(os.fstat(descriptor), folder.lstat())
     except FileNotFoundError:

@@ -34,7 +34,7 @@ from engine.bundle.manifest import (
     manifest_to_json,
 )
 from engine.errors import BundleError, EngineError, pluralize, quoted
-from engine.storage import sync_path
+from engine.storage import SHARED_MODE, write_atomic
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
@@ -160,17 +160,16 @@ def write_bundle(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]
 def write_current(root: Path, version: str) -> None:
     """Make one version of a folder of bundles the one in force, in one atomic and lasting step."""
     digest = hashlib.sha256(read_file(root / version, MANIFEST, MANIFEST_LIMIT_BYTES)).hexdigest()
-    staging = root / f".{CURRENT}.staging"
-    staging.write_text(f"{version} {digest}\n")
-    sync_path(staging)
-    staging.replace(root / CURRENT)
-    sync_path(root)
+    write_atomic(root / CURRENT, f"{version} {digest}\n".encode(), SHARED_MODE)
 
 
 def _resolve(path: Path) -> tuple[Path, str | None]:
     """The folder of the bundle, and the manifest hash that CURRENT states, if it is there."""
     if not path.is_dir():
-        raise BundleError(f"{path}: no such bundle. Give one with --bundle, or run: make model")
+        raise BundleError(
+            f"{path}: no such bundle. Give one with --bundle or ENGINE_BUNDLE. To make one: training "
+            "simulate --out history.parquet, then training fit history.parquet --out candidate"
+        )
     if (path / MANIFEST).is_file():
         return path, None
     # A link that leads nowhere is something that stands there: what it is, reading tells.

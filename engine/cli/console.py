@@ -1,22 +1,22 @@
-"""What the two command lines share: errors become messages and exit codes, signals end a run."""
+"""What the two command lines share: errors and signals become messages and exit codes."""
 
 import os
 import re
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from engine.cli.logs import Lines, logged_lines, write_error
-from engine.cli.render import echo, on_terminal, wrap
-from engine.errors import BundleError, EngineError, InterruptedRunError, StorageError, bug_text
+from engine.cli.render import echo, wrapped
+from engine.errors import BundleError, EngineError, StorageError, bug_text
 from engine.format import visible
+from engine.interruption import check_interrupted, signals_noted
 from engine.logs import LOG
 
 
@@ -30,6 +30,7 @@ class Command(click.Command):
             BundleError: A variable of the environment is none that Polars can read.
             StorageError: Standard output is full or failing.
         """
+        check_interrupted()
         _check_polars_threads(os.environ.get(_POLARS_THREADS))
         result = super().invoke(context)
         unshown: StorageError | None = context.meta.get(_UNSHOWN)
@@ -48,13 +49,16 @@ class Program(click.Group):
         extra |= {"standalone_mode": False, "prog_name": self.name}
         extra |= {"auto_envvar_prefix": str(self.name).upper()}
         extra |= {"help_option_names": ["--help", "-h"], "max_content_width": MAX_HELP_WIDTH}
-        with logged_lines(str(self.name)) as lines, _signals_end_the_run():
-            run = lambda: super(Program, self).main(*args, obj=lines, **extra)  # noqa: E731
-            code = _exit_code(run, lines)
+        with logged_lines(str(self.name)) as lines, signals_noted():
+            code = _exit_code(partial(self.run, *args, obj=lines, **extra), lines)
         if code > 128 and threading.active_count() > 1:
-            # What other threads have in hand is of no use any more: they are not waited for.
+            # The work of other threads is not needed any more.
             os._exit(code)
         sys.exit(code)
+
+    def run(self, *args: Any, **extra: Any) -> object:  # noqa: ANN401
+        """Run the command line without exiting."""
+        return super().main(*args, **extra)
 
 
 _UNSHOWN = "engine.cli.console.unshown"
@@ -62,19 +66,16 @@ _UNSHOWN = "engine.cli.console.unshown"
 
 _POLARS_THREADS = "POLARS_MAX_THREADS"
 MAX_HELP_WIDTH = 100
-IMPORT_SECONDS = 0.02
-"""A signal that comes during an import is looked at again after so long."""
 
 
-def say(lines: Sequence[str]) -> None:
+def say(lines: Iterable[str]) -> None:
     """Show lines for people on standard error."""
     write_error("\n".join(lines))
 
 
 def show_lines(lines: Iterable[str]) -> None:
     """Show a result for people on standard output, wrapped to the width of a terminal."""
-    shown = map(visible, lines)
-    show("\n".join(map(wrap, shown) if on_terminal(sys.stdout) else shown))
+    show("\n".join(wrapped(map(visible, lines), sys.stdout)))
 
 
 def show(text: str | bytes, consequence: str = "Fix it and run again.") -> None:
@@ -106,7 +107,7 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
         with suppress(OSError):
             error.show()
         return error.exit_code
-    except (EngineError, InterruptedRunError) as error:
+    except EngineError as error:
         return _told(str(error), error.exit_code)
     # NOTE: click makes a SystemExit of a BrokenPipeError.
     except (BrokenPipeError, SystemExit):
@@ -160,57 +161,3 @@ def _close_stdout() -> None:
     """Let nothing more be written to a standard output whose reader is gone, not even at exit."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextmanager
-def _signals_end_the_run() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP raise where the main thread stands, so that staging is removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    interrupt = _interrupt_once()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
-    # A signal that the caller ignores, as nohup does, stays ignored.
-    before = {n: handler for n, handler in before.items() if handler is not signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _interrupt_once() -> Callable[[int, FrameType | None], None]:
-    """A handler for all signals that end a run.
-
-    The first raises. While the run then ends, a Ctrl-C ends it at once and leaves the rest to the
-    next run; other signals are heard only once, as a closing terminal sends several.
-    """
-    raised = False
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal raised
-        # A closed terminal is a request to end like any other.
-        code_of = signal.SIGTERM if number == signal.SIGHUP else number
-        if raised and number == signal.SIGINT:
-            os._exit(128 + code_of)
-        if _is_importing(frame):
-            # Libraries import parts of themselves in the middle of a run, when staging stands.
-            signal.signal(signal.SIGALRM, lambda _, later: interrupt(number, later))
-            signal.setitimer(signal.ITIMER_REAL, IMPORT_SECONDS)
-        elif not raised:
-            raised = True
-            raise InterruptedRunError(code_of)
-
-    return interrupt
-
-
-def _is_importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported: an exception there comes out as any other error."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        frame = frame.f_back
-    return False

@@ -1,46 +1,36 @@
-"""The door of the command line: open streams and a way out before anything large is imported."""
+"""Entry point of the command line: open streams and signals noted before anything large is imported."""
 
 import gc
 import os
 import signal
-from types import FrameType
-from typing import NoReturn
+
+from engine.interruption import SIGNALS, signals_noted
 
 # Imports make some 80,000 objects, and all of them stay. By default Python looks through the
 # newest of them for garbage more than a hundred times on the way, which takes as long as opening the bundle.
 OBJECTS_BEFORE_COLLECTION = 100_000
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
     """Run `engine`."""
     open_streams()
     gc.set_threshold(OBJECTS_BEFORE_COLLECTION)
-    for number in SIGNALS:
-        # A signal that the caller ignores, as nohup does, stays ignored.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _leave)
-    from engine.cli.main import main as engine
-
     try:
-        engine()
+        with signals_noted():
+            from engine.cli.main import main as engine
+
+            engine()
     finally:
-        # All is done and said: what comes while Python shuts down must not change the exit code.
+        # All is done: a signal while Python shuts down must not change the exit code.
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
 
 def open_streams() -> None:
-    """Give a closed standard stream the null device, or the next file opened would be one.
+    """Give a closed standard stream the null device.
 
-    What a library then writes to standard error would stand in the middle of the scores.
+    The next file opened would otherwise take its place, and receive what libraries print there.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
-
-
-def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    # Nothing has been begun; an exception would come out of an import as any other error.
-    os._exit(128 + number)

@@ -14,7 +14,7 @@ from engine.cli.options import bundle_argument, example, json_option
 @click.option("--full", is_flag=True, help="Show everything: features, playbook, files, hashes.")
 @json_option
 def inspect(bundle: Path, full: bool, as_json: bool) -> None:
-    """Describe a bundle: may it be used, how good is it, what drives it.
+    """Describe a bundle: how good it is and what drives it.
 
     BUNDLE is a bundle, or a folder of versions with CURRENT, by default onnx_models/shopnow.
     Environment: ENGINE_BUNDLE. JSON is the whole manifest.

@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "green": ("may be used", "nothing has moved", "passed", "promoted"),
-    "yellow": ("warning", "drift", "set aside", "rows left out", "unseen values"),
+    "yellow": ("warning", "drift", "set aside", "rows left out", "unseen values scored as missing"),
     "red": ("MUST NOT BE USED", "ALARM", "DRIFT", "REFUSED", "engine", "training"),
 }
 _COLOUR_OF = {status: colour for colour, words in COLOURS.items() for status in words}
 _STATUS = re.compile(rf"^( *)({'|'.join(_COLOUR_OF)})(?=:|$| {{2}})", re.MULTILINE)
 
-BAR_CELLS = 30
+BAR_CELLS = 20
 
 
 def echo(text: str | bytes, *, error: bool = False) -> None:
@@ -48,13 +48,21 @@ def on_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
+def wrapped(lines: Iterable[str], stream: TextIO | None) -> Iterable[str]:
+    """Lines that fit a stream: on a terminal none is wider."""
+    return map(wrap, lines) if on_terminal(stream) else lines
+
+
 def wrap(line: str) -> str:
-    """A line cut between words to the width of the terminal; its last column stays a column."""
+    """A line cut between words to the width of the terminal; its last column stays a column.
+
+    A column that begins in the right half of the terminal is left to the terminal.
+    """
     columns = shutil.get_terminal_size().columns
-    if len(line) <= columns:
-        return line
     indent = re.match(r"(?:.*\S)? {2,}", line)
-    hang = indent.end() if indent and indent.end() <= columns // 2 else 2
+    hang = indent.end() if indent else 2
+    if len(line) <= columns or hang > columns // 2:
+        return line
     return textwrap.fill(
         line, columns, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False
     )
@@ -90,17 +98,25 @@ def rows_bar(label: str, *, hidden: bool = False) -> Iterator[Callable[[int, int
 
 
 def progress_bar(
-    label: str, info: Callable[[int | None], str | None], *, hidden: bool = False
+    label: str,
+    info: Callable[[int | None], str],
+    *,
+    length: int = 1,
+    eta: bool = True,
+    hidden: bool = False,
 ) -> "ProgressBar[int]":
     """A bar on standard error that shows nothing before its first update.
 
     Args:
         label: What is being done.
         info: What to show behind the bar, from the item of the last update.
+        length: Steps until the bar is full.
+        eta: Whether the time left is shown, measured by the steps.
         hidden: Whether there is no bar on a terminal either.
     """
     return click.progressbar(
-        length=1,
+        length=length,
+        show_eta=eta,
         label=label,
         item_show_func=info,
         file=sys.stderr,
@@ -113,7 +129,8 @@ def progress_bar(
 
 
 def end_bar(bar: "ProgressBar[int]") -> None:
-    """Go on below a bar, if anything of it was shown."""
+    """Go on below a bar, if it was shown."""
     if bar.max_width is not None:
         with suppress(OSError):
             bar.render_finish()
+        bar.max_width = None

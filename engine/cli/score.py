@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ import click
 from engine.cli.console import Command, show
 from engine.cli.options import INPUT, PLACE, bundle_option, example, max_reject_share_option
 from engine.cli.render import rows_bar
-from engine.errors import InterruptedRunError
 from engine.logs import LOG
 
 if TYPE_CHECKING:
@@ -112,7 +110,8 @@ def _choose_log_format(context: click.Context, _option: click.Parameter, value: 
     "--threads",
     type=click.IntRange(1, MAX_THREADS),
     metavar="N",
-    help="Chunks scored in parallel.  [default: one per core]",
+    show_default="one per core",
+    help="Chunks scored in parallel.",
 )
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "verbose", is_flag=True, help="Print each step.")
@@ -165,11 +164,9 @@ def score(
     logs = verbose or context.find_root().obj.as_json
     with rows_bar("scoring", hidden=quiet or logs) as progress:
         done = score_users(source, bundle, target, settings, progress)
-    # The work is done: a signal cuts short only the words about it.
-    with suppress(InterruptedRunError):
-        LOG.info("\n".join(done.to_lines()), extra={"fields": {"summary": asdict(done)}})
-        if to_stdout:
-            show(done.to_json().rstrip(b"\n"), _consequence(done))
+    LOG.info("\n".join(done.to_lines()), extra={"fields": {"summary": asdict(done)}})
+    if to_stdout:
+        show(done.to_json().rstrip(b"\n"), _consequence(done))
 
 
 def _source(

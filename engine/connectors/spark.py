@@ -90,7 +90,7 @@ class ScoredUsers:
             raise InputError(
                 f"{WHERE}: {rejected:,} of {rows:,} rows ({rejected / rows:.1%}) cannot be scored, "
                 f"more than max_reject_share {max_reject_share:.1%}; caught by: "
-                f"{rule_counts(caught)}. Mend the input, or allow more."
+                f"{rule_counts(caught)}. Fix the input, or allow more."
             )
         return Totals(rows, rejected, caught)
 
@@ -135,7 +135,7 @@ def score(
     names = [name for name in scorer.columns if name in df.columns]
     users = df.select(*(_quoted(name) for name in names))
     if duplicates == "check":
-        users = _brought_together(users, id_column)
+        users = _with_ids_together(users, id_column)
     return _apart(_outcomes(users, opened, scorer, OutputOptions(drivers, impacts), duplicates))
 
 
@@ -150,13 +150,14 @@ def shipped(bundle: Bundle) -> ShippedBundle:
     )
 
 
-def _brought_together(users: "DataFrame", id_column: str) -> "DataFrame":
-    """All rows of an id in one partition, in an order that does not depend on where they were."""
+def _with_ids_together(users: "DataFrame", id_column: str) -> "DataFrame":
+    """All rows of an id next to each other, in an order that does not depend on where they were."""
     from pyspark.sql.functions import xxhash64
 
-    # NOTE: by the id alone, though the key has the snapshot: the same date has several texts.
+    # NOTE: by the id alone, although the key has the snapshot: one date may have several texts.
     gathered = users.repartition(_quoted(id_column))
-    return gathered.sortWithinPartitions(xxhash64(*map(_quoted, users.columns)))
+    row_hash = xxhash64(*map(_quoted, users.columns))
+    return gathered.sortWithinPartitions(_quoted(id_column), row_hash)
 
 
 def _outcomes(

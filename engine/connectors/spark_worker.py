@@ -6,7 +6,6 @@ An outcome is a row of scores or a row set aside; the driver's half, `spark`, ta
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,8 @@ import pyarrow as pa
 # NOTE: Polars reads the size of its thread pool once, when it is imported, and a worker imports this
 # module before it runs anything of it. So nothing here may import Polars but `score_batches`.
 if TYPE_CHECKING:
+    import polars as pl
+
     from engine.model.columns import ScoredChunk
     from engine.scorer import Scorer
 
@@ -77,18 +78,40 @@ def score_batches(batches: Iterable[pa.RecordBatch], work: Work) -> Iterator[pa.
 
     from engine.model.columns import OutputOptions
     from engine.rows.chunk import Chunk
-    from engine.rows.duplicates import SeenKeys
+    from engine.rows.duplicates import mark_own_duplicates
 
     scorer = open_scorer(work.bundle)
-    detail = OutputOptions(work.drivers, work.impacts)
-    rows_before = 0
-    with SeenKeys() if work.find_duplicates else nullcontext() as seen:
-        for batch in batches:
-            users = pl.DataFrame(batch)
-            chunk = Chunk(users, "partition", rows_before, rows_before)
-            scored = scorer.score_chunk(chunk, detail, seen)
-            yield from outcomes(scored, work.outcome).to_batches()
-            rows_before += users.height
+    schema = scorer.manifest.schema
+    options = OutputOptions(work.drivers, work.impacts)
+    frames: Iterable[pl.DataFrame] = map(pl.DataFrame, batches)
+    if work.find_duplicates and schema.id is not None:
+        frames = whole_ids(frames, schema.id)
+    for users in frames:
+        chunk = Chunk(users, "partition", 0, 0)
+        if work.find_duplicates:
+            chunk = mark_own_duplicates(chunk, schema)
+        yield from outcomes(scorer.score_chunk(chunk, options), work.outcome).to_batches()
+
+
+def whole_ids(frames: Iterable["pl.DataFrame"], id_column: str) -> Iterator["pl.DataFrame"]:
+    """The same rows, cut so that all rows of an id are in one frame.
+
+    Args:
+        frames: Rows in which equal ids follow each other.
+        id_column: The ids.
+    """
+    import polars as pl
+
+    id_ = pl.col(id_column)
+    held: pl.DataFrame | None = None
+    for frame in frames:
+        rows = frame if held is None else pl.concat([held, frame])
+        # The next frame may go on with the last id. Rows without an id have no duplicates.
+        is_last = rows.select((id_ == id_.last()).fill_null(value=False)).to_series()
+        held = rows.filter(is_last)
+        yield rows.filter(~is_last)
+    if held is not None:
+        yield held
 
 
 @lru_cache(maxsize=1)

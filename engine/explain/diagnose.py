@@ -14,7 +14,7 @@ from engine.errors import NAMES_SHOWN, rule_counts
 from engine.explain.drift import other_unit
 from engine.inputs.chunks import read_chunks
 from engine.inputs.open import Table
-from engine.rows.typed import MISSING_TEXTS, to_typed
+from engine.rows.typed import MISSING_TEXTS, Typed, to_typed
 
 SAMPLE_ROWS = 32_768
 
@@ -55,7 +55,7 @@ def refusal(
         f"{rows:,} of {rows_read:,} rows ({rows / rows_read:.1%}) cannot be scored, more than "
         f"--max-reject-share {max_reject_share:.1%}; caught by: {rule_counts(reasons)}. "
         + (f"Probable cause in {worst}: {found} " if found else "")
-        + "Nothing was published: mend the input, or allow more."
+        + "Nothing was published: fix the input, or allow more."
     )
 
 
@@ -96,10 +96,10 @@ def probable_causes(
 
 
 def _unit(
-    name: str, _: pl.DataFrame, typed: pl.DataFrame, manifest: Manifest, reference: Reference
+    name: str, _: pl.DataFrame, typed: Typed, manifest: Manifest, reference: Reference
 ) -> str | None:
     number = [feature.name for feature in manifest.schema.model_features].index(name)
-    words = other_unit(typed[name].to_numpy(), reference.typical[number])
+    words = other_unit(typed.frame[name].to_numpy(), reference.typical[number])
     return f"{name!r}: {words}" if words else None
 
 
@@ -111,11 +111,11 @@ def _empty(name: str, sample: pl.DataFrame, *_: object) -> str | None:
 
 
 def _text(
-    name: str, sample: pl.DataFrame, typed: pl.DataFrame, manifest: Manifest, _: Reference
+    name: str, sample: pl.DataFrame, typed: Typed, manifest: Manifest, _: Reference
 ) -> str | None:
-    wrong = sample[name].filter(typed[f"{name}|not_a_number"])
-    if not len(wrong):
+    if f"{name}|not_a_number" not in typed.faults:
         return None
+    wrong = sample[name].filter(typed.faults[f"{name}|not_a_number"])
     if _share(wrong.str.contains(DECIMAL_COMMA)) >= MOST:
         return f"{name!r} has numbers with commas: write 1234.5, not 1.234,5 or 1,234.5."
     for other, values in manifest.categories.items():
@@ -125,9 +125,11 @@ def _text(
     return f"{name!r} holds text in {share:.0%} of the rows: another column's values?"
 
 
-def _date(name: str, sample: pl.DataFrame, typed: pl.DataFrame, *_: object) -> str | None:
-    wrong = sample[name].filter(typed[f"{name}|not_a_date"])
-    if not len(wrong) or _share(wrong.str.contains(OTHER_DATE)) < MOST:
+def _date(name: str, sample: pl.DataFrame, typed: Typed, *_: object) -> str | None:
+    if f"{name}|not_a_date" not in typed.faults:
+        return None
+    wrong = sample[name].filter(typed.faults[f"{name}|not_a_date"])
+    if _share(wrong.str.contains(OTHER_DATE)) < MOST:
         return None
     return f"{name!r} has dates in another form: write 2026-11-22, without a time."
 

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from engine.bundle.manifest import Manifest
-from engine.bundle.schema import Feature, FeatureSchema
+from engine.bundle.schema import Feature
 from engine.errors import NAMES_SHOWN, InputError, UsageError, pluralize, quoted
 from engine.inputs.chunks import CHUNK_ROWS, find_rows, read_chunks
 from engine.inputs.open import Table
@@ -26,8 +26,8 @@ from engine.model.columns import OutputOptions, score_columns
 from engine.model.session import Predictions
 from engine.model.threads import available_cores, in_order
 from engine.rows.chunk import Chunk
-from engine.rows.rules import RowSplit, row_rules, split_rows
-from engine.rows.typed import date_column, to_features, to_typed
+from engine.rows.rules import split_rows
+from engine.rows.typed import date_column, to_features
 from engine.scorer import Scorer
 
 Value = float | str | None
@@ -143,17 +143,17 @@ def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:
     for table in tables:
         scorer.check_columns(table.columns, table.name)
     row = _find_user(tables, scorer, schema.id, user)
-    typed = _split(row.frame, schema)
-    if typed.reasons:
+    split = split_rows(row.frame, schema, row.faults)
+    if split.reasons:
         raise InputError(
             f"user {user!r}: {_place(row.file, row.rows_before + 1)} cannot be scored; caught by: "
-            f"{', '.join(typed.reasons)}. Mend the row where the table is made."
+            f"{', '.join(split.reasons)}. Fix the row where the table is made."
         )
-    values = typed.valid.row(0, named=True)
-    features = to_features(typed.valid, schema.model_features, scorer.manifest.categories)
+    values = split.valid.row(0, named=True)
+    features = to_features(split.valid, schema.model_features, scorer.manifest.categories)
     predictions = scorer.session.run(features)
     counts = _count_users(tables, scorer, values)
-    return _explanation(user, typed.valid, predictions, counts, scorer)
+    return _explanation(user, split.valid, predictions, counts, scorer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ def _count_users(tables: Sequence[Table], scorer: Scorer, values: Mapping[str, A
     features = scorer.manifest.schema.model_features
 
     def count(chunk: Chunk) -> np.ndarray:
-        valid = _split(chunk.frame, scorer.manifest.schema).valid
+        valid = split_rows(chunk.frame, scorer.manifest.schema, chunk.faults).valid
         ranks = valid.select(_rank_counts(features, values)).row(0)
         return np.array([chunk.frame.height, valid.height, *ranks], np.int64)
 
@@ -277,11 +277,6 @@ def _rank_counts(features: Sequence[Feature], values: Mapping[str, Any]) -> Iter
         yield below.sum().alias(f"{feature.name}|below")
     for feature, value in zip(features, users, strict=True):
         yield pl.col(feature.name).eq_missing(value).sum().alias(f"{feature.name}|equal")
-
-
-def _split(frame: pl.DataFrame, schema: FeatureSchema) -> RowSplit:
-    typed = to_typed(frame, schema)
-    return split_rows(frame, typed, row_rules(schema, typed.schema))
 
 
 def _date(snapshot: str | None, found: pl.Schema) -> pl.Expr:

@@ -16,11 +16,10 @@ from engine.bundle.open import REFERENCE, open_bundle
 from engine.bundle.reference import reference_from_json
 from engine.errors import NAMES_SHOWN, pluralize
 from engine.explain.diagnose import causes_in, refusal
-from engine.inputs.chunks import CHUNK_ROWS, check_tables, read_chunks
+from engine.inputs.chunks import CHUNK_ROWS, check_tables, read_users
 from engine.inputs.open import open_inputs
 from engine.model.threads import Progress, available_cores, in_order
 from engine.rows.chunk import Chunk
-from engine.rows.duplicates import SeenKeys
 from engine.rows.prepare import PreparedChunk, needed_columns, prepare_chunk
 
 PLACES_SHOWN = 5
@@ -111,11 +110,11 @@ def preview(
     manifest = opened.manifest
     reference = reference_from_json(opened.contents[REFERENCE], manifest)
     findings = _Findings()
-    with open_inputs(inputs, needed_columns(manifest.schema)) as tables, SeenKeys() as seen:
+    with open_inputs(inputs, needed_columns(manifest.schema)) as tables:
         check_tables(manifest, tables)
         total = sum(table.rows for table in tables)
-        check = partial(_check, manifest=manifest, seen=seen)
-        chunks = read_chunks(tables, None, CHUNK_ROWS)
+        check = partial(_check, manifest=manifest)
+        chunks = read_users(tables, None, CHUNK_ROWS, manifest.schema)
         with closing(in_order(check, chunks, available_cores())) as chunks_checked:
             for found in chunks_checked:
                 findings.add(found)
@@ -191,8 +190,8 @@ def _first_places(rejected: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _check(chunk: Chunk, manifest: Manifest, seen: SeenKeys) -> _Found:
-    checked = prepare_chunk(chunk, manifest, seen)
+def _check(chunk: Chunk, manifest: Manifest) -> _Found:
+    checked = prepare_chunk(chunk, manifest)
     near = {name: _near_values(checked, name, manifest) for name in checked.unseen}
     near_ids = 0
     if manifest.schema.id is not None:

@@ -1,6 +1,6 @@
-"""Tables to chunks: reads the rows of all inputs in order.
+"""Tables to chunks: reads the rows of all inputs, in order.
 
-Gives raw columns as they stand. Types and values are checked by `validation`.
+Chunks hold raw columns; types and values are checked in `engine.rows`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,101 +11,20 @@ import polars as pl
 from polars.selectors import by_name
 
 from engine.bundle.manifest import Manifest
+from engine.bundle.schema import FeatureSchema
 from engine.errors import InputError
 from engine.inputs.csv_checks import short_rows
 from engine.inputs.errors import broken, fault_in, reading
 from engine.inputs.open import Table
-from engine.rows.batches import whole_batches
-from engine.rows.chunk import SOURCE_COLUMNS, TOO_SHORT, Chunk
+from engine.interruption import in_background
+from engine.rows.chunk import SOURCE_COLUMNS, TOO_SHORT, Chunk, whole_batches
+from engine.rows.duplicates import find_repeated_keys, mark_duplicates
 from engine.rows.rules import check_columns, check_same_keys
 
 CHUNK_ROWS = 32_768
-"""Rows in one hand at a time, unless somebody says otherwise."""
+"""Rows per chunk, by default."""
 
 NOT_FLAT = (pl.Binary, pl.Object, pl.Duration)
-
-
-def read_chunks(
-    tables: Sequence[Table], columns: Sequence[str] | None, chunk_rows: int
-) -> Iterator[Chunk]:
-    """Read every table, chunk by chunk, in order.
-
-    Args:
-        tables: What `open_inputs` gives.
-        columns: Those of them that a table has are read; None reads all that `flat_columns` names.
-        chunk_rows: Rows of a chunk, at most.
-
-    Raises:
-        InputError: A file breaks off or cannot be decoded.
-    """
-    flat = flat_columns(tables)
-    columns = tuple(flat) if columns is None else columns
-    input_rows = 0
-    for table in tables:
-        rows = 0
-        wanted = [name for name in columns if name in table.columns]
-        for frame in _batches(table, wanted, chunk_rows):
-            yield Chunk(frame, table.name, rows, input_rows, flat)
-            rows += frame.height
-            input_rows += frame.height
-
-
-def find_rows(table: Table, columns: Sequence[str], condition: pl.Expr) -> pl.DataFrame:
-    """The rows of a table that meet a condition, with `source_row` (from 1); others are not kept.
-
-    Raises:
-        InputError: The file breaks off or cannot be decoded.
-    """
-    wanted = [name for name in columns if name in table.columns]
-    with reading(table.name):
-        rows = table.frame.select(wanted).with_row_index("source_row", offset=1)
-        return rows.filter(condition).collect(engine="streaming")
-
-
-def flat_columns(tables: Iterable[Table]) -> dict[str, pl.DataType]:
-    """The columns of all tables that a file of any format can hold, with the type they share.
-
-    Left out are nested and binary columns, and those that an earlier run gave to rows it set aside.
-    A column whose type differs between the tables is text.
-    """
-    columns: dict[str, pl.DataType] = {}
-    for table in tables:
-        for name, dtype in table.columns.items():
-            if name in SOURCE_COLUMNS or dtype.is_nested() or dtype in NOT_FLAT:
-                continue
-            columns[name] = dtype if columns.get(name, dtype) == dtype else pl.String()
-    return columns
-
-
-def _batches(table: Table, columns: list[str], chunk_rows: int) -> Iterator[pl.DataFrame]:
-    last = table.columns.names()[-1]
-    is_csv = table.format == "csv"
-    read = [*columns, last] if is_csv and last not in columns else columns
-    rows = 0
-    short: np.ndarray | None = None
-    with reading(table.name, fault_in(table.content, table.format)):
-        # NOTE: Polars takes the text "*" for all columns, and "^…$" for a pattern.
-        selected = table.frame.select(by_name(read))
-        lost = partial(_lost_rows, table)
-        for frame in whole_batches(selected, table.rows, chunk_rows, lost):
-            # A row that is too short has no last field: most files need not be looked through.
-            if short is None and is_csv and frame[last].null_count():
-                short = short_rows(table.content, len(table.columns))
-            yield _with_short(frame.select(by_name(columns)), short, rows)
-            rows += frame.height
-
-
-def _lost_rows(table: Table, found: int) -> InputError:
-    return broken(table.name, f"it has {table.rows:,} rows, of which {found:,} could be read")
-
-
-def _with_short(frame: pl.DataFrame, short: np.ndarray | None, rows_before: int) -> pl.DataFrame:
-    if short is None or not len(short):
-        return frame
-    inside = short[(short >= rows_before) & (short < rows_before + frame.height)] - rows_before
-    marks = np.zeros(frame.height, np.bool_)
-    marks[inside] = True
-    return frame.with_columns(pl.Series(TOO_SHORT, marks))
 
 
 def check_tables(manifest: Manifest, tables: Sequence[Table]) -> None:
@@ -124,3 +43,114 @@ def check_tables(manifest: Manifest, tables: Sequence[Table]) -> None:
             message = f"{str(error).rstrip('.')}. {tables[0].name} has the columns as needed."
             raise InputError(message) from None
     check_same_keys(manifest.schema, ((table.name, table.columns) for table in tables))
+
+
+def read_users(
+    tables: Sequence[Table],
+    columns: Sequence[str] | None,
+    chunk_rows: int,
+    schema: FeatureSchema,
+) -> Iterator[Chunk]:
+    """Read every table chunk by chunk, in order, with duplicate keys marked.
+
+    Args:
+        tables: What `open_inputs` gives.
+        columns: The columns to read, where a table has them; None reads those of `flat_columns`.
+        chunk_rows: The most rows of a chunk.
+        schema: The table that the bundle scores; without an id there are no duplicates.
+
+    Raises:
+        InputError: A file breaks off or cannot be decoded.
+    """
+    rows = sum(table.rows for table in tables)
+    repeated = find_repeated_keys(partial(_read_keys, tables, schema), schema, rows)
+    return mark_duplicates(read_chunks(tables, columns, chunk_rows), repeated, schema)
+
+
+def read_chunks(
+    tables: Sequence[Table], columns: Sequence[str] | None, chunk_rows: int
+) -> Iterator[Chunk]:
+    """The same without a look for duplicates."""
+    flat = flat_columns(tables)
+    columns = tuple(flat) if columns is None else columns
+    input_rows = 0
+    for table in tables:
+        rows = 0
+        wanted = [name for name in columns if name in table.columns]
+        for frame, faults in _frames_and_faults(table, wanted, chunk_rows):
+            yield Chunk(frame, table.name, rows, input_rows, flat, faults)
+            rows += frame.height
+            input_rows += frame.height
+
+
+def find_rows(table: Table, columns: Sequence[str], condition: pl.Expr) -> pl.DataFrame:
+    """The rows of a table that meet a condition, with `source_row` (from 1); others are not kept.
+
+    Raises:
+        InputError: The file breaks off or cannot be decoded.
+    """
+    wanted = [name for name in columns if name in table.columns]
+    with reading(table.name):
+        rows = table.frame.select(wanted).with_row_index("source_row", offset=1)
+        return in_background(lambda: rows.filter(condition).collect(engine="streaming"))
+
+
+def flat_columns(tables: Iterable[Table]) -> dict[str, pl.DataType]:
+    """The columns of all tables that a file of any format can hold, with a common type.
+
+    Nested and binary columns are left out, and so are those that an earlier run added to the rows
+    it rejected. A column whose type differs between tables becomes text.
+    """
+    columns: dict[str, pl.DataType] = {}
+    for table in tables:
+        for name, dtype in table.columns.items():
+            if name in SOURCE_COLUMNS or dtype.is_nested() or dtype in NOT_FLAT:
+                continue
+            columns[name] = dtype if columns.get(name, dtype) == dtype else pl.String()
+    return columns
+
+
+def _read_keys(tables: Sequence[Table], schema: FeatureSchema) -> Iterator[pl.DataFrame]:
+    for table in tables:
+        names = [name for name in (schema.id, schema.snapshot) if name and name in table.columns]
+        yield from _frames(table, names, CHUNK_ROWS)
+
+
+def _frames_and_faults(
+    table: Table, columns: list[str], chunk_rows: int
+) -> Iterator[tuple[pl.DataFrame, dict[str, pl.Series]]]:
+    """The rows of a table, and which of them are too short."""
+    if table.format != "csv":
+        for frame in _frames(table, columns, chunk_rows):
+            yield frame, {}
+        return
+    last = table.columns.names()[-1]
+    short: np.ndarray | None = None
+    rows = 0
+    for frame in _frames(table, list(dict.fromkeys((*columns, last))), chunk_rows):
+        # A short row has no last field, so most files need not be searched.
+        if short is None and frame[last].null_count():
+            with reading(table.name):
+                short = short_rows(table.content, len(table.columns))
+        yield frame.select(by_name(columns)), _short_faults(short, rows, frame.height)
+        rows += frame.height
+
+
+def _short_faults(short: np.ndarray | None, before: int, height: int) -> dict[str, pl.Series]:
+    if short is None:
+        return {}
+    inside = short[(short >= before) & (short < before + height)] - before
+    marks = np.zeros(height, np.bool_)
+    marks[inside] = True
+    return {TOO_SHORT: pl.Series(marks)} if len(inside) else {}
+
+
+def _frames(table: Table, columns: list[str], chunk_rows: int) -> Iterator[pl.DataFrame]:
+    with reading(table.name, fault_in(table.content, table.format)):
+        # NOTE: Polars takes the text "*" for all columns, and "^…$" for a pattern.
+        selected = table.frame.select(by_name(columns))
+        yield from whole_batches(selected, table.rows, chunk_rows, partial(_lost_rows, table))
+
+
+def _lost_rows(table: Table, found: int) -> InputError:
+    return broken(table.name, f"it has {table.rows:,} rows, of which {found:,} could be read")

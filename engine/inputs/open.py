@@ -12,13 +12,13 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 
-from engine.connectors.databases.queries import Query, fetch
 from engine.errors import InputError, NoInputError, StorageError, pluralize, quoted
 from engine.inputs.csv_checks import half_character
 from engine.inputs.errors import broken, fault_in, reading
@@ -33,6 +33,7 @@ from engine.inputs.formats import (
 )
 from engine.inputs.objects import fetch_objects, is_object
 from engine.inputs.partitions import partition_values, partitioned_files
+from engine.interruption import in_background
 
 STANDARD_INPUT = "-"
 STANDARD_INPUT_NAME = "standard input"
@@ -40,6 +41,21 @@ STANDARD_INPUT_NAME = "standard input"
 NDJSON_HEADER_ROWS = 1_000
 # NOTE: Polars maps these into memory; a file that is cut off meanwhile would end the process.
 _MAPPED: tuple[Format, ...] = ("ipc", "ndjson")
+
+
+class Source(Protocol):
+    """Users that are not in files, such as the rows of a query."""
+
+    @property
+    def name(self) -> str:
+        """What messages and the quarantine call it."""
+
+    def fetch(self, path: Path) -> None:
+        """Write the rows to an Arrow IPC file.
+
+        Raises:
+            EngineError: They cannot be read, or a signal came.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +81,7 @@ class Table:
 
 @contextmanager
 def open_inputs(
-    inputs: Sequence[str | Query], wanted: Sequence[str] = ()
+    inputs: Sequence[str | Source], wanted: Sequence[str] = ()
 ) -> Iterator[tuple[Table, ...]]:
     """Open files, globs, directories, `-`, objects or queries, in the order given.
 
@@ -87,19 +103,19 @@ def open_inputs(
     with _temporary_files() as new_file:
         tables: list[Table] = []
         for text in inputs:
-            if isinstance(text, Query):
+            if not isinstance(text, str):
                 path = new_file()
                 with reading(text.name):
-                    fetch(text, path)
+                    text.fetch(path)
                 tables.append(_open_table(text.name, None, path, new_file, wanted))
             elif is_object(text):
                 path = new_file()
                 with reading(text):
-                    fetch_objects(text, path)
+                    in_background(partial(fetch_objects, text, path))
                 tables.append(_open_table(text, None, path, new_file, wanted))
             elif text == STANDARD_INPUT:
                 with reading(STANDARD_INPUT_NAME):
-                    path = _spooled(new_file())
+                    path = in_background(partial(_spooled, new_file()))
                 tables.append(_open_table(STANDARD_INPUT_NAME, None, path, new_file, wanted))
             else:
                 with reading(text):
@@ -193,6 +209,17 @@ def _check_names(names: Iterable[str]) -> None:
 
 
 def _open_table(
+    name: str,
+    path: Path | None,
+    content: Path,
+    new_file: Callable[[], Path],
+    wanted: Sequence[str],
+) -> Table:
+    # Unpacking, checking and counting a large file takes long.
+    return in_background(partial(_opened, name, path, content, new_file, wanted))
+
+
+def _opened(
     name: str,
     path: Path | None,
     content: Path,

@@ -3,10 +3,12 @@
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
+
+from engine.interruption import finished
 
 Progress = Callable[[int, int], None]
 """Told after each chunk: rows done, and rows in all."""
@@ -20,20 +22,28 @@ def in_order(
 ) -> Generator[Result]:
     """Apply a function to items on several threads; results come in the order of the items.
 
-    Only a few more items than threads are taken ahead, so that memory stays flat.
+    Only a few more items than threads are taken ahead, so that memory stays flat. The items are
+    taken on a thread of their own: a signal ends the wait for the next one, too.
+
+    Raises:
+        InterruptedRunError: A signal came.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
+    reader = ThreadPoolExecutor(1, thread_name_prefix="read")
+    end = object()
+    iterator: Iterator[Item | object] = iter(items)
     try:
         waiting: deque[Future[Result]] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
+        while (item := finished(reader.submit(next, iterator, end))) is not end:
+            waiting.append(pool.submit(function, cast("Item", item)))
             if len(waiting) > threads + 1:
-                yield waiting.popleft().result()
+                yield finished(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield finished(waiting.popleft())
     finally:
-        # Whoever ends a run early need not wait for the items that are in hand.
-        pool.shutdown(wait=False, cancel_futures=True)
+        # A run that ends early does not wait for the chunks under way.
+        for executor in (reader, pool):
+            executor.shutdown(wait=False, cancel_futures=True)
 
 
 def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

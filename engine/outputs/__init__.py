@@ -1,4 +1,1 @@
-"""Files of a run: where they may stand, how they are written and put back.
-
-What is published, and when, is left to `engine.outputs.sink`.
-"""
+"""Scores, quarantine, summary and metrics of a run: where they go, how they are written and published."""

@@ -1,4 +1,4 @@
-"""A summary as metrics that Prometheus reads from a file: counts and shares, nobody's id."""
+"""A summary as metrics that Prometheus reads from a file: counts and shares, no user's data."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from engine.outputs.summary import Summary
 def to_prometheus(summary: Summary) -> bytes:
     """The metrics of one run in Prometheus' text format, version 0.0.4.
 
-    There is no time of the run among them: whoever collects the file adds its time of change.
+    They hold no time of the run: whoever collects the file adds its modification time.
     """
     labels = {"bundle_id": summary.bundle_id or "", "status": summary.status}
     rows = {

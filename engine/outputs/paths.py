@@ -1,34 +1,225 @@
-"""Where a path leads, and whether something may be written there."""
+"""Where the outputs of a run go, and whether they may be written there."""
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal, Protocol
 
 from engine.bundle.open import holds_bundles, is_bundle
-from engine.errors import CannotCreateError, UsageError
+from engine.errors import CannotCreateError, EngineError, UsageError, quoted
 from engine.inputs.partitions import is_passed_over, without_partitions
-from engine.storage import check_no_device, storage_errors
+from engine.outputs.writer import output_format
+from engine.storage import check_no_device, move, storage_errors
+
+STANDING_SECONDS = 0.5
+"""How long a failed or interrupted run asks which scores its destination holds."""
+
+
+class Destination(Protocol):
+    """Where scores become visible in one step: a file, or a table of a database."""
+
+    @property
+    def path(self) -> Path:
+        """The file; for a table, its name in the working directory.
+
+        Lock, staging, quarantine and summary are named after it.
+        """
+
+    @property
+    def label(self) -> str:
+        """What messages and the summary call the destination."""
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the staged scores, which says their format."""
+
+    def exists(self, limit_seconds: float | None = None) -> bool:
+        """Whether something is there already; a database has `limit_seconds` to answer.
+
+        Raises:
+            EngineError: A database cannot be asked.
+        """
+
+    def check(self, *, replace: bool) -> None:
+        """Check that scores can be published here.
+
+        Raises:
+            CannotCreateError: Something is there and may not be replaced, or cannot be.
+        """
+
+    def loaded(self, scores: Path, *, replace: bool) -> AbstractContextManager[Callable[[], None]]:
+        """Prepare everything but the commit, which is what the context gives; its end undoes the rest.
+
+        Args:
+            scores: The staged scores, complete and verified.
+            replace: Whether what is there may be replaced.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ScoresFile:
+    """A file that scores go to."""
+
+    path: Path
+
+    @property
+    def label(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the path."""
+        return self.path.suffix
+
+    def exists(self, limit_seconds: float | None = None) -> bool:  # noqa: ARG002 - files answer at once
+        """Whether a file is there already."""
+        return self.path.exists()
+
+    def check(self, *, replace: bool) -> None:
+        """Check that the ending names a format, and that no file is there that must stay.
+
+        Raises:
+            CannotCreateError: The ending is unknown, or the file exists.
+        """
+        output_format(self.path)
+        if self.exists() and not replace:
+            raise CannotCreateError(
+                f"{self.path}: exists already. Use --if-exists replace, or another --out."
+            )
+
+    @contextmanager
+    def loaded(self, scores: Path, *, replace: bool) -> Iterator[Callable[[], None]]:  # noqa: ARG002
+        """Give the commit: the staged file replaces this one."""
+        yield partial(move, scores, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Where the outputs of one run go.
+
+    Attributes:
+        destination: Where the scores go.
+        quarantine: Rows that cannot be scored; written only if there are any.
+        summary: The JSON summary.
+        own_quarantine: Whether the quarantine has its default path. An older file there belongs to
+            older scores and goes with them.
+        metrics: The summary in the text format of Prometheus, if wanted.
+    """
+
+    destination: Destination
+    quarantine: Path
+    summary: Path
+    own_quarantine: bool
+    metrics: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        destination: Destination,
+        quarantine: Path | None = None,
+        summary: Path | None = None,
+        metrics: Path | None = None,
+    ) -> "Targets":
+        """Fill in the default paths beside the scores.
+
+        Raises:
+            UsageError: Two paths are the same.
+            CannotCreateError: Nothing can be created beside the scores, not even a lock.
+        """
+        out = destination.path
+        check_creatable(out)
+        found = cls(
+            destination,
+            quarantine or out.with_name(f"{out.name}.quarantine{destination.suffix}"),
+            summary or out.with_name(f"{out.name}.summary.json"),
+            quarantine is None,
+            metrics,
+        )
+        # NOTE: names that differ only in case are one file on many disks of macOS.
+        paths = (*found.paths, found.lock)
+        if len({str(real_path(path)).casefold() for path in paths}) < len(paths):
+            raise UsageError(
+                f"{out}: scores, quarantine, summary, metrics and lock need different paths, found "
+                f"{quoted(map(str, paths))}."
+            )
+        return found
+
+    @property
+    def out(self) -> Path:
+        """The path that the scores go to, or that stands for their table."""
+        return self.destination.path
+
+    @property
+    def label(self) -> str:
+        """What messages and the summary call the destination of the scores."""
+        return self.destination.label
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Scores, quarantine, summary, and metrics if wanted."""
+        paths = (self.out, self.quarantine, self.summary)
+        return paths if self.metrics is None else (*paths, self.metrics)
+
+    @property
+    def lock(self) -> Path:
+        """The file that a run locks while it works."""
+        return self.out.with_name(f"{self.out.name}.lock")
+
+    def check_outside_bundles(self, bundle: Path) -> None:
+        """Check that no output lies in this or another bundle.
+
+        Raises:
+            UsageError: One does.
+        """
+        for path in self.paths:
+            check_outside_bundles(path, bundle)
+
+    def check(self, *, replace: bool) -> None:
+        """Check that every output can be created.
+
+        Args:
+            replace: Whether existing scores may be replaced.
+
+        Raises:
+            CannotCreateError: An output cannot be created, or the scores exist already.
+        """
+        self.destination.check(replace=replace)
+        output_format(self.quarantine)
+        for path in self.paths:
+            check_creatable(path)
+
+    def standing(self) -> Literal["earlier run", "none", "unknown"]:
+        """Which scores are at the destination while those of this run are not."""
+        try:
+            return "earlier run" if self.destination.exists(STANDING_SECONDS) else "none"
+        except EngineError:
+            return "unknown"
 
 
 def real_path(path: Path) -> Path:
-    """The path without links, as far as they lead somewhere."""
-    # NOTE: `Path.resolve` raises where links go in a circle.
+    """The path with its links followed as far as possible."""
+    # NOTE: `Path.resolve` raises on links that form a circle.
     return Path(os.path.realpath(path))
 
 
 def check_outside_bundles(
     out: Path, named: Path | None = None, *, is_bundle_itself: bool = False
 ) -> None:
-    """Check that nothing is about to be written into a bundle: another file in it would spoil it.
+    """Check that nothing is written into a bundle, which every unlisted file would spoil.
 
     Args:
         out: What is to be written.
-        named: The bundle in use, which counts as one even where it has lost what tells it.
-        is_bundle_itself: Whether it is a bundle or holds some: it may stand among others.
+        named: The bundle in use. It counts as one even if its manifest is lost.
+        is_bundle_itself: Whether `out` is a bundle or a folder of bundles; it may then lie beside
+            others.
 
     Raises:
-        UsageError: It lies in a bundle, or is none and lies in a folder of bundles.
+        UsageError: It lies in a bundle, or is no bundle and lies in a folder of bundles.
     """
     in_use = real_path(named) if named is not None and named.is_dir() else None
     around = [
@@ -38,17 +229,17 @@ def check_outside_bundles(
     ]
     if around:
         raise UsageError(
-            f"{out}: lies in {around[0]}, a bundle or a folder of bundles, where nothing else may "
-            "stand. Write to another place."
+            f"{out}: lies in {around[0]}, a bundle or a folder of bundles, which must hold nothing "
+            "else. Write to another path."
         )
 
 
 def check_apart(outputs: Sequence[Path], inputs: Iterable[str], files: Iterable[Path]) -> None:
-    """Check that no output takes the place of an input, or becomes one of the next run.
+    """Check that no output replaces an input or would be read as one by the next run.
 
     Args:
         outputs: What is to be written.
-        inputs: What was named to be read: files, directories and others.
+        inputs: The inputs as named: files, directories and others.
         files: The files that were found there.
 
     Raises:
@@ -61,35 +252,35 @@ def check_apart(outputs: Sequence[Path], inputs: Iterable[str], files: Iterable[
         if not is_passed_over(out.name) and {folder, without_partitions(folder)} & named:
             raise UsageError(
                 f"{out}: lies in a directory that is an input; the next run would read it as "
-                "users. Write to another place."
+                "users. Write to another path."
             )
         if real_path(out) in read:
-            raise UsageError(f"{out}: is an input and an output. Write to another place.")
+            raise UsageError(f"{out}: is an input and an output. Write to another path.")
 
 
 def check_links(path: Path) -> None:
     """Check that links lead somewhere.
 
     Raises:
-        CannotCreateError: They lead in a circle.
+        CannotCreateError: They form a circle.
     """
-    place = real_path(path)
-    # No part of it is a link any more, but for those that no following resolves.
-    if any(os.path.islink(part) for part in (place, *place.parents)):  # noqa: PTH114 - never raises
+    real = real_path(path)
+    # Only links that cannot be followed are left in it.
+    if any(os.path.islink(part) for part in (real, *real.parents)):  # noqa: PTH114 - never raises
         raise CannotCreateError(
-            f"{path}: cannot be created: a link that leads back to itself. Give another place."
+            f"{path}: cannot be created: a link that leads back to itself. Give another path."
         )
 
 
-def check_place(path: Path) -> None:
-    """Check that a file can be made at a place, or replaced there.
+def check_creatable(path: Path) -> None:
+    """Check that a file can be created or replaced at a path.
 
     Raises:
-        CannotCreateError: The place lies in no directory, is one or is a device, its links lead in a
-            circle, or its name is too long or not UTF-8.
+        CannotCreateError: The directory is missing, the path is a directory or a device, its links
+            form a circle, or its name is too long or not UTF-8.
         AccessError: The directory may not be searched.
     """
-    # The operating system's names are bytes; Python has surrogates for those that are no UTF-8.
+    # File names are bytes; Python has surrogates for those that are not UTF-8.
     if re.search("[\ud800-\udfff]", str(path)):
         raise CannotCreateError(
             f"{str(path)!a}: is not UTF-8, which the writers of all formats need. "

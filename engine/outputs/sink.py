@@ -1,44 +1,51 @@
-"""Scores to disk: written beside, verified, then published in one atomic step.
+"""Scores to their destination: staged beside it, verified, then published in one atomic step.
 
-An output is either the new one, complete and verified, or the old one, untouched. Whatever a killed
-run left beside an output is undone and removed by the next run that holds its lock.
+The destination holds either the new scores, complete and verified, or the old ones, untouched.
+Quarantine and summary are replaced just before: the SHA-256 in a summary says which scores it
+describes.
 """
 
 import errno
-import fcntl
 import os
 import re
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import polars as pl
 
-from engine.connectors.databases.tables import TableSwap
-from engine.errors import InterruptedRunError, LockedError, SelfCheckError, StorageError
+from engine.errors import EngineError, SelfCheckError, StorageError, UsageError
+from engine.interruption import check_interrupted
 from engine.logs import LOG
-from engine.outputs.staging import Staging
-from engine.outputs.targets import Targets
+from engine.outputs.metrics import to_prometheus
+from engine.outputs.paths import Targets
+from engine.outputs.summary import Tally, failed_summary
 from engine.outputs.writer import FrameWriter, Written
-from engine.storage import check_no_device, move, storage_errors, sync_path, write_synced
+from engine.storage import (
+    check_no_device,
+    locked,
+    move,
+    storage_errors,
+    sync_path,
+    write_synced,
+)
 
 METRICS_MODE = 0o644
-"""Whoever scrapes the metrics is seldom the user who scores; they hold nobody's data."""
+"""The user who scrapes the metrics is seldom the one who scores; no user's data is in them."""
 
 
 class Sink:
-    """The outputs of one run: scores, rows set aside if there are any, and the summary.
+    """The outputs of one run: scores, quarantine if needed, summary, and metrics if wanted.
 
-    Used as a context: on entry the output is locked; on exit lock and staging are gone, whatever
-    happened. Between the two: `prepare`, `write`, `finish`, `publish`; or `report`, if it failed.
+    A context: it locks the output on entry; on exit staging and lock are gone, whatever happened.
+    In between: `prepare`, `write`, `finish`, `publish`; or `report` after a failure.
 
     Attributes:
-        targets: Where the files go.
-        committed: Whether the scores of this run stand at the output.
+        targets: Where the outputs go.
+        committed: Whether the scores of this run are at their destination.
     """
 
     def __init__(
@@ -54,109 +61,122 @@ class Sink:
         self._repeated_texts = repeated_texts
         self._replace = replace
         self._for_spreadsheets = for_spreadsheets
-        self._swap = TableSwap(targets.table) if targets.table else None
-        self._staging = Staging(targets, f".{targets.out.name}.staging-{os.getpid()}")
-        self._lock: IO[bytes] | None = None
+        self._staging = f".{targets.out.name}.staging-{os.getpid()}"
+        self._lock = ExitStack()
+        self._work = ExitStack()
         self._scores: FrameWriter | None = None
         self._rejected: FrameWriter | None = None
+        self._commit: Callable[[], None] | None = None
 
     def __enter__(self) -> Self:
-        self._lock = _take_lock(self.targets)
+        with storage_errors(self.targets.out):
+            check_no_device(self.targets.lock)
+            self._lock.enter_context(locked(self.targets.lock, self.targets.out))
         return self
 
     def prepare(self) -> None:
-        """Clear away what killed runs left, and make staging beside every file."""
+        """Remove what killed runs left, and make a staging folder beside every output."""
         with storage_errors(self.targets.out):
-            for staging in self._left_behind():
-                staging.remove()
-                LOG.info("%s: removed what a killed run left (%s)", self.targets.out, staging.name)
-            self._staging.make()
+            for folder in self._left_behind():
+                _remove(folder)
+                LOG.info("%s: removed what a killed run left (%s)", self.targets.out, folder.name)
+            self._make_staging()
 
     def write(self, scores: pl.DataFrame, rejected: pl.DataFrame) -> None:
-        """Take the next rows of both outputs."""
+        """Take the next rows of scores and quarantine."""
+        targets = self.targets
         if self._scores is None:
-            self._scores = self._writer(scores.schema, self._staging.scores, self.targets.out)
-        with storage_errors(self.targets.out):
+            self._scores = self._writer(scores.schema, self._staged_scores, targets.out)
+        with storage_errors(targets.out):
             self._scores.write(scores)
         if rejected.height:
             if self._rejected is None:
-                self._rejected = self._writer(
-                    rejected.schema, self._staging.quarantine, self.targets.quarantine
-                )
-            with storage_errors(self.targets.quarantine):
+                staged = self._staged(targets.quarantine)
+                self._rejected = self._writer(rejected.schema, staged, targets.quarantine)
+            with storage_errors(targets.quarantine):
                 self._rejected.write(rejected)
 
     def finish(self) -> tuple[Written | None, Written | None]:
-        """Complete and verify the staged files, load the table; gives scores and quarantine."""
+        """Complete and verify the staged files, and load a table; gives scores and quarantine."""
         if self._scores is None:
             raise SelfCheckError(f"{self.targets.out}: no chunk was written.")
-        with storage_errors(self.targets.out):
-            scores = self._scores.finish()
-        with storage_errors(self.targets.quarantine):
-            rejected = self._rejected.finish() if self._rejected else None
-        if self._swap is not None:
-            self._swap.load(self._staging.scores, replace=self._replace)
+        scores = self._scores.finish()
+        rejected = self._rejected.finish() if self._rejected else None
+        loaded = self.targets.destination.loaded(self._staged_scores, replace=self._replace)
+        self._commit = self._work.enter_context(loaded)
         return scores, rejected
 
     def publish(self, summary: bytes, metrics: bytes) -> None:
         """Move quarantine, then summary, then scores into place; that last move is the commit.
 
+        From here on a signal is too late.
+
         Raises:
-            StorageError: Before the commit, and what stood there stands; or after it, said as such.
+            InterruptedRunError: A signal came before.
+            StorageError: Before the commit: the old scores are still there. After it: the message
+                says so.
         """
-        targets, staging = self.targets, self._staging
-        with storage_errors(targets.out), _uninterrupted():
-            with storage_errors(targets.summary):
-                write_synced(staging.summary, summary)
-            if targets.metrics is not None:
-                with storage_errors(targets.metrics):
-                    write_synced(staging.metrics, metrics, METRICS_MODE)
-            staging.keep_what_stands()
+        targets = self.targets
+        if self._commit is None:
+            raise SelfCheckError(f"{targets.out}: the staged files were not finished.")
+        check_interrupted()
+        with storage_errors(targets.out):
+            self._stage_reports(summary, metrics)
             if self._rejected is not None:
-                move(staging.quarantine, targets.quarantine)
+                move(self._staged(targets.quarantine), targets.quarantine)
             elif targets.own_quarantine:
                 targets.quarantine.unlink(missing_ok=True)
-            move(staging.summary, targets.summary)
+            move(self._staged(targets.summary), targets.summary)
             _sync_folders(targets.quarantine, targets.summary)
-            if self._swap is None:
-                move(staging.scores, targets.out)
-            else:
-                self._swap.commit()
-                # What a killed run leaves is undone as long as its scores are staged.
-                staging.scores.unlink()
+            self._commit()
             self.committed = True
             self._end_publishing()
 
     def report(self, summary: bytes, metrics: bytes) -> None:
-        """Put things back as they were, then write the summary of a run that failed.
+        """Write the summary of a run that failed.
 
-        What was staged goes first: it may be what fills the disk.
+        What was staged is removed first: it may be what fills the disk.
         """
-        with storage_errors(self.targets.summary):
-            self._give_up()
-            self._staging.remove()
-            self._staging.make()
-            write_synced(self._staging.summary, summary)
-            move(self._staging.summary, self.targets.summary)
-            if self.targets.metrics is not None:
-                write_synced(self._staging.metrics, metrics, METRICS_MODE)
-                move(self._staging.metrics, self.targets.metrics, METRICS_MODE)
+        targets = self.targets
+        with storage_errors(targets.summary):
+            self._work.close()
+            self._make_staging()
+            self._stage_reports(summary, metrics)
+            move(self._staged(targets.summary), targets.summary)
+            if targets.metrics is not None:
+                move(self._staged(targets.metrics), targets.metrics, METRICS_MODE)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        # Whoever interrupts an interrupted run wants it to end now: see `console`.
-        interrupted = isinstance(error, InterruptedRunError)
-        with nullcontext() if interrupted else _uninterrupted():
-            self._give_up()
-            # NOTE: where the disk fails even this, the next run does it.
-            with suppress(OSError):
-                self._staging.remove()
-            if self._lock is not None:
-                self._lock.close()
+    def __exit__(self, *_: object) -> None:
+        self._work.close()
+        self._lock.close()
+
+    @property
+    def _staged_scores(self) -> Path:
+        targets = self.targets
+        return targets.out.parent / self._staging / f"scores{targets.destination.suffix}"
+
+    def _staged(self, target: Path) -> Path:
+        """Where an output is before it is published: a rename works within one file system only."""
+        return target.parent / self._staging / target.name
+
+    def _make_staging(self) -> None:
+        self._work.callback(self._clear)
+        for folder in sorted({path.parent for path in self.targets.paths}):
+            (folder / self._staging).mkdir(mode=0o700)
+
+    def _clear(self) -> None:
+        """Give up what is being written, and remove staging."""
+        for writer in (self._scores, self._rejected):
+            if writer is not None:
+                writer.abort()
+        self._scores = self._rejected = None
+        for path in self.targets.paths:
+            _remove(path.parent / self._staging)
+
+    def _left_behind(self) -> list[Path]:
+        pattern = f".{glob_escape(self.targets.out.name)}.staging-*"
+        folders = {path.parent for path in self.targets.paths}
+        return sorted(left for folder in folders for left in folder.glob(pattern))
 
     def _writer(self, schema: pl.Schema, staged: Path, target: Path) -> FrameWriter:
         return FrameWriter(
@@ -167,40 +187,34 @@ class Sink:
             for_spreadsheets=self._for_spreadsheets,
         )
 
+    def _stage_reports(self, summary: bytes, metrics: bytes) -> None:
+        targets = self.targets
+        with storage_errors(targets.summary):
+            write_synced(self._staged(targets.summary), summary)
+        if targets.metrics is not None:
+            with storage_errors(targets.metrics):
+                write_synced(self._staged(targets.metrics), metrics, METRICS_MODE)
+
     def _end_publishing(self) -> None:
-        """What is left to do once the scores stand."""
+        """What is left to do after the commit."""
         targets = self.targets
         try:
             if targets.metrics is not None:
-                move(self._staging.metrics, targets.metrics, METRICS_MODE)
+                move(self._staged(targets.metrics), targets.metrics, METRICS_MODE)
             _sync_folders(*targets.paths)
         except OSError as error:
             raise StorageError(
-                f"{targets.out}: the scores of this run stand there, but what follows failed "
+                f"{targets.out}: the scores of this run are published, but what follows failed "
                 f"({error.strerror}): they may not outlive a power failure, metrics may be old. "
                 "Check the disk and run again with --if-exists replace."
             ) from error
-
-    def _give_up(self) -> None:
-        if self._swap is not None:
-            self._swap.close()
-        for writer in (self._scores, self._rejected):
-            if writer is not None:
-                writer.abort()
-        self._scores = self._rejected = None
-
-    def _left_behind(self) -> list[Staging]:
-        pattern = f".{glob_escape(self.targets.out.name)}.staging-*"
-        folders = {path.parent for path in self.targets.paths}
-        names = {stale.name for folder in folders for stale in folder.glob(pattern)}
-        return [Staging(self.targets, name) for name in sorted(names)]
 
 
 class DryRun:
     """What a `Sink` would do, without writing: the same checks of lock and directories.
 
     Attributes:
-        targets: Where the files would go.
+        targets: Where the outputs would go.
         committed: Never.
     """
 
@@ -216,13 +230,14 @@ class DryRun:
         lock = self.targets.lock
         with storage_errors(self.targets.out):
             if lock.exists():
-                _hold(lock.open("rb"), self.targets.out).close()
+                with locked(lock, self.targets.out):
+                    pass
             for folder in {path.parent for path in self.targets.paths}:
                 if not os.access(folder, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def write(self, scores: pl.DataFrame, rejected: pl.DataFrame) -> None:
-        """Let the rows go."""
+        """Drop the rows."""
 
     def finish(self) -> tuple[Written | None, Written | None]:
         """No file was made."""
@@ -232,10 +247,34 @@ class DryRun:
         """Nothing is published."""
 
     def report(self, summary: bytes, metrics: bytes) -> None:
-        """The error alone tells what went wrong."""
+        """The error alone says what went wrong."""
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+@contextmanager
+def failures_reported(sink: Sink | DryRun, tally: Tally, started: float) -> Iterator[None]:
+    """Write the summary of a run that fails, unless its scores are published nevertheless.
+
+    Args:
+        sink: The outputs of the run.
+        tally: What was counted so far.
+        started: When the run began, on the monotonic clock.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    # NOTE: a panic inside Polars derives from BaseException, as Ctrl-C does in a notebook.
+    except BaseException as error:
+        if not sink.committed:
+            targets, seconds = sink.targets, time.monotonic() - started
+            summary = failed_summary(error, targets.label, targets.standing(), seconds, tally)
+            # The error itself reaches the user, whether or not its summary can be written.
+            with suppress(OSError, EngineError):
+                sink.report(summary.to_json(), to_prometheus(summary))
+        raise
 
 
 def glob_escape(name: str) -> str:
@@ -243,36 +282,15 @@ def glob_escape(name: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", name)
 
 
-def _take_lock(targets: Targets) -> IO[bytes]:
-    with storage_errors(targets.out):
-        check_no_device(targets.lock)
-        return _hold(targets.lock.open("ab"), targets.out)
-
-
-def _hold(lock: IO[bytes], out: Path) -> IO[bytes]:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise LockedError(out) from None
-    return lock
+def _remove(path: Path) -> None:
+    """Remove a folder, or a file in its place; the next run removes what cannot be removed now."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 def _sync_folders(*paths: Path) -> None:
     for folder in sorted({path.parent for path in paths}):
         sync_path(folder)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let signals wait for a few renames; those that come meanwhile are too late to matter."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,7 +1,8 @@
-"""What a run did, in numbers: counted chunk by chunk, written as JSON, told in a few lines."""
+"""What a run did, in numbers: counted chunk by chunk, written as JSON and as a few lines of text."""
 
 import json
 import resource
+import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -13,25 +14,32 @@ import polars as pl
 
 from engine.bundle.manifest import BANDS
 from engine.bundle.reference import Users
-from engine.errors import pluralize
+from engine.errors import (
+    EngineError,
+    InterruptedRunError,
+    StorageError,
+    bug_text,
+    pluralize,
+)
 from engine.explain.drift import UserSample, fewer_rows, findings
 from engine.model.columns import ScoredChunk
 from engine.outputs.writer import Written
 
 Status = Literal["published", "skipped", "dry_run", "failed", "interrupted"]
+Standing = Literal["this run", "earlier run", "none", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How far the users of a run are from those of training, told on a sample of them.
+    """How far the users of a run are from those of training, measured on a sample.
 
     Attributes:
-        rows: Users of the sample.
+        rows: Users in the sample.
         alarms: What has moved far, in words.
         warnings: What has moved.
         psi: The population stability index of the score, the segments and every feature.
-        rows_before: Rows of the last published run before this one; None where no summary tells
-            them, and their numbers were not compared.
+        rows_before: Rows of the last published run before this one; None if no summary has them,
+            and the numbers were not compared.
     """
 
     rows: int = 0
@@ -70,18 +78,18 @@ class Summary:
     """One run of `engine score`.
 
     Attributes:
-        published: Whether the scores of this run stand at the output.
+        published: Whether the scores of this run are at the output.
         reasons: Rows caught by each rule of the quarantine; a row may be caught by several.
         unseen_categories: Values that the bundle does not know, counted per feature.
         outputs: Path, rows, size in bytes and SHA-256 of each file.
-        unusable: Why the bundle's scores must not be used; empty where they may.
+        unusable: Why the bundle's scores must not be used; empty if they may be.
         drift: How far the users are from those of training.
         stands: Which scores are at the output now: those of this run, earlier ones, or none;
-            unknown where a database does not say.
+            unknown if a database does not answer.
         peak_memory_bytes: The most memory that the process has held.
 
-    A summary speaks of the scores beside it only if their SHA-256 is that of its `outputs`: between
-    two renames a reader may find the new summary beside the old scores.
+    A summary describes the scores beside it only if their SHA-256 is the one in its `outputs`. After
+    a run that was killed between two renames, a new summary may be beside old scores.
     """
 
     status: Status
@@ -100,7 +108,7 @@ class Summary:
     segments: dict[str, int] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    stands: Literal["this run", "earlier run", "none", "unknown"] = "none"
+    stands: Standing = "none"
     seconds: float = 0.0
     threads: int = 0
     versions: dict[str, str] = field(default_factory=dict)
@@ -213,9 +221,9 @@ class Tally:
 
 
 def rows_before(summary: Path) -> int | None:
-    """The rows that the last published run read, of all those whose summaries stood at a place.
+    """The rows that the last published run read, according to the summary of the last run.
 
-    The summary of a run that published nothing hands on what it found. None where none can be read.
+    The summary of a run that published nothing passes on what it found. None if it cannot be read.
     """
     try:
         document = json.loads(summary.read_bytes())
@@ -226,13 +234,48 @@ def rows_before(summary: Path) -> int | None:
     return rows if type(rows) is int and rows >= 0 else None
 
 
-def file_entry(name: str, place: str, written: Written | None) -> dict[str, dict[str, Any]]:
-    """What the summary says of one output file; nothing where none was written."""
-    return {name: {"path": place, **asdict(written)}} if written else {}
+def failed_summary(
+    error: BaseException, out: str, stands: Standing, seconds: float, tally: "Tally"
+) -> Summary:
+    """The summary of a run that failed or was interrupted.
+
+    Args:
+        error: What ended the run. The text of a bug is left out: it may quote a value of the input.
+        out: What messages call the destination of the scores.
+        stands: Which scores are there.
+        seconds: How long the run took.
+        tally: What was counted so far.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        error = InterruptedRunError(signal.SIGINT)
+    known = isinstance(error, EngineError)
+    return Summary(
+        status="interrupted" if isinstance(error, InterruptedRunError) else "failed",
+        published=False,
+        out=out,
+        stands=stands,
+        seconds=round(seconds, 3),
+        error=str(error) if known else bug_text(error),
+        exit_code=_exit_code(error),
+        peak_memory_bytes=peak_memory_bytes(),
+        **tally.figures(),
+    )
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, EngineError):
+        return error.exit_code
+    # As the command line ends.
+    return StorageError.exit_code if isinstance(error, OSError) else EngineError.exit_code
+
+
+def file_entry(name: str, path: str, written: Written | None) -> dict[str, dict[str, Any]]:
+    """What the summary says of one output file; empty if none was written."""
+    return {name: {"path": path, **asdict(written)}} if written else {}
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that this process has held, by the account of the operating system."""
+    """The most memory that this process has held, according to the operating system."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -1,24 +1,21 @@
-"""Frames and small files to disk: written, forced out, opened again and checked.
-
-What stands where, and when it is published, is left to `sink`.
-"""
+"""Frames to one file: written, forced to disk, opened again and verified."""
 
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import wait
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from queue import Queue
-from threading import Thread
+from queue import Empty, Full, Queue
 
 import polars as pl
 from polars.io.plugins import register_io_source
+from polars.selectors import by_name
 
-from engine.errors import (
-    CannotCreateError,
-    SelfCheckError,
-)
-from engine.outputs.spreadsheets import without_formulas
+from engine.errors import CannotCreateError, SelfCheckError
+from engine.interruption import CANCEL_SECONDS, STEP_SECONDS, check_interrupted, finished, started
 from engine.storage import storage_errors
 
 ENDINGS = {
@@ -33,6 +30,9 @@ ENDINGS = {
 # Fixed, so that the bytes of a file do not depend on the size of the chunks it was written in.
 ROW_GROUP_ROWS = 65_536
 FRAMES_WAITING = 4
+# What OWASP lists under "CSV injection": https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = r"^[=+\-@\t\r\n]"
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class FrameWriter:
 
     The format follows the ending of the path. Columns named in `repeated_texts` become
     dictionaries in Arrow IPC; Parquet makes dictionaries by itself. Messages name `target`, the
-    place where the file will go. CSV `for_spreadsheets` holds no formulas.
+    path where the file will go. CSV `for_spreadsheets` holds no formulas.
     """
 
     def __init__(
@@ -65,7 +65,6 @@ class FrameWriter:
         self._target = target or path
         self._rows = 0
         self._frames: Queue[pl.DataFrame | None] = Queue(FRAMES_WAITING)
-        self._failure: BaseException | None = None
         self._aborted = False
         self._ended = False
         lazy = register_io_source(self._source, schema=pl.Schema(schema), is_pure=True)
@@ -75,45 +74,43 @@ class FrameWriter:
             )
         if for_spreadsheets and output_format(path) == "csv":
             lazy = without_formulas(lazy)
-        self._thread = Thread(target=self._write, args=(lazy,), name="frame-writer", daemon=True)
-        self._thread.start()
+        self._written = started(partial(self._write, lazy))
 
     def write(self, frame: pl.DataFrame) -> None:
-        """Hand over some rows; waits while the disk is behind.
+        """Pass on some rows; waits while the disk is behind.
 
         Raises:
-            EngineError: An earlier write failed.
+            EngineError: An earlier write failed, or a signal came.
         """
-        self._raise_failure()
         self._rows += frame.height
-        self._frames.put(frame)
+        self._put(frame)
 
     def finish(self) -> Written:
         """End the file, force it to disk, open it again and check it.
 
         Raises:
-            EngineError: The file could not be written.
-            SelfCheckError: It does not hold the rows that were handed over.
+            EngineError: The file could not be written, or a signal came.
+            SelfCheckError: It does not hold the rows that were passed on.
         """
-        self._frames.put(None)
-        self._thread.join()
-        self._raise_failure()
-        with storage_errors(self._target), self._path.open("rb+") as file:
-            os.fsync(file.fileno())
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
-        found = _count_rows(self._path)
-        if found != self._rows:
-            raise SelfCheckError(
-                f"{self._target}: {self._rows:,} rows written, {found:,} found in the file."
-            )
-        return Written(self._rows, size, digest)
+        self._put(None)
+        return finished(self._written)
 
     def abort(self) -> None:
         """Give the file up; what is on disk is of no use."""
         self._aborted = True
+        with suppress(Empty):
+            while True:
+                self._frames.get_nowait()
         self._frames.put(None)
-        self._thread.join()
+        wait([self._written], CANCEL_SECONDS)
+
+    def _put(self, frame: pl.DataFrame | None) -> None:
+        while True:
+            check_interrupted()
+            if self._written.done():
+                self._written.result()
+            with suppress(Full):
+                return self._frames.put(frame, timeout=STEP_SECONDS)
 
     def _source(
         self,
@@ -132,26 +129,26 @@ class FrameWriter:
         self._ended = frame is None
         return frame
 
-    def _write(self, lazy: pl.LazyFrame) -> None:
-        try:
-            with storage_errors(self._target):
-                _sink(lazy, self._path)
-        # The failure is raised again by `write` or `finish`, in the thread that waits for it.
-        except BaseException as error:  # noqa: BLE001
-            self._failure = error
-            while self._next() is not None:
-                pass
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+    def _write(self, lazy: pl.LazyFrame) -> Written:
+        with storage_errors(self._target):
+            _sink(lazy, self._path)
+            with self._path.open("rb+") as file:
+                os.fsync(file.fileno())
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                size = file.tell()
+            found = _count_rows(self._path)
+        if found != self._rows:
+            raise SelfCheckError(
+                f"{self._target}: {self._rows:,} rows written, {found:,} found in the file."
+            )
+        return Written(self._rows, size, digest)
 
 
 def output_format(path: Path) -> str:
-    """The format that the ending of a path stands for.
+    """The format that the ending of a path names.
 
     Raises:
-        CannotCreateError: The ending stands for none.
+        CannotCreateError: The ending names none.
     """
     kind = ENDINGS.get(path.suffix.lower())
     if kind is None:
@@ -159,6 +156,25 @@ def output_format(path: Path) -> str:
             f"{path}: the ending {path.suffix!r} names no format. Use one of: {', '.join(ENDINGS)}"
         )
     return kind
+
+
+def without_formulas(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The same table with an apostrophe before every text that a spreadsheet would run as a formula.
+
+    Column names are texts like any other; a text that is a plain number stays as it is.
+    """
+    columns = frame.collect_schema()
+    names = pl.Series(list(columns), dtype=pl.String).to_frame("name").select(_harmless("name"))
+    texts = (pl.String, pl.Categorical, pl.Enum)
+    return frame.with_columns(
+        _harmless(name) for name, dtype in columns.items() if dtype.base_type() in texts
+    ).rename(dict(zip(columns, names["name"], strict=True)))
+
+
+def _harmless(name: str) -> pl.Expr:
+    text = by_name(name).cast(pl.String)
+    runs = text.str.contains(_FORMULA) & ~text.str.contains(_NUMBER)
+    return pl.when(runs).then(pl.lit("'") + text).otherwise(text).alias(name)
 
 
 def _sink(lazy: pl.LazyFrame, path: Path) -> None:
@@ -175,14 +191,13 @@ def _sink(lazy: pl.LazyFrame, path: Path) -> None:
 
 def _count_rows(path: Path) -> int:
     kind = output_format(path)
-    with storage_errors(path):
-        if kind == "parquet":
-            frame = pl.scan_parquet(path, glob=False)
-        elif kind == "ipc":
-            frame = pl.scan_ipc(path, glob=False)
-        elif kind == "csv":
-            frame = pl.scan_csv(path, infer_schema=False, glob=False)
-        else:
-            with path.open("rb") as file:
-                return sum(1 for _ in file)
-        return int(frame.select(pl.len()).collect().item())
+    if kind == "parquet":
+        frame = pl.scan_parquet(path, glob=False)
+    elif kind == "ipc":
+        frame = pl.scan_ipc(path, glob=False)
+    elif kind == "csv":
+        frame = pl.scan_csv(path, infer_schema=False, glob=False)
+    else:
+        with path.open("rb") as file:
+            return sum(1 for _ in file)
+    return int(frame.select(pl.len()).collect().item())

@@ -1,23 +1,29 @@
-"""Rows on their way through the engine, and the columns that describe where they came from."""
+"""Rows on their way through the engine, and where they came from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
 
 TOO_SHORT = "row|too_short"
-"""The column, and the rule, that marks rows of a CSV with fewer fields than its header."""
+"""The rule that a CSV row with fewer fields than the header breaks."""
 
-# What a run adds to the rows it sets aside.
-SOURCE_COLUMNS = ("source_file", "source_row", "reasons", "chunk_row", TOO_SHORT)
+# Columns that a run adds to quarantined rows.
+SOURCE_COLUMNS = ("source_file", "source_row", "reasons", "chunk_row")
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive rows of one file.
+    """Consecutive rows of one input file.
 
-    `rows_before` counts the rows of the same file that came before, `input_rows_before` those of
-    the whole input. `flat` is what `flat_columns` gives for the whole input.
+    Attributes:
+        frame: The rows as read.
+        file: The name of the file.
+        rows_before: Rows of the same file before this chunk.
+        input_rows_before: Rows of the whole input before this chunk.
+        flat: The columns of the quarantine file, the same for all chunks; see `flat_columns`.
+        faults: Rules that need more than the values of one row, each with the rows that break it:
+            Boolean [rows].
     """
 
     frame: pl.DataFrame
@@ -25,3 +31,26 @@ class Chunk:
     rows_before: int
     input_rows_before: int
     flat: Mapping[str, pl.DataType] = field(default_factory=dict)
+    faults: Mapping[str, pl.Series] = field(default_factory=dict)
+
+
+def whole_batches(
+    frame: pl.LazyFrame, rows: int, batch_rows: int, lost: Callable[[int], Exception]
+) -> Iterator[pl.DataFrame]:
+    """Read a table in batches, in order, and fail if rows are missing at the end.
+
+    NOTE: `collect_batches` is marked unstable, and when a Polars thread panics it just stops without
+    an error (Polars 2.1). This is its only use.
+
+    Args:
+        frame: The table.
+        rows: The number of rows expected, from another count.
+        batch_rows: The most rows of a batch.
+        lost: Makes the error to raise, given the number of rows that came.
+    """
+    found = 0
+    for batch in frame.collect_batches(chunk_size=batch_rows, maintain_order=True):
+        found += batch.height
+        yield batch
+    if found != rows:
+        raise lost(found)

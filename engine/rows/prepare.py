@@ -1,10 +1,8 @@
-"""What of an input can be scored: its columns are checked, its rows made ready or set aside.
+"""Chunks as read to chunks that the models can score.
 
-Takes tables and their chunks, gives typed rows and the `features` tensor of those that can be scored.
-The models are left to `session`.
+Takes raw rows; gives the `features` tensor of the rows that can be scored, and the rows that cannot.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,27 +12,21 @@ from polars.selectors import by_name
 from engine.bundle.manifest import Manifest
 from engine.bundle.schema import FeatureSchema
 from engine.rows.chunk import SOURCE_COLUMNS, Chunk
-from engine.rows.duplicates import SeenKeys, repeated_within, row_keys
-from engine.rows.rules import (
-    FindRepeats,
-    RowSplit,
-    row_rules,
-    split_rows,
-)
-from engine.rows.typed import to_features, to_typed, unseen_counts
+from engine.rows.rules import split_rows
+from engine.rows.typed import to_features, unseen_counts
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedChunk:
-    """A chunk before it is scored.
+    """A chunk ready to be scored.
 
     Attributes:
-        rows_read: Rows of the chunk: those that can be scored and those rejected.
+        rows_read: All rows of the chunk.
         valid: Typed rows that can be scored, with `chunk_row` (from 0).
         features: float32 [valid rows, features].
-        rejected: The raw rows set aside, with `source_file`, `source_row` and `reasons`.
-        reasons: Rows caught by each rule.
-        unseen: Values without a category code, counted per feature.
+        rejected: Raw rows that cannot, with `source_file`, `source_row` and `reasons`.
+        reasons: The number of rows that break each rule.
+        unseen: The number of values without a category code, by feature.
     """
 
     rows_read: int
@@ -51,23 +43,15 @@ def needed_columns(schema: FeatureSchema) -> tuple[str, ...]:
     return (*keys, *(feature.name for feature in schema.model_features))
 
 
-def prepare_chunk(chunk: Chunk, manifest: Manifest, seen: SeenKeys | None = None) -> PreparedChunk:
-    """Split the rows of a chunk and make tensors of those that can be scored.
+def prepare_chunk(chunk: Chunk, manifest: Manifest) -> PreparedChunk:
+    """Separate the rows that can be scored from the others, and make their tensor.
 
     Args:
-        chunk: Rows as read.
+        chunk: Rows as read, with duplicates marked.
         manifest: The table that the bundle scores, and its category codes.
-        seen: The keys of the chunks before; without it the chunk is all there is.
-
-    Raises:
-        EngineError: The keys cannot be kept on disk.
     """
     schema = manifest.schema
-    if seen is None:
-        split = _split(chunk, schema, repeated_within)
-    else:
-        with seen.turn(chunk.input_rows_before, chunk.frame.height) as repeated:
-            split = _split(chunk, schema, repeated)
+    split = split_rows(chunk.frame, schema, chunk.faults)
     features = to_features(split.valid, schema.model_features, manifest.categories)
     return PreparedChunk(
         rows_read=chunk.frame.height,
@@ -79,21 +63,9 @@ def prepare_chunk(chunk: Chunk, manifest: Manifest, seen: SeenKeys | None = None
     )
 
 
-def _split(
-    chunk: Chunk, schema: FeatureSchema, repeated: Callable[[pl.DataFrame], pl.Series]
-) -> RowSplit:
-    typed = to_typed(chunk.frame, schema)
-    find_repeats = None
-    if schema.id is not None:
-        find_repeats = FindRepeats(
-            f"{schema.id}|duplicate", lambda fit: repeated(row_keys(fit, schema))
-        )
-    return split_rows(chunk.frame, typed, row_rules(schema, typed.schema), find_repeats)
-
-
 def _with_source(rejected: pl.DataFrame, chunk: Chunk) -> pl.DataFrame:
     flat = chunk.flat or chunk.frame.schema
-    # NOTE: rows set aside of all inputs go to one file, whatever columns each input has.
+    # NOTE: rejected rows of all inputs go to one file, whatever columns each input has.
     present = set(rejected.columns)
     missing = [pl.lit(None, t).alias(n) for n, t in flat.items() if n not in present]
     return rejected.with_columns(missing).select(

@@ -1,60 +1,71 @@
-"""Frames to tensors: the only place where dtypes and category codes are made.
+"""Raw columns to typed columns, and typed columns to the `features` tensor.
 
-Takes raw chunks of users, gives typed columns and then the `features` tensor. What is wrong with a
-row is left to `validation`.
+This is the only place where dtypes and category codes are assigned. Which rows can be scored is
+decided in `rules`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from engine.bundle.schema import Feature, FeatureSchema
-from engine.rows.chunk import TOO_SHORT
 
 CategoryTables = Mapping[str, tuple[str, ...]]
-"""For each categorical feature its values in the order of their codes: value i has code i."""
+"""The values of each categorical feature in the order of their codes: value i has code i."""
 
 TRUE_TEXTS = ("TRUE", "True", "true")
 FALSE_TEXTS = ("FALSE", "False", "false")
 MISSING_TEXTS = ("", "NaN", "nan", "NAN")
 
 
-def to_typed(frame: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:
-    """Give every known column its type; a missing value of any kind becomes null.
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """Rows with typed columns.
+
+    Attributes:
+        frame: The key columns and every model feature as Float32 or String, null where missing.
+        faults: The rows whose text cannot be read, Boolean [rows], by the rule they break:
+            `<column>|not_a_number` or `<column>|not_a_date`. Rules that no row breaks are absent.
+    """
+
+    frame: pl.DataFrame
+    faults: Mapping[str, pl.Series]
+
+
+def to_typed(frame: pl.DataFrame, schema: FeatureSchema) -> Typed:
+    """Cast the columns of the schema; missing values of every kind become null.
 
     Args:
-        frame: Raw users with at least the model's features.
+        frame: Raw users with at least the model features.
         schema: The table that the bundle scores.
-
-    Returns:
-        The key columns, every model feature as Float32 or String, and Booleans that mark unreadable
-        text: `<column>|not_a_number` for each numeric column that came as text, and likewise
-        `<snapshot>|not_a_date`; `row|too_short` as `source` gives it.
     """
     found = frame.schema
-    keys = [pl.col(schema.id)] if schema.id is not None else []
+    columns = [pl.col(schema.id)] if schema.id is not None else []
+    rules = {}
     if schema.snapshot is not None and schema.snapshot in found:
-        date = date_column(schema.snapshot, found[schema.snapshot])
-        keys.append(date)
-        if found[schema.snapshot] == pl.String:
-            no_date = _is_given(schema.snapshot) & date.is_null()
-            keys.append(no_date.alias(f"{schema.snapshot}|not_a_date"))
-    numeric = [f.name for f in schema.model_features if f.kind == "numeric"]
-    categorical = [f for f in schema.model_features if f.kind == "categorical"]
-    return frame.select(
-        *keys,
-        *(float32_column(name, found[name]) for name in numeric),
-        *(text_column(f.name, found[f.name], f.values) for f in categorical),
-        *(
-            (_is_given(name) & float32_column(name, pl.String()).is_null()).alias(
-                f"{name}|not_a_number"
-            )
-            for name in numeric
-            if found[name] == pl.String
-        ),
-        *([TOO_SHORT] if TOO_SHORT in found else ()),
-    )
+        columns.append(date_column(schema.snapshot, found[schema.snapshot]))
+        rules[schema.snapshot] = "not_a_date"
+    for feature in schema.model_features:
+        if feature.kind == "numeric":
+            columns.append(float32_column(feature.name, found[feature.name]))
+            rules[feature.name] = "not_a_number"
+        else:
+            columns.append(text_column(feature.name, found[feature.name], feature.values))
+    typed = frame.select(columns)
+    faults = {
+        f"{name}|{rule}": _is_unreadable(frame[name], typed[name])
+        for name, rule in rules.items()
+        # Most columns have no more nulls than before, so that no text needs to be looked at.
+        if found[name] == pl.String and typed[name].null_count() > frame[name].null_count()
+    }
+    return Typed(typed, {rule: rows for rule, rows in faults.items() if rows.any()})
+
+
+def _is_unreadable(texts: pl.Series, typed: pl.Series) -> pl.Series:
+    """Whether a text is given but has no value: Boolean [rows]."""
+    return typed.is_null() & ~texts.fill_null("").is_in(MISSING_TEXTS)
 
 
 def to_features(
@@ -63,9 +74,9 @@ def to_features(
     """Make the `features` tensor.
 
     Args:
-        typed: What `to_typed` gives.
-        features: The model's features, in order.
-        categories: The codes; a value that has none counts as missing.
+        typed: Typed rows; see `Typed`.
+        features: The model features, in order.
+        categories: The codes; a value without a code counts as missing.
 
     Returns:
         float32 [rows, features], C-contiguous, NaN where a value is missing.
@@ -81,8 +92,8 @@ def named_inputs(typed: pl.DataFrame, features: tuple[Feature, ...]) -> dict[str
     """The inputs of `scorer.onnx`: float32 or text [rows, 1], NaN or "" where missing.
 
     Args:
-        typed: What `to_typed` gives.
-        features: The model's features, in order.
+        typed: Typed rows; see `Typed`.
+        features: The model features, in order.
     """
     return {
         f.name: (
@@ -97,12 +108,12 @@ def named_inputs(typed: pl.DataFrame, features: tuple[Feature, ...]) -> dict[str
 def unseen_counts(
     typed: pl.DataFrame, tensor: np.ndarray, features: tuple[Feature, ...]
 ) -> dict[str, int]:
-    """How many values of each categorical feature have no code; features with none are left out.
+    """The number of values without a code for each categorical feature that has any.
 
     Args:
-        typed: What `to_typed` gives.
-        tensor: What `to_features` makes of it, float32 [rows, features].
-        features: The model's features, in order.
+        typed: Typed rows; see `Typed`.
+        tensor: The same rows from `to_features`, float32 [rows, features].
+        features: The model features, in order.
     """
     counts = {
         feature.name: int(np.isnan(tensor[:, column]).sum()) - typed[feature.name].null_count()
@@ -114,16 +125,16 @@ def unseen_counts(
 
 def category_code(name: str, values: tuple[str, ...]) -> pl.Expr:
     """The code of each value as Float32, null where the value is missing or unseen."""
-    # NOTE: a cast through Enum costs a tenth of handing strings to ONNX Runtime.
+    # NOTE: a cast through Enum costs a tenth of passing strings to ONNX Runtime.
     codes = pl.col(name).cast(pl.Enum(values), strict=False)
     return codes.to_physical().cast(pl.Float32)
 
 
 def float32_column(name: str, dtype: pl.DataType) -> pl.Expr:
-    """A numeric column as Float32: null where it is missing, NaN, empty or not a number."""
+    """A numeric column as Float32, null where it is missing, NaN, empty or not a number."""
     column = pl.col(name)
     if dtype == pl.String:
-        # NOTE: text goes through Float64, as the same number in a Parquet file would.
+        # NOTE: text goes through Float64, as the same number in a Parquet file does.
         column = (
             pl.when(column.is_in(TRUE_TEXTS))
             .then(1.0)
@@ -137,15 +148,14 @@ def float32_column(name: str, dtype: pl.DataType) -> pl.Expr:
 def text_column(name: str, dtype: pl.DataType, values: tuple[str, ...] = ()) -> pl.Expr:
     """A categorical column as String, null where it is missing or empty.
 
-    A Boolean becomes "1" or "0", and so do the texts that formats without Booleans hold in its
-    place (TRUE, True, true; FALSE, False, false). Where the declared values name one of these
-    texts it stands for itself, and Booleans and the other spellings become that text: the same
-    users score the same whatever the format.
+    The same users score the same in every file format. So a Boolean becomes "1" or "0", and so do
+    the texts TRUE, True, true, FALSE, False and false, which stand for Booleans in text formats. If
+    the declared values include one of these texts, that text is used instead of "1" or "0".
 
     Args:
         name: The column.
         dtype: Its type.
-        values: The values that the schema declares, none if they were learned.
+        values: The values that the schema declares; none if they were learned.
     """
     yes = next((text for text in TRUE_TEXTS if text in values), "1")
     no = next((text for text in FALSE_TEXTS if text in values), "0")
@@ -153,7 +163,7 @@ def text_column(name: str, dtype: pl.DataType, values: tuple[str, ...] = ()) -> 
         return pl.col(name).replace_strict({True: yes, False: no}, return_dtype=pl.String)
     text = pl.col(name).cast(pl.String)
     given: pl.Expr = pl.when(text != "").then(text)
-    # NOTE: an ordinary category costs nothing here: no Boolean is among its declared values.
+    # NOTE: ordinary categories skip this, because none of their declared values is a Boolean.
     if not values or yes in values or no in values:
         spelled = dict.fromkeys(TRUE_TEXTS, yes) | dict.fromkeys(FALSE_TEXTS, no)
         given = given.replace({t: word for t, word in spelled.items() if t not in values})
@@ -161,13 +171,8 @@ def text_column(name: str, dtype: pl.DataType, values: tuple[str, ...] = ()) -> 
 
 
 def date_column(name: str, dtype: pl.DataType) -> pl.Expr:
-    """The snapshot column as Date, null where the text is no ISO date."""
+    """The snapshot column as Date, null where the text is not an ISO date."""
     column = pl.col(name)
     if dtype == pl.String:
         return column.str.to_date("%Y-%m-%d", strict=False)
     return column.cast(pl.Date)
-
-
-def _is_given(name: str) -> pl.Expr:
-    text = pl.col(name)
-    return text.is_not_null() & text.is_in(MISSING_TEXTS).not_()

@@ -20,7 +20,7 @@ from tests.helpers import BUNDLE, read_summary, read_table
 
 CASES = {
     "H01": "a second run on the same output ends with 75 at once and changes nothing",
-    "H02": "two runs with different outputs: both succeed",
+    "H02": "two runs with different outputs: both trace_lineage",
     "H03": "a reader during publishing: sees the old file or the new one",
     "H04": "the holder of the lock is killed: the next run goes ahead",
     "H05": "many runs at once, as a scheduler that retries: 0 or 75",

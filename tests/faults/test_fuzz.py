@@ -20,8 +20,7 @@ from engine.bundle.open import open_bundle
 from engine.bundle.schema import schema_from_dict
 from engine.errors import BundleError, InputError
 from engine.rows.chunk import Chunk
-from engine.rows.rules import check_columns, row_rules, split_rows
-from engine.rows.typed import to_typed
+from engine.rows.rules import check_columns, split_rows
 from tests.faults.fuzz_worker import attempt
 from tests.helpers import BUNDLE, ROOT, write_table
 
@@ -142,8 +141,7 @@ def test_any_schema_scores_or_sets_aside_every_row_of_any_frame(drawn, data):
     except InputError:
         return
     chunk = Chunk(frame, "frame", 0, 0)
-    typed = to_typed(chunk.frame, schema)
-    split = split_rows(chunk.frame, typed, row_rules(schema, typed.schema))
+    split = split_rows(chunk.frame, schema, chunk.faults)
     kept = pl.concat([split.valid["chunk_row"], split.rejected["chunk_row"]])
     assert kept.sort().to_list() == list(range(ROWS))
     assert all(reasons for reasons in split.rejected["reasons"])

@@ -1,15 +1,17 @@
 """Runs that are killed, interrupted or halted: faults.md, part I."""
 
 import signal
+import subprocess
 import sys
 import time
 
-import onnxruntime as ort
 import pytest
 
-from engine.errors import BundleError, InterruptedRunError
+from engine.errors import BundleError
 from tests.faults.nights import (
+    ARGUMENTS,
     ENGINE,
+    captured,
     check_all_or_nothing,
     check_next_run,
     check_torn_by_a_kill,
@@ -27,9 +29,9 @@ CASES = {
     "I02": "kill -9 at times spread over the run: old or new",
     "I03": "SIGTERM: 143, nothing left behind, the summary says 'interrupted'",
     "I04": "SIGINT: once 130 and clean, twice at once",
-    "I05": "SIGHUP as SIGTERM",
+    "I05": "SIGHUP: 129, clean as after SIGTERM",
     "I06": "every file is forced to disk before it is renamed, the directory after",
-    "I07": "the next run needs no help, even one that fails puts back what was half published",
+    "I07": "the next run needs no help, whatever the run before left",
     "I08": "cannot arise: scoring makes no report; the one of a bundle is made before its manifest",
     "I09": "cannot arise: scores go to a file, no database is written",
     "I10": "stopped and continued: published",
@@ -39,14 +41,46 @@ MOMENTS = 200
 STUCK = """
 import time
 from engine.cli.entry import main
-from engine.outputs.staging import Staging
-Staging.remove = lambda self: time.sleep(600)
+from engine.outputs.sink import Sink
+Sink.report = lambda *_: time.sleep(600)
 main()
 """
+BLOCKED = """
+import pathlib, time
+import engine.inputs.chunks, engine.inputs.open, engine.outputs.writer, engine.scorer
+from engine.cli.entry import main
+
+def blocked(*_, **__):
+    pathlib.Path("../blocked").touch()
+    time.sleep(600)
+
+{call} = blocked
+main()
+"""
+SIGNALLED = """
+import os, signal
+import engine.outputs.sink, engine.pipeline
+from engine.cli.entry import main
+
+def signalled(*arguments, function={call}):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return function(*arguments)
+
+{call} = signalled
+main()
+"""
+BLOCKING = [
+    "engine.inputs.open._opened",
+    "engine.inputs.chunks._batches",
+    "engine.scorer.Scorer.score_chunk",
+    "engine.outputs.writer._sink",
+]
 
 
 def check_interrupted(night, process, code):
+    began = time.monotonic()
     _, words = process.communicate(timeout=60)
+    assert time.monotonic() - began < 2
     assert process.returncode == code, words
     assert words == f"engine: interrupted by {NAMES[code]}; nothing was published. Run again.\n"
     assert night.outputs() == night.before
@@ -57,7 +91,7 @@ def check_interrupted(night, process, code):
     check_next_run(night)
 
 
-NAMES = {130: "SIGINT", 143: "SIGTERM"}
+NAMES = {129: "SIGHUP", 130: "SIGINT", 143: "SIGTERM"}
 
 
 def test_there_are_no_more_steps_than_are_tried(night):
@@ -73,41 +107,20 @@ def test_i01_i07_killed_before_a_step(night, step, record_property):
         record_property("killed before a step", 1)
         assert done.returncode == -signal.SIGKILL
         check_torn_by_a_kill(night)
+    scores = night.out.read_bytes()
     with pytest.raises(BundleError, match="absent"):
         score_again(night, bundle=night.folder / "absent")
-    assert night.outputs() in (night.before, night.undisturbed)
+    assert night.out.read_bytes() == scores
     assert read_summary(night.out)["exit_code"] == 78
     check_next_run(night)
 
 
-@pytest.mark.parametrize("stood", [True, False])
-def test_i07_the_places_of_a_killed_run_are_put_back_by_a_run_with_others(night, stood):
-    other, elsewhere = night.folder / "other.parquet", ("--quarantine", "other.parquet")
-
-    def begin():
-        other.unlink(missing_ok=True)
-        if stood:
-            other.write_bytes(b"of yesterday")
-
-    begin()
-    steps = faulty_engine(night, 0, "list", *elsewhere).stdout.splitlines()
-    begin()
-    commit = next(n for n, step in enumerate(steps) if step.endswith(" scores.parquet"))
-    faulty_engine(night, commit + 1, "kill", *elsewhere)
-    assert other.read_bytes() != b"of yesterday"
-    score_again(night)
-    assert [path.read_bytes() for path in [other] if path.exists()] == [b"of yesterday"] * stood
-    assert night.outputs() == night.undisturbed
-    assert not list(night.folder.glob(".*"))
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"[[1, 2, 3]]", b"\xff"])
-def test_i07_a_journal_that_nobody_wrote_stops_no_run(night, content):
+def test_i07_whatever_is_named_like_staging_is_removed(night):
     staging = night.folder / ".scores.parquet.staging-1"
     staging.mkdir()
     (staging / "scores.parquet").touch()
-    (staging / "publishing.json").write_bytes(content)
     (night.folder / ".scores.parquet.staging-2").touch()
+    (night.folder / ".scores.parquet.staging-3").symlink_to("users.parquet")
     check_next_run(night)
 
 
@@ -127,7 +140,7 @@ def test_i02_g02_killed_at_any_time(night, run_seconds, moment, record_property)
     [
         pytest.param(signal.SIGTERM, 143, id="I03"),
         pytest.param(signal.SIGINT, 130, id="I04"),
-        pytest.param(signal.SIGHUP, 143, id="I05"),
+        pytest.param(signal.SIGHUP, 129, id="I05"),
     ],
 )
 def test_a_signal_ends_a_run_in_good_order(night, number, code):
@@ -153,6 +166,32 @@ def test_i03_g07_terminated_at_any_time(night, run_seconds, moment, record_prope
     summary = read_summary(night.out)
     if not summary["published"]:
         assert (summary["status"], summary["exit_code"]) == ("interrupted", 143)
+    check_next_run(night)
+
+
+@pytest.mark.parametrize("call", BLOCKING)
+def test_i03_a_signal_ends_a_run_that_waits_for_a_blocked_call(night, call):
+    """The call is not waited for, whether it opens, reads, scores or writes."""
+    command = [sys.executable, "-c", BLOCKED.format(call=call), *ARGUMENTS]
+    with subprocess.Popen(command, cwd=night.folder, **captured({})) as process:
+        while not (night.folder.parent / "blocked").exists():
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.01)
+        # As `timeout` does, which signals the process and then its group.
+        for _ in range(2):
+            process.terminate()
+        check_interrupted(night, process, 143)
+
+
+@pytest.mark.parametrize(
+    ("call", "code"), [("engine.pipeline.to_prometheus", 143), ("engine.outputs.sink.move", 0)]
+)
+def test_i03_a_signal_is_too_late_once_publishing_has_begun(night, call, code):
+    command = [sys.executable, "-c", SIGNALLED.format(call=call), *ARGUMENTS]
+    done = subprocess.run(command, cwd=night.folder, **captured({}), timeout=60)
+    assert done.returncode == code, done.stderr
+    assert night.outputs() == (night.undisturbed if code == 0 else night.before)
+    assert read_summary(night.out)["published"] == (code == 0)
     check_next_run(night)
 
 
@@ -197,15 +236,3 @@ def test_i10_stopped_and_continued(night):
     _, words = process.communicate(timeout=60)
     assert process.returncode == 0, words
     assert night.outputs() == night.undisturbed
-
-
-@pytest.mark.parametrize("call", ["__init__", "run"])
-def test_i03_a_signal_inside_onnx_runtime_is_no_fault_of_the_bundle(night, monkeypatch, call):
-    def interrupted(self, *arguments, **named):
-        raise InterruptedRunError(signal.SIGTERM)
-
-    monkeypatch.setattr(ort.InferenceSession, call, interrupted)
-    with pytest.raises(InterruptedRunError, match="interrupted by SIGTERM"):
-        score_again(night)
-    assert read_summary(night.out)["status"] == "interrupted"
-    assert night.outputs() == night.before

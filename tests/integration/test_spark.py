@@ -13,7 +13,7 @@ from engine import score as score_files
 from engine.bundle.open import CLASSIFIER, open_bundle, write_bundle
 from engine.connectors.spark import score, shipped
 from engine.connectors.spark_local import check_installed, local_session
-from engine.connectors.spark_worker import open_scorer
+from engine.connectors.spark_worker import open_scorer, whole_ids
 from engine.errors import BundleError, InputError, UnavailableError, UsageError
 from engine.model.columns import OutputOptions
 from engine.model.conformance import differences, read_vectors, refuse_differences
@@ -149,6 +149,16 @@ def test_one_row_of_each_key_is_scored_and_always_the_same(spark, spoiled):
     assert not unfit["user_id"].is_unique().all()
     assert not unfit["reasons"].str.contains("duplicate").any()
     assert scores.height + quarantined.height == spoiled.height
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 3, 100])
+def test_all_rows_of_an_id_come_in_one_frame(batch_rows):
+    rows = pl.DataFrame({"id": [None, None, "a", "b", "b", "b", "b", "c", "d", "d"]})
+    rows = rows.with_row_index("row")
+    frames = list(whole_ids(rows.iter_slices(batch_rows), "id"))
+    assert pl.concat(frames).equals(rows)
+    ids = pl.concat(frame["id"].drop_nulls().unique() for frame in frames)
+    assert sorted(ids) == ["a", "b", "c", "d"]
 
 
 def test_a_key_is_id_and_snapshot(spark, users):

@@ -15,7 +15,7 @@ ODD_TEXTS = ["", "rome", "Rome", "rome ", "zürich", "oslo\0", "東京", "nan", 
 
 
 def assert_same_bits(schema, categories, frame):
-    typed = to_typed(frame, schema)
+    typed = to_typed(frame, schema).frame
     expected = to_features(typed, schema.model_features, categories)
     graph = session(preprocess_graph(schema.model_features, categories))
     found = graph.run(None, named_inputs(typed, schema.model_features))[0]

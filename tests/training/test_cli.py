@@ -1,10 +1,13 @@
 import dataclasses
+import io
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -13,7 +16,8 @@ from engine.bundle.open import open_bundle, write_bundle
 from engine.errors import LockedError
 from tests import fitted
 from tests.fitting import shop_users
-from tests.helpers import read_table, run, unread_stream, write_table
+from tests.helpers import read_table, run, run_in_terminal, unread_stream, write_table
+from training.cli.progress import FitProgress
 from training.simulate import SimulateOptions, simulate
 from training.simulate.write import write_users
 
@@ -58,6 +62,57 @@ def test_fit_carries_segments_on_and_tells_what_changed(tiny, command):
     )
     assert missing.returncode == 78
     assert "gone: no such bundle" in missing.stderr
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that shows what is set."""
+    clock = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr("training.cli.progress.time.monotonic", lambda: clock.seconds)
+    return clock
+
+
+def shown_trials(monkeypatch, clock, trials, minutes):
+    """The lines of a terminal during three trials of 10 seconds each."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with FitProgress(trials, minutes) as progress:
+        progress.stage("fitting")
+        for number, best in enumerate((None, 0.4, 0.35), start=1):
+            progress.trial(number, best)
+            clock.seconds += 10
+        progress.stage("exporting")
+    first, *bars, last = re.split(
+        r"[\r\n]+", re.sub(r"\x1b\[\?25[lh]", "", terminal.getvalue().rstrip())
+    )
+    assert (first, last) == ("   0.0 s  fitting", "  30.0 s  exporting")
+    return [bar.rstrip() for bar in bars]
+
+
+def test_a_terminal_shows_the_trials_of_a_fit(monkeypatch, clock):
+    assert shown_trials(monkeypatch, clock, trials=4, minutes=3.0) == [
+        "trial 1 of 4  ░░░░░░░░░░░░░░░░░░░░    0%",
+        "trial 2 of 4  █████░░░░░░░░░░░░░░░   25%  best log-loss 0.4000, 0:30 left",
+        "trial 3 of 4  ██████████░░░░░░░░░░   50%  best log-loss 0.3500, 0:20 left",
+    ]
+
+
+def test_where_the_clock_ends_the_trials_it_tells_the_time_left(monkeypatch, clock):
+    assert shown_trials(monkeypatch, clock, trials=None, minutes=0.5)[2] == (
+        "trial 3  █████████████░░░░░░░   66%  best log-loss 0.3500, 0:10 left"
+    )
+
+
+def test_a_log_has_the_stages_of_a_fit_only(capsys, clock):
+    with FitProgress(4, None) as progress:
+        progress.stage("fitting")
+        progress.trial(1, None)
+    assert capsys.readouterr().err == "   0.0 s  fitting\n"
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
@@ -110,6 +165,36 @@ def test_a_failed_simulation_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["users.csv"]
 
 
+BLOCKED = """
+import sys, time
+import training.pipeline
+from training.cli import main
+
+def blocked(*_):
+    print("blocked", flush=True)
+    time.sleep(600)
+
+training.pipeline.fit = blocked
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_fit_whatever_library_it_waits_for(tmp_path, number):
+    command = [sys.executable, "-c", BLOCKED, "fit", "users.parquet", "--out", "candidate"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
+        assert process.stdout.readline() == "blocked\n"
+        process.send_signal(number)
+        began = time.monotonic()
+        _, words = process.communicate(timeout=60)
+    assert time.monotonic() - began < 2
+    assert process.returncode == 128 + number, words
+    name = number.name
+    assert words == f"training: interrupted by {name}; nothing was published. Run again.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_simulation_removes_what_a_killed_one_left(tmp_path):
     out = tmp_path / "users.csv"
     arguments = ("simulate", "--rows", str(10**7), "--out", str(out))
@@ -142,7 +227,8 @@ def test_evaluate_prints_and_writes_its_figures(tiny, command):
 def test_promote_puts_a_bundle_in_force_once(tiny, command):
     first = command("training", "promote", "bundle", "--to", "models", cwd=tiny)
     assert (first.returncode, first.stdout) == (0, "")
-    assert "in force: models" in first.stderr
+    assert "is the current bundle\n" in first.stderr
+    assert "undo: training rollback models\n" in first.stderr
     again = command("training", "promote", "bundle", "--to", "models", cwd=tiny)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", first.stderr)
 
@@ -157,9 +243,9 @@ def test_a_refused_candidate_is_told_in_words_and_as_json(tiny, command):
     promote = ("promote", "wrong", "--to", "measured")
     found = command("training", *promote, "--data", "later.parquet", cwd=tiny)
     assert found.returncode == 79
-    assert "REFUSED parity: segment: 3 users changed, allowed 0\n" in found.stderr
+    assert re.search(r"^REFUSED  parity  +segment: 3 users changed, allowed 0$", found.stderr, re.M)
     assert "refused at 1 gate of 15: parity" in found.stderr
-    assert "passed  roc_auc: ROC-AUC" in found.stderr
+    assert re.search(r"^passed   roc_auc  +ROC-AUC", found.stderr, re.M)
     report = json.loads(found.stdout)
     assert (report["accepted"], report["data"]["rows"]) == (False, 2_000)
     for kind in ("gone", "full"):
@@ -171,12 +257,22 @@ def test_a_refused_candidate_is_told_in_words_and_as_json(tiny, command):
     assert (unmeasured.returncode, unmeasured.stdout) == (2, "")
 
 
+def test_on_a_terminal_promote_shows_a_table_and_no_json(tiny):
+    write_table(shop_users(2_000, 2), tiny / "later.parquet")
+    promote = ("promote", tiny / "bundle", "--to", tiny / "shown", "--data", tiny / "later.parquet")
+    code, output = run_in_terminal("training", *promote)
+    assert code == 0, output
+    assert "\x1b[32mpassed\x1b[0m  parity" in output
+    assert "is the current bundle" in output
+    assert "{" not in output
+
+
 def test_rollback_puts_a_named_version_in_force(tiny, command):
     command("training", "promote", "bundle", "--to", "back", cwd=tiny)
     version = open_bundle(tiny / "back").path.name
     found = command("training", "rollback", "back", "--version", version, cwd=tiny)
     assert (found.returncode, found.stdout) == (0, "")
-    assert found.stderr == f"in force: back/{version}\n"
+    assert found.stderr == f"back/{version} is the current bundle\n"
     assert command("training", "rollback", "back", cwd=tiny).returncode == 78
 
 
@@ -203,7 +299,7 @@ def test_a_promotion_whose_figures_nobody_can_read_is_told(tiny):
         found = run(*promote, cwd=tiny, stdout=stream)
     place = open_bundle(tiny / "unread").path
     assert found.returncode == 74
-    assert f"unread/{place.name} is in force; only what was measured" in found.stderr
+    assert f"unread/{place.name} is the current bundle; only the measurements" in found.stderr
 
 
 @pytest.mark.parametrize(
@@ -295,4 +391,4 @@ def test_a_lean_install_is_told_what_to_install(monkeypatch, command):
     monkeypatch.setattr("training.cli.checks.find_spec", lambda _: None)
     found = command("training", "fit", "users.parquet", "--out", "new")
     assert found.returncode == 2
-    assert "pip install '.[training]'" in found.stderr
+    assert "pip install 'shopnow-scoring[training]'" in found.stderr

@@ -78,7 +78,7 @@ def test_the_manifest_tells_everything(bundle):
     assert manifest.drivers["rows"] == manifest.metrics["rows"]
     first = manifest.drivers["features"][0]
     assert (first["name"], first["group"], first["direction"]) == ("visits", "other", "raises")
-    assert first["shape"][-1]["mean_impact"] > first["shape"][0]["mean_impact"]
+    assert first["dependence"][-1]["mean_impact"] > first["dependence"][0]["mean_impact"]
     assert {REPORT, MODEL_CARD} <= manifest.files.keys()
     assert "internal" not in manifest.clustering["features"]
     assert manifest.categories["tier"] == ("low", "mid", "high")
@@ -300,7 +300,7 @@ def test_dashes_are_explained_where_a_table_has_one():
 
 def test_names_from_outside_are_cut_in_the_lines_of_an_evaluation(bundle, users_file):
     report = evaluate_bundle(bundle, [str(users_file)])
-    assert any("was fitted to: the models know" in line for line in printed(bundle, report))
+    assert any("was fitted to: the models have seen" in line for line in printed(bundle, report))
     name = "\x1b[2J\n\u202e" + "x" * 1_000_000
     part = {**report["metrics"]["slices"][0], "label": name, "value": name}
     moved = {**report["drift"]["features"][0], "name": name, "level": "alarm"}
@@ -415,7 +415,7 @@ def test_users_who_are_others_get_new_segments_and_old_ids_are_retired(
     assert min(fresh) > max(ids)
     assert set(found.retired_segments) == set(ids) - {s.id for s in found.segments}
     changes = "; ".join(found.clustering["changes"])
-    assert "left, as the table lacks them" in changes
+    assert "dropped, because the table lacks them" in changes
     assert "is new" in changes
     assert "is retired" in changes
     scores = load_bundle(tmp_path / "next").score(moved)

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from training.simulate import (
-    CHUNK_ROWS,
+    BLOCK_ROWS,
     SimulateOptions,
     output_schema,
     simulate,
@@ -201,17 +201,17 @@ def test_fewer_rows_are_a_prefix(users):
 
 
 def test_chunks_are_bounded():
-    frames = simulate(SimulateOptions(rows=2 * CHUNK_ROWS + 5))
-    assert [len(frame) for frame in frames] == [CHUNK_ROWS, CHUNK_ROWS, 5]
+    frames = simulate(SimulateOptions(rows=2 * BLOCK_ROWS + 5))
+    assert [len(frame) for frame in frames] == [BLOCK_ROWS, BLOCK_ROWS, 5]
 
 
 def test_chunks_are_made_when_asked_for():
-    assert len(next(simulate(SimulateOptions(rows=24_000_000)))) == CHUNK_ROWS
+    assert len(next(simulate(SimulateOptions(rows=24_000_000)))) == BLOCK_ROWS
 
 
 def test_chunks_differ(users):
     values = users.select("avg_order_value", "account_age_days")
-    assert not values.head(CHUNK_ROWS).equals(values.slice(CHUNK_ROWS, CHUNK_ROWS))
+    assert not values.head(BLOCK_ROWS).equals(values.slice(BLOCK_ROWS, BLOCK_ROWS))
 
 
 def test_no_rows_give_no_frames():
@@ -483,4 +483,4 @@ def test_memory_is_flat_in_the_number_of_rows():
         )
         return int(run.stdout)
 
-    assert peak_kib(20 * CHUNK_ROWS) < 1.2 * peak_kib(4 * CHUNK_ROWS)
+    assert peak_kib(20 * BLOCK_ROWS) < 1.2 * peak_kib(4 * BLOCK_ROWS)

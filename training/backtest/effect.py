@@ -1,4 +1,4 @@
-"""The control group beside those who may be contacted: what the contacts did, as far as it shows."""
+"""Contacted users against the control group: the measured effect of the contacts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -70,10 +70,9 @@ def rate_differences(rate: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _pooled(rate: np.ndarray, people: np.ndarray) -> dict[str, Any] | None:
-    """One difference for all cells, each weighing as much as it knows (Mantel & Haenszel 1959).
+    """One difference for all cells, weighted by their precision (Mantel & Haenszel 1959).
 
-    Unlike the difference of the totals, it does not mistake cells with other shares of the control
-    group for an effect.
+    Unlike the difference of the totals, it is not biased by cells with different control shares.
     """
     if not rate.shape[1]:
         return None

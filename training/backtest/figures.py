@@ -1,4 +1,4 @@
-"""What past scores were worth: ranking, calibration and lift, by bundle, decile, band and segment.
+"""The quality of past scores: ranking, calibration and lift, by bundle, decile, band and segment.
 
 No figure is about fewer than `MIN_USERS` users: deciles and bands merge, segments are left out.
 """

@@ -1,8 +1,4 @@
-"""Past scores and what became of the users, joined by id and snapshot date.
-
-Takes score files and tables with the label, gives one frame. Which figures are made of it is left to
-`figures`.
-"""
+"""Past scores joined with their outcomes, by id and snapshot date."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +7,9 @@ import polars as pl
 
 from engine.bundle.schema import Feature, FeatureSchema
 from engine.errors import BundleError, InputError, pluralize, quoted, rule_counts
-from engine.inputs.chunks import read_chunks
+from engine.inputs.chunks import CHUNK_ROWS, read_chunks
 from engine.inputs.open import Table, open_inputs
-from engine.rows.rules import check_columns, check_same_keys, row_rules, split_rows
-from engine.rows.typed import to_typed
-
-CHUNK_ROWS = 65_536
+from engine.rows.rules import check_columns, check_same_keys, split_rows
 
 SCORES = (
     Feature("purchase_probability", "numeric", min=0, max=1, missing="never"),
@@ -29,20 +22,20 @@ SCORES = (
     Feature("in_control_group", "numeric", min=0, max=1, missing="never"),
     Feature("bundle_id", "categorical", missing="never"),
 )
-"""What is read of a score file, beside its keys."""
+"""The columns that are read from a score file, besides its keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Scores with their outcomes, and what found no partner.
+    """Scores with their outcomes, and the rows that could not be joined.
 
     Attributes:
         frame: One row for each score with an outcome: the columns of `SCORES`, `user` (a number
             from 0 for each user), `snapshot` where scores and outcomes have one, and `bought`, 0 or
             1.
         scored: Rows of the score files.
-        without_outcome: Those whose outcome is not there, or not known.
-        without_score: Outcomes that no score belongs to.
+        without_outcome: Those without a known outcome.
+        without_score: Outcomes without a score.
         left_out: Rows of the outcomes without a usable key, by the rule that caught them.
     """
 
@@ -63,7 +56,7 @@ def join_outcomes(scores: Sequence[str], outcomes: Sequence[str], schema: Featur
 
     Raises:
         BundleError: The schema names no id or no label.
-        InputError: Columns are missing, keys come twice, a score or a label is none, only one side
+        InputError: Columns are missing, keys repeat, a score or a label is invalid, only one side
             has snapshots, or no score has an outcome.
         NoInputError: There is nothing to read.
     """
@@ -76,7 +69,7 @@ def join_outcomes(scores: Sequence[str], outcomes: Sequence[str], schema: Featur
     said, wrong = _read(scores, _table(schema, SCORES), same, "scores")
     if wrong:
         raise InputError(
-            f"{', '.join(scores)}: {rule_counts(wrong)}; no file that the engine wrote has such "
+            f"{', '.join(scores)}: {rule_counts(wrong)}; the engine never writes such "
             "rows. Give score files."
         )
     label = Feature(schema.label, "numeric")
@@ -129,8 +122,7 @@ def _read(
         check_same_keys(table, ((t.name, _id_as_text(t, table)) for t in tables))
         frames, caught = [], dict[str, int]()
         for chunk in read_chunks(tables, wanted, CHUNK_ROWS):
-            typed = to_typed(chunk.frame, table)
-            split = split_rows(chunk.frame, typed, row_rules(table, typed.schema))
+            split = split_rows(chunk.frame, table, chunk.faults)
             columns = {new: pl.col(name) for new, name in features.items()}
             columns["id"] = pl.col(str(table.id)).cast(pl.String)
             if table.snapshot in split.valid.columns:
@@ -152,7 +144,7 @@ def _keys(said: pl.DataFrame, came: pl.DataFrame, schema: FeatureSchema) -> list
     if dated[0] != dated[1]:
         raise InputError(
             f"column {schema.snapshot!r}: only the {'scores' if dated[0] else 'outcomes'} have it, "
-            "so that nobody can tell which week an outcome belongs to. Give it on both sides."
+            "so outcomes cannot be assigned to a week. Give it on both sides."
         )
     return ["id", "snapshot"] if dated[0] else ["id"]
 

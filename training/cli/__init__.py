@@ -1,8 +1,12 @@
 """The command line of training: each command parses, makes one call, and prints."""
 
+from functools import partial
+from typing import Any
+
 import click
 
 from engine.cli.console import Program
+from engine.interruption import in_background
 from training.cli.backtest import backtest
 from training.cli.evaluate import evaluate
 from training.cli.fit import fit
@@ -11,11 +15,19 @@ from training.cli.report import report
 from training.cli.simulate import simulate
 
 
-@click.group(name="training", cls=Program)
-def main() -> None:
-    """Make, measure and promote ONNX bundles for the engine.
+class _Training(Program):
+    """Commands on a thread of their own: libraries that fit models look for no signal."""
 
-    Every option can be set from the environment, for instance TRAINING_FIT_SEED=8.
+    def run(self, *args: Any, **extra: Any) -> object:  # noqa: ANN401
+        """Run the command line; after a signal it is not waited for."""
+        return in_background(partial(super().run, *args, **extra))
+
+
+@click.group(name="training", cls=_Training)
+def main() -> None:
+    """Fit, measure and promote ONNX bundles for the engine.
+
+    Every option can be set from the environment: TRAINING_FIT_SEED=8 sets --seed of fit.
     """
 
 

@@ -4,29 +4,28 @@ from pathlib import Path
 
 import click
 
-from engine.cli.console import Command, show
-from engine.cli.options import example
-from engine.format import visible
-from training.cli.checks import FIT_PACKAGES, check_packages
+from engine.cli.console import Command, show_lines
+from engine.cli.options import INPUT, example
+from training.cli.checks import FIT_PACKAGES, check_packages, schema_option
 
 
 @click.command(
     cls=Command, epilog=example("training backtest scores_mine.parquet --outcomes holdout.parquet")
 )
-@click.argument("scores", nargs=-1, required=True)
+@click.argument("scores", nargs=-1, required=True, metavar="SCORES...", type=INPUT)
 @click.option(
     "--outcomes",
     multiple=True,
     required=True,
-    help="Users with the label, under the id and snapshot date that were scored.",
+    type=INPUT,
+    help="Labelled users with the same ids and snapshot dates; may be given several times.",
 )
-@click.option(
-    "--schema",
-    type=click.Path(path_type=Path),
-    help="The table, a schema.toml; by default that of ShopNow.",
-)
+@schema_option
 def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | None) -> None:
-    """Compare past SCORES... with what happened."""
+    """Compare past scores with what users did.
+
+    SCORES are files written by 'engine score'.
+    """
     check_packages(FIT_PACKAGES)
     from engine.bundle.schema import default_schema_path, load_schema
     from training.backtest.figures import backtest
@@ -34,5 +33,4 @@ def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | 
     from training.report.text import section_lines
 
     table = load_schema(schema or default_schema_path())
-    for line in section_lines(backtest_sections(backtest(scores, outcomes, table))):
-        show(visible(line))
+    show_lines(section_lines(backtest_sections(backtest(scores, outcomes, table))))

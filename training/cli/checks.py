@@ -1,8 +1,11 @@
-"""What several commands look at before they begin."""
+"""What several commands share: an option, and checks before they begin."""
 
 from importlib.util import find_spec
 from pathlib import Path
 
+import click
+
+from engine.cli.options import PLACE
 from engine.errors import UsageError, quoted
 
 MAX_SEED = 2**32 - 1
@@ -11,6 +14,10 @@ MAX_SEED = 2**32 - 1
 DEFAULT_SEED = 7
 FIT_PACKAGES = ("lightgbm", "onnx", "scipy", "skl2onnx", "sklearn", "threadpoolctl")
 REPORT_PACKAGES = ("altair", "jinja2", "vl_convert")
+
+schema_option = click.option(
+    "--schema", type=PLACE, help="A schema.toml that describes the table.  [default: ShopNow's own]"
+)
 
 
 def check_packages(packages: tuple[str, ...]) -> None:
@@ -23,7 +30,7 @@ def check_packages(packages: tuple[str, ...]) -> None:
     if absent:
         raise UsageError(
             f"{quoted(absent)} not installed: this command needs the training packages. "
-            "In a clone of the project run: pip install '.[training]'"
+            "Run: pip install 'shopnow-scoring[training]', or in a clone: pip install '.[training]'"
         )
 
 

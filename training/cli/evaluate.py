@@ -5,26 +5,25 @@ from pathlib import Path
 
 import click
 
-from engine.cli.console import Command, show
-from engine.cli.options import example
-from engine.format import visible
+from engine.cli.console import Command, show, show_lines
+from engine.cli.options import INPUT, PLACE, example
 from training.cli.checks import FIT_PACKAGES, check_output, check_packages
 
 
 @click.command(cls=Command, epilog=example("training evaluate candidate holdout.parquet"))
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("data", nargs=-1, required=True)
+@click.argument("bundle", type=PLACE)
+@click.argument("data", nargs=-1, required=True, metavar="DATA...", type=INPUT)
 @click.option(
     "--json",
     "json_path",
-    type=click.Path(path_type=Path, allow_dash=True),
-    help="Where the figures go as JSON, '-' for standard output.",
+    type=PLACE,
+    help="Also write all metrics as JSON to this file; '-' prints the JSON instead.",
 )
 def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> None:
-    """Measure BUNDLE on labelled users in DATA..."""
+    """Measure a bundle on labelled users."""
     check_packages(FIT_PACKAGES)
     from engine.bundle.open import open_bundle
-    from engine.storage import storage_errors, write_private
+    from engine.storage import storage_errors, write_atomic
     from training.evaluate.evaluation import evaluate_bundle
     from training.report.subject import measured_subject
     from training.report.text import evaluation_lines
@@ -38,6 +37,5 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
         return
     if json_path is not None:
         with storage_errors(json_path):
-            write_private(json_path, f"{text}\n".encode())
-    for line in evaluation_lines(measured_subject(open_bundle(bundle), report)):
-        show(visible(line))
+            write_atomic(json_path, f"{text}\n".encode())
+    show_lines(evaluation_lines(measured_subject(open_bundle(bundle), report)))

@@ -1,15 +1,14 @@
 """`training fit`."""
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from engine.cli.console import Command, say
-from engine.cli.options import example, not_nan
+from engine.cli.options import INPUT, PLACE, example, not_nan
 from engine.errors import pluralize, rule_counts
 from training.cli.checks import (
     DEFAULT_SEED,
@@ -17,41 +16,49 @@ from training.cli.checks import (
     MAX_SEED,
     REPORT_PACKAGES,
     check_packages,
+    schema_option,
 )
+from training.cli.progress import FitProgress
 
 
 @click.command(cls=Command, epilog=example("training fit history.parquet --out candidate"))
-@click.argument("data", nargs=-1, required=True)
+@click.argument("data", nargs=-1, required=True, metavar="DATA...", type=INPUT)
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The bundle: an empty folder."
+    "-o", "--out", type=PLACE, required=True, help="The folder for the bundle, empty or absent."
 )
+@schema_option
 @click.option(
-    "--schema",
-    type=click.Path(path_type=Path),
-    help="The table, a schema.toml; by default that of ShopNow.",
-)
-@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=DEFAULT_SEED, show_default=True)
-@click.option(
-    "--playbook",
-    type=click.Path(path_type=Path),
-    help="Rules of your own, a playbook.toml: read after those of the package.",
-)
-@click.option(
-    "--previous",
-    type=click.Path(path_type=Path),
-    help="The bundle in force: segments keep its ids and names as far as they are the same.",
+    "--seed",
+    type=click.IntRange(0, MAX_SEED),
+    metavar="N",
+    default=DEFAULT_SEED,
+    show_default=True,
+    help="The seed of every random draw.",
 )
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
-    help="How many purchase models are tried, whatever time they take.",
+    metavar="N",
+    show_default="12",
+    help="How many purchase models to try, however long that takes.",
 )
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0),
+    metavar="M",
     callback=not_nan,
-    help="No purchase model is tried after so many; the one under way is finished. Without this and "
-    "without --trials: 12 models, in at most 3 minutes.",
+    show_default="3, unless --trials is given",
+    help="Start no further purchase model after M minutes.",
+)
+@click.option(
+    "--previous",
+    type=PLACE,
+    help="The current bundle: segments that stay the same keep their ids and names.",
+)
+@click.option(
+    "--playbook",
+    type=PLACE,
+    help="Your own playbook.toml, applied after the rules of the package.",
 )
 def fit(
     data: tuple[str, ...],
@@ -63,10 +70,10 @@ def fit(
     playbook: Path | None,
     previous: Path | None,
 ) -> None:
-    """Fit the models to labelled users in DATA... and write a bundle.
+    """Fit all models to labelled users and write a bundle.
 
-    Nothing is written unless ONNX and the native models agree on every user. A bundle tells how
-    many models were tried; --trials with that number makes the same bundle again.
+    Nothing is written unless ONNX and the native models agree on every user. The same data, seed
+    and number of trials make the same bundle again.
     """
     check_packages((*FIT_PACKAGES, *REPORT_PACKAGES))
     # Threads that spin while they wait slow a fit down tenfold where another program is running;
@@ -78,19 +85,24 @@ def fit(
     from training.playbook import load_rules
 
     table = load_schema(schema or default_schema_path())
+    effort = effort_of(trials, minutes)
+    progress = FitProgress(
+        None if trials is None and minutes is not None else effort.trials, effort.minutes
+    )
     options = FitOptions(
         table,
         seed,
         playbook=load_rules(playbook),
-        effort=effort_of(trials, minutes),
+        effort=effort,
         previous=previous,
     )
-    manifest = fit(data, options, out, _stages())
+    with progress:
+        manifest = fit(data, options, out, progress.stage, progress.trial)
     say([f"bundle {manifest.bundle_id} in {out}", *_fitted(manifest)])
 
 
 def _fitted(manifest: Any) -> Iterator[str]:  # noqa: ANN401 - imported inside the commands
-    """What a fit has come to, line by line."""
+    """The outcome of a fit, line by line."""
     from training.format import decimal
 
     yield from _left_out(manifest.training["rows_left_out"])
@@ -120,13 +132,3 @@ def _segments_line(manifest: Any) -> str:  # noqa: ANN401
 
 def _left_out(rejected: dict[str, int]) -> list[str]:
     return [f"rows left out: {rule_counts(rejected)}"] if rejected else []
-
-
-def _stages() -> Callable[[str], None]:
-    """Tells each stage, with the seconds since the start."""
-    started = time.monotonic()
-
-    def tell(stage: str) -> None:
-        say([f"{time.monotonic() - started:6.1f} s  {stage}"])
-
-    return tell

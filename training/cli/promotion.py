@@ -1,38 +1,42 @@
 """`training promote` and `training rollback`."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from engine.cli.console import Command, say, show
-from engine.cli.options import example
-from engine.format import visible
+from engine.cli.options import INPUT, PLACE, example
+from engine.cli.render import on_terminal, wrapped
+from engine.format import table, visible
 from training.cli.checks import FIT_PACKAGES, check_packages
 
 
 @click.command(
     cls=Command, epilog=example("training promote next --to onnx_models/mine --data later.parquet")
 )
-@click.argument("candidate", type=click.Path(path_type=Path))
+@click.argument("candidate", type=PLACE)
 @click.option(
     "--to",
     "root",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     required=True,
-    help="The folder of bundles, with CURRENT.",
+    help="The folder of versions; its CURRENT names the bundle in use.",
 )
 @click.option(
     "--data",
     multiple=True,
-    help="Labelled users, later than those of both bundles; may be left out only where no bundle is "
-    "in force.",
+    type=INPUT,
+    help="Labelled users, later than those of both bundles; may be given several times. Required if "
+    "there is a current bundle.",
 )
 def promote(candidate: Path, root: Path, data: tuple[str, ...]) -> None:
-    """Put CANDIDATE in force in a folder of bundles, if it passes every gate.
+    """Make a candidate the current bundle if it passes every gate.
 
-    Standard output gets what was measured, as JSON, whether or not the candidate is refused.
+    Each gate is shown with what was measured and what is allowed. If standard output is no
+    terminal, it gets the same as JSON, passed or refused.
     """
     check_packages(FIT_PACKAGES)
     from training.promote.promotion import RefusedError, promote
@@ -40,34 +44,42 @@ def promote(candidate: Path, root: Path, data: tuple[str, ...]) -> None:
     try:
         done = promote(candidate, root, data)
     except RefusedError as refused:
-        _tell_gates(refused.report, "Nothing was changed.")
+        _show_gates(refused.report, "Nothing was changed.")
         raise
-    _tell_gates(
-        done.report, f"{done.place} is in force; only what was measured could not be shown."
+    _show_gates(
+        done.report,
+        f"{done.place} is the current bundle; only the measurements could not be shown.",
     )
-    say([f"in force: {done.place}"])
+    say(
+        [
+            f"promoted: {done.place} is the current bundle",
+            f"next: engine score INPUT --bundle {root} --out SCORES",
+            f"undo: training rollback {root}",
+        ]
+    )
 
 
 @click.command(cls=Command, epilog=example("training rollback onnx_models/mine"))
-@click.argument("root", type=click.Path(path_type=Path))
-@click.option("--version", help="By default the one before the present one was promoted.")
+@click.argument("root", type=PLACE)
+@click.option("--version", help="The version to return to.  [default: the one before the current]")
 def rollback(root: Path, version: str | None) -> None:
-    """Put an earlier bundle of the folder ROOT in force again."""
+    """Return to an earlier bundle of a folder of versions."""
     check_packages(FIT_PACKAGES)
     from training.promote.promotion import rollback
 
-    say([f"in force: {rollback(root, version)}"])
+    say([f"{rollback(root, version)} is the current bundle"])
 
 
-def _tell_gates(report: dict[str, Any], consequence: str) -> None:
-    """The gates in words, and the whole report for machines; nothing where nothing was measured.
+def _show_gates(report: dict[str, Any], consequence: str) -> None:
+    """The gates as a table and, where no person looks at standard output, the report as JSON.
 
     Args:
-        report: What was measured.
+        report: What was measured; empty where nothing was.
         consequence: What to say where standard output is full or failing.
     """
     if report:
-        for gate in report["gates"]:
-            verdict = "passed " if gate["passed"] else "REFUSED"
-            say([visible(f"{verdict} {gate['name']}: {gate['words']}")])
-        show(json.dumps(report, indent=1, sort_keys=True), consequence)
+        verdicts = {True: "passed", False: "REFUSED"}
+        rows = [(verdicts[gate["passed"]], gate["name"], gate["words"]) for gate in report["gates"]]
+        say(wrapped(table([tuple(map(visible, row)) for row in rows]), sys.stderr))
+        if not on_terminal(sys.stdout):
+            show(json.dumps(report, indent=1, sort_keys=True), consequence)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from engine.cli.console import Command, say
-from engine.cli.options import example
+from engine.cli.options import INPUT, PLACE, example
 from training.cli.checks import FIT_PACKAGES, REPORT_PACKAGES, check_output, check_packages
 
 
@@ -14,23 +14,23 @@ from training.cli.checks import FIT_PACKAGES, REPORT_PACKAGES, check_output, che
     cls=Command,
     epilog=example("training report candidate holdout.parquet --out report.html --what-if what_if"),
 )
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("data", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The page, an .html.")
+@click.argument("bundle", type=PLACE)
+@click.argument("data", nargs=-1, required=True, metavar="DATA...", type=INPUT)
+@click.option("-o", "--out", type=PLACE, required=True, help="The page to write, an .html file.")
 @click.option(
     "--what-if",
-    type=click.Path(path_type=Path),
-    help="A folder for a second page, in which the model itself scores the values that you set.",
+    type=PLACE,
+    help="Also write a second page to this folder, where the model scores values that you set.",
 )
 def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None) -> None:
-    """Measure BUNDLE on labelled users in DATA... and write one HTML page for people.
+    """Measure a bundle on labelled users and write an HTML report.
 
-    The pages hold aggregates only and ask for nothing else. An earlier report is replaced,
-    any other file is left and refused.
+    The pages hold aggregates only and load nothing from elsewhere. An earlier report is replaced;
+    any other existing file is an error.
     """
     check_packages((*FIT_PACKAGES, *REPORT_PACKAGES))
     from engine.bundle.open import open_bundle
-    from engine.storage import storage_errors, write_shared
+    from engine.storage import SHARED_MODE, storage_errors, write_atomic
     from training.evaluate.evaluation import evaluate_bundle
     from training.report.page import report_html
     from training.report.place import check_place
@@ -48,7 +48,7 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     with storage_errors(out):
         # Measuring takes minutes.
         check_place(out)
-        write_shared(out, page)
+        write_atomic(out, page, SHARED_MODE)
     say([f"report on {subject.manifest.bundle_id} in {out}"])
     if what_if is not None and second is not None:
         _write_what_if(what_if, second)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from engine.cli.console import Command, say
-from engine.cli.options import example, not_nan
+from engine.cli.options import PLACE, example, not_nan
 from engine.cli.render import rows_bar
 from training.cli.checks import DEFAULT_SEED, MAX_SEED
 
@@ -18,21 +18,36 @@ MAX_SIMULATED_ROWS = 1_000_000_000
     cls=Command,
     epilog=example("training simulate --with-truth --out history.parquet"),
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the users go.")
+@click.option(
+    "-o",
+    "--out",
+    type=PLACE,
+    required=True,
+    help="The file for the users; its ending decides the format: .parquet, .csv, .arrow, .ndjson.",
+)
 @click.option(
     "--rows",
     type=click.IntRange(1, MAX_SIMULATED_ROWS),
     default=240_000,
     show_default=True,
+    metavar="N",
     help="How many users.",
 )
-@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=DEFAULT_SEED, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, MAX_SEED),
+    metavar="N",
+    default=DEFAULT_SEED,
+    show_default=True,
+    help="The seed of every random draw.",
+)
 @click.option(
     "--as-of",
     type=click.DateTime(["%Y-%m-%d"]),
     default="2026-11-22",
     show_default=True,
-    help="Snapshot date: moves the season and the slow trend.",
+    metavar="DATE",
+    help="The snapshot date; season and trend follow from it.",
 )
 @click.option(
     "--drift",
@@ -40,11 +55,12 @@ MAX_SIMULATED_ROWS = 1_000_000_000
     callback=not_nan,
     default=0.0,
     show_default=True,
-    help="A sudden shift: 0 for none, 1 for a clear one.",
+    metavar="X",
+    help="Shift the users suddenly: 0 not at all, 1 clearly.",
 )
-@click.option("--no-label", is_flag=True, help="Leave the label out, as in nightly data.")
+@click.option("--no-label", is_flag=True, help="Leave out the label, as in nightly data.")
 @click.option(
-    "--with-truth", is_flag=True, help="Add the probability that the label is drawn from."
+    "--with-truth", is_flag=True, help="Add the true probability that each label is drawn from."
 )
 def simulate(
     out: Path,
@@ -53,9 +69,9 @@ def simulate(
     with_truth: bool,
     **options: Any,  # noqa: ANN401 - passed on by name
 ) -> None:
-    """Simulate ShopNow users; an existing output is replaced in one step.
+    """Simulate users of ShopNow, to try everything out.
 
-    The format follows the ending of --out: .parquet, .csv, .arrow or .ndjson.
+    An existing output is replaced, in one step.
     """
     from training.simulate import SimulateOptions
     from training.simulate.write import write_users

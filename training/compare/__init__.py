@@ -1,5 +1,5 @@
-"""Supervised against unsupervised, measured and said in words.
+"""Score against segments: measured on the same users, and put into words.
 
-`ways` turns model and segments into scores; `figures`, with `paired` and `stability`, measures them on
-the same users; `evidence` says which differences count, `answers` what follows from them.
+`strategies` turns model and segments into scores. `figures`, with `paired` and `stability`, measures
+them. `evidence` decides which differences count, and `answers` says what follows.
 """

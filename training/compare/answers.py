@@ -1,7 +1,7 @@
-"""Which question the score answers and which the segments, said anew from each comparison's figures.
+"""Which questions the score answers and which the segments, derived from the measured figures.
 
-Takes the document that `figures.comparison` has measured, gives sentences. Nothing here knows what
-the figures usually are: a score that ranks by chance, or segments that say nothing, are called so. A
+Takes the document of `figures.comparison` and returns sentences. Nothing is assumed about the
+figures: a score that ranks by chance, or segments that carry no information, are called that. A
 difference counts when it is more than 1.96 standard errors from 0.
 """
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from engine.format import shown_name
 from training.compare.evidence import Evidence
-from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER
+from training.compare.strategies import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER
 from training.format import THIN, decimal, listed, percent, whole_percent
 
 TOP = "0.1"
 WORTH_HAVING = 0.01
-"""A gain in log-loss is worth another moving part from this share of the model's own gain on."""
+"""A further component is worth having if it adds this share of the model's own gain in log-loss."""
 
 NAMED_DRIVERS = 3
 
@@ -23,7 +23,7 @@ THE_MODEL = "the purchase model"
 THE_SEGMENTS = "the segments"
 EITHER = "either"
 NEITHER = "neither"
-WORTH = "brings a gain worth having"
+GAIN = "brings a gain worth having"
 
 
 def plain_answers(
@@ -54,7 +54,7 @@ def plain_answers(
 
 
 def whom(evidence: Evidence) -> tuple[str, str, str]:
-    """Which of them orders users best."""
+    """Which of the two ranks users better."""
     question = "Whom to contact first?"
     gap = evidence.gap(SEGMENT_RATE, "roc_auc")
     figures = (
@@ -75,35 +75,35 @@ def whom(evidence: Evidence) -> tuple[str, str, str]:
 
 
 def how_many(evidence: Evidence) -> tuple[str, str, str]:
-    """Whose probabilities are nearest to what came."""
+    """Whose probabilities are closer to the outcomes."""
     question = "How many purchases to plan with?"
     gap = evidence.gap(SEGMENT_RATE, "log_loss")
     figures = (
         f"log-loss {evidence.model['log_loss']:.4f} by the model and "
         f"{evidence.rate['log_loss']:.4f} by the segments’ rates (segments against model: "
-        f"{gap.words(4)}), {evidence.base_loss:.4f} if everybody gets the mean rate"
+        f"{gap.words(4)}), {evidence.base_loss:.4f} if everyone gets the mean rate"
     )
     if not evidence.usable or gap.sign < 0:
         if evidence.over_base_rate(SEGMENT_RATE).sign < 0:
-            return question, THE_SEGMENTS, f"their rates are nearer to what came: {figures}"
-        return question, NEITHER, f"the mean rate of all users says as much: {figures}"
+            return question, THE_SEGMENTS, f"their rates are closer to the outcomes: {figures}"
+        return question, NEITHER, f"the mean rate of all users is as good: {figures}"
     if gap.sign == 0:
         return question, EITHER, f"these users show no difference beyond chance: {figures}"
-    return question, THE_MODEL, f"its probabilities are nearer to what came: {figures}"
+    return question, THE_MODEL, f"its probabilities are closer to the outcomes: {figures}"
 
 
 def whom_inside(evidence: Evidence) -> tuple[str, str, str]:
-    """Whether the score still tells buyers apart where all users are of one segment."""
+    """Whether the score still ranks users within one segment."""
     question = "Whom to pick inside a segment?"
     segments = evidence.document["segments"]
     known = [s for s in segments if s["roc_auc"] is not None]
     if not evidence.usable:
         return question, NEITHER, "the model must not be used"
     if not known:
-        return question, NEITHER, "no segment has enough buyers to say"
+        return question, NEITHER, "no segment has enough buyers to tell"
     ranked = [s for s in known if s["roc_auc_interval"][0] > 0.5]
     if not ranked:
-        return question, NEITHER, "inside no segment does the score rank better than chance"
+        return question, NEITHER, "the score ranks no better than chance inside any segment"
     why = f"ROC-AUC inside {_of_all(ranked, segments)} is {_range(ranked, 'roc_auc', decimal)}"
     lifts = [s for s in ranked if s["top_decile_lift"] is not None]
     if lifts:
@@ -115,13 +115,13 @@ def whom_inside(evidence: Evidence) -> tuple[str, str, str]:
 
 
 def what_to_say(evidence: Evidence) -> tuple[str, str, str]:
-    """Whether segments tell users apart by what moves them."""
+    """Whether segments differ in what drives their users' scores."""
     question = "What to say, and through which channel?"
     if len(evidence.names) < 2:
         return question, NEITHER, "there is one segment for all users"
-    told = evidence.told[:NAMED_DRIVERS]
+    explained = evidence.explained_drivers[:NAMED_DRIVERS]
     if not evidence.segments_describe:
-        most = f"at most {percent(told[0]['explained'])}" if told else "nothing"
+        most = f"at most {percent(explained[0]['explained'])}" if explained else "nothing"
         return (
             question,
             NEITHER,
@@ -131,7 +131,8 @@ def what_to_say(evidence: Evidence) -> tuple[str, str, str]:
             ),
         )
     drivers = ", ".join(
-        f"{evidence.titles.get(d['name'], d['name'])} {whole_percent(d['explained'])}" for d in told
+        f"{evidence.titles.get(d['name'], d['name'])} {whole_percent(d['explained'])}"
+        for d in explained
     )
     share = evidence.document["variance"]["probability"]
     whole = (
@@ -141,8 +142,8 @@ def what_to_say(evidence: Evidence) -> tuple[str, str, str]:
         question,
         THE_SEGMENTS,
         (
-            f"they explain part of how users differ in what moves the score ({drivers}){whole}; found "
-            "without a label, they also serve where nobody has bought yet"
+            f"they explain part of how users differ in the drivers of the score ({drivers}){whole}; found "
+            "without a label, they also work where nobody has bought yet"
         ),
     )
 
@@ -154,31 +155,31 @@ def both_in_one(evidence: Evidence) -> tuple[str, str, str]:
         SEGMENT_FEATURE: "as a further feature",
         TOGETHER: "as a calibration inside each segment",
     }
-    tried = {key: how for key, how in words.items() if key in evidence.ways}
+    tried = {key: how for key, how in words.items() if key in evidence.strategies}
     verdicts = {key: _verdict(evidence, key) for key in tried}
     why = "; ".join(
         f"{how} it {verdicts[key]} (log-loss against the model: "
         f"{evidence.gap(key, 'log_loss').words(5)})"
         for key, how in tried.items()
     )
-    gained = [how for key, how in tried.items() if verdicts[key] == WORTH]
+    gained = [how for key, how in tried.items() if verdicts[key] == GAIN]
     if not evidence.usable:
         return question, NEITHER, f"the model must not be used; {why}"
     return question, f"yes, {gained[0]}" if gained else "no, the model alone", why
 
 
 def neither(evidence: Evidence) -> Iterator[str]:
-    """What these users show that no tool of the two answers."""
+    """Questions that neither the score nor the segments answer for these users."""
     yield (
-        "Whom a contact changes: both say who buys, contacted or not; only a control group shows "
+        "Whom a contact persuades: both predict who buys, contacted or not; only a control group shows "
         "the effect"
     )
     top = evidence.model["gains"].get("0.05")
     if evidence.usable and top is not None:
         rate = top * evidence.document["base_rate"] / 0.05
         yield (
-            f"Who buys for certain: of the 5{THIN}% of users with the highest scores "
-            f"{whole_percent(rate)} buy, {whole_percent(1 - rate)} do not"
+            f"Who is certain to buy: of the 5{THIN}% of users with the highest scores, "
+            f"{whole_percent(rate)} buy and {whole_percent(1 - rate)} do not"
         )
     flat, few = [], []
     for segment in evidence.document["segments"]:
@@ -190,40 +191,40 @@ def neither(evidence: Evidence) -> Iterator[str]:
     if evidence.usable and flat:
         yield f"Whom to pick inside {listed(flat)}: there the score ranks no better than chance"
     if few:
-        yield f"Whom to pick inside {listed(few)}: too few buyers or too few others to say"
+        yield f"Whom to pick inside {listed(few)}: too few buyers or non-buyers to tell"
     if not evidence.usable and not evidence.segments_rank:
-        yield "Who buys at all: neither score nor segments rank these users better than chance"
+        yield "Who buys at all: neither the score nor the segments rank these users better than chance"
 
 
 def would_change(evidence: Evidence) -> Iterator[str]:
-    """What would turn the answers, and how far off it is."""
+    """What would change the answers, and how far off it is."""
     gap = evidence.gap(SEGMENT_RATE, "roc_auc")
     if evidence.usable and gap.sign < 0:
         yield (
-            f"A model that has lost {-gap.value:.3f} of its ROC-AUC of "
-            f"{evidence.model['roc_auc']:.3f}: then the segments’ purchase rates rank as well"
+            f"A model whose ROC-AUC falls by {-gap.value:.3f} from "
+            f"{evidence.model['roc_auc']:.3f}: the segments’ purchase rates would then rank as well"
         )
     elif evidence.usable and gap.sign == 0:
         yield (
-            f"More labelled users: a difference in ROC-AUC of less than {gap.reach:.3f} cannot be "
-            f"seen with {evidence.document['rows']:,} rows"
+            f"More labelled users: {evidence.document['rows']:,} rows cannot show a difference in ROC-AUC "
+            f"of less than {gap.reach:.3f}"
         )
     elif not evidence.usable:
-        yield f"A model that may be used; this one: {evidence.quality['reasons'][0]}"
+        yield f"A usable model; of this one: {evidence.quality['reasons'][0]}"
     if not evidence.segments_describe:
-        yield "Segments of other features: these do not tell users apart"
-    further = [key for key in (SEGMENT_FEATURE, TOGETHER) if key in evidence.ways]
-    if all(_verdict(evidence, key) != WORTH for key in further):
+        yield "Segments of other features: these do not separate users"
+    further = [key for key in (SEGMENT_FEATURE, TOGETHER) if key in evidence.strategies]
+    if all(_verdict(evidence, key) != GAIN for key in further):
         yield (
-            "Segments that know something the model’s features do not, for example answers to a "
-            "survey: the score would then gain by them"
+            "Segments based on something the model’s features lack, such as survey answers: the score "
+            "could then gain from them"
         )
     yield from _over_time(evidence.document["stability"])
-    yield "A control group whose results by segment and band show another order than purchases do"
+    yield "A control group whose effects by segment and band rank differently from purchases"
 
 
 def _over_time(stability: Mapping[str, Any]) -> Iterator[str]:
-    """How firm the figures are from date to date."""
+    """How stable the figures are from date to date."""
     if stability["words"]:
         yield stability["words"]
     weeks = [w for w in stability.get("weeks", ()) if w["roc_auc"][MODEL] is not None]
@@ -245,18 +246,18 @@ def _over_time(stability: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _verdict(evidence: Evidence, key: str) -> str:
-    """What a way gains over the model alone, by log-loss."""
+    """What a strategy gains over the model alone, by log-loss."""
     gap = evidence.gap(key, "log_loss")
     if gap.is_none:
-        return "changes no score: the data shows no difference between segments beyond chance"
+        return "changes no score: the data show no difference between segments beyond chance"
     if gap.sign > 0:
         return "makes it worse"
     if gap.sign == 0:
         return "gains nothing beyond chance"
     own = evidence.base_loss - evidence.model["log_loss"]
     if own > 0 and -gap.value < WORTH_HAVING * own:
-        return f"gains {percent(-gap.value / own)} of what the model itself gains, too little to matter"
-    return WORTH
+        return f"adds {percent(-gap.value / own)} to the gain of the model itself, too little to matter"
+    return GAIN
 
 
 def _tops(evidence: Evidence) -> str:
@@ -287,9 +288,9 @@ def _of_all(some: Sequence[object], segments: Sequence[object]) -> str:
 def _of_the_others(
     segments: Sequence[object], known: Sequence[object], ranked: Sequence[object]
 ) -> str:
-    """Why the segments in which the score does not rank are not among those that were told."""
+    """Why some segments are missing from the ROC-AUC range."""
     reasons = (
         (len(known) - len(ranked), "it ranks no better than chance"),
-        (len(segments) - len(known), "there are too few buyers or too few others to say"),
+        (len(segments) - len(known), "there are too few buyers or non-buyers to tell"),
     )
     return "".join(f"; in {number} {reason}" for number, reason in reasons if number)

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from training.compare.ways import MODEL, SEGMENT_RATE
+from training.compare.strategies import MODEL, SEGMENT_RATE
 from training.format import signed
 from training.metrics.intervals import NORMAL_QUANTILE
 from training.metrics.metrics import entropy
 
 SEGMENTS_TELL = 0.05
-"""Segments that explain less of the variance of every impact say next to nothing about anybody."""
+"""Segments that explain a smaller share of the variance of every impact say next to nothing."""
 
 SMALL_IMPACT = 0.10
 """A driver counts if its mean impact is at least this share of the largest one's."""
@@ -18,7 +18,7 @@ SMALL_IMPACT = 0.10
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far one figure is above another, and the standard error of that; None: not known."""
+    """How far one figure is above another, and its standard error; None: unknown."""
 
     value: float
     error: float | None
@@ -30,7 +30,7 @@ class Difference:
 
     @property
     def is_none(self) -> bool:
-        """Whether the two are the same on every draw of users."""
+        """Whether the two agree on every resample."""
         return self.value == 0 and self.error == 0
 
     @property
@@ -48,11 +48,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the answers are made from.
+    """What the answers are based on.
 
     Attributes:
         document: What `figures.comparison` measured.
-        quality: What `quality.quality_band` says of the model.
+        quality: What `quality.quality_band` returns for the model.
         names: Of segments, by id.
         titles: Of features, by name.
     """
@@ -63,28 +63,28 @@ class Evidence:
     titles: Mapping[str, str]
 
     @property
-    def ways(self) -> dict[str, Mapping[str, Any]]:
-        """The figures of each way that was gone, by its key."""
-        return {way["key"]: way for way in self.document["scores"]}
+    def strategies(self) -> dict[str, Mapping[str, Any]]:
+        """The figures of each measured strategy, by key."""
+        return {strategy["key"]: strategy for strategy in self.document["scores"]}
 
     @property
     def model(self) -> Mapping[str, Any]:
         """The figures of the model alone."""
-        return self.ways[MODEL]
+        return self.strategies[MODEL]
 
     @property
     def rate(self) -> Mapping[str, Any]:
         """The figures of the segments' purchase rates."""
-        return self.ways[SEGMENT_RATE]
+        return self.strategies[SEGMENT_RATE]
 
     def gap(self, key: str, figure: str) -> Difference:
-        """How far a way's figure is above that of the model alone."""
-        way = self.ways[key]
-        return Difference(way["difference"][figure], way["standard_error"][figure])
+        """How far a strategy's figure is above that of the model alone."""
+        strategy = self.strategies[key]
+        return Difference(strategy["difference"][figure], strategy["standard_error"][figure])
 
     def over_base_rate(self, key: str) -> Difference:
-        """How far a way's log-loss is above that of giving everybody the purchase rate."""
-        found = self.ways[key]["over_base_rate"]
+        """How far a strategy's log-loss is above that of giving everybody the purchase rate."""
+        found = self.strategies[key]["over_base_rate"]
         return Difference(found["log_loss"], found["standard_error"])
 
     @property
@@ -104,8 +104,8 @@ class Evidence:
         return interval is not None and interval[0] > 0.5
 
     @property
-    def told(self) -> list[Mapping[str, Any]]:
-        """The drivers that segments tell most about, those with next to no impact left out."""
+    def explained_drivers(self) -> list[Mapping[str, Any]]:
+        """Drivers by the share that segments explain, without those of next to no impact."""
         known = [d for d in self.document["variance"]["drivers"] if d["explained"] is not None]
         largest = max((d["mean_absolute_impact"] for d in known), default=0.0)
         moving = [d for d in known if d["mean_absolute_impact"] >= SMALL_IMPACT * largest]
@@ -113,8 +113,8 @@ class Evidence:
 
     @property
     def segments_describe(self) -> bool:
-        """Whether users of one segment have something in common that others do not."""
-        # Segments drawn by lot explain so much in the mean.
+        """Whether segments explain more of some driver than random segments would."""
+        # What random segments explain on average.
         chance = (len(self.names) - 1) / max(self.document["rows"] - 1, 1)
-        explained = self.told[0]["explained"] if self.told else 0.0
+        explained = self.explained_drivers[0]["explained"] if self.explained_drivers else 0.0
         return len(self.names) > 1 and bool(explained >= SEGMENTS_TELL + chance)

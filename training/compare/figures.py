@@ -1,9 +1,9 @@
-"""Supervised against unsupervised on the same users, in figures; plain JSON values throughout.
+"""Score against segments on the same users, in figures; plain JSON values throughout.
 
-Takes what each way of `ways` says of labelled users that no model saw, gives the document
-`Manifest.comparison`: how well each way ranks and predicts and how far it is from the model alone,
-what the score still tells inside each segment, what segments explain, and what lasts over weeks. No
-figure is of fewer than `MIN_USERS` users. What follows from it in words is left to `answers`.
+Measures each strategy of `strategies` on labelled users that no model has seen and returns
+`Manifest.comparison`: how well each ranks and predicts, how far it is from the model alone, how well
+the score ranks inside each segment, what segments explain, and what lasts over weeks. No figure is
+about fewer than `MIN_USERS` users. `answers` puts the conclusions into words.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from engine.model.session import Predictions
 from training.compare.answers import plain_answers
 from training.compare.paired import score_figures
 from training.compare.stability import stability_figures
-from training.compare.ways import Compared, SegmentFigures, figures_to_json
+from training.compare.strategies import Compared, SegmentFigures, figures_to_json
 from training.metrics.audiences import top_users
 from training.metrics.disclosure import MIN_USERS, enough
 from training.metrics.intervals import auc_interval
@@ -43,8 +43,8 @@ def comparison(
     Args:
         manifest: Segments, cut-points and features.
         compared: The users.
-        figures: What training says of each segment; kept, so that others can be compared later.
-        quality: What `quality.quality_band` says of the model on these users.
+        figures: Of every segment, from training; kept, so that others can be compared later.
+        quality: What `quality.quality_band` returns for the model on these users.
     """
     kept = {"fitted": figures_to_json(figures)}
     if not enough(compared.users):
@@ -101,11 +101,11 @@ def inside_figures(outcomes: Outcomes) -> dict[str, Any]:
 
 
 def variance_figures(manifest: Manifest, scored: Predictions, place: np.ndarray) -> dict[str, Any]:
-    """The share of the variance of the probability and of each impact that segments explain.
+    """How much of the variance of the probability and of each impact the segments explain.
 
     Args:
         manifest: The features, and how much each moves the score.
-        scored: What the engine says of the users.
+        scored: Engine predictions for the users.
         place: The segment of each row, from 0, int64 [rows].
     """
     sizes = np.abs(scored.impacts).mean(axis=0, dtype=np.float64)

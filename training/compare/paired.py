@@ -1,11 +1,11 @@
-"""Several ways to score the same users, measured on the same draws of users: plain JSON values."""
+"""Several strategies measured on the same resamples of the same users: plain JSON values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER, Compared
+from training.compare.strategies import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER, Compared
 from training.metrics.audiences import GAIN_SHARES, gain_shares
 from training.metrics.intervals import bootstrap, bounded_interval, mean_and_error
 from training.metrics.metrics import Ranked, log_losses, rank, roc_auc
@@ -15,25 +15,25 @@ TITLES = {
     SEGMENT_RATE: ("Segment purchase rate", "Of the segment's users in the train part."),
     SEGMENT_FEATURE: (
         "Model with the segment as a feature",
-        "The same trees grown again with one more column.",
+        "The same trees, trained again with one more column.",
     ),
     TOGETHER: (
         "Model and segments together",
-        "The model calibrated once more inside each segment, small segments drawn to the whole.",
+        "The model recalibrated inside each segment; small segments stay close to the whole.",
     ),
 }
-"""A name and a few words for each way, in the order in which they are told."""
+"""Name and description of each strategy, in the order of the report."""
 
 
 def score_figures(compared: Compared) -> list[dict[str, Any]]:
-    """How well each way ranks and predicts, and its paired difference from the model alone.
+    """How well each strategy ranks and predicts, and its paired difference from the model alone.
 
-    Intervals and standard errors are by one bootstrap for all ways: users are drawn once, and every
-    way is measured on the same draw, so that what the ways have in common cancels.
+    One bootstrap serves all strategies: each is measured on the same draws of users, so that what
+    they have in common cancels.
     """
-    ranked = {name: rank(p, compared.label) for name, p in compared.ways.items()}
+    ranked = {name: rank(p, compared.label) for name, p in compared.strategies.items()}
     one = np.ones(len(compared.label))
-    found = {name: way_figures(order, one) for name, order in ranked.items()}
+    found = {name: strategy_figures(order, one) for name, order in ranked.items()}
     drawn = _resampled(ranked, compared)
     published = [gain_shares(order, compared.users) for order in ranked.values()]
     shares = [share for share in GAIN_SHARES if all(share in found for found in published)]
@@ -55,17 +55,17 @@ def score_figures(compared: Compared) -> list[dict[str, Any]]:
 
 
 def _over_base_rate(compared: Compared, name: str) -> dict[str, float]:
-    """The log-loss of a way less that of giving everybody the purchase rate, and its standard error."""
+    """The log-loss of a strategy minus that of the purchase rate for everyone, with its error."""
     label = compared.label
     base = log_losses(np.full(len(label), label.mean()), label)
-    gap, error = mean_and_error(log_losses(compared.ways[name], label) - base, compared.users)
+    gap, error = mean_and_error(log_losses(compared.strategies[name], label) - base, compared.users)
     return {"log_loss": gap, "standard_error": error}
 
 
-def way_figures(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
+def strategy_figures(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
     """ROC-AUC, log-loss, and the share of buyers in the top of each of `GAIN_SHARES`, float64 [6].
 
-    Where equal probabilities are cut through, a gain is the mean over all ways of cutting, as in
+    Where equal probabilities are cut through, a gain is the mean over all strategies of cutting, as in
     `metrics.buyers_in_top`.
 
     Args:
@@ -84,10 +84,10 @@ def way_figures(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
 
 
 def _resampled(ranked: Mapping[str, Ranked], compared: Compared) -> dict[str, np.ndarray]:
-    """The figures of each way on the same resamples, float64 [resamples with both labels, 6]."""
+    """The figures of each strategy on the same resamples, float64 [resamples with both labels, 6]."""
 
     def figures(weight: np.ndarray) -> np.ndarray:
-        return np.array([way_figures(order, weight) for order in ranked.values()])
+        return np.array([strategy_figures(order, weight) for order in ranked.values()])
 
     drawn = bootstrap(figures, compared.label, compared.users)
     drawn = drawn.reshape(-1, len(ranked), 2 + len(GAIN_SHARES))

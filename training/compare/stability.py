@@ -8,25 +8,24 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from engine.bundle.reference import digitize
-from training.compare.ways import Compared
+from training.compare.strategies import Compared
 from training.metrics.disclosure import MIN_USERS, enough
 from training.metrics.metrics import rank, roc_auc
 
 
 def stability_figures(compared: Compared, band_cuts: Sequence[float]) -> dict[str, Any]:
-    """How each way does on each date, and which users change segment or band in between.
+    """How each strategy performs on each date, and how many users change segment or band in between.
 
     Returns:
-        `words`, which say what could not be measured; where there are several dates, `weeks` and
-        `changes` too.
+        `words` on what could not be measured; with several dates also `weeks` and `changes`.
     """
     snapshots = np.empty(0) if compared.snapshots is None else compared.snapshots
     dates, week = np.unique(snapshots, return_inverse=True)
     if len(dates) < 2:
         what = "no dates" if not len(dates) else f"one date, {dates[0]}"
         return {
-            "words": f"These users have {what}: how long a score or a segment lasts was not "
-            "measured. Several weeks of the same users would show it."
+            "words": f"These users have {what}: stability over time was not measured. Several weeks of "
+            "the same users would show it."
         }
     on = [np.flatnonzero(week == n) for n in range(len(dates))]
     changes = [_change(compared, band_cuts, *rows) for rows in pairwise(on)]
@@ -58,7 +57,7 @@ def _week(compared: Compared, rows: np.ndarray) -> dict[str, Any]:
         "mean_probability": float(probability.mean(dtype=np.float64)),
         "roc_auc": {
             name: roc_auc(rank(p[rows], label), np.ones(len(rows))) if ranks else None
-            for name, p in compared.ways.items()
+            for name, p in compared.strategies.items()
         },
     }
 

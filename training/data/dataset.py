@@ -18,15 +18,13 @@ import polars as pl
 from engine.bundle.open import holds_bundles, is_bundle
 from engine.bundle.schema import Feature, FeatureSchema
 from engine.errors import BundleError, InputError, pluralize, rule_counts
-from engine.inputs.chunks import read_chunks
+from engine.inputs.chunks import CHUNK_ROWS, read_chunks
 from engine.inputs.open import Table, open_inputs
-from engine.rows.rules import READABLE_TYPES, check_columns, row_rules, split_rows
+from engine.rows.rules import READABLE_TYPES, check_columns, split_rows
 from engine.rows.typed import to_typed
 
 TRUTH = "true_probability"
 """A column of simulated users: the probability from which the label was drawn."""
-
-CHUNK_ROWS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +33,9 @@ class Dataset:
 
     Attributes:
         schema: The table.
-        typed: The key columns and every model feature, what `tensors.to_typed` gives.
+        typed: The key columns and every model feature, as `to_typed` returns them.
         unused: Those features with `use = false` that the data has, as `typed`, rows in its order;
-            no model may see them.
+            no model sees them.
         label: int8 [rows], 1 for a purchase.
         truth: float64 [rows], where the data has a complete column `true_probability`.
         rejected: Rows left out, counted by the rule that caught them.
@@ -98,9 +96,9 @@ def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
         parts = list(_read(tables, schema, schema.label))
     where = ", ".join(inputs)
     rejected = sum((counts for _, counts in parts), Counter[str]())
-    joined = _joined([frame for frame, _ in parts], rejected, where)
-    _check_dates(joined, schema, where)
-    rows, repeated = _without_repeats(joined, schema)
+    concat = _concat([frame for frame, _ in parts], rejected, where)
+    _check_dates(concat, schema, where)
+    rows, repeated = _without_repeats(concat, schema)
     if repeated:
         rejected[f"{schema.id}|repeated"] = repeated
     if rejected:
@@ -125,7 +123,7 @@ def size_figures(dataset: Dataset) -> dict[str, Any]:
 
 
 def _check_no_bundle(inputs: Sequence[str]) -> None:
-    """A bundle's folder holds tables too, but none of users."""
+    """Bundle folders hold tables too, but not of users."""
     for text in inputs:
         if is_bundle(Path(text)) or holds_bundles(Path(text)):
             raise InputError(
@@ -152,11 +150,10 @@ def _read(
     keys = [name for name in (schema.id, schema.snapshot) if name is not None]
     columns = [*keys, *(f.name for f in schema.features), label, TRUTH]
     for chunk in read_chunks(tables, columns, CHUNK_ROWS):
-        typed = to_typed(chunk.frame, schema)
-        split = split_rows(chunk.frame, typed, row_rules(schema, typed.schema))
+        split = split_rows(chunk.frame, schema, chunk.faults)
         frame = chunk.frame[split.valid["chunk_row"]]
         others = _outcomes(frame, label).hstack(_unused_values(frame, schema))
-        known = [name for name in split.valid.columns if "|" not in name and name != "chunk_row"]
+        known = [name for name in split.valid.columns if name != "chunk_row"]
         yield split.valid.select(known).hstack(others), Counter(split.reasons)
 
 
@@ -169,7 +166,7 @@ def _unused_values(frame: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:
     finite = pl.selectors.numeric()
     return (
         to_typed(frame, table)
-        .select(f.name for f in features)
+        .frame.select(f.name for f in features)
         .with_columns(pl.when(finite.is_finite()).then(finite))
     )
 
@@ -191,18 +188,15 @@ def _outcomes(frame: pl.DataFrame, label: str) -> pl.DataFrame:
     names = [label, TRUTH] if kind.is_numeric() or kind == pl.String else [label]
     table = FeatureSchema(label, tuple(Feature(name, "numeric") for name in names))
     typed = to_typed(frame.select(names), table)
-    if f"{label}|not_a_number" in typed.columns:
-        wrong = pl.when(f"{label}|not_a_number").then(float("nan")).otherwise(pl.col(label))
-        typed = typed.with_columns(wrong.alias(label))
-    return typed.select(names)
+    wrong = typed.faults.get(f"{label}|not_a_number", pl.Series([False]))
+    number = pl.when(pl.lit(wrong)).then(float("nan")).otherwise(pl.col(label))
+    return typed.frame.select(names).with_columns(number.alias(label))
 
 
-def _joined(frames: Sequence[pl.DataFrame], rejected: Counter[str], where: str) -> pl.DataFrame:
+def _concat(frames: Sequence[pl.DataFrame], rejected: Counter[str], where: str) -> pl.DataFrame:
     if not sum(frame.height for frame in frames):
         caught = f"; caught by: {rule_counts(rejected)}" if rejected else ""
-        raise InputError(
-            f"{where}: no row that can be used{caught}. Mend the table, or the schema."
-        )
+        raise InputError(f"{where}: no row can be used{caught}. Fix the table or the schema.")
     # A date or a truth that only some files have is null in the others.
     return pl.concat(frames, how="diagonal_relaxed").rechunk()
 

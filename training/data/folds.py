@@ -1,8 +1,8 @@
-"""Who teaches and who judges while models are compared: folds inside train and validation.
+"""Folds inside the train and validation parts, in which models are compared.
 
-Takes a `Dataset` and its `Split`, gives positions in a pool. One snapshot: by the hash of the id that
-splits the parts. Several snapshots: by time, with the horizon of the label as a gap, as the parts
-are split; the last fold is then the train part judged by the validation part.
+With one snapshot, folds follow the hash of the id that also splits the parts. With several, they
+follow time, with the horizon of the label as a gap; the last fold is then the train part, validated
+on the validation part.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from training.metrics.metrics import rounded
 
 FOLDS = 3
 FOLD_ROWS = 100_000
-"""All folds together have about so many rows at most; what is compared needs no more."""
+"""The most rows of all folds together; comparing models needs no more."""
 
-Fold = tuple[np.ndarray, np.ndarray]
-"""Positions of those who teach and of those who judge, int64, rising."""
+FoldRows = tuple[np.ndarray, np.ndarray]
+"""Positions of the train and of the validation rows, int64, rising."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,17 @@ class Folds:
 
     Attributes:
         rows: The pool: the rows of both parts, rising, int64.
-        members: Folds of positions in `rows`; the one that teaches most stands first.
+        members: Folds of positions in `rows`; the one with most train rows comes first.
         description: How they were made, for the manifest.
     """
 
     rows: np.ndarray
-    members: tuple[Fold, ...]
+    members: tuple[FoldRows, ...]
     description: dict[str, object]
 
 
 def make_folds(dataset: Dataset, parts: Split) -> Folds:
-    """Divide the rows of train and validation; each judges at most once."""
+    """Divide the rows of both parts; each is in the validation rows of at most one fold."""
     pool = np.sort(np.concatenate([parts.train, parts.validation]))
     in_validation = np.isin(pool, parts.validation, assume_unique=True)
     draws = hash_draws(dataset.ids, dataset.rows)[pool]
@@ -46,14 +46,15 @@ def make_folds(dataset: Dataset, parts: Split) -> Folds:
     dates = dataset.snapshots
     if parts.description["kind"] == "time" and dates is not None:
         masks = _by_time(dates.to_numpy()[pool], in_validation, dataset.schema.horizon_days)
-        kind = "earlier dates teach, later ones judge"
+        kind = "earlier dates train, later ones validate"
     else:
         number = (draws / (SHARES[0] + SHARES[1]) * FOLDS).astype(int)
         masks = [(number != n, number == n) for n in range(FOLDS)]
         kind = "hash of the id"
     label = dataset.label[pool]
     found = [
-        (np.flatnonzero(kept & teaches), np.flatnonzero(kept & judges)) for teaches, judges in masks
+        (np.flatnonzero(kept & train), np.flatnonzero(kept & validation))
+        for train, validation in masks
     ]
     usable = [fold for fold in found if all(_has_both(label[members]) for members in fold)]
     if not usable:
@@ -67,28 +68,28 @@ def make_folds(dataset: Dataset, parts: Split) -> Folds:
             "kind": kind,
             "folds": len(members),
             "share_of_rows": rounded(share),
-            "rows": [[len(teaches), len(judges)] for teaches, judges in members],
+            "rows": [[len(train), len(validation)] for train, validation in members],
         },
     )
 
 
-def _by_time(day: np.ndarray, in_validation: np.ndarray, gap_days: int) -> list[Fold]:
-    """Masks over the pool: two blocks of dates of the train part judge, then the validation part.
+def _by_time(day: np.ndarray, in_validation: np.ndarray, gap_days: int) -> list[FoldRows]:
+    """Masks over the pool: validate on two blocks of train dates, then on the validation part.
 
     Args:
         day: The date of each row of the pool.
         in_validation: Whether it is in the validation part, bool.
-        gap_days: So many days lie between those who teach and those who judge.
+        gap_days: The days between train and validation rows.
     """
     dates = np.unique(day[~in_validation])
     late = dates[(len(dates) + 1) // 2 :]
     blocks = [block for block in np.array_split(late, FOLDS - 1) if len(block)]
-    judging = [~in_validation & np.isin(day, block) for block in blocks]
+    late_blocks = [~in_validation & np.isin(day, block) for block in blocks]
     masks = []
-    for judges in [*judging, in_validation]:
-        first = day[judges].min()
-        teaches = (day <= first - np.timedelta64(gap_days, "D")) & (day < first)
-        masks.append((~in_validation & teaches, judges))
+    for validation in [*late_blocks, in_validation]:
+        first = day[validation].min()
+        train = (day <= first - np.timedelta64(gap_days, "D")) & (day < first)
+        masks.append((~in_validation & train, validation))
     return masks
 
 

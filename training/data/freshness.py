@@ -1,6 +1,6 @@
-"""Whether users are later than those that a bundle was fitted to.
+"""Whether users are more recent than those that a bundle was fitted to.
 
-A table without dates cannot show that: only the very users of training are recognised.
+Without dates this cannot be seen: only the very rows of training are recognised.
 """
 
 from datetime import date, timedelta
@@ -34,16 +34,16 @@ def early_dates(snapshots: pl.Series, first_allowed: date) -> pl.Series:
 
 
 def days(dates: pl.Series) -> str:
-    """The first and the last of rising dates, in words."""
+    """The first and the last of rising dates, as text."""
     return f"{dates[0]} to {dates[-1]}" if dates[0] != dates[-1] else str(dates[0])
 
 
 def cautions(dataset: Dataset, manifest: Manifest) -> list[str]:
-    """Why figures on these users may be better than those of next week's will be, in sentences."""
+    """Sentences on why figures on these users may be too good."""
     if are_those_of_training(dataset, manifest):
         return [
-            f"These are the users that {manifest.bundle_id} was fitted to: the models know most of "
-            "them, and the figures flatter it. Measure it on later users."
+            f"These are the users that {manifest.bundle_id} was fitted to: the models have seen most "
+            "of them, so the figures are too good. Measure the bundle on later users."
         ]
     last, snapshots = last_date(manifest), dataset.snapshots
     if last is None or snapshots is None:
@@ -55,6 +55,6 @@ def cautions(dataset: Dataset, manifest: Manifest) -> list[str]:
     return [
         f"{pluralize(len(early), 'row')} of {dataset.rows:,} are of {days(early)}; "
         f"{manifest.bundle_id} was fitted to users up to {last}, whose outcomes end "
-        f"{manifest.schema.horizon_days} days later: where these are the same users, the figures flatter "
-        "it. Measure it on later users."
+        f"{manifest.schema.horizon_days} days later: if these are the same users, the figures are too "
+        "good. Measure the bundle on later users."
     ]

@@ -1,8 +1,8 @@
-"""Who trains, who tunes, who calibrates and who tests.
+"""The train, validation, calibration and test parts.
 
-Takes a `Dataset`, gives row numbers. One snapshot: by a hash of the id, so that a user stays in the
-same part for ever. Several snapshots: by time, with the horizon of the label as a gap, because a
-label drawn in the days before a snapshot is already visible in its features.
+With one snapshot, a hash of the id decides, so that a user stays in the same part for ever. With
+several, time decides, with the horizon of the label as a gap: a label of the days before a snapshot is
+already visible in its features.
 """
 
 import hashlib
@@ -27,10 +27,9 @@ class Split:
     """Row numbers of each part, int64 [rows of the part], rising; no row is in two parts.
 
     Attributes:
-        train: Category tables and segments learn from these, trees from these and the next.
-        validation: Judges the number of segments; with the train part it makes the folds in which
-            trees are chosen.
-        calibration: Platt scaling, the threshold and the cut-points.
+        train: For category tables and segments; trees use these and the next.
+        validation: For the number of segments, and with the train part for the folds of the trees.
+        calibration: For Platt scaling, the threshold and the cut-points.
         test: Measured once, at the end.
         description: How the rows were divided, for the manifest.
     """
@@ -51,7 +50,7 @@ def split(dataset: Dataset) -> Split:
     """Divide the rows.
 
     Raises:
-        InputError: There are too few rows, snapshots or labels of one kind for four parts.
+        InputError: There are too few rows, snapshots, or labels of one kind for four parts.
     """
     draws = hash_draws(dataset.ids, dataset.rows)
     snapshots = dataset.snapshots
@@ -70,8 +69,8 @@ def split(dataset: Dataset) -> Split:
 def hash_draws(ids: pl.Series | None, rows: int) -> np.ndarray:
     """A number in [0, 1) for each row, the same for the same id for ever.
 
-    It is SHA-256(UTF-8 of "split-v1:" + id), the first 8 hex digits over 2**32; the row number
-    from 0 stands in where there is no id.
+    The first 8 hex digits of SHA-256("split-v1:" + id) over 2**32; without ids, the row number from
+    0 is hashed.
 
     Args:
         ids: The id of each row.
@@ -92,7 +91,7 @@ def _by_time(
     if snapshots.null_count():
         raise InputError(
             f"training data: {pluralize(snapshots.null_count(), 'row')} of {dataset.rows:,} without "
-            f"a date in {snapshots.name!r}. Mend them, or leave them out."
+            f"a date in {snapshots.name!r}. Fix them, or leave them out."
         )
     gap = timedelta(days=dataset.schema.horizon_days)
     counts = snapshots.value_counts().sort(snapshots.name)
@@ -117,7 +116,7 @@ def _by_time(
 
 
 def _cut_dates(dates: list[date], rows: np.ndarray, gap: timedelta) -> tuple[date, date]:
-    """The first date of the middle and of the test part that come nearest to `SHARES`."""
+    """The first dates of the middle and of the test part that come closest to `SHARES`."""
     day = np.array([d.toordinal() for d in dates])
     # How many dates lie a full horizon before each date.
     earlier = np.minimum(np.searchsorted(day, day - gap.days, side="right"), np.arange(len(day)))
@@ -145,7 +144,7 @@ def _check_part(name: str, dataset: Dataset, members: np.ndarray) -> None:
     if name == "test" and users < MIN_USERS:
         raise InputError(
             f"training data: the test part has {pluralize(users, 'user')}; it needs at least "
-            f"{MIN_USERS}, so that no user can be told from its figures. Give more rows."
+            f"{MIN_USERS}, so that no single user can be read from its figures. Give more rows."
         )
     if len(np.unique(label)) < 2:
         left_out = f" Rows left out: {rule_counts(dataset.rejected)}." if dataset.rejected else ""

@@ -17,10 +17,10 @@ from training.metrics.metrics import rounded, segment_places
 
 NO_GROUP = "other"
 
-SHAPES = 12
+SHOWN_DEPENDENCES = 12
 """So many of the largest drivers show how their impact runs along their values."""
 
-SHAPE_BINS = 10
+DEPENDENCE_BINS = 10
 CLEAR_CORRELATION = 0.5
 
 
@@ -50,8 +50,8 @@ def drivers_report(
         for n, feature in enumerate(used)
     ]
     order = np.argsort(-overall, kind="stable")
-    for n in order[:SHAPES]:
-        described[n]["shape"] = shape(
+    for n in order[:SHOWN_DEPENDENCES]:
+        described[n]["dependence"] = dependence(
             features[:, n],
             predictions.impacts[:, n],
             users,
@@ -90,7 +90,7 @@ def direction(values: np.ndarray, impacts: np.ndarray) -> str:
     return "raises" if correlation > 0 else "lowers"
 
 
-def shape(
+def dependence(
     values: np.ndarray, impacts: np.ndarray, users: np.ndarray, categories: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """The mean impact along the values of one feature, no bin of fewer than 20 users.
@@ -111,7 +111,7 @@ def shape(
         places: list[dict[str, Any]] = [{"value": text} for text in categories]
         found = np.where(known, values, len(places)).astype(np.int64)
     else:
-        deciles = np.arange(1, SHAPE_BINS) / SHAPE_BINS
+        deciles = np.arange(1, DEPENDENCE_BINS) / DEPENDENCE_BINS
         sorted_values = np.sort(values[known])
         # The lowest value bounds nothing: all values lie at or above it.
         cuts = np.unique(_quantiles(sorted_values, deciles))

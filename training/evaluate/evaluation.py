@@ -18,7 +18,7 @@ from engine.explain.drift import drift_report
 from engine.model.session import Predictions, Session
 from engine.rows.typed import to_features
 from training.compare.figures import comparison
-from training.compare.ways import compared_users, figures_from_json
+from training.compare.strategies import compared_users, figures_from_json
 from training.data.dataset import Dataset, load_dataset, size_figures
 from training.data.freshness import cautions
 from training.evaluate.drivers import drivers_report

@@ -88,7 +88,7 @@ def bundle_manifest(
         decile_cuts=classifier.decile_cuts,
         band_cuts=classifier.band_cuts,
         segments=segmentation.segments,
-        retired_segments=segmentation.succession.retired,
+        retired_segments=segmentation.lineage.retired,
         unusable=classifier.unusable,
         clustering=segmentation.report,
         metrics={},

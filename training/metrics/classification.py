@@ -1,4 +1,4 @@
-"""Every figure by which a purchase model is judged, in one document."""
+"""All figures of a purchase model, in one document."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,7 +36,7 @@ TOO_FEW_ADMITTED = (
 def classification_metrics(
     outcomes: Outcomes, threshold: float, decile_cuts: Sequence[float]
 ) -> dict[str, Any]:
-    """Every figure by which a purchase model is judged; plain JSON values.
+    """All figures of a purchase model; plain JSON values.
 
     F1, precision and recall are null where the threshold admits a few users only; `suppressed` says
     so in a sentence.
@@ -44,7 +44,7 @@ def classification_metrics(
     Args:
         outcomes: Probabilities and labels of users.
         threshold: Users at or above it are predicted to buy.
-        decile_cuts: The frozen cut-points: a decile is what it is in the score file.
+        decile_cuts: The cut-points of the score file's deciles.
     """
     ranked = rank(outcomes.probability, outcomes.label)
     one = np.ones(len(ranked.p))
@@ -74,7 +74,7 @@ def classification_metrics(
 
 
 def _against_truth(outcomes: Outcomes, figures: Mapping[str, float]) -> dict[str, float | None]:
-    """How near the model comes to the probabilities from which the labels were drawn."""
+    """How close the model comes to the probabilities from which labels were drawn."""
     if outcomes.truth is None:
         return {}
     ranked = rank(outcomes.truth, outcomes.label)

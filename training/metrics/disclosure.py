@@ -1,9 +1,8 @@
 """The disclosure rule: nothing that is published is about fewer than 20 users.
 
 A cell of a table with fewer is merged with its neighbour ("high and above"). A single figure that
-has no neighbour is left out, with a sentence that says so. Cells are judged one by one: that a small
-cell may follow from totals by subtraction is accepted, because the files hold aggregates for
-colleagues who may see the scores themselves.
+has no neighbour is left out, with a sentence that says so. Cells are checked one by one. That a small
+cell may follow from totals by subtraction is accepted: the readers may see the scores themselves.
 """
 
 from collections.abc import Sequence

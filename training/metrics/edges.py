@@ -1,4 +1,4 @@
-"""Cut-points between values, as numbers that tell as little as possible of the values beside them."""
+"""Cut-points between values, rounded so that they reveal little about the values."""
 
 from collections.abc import Sequence
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context
@@ -6,14 +6,14 @@ from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context
 import numpy as np
 
 MOST_DIGITS = 9
-"""So many tell every float32 from the next."""
+"""Enough digits to distinguish any two float32 numbers."""
 
 
 def short_edges(sorted_values: np.ndarray, edges: Sequence[float] | np.ndarray) -> list[float]:
     """For each edge the number with the fewest digits that divides the same values.
 
-    An edge that is somebody's value becomes a rounder number, above the next lower value. Where many
-    share the value, or where values lie close together, it may still be a value that occurs.
+    So an edge is seldom the exact value of a user. Where many share a value, or values lie close
+    together, it still may be.
 
     Args:
         sorted_values: float32 [rows], rising.

@@ -1,7 +1,7 @@
-"""How good probabilities are: pure functions of probabilities, labels and weights.
+"""Metrics of probabilities: pure functions of probabilities, labels and weights.
 
-Every statistic takes a weight for each row, so that the figure itself (all weights 1) and its
-bootstrap come from the same lines.
+Every statistic takes a weight for each row, so that a figure (all weights 1) and its bootstrap come
+from the same code. Rows are sorted once: scikit-learn would sort them again for every resample.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ DECIMALS = 6
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What was said of users, and what became of them.
+    """Predicted probabilities and outcomes of users.
 
     Attributes:
-        probability: As the engine gives it, float [rows].
+        probability: As the engine returns it, float [rows].
         label: int8 [rows], 1 for a purchase; both 0 and 1 present.
         users: A number from 0 for each user, int64 [rows]; several rows may be one user's.
         truth: The probability from which each label was drawn, float64 [rows], where it is known.
@@ -33,7 +33,7 @@ class Outcomes:
     truth: np.ndarray | None = None
 
     def __getitem__(self, rows: np.ndarray) -> "Outcomes":
-        """Those of some of the rows, given by number or by a mask."""
+        """Some of the rows, by number or by mask."""
         truth = None if self.truth is None else self.truth[rows]
         return Outcomes(self.probability[rows], self.label[rows], self.users[rows], truth)
 
@@ -43,10 +43,10 @@ class Ranked:
     """Outcomes in rising order of probability, ready to be weighted.
 
     Attributes:
-        order: The row that stands at each place, int64 [rows].
+        order: The row at each rank, int64 [rows].
         p: Probabilities, float64 [rows], rising.
         positive: 1.0 for a purchase, float64 [rows].
-        ties: Where each run of equal probabilities begins, int64 [distinct].
+        ties: The start of each run of equal probabilities, int64 [distinct].
     """
 
     order: np.ndarray
@@ -64,7 +64,7 @@ def rank(probability: np.ndarray, label: np.ndarray) -> Ranked:
 
 
 def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, float]:
-    """The figures that get an interval.
+    """The figures that have an interval.
 
     Args:
         ranked: Outcomes in order.
@@ -88,9 +88,9 @@ def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, 
 
 
 def bought_evenly(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
-    """The purchases of each row where rows of equal probability share theirs, float64 [rows].
+    """Purchases averaged over rows of equal probability, float64 [rows].
 
-    A bin that cuts through equal probabilities would else depend on the order of the file.
+    Otherwise a bin that cuts through equal probabilities would depend on the order of the file.
 
     Args:
         ranked: Outcomes in order.
@@ -108,7 +108,7 @@ def admitted_rows(ranked: Ranked, threshold: float) -> int:
 
 
 def roc_auc(ranked: Ranked, weight: np.ndarray) -> float:
-    """The chance that a buyer is ranked above another user, ties counting half (Mann-Whitney)."""
+    """The chance that a buyer is ranked above a non-buyer, ties counting half (Mann-Whitney)."""
     buyers = np.add.reduceat(weight * ranked.positive, ranked.ties)
     others = np.add.reduceat(weight, ranked.ties) - buyers
     below = np.cumsum(others) - others / 2
@@ -145,15 +145,15 @@ def f1_figures(hits: float, contacts: float, buyers: float) -> dict[str, float]:
 
 
 def bin_starts(rows: int, bins: int = CALIBRATION_BINS) -> np.ndarray:
-    """Where bins of equally many rows begin: fewer bins where they would hold under `MIN_USERS`."""
+    """The starts of bins of equally many rows, at least `MIN_USERS` each."""
     count = max(1, min(bins, rows // MIN_USERS))
     return np.arange(count) * rows // count
 
 
 def buyers_in_top(ranked: Ranked, rows: int) -> float:
-    """The buyers among so many users with the highest probabilities.
+    """The buyers among the rows with the highest probabilities.
 
-    Where equal probabilities are cut through it is the mean over all ways of cutting.
+    Where the cut divides equal probabilities, the mean over all ways to divide them.
     """
     at = len(ranked.p) - rows
     if rows <= 0:
@@ -166,7 +166,7 @@ def buyers_in_top(ranked: Ranked, rows: int) -> float:
 
 
 def best_f1(ranked: Ranked) -> float:
-    """The highest F1 that any threshold gives on these very users."""
+    """The highest F1 of any threshold on these users."""
     buyers = float(ranked.positive.sum())
     hits = buyers - np.concatenate([[0.0], np.cumsum(ranked.positive)])[ranked.ties]
     contacts = len(ranked.p) - ranked.ties
@@ -174,7 +174,7 @@ def best_f1(ranked: Ranked) -> float:
 
 
 def entropy(rate: float) -> float:
-    """The log-loss of giving everybody the purchase rate, above 0 and below 1."""
+    """The log-loss of predicting the purchase rate, above 0 and below 1, for everyone."""
     return float(-rate * np.log(rate) - (1 - rate) * np.log(1 - rate))
 
 
@@ -194,7 +194,7 @@ def rounded(value: Any) -> Any:
 
 
 def segment_places(ids: Sequence[int], segment: np.ndarray) -> np.ndarray:
-    """Where the id of each row's segment stands among all ids, int64 [rows].
+    """The position of each row's segment id among all ids, int64 [rows].
 
     Args:
         ids: All segments, in any order.

@@ -1,7 +1,7 @@
-"""What a purchase model must beat: rules and a straight line, judged in the same folds as the trees.
+"""Baselines that a purchase model must beat, validated in the same folds as the trees.
 
-The base rate knows nobody; recency alone and the RFM score are what a marketing team computes by
-hand; logistic regression is the model of first resort. Nothing here goes into a bundle.
+The base rate, recency alone, the RFM score that marketing teams compute by hand, and logistic
+regression. None of them goes into a bundle.
 """
 
 from collections.abc import Callable
@@ -26,54 +26,54 @@ QUINTILES = (0.2, 0.4, 0.6, 0.8)
 QUANTILES = 100
 LOWEST = -float(np.finfo(np.float32).max)
 
-Rule = Callable[[Sample, np.ndarray], np.ndarray]
-"""From those who teach, and the features of those who are judged, to log-odds, float64 [rows]."""
+Scorer = Callable[[Sample, np.ndarray], np.ndarray]
+"""From the train rows and the features of other rows to log-odds, float64 [rows]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A rule, and what it says of each fold's judges: log-odds, float64 [rows]."""
+    """A simple scorer and its log-odds for the validation rows of each fold, float64 [rows]."""
 
     name: str
     scores: tuple[np.ndarray, ...]
 
 
 def fit_baselines(pool: Pool, schema: FeatureSchema) -> tuple[Baseline, ...]:
-    """Every rule that the table allows, taught and asked in each fold.
+    """Every baseline that the table allows, trained and validated in each fold.
 
     Args:
-        pool: Whom the trees are chosen by.
-        schema: Which features there are, and which of them tell recency, frequency and money.
+        pool: The folds in which trees are chosen.
+        schema: The features, and which of them hold recency, frequency and monetary value.
     """
     names = [feature.name for feature in schema.model_features]
-    rules: dict[str, Rule] = {"base rate": base_rate}
+    rules: dict[str, Scorer] = {"base rate": base_rate}
     if schema.rfm is not None and schema.rfm.recency in names:
         recency = names.index(schema.rfm.recency)
-        rules["recency alone"] = lambda taught, asked: rates_as_scores(
-            taught.features[:, recency], taught.label, asked[:, recency]
+        rules["recency alone"] = lambda train, asked: rates_as_scores(
+            train.features[:, recency], train.label, asked[:, recency]
         )
         columns = [schema.rfm.recency, schema.rfm.frequency, schema.rfm.monetary]
         if set(columns) <= set(names):
             places = [names.index(name) for name in columns]
-            rules["RFM score"] = lambda taught, asked: rates_as_scores(
-                rfm_scores(taught.features[:, places], taught.features[:, places]),
-                taught.label,
-                rfm_scores(taught.features[:, places], asked[:, places]),
+            rules["RFM score"] = lambda train, asked: rates_as_scores(
+                rfm_scores(train.features[:, places], train.features[:, places]),
+                train.label,
+                rfm_scores(train.features[:, places], asked[:, places]),
             )
     numeric = [n for n, f in enumerate(schema.model_features) if f.kind == "numeric"]
-    rules["logistic regression"] = lambda taught, asked: regression(taught, asked, numeric)
+    rules["logistic regression"] = lambda train, asked: regression(train, asked, numeric)
     return tuple(
         Baseline(
             name,
-            tuple(rule(fold.teachers, fold.judges.features) for fold in pool.folds),
+            tuple(rule(fold.train, fold.validation.features) for fold in pool.folds),
         )
         for name, rule in rules.items()
     )
 
 
-def base_rate(taught: Sample, asked: np.ndarray) -> np.ndarray:
-    """Everybody's log-odds are those of the average user."""
-    return np.full(len(asked), logit(taught.label.mean()))
+def base_rate(train: Sample, asked: np.ndarray) -> np.ndarray:
+    """The log-odds of the average user for everyone."""
+    return np.full(len(asked), logit(train.label.mean()))
 
 
 def rates_as_scores(known: np.ndarray, label: np.ndarray, asked: np.ndarray) -> np.ndarray:
@@ -82,12 +82,12 @@ def rates_as_scores(known: np.ndarray, label: np.ndarray, asked: np.ndarray) -> 
 
 
 def rate_by_value(known: np.ndarray, label: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """The purchase rate of known users with like values, drawn to the mean by 20 average users.
+    """The smoothed purchase rate of known users with similar values.
 
     Args:
         known: Values, float [users], NaN where missing.
         label: int8 [users], of both kinds.
-        asked: Values to be rated, float [rows].
+        asked: Values to rate, float [rows].
 
     Returns:
         float64 [rows], above 0 and below 1.
@@ -108,7 +108,7 @@ def rfm_scores(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
 
     Args:
         known: Recency, frequency and money, float32 [users, 3]; the smaller the recency the better.
-        asked: As `known`. A missing value is the worst: nothing was bought.
+        asked: As `known`. A missing value gets the lowest score: nothing was bought.
 
     Returns:
         3 to 15, float64 [rows].
@@ -123,16 +123,16 @@ def rfm_scores(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
     return total
 
 
-def regression(taught: Sample, asked: np.ndarray, numeric: list[int]) -> np.ndarray:
-    """Log-odds by logistic regression, given what trees do not need, float64 [rows].
+def regression(train: Sample, asked: np.ndarray, numeric: list[int]) -> np.ndarray:
+    """Log-odds by logistic regression with the preprocessing that it needs, float64 [rows].
 
-    Numbers become normal scores, so that skewed ones do not rule; a missing number is the median
-    and a column of its own; every category is a column.
+    Numbers become normal scores, so that skewed ones do not dominate. Missing numbers are imputed by
+    the median and flagged; categories are one-hot encoded.
     """
     with threadpool_limits(1):
         # In double precision: sums of large float32 values overflow.
-        features = taught.features.astype(np.float64)
-        model = _regression(numeric, features.shape).fit(features, taught.label)
+        features = train.features.astype(np.float64)
+        model = _regression(numeric, features.shape).fit(features, train.label)
         found = model.decision_function(asked.astype(np.float64))
         return np.asarray(found, dtype=np.float64)
 

@@ -1,8 +1,8 @@
-"""Which trees are tried: a fixed design first, then draws.
+"""The search space of trees: a fixed design first, then random draws.
 
-Trees whose paths hold at most two features become small tables of effects, cheap to score and to
-explain. So free trees are grown first; they show which pairs of features work together, and others
-are then grown from the strongest pairs only.
+Trees with at most two features per path become small lookup tables, cheap to score and to explain.
+So unrestricted trees are trained first; they show which pairs of features interact, and later trials
+are restricted to the strongest pairs.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ DESIGN = (
     Settings("24 pairs", learning_rate=0.2, pairs=24),
     Settings("32 pairs, few features a tree", pairs=32, feature_fraction=0.3),
 )
-"""Where few features may work together, larger steps lose little and need half the trees."""
+"""With few interactions, a larger learning rate loses little and needs half the trees."""
 
 DRAWN_DEPTHS = (1, 2, 3)
 DEPTH_CHANCES = (0.1, 0.2, 0.7)
@@ -37,8 +37,8 @@ LEAF_SHARES = (1 / 2_000, 1 / 200)
 Pair = tuple[int, int]
 
 
-def planned(seed: int) -> Iterator[Settings]:
-    """The design, then draws without end; the n-th depends on the seed and n alone."""
+def search_space(seed: int) -> Iterator[Settings]:
+    """The design, then endless draws; the n-th depends on the seed and n only."""
     yield from DESIGN
     number = len(DESIGN)
     while True:
@@ -47,7 +47,7 @@ def planned(seed: int) -> Iterator[Settings]:
 
 
 def draw(rng: np.random.Generator, name: str) -> Settings:
-    """Settings at random, numbers between two bounds with an even chance for each ratio."""
+    """Random settings; numbers are drawn log-uniformly between their bounds."""
     depth = int(rng.choice(DRAWN_DEPTHS, p=DEPTH_CHANCES))
     pairs = int(rng.choice(DRAWN_PAIRS))
     return Settings(
@@ -66,7 +66,7 @@ def _between(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
 
 
 def pair_gains(booster: lgb.Booster) -> dict[Pair, float]:
-    """For pairs of features that follow one another on a path, the gain of the later splits."""
+    """The gain of splits that follow a split on another feature, by pair of features."""
     gains: dict[Pair, float] = defaultdict(float)
     waiting = [(tree["tree_structure"], -1) for tree in booster.dump_model()["tree_info"]]
     while waiting:
@@ -81,7 +81,7 @@ def pair_gains(booster: lgb.Booster) -> dict[Pair, float]:
 
 
 def strongest_pairs(boosters: Iterable[lgb.Booster]) -> list[Pair]:
-    """The pairs of features that gain most in all boosters together, the strongest first."""
+    """Pairs of features by their gain in all boosters together, the strongest first."""
     total: dict[Pair, float] = defaultdict(float)
     for booster in boosters:
         for pair, gain in pair_gains(booster).items():

@@ -1,4 +1,4 @@
-"""Category tables: the code of every value, in an order that makes `code <= c` a useful question."""
+"""Category tables: the code of every value, ordered so that `code <= c` is a useful split."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -13,7 +13,7 @@ from training.model.trees import Sample
 Counts = TypeVar("Counts", np.ndarray, pl.Expr)
 
 PRIOR_ROWS = 20
-"""A value's purchase rate is drawn to that of all users as if so many average users had it too."""
+"""Rates are smoothed: so many average users are added to each value."""
 
 
 def fit_categories(
@@ -23,12 +23,12 @@ def fit_categories(
 
     Ordered features keep the order of the schema. The others are sorted by their smoothed purchase
     rate, ties by name: for one split of a tree this is as good as any grouping of the values
-    (Fisher 1958), and it keeps every split numeric. A value of fewer than `MIN_USERS` users teaches
-    nothing, as its rate would be their own labels: it stands among the average users where the schema
-    lists it, and stays without a code where it does not.
+    (Fisher 1958), and it keeps every split numeric. The rate of a value with fewer than `MIN_USERS`
+    users would be little more than their labels: such a value counts as average where the schema
+    lists it, and gets no code where it does not.
 
     Args:
-        typed: Rows of the train part only, what `tensors.to_typed` gives.
+        typed: Rows of the train part only, as `to_typed` returns them.
         label: Their labels, int8 [rows].
         schema: The table.
     """
@@ -41,28 +41,28 @@ def fit_categories(
     }
 
 
-def sorted_by_teachers(
-    teachers: Sample,
+def order_by_train_rates(
+    train: Sample,
     users: np.ndarray,
-    judges: Sample,
+    validation: Sample,
     values: Mapping[int, tuple[str, ...]],
 ) -> tuple[Sample, Sample]:
-    """Both samples with their categories in an order that only the teachers' labels decide.
+    """Both samples with categories ordered by the purchase rates of the train rows only.
 
-    The codes of a table learned from all of them would hand the judges' labels to the teachers: of a
-    feature with many values that says nothing, a good deal of those labels.
+    Codes learned from all rows would leak the validation labels: through a feature with many values,
+    most of them.
 
     Args:
-        teachers: Whose purchase rates order the values.
+        train: Rows whose purchase rates order the values.
         users: A number from 0 for each of their users, int64 [rows].
-        judges: Others.
+        validation: Other rows.
         values: By column of the features, the values of each unordered category in the order of
             the codes that the samples have now.
     """
-    overall = float(teachers.label.mean())
+    overall = float(train.label.mean())
     columns = {}
     for column, names in values.items():
-        codes, bought = teachers.features[:, column], teachers.label
+        codes, bought = train.features[:, column], train.label
         known = ~np.isnan(codes)
         place = codes[known].astype(np.int64)
         rows = np.bincount(place, minlength=len(names))
@@ -71,7 +71,7 @@ def sorted_by_teachers(
         rate = np.where(people >= MIN_USERS, rate, overall)
         by_name = np.argsort(np.argsort(np.array(names, dtype=object)))
         columns[column] = np.argsort(np.lexsort((by_name, rate))).astype(np.float32)
-    return _recoded(teachers, columns), _recoded(judges, columns)
+    return _recoded(train, columns), _recoded(validation, columns)
 
 
 def _recoded(sample: Sample, columns: Mapping[int, np.ndarray]) -> Sample:

@@ -1,4 +1,4 @@
-"""Which trial is chosen, its trees grown from the whole pool, and the table that shows why."""
+"""Which trial is chosen, its trees trained on the whole pool, and the table that shows why."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,31 +8,31 @@ import lightgbm as lgb
 import numpy as np
 
 from engine.bundle.manifest import Calibration
-from training.effort import Effort
+from training.effort import Effort, TrialWatch, unwatched
 from training.metrics.intervals import mean_and_error
 from training.metrics.metrics import rounded
 from training.model.baselines import Baseline
-from training.model.search import Pool, Search, Trial, search
+from training.model.search import Pool, SearchResult, Trial, search
 from training.model.shapley.effects import model_effects
-from training.model.trees import MAX_ROUNDS, PARAMETERS, PATIENCE_ROUNDS, Grower, Recipe
+from training.model.trees import MAX_ROUNDS, PARAMETERS, PATIENCE_ROUNDS, TrainConfig, Trainer
 from training.model.validation import fold_losses, roc_auc, roc_auc_gain
 
 GROWTH = 1 / 3
-"""Rounds grow about with this power of the number of users, as measured from 31,000 to 187,000."""
+"""Rounds scale with about this power of the number of users, measured from 31,000 to 187,000."""
 
 TOLERANCE = 0.5
-"""A model that is worse by no more than so many standard errors is as good as the best."""
+"""A model within so many standard errors of the best counts as equally good."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a trial stands that was judged in all folds.
+    """The figures of a trial that was validated in all folds.
 
     Attributes:
         trial: The trial.
         log_loss: The mean.
-        difference: The mean over rows of its log-loss less that of the best trial.
-        standard_error: Of that mean, rows of one user taken together.
+        difference: The mean over rows of its log-loss minus that of the best trial.
+        standard_error: Of that mean, by user.
     """
 
     trial: Trial
@@ -44,10 +44,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The trees that were chosen, how to grow them again, and the figures of all trials."""
+    """The chosen trees, how to train them again, and the figures of all trials."""
 
     booster: lgb.Booster
-    recipe: Recipe
+    config: TrainConfig
     report: dict[str, Any]
 
 
@@ -57,25 +57,27 @@ def choose_trees(
     seed: int,
     effort: Effort,
     baselines: Sequence[Baseline] = (),
+    watch: TrialWatch = unwatched,
 ) -> Choice:
-    """The cheapest trees within half a standard error of the best, grown from the whole pool.
+    """The cheapest trees within half a standard error of the best, trained on the whole pool.
 
     Args:
-        pool: Whom the trees are chosen by and grown from.
+        pool: The users that trees are chosen by and trained on.
         names: The feature names, for the text of the model.
         seed: Makes the search repeatable.
         effort: When the search ends.
-        baselines: Rules judged in the same folds; they stand beside the trials, never among them.
+        baselines: Validated in the same folds, for the report.
+        watch: Follows the trials.
 
     Raises:
         SelfCheckError: No trial can be exported.
     """
-    found = search(pool, names, seed, effort)
+    found = search(pool, names, seed, effort, watch)
     table = standings(found, pool)
     chosen = cheapest(table, pool.sample.features.shape[1])
     rounds = scaled_rounds(chosen.trial.rounds, pool)
-    recipe = Recipe(chosen.trial.settings, found.pairs, rounds)
-    booster = Grower(pool.sample, names, seed).grow(recipe)
+    config = TrainConfig(chosen.trial.settings, found.pairs, rounds)
+    booster = Trainer(pool.sample, names, seed).train(config)
     report = {
         "parameters": {k: v for k, v in PARAMETERS.items() if k != "verbose"},
         "chosen": chosen.trial.settings.name,
@@ -86,25 +88,25 @@ def choose_trees(
         "budget": {"trials": len(found.trials), "patience_rounds": PATIENCE_ROUNDS},
         "depth_gain": depth_gain(table, pool),
     }
-    return Choice(booster, recipe, report)
+    return Choice(booster, config, report)
 
 
-def standings(found: Search, pool: Pool) -> list[Standing]:
-    """Where each trial stands that was judged in all folds, in the order of the trials.
+def standings(found: SearchResult, pool: Pool) -> list[Standing]:
+    """The figures of each trial that was validated in all folds, in order.
 
     Raises:
         SelfCheckError: No trial can be exported.
     """
     finished = [t for t in found.trials if len(t.scores) == len(pool.folds)]
-    losses = {t.number: fold_losses(t.scores, pool.judges) for t in finished}
+    losses = {t.number: fold_losses(t.scores, pool.validation) for t in finished}
     able = [t for t in finished if t.cost is not None] or finished
     best = losses[min(able, key=lambda t: float(losses[t.number].mean())).number]
-    users = pool.judging_users
+    users = pool.validation_users
     table = []
     for trial in finished:
         own = losses[trial.number]
         gap, error = mean_and_error(own - best, users)
-        auc = roc_auc(trial.scores, pool.judges)
+        auc = roc_auc(trial.scores, pool.validation)
         table.append(Standing(trial, float(own.mean()), gap, error, auc))
     return table
 
@@ -124,25 +126,25 @@ def cheapest(table: Sequence[Standing], width: int) -> Standing:
 
 
 def scaled_rounds(rounds: int, pool: Pool) -> int:
-    """The rounds that suit the whole pool, from those that suit the users of a fold."""
-    taught = np.mean([len(fold.teachers.label) for fold in pool.folds])
-    return int(np.clip(round(rounds * (len(pool.sample.label) / taught) ** GROWTH), 1, MAX_ROUNDS))
+    """The rounds for the whole pool, scaled from those that suit one fold."""
+    trained = np.mean([len(fold.train.label) for fold in pool.folds])
+    return int(np.clip(round(rounds * (len(pool.sample.label) / trained) ** GROWTH), 1, MAX_ROUNDS))
 
 
 def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:
-    """What features that work together gain over stumps; None unless both were tried.
+    """What interactions gain over stumps; None unless both were tried.
 
-    The best of each kind by log-loss; the errors are those of paired users.
+    Compares the best of each by log-loss, user by user.
     """
     stumps = [s for s in table if s.trial.settings.depth == 1]
     deeper = [s for s in table if s.trial.settings.depth > 1]
     if not stumps or not deeper:
         return None
     plain, deep = (min(group, key=lambda s: s.log_loss).trial for group in (stumps, deeper))
-    users = pool.judging_users
-    losses = fold_losses(plain.scores, pool.judges) - fold_losses(deep.scores, pool.judges)
+    users = pool.validation_users
+    losses = fold_losses(plain.scores, pool.validation) - fold_losses(deep.scores, pool.validation)
     loss, loss_error = mean_and_error(losses, users)
-    auc, auc_error = roc_auc_gain(deep.scores, plain.scores, pool.judges, users)
+    auc, auc_error = roc_auc_gain(deep.scores, plain.scores, pool.validation, users)
     return {
         "stumps": plain.settings.name,
         "deeper": deep.settings.name,
@@ -155,16 +157,16 @@ def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:
 
 
 def _beside(baseline: Baseline, chosen: Trial, pool: Pool) -> dict[str, Any]:
-    """The figures of a rule, and how much worse it is than the chosen trial, user by user."""
-    users = pool.judging_users
-    own = fold_losses(baseline.scores, pool.judges)
-    gap, error = mean_and_error(own - fold_losses(chosen.scores, pool.judges), users)
+    """The figures of a baseline, and how much worse it is than the chosen trial, user by user."""
+    users = pool.validation_users
+    own = fold_losses(baseline.scores, pool.validation)
+    gap, error = mean_and_error(own - fold_losses(chosen.scores, pool.validation), users)
     return {
         "name": baseline.name,
         "log_loss": rounded(float(own.mean())),
         "difference": rounded(gap),
         "standard_error": rounded(error),
-        "roc_auc": rounded(roc_auc(baseline.scores, pool.judges)),
+        "roc_auc": rounded(roc_auc(baseline.scores, pool.validation)),
     }
 
 
@@ -173,7 +175,7 @@ def _of(trial: Trial, table: Sequence[Standing]) -> Standing | None:
 
 
 def _row(trial: Trial, standing: Standing | None, *, chosen: bool) -> dict[str, Any]:
-    """A trial without a standing lost the race; the figures of its one fold compare with none."""
+    """A trial that stopped after the first fold has no comparable figures."""
     parameters = {k: v for k, v in asdict(trial.settings).items() if k != "name"}
     figures = ("log_loss", "difference", "standard_error", "roc_auc")
     return {

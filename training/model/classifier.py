@@ -1,8 +1,7 @@
 """The purchase model: shallow LightGBM trees, Platt calibration, threshold and cut-points.
 
-Trees are chosen in folds of the pool, the train and validation parts together, and then grown from
-all of it; calibration, threshold and cut-points see the calibration part, which the pool has not
-touched.
+Trees are chosen in folds of the pool (the train and validation parts) and then trained on all of it.
+Calibration, threshold and cut-points are fitted to the calibration part, which no tree has seen.
 """
 
 from collections.abc import Sequence
@@ -14,16 +13,16 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from engine.bundle.manifest import Calibration
-from training.effort import Effort
+from training.effort import Effort, TrialWatch, unwatched
 from training.format import decimal
 from training.model.baselines import Baseline
 from training.model.choice import choose_trees
 from training.model.search import Pool
 from training.model.shapley.effects import Effects, model_effects
-from training.model.trees import Recipe, Sample, raw_scores
+from training.model.trees import Sample, TrainConfig, raw_scores
 
 PRIOR_USERS = 500
-"""Raw scores are log-odds already; they count as much as so many calibrated users, at most."""
+"""The prior weight of the uncalibrated score: so many pseudo-users, at most."""
 
 DECILES = tuple(n / 10 for n in range(1, 10))
 
@@ -36,11 +35,11 @@ class Classifier:
         booster: The trees.
         calibration: margin = slope x raw score + intercept.
         effects: Every impact on the margin, and its base value.
-        threshold: Best F1 to expect of the calibration part; exact in float32, as are the cut-points.
+        threshold: The best expected F1 on the calibration part; exact in float32, as are the cut-points.
         decile_cuts: Nine rising probabilities.
         band_cuts: Three rising probabilities.
         unusable: Why its scores must not be used; empty where they may.
-        recipe: How to grow the trees again.
+        config: How to train the trees again.
         report: Figures of the fit, for the manifest.
     """
 
@@ -51,7 +50,7 @@ class Classifier:
     decile_cuts: tuple[float, ...]
     band_cuts: tuple[float, ...]
     unusable: tuple[str, ...]
-    recipe: Recipe
+    config: TrainConfig
     report: dict[str, Any]
 
 
@@ -63,19 +62,21 @@ def fit_classifier(
     effort: Effort,
     band_shares: tuple[float, ...],
     baselines: Sequence[Baseline] = (),
+    watch: TrialWatch = unwatched,
 ) -> Classifier:
     """Find and fit trees, then calibration, threshold and cut-points.
 
     Args:
-        pool: Whom the trees are chosen by and grown from.
-        calibration: What Platt scaling, the threshold and the cut-points are fitted to.
+        pool: The users that trees are chosen by and trained on.
+        calibration: The users that Platt scaling, the threshold and the cut-points are fitted to.
         names: The feature names, for the text of the model.
         seed: Makes the fit repeatable.
         effort: When the search for trees ends.
         band_shares: The shares of users below the cut-points of the bands.
-        baselines: Rules judged in the folds of the pool, for the report.
+        baselines: Validated in the folds of the pool, for the report.
+        watch: Follows the trials.
     """
-    choice = choose_trees(pool, names, seed, effort, baselines)
+    choice = choose_trees(pool, names, seed, effort, baselines, watch)
     booster = choice.booster
     platt, problem = fit_platt(raw_scores(booster, calibration.features), calibration)
     probability = calibrated(booster, platt, calibration.features)
@@ -90,7 +91,7 @@ def fit_classifier(
         decile_cuts=quantile_cuts(probability, DECILES),
         band_cuts=quantile_cuts(probability, band_shares),
         unusable=tuple(problems),
-        recipe=choice.recipe,
+        config=choice.config,
         report=choice.report,
     )
 
@@ -98,8 +99,8 @@ def fit_classifier(
 def fit_platt(raw: np.ndarray, sample: Sample) -> tuple[Calibration, str]:
     """Platt's sigmoid (1999): logistic regression of the label on the raw score.
 
-    Few users say little of a slope, and where they happen to be separable they say that it has no
-    end. So as many others are added, up to `PRIOR_USERS`, who behave as the raw score says.
+    Few users estimate a slope badly, and separable ones make it infinite. So as many pseudo-users, up
+    to `PRIOR_USERS`, are added who buy with the uncalibrated probability.
 
     Args:
         raw: LightGBM's raw scores, float64 [rows].
@@ -127,7 +128,7 @@ def fit_platt(raw: np.ndarray, sample: Sample) -> tuple[Calibration, str]:
     if slope <= 0:
         return Calibration(0.0, base), (
             f"calibration: slope {decimal(slope)} of the score on users not seen in training; it must "
-            "be above 0: the score says nothing about them"
+            "be above 0: the score does not rank them"
         )
     return Calibration(slope, float(fitted.intercept_[0]) - slope * float(raw.mean())), ""
 
@@ -144,11 +145,10 @@ def sigmoid(margin: np.ndarray) -> np.ndarray:
 
 
 def best_f1_threshold(probability: np.ndarray) -> float:
-    """The threshold with the best F1 to expect, in the middle of the gap below what it admits.
+    """The threshold with the best expected F1, in the middle of the gap below what it admits.
 
-    Of calibrated probabilities the F1 of admitting users down to one of them can be expected without
-    a label: 2 x the sum of those admitted / (their number + the sum of all) (Lipton, Elkan &
-    Narayanaswamy 2014). Labels would add the luck of a few thousand users.
+    For calibrated probabilities, the expected F1 needs no label: 2 x the sum of those admitted /
+    (their number + the sum of all) (Lipton, Elkan & Narayanaswamy 2014). Labels would add noise.
 
     Args:
         probability: Calibrated, float64 [rows].

@@ -1,4 +1,4 @@
-"""A calibration for each segment, drawn towards that of all users (partial pooling)."""
+"""A calibration for each segment, shrunk towards that of all users (partial pooling)."""
 
 from collections.abc import Sequence
 
@@ -8,21 +8,20 @@ from training.model.classifier import sigmoid
 
 NEWTON_STEPS = 25
 LONGEST_STEP = 1.0
-"""No step is longer, in log-odds: far from its end Newton's method overshoots."""
+"""In log-odds: far from the optimum, Newton's method overshoots."""
 
 LEAST_VARIANCE = 1e-12
-"""Stands for none, so that what is divided by it is a number; it lets nothing move."""
+"""Replaces a variance of 0, to avoid a division by zero; it lets nothing move."""
 
 
 def segment_calibrations(
     place: np.ndarray, margin: np.ndarray, label: np.ndarray, segments: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A slope and an intercept for each segment, drawn towards those of the whole.
+    """A slope and an intercept for each segment, shrunk towards those of all users.
 
     Platt's sigmoid with a normal prior on how far a segment is from 1 and 0, so that a small
-    segment keeps the calibration of all users. The variance of the prior is estimated: what the
-    segments' deviations have beyond chance (DerSimonian & Laird 1986), which is 0 where there is
-    nothing. The margin is measured from its mean in the segment, weighted by p (1 - p): slope and
+    segment keeps the calibration of all users. The variance of the prior is the excess of the
+    segments' deviations over chance (DerSimonian & Laird 1986), 0 where there is none. The margin is measured from its mean in the segment, weighted by p (1 - p): slope and
     level are then estimated independently of one another.
 
     Args:
@@ -59,7 +58,7 @@ def _by_segment(place: np.ndarray, values: np.ndarray, segments: int) -> np.ndar
 
 
 def _excess(pull: np.ndarray, information: np.ndarray) -> float:
-    """The variance between segments that chance does not explain; 0 where it explains all.
+    """The variance between segments beyond chance, at least 0.
 
     Args:
         pull: The log-likelihood's derivative at no deviation, float64 [segments].

@@ -1,8 +1,8 @@
-"""A search for the trees that are cheapest to score among those as good as the best.
+"""The search for the trees that are cheapest to score among those as good as the best.
 
-Every trial learns and is judged in the same folds, so that trials are compared user by user. A draw
-that is clearly worse in the first fold goes no further. The clock decides how many trials start,
-and nothing else: as many trials give the same trees, however long they took.
+All trials use the same folds, so that they are compared user by user. A draw that is clearly worse
+in the first fold stops there. The clock only decides how many trials start: the same number of
+trials gives the same trees, however long they took.
 """
 
 import time
@@ -14,39 +14,38 @@ import numpy as np
 
 from engine.bundle.manifest import Calibration
 from engine.errors import SelfCheckError
-from training.effort import Effort
-from training.model.candidates import DESIGN, FREE, Pair, planned, strongest_pairs
+from training.effort import Effort, TrialWatch, unwatched
+from training.model.candidates import DESIGN, FREE, Pair, search_space, strongest_pairs
 from training.model.shapley.effects import model_effects
-from training.model.trees import Grower, Sample, Settings, plain_text, raw_scores
+from training.model.trees import Sample, Settings, Trainer, plain_text, raw_scores
 from training.model.validation import fold_losses, mean_loss
 
 RACE_ERRORS = 3.0
-"""A draw ends after the first fold if it is so many standard errors worse there than the best."""
+"""A draw stops after the first fold if it is so many standard errors worse there than the best."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Users who teach, and others who judge what was learned of them.
+    """Train and validation rows of one fold.
 
     Attributes:
-        teachers: Features and labels.
-        judges: The same of the others, their categories in codes that the teachers' labels alone
-            decide.
-        users: A number for each judging user, the same in all of a user's rows, int64 [rows].
+        train: Features and labels.
+        validation: Others, with category codes learned from the train rows only.
+        users: A number for each user of the validation rows, int64 [rows].
     """
 
-    teachers: Sample
-    judges: Sample
+    train: Sample
+    validation: Sample
     users: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Users who teach and judge.
+    """The users that trees are chosen by and trained on.
 
     Attributes:
         sample: All of them.
-        folds: Who teaches and who judges; each row judges at most once.
+        folds: Each row is in the validation rows of at most one.
         description: How the folds were made, for the manifest.
     """
 
@@ -55,26 +54,26 @@ class Pool:
     description: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def judges(self) -> tuple[Sample, ...]:
-        """The users who judge in each fold."""
-        return tuple(fold.judges for fold in self.folds)
+    def validation(self) -> tuple[Sample, ...]:
+        """The validation rows of each fold."""
+        return tuple(fold.validation for fold in self.folds)
 
     @property
-    def judging_users(self) -> np.ndarray:
-        """The numbers of the users who judge, fold after fold, int64 [rows of all folds]."""
+    def validation_users(self) -> np.ndarray:
+        """The users of the validation rows, fold after fold, int64 [rows of all folds]."""
         return np.concatenate([fold.users for fold in self.folds])
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of some settings.
+    """The result of some settings.
 
     Attributes:
         number: From 1, in the order of the start.
         settings: What was tried.
         rounds: Where the mean log-loss of the folds is least.
-        scores: Raw scores of each fold's judges, float64 [rows]; fewer than all folds where the
-            trial lost the race.
+        scores: Raw scores of each fold's validation rows, float64 [rows]; of the first fold only
+            where the trial stopped there.
         booster: The trees of the first fold.
         cost: Comparisons, lookups and products for a row; None where it cannot be exported.
     """
@@ -88,29 +87,33 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class SearchResult:
     """All trials, in order, and the strongest pairs of all folds together."""
 
     trials: tuple[Trial, ...]
     pairs: tuple[Pair, ...]
 
 
-class Arena:
-    """The folds, ready to try settings in."""
+class Search:
+    """Tries settings in the folds, and remembers the strongest pairs of features."""
 
     def __init__(self, pool: Pool, names: tuple[str, ...], seed: int) -> None:
-        self.judges = pool.judges
-        self._growers = [Grower(fold.teachers, names, seed) for fold in pool.folds]
+        self.validation = pool.validation
+        self._trainers = [Trainer(fold.train, names, seed) for fold in pool.folds]
         self._width = pool.sample.features.shape[1]
         self.pairs: list[list[Pair]] = [[] for _ in pool.folds]
         self.strongest: tuple[Pair, ...] = ()
 
     def try_settings(self, number: int, settings: Settings, best: Trial | None) -> Trial:
-        """Grow and judge the settings in each fold, or in the first only if they lose there."""
+        """Train and validate settings in each fold, or in the first only if they lose there."""
         curves: list[np.ndarray] = []
         boosters: list[lgb.Booster] = []
-        for fold, (grower, judges) in enumerate(zip(self._growers, self.judges, strict=True)):
-            booster, curve = grower.grow_judged(settings, self.pairs[fold], judges)
+        for fold, (trainer, validation) in enumerate(
+            zip(self._trainers, self.validation, strict=True)
+        ):
+            booster, curve = trainer.train_with_early_stopping(
+                settings, self.pairs[fold], validation
+            )
             boosters.append(booster)
             curves.append(curve)
             if fold == 0 and best is not None and self._loses(booster, curve, best):
@@ -122,11 +125,11 @@ class Arena:
         if settings == FREE:
             self.pairs = [strongest_pairs([booster]) for booster in read]
             self.strongest = tuple(strongest_pairs(read))
-        scores = [raw_scores(b, j.features) for b, j in zip(read, self.judges, strict=False)]
+        scores = [raw_scores(b, j.features) for b, j in zip(read, self.validation, strict=False)]
         return Trial(number, settings, rounds, tuple(scores), read[0], _cost(read[0], self._width))
 
     def _loses(self, booster: lgb.Booster, curve: np.ndarray, best: Trial) -> bool:
-        first = self.judges[:1]
+        first = self.validation[:1]
         own = raw_scores(booster, first[0].features, int(np.argmin(curve)) + 1)
         gap = fold_losses([own], first) - fold_losses(best.scores[:1], first)
         return bool(gap.mean() > RACE_ERRORS * gap.std() / np.sqrt(len(gap)))
@@ -137,8 +140,9 @@ def search(
     names: tuple[str, ...],
     seed: int,
     effort: Effort,
+    watch: TrialWatch = unwatched,
     clock: Callable[[], float] = time.monotonic,
-) -> Search:
+) -> SearchResult:
     """Try settings in order until the effort is spent, but at least one.
 
     Args:
@@ -146,27 +150,30 @@ def search(
         names: The feature names.
         seed: Makes the search repeatable.
         effort: How many trials, and for how long.
+        watch: Follows the trials.
         clock: Seconds from any start.
     """
-    arena = Arena(pool, names, seed)
+    running = Search(pool, names, seed)
     started = clock()
     trials: list[Trial] = []
-    for settings in _different(planned(seed), arena):
+    for settings in _different(search_space(seed), running):
         complete = [trial for trial in trials if len(trial.scores) == len(pool.folds)]
-        rival = min(complete, key=lambda t: mean_loss(t.scores, arena.judges), default=None)
+        rival = min(complete, key=lambda t: mean_loss(t.scores, running.validation), default=None)
+        best = None if rival is None else mean_loss(rival.scores, running.validation)
+        watch(len(trials) + 1, best)
         is_draw = len(trials) >= len(DESIGN)
-        trials.append(arena.try_settings(len(trials) + 1, settings, rival if is_draw else None))
+        trials.append(running.try_settings(len(trials) + 1, settings, rival if is_draw else None))
         late = effort.minutes is not None and clock() - started >= 60 * effort.minutes
         if late or len(trials) >= effort.trials:
             break
-    return Search(tuple(trials), arena.strongest)
+    return SearchResult(tuple(trials), running.strongest)
 
 
-def _different(settings: Iterable[Settings], arena: Arena) -> Iterator[Settings]:
-    """Settings with no more pairs than were found, those left out that then repeat others."""
+def _different(settings: Iterable[Settings], search: Search) -> Iterator[Settings]:
+    """Settings limited to the pairs that were found, without repeats."""
     seen: list[Settings] = []
     for wanted in settings:
-        found = max(len(pairs) for pairs in arena.pairs)
+        found = max(len(pairs) for pairs in search.pairs)
         limited = (
             wanted if wanted.pairs is None else replace(wanted, pairs=min(wanted.pairs, found))
         )

@@ -1,4 +1,4 @@
-"""Shallow LightGBM trees: grown until other users say stop, or for a number of rounds."""
+"""Shallow LightGBM trees, trained with early stopping or for a number of rounds."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 MAX_ROUNDS = 2_000
 PATIENCE_ROUNDS = 50
 LEAST_GAIN = 1e-5
-"""Log-loss that `PATIENCE_ROUNDS` rounds must gain; a longer tail of rounds gained nothing."""
+"""The log-loss that `PATIENCE_ROUNDS` rounds must gain; a longer tail gained nothing."""
 
 PARAMETERS = {
     "objective": "binary",
@@ -23,15 +23,15 @@ PARAMETERS = {
     "force_col_wise": True,
     "verbose": -1,
 }
-"""Few bins make small tables of effects; finer ones gain nothing (docs/internals/decisions.md)."""
+"""Few bins make small lookup tables; more gain nothing (docs/internals/decisions.md)."""
 
 LEAF_ROWS = (20, 500)
-"""A leaf has no fewer users than the first; no setting asks for more than the second."""
+"""The bounds of `min_data_in_leaf`."""
 
 SMALL_VALUES = 2_000_000
 
 Together = Sequence[Sequence[int]]
-"""Sets of features, one of which holds all features of a path."""
+"""Sets of features; all features of a path are in one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What decides the trees, beside the users.
+    """Hyperparameters.
 
     Attributes:
-        name: What is special about them.
+        name: For the table of trials.
         depth: Of a tree, 1 to 3.
         learning_rate: The share of a tree's correction that is applied.
-        pairs: So many of the strongest pairs of features may work together; None sets no limit.
+        pairs: So many of the strongest pairs of features may interact; None sets no limit.
         leaf_share: A leaf has at least this share of the users, within `LEAF_ROWS`.
         lambda_l2: Penalty on the square of a leaf's value.
         feature_fraction: The share of features that each tree may use.
@@ -69,7 +69,7 @@ class Settings:
     feature_fraction: float = 1.0
 
     def parameters(self, rows: int) -> dict[str, Any]:
-        """LightGBM's names for them, for so many users."""
+        """LightGBM's parameters for so many users."""
         return {
             "max_depth": self.depth,
             "learning_rate": self.learning_rate,
@@ -80,11 +80,11 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """All that trees need to be grown again, beside the users.
+class TrainConfig:
+    """Everything that trees need to be trained again, besides the users.
 
     Attributes:
-        settings: What decides them.
+        settings: Hyperparameters.
         pairs: The strongest pairs of features, of which `settings.pairs` are allowed.
         rounds: At least 1.
     """
@@ -94,8 +94,8 @@ class Recipe:
     rounds: int
 
 
-class Grower:
-    """Binned users, from whom several models can be grown."""
+class Trainer:
+    """Binned users, on whom several models can be trained."""
 
     def __init__(self, sample: Sample, names: tuple[str, ...], seed: int) -> None:
         self._shared: dict[str, Any] = {**PARAMETERS, "seed": seed}
@@ -109,18 +109,18 @@ class Grower:
             free_raw_data=False,
         )
 
-    def grow(self, recipe: Recipe) -> lgb.Booster:
-        """Trees of so many rounds."""
-        parameters = self._parameters(recipe.settings, recipe.pairs)
-        booster = lgb.train(parameters, self._data, recipe.rounds)
+    def train(self, config: TrainConfig) -> lgb.Booster:
+        """Trees for a fixed number of rounds."""
+        parameters = self._parameters(config.settings, config.pairs)
+        booster = lgb.train(parameters, self._data, config.rounds)
         # Read back from the text that goes into the bundle: what is exported is what is audited.
-        return lgb.Booster(model_str=plain_text(booster, recipe.rounds))
+        return lgb.Booster(model_str=plain_text(booster, config.rounds))
 
-    def grow_judged(
-        self, settings: Settings, pairs: Together, judges: Sample
+    def train_with_early_stopping(
+        self, settings: Settings, pairs: Together, validation: Sample
     ) -> tuple[lgb.Booster, np.ndarray]:
-        """Trees until the judges gain no more, and their log-loss by round, float64 [rounds]."""
-        seen = self._data.create_valid(judges.features, judges.label)
+        """Trees until the validation loss stops falling, and that loss by round, float64 [rounds]."""
+        seen = self._data.create_valid(validation.features, validation.label)
         curves: dict[str, dict[str, list[float]]] = {}
         booster = lgb.train(
             self._parameters(settings, pairs),

@@ -8,14 +8,13 @@ from typing import Any
 
 from engine.bundle.open import MANIFEST, Bundle, open_bundle, write_current
 from engine.errors import BundleError, CannotCreateError, EngineError, UsageError, pluralize
-from engine.storage import storage_errors
+from engine.storage import locked, storage_errors
 from training.promote.gates import judge, judgement
 from training.promote.holdout import open_contest
 from training.promote.publish import publish_bundle
 from training.promote.versions import (
     check_root,
     in_force,
-    locked,
     put_in_force,
     version_before,
     version_in_force,
@@ -83,7 +82,7 @@ def promote(candidate: Path, root: Path, data: Sequence[str] = ()) -> Promotion:
     report = _judged(bundle, champion, root, data)
     with storage_errors(root):
         root.mkdir(parents=True, exist_ok=True)
-        with locked(root):
+        with locked(root, root):
             _check_unchanged(root, champion)
             version = version_of(bundle)
             _copy(bundle, root / version)
@@ -108,7 +107,7 @@ def rollback(root: Path, version: str | None = None) -> Path:
     """
     if not root.is_dir():
         raise BundleError(f"{root}: no such folder of bundles. Check the path.")
-    with storage_errors(root), locked(root):
+    with storage_errors(root), locked(root, root):
         # The bundle in force may be damaged: that is a reason to go back, not a hindrance.
         target = version if version is not None else version_before(root, version_in_force(root))
         if not target or Path(target).name != target or target == "..":
@@ -135,7 +134,7 @@ def _judged(
         failed = len(report["reasons"])
         raise RefusedError(
             f"{bundle.path}: refused at {pluralize(failed, 'gate')} of {len(gates)}: "
-            f"{'; '.join(report['reasons'])}. Nothing was changed.",
+            f"{'; '.join(report['reasons'])}. Nothing was changed. Fit again on more or newer data.",
             report,
         )
     return report

@@ -5,17 +5,14 @@ promotion over another bundle, the latest last: where a rollback leads does not 
 on what else was copied into the folder.
 """
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from engine.bundle.files import TEXT_LIMIT_BYTES, read_file
 from engine.bundle.open import CURRENT, MANIFEST, Bundle, open_bundle, write_current
-from engine.errors import BundleError, LockedError, UsageError
+from engine.errors import BundleError, UsageError
 from engine.outputs.paths import check_links, check_outside_bundles
-from engine.storage import storage_errors, sync_path
+from engine.storage import SHARED_MODE, storage_errors, write_atomic
 
 HISTORY = "HISTORY"
 HISTORY_LIMIT_BYTES = 16_000_000
@@ -93,24 +90,6 @@ def version_before(root: Path, version: str) -> str:
     return found[-1]
 
 
-@contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Hold a folder of bundles against other promotions and rollbacks.
-
-    Raises:
-        LockedError: Another process holds it.
-    """
-    descriptor = os.open(root, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(root) from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _history(root: Path) -> str:
     return _text(root, HISTORY, HISTORY_LIMIT_BYTES)
 
@@ -135,8 +114,4 @@ def _stands(path: Path) -> bool:
 
 def _append(root: Path, line: str) -> None:
     """The whole file anew and in one step: a torn line would hide where a rollback leads."""
-    staging = root / f".{HISTORY}.staging"
-    staging.write_text(_history(root) + line, encoding="utf-8")
-    sync_path(staging)
-    staging.replace(root / HISTORY)
-    sync_path(root)
+    write_atomic(root / HISTORY, (_history(root) + line).encode(), SHARED_MODE)

@@ -35,7 +35,7 @@ class Bullets:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableBlock:
     """A table; the first column names its rows, those in `numbers` are set right.
 
     One that `stacks` stands on a narrow screen row under row, each cell with its column's name.
@@ -62,7 +62,7 @@ class Figure:
 
     draw: Callable[[], str]
     caption: str
-    table: Table | None = None
+    table: TableBlock | None = None
     kind: str = "figure"
 
     @property
@@ -121,7 +121,7 @@ class Cards:
     kind: str = "cards"
 
 
-Block = Text | Bullets | Table | Figure | Panels | Facts | Cards
+Block = Text | Bullets | TableBlock | Figure | Panels | Facts | Cards
 
 
 def without_pictures(blocks: Iterable[Block]) -> list[Block]:
@@ -152,7 +152,7 @@ def table(
     marked: Sequence[int] = (),
     *,
     stacks: bool = False,
-) -> Table:
+) -> TableBlock:
     """A table of texts or cells.
 
     Args:
@@ -163,7 +163,7 @@ def table(
         marked: The rows to be pointed out.
         stacks: Whether its rows stand one under the other on a narrow screen.
     """
-    return Table(
+    return TableBlock(
         caption,
         tuple(header),
         tuple(tuple(c if isinstance(c, Cell) else Cell(c) for c in row) for row in rows),

@@ -10,7 +10,7 @@ from training.report.blocks import (
     Cell,
     Facts,
     Section,
-    Table,
+    TableBlock,
     Text,
     without_pictures,
 )
@@ -70,13 +70,13 @@ def _facts(block: Facts) -> Iterator[str]:
     yield from (f"- {fact.number} {fact.name}. {fact.words}" for fact in block.items)
 
 
-def _table(block: Table) -> Iterator[str]:
+def _table(block: TableBlock) -> Iterator[str]:
     yield ""
     yield block.caption
     yield from _stacked(block) if block.stacks else _columns(block)
 
 
-def _stacked(block: Table) -> Iterator[str]:
+def _stacked(block: TableBlock) -> Iterator[str]:
     """Row under row, each cell after the name of its column."""
     for first, *others in block.rows:
         yield f"{INDENT}{_words(first)}"
@@ -84,7 +84,7 @@ def _stacked(block: Table) -> Iterator[str]:
             yield f"{INDENT * 2}{title}: {_words(cell)}"
 
 
-def _columns(block: Table) -> Iterator[str]:
+def _columns(block: TableBlock) -> Iterator[str]:
     """Columns side by side, numbers to the right."""
     rows = [block.header, *([_words(cell, WIDEST) for cell in row] for row in block.rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -106,5 +106,5 @@ _RENDERERS: dict[type, Callable[[Any], Iterator[str]]] = {
     Text: _text,
     Bullets: _bullets,
     Facts: _facts,
-    Table: _table,
+    TableBlock: _table,
 }

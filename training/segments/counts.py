@@ -1,8 +1,8 @@
-"""How many segments: what is measured of each number, and which is chosen.
+"""How many segments: what is measured for each number, and which is chosen.
 
-Silhouette alone favours few segments, of which there is little to be said. So it only narrows the
-numbers down; among those near the best the choice is by what people need: the same segments when
-other users had been drawn, none too small to act on, and differences that can be acted on.
+The silhouette alone favours few segments, which say little. So it only narrows the numbers down.
+Among those near the best, the choice follows what marketing needs: segments that are stable when
+other users are drawn, large enough to act on, and different in actionable features.
 """
 
 from collections.abc import Mapping
@@ -20,32 +20,32 @@ from training.segments.kmeans import fit_kmeans, sampled, silhouettes
 
 SEGMENT_COUNTS = range(3, 9)
 NEAR_BEST = 0.02
-"""Silhouettes that differ by less do not decide; k in force gives way only to so much more."""
+"""Silhouettes that differ by less count as equal; the current number is kept unless one gains more."""
 
 MIN_SHARE = 0.03
 MIN_AGREEMENT = 0.85
 MIN_WORST_AGREEMENT = 0.60
 MIN_EXCESS = 0.06
-"""A silhouette that is not so much above that of column-permuted data tells of no segments."""
+"""A silhouette must exceed that of column-permuted data by so much."""
 WORTH = 0.025
-"""A further segment must explain so much more of the variance to be worth actions of its own."""
+"""A further segment must explain this much more variance to be worth its own actions."""
 
 REFIT_ROWS = 20_000
 TUNING_ROWS = 5_000
 LOWEST = -1.0
-"""No silhouette is lower; it stands for one that does not exist."""
+"""The lowest possible silhouette; it stands for one that does not exist."""
 
 Figures = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Users:
-    """The users by whom numbers of segments are judged; rows float64.
+class ClusteringData:
+    """The users on whom numbers of segments are compared; float64.
 
     Attributes:
-        train: [rows, coordinates], those that KMeans is fitted to.
+        train: [rows, coordinates], for KMeans.
         tuning: [rows, coordinates], others.
-        acted_on: [rows of tuning, features], the features in which marketing thinks.
+        acted_on: [rows of tuning, features], the actionable features.
     """
 
     train: np.ndarray
@@ -53,12 +53,14 @@ class Users:
     acted_on: np.ndarray
 
 
-def count_figures(model: KMeans, users: Users, seed: int, effort: Effort) -> dict[str, Any]:
-    """What the choice of one number of segments rests on, plain JSON values.
+def count_figures(
+    model: KMeans, users: ClusteringData, seed: int, effort: Effort
+) -> dict[str, Any]:
+    """The figures of one number of segments; plain JSON values.
 
     Args:
         model: KMeans with that many clusters, fitted to `users.train`.
-        users: Who judges.
+        users: The users to measure on.
         seed: Of the resamples, of KMeans and of the permutation.
         effort: How many starts and refits.
     """
@@ -81,21 +83,21 @@ def count_figures(model: KMeans, users: Users, seed: int, effort: Effort) -> dic
 def refit_agreements(
     model: KMeans, train: np.ndarray, tuning: np.ndarray, seed: int, effort: Effort
 ) -> np.ndarray:
-    """How far segments are found again: adjusted Rand indices (Hubert & Arabie 1985).
+    """How stable segments are: adjusted Rand indices (Hubert & Arabie 1985).
 
-    KMeans is fitted anew, from fresh starts, to bootstrap resamples of the training users (Hennig
-    2007); what it says of the tuning users is held against what the model says. So a model that
-    starts from segments in force must be found again by refits that know nothing of them.
+    KMeans is refitted from fresh starts to bootstrap resamples of the training users (Hennig 2007),
+    and compared with the model on the tuning users. So a model that starts from the current segments
+    must be found again by refits that know nothing of them.
 
     Args:
         model: The segments.
-        train: Those who are resampled, float64 [rows, coordinates].
-        tuning: Those about whom model and refits are compared, float64 [rows, coordinates].
+        train: The users to resample, float64 [rows, coordinates].
+        tuning: The users to compare on, float64 [rows, coordinates].
         seed: Of the resamples and of KMeans.
         effort: How many starts and refits.
 
     Returns:
-        float64 [refits]; 1 is full agreement, 0 that of chance.
+        float64 [refits]; 1 is full agreement, 0 is chance.
     """
     labels = model.predict(tuning)
     draws = np.random.default_rng(seed).integers(0, len(train), (effort.refits, len(train)))
@@ -107,10 +109,9 @@ def refit_agreements(
 
 
 def actionability(values: np.ndarray, labels: np.ndarray) -> float:
-    """How much segments differ in what marketing can act on: the mean share of variance explained.
+    """How much segments differ in actionable features: the mean share of variance explained.
 
-    Shares of variance have no unit, so that features of any kind can be averaged; the label is not
-    read.
+    Shares of variance have no unit, so any features can be averaged. The label is not read.
 
     Args:
         values: float64 [rows, features].
@@ -125,11 +126,10 @@ def actionability(values: np.ndarray, labels: np.ndarray) -> float:
 
 
 def explained_shares(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The correlation ratio of each feature, float64 [features]; not a number where none varies.
+    """The correlation ratio of each feature, float64 [features]; NaN for a constant feature.
 
     eta² (Fisher 1925) = sum over segments of n_s (mean_s - mean)² / sum over users of (x - mean)².
-    It is 0 where all segments have the same mean and 1 where each user is like the others of its
-    segment.
+    It is 0 where all segments have the same mean and 1 where all users of a segment are alike.
 
     Args:
         values: float [rows, features].
@@ -148,23 +148,22 @@ def _explained_share(column: np.ndarray, places: np.ndarray, sizes: np.ndarray) 
     return float((sums**2 / sizes).sum() / (centred**2).sum())
 
 
-def choose_count(tried: Mapping[int, Figures], in_force: int | None) -> tuple[int, list[str]]:
-    """The number of segments, and what speaks against it.
+def choose_count(tried: Mapping[int, Figures], current: int | None) -> tuple[int, list[str]]:
+    """The number of segments, and its shortcomings.
 
-    Allowed is a number without a tiny segment, whose silhouette lies within `NEAR_BEST` of the best
-    such and `MIN_EXCESS` above that of permuted columns, and whose segments are found again in
-    resamples. Of these the one whose segments differ
-    most in what can be acted on, less `WORTH` for each segment. A number in force stays unless one
-    that is allowed gains at least `NEAR_BEST` over it.
+    A number qualifies without a tiny segment, with a silhouette within `NEAR_BEST` of the best and
+    `MIN_EXCESS` above that of permuted columns, and with stable segments. Of these, the one whose
+    segments differ most in actionable features, minus `WORTH` per segment, is chosen. The current
+    number stays unless one that qualifies gains at least `NEAR_BEST` over it.
 
     Args:
-        tried: What `count_figures` gives, by number of segments.
-        in_force: The number of segments of the bundle before, if there is one.
+        tried: The results of `count_figures`, by number of segments.
+        current: The number of segments of the previous bundle, if there is one.
     """
-    if in_force is not None and in_force in tried:
-        bar = _silhouette(tried[in_force]) + NEAR_BEST
+    if current is not None and current in tried:
+        bar = _silhouette(tried[current]) + NEAR_BEST
         better = {k: f for k, f in tried.items() if _silhouette(f) >= bar and not _lacks(f)}
-        count = _most_useful(better) if better else in_force
+        count = _most_useful(better) if better else current
         return count, [f"{count} segments: {lack}" for lack in _lacks(tried[count])]
     large = {k: f for k, f in tried.items() if f["smallest_share"] >= MIN_SHARE}
     if not large:
@@ -198,7 +197,7 @@ def _silhouette(figures: Figures) -> float:
 
 
 def _lacks(figures: Figures) -> list[str]:
-    """Why people should not rely on so many segments, in words."""
+    """The shortcomings of a number of segments, in words."""
     lacks = []
     found, null = figures["silhouette"], figures["silhouette_permuted"]
     if found is not None and (null is None or found - null < MIN_EXCESS):
@@ -211,7 +210,7 @@ def _lacks(figures: Figures) -> list[str]:
         )
     if figures["agreement"] < MIN_AGREEMENT:
         lacks.append(
-            f"refits agree on them to {decimal(figures['agreement'], 2)} in the mean, under {MIN_AGREEMENT}"
+            f"refits agree to {decimal(figures['agreement'], 2)} on average, under {MIN_AGREEMENT}"
         )
     if figures["agreement_worst"] < MIN_WORST_AGREEMENT:
         lacks.append(

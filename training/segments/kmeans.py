@@ -1,7 +1,7 @@
-"""KMeans, and how well its clusters are separated: silhouettes, and those of data without clusters.
+"""KMeans, and how well its clusters are separated: silhouettes against data without clusters.
 
-Beside a silhouette stands that of column-permuted data, where nothing is left to be found, and that
-of a Gaussian copula, where columns move together without forming groups.
+The silhouette is compared with that of column-permuted data, which has no structure, and of a
+Gaussian copula, whose columns are correlated without forming groups.
 """
 
 import warnings
@@ -22,14 +22,13 @@ def fit_kmeans(points: np.ndarray, count: int, seed: int, starts: int) -> KMeans
 
 
 def fit_kmeans_from(points: np.ndarray, centroids: np.ndarray, seed: int) -> KMeans:
-    """KMeans that starts where clusters have been; `centroids` float64 [clusters, coordinates]."""
+    """KMeans that starts from given centroids, float64 [clusters, coordinates]."""
     return _fitted(KMeans(len(centroids), init=centroids, n_init=1, random_state=seed), points)
 
 
 def _fitted(model: KMeans, points: np.ndarray) -> KMeans:
     with warnings.catch_warnings():
-        # Fewer different points than clusters, as a resample of few kinds of users may have: the
-        # figures that follow say what comes of it.
+        # A resample may have fewer distinct points than clusters; the figures that follow show it.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(points)
 
@@ -39,9 +38,9 @@ def silhouettes(
 ) -> tuple[float | None, float | None]:
     """The silhouette of unseen users, and that of data whose columns were shuffled apart.
 
-    The second is of KMeans fitted anew to permuted training users and measured on permuted unseen
-    ones: it has the same columns, and nothing in common between them. What is found beyond it says
-    that columns move together, not yet that users form groups: see `silhouette_copula`.
+    The second is of KMeans refitted to permuted training users and measured on permuted unseen ones:
+    the same columns, but unrelated. A higher silhouette shows that columns are related, not that users
+    form groups: see `silhouette_copula`.
 
     Args:
         model: Fitted to `points`.
@@ -62,10 +61,9 @@ def silhouette_copula(
 ) -> float | None:
     """The silhouette of users drawn from a Gaussian copula: related columns, but no groups.
 
-    KMeans is fitted anew to as many draws as there are `points`, and measured on others. A
-    silhouette above this one is owed to groups of users; one near it says that the segments cut a
-    cloud without gaps into useful parts. Gaps within a single column are kept. It informs, and
-    decides nothing.
+    KMeans is refitted to as many draws as there are `points`, and measured on others. A higher
+    silhouette shows groups of users; a similar one means that segments divide a continuous cloud.
+    Gaps within a single column are kept. It is reported, and decides nothing.
 
     Args:
         points: Training users, float64 [rows, coordinates].
@@ -82,7 +80,7 @@ def silhouette_copula(
 
 
 def copula_draws(points: np.ndarray, rows: int, generator: np.random.Generator) -> np.ndarray:
-    """Draws with the columns' own distributions and rank correlation, and no other structure.
+    """Draws with the same column distributions and rank correlations, and no other structure.
 
     Ranks become normal scores, whose correlation a multivariate normal takes over; its draws are
     mapped back through the empirical quantiles of each column.
@@ -90,7 +88,7 @@ def copula_draws(points: np.ndarray, rows: int, generator: np.random.Generator) 
     Args:
         points: float64 [users, coordinates].
         rows: How many draws.
-        generator: Where the randomness comes from.
+        generator: The source of randomness.
 
     Returns:
         float64 [rows, coordinates].

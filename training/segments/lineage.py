@@ -1,7 +1,4 @@
-"""Segments that outlive a refit: the ids and names in force, matched to new segments by their users.
-
-Takes the bundle in force, gives a `Predecessor`; takes new segments beside it, gives each its id.
-"""
+"""The lineage of segments over refits: new segments keep the ids of previous ones with the same users."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,17 +16,17 @@ from engine.rows.typed import to_features
 from training.metrics.metrics import rounded
 
 MIN_JACCARD = 0.5
-"""A segment that shares less with every one before is a new one."""
+"""A segment with less overlap with every previous one is new."""
 
 
 @dataclass(frozen=True, slots=True)
-class Predecessor:
-    """The segments in force, and where they put the users of the new train part.
+class PreviousSegments:
+    """The segments of the previous bundle, and how they assign the new training users.
 
     Attributes:
-        bundle_id: Of the bundle in force.
+        bundle_id: Of the previous bundle.
         segments: Its segments.
-        retired: Ids that were in force before them.
+        retired: Ids that were retired before.
         features: The features of its space, and whether their logarithm is taken.
         assigned: The id that it gives to each training user, int64 [rows].
     """
@@ -42,18 +39,18 @@ class Predecessor:
 
     @property
     def ids(self) -> list[int]:
-        """The ids in force."""
+        """The ids of the previous segments."""
         return [segment.id for segment in self.segments]
 
 
 @dataclass(frozen=True, slots=True)
-class Succession:
-    """Which id each new segment has.
+class Lineage:
+    """The ids of new segments.
 
     Attributes:
         ids: One for each new segment, in their order.
         retired: Every id that is never used again, rising.
-        overlap: The largest Jaccard index with any segment in force before, 0 where there was none.
+        overlap: The largest Jaccard index with any previous segment, 0 where there was none.
     """
 
     ids: tuple[int, ...]
@@ -61,27 +58,27 @@ class Succession:
     overlap: tuple[float, ...]
 
 
-def check_predecessor(bundle: Bundle, schema: FeatureSchema) -> None:
-    """Check that the segments of a bundle can be carried on.
+def check_previous(bundle: Bundle, schema: FeatureSchema) -> None:
+    """Check that the segments of a bundle can be continued.
 
     Raises:
-        BundleError: It is of another table.
+        BundleError: It has another schema.
     """
     found = bundle.manifest.schema.name
     if found != schema.name:
         raise BundleError(
-            f"{bundle.path}: is of schema {found!r}, this fit of {schema.name!r}. Give the bundle "
-            "in force of the same table, or leave --previous out to number segments anew."
+            f"{bundle.path}: is of schema {found!r}, this fit of {schema.name!r}. Give a bundle "
+            "of the same schema, or omit --previous to number segments from 1."
         )
 
 
-def predecessor(bundle: Bundle, typed: pl.DataFrame) -> Predecessor:
-    """Put users into the segments in force, through the engine.
+def previous_segments(bundle: Bundle, typed: pl.DataFrame) -> PreviousSegments:
+    """Assign users to the previous segments, through the engine.
 
     Args:
-        bundle: The bundle in force.
-        typed: The training users, what `tensors.to_typed` gives; a feature of the bundle that they
-            lack, or have as another kind, counts as missing.
+        bundle: The previous bundle.
+        typed: The training users, as `to_typed` returns them; a feature of the bundle that they lack,
+            or have as another type, counts as missing.
     """
     manifest = bundle.manifest
     features = manifest.schema.model_features
@@ -93,7 +90,7 @@ def predecessor(bundle: Bundle, typed: pl.DataFrame) -> Predecessor:
     tensor = to_features(typed.with_columns(columns).select(*kinds), features, manifest.categories)
     transforms = manifest.clustering["transforms"]
     logged = [transform == "log1p" for transform in transforms]
-    return Predecessor(
+    return PreviousSegments(
         bundle_id=manifest.bundle_id,
         segments=manifest.segments,
         retired=manifest.retired_segments,
@@ -102,12 +99,12 @@ def predecessor(bundle: Bundle, typed: pl.DataFrame) -> Predecessor:
     )
 
 
-def starting_centroids(points: np.ndarray, before: Predecessor) -> np.ndarray | None:
-    """Where the segments in force lie in a new space: the means of their users.
+def starting_centroids(points: np.ndarray, before: PreviousSegments) -> np.ndarray | None:
+    """The previous segments in a new space: the means of their users.
 
     Args:
         points: The training users, float64 [rows, coordinates].
-        before: The segments in force.
+        before: The previous segments.
 
     Returns:
         float64 [segments, coordinates]; None where a segment has no user.
@@ -118,8 +115,8 @@ def starting_centroids(points: np.ndarray, before: Predecessor) -> np.ndarray | 
     return np.stack([points[rows].mean(axis=0) for rows in members])
 
 
-def succeed(labels: np.ndarray, count: int, before: Predecessor | None) -> Succession:
-    """Give each new segment the id of the one that it continues, or one never used before.
+def trace_lineage(labels: np.ndarray, count: int, before: PreviousSegments | None) -> Lineage:
+    """Give each new segment the id of the one it continues, or a new id.
 
     Segments are matched one to one, so that the Jaccard indices (users in both over users in
     either) add up to most: the Hungarian method (Kuhn 1955).
@@ -127,15 +124,15 @@ def succeed(labels: np.ndarray, count: int, before: Predecessor | None) -> Succe
     Args:
         labels: Positions of the new segments of the training users, int [rows].
         count: The number of new segments; fresh ids rise in their order.
-        before: The segments in force, if there are any.
+        before: The previous segments, if there are any.
 
     Raises:
-        BundleError: All ids that the score file has room for were used.
+        BundleError: All ids that fit into the score file have been used.
     """
     if before is None:
-        return Succession(tuple(range(1, count + 1)), (), (0.0,) * count)
+        return Lineage(tuple(range(1, count + 1)), (), (0.0,) * count)
     overlaps = jaccard(labels, count, before.assigned, before.ids)
-    # Matches that count for nothing must not outbid one that does.
+    # A match below the bound must not displace one above it.
     worth = np.where(overlaps >= MIN_JACCARD, overlaps, 0.0)
     rows, columns = linear_sum_assignment(worth, maximize=True)
     kept = {
@@ -148,10 +145,10 @@ def succeed(labels: np.ndarray, count: int, before: Predecessor | None) -> Succe
     ids = tuple((kept | fresh)[n] for n in range(count))
     if max(ids) > MAX_SEGMENT_ID:
         raise BundleError(
-            f"{before.bundle_id}: {max(ids)} segments have been told apart since the first bundle; "
-            f"ids end at {MAX_SEGMENT_ID}. Leave --previous out to number segments anew."
+            f"{before.bundle_id}: {max(ids)} segment ids have been used since the first bundle; "
+            f"ids end at {MAX_SEGMENT_ID}. Omit --previous to number segments from 1."
         )
-    return Succession(
+    return Lineage(
         ids=ids,
         retired=tuple(sorted({*before.retired, *before.ids} - set(ids))),
         overlap=tuple(rounded(float(overlaps[n].max())) for n in range(count)),
@@ -159,13 +156,13 @@ def succeed(labels: np.ndarray, count: int, before: Predecessor | None) -> Succe
 
 
 def jaccard(labels: np.ndarray, count: int, assigned: np.ndarray, ids: list[int]) -> np.ndarray:
-    """The overlap of new segments with those before: float64 [count, ids], 0 to 1.
+    """The overlap of new and previous segments, float64 [count, ids], 0 to 1.
 
     Args:
         labels: Positions of the new segments, int [rows].
         count: The number of new segments.
-        assigned: The ids before, int64 [rows].
-        ids: Those that were in force.
+        assigned: The previous ids, int64 [rows].
+        ids: The ids of all previous segments.
     """
     new = labels[:, np.newaxis] == np.arange(count)
     old = assigned[:, np.newaxis] == np.array(ids)
@@ -175,35 +172,35 @@ def jaccard(labels: np.ndarray, count: int, assigned: np.ndarray, ids: list[int]
     return found
 
 
-def space_changes(before: Predecessor, features: Sequence[str]) -> list[str]:
-    """Which features no longer span the space, and which do instead, in words."""
+def space_changes(before: PreviousSegments, features: Sequence[str]) -> list[str]:
+    """Features that left the space or joined it, in words."""
     lost = sorted(set(before.features) - set(features))
-    joined = sorted(set(features) - set(before.features))
-    if not lost and not joined:
+    added = sorted(set(features) - set(before.features))
+    if not lost and not added:
         return []
     return [
-        f"features of the segments: {quoted(lost)} left, as the table lacks them or too few users "
-        f"differ in them; {quoted(joined) if joined else 'nothing'} joined"
+        f"features of the segments: {quoted(lost)} dropped, because the table lacks them or too few users "
+        f"differ in them; {quoted(added) if added else 'nothing'} added"
     ]
 
 
 def segment_changes(
-    segments: Sequence[Segment], succession: Succession, before: Predecessor
+    segments: Sequence[Segment], lineage: Lineage, before: PreviousSegments
 ) -> list[str]:
     """New, retired and renamed segments, in words."""
     names = {segment.id: segment.name for segment in before.segments}
-    overlap = dict(zip(succession.ids, succession.overlap, strict=True))
+    overlap = dict(zip(lineage.ids, lineage.overlap, strict=True))
     new = [s for s in segments if s.id not in names]
     renamed = [s for s in segments if s.id in names and s.name != names[s.id]]
-    gone = [number for number in names if number in succession.retired]
+    gone = [number for number in names if number in lineage.retired]
     return [
         *(
-            f"segment {s.id}, {s.name}, is new: with its best match before it shares "
-            f"{overlap[s.id]:.0%} of the users of both"
+            f"segment {s.id}, {s.name}, is new: it shares {overlap[s.id]:.0%} of the users with its "
+            f"best previous match"
             for s in new
         ),
         *(
-            f"segment {s.id} is now called {s.name}: {names[s.id]} is no longer true of its users"
+            f"segment {s.id} is now called {s.name}: {names[s.id]} no longer describes its users"
             for s in renamed
         ),
         *(f"segment {number}, {names[number]}, is retired" for number in gone),

@@ -1,7 +1,4 @@
-"""Traits of segments in words: facts with their figures, and sentences made of them.
-
-Takes traits, gives texts made from the schema's labels and units, for any table.
-"""
+"""Effects of features on segments in words, from the schema's labels and units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,33 +8,33 @@ from engine.format import NO_UNITS
 from training.format import listed, percent, plain, says, unit_beside
 
 MIN_KNOWN = 0.5
-"""A trait that is known of a smaller share of a segment's users says little about the segment."""
+"""An effect that is known for a smaller share of a segment's users says little about the segment."""
 
 FURTHER_FACT = 0.12
-"""From this effect on, a trait that the name does not state stands in the sentence."""
+"""The smallest effect that the sentence adds to those in the name."""
 
 FACTS = 3
 HARDLY_ANY = 0.15
 SHOWN_VALUE = 40
 SHOWN_LABEL = 80
 NEVER_FIRST = "=+-@|"
-"""A spreadsheet would take a text that begins so for a formula."""
+"""A spreadsheet reads text that begins with these as a formula."""
 
 Reason = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Trait:
-    """How much a segment has of a number, of an ordered category, or of one value of another.
+class FeatureEffect:
+    """How a segment differs from all users in a number, an ordered category, or one value of another.
 
     Attributes:
-        feature: What is told.
+        feature: The feature.
         effect: From -0.5, all users have less, to 0.5, all have more.
         mean: Of the segment's users; of codes for an ordered category, a share for another.
         overall: The same of all users.
-        known: The share of the segment's users about whom it is known.
-        value: The category in the middle, or the one whose share is told; "" for a number.
-        overall_value: The category in the middle of all users.
+        known: The share of the segment's users for whom it is known.
+        value: The median category, or the one whose share is given; "" for a number.
+        overall_value: The median category of all users.
     """
 
     feature: Feature
@@ -65,54 +62,54 @@ class Trait:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What is told: the same for every segment."""
+        """Feature and value, the same for every segment."""
         return self.feature.name, self.value if self.nominal else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A segment's name and the traits that it states.
+    """A segment's name and the effects that it states.
 
     Attributes:
-        text: For people.
-        reasons: `feature`, `value` and `side` of each trait, plain JSON values.
+        text: The name.
+        reasons: `feature`, `value` and `side` of each effect, plain JSON values.
     """
 
     text: str
     reasons: list[Reason]
 
 
-def segment_sentence(name: Name, traits: Sequence[Trait]) -> str:
-    """Who they are, with figures: the traits in the name first, then what else sets them apart."""
+def segment_sentence(name: Name, effects: Sequence[FeatureEffect]) -> str:
+    """Who they are, with figures: the effects in the name first, then other strong ones."""
     stated = [(reason["feature"], reason["value"]) for reason in name.reasons]
-    chosen = [trait for key in stated for trait in traits if trait.key == key][:FACTS]
-    worded = [trait for trait in traits if trait.worded]
-    for trait in sorted(worded or traits, key=lambda t: (-abs(t.effect), t.key)):
+    chosen = [effect for key in stated for effect in effects if effect.key == key][:FACTS]
+    worded = [effect for effect in effects if effect.worded]
+    for effect in sorted(worded or effects, key=lambda t: (-abs(t.effect), t.key)):
         groups = {t.feature.group or t.feature.name for t in chosen}
-        fresh = (trait.feature.group or trait.feature.name) not in groups
-        clear = trait.known >= MIN_KNOWN and abs(trait.effect) >= FURTHER_FACT
+        fresh = (effect.feature.group or effect.feature.name) not in groups
+        clear = effect.known >= MIN_KNOWN and abs(effect.effect) >= FURTHER_FACT
         if len(chosen) < FACTS and fresh and clear:
-            chosen.append(trait)
-    facts = [fact(trait) for trait in chosen]
+            chosen.append(effect)
+    facts = [fact(effect) for effect in chosen]
     return f"{name.text}: {listed(facts)}." if facts else f"{name.text}: like all users."
 
 
-def fact(trait: Trait) -> str:
-    """A trait with its figure: `4.2 orders in the last 90 days`, `1 in 2 e-mails opened`."""
-    label, unit = in_running_text(trait.feature.title), clean(trait.feature.unit)
-    if trait.nominal:
-        return f"{label} {clean(trait.value)} for {_of_many(trait.mean)}"
-    if trait.value:
-        none = trait.value.casefold() == "none"
-        return f"typically no {label}" if none else f"{label} typically {clean(trait.value)}"
-    if unit == "share" and 0 <= trait.mean <= 1:
+def fact(effect: FeatureEffect) -> str:
+    """An effect with its figure: `4.2 orders in the last 90 days`, `1 in 2 e-mails opened`."""
+    label, unit = in_running_text(effect.feature.title), clean(effect.feature.unit)
+    if effect.nominal:
+        return f"{label} {clean(effect.value)} for {_of_many(effect.mean)}"
+    if effect.value:
+        none = effect.value.casefold() == "none"
+        return f"typically no {label}" if none else f"{label} typically {clean(effect.value)}"
+    if unit == "share" and 0 <= effect.mean <= 1:
         what = label.removeprefix("share of ")
         return (
-            f"{_of_many(trait.mean)} {what}"
+            f"{_of_many(effect.mean)} {what}"
             if what != label
-            else f"{label} {percent(trait.mean, 0)}"
+            else f"{label} {percent(effect.mean, 0)}"
         )
-    number = _short_number(trait.mean)
+    number = _short_number(effect.mean)
     head, between, tail = label.partition(" in the last ")
     if unit not in NO_UNITS and says(label.partition(" in ")[0], unit):
         return f"{number or 'hardly any'} {label}"
@@ -122,25 +119,25 @@ def fact(trait: Trait) -> str:
     return f"{label} {amount}"
 
 
-def against_all(trait: Trait) -> str:
-    """A trait beside that of all users: `Orders in the last 90 days: 4.2, all users 1.3`."""
-    label = clean(trait.feature.title, SHOWN_LABEL)
-    if trait.value:
-        return f"{label}: typically {clean(trait.value)}, all users {clean(trait.overall_value)}"
-    share = trait.feature.unit == "share"
-    mean, overall = (percent(v, 0) if share else plain(v) for v in (trait.mean, trait.overall))
-    unit = unit_beside(label, clean(trait.feature.unit))
+def against_all(effect: FeatureEffect) -> str:
+    """An effect against all users: `Orders in the last 90 days: 4.2, all users 1.3`."""
+    label = clean(effect.feature.title, SHOWN_LABEL)
+    if effect.value:
+        return f"{label}: typically {clean(effect.value)}, all users {clean(effect.overall_value)}"
+    share = effect.feature.unit == "share"
+    mean, overall = (percent(v, 0) if share else plain(v) for v in (effect.mean, effect.overall))
+    unit = unit_beside(label, clean(effect.feature.unit))
     return f"{label}: {f'{mean} {unit}'.rstrip()}, all users {overall}"
 
 
-def value_against_all(trait: Trait) -> str:
+def value_against_all(effect: FeatureEffect) -> str:
     """A frequent category: `Main device: ios_app for 42 %, all users 20 %`."""
-    label, value = clean(trait.feature.title, SHOWN_LABEL), clean(trait.value)
-    return f"{label}: {value} for {percent(trait.mean, 0)}, all users {percent(trait.overall, 0)}"
+    label, value = clean(effect.feature.title, SHOWN_LABEL), clean(effect.value)
+    return f"{label}: {value} for {percent(effect.mean, 0)}, all users {percent(effect.overall, 0)}"
 
 
 def clean(text: str, length: int = SHOWN_VALUE) -> str:
-    """A text on one line, without characters that cannot be seen or that turn others round."""
+    """A text on one line, without invisible or direction-changing characters."""
     seen = "".join(c if c.isprintable() else " " for c in text)
     safe = " ".join(seen.split()).lstrip(NEVER_FIRST).strip()
     return safe if len(safe) <= length else f"{safe[: length - 1]}…"
@@ -153,7 +150,7 @@ def in_running_text(label: str) -> str:
 
 
 def _of_many(share: float) -> str:
-    """A share as people say it: `1 in 3`."""
+    """A share in plain words: `1 in 3`."""
     if share >= 0.95:
         return "nearly all"
     if share < 0.02:

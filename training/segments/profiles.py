@@ -1,8 +1,7 @@
-"""What sets the users of each segment apart, and what became of them: aggregates for people.
+"""Profiles of segments: how their users differ from all users, and what they bought.
 
-Who they are is told of the training users, of whom there are most; it reads no label. What they
-bought is told of the test users, who had no part in any fit. The engine says who is in which
-segment. Figures that would tell of fewer than `MIN_USERS` users are null.
+Differences are measured on the training users, the largest part, without the label; purchases on the
+test users, who had no part in any fit. Figures of fewer than `MIN_USERS` users are null.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,27 +16,27 @@ from engine.bundle.schema import Feature
 from engine.rows.typed import CategoryTables
 from training.metrics.disclosure import MIN_USERS, enough, users_in
 from training.metrics.metrics import Outcomes, rounded, segment_places
-from training.segments.lineage import Predecessor, Succession, segment_changes
+from training.segments.lineage import Lineage, PreviousSegments, segment_changes
 from training.segments.names import named
 from training.segments.phrases import (
     MIN_KNOWN,
+    FeatureEffect,
     Name,
-    Trait,
     against_all,
     segment_sentence,
     value_against_all,
 )
 
 CLEAR = 0.08
-"""From this effect on, a segment has clearly more or less of something than the average user."""
+"""The smallest effect that is listed as clearly more or less than the average user."""
 
 LARGER_SHARE = 0.05
-"""By so much the share of a category must be larger in a segment to be told."""
+"""A category is listed if its share is larger in the segment by so much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profiled:
-    """Users and the segments that the engine puts them in.
+    """Users and the segments that the engine assigns them to.
 
     Attributes:
         features: float32 [rows, features].
@@ -55,8 +54,8 @@ def describe_segments(
     who: Profiled,
     outcomes: Outcomes,
     outcome_segment: np.ndarray,
-    succession: Succession,
-    before: Predecessor | None,
+    lineage: Lineage,
+    before: PreviousSegments | None,
 ) -> Manifest:
     """Give every segment of a manifest its name, its sentence and its profile.
 
@@ -65,75 +64,82 @@ def describe_segments(
         who: The training users.
         outcomes: The test users.
         outcome_segment: Their segments, int64 [rows].
-        succession: Which segments continue one before.
-        before: The segments in force, whose names are kept as long as they are true.
+        lineage: Which segments continue previous ones.
+        before: The previous segments, whose names are kept while they are accurate.
     """
     features = manifest.schema.model_features
-    traits = segment_traits(features, manifest.categories, who, manifest.segments)
+    effects = segment_effects(features, manifest.categories, who, manifest.segments)
     earlier = () if before is None else before.segments
-    kept = {s.id: s for s in earlier if s.id in succession.ids}
-    names = named(manifest.segments, traits, kept, (s.name for s in earlier))
+    kept = {s.id: s for s in earlier if s.id in lineage.ids}
+    names = named(manifest.segments, effects, kept, (s.name for s in earlier))
     place = segment_places([s.id for s in manifest.segments], outcome_segment)
     measured = [_outcome_figures(outcomes[place == n]) for n in range(len(manifest.segments))]
     segments = tuple(
         replace(
             segment,
             name=(name := names[segment.id]).text,
-            sentence=segment_sentence(name, traits[segment.id]),
+            sentence=segment_sentence(name, effects[segment.id]),
             profile=rounded(
-                figures | _description(manifest, who, segment, traits[segment.id], name)
+                figures | _description(manifest, who, segment, effects[segment.id], name)
             ),
         )
         for segment, figures in zip(manifest.segments, measured, strict=True)
     )
     clustering = {**manifest.clustering, "described_by": "train", "outcomes_of": "test"}
     if before is not None:
-        changes = [*clustering["changes"], *segment_changes(segments, succession, before)]
+        changes = [*clustering["changes"], *segment_changes(segments, lineage, before)]
         clustering["changes"] = changes or ["no change: every segment keeps its id and its name"]
     return replace(manifest, segments=segments, clustering=clustering)
 
 
 def _description(
-    manifest: Manifest, who: Profiled, segment: Segment, traits: Sequence[Trait], name: Name
+    manifest: Manifest,
+    who: Profiled,
+    segment: Segment,
+    effects: Sequence[FeatureEffect],
+    name: Name,
 ) -> dict[str, Any]:
-    """What a profile says of the users of the train part."""
+    """The part of a profile that describes the training users."""
     return {
-        **_rfm_figures(manifest, traits),
-        **_index_figures(traits),
+        **_rfm_figures(manifest, effects),
+        **_index_figures(effects),
         "described_rows": _large_enough(who, segment.id),
         "name_features": name.reasons,
     }
 
 
-def segment_traits(
+def segment_effects(
     features: tuple[Feature, ...],
     categories: CategoryTables,
     who: Profiled,
     segments: Sequence[Segment],
-) -> dict[int, list[Trait]]:
-    """How much each segment has of every feature and category, by segment id.
+) -> dict[int, list[FeatureEffect]]:
+    """The effect of every feature and category in each segment, by segment id.
 
-    The effect of a number is the mean rank of its users among all, from -0.5 to 0.5: half of what
-    P(a user of the segment has more) exceeds P(he has less), against an average user (Vargha &
-    Delaney 2000). It has no unit and no tail can pull it. A category counts as a number that is 0
-    or 1. Only users about whom it is known count.
+    The effect of a number is the mean rank of the segment's users among all, from -0.5 to 0.5: half
+    of P(more) - P(less) against an average user (Vargha & Delaney 2000). It has no unit and is robust
+    to outliers. A category counts as a number that is 0 or 1. Unknown values do not count.
     """
-    found: dict[int, list[Trait]] = {segment.id: [] for segment in segments}
+    found: dict[int, list[FeatureEffect]] = {segment.id: [] for segment in segments}
     ids = list(found)
     place = segment_places(ids, who.segment)
     rows = np.bincount(place, minlength=len(ids))
     for column, feature in enumerate(features):
         values = who.features[:, column].astype(np.float64)
         known = ~np.isnan(values)
-        told = Told(feature, categories.get(feature.name, ()), values[known], place[known])
-        tell = _numbers if feature.kind == "numeric" or feature.ordered else _categories
-        for n, trait in tell(told, who.users[known], rows):
-            found[ids[n]].append(trait)
+        column_values = FeatureValues(
+            feature, categories.get(feature.name, ()), values[known], place[known]
+        )
+        measure = (
+            _number_effects if feature.kind == "numeric" or feature.ordered else _category_effects
+        )
+        for n, effect in measure(column_values, who.users[known], rows):
+            found[ids[n]].append(effect)
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FeatureValues:
     """The known values of one feature.
 
     Attributes:
@@ -149,31 +155,35 @@ class Told:
     place: np.ndarray
 
 
-def _numbers(told: Told, users: np.ndarray, rows: np.ndarray) -> Iterator[tuple[int, Trait]]:
+def _number_effects(
+    column_values: FeatureValues, users: np.ndarray, rows: np.ndarray
+) -> Iterator[tuple[int, FeatureEffect]]:
     """The mean of a number in each segment; of an ordered category the mean of its codes."""
-    values = told.values
+    values = column_values.values
     rank = (rankdata(values) - 0.5) / max(len(values), 1) - 0.5
-    people = users_in(told.place, users, len(rows))
+    people = users_in(column_values.place, users, len(rows))
     for n in np.flatnonzero(people >= MIN_USERS):
-        inside = told.place == n
+        inside = column_values.place == n
         yield (
             int(n),
-            Trait(
-                told.feature,
+            FeatureEffect(
+                column_values.feature,
                 effect=float(rank[inside].mean()),
                 mean=float(values[inside].mean()),
                 overall=float(values.mean()),
                 known=float(inside.sum() / rows[n]),
-                value=_middle(told.texts, values[inside]),
-                overall_value=_middle(told.texts, values),
+                value=_middle(column_values.texts, values[inside]),
+                overall_value=_middle(column_values.texts, values),
             ),
         )
 
 
-def _categories(told: Told, users: np.ndarray, rows: np.ndarray) -> Iterator[tuple[int, Trait]]:
+def _category_effects(
+    column_values: FeatureValues, users: np.ndarray, rows: np.ndarray
+) -> Iterator[tuple[int, FeatureEffect]]:
     """The share of each value in each segment."""
-    width = len(told.texts)
-    cell = told.place * width + told.values.astype(np.int64)
+    width = len(column_values.texts)
+    cell = column_values.place * width + column_values.values.astype(np.int64)
     table = np.bincount(cell, minlength=len(rows) * width).reshape(len(rows), width)
     people = users_in(cell, users, len(rows) * width).reshape(len(rows), width)
     counts, overall = table.sum(axis=1), table.sum(axis=0) / max(table.sum(), 1)
@@ -181,19 +191,19 @@ def _categories(told: Told, users: np.ndarray, rows: np.ndarray) -> Iterator[tup
         share = table[n, code] / counts[n]
         yield (
             int(n),
-            Trait(
-                told.feature,
+            FeatureEffect(
+                column_values.feature,
                 effect=float((share - overall[code]) / 2),
                 mean=float(share),
                 overall=float(overall[code]),
                 known=float(counts[n] / rows[n]),
-                value=told.texts[code],
+                value=column_values.texts[code],
             ),
         )
 
 
 def _middle(texts: tuple[str, ...], codes: np.ndarray) -> str:
-    """The category in the middle, where there are categories."""
+    """The median category, where there are categories."""
     return texts[int(np.quantile(codes, 0.5, method="lower"))] if texts else ""
 
 
@@ -214,15 +224,15 @@ def _outcome_figures(outcomes: Outcomes) -> dict[str, Any]:
     }
 
 
-def _rfm_figures(manifest: Manifest, traits: Sequence[Trait]) -> dict[str, float | None]:
-    """How lately, how often and for how much they have bought, where the schema says.
+def _rfm_figures(manifest: Manifest, effects: Sequence[FeatureEffect]) -> dict[str, float | None]:
+    """Recency, frequency and monetary value, where the schema names them.
 
-    None where it is known of too few of them: one order tells little of a segment that buys nothing.
+    None where too few users have a value: one order says little about a segment that buys nothing.
     """
     rfm = manifest.schema.rfm
     if rfm is None:
         return {}
-    means = {trait.feature.name: trait.mean for trait in traits if trait.known >= MIN_KNOWN}
+    means = {effect.feature.name: effect.mean for effect in effects if effect.known >= MIN_KNOWN}
     return {
         "recency": means.get(rfm.recency),
         "frequency": means.get(rfm.frequency),
@@ -230,37 +240,37 @@ def _rfm_figures(manifest: Manifest, traits: Sequence[Trait]) -> dict[str, float
     }
 
 
-def _index_figures(traits: Sequence[Trait]) -> dict[str, list[dict[str, Any]]]:
-    """What they have clearly more of, less of, and which categories are frequent among them."""
-    known = [trait for trait in traits if trait.known >= MIN_KNOWN]
-    ranked = sorted(known, key=lambda trait: (-abs(trait.effect), trait.key))
-    numbers = [trait for trait in ranked if not trait.nominal]
+def _index_figures(effects: Sequence[FeatureEffect]) -> dict[str, list[dict[str, Any]]]:
+    """What they have clearly more or less of, and which categories are frequent among them."""
+    known = [effect for effect in effects if effect.known >= MIN_KNOWN]
+    ranked = sorted(known, key=lambda effect: (-abs(effect.effect), effect.key))
+    numbers = [effect for effect in ranked if not effect.nominal]
     frequent = [t for t in ranked if t.nominal and t.mean - t.overall >= LARGER_SHARE]
     return {
-        "over": [_index(trait) for trait in numbers if trait.effect >= CLEAR],
-        "under": [_index(trait) for trait in numbers if trait.effect <= -CLEAR],
+        "over": [_index(effect) for effect in numbers if effect.effect >= CLEAR],
+        "under": [_index(effect) for effect in numbers if effect.effect <= -CLEAR],
         "categories": [
             {
-                "feature": trait.feature.name,
-                "label": trait.feature.title,
-                "value": trait.value,
-                "share": trait.mean,
-                "overall_share": trait.overall,
-                "index": trait.mean / trait.overall,
-                "words": value_against_all(trait),
+                "feature": effect.feature.name,
+                "label": effect.feature.title,
+                "value": effect.value,
+                "share": effect.mean,
+                "overall_share": effect.overall,
+                "index": effect.mean / effect.overall,
+                "words": value_against_all(effect),
             }
-            for trait in frequent
+            for effect in frequent
         ],
     }
 
 
-def _index(trait: Trait) -> dict[str, Any]:
-    ratio = trait.mean >= 0 and trait.overall > 0 and not trait.value
+def _index(effect: FeatureEffect) -> dict[str, Any]:
+    ratio = effect.mean >= 0 and effect.overall > 0 and not effect.value
     return {
-        "feature": trait.feature.name,
-        "label": trait.feature.title,
-        "mean": trait.mean,
-        "overall_mean": trait.overall,
-        "index": trait.mean / trait.overall if ratio else None,
-        "words": against_all(trait),
+        "feature": effect.feature.name,
+        "label": effect.feature.title,
+        "mean": effect.mean,
+        "overall_mean": effect.overall,
+        "index": effect.mean / effect.overall if ratio else None,
+        "words": against_all(effect),
     }

@@ -1,7 +1,7 @@
 """Customer segments: KMeans in a space of few features, measured on users it did not see.
 
 The number of segments is chosen on the train and validation parts (`counts`); the test part is
-measured once. A bundle in force hands its features, its centroids and its ids on (`succession`).
+measured once. A refit continues the features, centroids and ids of the previous bundle (`lineage`).
 """
 
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ from training.metrics.metrics import rounded
 from training.segments.counts import (
     MIN_EXCESS,
     SEGMENT_COUNTS,
+    ClusteringData,
     Figures,
-    Users,
     choose_count,
     count_figures,
     shares,
@@ -34,11 +34,11 @@ from training.segments.kmeans import (
     silhouettes,
 )
 from training.segments.lineage import (
-    Predecessor,
-    Succession,
+    Lineage,
+    PreviousSegments,
     space_changes,
     starting_centroids,
-    succeed,
+    trace_lineage,
 )
 from training.segments.space import (
     MAX_CORRELATION,
@@ -47,7 +47,7 @@ from training.segments.space import (
     Space,
     actionable,
     fit_space,
-    standardised,
+    standardized,
 )
 
 TEST_ROWS = 10_000
@@ -58,20 +58,20 @@ SILHOUETTE_TARGET = 0.20
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """Segments in rising order of their ids, which a first fit gives by falling size.
+    """Segments in rising order of their ids; a first fit numbers them by falling size.
 
     Attributes:
         space: Where the segments lie.
         model: KMeans whose centroids are in the order of `segments`.
-        segments: Ids and shares of the train part; names are given once they are profiled.
-        succession: Which ids are carried on, which are retired.
+        segments: Ids and shares of the train part; `describe_segments` adds names.
+        lineage: Which ids continue, which are retired.
         report: Every figure behind the choice, for the manifest.
     """
 
     space: Space
     model: KMeans
     segments: tuple[Segment, ...]
-    succession: Succession
+    lineage: Lineage
     report: dict[str, Any]
 
     @property
@@ -87,9 +87,9 @@ def fit_segments(
     features: tuple[Feature, ...],
     seed: int,
     effort: Effort,
-    before: Predecessor | None = None,
+    before: PreviousSegments | None = None,
 ) -> Segmentation:
-    """Choose features, fit KMeans for every number of segments, choose one, measure it.
+    """Choose features, fit KMeans for every number of segments, choose one and measure it.
 
     Args:
         train: float32 [rows, features]; features, transforms and centroids come from it.
@@ -98,23 +98,23 @@ def fit_segments(
         features: The model's features, in order.
         seed: Makes starts, samples, resamples and permutations repeatable.
         effort: How many starts and refits.
-        before: The segments in force, which are carried on; None numbers them anew.
+        before: The previous segments, which are continued; None numbers them from 1.
     """
     space = fit_space(train, features, None if before is None else before.features)
     points = space.coordinates(train)
     columns = actionable(features)
-    acted_on = standardised(train, validation, columns, logs=True)
-    users = Users(points, space.coordinates(validation), acted_on)
+    acted_on = standardized(train, validation, columns, logs=True)
+    users = ClusteringData(points, space.coordinates(validation), acted_on)
     # One thread: with several, the last bits of a centroid depend on their number.
     with threadpool_limits(1):
         models = _models(points, seed, effort.kmeans_starts, before)
         tried = {k: count_figures(model, users, seed, effort) for k, model in models.items()}
-        in_force = None if before is None else len(before.segments)
-        best, problems = choose_count(tried, in_force)
-        model, succession = _numbered(models[best], before)
+        current = None if before is None else len(before.segments)
+        best, problems = choose_count(tried, current)
+        model, lineage = _numbered(models[best], before)
         unseen = sampled(test, TEST_ROWS, seed)
         measured = _measured(model, points, space, unseen, seed, effort.kmeans_starts)
-        plain = standardised(train, unseen, columns, logs=False)
+        plain = standardized(train, unseen, columns, logs=False)
         labels = model.predict(space.coordinates(unseen))
         measured["silhouette_plain"] = silhouette(plain, labels)
     problems += _space_shortfalls(space, features, points) + _shortfalls(measured)
@@ -129,21 +129,21 @@ def fit_segments(
         "changes": [] if before is None else _changes(before, space, features, tried, best),
         **_described(space, features, model),
     }
-    return Segmentation(space, model, _unnamed(model, succession), succession, report)
+    return Segmentation(space, model, _unnamed(model, lineage), lineage, report)
 
 
-def _unnamed(model: KMeans, succession: Succession) -> tuple[Segment, ...]:
-    """The segments by id and share, as long as nobody has described them."""
+def _unnamed(model: KMeans, lineage: Lineage) -> tuple[Segment, ...]:
+    """The segments by id and share, before they are described."""
     return tuple(
         Segment(number, f"Segment {number}", rounded(float(share)))
-        for number, share in zip(succession.ids, shares(model), strict=True)
+        for number, share in zip(lineage.ids, shares(model), strict=True)
     )
 
 
 def _models(
-    points: np.ndarray, seed: int, starts: int, before: Predecessor | None
+    points: np.ndarray, seed: int, starts: int, before: PreviousSegments | None
 ) -> dict[int, KMeans]:
-    """KMeans for every number of segments; that in force starts where its segments are now."""
+    """KMeans for every number of segments; the current number starts from the current segments."""
     models = {k: fit_kmeans(points, k, seed, starts) for k in _possible_counts(points)}
     start = None if before is None else starting_centroids(points, before)
     if start is not None and len(start) in models:
@@ -156,13 +156,13 @@ def _possible_counts(points: np.ndarray) -> list[int]:
     return [k for k in SEGMENT_COUNTS if k <= distinct] or [1]
 
 
-def _numbered(model: KMeans, before: Predecessor | None) -> tuple[KMeans, Succession]:
+def _numbered(model: KMeans, before: PreviousSegments | None) -> tuple[KMeans, Lineage]:
     """The clusters in rising order of their ids; new ids are given by falling size."""
     model = _reordered(model, np.argsort(-shares(model), kind="stable"))
-    found = succeed(model.labels_, model.n_clusters, before)
+    found = trace_lineage(model.labels_, model.n_clusters, before)
     order = np.argsort(found.ids)
     ids, overlap = ([values[n] for n in order] for values in (found.ids, found.overlap))
-    return _reordered(model, order), Succession(tuple(ids), found.retired, tuple(overlap))
+    return _reordered(model, order), Lineage(tuple(ids), found.retired, tuple(overlap))
 
 
 def _reordered(model: KMeans, order: np.ndarray) -> KMeans:
@@ -174,7 +174,7 @@ def _reordered(model: KMeans, order: np.ndarray) -> KMeans:
 def _measured(
     model: KMeans, points: np.ndarray, space: Space, unseen: np.ndarray, seed: int, starts: int
 ) -> dict[str, Any]:
-    """Silhouettes of users that had no part in the choice; `unseen` float32 [rows, features]."""
+    """Silhouettes of users that took no part in the choice; `unseen` float32 [rows, features]."""
     lie = space.coordinates(unseen)
     found, null = silhouettes(model, points, lie, seed, starts)
     sample = sampled(points, COPULA_ROWS, seed)
@@ -187,13 +187,13 @@ def _measured(
 
 
 def _changes(
-    before: Predecessor,
+    before: PreviousSegments,
     space: Space,
     features: tuple[Feature, ...],
     tried: Mapping[int, Figures],
     best: int,
 ) -> list[str]:
-    """What is not as it was in the bundle before, but for the segments themselves."""
+    """What changed since the previous bundle, apart from the segments themselves."""
     changes = space_changes(before, [features[column].name for column in space.columns])
     count = len(before.segments)
     if best != count and count in tried:
@@ -202,18 +202,17 @@ def _changes(
             f"with {count} it would be {tried[count]['silhouette']}"
         )
     elif best != count:
-        changes.append(f"{best} segments instead of {count}, which these users do not allow")
+        changes.append(f"{best} segments instead of {count}, which is impossible with these users")
     return changes
 
 
 def _space_shortfalls(space: Space, features: tuple[Feature, ...], points: np.ndarray) -> list[str]:
-    """Where the chosen features are not what was wanted; `points` are training users."""
+    """Shortcomings of the chosen features; `points` are training users."""
     problems = []
     wanted = min(MAX_FEATURES, len(features))
     if len(space.columns) < wanted:
         problems.append(
-            f"only {len(space.columns)} of {wanted} features tell users apart without repeating "
-            "one another"
+            f"only {len(space.columns)} of {wanted} features separate users without being redundant"
         )
     groups = {feature.group for feature in features}
     present = {features[column].group for column in space.columns}

@@ -1,7 +1,6 @@
-"""The space in which customers are segmented: which features, and how they are made comparable.
+"""The space in which customers are segmented: its features, and how they are scaled.
 
-Takes the `features` tensor, gives float64 coordinates. No projection and no quantile transform:
-both raise the silhouette of any data, also of data without clusters.
+No projection and no quantile transform: both raise the silhouette of any data, even without clusters.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,22 +13,22 @@ from engine.bundle.schema import Feature
 
 MAX_FEATURES = 8
 MIN_GROUPS = 4
-"""Of so many groups, where there are so many, a segment says something."""
+"""The features come from at least so many groups, where the schema has them."""
 
 MAX_CORRELATION = 0.9
 MAX_COMMON_SHARE = 0.95
-"""A feature that is the same for a larger share of users tells too few of them apart."""
+"""A feature that is the same for a larger share of users separates too few of them."""
 
 LOG_SKEWNESS = 1.0
-"""A feature never below zero with a larger skewness is taken as log(1 + x)."""
+"""A non-negative feature with a larger skewness is transformed to log(1 + x)."""
 
 AXES = 2
-STARTS = 8
+GREEDY_STARTS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Impute, take logarithms, standardise; every coordinate weighs the same.
+    """Impute, take logarithms, standardize; every coordinate has the same weight.
 
     All arrays have one entry for each coordinate.
 
@@ -48,7 +47,7 @@ class Space:
     scale: np.ndarray
 
     def coordinates(self, features: np.ndarray) -> np.ndarray:
-        """Where users lie.
+        """The coordinates of users.
 
         Args:
             features: float32 [rows, features], NaN where a value is missing.
@@ -68,15 +67,14 @@ def fit_space(
 ) -> Space:
     """Choose the features of the space and fit their transforms.
 
-    The features in which marketing thinks are eligible first (`actionable`), then all numeric and
-    ordered ones, then the other categorical features, in the order of their purchase rates; each
-    only where those before are too few.
+    Actionable features come first (`actionable`), then all numeric and ordered ones, then the other
+    categorical features by purchase rate; each group only where those before are too few.
 
     Args:
         train: float32 [rows, features], the train part.
         features: The model's features, in order.
-        kept: Features of a space before, by name, and whether their logarithm was taken. Those that
-            still exist and tell users apart span the space again; others join only where one is lost.
+        kept: Features of the previous space, by name, and whether their logarithm was taken. Those
+            that still exist and vary are used again; others join only where one is lost.
     """
     names = [feature.name for feature in features]
     known = {names.index(name): logged for name, logged in (kept or {}).items() if name in names}
@@ -96,15 +94,15 @@ def fit_space(
 
 
 def actionable(features: tuple[Feature, ...]) -> list[int]:
-    """Columns of the features in which marketing thinks: those for which the schema has words.
+    """Columns of the actionable features: those for which the schema has words.
 
-    Only numeric and ordered features count; all of them where the schema has words for none.
+    Only numeric and ordered features count; all of them where the schema has no words.
     """
     natural = _natural(features)
     return [i for i in natural if features[i].high or features[i].low] or natural
 
 
-def standardised(
+def standardized(
     train: np.ndarray, others: np.ndarray, columns: list[int], *, logs: bool
 ) -> np.ndarray:
     """Some columns of other users, as coordinates of a space fitted to the train part.
@@ -112,7 +110,7 @@ def standardised(
     Args:
         train: float32 [rows, features], the train part; gives medians, means and scales.
         others: float32 [others, features].
-        columns: Those that are wanted; one that tells no users apart is left out.
+        columns: The columns; constant ones are left out.
         logs: Whether skewed features are taken as logarithms.
 
     Returns:
@@ -144,26 +142,25 @@ def space_from_report(report: Mapping[str, Any], names: Sequence[str]) -> Space:
 def choose(
     correlation: np.ndarray, groups: list[str], wanted: int, start: Sequence[int] = ()
 ) -> list[int]:
-    """Choose the features that have most in common, from enough groups.
+    """Choose the features that share most variance, from enough groups.
 
-    Segments exist where features move together: independent columns fill their space evenly, and
-    column-permuted data, against which segments are measured, has no correlation at all. So the
-    features are chosen whose correlation matrix has the largest share in its first two
-    eigenvalues - two, so that users may differ in more than being large or small. Greedy, from
-    the few features that are most correlated with all others; deterministic; reads no label.
+    Segments need correlated features: independent columns fill their space evenly, like the
+    column-permuted data that segments are compared with. So the chosen features maximize the share of
+    the first two eigenvalues of their correlation matrix; two, so that users differ in more than
+    size. Greedy, from the few features most correlated with all others; deterministic; reads no label.
 
     Args:
         correlation: float64 [candidates, candidates].
         groups: The group of each candidate.
         wanted: How many to choose; fewer are chosen where too many are correlated above the bound.
-        start: Positions that are chosen already.
+        start: Positions that are already chosen.
 
     Returns:
         Positions of the chosen candidates, in the order of their choice.
     """
     allowed = np.abs(correlation) <= MAX_CORRELATION
     groups_wanted = min(MIN_GROUPS, len(set(groups)), wanted)
-    first = np.argsort(-(correlation**2).sum(axis=0), kind="stable")[:STARTS]
+    first = np.argsort(-(correlation**2).sum(axis=0), kind="stable")[:GREEDY_STARTS]
     starts = [list(start)] if start else [[int(s)] for s in first]
     grown = [_grow(correlation, allowed, groups, s, wanted, groups_wanted) for s in starts]
     return max(grown, key=lambda g: (len(g), _shared(correlation, [g])[0]), default=[])
@@ -201,8 +198,8 @@ def _shared(correlation: np.ndarray, sets: list[list[int]]) -> np.ndarray:
 def _transforms(train: np.ndarray, columns: list[int], known: Mapping[int, bool]) -> Space:
     """Imputation, logarithms, mean and scale of some columns.
 
-    Of a column in `known` it is settled whether its logarithm is taken, so that a skewness near the
-    bound does not change the space from week to week.
+    A column in `known` keeps its transform, so that a skewness near the bound does not change the
+    space from week to week.
     """
     index = np.array(columns, dtype=np.int64)
     x = train[:, index].astype(np.float64)
@@ -218,19 +215,19 @@ def _transforms(train: np.ndarray, columns: list[int], known: Mapping[int, bool]
 
 
 def _single_point(train: np.ndarray) -> Space:
-    """Where no feature tells users apart: the first one, the same for everybody in training."""
+    """The space without a varying feature: the first one, constant for all training users."""
     known = train[~np.isnan(train[:, 0]), 0]
     value = np.array([np.median(known) if len(known) else 0.0], dtype=np.float64)
     return Space(np.zeros(1, np.int64), np.zeros(1, bool), value, value, np.ones(1))
 
 
 def _natural(features: tuple[Feature, ...]) -> list[int]:
-    """Columns whose order has a meaning of its own."""
+    """Columns with a natural order."""
     return [i for i, f in enumerate(features) if f.kind == "numeric" or f.ordered]
 
 
 def _varies(column: np.ndarray) -> bool:
-    """Whether a column tells users apart, once its missing values are imputed."""
+    """Whether a column varies enough once its missing values are imputed."""
     known = column[~np.isnan(column)]
     if not len(known):
         return False

@@ -1,14 +1,14 @@
-"""Simulated users, honestly hard: the label is drawn from a known probability.
+"""Simulated users: realistically hard, with labels drawn from a known probability.
 
-Stages, one module each: `people` (seven overlapping kinds and hidden traits) → `history` (sessions,
+Stages, one module each: `people` (seven overlapping types and hidden traits) → `history` (sessions,
 carts and orders by count processes, so that sub-windows agree) and `profile` (marketing, account) →
 `columns` (the 38 features) → `truth` (the probability as a function of those columns alone) → label.
-`climate` holds season, slow trend and drift: they move features, never `truth`.
+`climate` holds season, slow trend and drift: they change features, never `truth`.
 
-The kinds were set up from plausibility. Only `INTERCEPT`, `SCALE` and `INTERACTION_WEIGHT` in `truth`
-were calibrated, to the figures below: 2.4 million users, seeds 0 - 9, default date, no drift.
+The user types are plausible guesses. Only `INTERCEPT`, `SCALE` and `INTERACTION_WEIGHT` in `truth`
+were calibrated, to the targets below: 2.4 million users, seeds 0 - 9, default date, no drift.
 
-| figure | asked | measured |
+| figure | target | measured |
 |---|---|---|
 | mean true probability | 0.180 ± 0.001 | 0.1800 |
 | ROC-AUC of the truth | 0.855 - 0.865 | 0.8600 |
@@ -39,11 +39,11 @@ from training.simulate.people import BoolArray, FloatArray, IntArray, draw_peopl
 from training.simulate.profile import marketing_columns, profile_columns
 from training.simulate.truth import true_probability
 
-__all__ = ["CHUNK_ROWS", "SimulateOptions", "output_schema", "simulate", "true_probability"]
+__all__ = ["BLOCK_ROWS", "SimulateOptions", "output_schema", "simulate", "true_probability"]
 
 # Part of "same arguments, same bytes": random streams are keyed by (seed, chunk index).
-CHUNK_ROWS = 60_000
-# Share of single marketing fields that are lost, besides those of users who refuse consent.
+BLOCK_ROWS = 60_000
+# Share of marketing fields missing at random, besides those of users who refuse consent.
 FIELD_LOSS = 0.005
 YEARS = range(2000, 2101)
 
@@ -62,13 +62,13 @@ class SimulateOptions:
     def __post_init__(self) -> None:
         if self.as_of.year not in YEARS:
             raise UsageError(
-                f"as_of: {self.as_of} asked for; give a date of {YEARS[0]} to {YEARS[-1]}: the "
-                "trend is made for these years."
+                f"as_of: {self.as_of} is outside {YEARS[0]} to {YEARS[-1]}, the years that the trend covers. "
+                "Give a date in that range."
             )
 
 
 def output_schema(options: SimulateOptions) -> dict[str, pl.DataType]:
-    """Give the columns of every frame of `simulate`, in order."""
+    """The columns of every frame of `simulate`, in order."""
     schema: dict[str, pl.DataType] = {"user_id": pl.String(), "snapshot_date": pl.Date()}
     schema |= FEATURES
     if options.label:
@@ -79,23 +79,23 @@ def output_schema(options: SimulateOptions) -> dict[str, pl.DataType]:
 
 
 def simulate(options: SimulateOptions) -> Iterator[pl.DataFrame]:
-    """Give the users in frames of at most `CHUNK_ROWS` rows, each made when it is asked for.
+    """Yield users in frames of at most `BLOCK_ROWS` rows.
 
-    The first N users are the same however many are asked for. Another date shows the same people,
-    with their hidden traits, their account and their answers to marketing; visits, orders and label
-    are drawn anew. So two dates are less alike than two weeks of real users, who share most of a year.
+    The first N users are the same for any number of rows. Another date shows the same people, with
+    their hidden traits, account and responses to marketing; visits, orders and labels are fresh. So two
+    dates differ more than two weeks of real users, who share most of a year.
     """
-    for chunk, start in enumerate(range(0, options.rows, CHUNK_ROWS)):
+    for chunk, start in enumerate(range(0, options.rows, BLOCK_ROWS)):
         yield _chunk(options, chunk).head(options.rows - start)
 
 
 def _chunk(options: SimulateOptions, chunk: int) -> pl.DataFrame:
     frame = _features(options, chunk)
     probability = true_probability(frame)
-    # The date is part of this stream: else the labels of two dates would be nearly the same.
-    luck = _stream(options, chunk, 2, options.as_of.toordinal()).random(CHUNK_ROWS)
-    first = 1 + chunk * CHUNK_ROWS
-    number = pl.int_range(first, first + CHUNK_ROWS).cast(pl.String).str.zfill(8)
+    # The date is part of this stream: otherwise the labels of two dates would be nearly the same.
+    luck = _stream(options, chunk, 2, options.as_of.toordinal()).random(BLOCK_ROWS)
+    first = 1 + chunk * BLOCK_ROWS
+    number = pl.int_range(first, first + BLOCK_ROWS).cast(pl.String).str.zfill(8)
     return frame.select(
         pl.format("U{}", number).alias("user_id"),
         pl.lit(options.as_of).alias("snapshot_date"),
@@ -106,8 +106,8 @@ def _chunk(options: SimulateOptions, chunk: int) -> pl.DataFrame:
 
 
 def _features(options: SimulateOptions, chunk: int) -> pl.DataFrame:
-    people = draw_people(_stream(options, chunk, 0), CHUNK_ROWS)
-    # How many numbers visits and orders take depends on the date; what must not is drawn apart.
+    people = draw_people(_stream(options, chunk, 0), BLOCK_ROWS)
+    # Visits and orders use a date-dependent number of draws; the rest has streams of its own.
     rng = _stream(options, chunk, 1)
     shifts = climate(options.as_of, options.drift, WINDOWS)
     events = draw_events(rng, people, shifts)
@@ -122,7 +122,7 @@ def _features(options: SimulateOptions, chunk: int) -> pl.DataFrame:
     }
     lost = _stream(options, chunk, 5)
     missing: dict[str, BoolArray] = {
-        name: people.refuses | (lost.random(CHUNK_ROWS) < FIELD_LOSS) for name in MARKETING
+        name: people.refuses | (lost.random(BLOCK_ROWS) < FIELD_LOSS) for name in MARKETING
     }
     missing |= dict.fromkeys(PROFILE, people.guest)
     return pl.DataFrame(

@@ -1,7 +1,6 @@
-"""What moves the whole population at once: the season, a slow trend, a sudden drift.
+"""Shifts of the whole population: season, slow trend and sudden drift.
 
-Takes a date and a strength, gives shifts of log rates and log-odds; how they act on one user is left
-to `history` and `profile`. All shifts are exactly zero at `DEFAULT_DATE` without drift.
+A date and a strength give shifts of log rates and log-odds, which `history` and `profile` apply. All shifts are exactly zero at `DEFAULT_DATE` without drift.
 """
 
 import math
@@ -24,13 +23,13 @@ class Climate:
 
 
 def season(day: date) -> float:
-    """Give the height of the season: near 1 in early December, near 0 in summer."""
+    """The height of the season: near 1 in early December, near 0 in summer."""
     angle = 2.0 * math.pi * (day.timetuple().tm_yday - PEAK_DAY_OF_YEAR) / DAYS_PER_YEAR
     return math.exp(3.0 * (math.cos(angle) - 1.0))
 
 
 def climate(as_of: date, drift: float, windows: tuple[tuple[int, int], ...]) -> Climate:
-    """Give the shifts of a snapshot at `as_of` with a sudden shift of strength `drift`."""
+    """The shifts of a snapshot at `as_of` with a sudden shift of strength `drift`."""
     years = (as_of - DEFAULT_DATE).days / DAYS_PER_YEAR
     years = min(max(years, -10.0), 10.0)
     high = season(as_of) - season(DEFAULT_DATE)

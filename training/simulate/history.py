@@ -1,6 +1,6 @@
-"""What a user did: sessions, carts and orders of the last 365 days, and the features they give.
+"""Sessions, carts and orders of the last 365 days, and the features they give.
 
-Takes `People` and `Climate`, gives columns. Every order is a checkout, every checkout a cart, every
+Every order is a checkout, every checkout a cart, every
 cart a session, and all are counted in the same five windows: counts agree by construction. NaN
 stands for a quantity that does not exist.
 """
@@ -19,7 +19,7 @@ from training.simulate.people import (
     sigmoid,
 )
 
-# Days ago [start, end), newest first: the borders are those that the features ask for.
+# Days ago [start, end), newest first; the bounds follow the features.
 WINDOWS = ((0, 7), (7, 30), (30, 60), (60, 90), (90, HISTORY_DAYS))
 MOMENTUM_SLOPE = (0.9, 0.6, 0.0, -0.5, -0.9)
 SURGE = (0.9, 0.3, 0.0, 0.0, 0.0)  # of users who shop for something right now
@@ -43,7 +43,7 @@ class Events:
 
 
 def draw_events(rng: np.random.Generator, people: People, climate: Climate) -> Events:
-    """Give the sessions and orders of every user, window by window."""
+    """The sessions and orders of every user, window by window."""
     rows = len(people.kind)
     sessions, orders, carts, checkouts = [], [], [], []
     last_session, last_order, first_order = (np.full(rows, np.nan) for _ in range(3))
@@ -86,7 +86,7 @@ def draw_events(rng: np.random.Generator, people: People, climate: Climate) -> E
 def behaviour_columns(
     rng: np.random.Generator, people: People, events: Events
 ) -> dict[str, FloatArray | IntArray]:
-    """Give the twelve behavioural features."""
+    """The twelve behavioural features."""
     rows = len(people.kind)
     recent = events.sessions[:2].sum(axis=0)
     carts = events.carts.sum(axis=0)
@@ -117,7 +117,7 @@ def behaviour_columns(
 def transaction_columns(
     rng: np.random.Generator, people: People, events: Events, coupon_shift: float
 ) -> dict[str, FloatArray | IntArray]:
-    """Give the eight transaction features, and `coupon_redemptions`, which are a part of orders."""
+    """The eight transaction features, and `coupon_redemptions`, which depend on orders."""
     rows = len(people.kind)
     recent = events.orders[:4].sum(axis=0)
     older = events.orders[4]
@@ -155,7 +155,7 @@ def transaction_columns(
 def temporal_columns(
     rng: np.random.Generator, people: People, events: Events
 ) -> dict[str, FloatArray | IntArray]:
-    """Give the temporal features but for `purchase_cadence_ratio`."""
+    """The temporal features except `purchase_cadence_ratio`."""
     rows = len(people.kind)
     month, quarter = events.sessions[:2].sum(axis=0), events.sessions[:4].sum(axis=0)
     weekend = sigmoid(log_odds(np.full(rows, 0.31)) + 0.4 * rng.standard_normal(rows))

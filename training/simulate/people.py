@@ -1,7 +1,7 @@
-"""Who the users are: seven overlapping kinds and the hidden traits behind every feature.
+"""The simulated users: seven overlapping types and the hidden traits behind every feature.
 
-Takes a random stream, gives `People`; nothing here is ever written to a file. A kind only moves the
-means of continuous traits whose spread is wide, so that kinds overlap in everything that is seen.
+Nothing here is written to a file. A type only shifts the means of widely spread traits, so that types
+overlap in every feature.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ MAX_ACCOUNT_DAYS = 7_300
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """The typical user of one kind.
+class UserType:
+    """The typical user of one type.
 
     `sessions` are per 30 days while active; `cart`, `checkout` and `pay` are shares of sessions, carts
     and checkouts; `lapse_days` is the mean time since a lapsed user went quiet; `price` and `response`
-    (price sensitivity, answers to marketing) are in standard deviations.
+    (price sensitivity, response to marketing) are in standard deviations.
     """
 
     name: str
@@ -45,14 +45,18 @@ class Kind:
 # Chosen for plausibility: at the default date the share of users who ordered within the last seven
 # days comes out close to the 18 % who order within the next seven. `refusal` and `guest` average to
 # 10 % and 4 % over the shares.
-KINDS = (
-    Kind("dormant", 0.26, 2.0, 0.12, 0.40, 0.72, 0.80, 170, 0.0, -0.9, 42, 1100, 0.115, 0.030),
-    Kind("window shopper", 0.16, 10.0, 0.08, 0.30, 0.65, 0.10, 40, 0.2, 0.0, 48, 700, 0.115, 0.040),
-    Kind("deal seeker", 0.14, 9.0, 0.28, 0.52, 0.80, 0.10, 45, 1.3, 0.8, 34, 800, 0.065, 0.020),
-    Kind("occasional", 0.19, 5.0, 0.18, 0.52, 0.82, 0.20, 60, 0.0, -0.2, 55, 900, 0.100, 0.060),
-    Kind("loyal", 0.13, 16.0, 0.27, 0.60, 0.86, 0.03, 30, -0.1, 0.6, 52, 1600, 0.065, 0.010),
-    Kind("big spender", 0.05, 8.0, 0.24, 0.62, 0.88, 0.06, 40, -0.8, 0.2, 190, 1200, 0.110, 0.030),
-    Kind("newcomer", 0.07, 7.0, 0.20, 0.42, 0.78, 0.15, 25, 0.3, 0.3, 44, 40, 0.110, 0.130),
+USER_TYPES = (
+    UserType("dormant", 0.26, 2.0, 0.12, 0.40, 0.72, 0.80, 170, 0.0, -0.9, 42, 1100, 0.115, 0.030),
+    UserType(
+        "window shopper", 0.16, 10.0, 0.08, 0.30, 0.65, 0.10, 40, 0.2, 0.0, 48, 700, 0.115, 0.040
+    ),
+    UserType("deal seeker", 0.14, 9.0, 0.28, 0.52, 0.80, 0.10, 45, 1.3, 0.8, 34, 800, 0.065, 0.020),
+    UserType("occasional", 0.19, 5.0, 0.18, 0.52, 0.82, 0.20, 60, 0.0, -0.2, 55, 900, 0.100, 0.060),
+    UserType("loyal", 0.13, 16.0, 0.27, 0.60, 0.86, 0.03, 30, -0.1, 0.6, 52, 1600, 0.065, 0.010),
+    UserType(
+        "big spender", 0.05, 8.0, 0.24, 0.62, 0.88, 0.06, 40, -0.8, 0.2, 190, 1200, 0.110, 0.030
+    ),
+    UserType("newcomer", 0.07, 7.0, 0.20, 0.42, 0.78, 0.15, 25, 0.3, 0.3, 44, 40, 0.110, 0.130),
 )
 NEWCOMER = 6
 
@@ -78,22 +82,22 @@ class People:
 
 
 def sigmoid(x: FloatArray) -> FloatArray:
-    """Give the logistic function."""
+    """The logistic function."""
     return 1.0 / (1.0 + np.exp(-x))
 
 
 def log_odds(share: FloatArray) -> FloatArray:
-    """Give the inverse of the logistic function."""
+    """The inverse of the logistic function."""
     return np.log(share) - np.log1p(-share)
 
 
 def draw_people(rng: np.random.Generator, rows: int) -> People:
-    """Give the hidden traits of `rows` users, drawn from the mixture of `KINDS`."""
-    shares = np.array([kind.share for kind in KINDS])
+    """The hidden traits of `rows` users, drawn from the mixture of `USER_TYPES`."""
+    shares = np.array([kind.share for kind in USER_TYPES])
     kind = np.searchsorted(np.cumsum(shares)[:-1], rng.random(rows), side="right").astype(np.int64)
 
     def of(field: str) -> FloatArray:
-        return np.array([getattr(entry, field) for entry in KINDS], dtype=np.float64)[kind]
+        return np.array([getattr(entry, field) for entry in USER_TYPES], dtype=np.float64)[kind]
 
     active, intent, price, response, spend = rng.standard_normal((5, rows))
     account_days = _account_days(rng, kind, of("account_days"))

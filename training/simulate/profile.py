@@ -1,7 +1,6 @@
-"""What an account and its marketing channels show: six marketing and seven profile features.
+"""Six marketing and seven profile features.
 
-Takes `People` and what they bought, gives columns. Nulls for refused consent and for guests are left
-to the assembly of the frame.
+Nulls for refused consent and for guests are set when the frame is assembled.
 """
 
 import numpy as np
@@ -26,7 +25,7 @@ AGE_BANDS = ("18-24", "25-34", "35-44", "45-54", "55-64", "65+")
 
 DEVICE_LOG_ODDS = (0.0, 0.2, 0.1, 0.2, -1.7)
 AGE_LOG_ODDS = (-0.4, 0.2, 0.2, 0.0, -0.4, -0.9)
-# Rows are KINDS, columns are CHANNELS.
+# Rows are USER_TYPES, columns are CHANNELS.
 CHANNEL_LOG_ODDS = (
     (0.4, 0.4, 0.3, -0.9, -0.9, 0.0, 0.0),
     (0.4, 0.3, 0.6, -0.7, -1.0, -0.2, 0.0),
@@ -40,7 +39,7 @@ TIER_POINTS = (4.8, 6.4, 7.9)  # bronze below the first, platinum above the last
 
 
 def marketing_columns(rng: np.random.Generator, people: People) -> dict[str, FloatArray | IntArray]:
-    """Give the marketing features but for `coupon_redemptions`, which belong to orders."""
+    """The marketing features except `coupon_redemptions`, which depend on orders."""
     rows = len(people.kind)
     emails = 1 + rng.poisson(24.0, rows)
     opened = rng.binomial(emails, _answer(rng, people, 0.22, 0.75))
@@ -63,7 +62,7 @@ def marketing_columns(rng: np.random.Generator, people: People) -> dict[str, Flo
 def profile_columns(
     rng: np.random.Generator, people: People, spend: FloatArray, app_shift: float
 ) -> dict[str, pl.Series | IntArray]:
-    """Give the seven profile features; `spend` is that of the last 365 days, in USD."""
+    """The seven profile features; `spend` is that of the last 365 days, in USD."""
     rows = len(people.kind)
     age = _pick(rng, np.tile(AGE_LOG_ODDS, (rows, 1)))
     shares = np.array([share for _, share, _ in MARKETS], dtype=np.float64)

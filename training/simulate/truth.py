@@ -1,9 +1,7 @@
 """The truth: the probability of an order within the next 7 days, as a function of the 38 columns.
 
-Takes a frame, gives one probability per row. It knows only what a row shows: a missing value is
-something a row shows and has its own effect; hidden traits, dates and neighbouring rows are not
-known here. Numbers become float32 and are then widened, so that every reader of a file, Parquet or
-CSV, gets the same answer.
+It depends on the columns of a row only, not on hidden traits, dates or other rows; a missing value has
+its own effect. Numbers pass through float32, so that Parquet and CSV give the same result.
 """
 
 import numpy as np
@@ -14,7 +12,7 @@ from training.simulate.people import FloatArray, sigmoid
 # Calibrated over seeds 0 - 9 of 240,000 users at the default date, see the package's docstring:
 INTERCEPT = -3.7068  # mean probability 18.0 %
 SCALE = 0.6668  # ROC-AUC of the truth 0.860
-INTERACTION_WEIGHT = 1.3  # interactions 7.8 % of the variance of the log-odds (5 - 10 % asked)
+INTERACTION_WEIGHT = 1.3  # interactions 7.8 % of the variance of the log-odds (target: 5 - 10 %)
 
 DEVICE_EFFECT = {
     "ios_app": 0.20,
@@ -38,9 +36,9 @@ GUEST_EFFECT = -0.30  # in four parts, one for each profile column below
 
 
 def true_probability(frame: pl.DataFrame) -> FloatArray:
-    """Give the probability from which the label of each row is drawn, float64 [rows].
+    """The probability from which the label of each row is drawn, float64 [rows].
 
-    It is NaN for a row that lacks a value which the contract never lets be missing.
+    NaN where a value that must not be missing is missing.
     """
     log_odds = INTERCEPT + SCALE * (main_effects(frame) + INTERACTION_WEIGHT * interactions(frame))
     # NOTE: nine decimals hide the last bit, in which two processors' exp may differ.
@@ -48,7 +46,7 @@ def true_probability(frame: pl.DataFrame) -> FloatArray:
 
 
 def main_effects(frame: pl.DataFrame) -> FloatArray:
-    """Give the sum of the effects of single columns, float64 [rows]."""
+    """The sum of the main effects of columns, float64 [rows]."""
     x = _Columns(frame)
     carts = x["cart_add_rate"]
     bought = x["days_since_last_purchase"]
@@ -79,10 +77,10 @@ def main_effects(frame: pl.DataFrame) -> FloatArray:
 
 
 def interactions(frame: pl.DataFrame) -> FloatArray:
-    """Give the sum of the effects of pairs of columns, float64 [rows].
+    """The sum of the pairwise interactions, float64 [rows].
 
-    Carts mean more from bargain hunters; being due for an order counts only while on the site;
-    coupons work on bargain hunters; push messages work on the active.
+    Carts mean more from bargain hunters; being due for an order matters only for active users;
+    coupons work on bargain hunters; push messages work on active users.
     """
     x = _Columns(frame)
     bargain = _known(_above(x["discounted_order_share"], 0.45, 0.06), missing=0.0)

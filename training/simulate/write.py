@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from engine.model.threads import Progress
-from engine.outputs.paths import check_outside_bundles, check_place
+from engine.outputs.paths import check_creatable, check_outside_bundles
 from engine.outputs.writer import FrameWriter, output_format
 from engine.storage import storage_errors
 from training.simulate import SimulateOptions, output_schema, simulate
@@ -15,18 +15,18 @@ def write_users(
     out: Path,
     progress: Progress = lambda done, total: None,  # noqa: ARG005
 ) -> int:
-    """Write what `simulate` gives; gives the number of rows.
+    """Write the users of `simulate` and return the number of rows.
 
     Args:
         options: What to simulate.
         out: Replaced in one step; the format follows the ending.
-        progress: Told rows done and rows in all.
+        progress: Called with rows done and rows in total.
 
     Raises:
-        EngineError: The output cannot be written; what stood there still stands.
+        EngineError: The output cannot be written; an earlier file is unchanged.
     """
     output_format(out)
-    check_place(out)
+    check_creatable(out)
     check_outside_bundles(out)
     with staged(out) as folder:
         staging = folder / out.name

@@ -1,1 +1,1 @@
-"""PostgreSQL, SQLite and DuckDB through ADBC: `queries` reads users, `tables` writes scores."""
+"""PostgreSQL, SQLite and DuckDB through ADBC: `queries` read users, `tables` receive scores."""

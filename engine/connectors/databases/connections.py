@@ -1,7 +1,4 @@
-"""Connections to databases through ADBC, and single statements.
-
-Reading a query is left to `queries`, writing a table to `tables`.
-"""
+"""Connections to databases through ADBC, single statements, and cancelling both."""
 
 import os
 import random
@@ -13,9 +10,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from engine.connectors.databases.background import Cancellation
 from engine.connectors.databases.errors import database_errors
 from engine.connectors.databases.uri import Database, Kind
 from engine.errors import AccessError, BundleError, UnavailableError
@@ -26,17 +20,38 @@ FIRST_WAIT_SECONDS = 0.5
 CONNECT_TIMEOUT_SECONDS = 10
 
 
+class Cancellation:
+    """Lets one thread end what another does with a connection.
+
+    Attributes:
+        asked: Whether the other is to end.
+        connection: The connection in use; None before it is opened.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.connection: Any = None
+
+    def cancel(self) -> None:
+        """Ask for the end."""
+        self.asked = True
+        # SQLite's driver cannot cancel; a connection may have ended by now.
+        with suppress(Exception):
+            if self.connection is not None:
+                self.connection.cancel()
+
+
 @contextmanager
 def connected(
     database: Database, cancellation: Cancellation | None = None, *, read_only: bool = False
 ) -> Iterator[Any]:
     """A connection inside a transaction; what is not committed is undone at the end.
 
-    A database that does not answer is tried a few times, after waits that grow and differ.
+    A database that does not answer is tried a few times, after growing, random waits.
 
     Args:
         database: Where it is.
-        cancellation: Told of the connection, so that another thread can end what it does.
+        cancellation: Gets the connection, so that another thread can end what it does.
         read_only: Whether files are opened for reading only.
 
     Raises:
@@ -64,7 +79,7 @@ def connected(
 
 
 def execute(database: Database, connection: Any, sql: str, doing: str = "writing") -> None:  # noqa: ANN401 - ADBC's, untyped
-    """Carry out one statement; `doing` says in messages what for.
+    """Execute one statement; `doing` is what messages call it.
 
     Raises:
         EngineError: The database refuses it.
@@ -82,8 +97,18 @@ def answer(database: Database, connection: Any, sql: str) -> Any:  # noqa: ANN40
     """
     with database_errors(database, "reading"), statement_of(connection) as statement:
         statement.set_sql_query(sql)
-        rows, _ = statement.execute_query()
-        return pl.scan_arrow_c_stream(rows).collect().item()
+        rows = result_of(statement)
+        return rows.read_all().column(0)[0].as_py()
+
+
+def result_of(statement: Any) -> Any:  # noqa: ANN401 - pyarrow's, untyped
+    """The rows of a statement as a `pyarrow.RecordBatchReader`; None if it has no columns.
+
+    NOTE: pyarrow releases Python's lock while the driver blocks, so that signals are noticed; Polars
+    (2.1) holds it.
+    """
+    rows, _ = statement.execute_query()
+    return import_module("pyarrow").RecordBatchReader.from_stream(rows) if rows.is_valid else None
 
 
 def statement_of(connection: Any) -> closing[Any]:  # noqa: ANN401 - ADBC's, untyped
@@ -130,8 +155,8 @@ def _driver_options(database: Database, *, read_only: bool) -> dict[str, str]:
 
 
 def _with_timeout(uri: str) -> str:
-    """The URI, with the longest wait for a connection where it names none: libpq has no limit."""
-    # NOTE: it is not taken apart and put together again: libpq's rules are not those of the web.
+    """The URI, with a limit for the wait for a connection unless it has one: libpq has none."""
+    # NOTE: it is not parsed and put together again: libpq's rules are not those of the web.
     query = uri.partition("?")[2]
     if "connect_timeout" in (option.partition("=")[0] for option in query.split("&")):
         return uri
@@ -140,7 +165,7 @@ def _with_timeout(uri: str) -> str:
 
 
 def _check_installed(kind: Kind) -> None:
-    for name in ("adbc_driver_manager", _driver(kind)):
+    for name in ("adbc_driver_manager", "pyarrow", _driver(kind)):
         try:
             import_module(name)
         except ImportError:

@@ -1,15 +1,13 @@
 """What the errors of database drivers mean.
 
-Messages name the environment variable that the URI came from: texts of drivers hold hosts, users and
-files, and values of rows.
+Messages name the environment variable that holds the URI. A driver's own text is never shown: it
+holds hosts, users, files and values of rows.
 """
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-
-import polars as pl
 
 from engine.connectors.databases.uri import Database
 from engine.errors import (
@@ -23,12 +21,12 @@ from engine.errors import (
     UnavailableError,
 )
 
-# What the texts of the drivers say, first match first, with the error it is and words of our own.
+# A pattern in the driver's text, the error that it means, and our own words; the first match counts.
 _Cause = tuple[str, type[EngineError], str]
 _FORBIDDEN = "the user of the URI may not do this. Ask the owner of the database"
 _FULL = "its disk is full. Free space and run again"
-_MEANWHILE = "the table has come to exist meanwhile. Run again"
-_ENDED = "the database ended the statement, as at a time limit. Ask its owner, and run again"
+_MEANWHILE = "another process has created the table meanwhile. Run again"
+_ENDED = "the database ended the statement, perhaps at a time limit. Ask its owner, and run again"
 _ABSENT = "no such table or file. Check the query and the URI"
 _REFUSED = "the statement is refused. Try it in the database's own client"
 _CAUSES: tuple[_Cause, ...] = (
@@ -40,7 +38,7 @@ _CAUSES: tuple[_Cause, ...] = (
     (
         r"error in (view|trigger)",
         CannotCreateError,
-        "others, as views, depend on the table that stands there. Name another",
+        "others, such as views, depend on the old table. Name another",
     ),
     (
         r"canceling statement|Interrupted!",
@@ -94,7 +92,7 @@ _STATES: tuple[_Cause, ...] = (
     (
         "2BP01|42809",
         CannotCreateError,
-        "what stands there is no table, or others, as views, depend on it. Name another",
+        "what has this name is no table, or others, such as views, depend on it. Name another",
     ),
     ("42P01", NoInputError, _ABSENT),
     ("42|22|21", InputError, _REFUSED),
@@ -103,20 +101,18 @@ _STATES: tuple[_Cause, ...] = (
 
 @contextmanager
 def database_errors(database: Database, doing: str) -> Iterator[None]:
-    """Turn what a driver raises into an `EngineError` without a word of the driver's."""
+    """Turn what a driver, or pyarrow reading from it, raises into an `EngineError` in our own words."""
     driver_error = import_module("adbc_driver_manager").Error
+    arrow_error = import_module("pyarrow").ArrowException
     try:
         yield
-    # NOTE: drivers raise while Polars reads from them, too; a panic of Polars is a BaseException.
-    except (driver_error, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise _told(database, doing, error) from None
+    except (driver_error, arrow_error, OSError) as error:
+        raise _database_error(database, doing, error) from None
 
 
-def _told(database: Database, doing: str, error: BaseException) -> EngineError:
+def _database_error(database: Database, doing: str, error: BaseException) -> EngineError:
     state = getattr(error, "sqlstate", None) or ""
     unknown: _Cause = ("", UnavailableError, "it does not answer. Run again later")
-    if isinstance(error, pl.exceptions.PanicException):
-        unknown = ("", InputError, "the query gives values that cannot be read. Cast them in it")
     text = _own_words(database, str(error))
     by_state = [cause for cause in _STATES if state and re.match(cause[0], state)]
     by_text = [cause for cause in _CAUSES if re.search(cause[0], text)]
@@ -126,7 +122,7 @@ def _told(database: Database, doing: str, error: BaseException) -> EngineError:
 
 
 def _own_words(database: Database, text: str) -> str:
-    """What a driver says, without the statement and the path that it quotes: they hold any word."""
+    """A driver's text without the statement and the path that it quotes, which may hold any word."""
     said = re.split(r"\n(?:query: |Query was: |LINE \d+: )", text)[0]
     file = database.file
     return said if file is None else said.replace(str(file.absolute()), "").replace(str(file), "")

@@ -1,14 +1,14 @@
-"""Scores to a table of a database: loaded beside, then put in the place of the old in one transaction.
+"""Scores to a table of a database: loaded into a new table that replaces the old in one transaction.
 
-Until the commit no other connection sees anything of it, and whatever ends the run or the connection
-before makes the database undo it all: the old table stands.
+No other connection sees any of it before the commit. If the run or the connection ends earlier, the
+database undoes everything, and the old table is kept.
 """
 
 import os
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,19 +16,25 @@ from typing import Any
 
 import polars as pl
 
-from engine.connectors.databases.background import Cancellation, in_background
-from engine.connectors.databases.connections import answer, connected, execute, statement_of
+from engine.connectors.databases.connections import (
+    Cancellation,
+    answer,
+    connected,
+    execute,
+    statement_of,
+)
 from engine.connectors.databases.errors import database_errors
 from engine.connectors.databases.uri import Database
 from engine.errors import CannotCreateError, StorageError, UnavailableError, UsageError
-from engine.rows.batches import whole_batches
+from engine.interruption import in_background
+from engine.rows.chunk import whole_batches
 
 LOADED_ROWS = 65_536
-# PostgreSQL cuts longer names off.
+# PostgreSQL truncates longer names.
 NAME_CHARACTERS = 63
 MARKS = ("purchase_probability", "bundle_id")
 """Columns that every table of scores has; only a table that has them is replaced."""
-# PostgreSQL gives the schemas pg_temp* to one connection, others that begin so to itself.
+# PostgreSQL's schemas pg_temp* belong to one connection, other pg_* to the server.
 _RESERVED_SCHEMA = re.compile(r"pg_\w*|information_schema|temp|system", re.IGNORECASE)
 _PLAIN_NAME = rf"[A-Za-z_]\w{{0,{NAME_CHARACTERS - 1}}}"
 _NAME = re.compile(rf"(?:({_PLAIN_NAME})\.)?{_PLAIN_NAME}", re.ASCII)
@@ -36,10 +42,10 @@ _NAME = re.compile(rf"(?:({_PLAIN_NAME})\.)?{_PLAIN_NAME}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class ScoresTable:
-    """A table that scores go to.
+    """A table that scores go to: an `engine.outputs.paths.Destination`.
 
     Attributes:
-        name: The table as it was named, perhaps with its schema before a dot.
+        name: The table as the user named it, with or without a schema.
         database: Where it is.
     """
 
@@ -57,7 +63,7 @@ class ScoresTable:
         if self.schema and _RESERVED_SCHEMA.fullmatch(self.schema):
             raise UsageError(
                 f"table {self.name!r}: the schema is temporary or the database's own; scores would "
-                "not stay in it. Name another."
+                "not last in it. Name another."
             )
         if self.database.kind == "sqlite" and self.table.lower().startswith("sqlite_"):
             raise UsageError(
@@ -77,9 +83,19 @@ class ScoresTable:
         return self.name.rpartition(".")[2]
 
     @property
-    def place(self) -> str:
+    def path(self) -> Path:
+        """What lock, staging, quarantine and summary are named after, in the working directory."""
+        return Path(self.name)
+
+    @property
+    def label(self) -> str:
         """What messages and the summary call it."""
         return f"table {self.name} of {self.database.variable}"
+
+    @property
+    def suffix(self) -> str:
+        """Scores are staged as Parquet."""
+        return ".parquet"
 
     def qualified(self, table: str | None = None) -> str:
         """This table, or another of the same schema, as SQL names it."""
@@ -87,32 +103,107 @@ class ScoresTable:
         return ".".join(f'"{name}"' for name in names if name)
 
     def exists(self, limit_seconds: float | None = None) -> bool:
-        """Whether it, or something else of its name, is there.
+        """Whether something of this name is there.
 
         Args:
             limit_seconds: The longest wait for the answer.
 
         Raises:
-            CannotCreateError: The file of the database lies in no directory.
+            CannotCreateError: The directory of the database's file is missing.
             EngineError: The database cannot be asked.
         """
         return self._found(limit_seconds) != "nothing"
 
-    def check_replaceable(self, connection: Any = None) -> None:  # noqa: ANN401 - ADBC's, untyped
-        """Check that nothing but scores is lost where this table is replaced.
-
-        Args:
-            connection: One that is open; by default one of its own.
+    def check(self, *, replace: bool) -> None:
+        """Check that the table can be created, and that only scores are replaced.
 
         Raises:
-            CannotCreateError: What stands there is no table of scores, or the file of the database
-                lies in no directory.
+            CannotCreateError: Something of this name is there and is not to be replaced or is no
+                table of scores; or the directory of the database's file is missing.
             EngineError: The database cannot be asked.
         """
-        found = self._found() if connection is None else self._found_by(connection)
+        found = self._found()
+        if found != "nothing" and not replace:
+            raise CannotCreateError(
+                f"{self.label}: exists already. Use --if-exists replace, or another --table."
+            )
+        self._check_replaceable(found)
+
+    @contextmanager
+    def loaded(self, scores: Path, *, replace: bool) -> Iterator[Callable[[], None]]:
+        """Load a file into a new table which replaces the old, and give the commit.
+
+        Without the commit everything is undone at the end of the context.
+
+        Args:
+            scores: A complete Parquet file.
+            replace: Whether an existing table may be dropped.
+
+        Raises:
+            EngineError: The database does not answer or refuses it, or a signal came.
+        """
+        cancellation = Cancellation()
+        with ExitStack() as opened:
+            load = partial(self._load, scores, cancellation, opened, replace=replace)
+            yield partial(self._commit, in_background(load, cancellation.cancel))
+
+    def _commit(self, connection: Any) -> None:  # noqa: ANN401 - ADBC's, untyped
+        # Where the connection is lost, whether it was committed cannot be known.
+        with database_errors(self.database, "committing"):
+            connection.commit()
+
+    def _load(
+        self, scores: Path, cancellation: Cancellation, opened: ExitStack, *, replace: bool
+    ) -> Any:  # noqa: ANN401
+        """Do everything but the commit, and leave the open connection to `opened`.
+
+        Until then it belongs to this thread, which closes it when loading fails or is cancelled. A
+        driver that cannot cancel keeps it until the process ends.
+        """
+        with ExitStack() as stack:
+            connection = stack.enter_context(connected(self.database, cancellation))
+            # Processes of two machines may have the same number.
+            staging = f"scores_staging_{os.getpid()}_{secrets.token_hex(4)}"
+            mode = "create"
+            for frame in _frames(scores):
+                if cancellation.asked:
+                    raise InterruptedError
+                self._ingest(connection, frame, staging, mode)
+                mode = "append"
+            self._replace(connection, staging, replace=replace)
+            if cancellation.asked:
+                raise InterruptedError
+            opened.push(stack.pop_all())
+            return connection
+
+    def _ingest(self, connection: Any, frame: pl.DataFrame, staging: str, mode: str) -> None:  # noqa: ANN401
+        options = {
+            "adbc.ingest.target_table": staging,
+            "adbc.ingest.mode": f"adbc.ingest.mode.{mode}",
+        }
+        if self.schema:
+            options["adbc.ingest.target_db_schema"] = self.schema
+        with database_errors(self.database, "writing"), statement_of(connection) as statement:
+            statement.set_options(**options)
+            statement.bind_stream(frame)
+            statement.execute_update()
+
+    def _replace(self, connection: Any, staging: str, *, replace: bool) -> None:  # noqa: ANN401
+        database = self.database
+        if database.kind == "postgresql":
+            # Runs that create the same table wait for each other here: a new table has no lock.
+            lock = f"SELECT pg_advisory_xact_lock(hashtextextended('{self.table}', 0)) IS NULL"
+            answer(database, connection, lock)
+        if replace:
+            self._check_replaceable(self._found_by(connection))
+            execute(database, connection, f"DROP TABLE IF EXISTS {self.qualified()}")
+        rename = f'ALTER TABLE {self.qualified(staging)} RENAME TO "{self.table}"'
+        execute(database, connection, rename)
+
+    def _check_replaceable(self, found: str) -> None:
         if found not in ("nothing", "scores"):
             raise CannotCreateError(
-                f"{self.place}: exists and is not a table of scores, which has the columns "
+                f"{self.label}: exists and is not a table of scores, which has the columns "
                 f"{' and '.join(MARKS)}. It is not replaced: name another --table."
             )
 
@@ -121,7 +212,7 @@ class ScoresTable:
         if file is not None and not file.exists():
             if not file.parent.is_dir():
                 raise CannotCreateError(
-                    f"{self.place}: the directory of its file does not exist. Make it first."
+                    f"{self.label}: the directory of its file does not exist. Make it first."
                 )
             return "nothing"
         cancellation = Cancellation()
@@ -131,7 +222,7 @@ class ScoresTable:
             )
         except TimeoutError:
             raise UnavailableError(
-                f"{self.place}: no answer within {limit_seconds} s. Run again later."
+                f"{self.label}: no answer within {limit_seconds} s. Run again later."
             ) from None
 
     def _ask(self, cancellation: Cancellation) -> str:
@@ -175,94 +266,6 @@ class ScoresTable:
             f"(SELECT count(*) FROM information_schema.columns WHERE {where} "
             f"AND column_name IN ({marks})) AS marks FROM information_schema.tables WHERE {where}"
         )
-
-
-class TableSwap:
-    """One transaction that puts a file of scores in the place of a table.
-
-    First `load`, then `commit`; without the latter `close` undoes all.
-    """
-
-    def __init__(self, table: ScoresTable) -> None:
-        self._table = table
-        self._connection: Any = None
-        self._opened = ExitStack()
-
-    def load(self, scores: Path, *, replace: bool) -> None:
-        """Load a Parquet file into a new table, and let that take the place of the old.
-
-        Args:
-            scores: A complete file.
-            replace: Whether a table that stands there may be dropped.
-
-        Raises:
-            EngineError: The database does not answer, or refuses it.
-        """
-        cancellation = Cancellation()
-        work = partial(self._load, scores, cancellation, replace=replace)
-        in_background(work, cancellation.cancel)
-
-    def commit(self) -> None:
-        """Let others see it.
-
-        Raises:
-            UnavailableError: The connection is lost; whether it was committed cannot be known.
-        """
-        with database_errors(self._table.database, "committing"):
-            self._connection.commit()
-
-    def close(self) -> None:
-        """End the connection; what is not committed is undone."""
-        self._opened.close()
-
-    def _load(self, scores: Path, cancellation: Cancellation, *, replace: bool) -> None:
-        """Do all but the commit, then hand the connection over.
-
-        Until then it belongs to this thread, which ends it where loading fails or is cancelled; a
-        driver that cannot be cancelled keeps it until the process ends.
-        """
-        table = self._table
-        with ExitStack() as stack:
-            connection = stack.enter_context(connected(table.database, cancellation))
-            # Processes of two machines may have one number.
-            staging = f"scores_staging_{os.getpid()}_{secrets.token_hex(4)}"
-            mode = "create"
-            for frame in _frames(scores):
-                if cancellation.asked:
-                    raise InterruptedError
-                self._ingest(connection, frame, staging, mode)
-                mode = "append"
-            self._put_in_place(connection, staging, replace=replace)
-            if cancellation.asked:
-                raise InterruptedError
-            self._connection, self._opened = connection, stack.pop_all()
-
-    def _ingest(self, connection: Any, frame: pl.DataFrame, staging: str, mode: str) -> None:  # noqa: ANN401
-        options = {
-            "adbc.ingest.target_table": staging,
-            "adbc.ingest.mode": f"adbc.ingest.mode.{mode}",
-        }
-        if self._table.schema:
-            options["adbc.ingest.target_db_schema"] = self._table.schema
-        with (
-            database_errors(self._table.database, "writing"),
-            statement_of(connection) as statement,
-        ):
-            statement.set_options(**options)
-            statement.bind_stream(frame)
-            statement.execute_update()
-
-    def _put_in_place(self, connection: Any, staging: str, *, replace: bool) -> None:  # noqa: ANN401
-        table, database = self._table, self._table.database
-        if database.kind == "postgresql":
-            # Runs that make the same table end one after the other: one that is new has no lock.
-            lock = f"SELECT pg_advisory_xact_lock(hashtextextended('{table.table}', 0)) IS NULL"
-            answer(database, connection, lock)
-        if replace:
-            table.check_replaceable(connection)
-            execute(database, connection, f"DROP TABLE IF EXISTS {table.qualified()}")
-        rename = f'ALTER TABLE {table.qualified(staging)} RENAME TO "{table.table}"'
-        execute(database, connection, rename)
 
 
 def _frames(scores: Path) -> Iterator[pl.DataFrame]:

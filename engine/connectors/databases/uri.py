@@ -1,4 +1,4 @@
-"""Where a database is: a URI that is never shown, of PostgreSQL, SQLite or DuckDB."""
+"""Where a PostgreSQL, SQLite or DuckDB database is: a URI that is never shown."""
 
 import re
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Database:
 
         Raises:
             UsageError: That is no name of a variable.
-            BundleError: The variable is not set, or holds no URI of a database that is known.
+            BundleError: The variable is not set, or holds no URI of a known database.
         """
         if not _VARIABLE.fullmatch(variable):
             raise UsageError(
@@ -60,7 +60,7 @@ class Database:
         ):
             raise BundleError(
                 f"{variable}: holds no URI that begins postgresql://, sqlite:/// or duckdb:///. "
-                "Mend it; it is not shown here."
+                "Fix it; it is not shown here."
             )
         return cls(variable, uri, KINDS[scheme])
 

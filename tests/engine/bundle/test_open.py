@@ -4,7 +4,6 @@ import random
 import shutil
 from copy import deepcopy as copy_of
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -19,6 +18,7 @@ from engine.bundle.open import (
     write_current,
 )
 from engine.errors import BundleError, VersionError
+from engine.storage import write_atomic
 from tests.bundles import rewrite_manifest
 from tests.helpers import BUNDLE
 
@@ -196,19 +196,15 @@ def test_any_value_in_the_place_of_another_is_refused_or_harmless(scorer):
             continue
 
 
-def test_current_is_on_disk_before_and_after_it_is_moved(copy, version, monkeypatch):
-    steps = []
-    replace_path = Path.replace
-    monkeypatch.setattr(engine.bundle.open, "sync_path", lambda path: steps.append(path.name))
+def test_current_names_version_and_hash(copy, version, monkeypatch):
+    written = []
     monkeypatch.setattr(
-        Path, "replace", lambda path, to: (steps.append("moved"), replace_path(path, to))
+        engine.bundle.open,
+        "write_atomic",
+        lambda path, *arguments: (written.append(path), write_atomic(path, *arguments)),
     )
     write_current(copy, version.name)
-    assert steps == [f".{CURRENT}.staging", "moved", copy.name]
-
-
-def test_current_names_version_and_hash(copy, version):
-    write_current(copy, version.name)
+    assert written == [copy / CURRENT]
     name, digest = (copy / CURRENT).read_text().split()
     assert name == version.name
     assert digest == hashlib.sha256((version / MANIFEST).read_bytes()).hexdigest()

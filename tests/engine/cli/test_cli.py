@@ -65,6 +65,34 @@ def test_options_come_from_the_environment(users_file, tmp_path):
     assert read_summary(tmp_path / "s.csv")["threads"] == 1
 
 
+def test_one_variable_names_the_bundle_of_every_command(users_file, scorer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    env = {"ENGINE_BUNDLE": str(BUNDLE)}
+    out = ("--out", "s.csv")
+    for args in (
+        ("score", users_file, *out),
+        ("validate", users_file),
+        ("inspect",),
+        ("verify",),
+        ("explain", users_file, "--user", "U00000003"),
+        ("drift", users_file),
+    ):
+        assert invoke(*args).exit_code == 78
+        assert invoke(*args, env=env).exit_code == 0
+    # What is said more closely counts.
+    closer = {**env, "ENGINE_VALIDATE_BUNDLE": "absent"}
+    assert "absent: no such bundle" in invoke("validate", users_file, env=closer).output
+    assert invoke("validate", users_file, "--bundle", BUNDLE, env=closer).exit_code == 0
+
+
+def test_scores_do_not_go_to_standard_output(users_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = invoke("score", users_file, "--out", "-")
+    assert found.exit_code == 2
+    assert "--out - is not supported" in found.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [users_file.name]
+
+
 @pytest.mark.parametrize(
     ("change", "args", "code", "message"),
     [
@@ -150,9 +178,10 @@ def test_a_signal_ends_the_run_and_removes_staging(users, tmp_path, number, code
 
 
 def _waits_for_input(pid):
-    """Whether the bundle is loaded and the process sleeps in read(2) on its standard input."""
+    """Whether the bundle is loaded and a thread sleeps in read(2) on standard input."""
+    calls = Path(f"/proc/{pid}/task").glob("*/syscall")
     try:
-        return Path(f"/proc/{pid}/syscall").read_text().startswith("0 0x0 ")
+        return any(call.read_text().startswith("0 0x0 ") for call in calls)
     except OSError:
         return False
 

@@ -4,7 +4,12 @@ import pytest
 
 from engine.bundle.open import CURRENT, MANIFEST_HASH, holds_bundles, is_bundle
 from engine.errors import CannotCreateError, UsageError
-from engine.outputs.paths import check_apart, check_links, check_outside_bundles, check_place
+from engine.outputs.paths import (
+    check_apart,
+    check_creatable,
+    check_links,
+    check_outside_bundles,
+)
 
 CURRENT_LINE = f"v1 {64 * '0'}\n"
 
@@ -71,11 +76,11 @@ def test_links_that_lead_in_a_circle(tmp_path):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     (tmp_path / "dangling").symlink_to("nowhere")
-    for check in (check_links, check_place):
+    for check in (check_links, check_creatable):
         for place in (tmp_path / "a", tmp_path / "b" / "s.csv"):
             with pytest.raises(CannotCreateError, match="leads back to itself"):
                 check(place)
         check(tmp_path / "dangling")
     with pytest.raises(CannotCreateError, match="File name too long"):
-        check_place(tmp_path / ("x" * 300))
+        check_creatable(tmp_path / ("x" * 300))
     shutil.rmtree(tmp_path)

@@ -1,6 +1,4 @@
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -8,124 +6,144 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.errors import CannotCreateError, StorageError
 from engine.rows import duplicates
-from engine.rows.duplicates import SeenKeys, repeated_within, row_keys
+from engine.rows.chunk import TOO_SHORT, Chunk
+from engine.rows.duplicates import (
+    find_repeated_keys,
+    key_hashes,
+    mark_duplicates,
+    mark_own_duplicates,
+    row_keys,
+)
 from tests.fitting import number, schema_of
 
-DAY = schema_of(number("x"), id="user", snapshot="day")
+SCHEMA = schema_of(number("x", min=0), id="user", snapshot="day")
+TYPES = {"user": pl.String, "day": pl.String, "x": pl.Float64}
+DAYS = [None, "2026-01-04", "2026-01-11"]
 
 
-def keys_of(*pairs):
-    return pl.DataFrame(pairs, schema={"id": pl.String, "day": pl.Int32}, orient="row")
+def frame_of(rows):
+    return pl.DataFrame(rows, schema=TYPES, orient="row")
 
 
-def marks(chunks, folder=None):
-    """Which rows of all chunks repeat a key."""
-    with SeenKeys(folder) as seen:
-        return [mark for chunk in chunks for mark in seen.repeated(chunk).to_list()]
+def chunks_of(frame, rows):
+    return [Chunk(part, "f", n * rows, n * rows) for n, part in enumerate(frame.iter_slices(rows))]
 
 
-def few_hashes(keys):
-    return keys.hash_rows().to_numpy() % np.uint64(3) << duplicates.NUMBER_BITS
+def repeated_in(chunks):
+    rows = sum(chunk.frame.height for chunk in chunks)
+    return find_repeated_keys(
+        lambda: (chunk.frame.select("user", "day") for chunk in chunks), SCHEMA, rows
+    )
 
 
-PAIRS = st.lists(st.tuples(st.text(min_size=1, max_size=2), st.integers(-1, 1)), max_size=30)
+def marks(chunks):
+    """Which rows of all chunks are duplicates."""
+    found = []
+    for chunk in mark_duplicates(chunks, repeated_in(chunks), SCHEMA):
+        none = pl.Series([False] * chunk.frame.height, dtype=pl.Boolean)
+        found += chunk.faults.get("user|duplicate", none).to_list()
+    return found
 
 
-@pytest.mark.parametrize("hashes", [duplicates.key_hashes, few_hashes])
-@pytest.mark.parametrize(
-    ("merged_rows", "block_rows"), [(1, 4), (1, 1 << 24), (8, 8), (1 << 19, 1 << 24)]
+def later_valid_rows(rows):
+    """The same by a loop over the rows."""
+    seen, found = set(), []
+    for user, day, x in rows:
+        valid = bool(user) and x >= 0
+        found.append(valid and (user, day) in seen)
+        if valid:
+            seen.add((user, day))
+    return found
+
+
+def colliding_hashes(keys, seed):
+    """All keys have one of three hashes, until the third seed."""
+    return key_hashes(keys, seed) % np.uint64(3 if seed < 2 else 2**64 - 1)
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.none() | st.text(max_size=1), st.sampled_from(DAYS), st.sampled_from([1.0, 1.0, -1.0])
+    ),
+    max_size=30,
 )
-@given(PAIRS, st.integers(1, 9))
-def test_every_later_row_of_a_key_is_marked_and_no_other(
-    hashes, merged_rows, block_rows, pairs, rows
+
+
+@pytest.mark.parametrize("hashes", [key_hashes, colliding_hashes])
+@pytest.mark.parametrize("compared", [2, 1_000_000])
+@given(ROWS, st.integers(1, 9))
+def test_valid_rows_after_the_first_of_their_key_are_marked_and_no_others(
+    hashes, compared, rows, chunk_rows
 ):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(duplicates, "key_hashes", hashes)
-        patch.setattr(duplicates, "MERGED_ROWS", merged_rows)
-        patch.setattr(duplicates, "BLOCK_ROWS", block_rows)
-        keys = keys_of(*pairs)
-        found = marks(keys[start : start + rows] for start in range(0, len(keys), rows))
-    assert found == [pair in pairs[:n] for n, pair in enumerate(pairs)]
-    assert found == repeated_within(keys).to_list()
+        patch.setattr(duplicates, "COMPARED_HASHES", compared)
+        found = marks(chunks_of(frame_of(rows), chunk_rows))
+    assert found == later_valid_rows(rows)
 
 
-def test_different_keys_of_one_hash_are_both_kept(monkeypatch):
-    monkeypatch.setattr(duplicates, "key_hashes", lambda keys: np.zeros(len(keys), np.uint64))
-    chunks = [keys_of(("a", 1), ("bb", 1)), keys_of(("ab", 1), ("b", 1)), keys_of(("bb", 1))]
-    assert marks(chunks) == [False, False, False, False, True]
+@given(ROWS)
+def test_a_chunk_that_is_the_whole_input_is_marked_alike(rows):
+    chunk = mark_own_duplicates(Chunk(frame_of(rows), "f", 0, 0), SCHEMA)
+    expected = later_valid_rows(rows)
+    assert chunk.faults.keys() == ({"user|duplicate"} if any(expected) else set())
+    if any(expected):
+        assert chunk.faults["user|duplicate"].to_list() == expected
 
 
-def test_of_no_keys_none_is_marked():
-    assert marks([keys_of(), keys_of(("a", 1)), keys_of()]) == [False]
+def test_a_hash_that_different_keys_share_is_not_used(monkeypatch):
+    monkeypatch.setattr(duplicates, "key_hashes", colliding_hashes)
+    rows = [(user, DAYS[1], 1.0) for user in ("a", "bb", "ab", "b", "c", "bb")]
+    chunks = chunks_of(frame_of(rows), 2)
+    repeated = repeated_in(chunks)
+    assert (len(repeated.hashes), repeated.seed) == (1, 2)
+    assert marks(chunks) == [False, False, False, False, False, True]
 
 
-def test_blocks_are_few_and_hold_eight_bytes_a_key_and_the_filter_four_at_most():
-    with SeenKeys() as seen:
-        for start in range(0, 3_000_000, 100_000):
-            ids = pl.int_range(start, start + 100_000, eager=True).cast(pl.String)
-            seen.repeated(
-                pl.DataFrame({"id": ids, "day": pl.Series([1] * 100_000, dtype=pl.Int32)})
-            )
-        assert len(seen._blocks) < 10
-        assert sum(block.nbytes for block in seen._blocks) == 8 * 3_000_000
-        assert seen._filter.room * 16 / 8 <= 4 * 3_000_000
+def test_a_row_that_is_too_short_is_not_the_first_of_its_key():
+    first, second = chunks_of(frame_of([("a", None, 1.0), ("b", None, 1.0)] * 2), 2)
+    first = Chunk(first.frame, "f", 0, 0, faults={TOO_SHORT: pl.Series([True, False])})
+    first, second = mark_duplicates([first, second], repeated_in([first, second]), SCHEMA)
+    assert first.faults.keys() == {TOO_SHORT}
+    assert second.faults["user|duplicate"].to_list() == [False, True]
 
 
-def test_chunks_have_their_turns_in_the_order_of_the_input():
-    chunks = [keys_of(("a", n % 7), ("b", n)) for n in range(50)]
-
-    def check(number):
-        with seen.turn(2 * number, 2) as repeated:
-            return repeated(chunks[number]).to_list()
-
-    with SeenKeys() as seen, ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(check, range(50)))
-    assert found == [[n >= 7, False] for n in range(50)]
+def test_chunks_without_duplicates_pass_through_unchanged():
+    chunks = chunks_of(frame_of([("a", None, 1.0), ("b", None, 1.0), ("a", DAYS[1], 1.0)]), 1)
+    assert list(mark_duplicates(chunks, repeated_in(chunks), SCHEMA)) == chunks
 
 
-def test_a_chunk_that_fails_keeps_no_other_waiting():
-    def check(number):
-        with seen.turn(number, 1) as repeated:
-            if number == 1:
-                raise ZeroDivisionError
-            return repeated(keys_of(("a", 1))).to_list()
-
-    with SeenKeys() as seen, ThreadPoolExecutor(3) as pool:
-        futures = [pool.submit(check, number) for number in range(4)]
-        assert [future.exception() is None for future in futures] == [True, False, True, True]
-        assert [futures[n].result() for n in (0, 2, 3)] == [[False], [True], [True]]
+def test_missing_ids_are_not_compared():
+    chunks = chunks_of(frame_of([("", None, 1.0), (None, None, 1.0)] * 2), 3)
+    assert repeated_in(chunks).hashes.tolist() == []
 
 
-def test_nothing_of_the_keys_is_left_in_the_folder(tmp_path):
-    with SeenKeys(tmp_path) as seen:
-        seen.repeated(keys_of(("someone", 1)))
-        assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_that_takes_no_file_is_named(tmp_path):
-    with pytest.raises(CannotCreateError, match="absent"), SeenKeys(tmp_path / "absent"):
-        pass
-
-
-def test_a_full_disk_is_told(tmp_path):
-    with SeenKeys(tmp_path) as seen, Path("/dev/full").open("wb", buffering=0) as full:
-        seen._ids = full
-        with pytest.raises(StorageError, match="No space left"):
-            seen.repeated(keys_of(("a", 1)))
+def test_text_and_dates_give_the_same_key():
+    text = frame_of([("a", "2026-01-04", 1.0)])
+    dated = text.with_columns(pl.col("day").str.to_date())
+    assert marks([*chunks_of(text, 1), *chunks_of(dated, 1)]) == [False, True]
 
 
 @pytest.mark.parametrize("dtype", [pl.String, pl.Categorical])
 def test_a_key_is_the_id_as_text_and_the_day(dtype):
-    typed = pl.DataFrame(
-        {"user": pl.Series(["a", "a", "a"], dtype=dtype), "day": [date(1970, 1, 2), None, None]}
+    frame = pl.DataFrame(
+        {"user": pl.Series(["a", None, "a"], dtype=dtype), "day": [date(1970, 1, 2), None, None]}
     )
-    keys = row_keys(typed, DAY)
-    assert keys.rows() == [("a", 1), ("a", duplicates.NO_DAY), ("a", duplicates.NO_DAY)]
-    assert repeated_within(keys).to_list() == [False, False, True]
+    assert row_keys(frame, SCHEMA).rows() == [
+        ("a", 1),
+        (None, duplicates.NO_DAY),
+        ("a", duplicates.NO_DAY),
+    ]
 
 
 def test_a_key_without_snapshot_is_the_id_alone():
-    keys = row_keys(pl.DataFrame({"user": [7, 8, 7]}), DAY)
-    assert repeated_within(keys).to_list() == [False, False, True]
+    frame = pl.DataFrame({"user": [7, 8, 7], "x": [1.0, 1.0, 1.0]})
+    chunk = mark_own_duplicates(Chunk(frame, "f", 0, 0), SCHEMA)
+    assert chunk.faults["user|duplicate"].to_list() == [False, False, True]
+
+
+def test_a_schema_without_an_id_has_no_duplicates():
+    schema = schema_of(number("x"))
+    chunk = Chunk(pl.DataFrame({"x": [1.0, 1.0]}), "f", 0, 0)
+    assert mark_own_duplicates(chunk, schema) is chunk

@@ -26,8 +26,7 @@ TYPES = {"user": pl.String, "orders": pl.Float64, "spend": pl.Float64, "tier": p
 
 def split(rows, types=TYPES):
     raw = pl.DataFrame(rows, schema=types, orient="row")
-    typed = to_typed(raw, SCHEMA)
-    return split_rows(raw, typed, row_rules(SCHEMA, typed.schema))
+    return split_rows(raw, SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +76,7 @@ def test_a_snapshot_that_is_no_date_is_rejected_with_the_raw_text(text):
     dated = replace(SCHEMA, snapshot="day")
     days = [text, "2026-11-22", "", None]
     raw = pl.DataFrame([{**GOOD, "day": day} for day in days], schema={**TYPES, "day": pl.String})
-    typed = to_typed(raw, dated)
-    result = split_rows(raw, typed, row_rules(dated, typed.schema))
+    result = split_rows(raw, dated)
     assert result.rejected.select("day", "reasons").rows() == [(text, "day|not_a_date")]
     assert result.valid["day"].to_list() == [date(2026, 11, 22), None, None]
 
@@ -119,11 +117,21 @@ def test_every_row_is_valid_or_rejected_and_order_is_kept(rows):
 
 
 @given(ROWS)
-def test_no_row_is_caught_without_an_alarm(rows):
+def test_no_row_breaks_a_rule_that_no_row_is_said_to_break(rows):
     typed = to_typed(pl.DataFrame(rows, schema=TYPES, orient="row"), SCHEMA)
-    for rule in row_rules(SCHEMA, typed.schema).values():
-        caught, alarm = typed.select(rule.mark.any().alias("0"), rule.alarm.alias("1")).row(0)
-        assert alarm or not caught
+    for rule in row_rules(SCHEMA, typed).values():
+        found = rule.violations.any().alias("found")
+        found, expected = typed.frame.select(found, rule.any_violation.alias("expected")).row(0)
+        assert expected or not found
+
+
+def test_rows_that_break_rules_from_elsewhere_are_rejected_with_the_others():
+    raw = pl.DataFrame([GOOD, {**GOOD, "orders": -1.0}, GOOD], schema=TYPES, orient="row")
+    result = split_rows(raw, SCHEMA, {"row|too_short": pl.Series([False, True, True])})
+    assert result.rejected.select("chunk_row", "reasons").rows() == [
+        (1, "row|too_short;orders|below_min"),
+        (2, "row|too_short"),
+    ]
 
 
 def test_missing_columns_are_all_named_with_near_names():

@@ -15,7 +15,7 @@ CODES = {"tier": ("none", "gold")}
 
 def tensor(**columns):
     frame = pl.DataFrame({"user": ["a"] * len(columns["spend"]), **columns})
-    return to_features(to_typed(frame, SCHEMA), SCHEMA.model_features, CODES)
+    return to_features(to_typed(frame, SCHEMA).frame, SCHEMA.model_features, CODES)
 
 
 def test_codes_follow_the_category_table():
@@ -39,13 +39,13 @@ def test_missing_text_is_missing_and_no_mistake(text):
         {"user": ["a"], "spend": [text], "tier": ["gold"]}, schema_overrides={"spend": pl.String}
     )
     typed = to_typed(frame, SCHEMA)
-    assert typed["spend"].to_list() == [None]
-    assert typed["spend|not_a_number"].to_list() == [False]
+    assert typed.frame["spend"].to_list() == [None]
+    assert not typed.faults
 
 
-def test_text_that_is_no_number_is_marked():
+def test_text_that_is_not_a_number_is_a_fault():
     frame = pl.DataFrame({"user": ["a", "b"], "spend": ["1,5", "1.5"], "tier": ["gold"] * 2})
-    assert to_typed(frame, SCHEMA)["spend|not_a_number"].to_list() == [True, False]
+    assert to_typed(frame, SCHEMA).faults["spend|not_a_number"].to_list() == [True, False]
 
 
 @pytest.mark.parametrize("value", [True, "TRUE", "true", 1, 1.0, "1"])
@@ -55,7 +55,7 @@ def test_booleans_are_read_as_one(value):
 
 def test_whole_numbers_are_categories_by_their_decimal_text():
     schema = FeatureSchema("shop", (Feature("store", "categorical", values=("7", "10")),))
-    typed = to_typed(pl.DataFrame({"store": [10, 7, 8]}), schema)
+    typed = to_typed(pl.DataFrame({"store": [10, 7, 8]}), schema).frame
     codes = to_features(typed, schema.model_features, {"store": ("7", "10")})
     assert codes[:2, 0].tolist() == [1.0, 0.0]
     assert np.isnan(codes[2, 0])
@@ -82,18 +82,19 @@ def test_whole_numbers_are_categories_by_their_decimal_text():
 )
 def test_booleans_are_the_same_categories_in_every_format(column, values, expected):
     schema = FeatureSchema("shop", (Feature("member", "categorical", values=values),))
-    assert to_typed(pl.DataFrame({"member": column}), schema)["member"].to_list() == expected
+    typed = to_typed(pl.DataFrame({"member": column}), schema).frame
+    assert typed["member"].to_list() == expected
 
 
 def test_words_among_other_categories_are_compared_exactly():
     schema = FeatureSchema("shop", (Feature("tier", "categorical", values=("gold", "true")),))
-    typed = to_typed(pl.DataFrame({"tier": ["gold", "true", "GOLD"]}), schema)
+    typed = to_typed(pl.DataFrame({"tier": ["gold", "true", "GOLD"]}), schema).frame
     assert typed["tier"].to_list() == ["gold", "true", "GOLD"]
 
 
 def test_unseen_values_are_counted_apart_from_missing_ones():
     frame = pl.DataFrame({"user": ["a"] * 3, "spend": [1.0] * 3, "tier": ["GOLD", None, "gold"]})
-    typed = to_typed(frame, SCHEMA)
+    typed = to_typed(frame, SCHEMA).frame
     features = to_features(typed, SCHEMA.model_features, CODES)
     assert unseen_counts(typed, features, SCHEMA.model_features) == {"tier": 1}
 
@@ -114,5 +115,5 @@ def test_text_and_numbers_give_the_same_float32():
 
 def test_no_rows_give_an_empty_tensor():
     schema = {"user": pl.String, "spend": pl.Float64, "tier": pl.String}
-    typed = to_typed(pl.DataFrame(schema=schema), SCHEMA)
+    typed = to_typed(pl.DataFrame(schema=schema), SCHEMA).frame
     assert to_features(typed, SCHEMA.model_features, CODES).shape == (0, 2)

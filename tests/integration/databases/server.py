@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from engine.connectors.databases.connections import connected, execute
-from engine.connectors.databases.queries import Query, fetch
-from engine.connectors.databases.tables import ScoresTable, TableSwap
+from engine.connectors.databases.queries import Query
+from engine.connectors.databases.tables import ScoresTable
 from engine.connectors.databases.uri import Database
 
 PASSWORD = "pass-word-7/3"
@@ -38,14 +38,12 @@ class Store:
         with connected(self.database) as connection:
             execute(self.database, connection, f'DROP TABLE IF EXISTS "{name}"')
             connection.commit()
-        swap = TableSwap(ScoresTable(name, self.database))
-        swap.load(path, replace=False)
-        swap.commit()
-        swap.close()
+        with ScoresTable(name, self.database).loaded(path, replace=False) as commit:
+            commit()
 
     def read(self, sql, folder):
         path = folder / "read.arrow"
-        fetch(Query(sql, self.database), path)
+        Query(sql, self.database).fetch(path)
         return pl.read_ipc(path)
 
     def has(self, name):

@@ -69,6 +69,15 @@ def waits_for_a_lock(shop):
         return answer(shop.database, connection, waiting)
 
 
+def running_sleeps(shop):
+    running = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE state = 'active' AND query LIKE '%pg\\_sleep%' AND pid <> pg_backend_pid()"
+    )
+    with connected(shop.database) as connection:
+        return answer(shop.database, connection, running)
+
+
 def wait_for(happened):
     deadline = time.monotonic() + 30
     while not happened():

@@ -17,6 +17,7 @@ from tests.integration.databases.shops import (
     ROWS,
     all_users,
     filled,
+    running_sleeps,
     score_users,
     started,
     wait_for,
@@ -144,6 +145,8 @@ def test_a_signal_ends_a_query(shop, number, ending, tmp_path):
     summary = json.loads((work / "scores.summary.json").read_bytes())
     assert (summary["status"], summary["exit_code"]) == ("interrupted", 128 + ending)
     assert sorted(path.name for path in work.iterdir()) == ["scores.lock", "scores.summary.json"]
+    if shop.database.kind == "postgresql":
+        wait_for(lambda: not running_sleeps(shop))
 
 
 @pytest.mark.parametrize(

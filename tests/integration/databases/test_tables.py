@@ -11,7 +11,7 @@ import pytest
 
 from engine import ScoreOptions, score
 from engine.connectors.databases.connections import answer, connected, execute
-from engine.connectors.databases.tables import ScoresTable, TableSwap
+from engine.connectors.databases.tables import ScoresTable
 from engine.errors import CannotCreateError, InputError, UsageError
 from tests.helpers import BUNDLE
 from tests.integration.databases.server import store
@@ -31,6 +31,7 @@ from tests.integration.databases.shops import (
 KILLED = """
 import os, signal, sys
 import engine.connectors.databases.tables as tables
+import engine.outputs.sink as sink
 from engine.cli.entry import main
 
 def killed(function, chosen, taken=[0]):
@@ -43,13 +44,14 @@ def killed(function, chosen, taken=[0]):
 
 tables.LOADED_ROWS = 500
 chosen = int(sys.argv.pop(1))
-for name in ("_ingest", "commit", "close"):
-    setattr(tables.TableSwap, name, killed(getattr(tables.TableSwap, name), chosen))
+for name in ("_ingest", "_commit"):
+    setattr(tables.ScoresTable, name, killed(getattr(tables.ScoresTable, name), chosen))
+sink._sync_folders = killed(sink._sync_folders, chosen)
 tables.execute = killed(tables.execute, chosen)
 main()
 """
-# Three loads, the old table dropped, the new one renamed, the commit; then the connection ends.
-STEPS_BEFORE_COMMIT = 6
+# Three loads, the old table dropped, the new one renamed, the summary, the commit; then the folders.
+STEPS_BEFORE_COMMIT = 7
 
 
 def test_a_table_that_exists_is_kept_replaced_or_left_alone(shop, tmp_path):
@@ -104,7 +106,7 @@ def test_killed_at_any_step_the_table_is_the_old_or_the_new(shop, step, tmp_path
     assert done.returncode == -signal.SIGKILL, done.stderr
     rows = shop.read("SELECT count(*) AS n FROM scores", tmp_path).item()
     assert rows == (10 if step <= STEPS_BEFORE_COMMIT else ROWS)
-    if step < STEPS_BEFORE_COMMIT:
+    if step < STEPS_BEFORE_COMMIT - 1:
         assert (work / "scores.summary.json").read_bytes() == before
     with chdir(work):
         score_users(shop)
@@ -172,10 +174,12 @@ def test_a_table_that_holds_no_scores_is_never_replaced(shop, dry_run, tmp_path)
 
 def test_what_comes_to_stand_there_during_the_run_is_not_replaced(shop, users, tmp_path):
     shop.fill("scores", users.head(7), tmp_path)
-    swap = TableSwap(ScoresTable("scores", shop.database))
-    with pytest.raises(CannotCreateError, match="is not a table of scores"):
-        swap.load(tmp_path / "users.parquet", replace=True)
-    swap.close()
+    table = ScoresTable("scores", shop.database)
+    with (
+        pytest.raises(CannotCreateError, match="is not a table of scores"),
+        table.loaded(tmp_path / "users.parquet", replace=True),
+    ):
+        pass
     assert shop.read("SELECT count(*) AS n FROM scores", tmp_path).item() == 7
     make(shop, "DROP TABLE scores")
 
@@ -190,10 +194,12 @@ def test_a_load_that_is_interrupted_at_its_end_holds_nothing(
         time.sleep(seconds)
 
     monkeypatch.setattr("engine.connectors.databases.tables.execute", interrupted)
-    swap = TableSwap(ScoresTable("scores", shop.database))
-    with pytest.raises(KeyboardInterrupt):
-        swap.load(tmp_path / "users.parquet", replace=False)
-    swap.close()
+    table = ScoresTable("scores", shop.database)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        table.loaded(tmp_path / "users.parquet", replace=False),
+    ):
+        pass
     assert not shop.has("scores")
     make(shop, "CREATE TABLE scores (x INTEGER)")
     make(shop, "DROP TABLE scores")
@@ -213,7 +219,7 @@ def test_a_table_of_sqlite_with_a_view_on_it_is_not_replaced(users, tmp_path):
     with chdir(tmp_path / "work"):
         score_users(shop)
         make(shop, "CREATE VIEW seen AS SELECT user_id FROM scores")
-        with pytest.raises(CannotCreateError, match="depend on the table"):
+        with pytest.raises(CannotCreateError, match="depend on the old table"):
             score_users(shop)
     assert shop.read("SELECT count(*) AS n FROM seen", tmp_path).item() == ROWS
 

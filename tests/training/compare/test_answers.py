@@ -4,7 +4,7 @@ import pytest
 
 from training.compare.answers import EITHER, NEITHER, THE_MODEL, THE_SEGMENTS, plain_answers
 from training.compare.evidence import Difference
-from training.compare.ways import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER
+from training.compare.strategies import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER
 
 GOOD = {"may_be_used": True, "reasons": []}
 BAD = {"may_be_used": False, "reasons": ["ROC-AUC 0.50 is chance"]}
@@ -15,7 +15,7 @@ TITLES = {"visits": "Visits", "age": "Age"}
 BASE_LOSS = 0.4714
 
 
-def way(
+def strategy(
     key, auc, loss, gap=None, error=0.002, loss_gap=None, loss_error=0.0002, top=0.3,
     base_error=0.002,
 ):  # fmt: skip
@@ -35,10 +35,10 @@ def document(**parts):
         "rows": 9_000,
         "base_rate": 0.18,
         "scores": [
-            way(MODEL, 0.83, 0.36),
-            way(SEGMENT_RATE, 0.71, 0.42, -0.12, 0.004, 0.06, 0.002, top=0.19),
-            way(SEGMENT_FEATURE, 0.83, 0.36, 0.0001, 0.0002, -0.00001, 0.0001),
-            way(TOGETHER, 0.83, 0.36, 0.0, 0.0002, 0.00002, 0.0001),
+            strategy(MODEL, 0.83, 0.36),
+            strategy(SEGMENT_RATE, 0.71, 0.42, -0.12, 0.004, 0.06, 0.002, top=0.19),
+            strategy(SEGMENT_FEATURE, 0.83, 0.36, 0.0001, 0.0002, -0.00001, 0.0001),
+            strategy(TOGETHER, 0.83, 0.36, 0.0, 0.0002, 0.00002, 0.0001),
         ],
         "segments": [inside(1, 0.75), inside(2, 0.70)],
         "variance": {
@@ -61,9 +61,9 @@ def inside(number, auc, low=0.04):
     }  # fmt: skip
 
 
-def with_way(key, **figures):
+def with_strategy(key, **figures):
     found = document()
-    found["scores"] = [w for w in found["scores"] if w["key"] != key] + [way(key, **figures)]
+    found["scores"] = [w for w in found["scores"] if w["key"] != key] + [strategy(key, **figures)]
     return found
 
 
@@ -85,28 +85,28 @@ def test_a_good_model_ranks_and_segments_describe():
     assert "they explain part of how users differ" in answers["say"]["why"]
     said = "(Visits 60\u202f%, Age 2\u202f%), and 40\u202f% of how their probabilities differ;"
     assert said in answers["say"]["why"]
-    assert "lost 0.120 of its ROC-AUC" in rest["would_change"][0]
+    assert "ROC-AUC falls by 0.120 from" in rest["would_change"][0]
     assert "control group" in rest["neither"][0]
-    assert any("54\u202f% buy, 46\u202f% do not" in text for text in rest["neither"])
+    assert any("54\u202f% buy and 46\u202f% do not" in text for text in rest["neither"])
 
 
 def test_segments_as_good_as_the_model_are_said_to_be():
-    found = with_way(SEGMENT_RATE, auc=0.829, loss=0.3601, gap=-0.001, loss_gap=0.0001)
+    found = with_strategy(SEGMENT_RATE, auc=0.829, loss=0.3601, gap=-0.001, loss_gap=0.0001)
     answers, rest = answers_of(found)
     assert answers["whom"]["tool"] == answers["how_many"]["tool"] == EITHER
     assert "no difference beyond chance" in answers["whom"]["why"]
-    assert rest["would_change"][0].startswith("More labelled users: a difference")
+    assert rest["would_change"][0].startswith("More labelled users: 9,000 rows")
 
 
 def test_segments_better_than_the_model_are_said_to_be():
-    found = with_way(SEGMENT_RATE, auc=0.9, loss=0.3, gap=0.07, loss_gap=-0.06)
+    found = with_strategy(SEGMENT_RATE, auc=0.9, loss=0.3, gap=0.07, loss_gap=-0.06)
     answers, _ = answers_of(found)
     assert answers["whom"]["tool"] == answers["how_many"]["tool"] == THE_SEGMENTS
     assert "rank better" in answers["whom"]["why"]
 
 
 def test_useless_segments_are_called_useless():
-    found = with_way(SEGMENT_RATE, auc=0.505, loss=0.4715, gap=-0.325, loss_gap=0.11)
+    found = with_strategy(SEGMENT_RATE, auc=0.505, loss=0.4715, gap=-0.325, loss_gap=0.11)
     for driver in found["variance"]["drivers"]:
         driver["explained"] = 0.004
     answers, rest = answers_of(found)
@@ -141,7 +141,7 @@ def test_an_unusable_model_leaves_the_segments():
 
 
 def test_an_unusable_model_and_useless_segments_leave_nothing():
-    found = with_way(SEGMENT_RATE, auc=0.505, loss=0.4715, gap=0.0, loss_gap=0.0)
+    found = with_strategy(SEGMENT_RATE, auc=0.505, loss=0.4715, gap=0.0, loss_gap=0.0)
     answers, rest = answers_of(found, BAD)
     assert {answers[kind]["tool"] for kind in ("whom", "how_many", "inside")} == {NEITHER}
     assert any(text.startswith("Who buys at all") for text in rest["neither"])
@@ -149,7 +149,7 @@ def test_an_unusable_model_and_useless_segments_leave_nothing():
 
 @pytest.mark.parametrize(("base_error", "tool"), [(0.001, THE_SEGMENTS), (0.01, NEITHER)])
 def test_rates_of_segments_are_planned_with_only_beyond_chance(base_error, tool):
-    found = with_way(
+    found = with_strategy(
         SEGMENT_RATE, auc=0.6, loss=0.465, gap=-0.1, loss_gap=-0.01, base_error=base_error
     )
     assert answers_of(found)[0]["how_many"]["tool"] == tool
@@ -171,11 +171,11 @@ def test_a_title_of_any_length_is_cut():
     ],
 )
 def test_a_gain_from_both_is_judged_by_its_size_and_its_error(key, loss_gap, tool, words):
-    found = with_way(key, auc=0.84, loss=0.35, gap=0.01, loss_gap=loss_gap)
+    found = with_strategy(key, auc=0.84, loss=0.35, gap=0.01, loss_gap=loss_gap)
     answers, rest = answers_of(found)
     assert answers["both"]["tool"].startswith(tool)
     assert words in answers["both"]["why"]
-    told = any("do not, for example" in text for text in rest["would_change"])
+    told = any("such as survey answers" in text for text in rest["would_change"])
     assert told == (tool == "no")
 
 
@@ -196,7 +196,7 @@ def test_segments_that_do_not_count_are_counted_and_told_why():
     why = answers["inside"]["why"]
     assert "inside 1 of 3 segments is 0.750" in why
     assert why.endswith(
-        "; in 1 it ranks no better than chance; in 1 there are too few buyers or too few others to say"
+        "; in 1 it ranks no better than chance; in 1 there are too few buyers or non-buyers to tell"
     )
 
 
@@ -207,14 +207,14 @@ def test_segments_too_small_to_say_are_named():
     assert any("inside Regulars and Guests: too few" in text for text in rest["neither"])
 
 
-def test_ways_that_were_not_gone_are_not_spoken_of():
+def test_strategies_that_were_not_measured_are_not_mentioned():
     found = document()
     found["scores"] = [w for w in found["scores"] if w["key"] != SEGMENT_FEATURE]
     assert "further feature" not in answers_of(found)[0]["both"]["why"]
 
 
 def test_a_way_that_changes_no_score_is_said_to_change_none():
-    found = with_way(
+    found = with_strategy(
         TOGETHER, auc=0.83, loss=0.36, gap=0.0, error=0.0, loss_gap=-0.0, loss_error=0.0
     )
     why = answers_of(found)[0]["both"]["why"]

@@ -10,14 +10,14 @@ from engine.bundle.open import open_bundle
 from engine.model.session import Predictions
 from tests.helpers import BUNDLE
 from training.compare.figures import comparison, inside_figures
-from training.compare.paired import score_figures, way_figures
+from training.compare.paired import score_figures, strategy_figures
 from training.compare.stability import stability_figures
-from training.compare.ways import (
+from training.compare.strategies import (
     MODEL,
     SEGMENT_FEATURE,
     SEGMENT_RATE,
+    STRATEGIES,
     TOGETHER,
-    WAYS,
     Compared,
     SegmentFigures,
     figures_from_json,
@@ -42,7 +42,7 @@ def manifest():
 
 
 def drawn(rows, seed=0, snapshots=None, users=None):
-    """Users of the segments 4, 2 and 9, and four ways to score them."""
+    """Users of the segments 4, 2 and 9, and four strategies to score them."""
     rng = np.random.default_rng(seed)
     place = rng.integers(0, 3, rows)
     margin = (rng.normal(-1.5, 1, rows) + np.array([-1, 0, 2])[place]).astype(np.float32)
@@ -52,40 +52,40 @@ def drawn(rows, seed=0, snapshots=None, users=None):
     segment = np.array([4, 2, 9])[place]
     scored = Predictions(margin, probability, one, index, one, segment)
     rate = np.array([label[place == n].mean() for n in range(3)])[place]
-    ways = {MODEL: probability, SEGMENT_RATE: rate.astype(np.float32), TOGETHER: probability}
+    strategies = {MODEL: probability, SEGMENT_RATE: rate.astype(np.float32), TOGETHER: probability}
     users = np.arange(rows) if users is None else users
-    return Compared(label, users, scored, ways, snapshots)
+    return Compared(label, users, scored, strategies, snapshots)
 
 
 def figures_of(compared):
-    return {way["key"]: way for way in score_figures(compared)}
+    return {strategy["key"]: strategy for strategy in score_figures(compared)}
 
 
 def test_figures_of_a_way_are_those_of_scikit_learn_and_of_the_metrics():
     compared = drawn(3_000)
-    p, label = compared.ways[MODEL].astype(np.float64), compared.label
-    auc, loss, *gains = way_figures(rank(p, label), np.ones(3_000))
+    p, label = compared.strategies[MODEL].astype(np.float64), compared.label
+    auc, loss, *gains = strategy_figures(rank(p, label), np.ones(3_000))
     assert auc == pytest.approx(reference.roc_auc_score(label, p))
     assert loss == pytest.approx(reference.log_loss(label, p))
-    outcomes = Outcomes(compared.ways[MODEL], label, compared.users)
+    outcomes = Outcomes(compared.strategies[MODEL], label, compared.users)
     metrics = classification_metrics(outcomes, 0.5, [n / 10 for n in range(1, 10)])
     assert gains == pytest.approx([g["share_of_buyers"] for g in metrics["gains"]], abs=1e-6)
 
 
-@pytest.mark.parametrize("way", [MODEL, SEGMENT_RATE])
-def test_a_weight_counts_as_so_many_rows(way):
+@pytest.mark.parametrize("strategy", [MODEL, SEGMENT_RATE])
+def test_a_weight_counts_as_so_many_rows(strategy):
     compared = drawn(500)
-    p, label = compared.ways[way], compared.label
+    p, label = compared.strategies[strategy], compared.label
     weight = np.random.default_rng(1).integers(0, 4, 500)
     rows = np.repeat(np.arange(500), weight)
-    assert way_figures(rank(p, label), weight.astype(float)) == pytest.approx(
-        way_figures(rank(p[rows], label[rows]), np.ones(len(rows)))
+    assert strategy_figures(rank(p, label), weight.astype(float)) == pytest.approx(
+        strategy_figures(rank(p[rows], label[rows]), np.ones(len(rows)))
     )
 
 
 def test_intervals_are_those_of_the_metrics():
     compared = drawn(400, users=np.repeat(np.arange(200), 2))
-    ranked = rank(compared.ways[MODEL], compared.label)
+    ranked = rank(compared.strategies[MODEL], compared.label)
     figures = dict.fromkeys(
         ("pr_auc", "log_loss", "brier", "calibration_error", "f1", "precision", "recall"), 0.5
     )
@@ -107,9 +107,9 @@ def test_a_way_is_held_against_the_base_rate_too():
     compared = drawn(1_000)
     label, found = compared.label, figures_of(compared)
     base = reference.log_loss(label, np.full(len(label), label.mean()))
-    for way in found.values():
-        over = way["over_base_rate"]
-        assert over["log_loss"] == pytest.approx(way["log_loss"] - base)
+    for strategy in found.values():
+        over = strategy["over_base_rate"]
+        assert over["log_loss"] == pytest.approx(strategy["log_loss"] - base)
         assert over["standard_error"] > 0
 
 
@@ -126,7 +126,11 @@ def test_rows_of_one_user_are_no_further_evidence():
     once = drawn(800)
     rows = np.tile(np.arange(800), 4)
     repeated = Compared(
-        once.label[rows], rows, once.scored[rows], {k: p[rows] for k, p in once.ways.items()}, None
+        once.label[rows],
+        rows,
+        once.scored[rows],
+        {k: p[rows] for k, p in once.strategies.items()},
+        None,
     )
     assert figures_of(repeated)[SEGMENT_RATE]["standard_error"]["roc_auc"] == pytest.approx(
         figures_of(once)[SEGMENT_RATE]["standard_error"]["roc_auc"]
@@ -188,7 +192,7 @@ def weekly(rows, weeks=3):
         np.tile(one.label, weeks),
         np.tile(one.users, weeks),
         one.scored[take],
-        {name: p[take] for name, p in one.ways.items()},
+        {name: p[take] for name, p in one.strategies.items()},
         np.repeat(dates, rows),
     )
 
@@ -223,7 +227,7 @@ def test_a_week_of_few_users_is_left_out(manifest):
         compared.label[kept],
         np.arange(len(kept)),
         compared.scored[kept],
-        {name: p[kept] for name, p in compared.ways.items()},
+        {name: p[kept] for name, p in compared.strategies.items()},
         compared.snapshots[kept],
     )
     found = stability_figures(few, manifest.band_cuts)["weeks"]
@@ -231,7 +235,7 @@ def test_a_week_of_few_users_is_left_out(manifest):
 
 
 def replace_users(compared, users):
-    return Compared(compared.label, users, compared.scored, compared.ways, compared.snapshots)
+    return Compared(compared.label, users, compared.scored, compared.strategies, compared.snapshots)
 
 
 @pytest.mark.parametrize(
@@ -249,12 +253,12 @@ FITTED = tuple(SegmentFigures(n, 0.2, 1.0, 0.0) for n in (4, 2, 9))
 
 def test_the_document_holds_everything_and_is_plain_json(manifest):
     compared = drawn(2_000)
-    compared.ways[SEGMENT_FEATURE] = compared.ways[MODEL]
+    compared.strategies[SEGMENT_FEATURE] = compared.strategies[MODEL]
     found = comparison(manifest, compared, FITTED, GOOD)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert [segment["segment_id"] for segment in found["segments"]] == [4, 2, 9]
     assert sum(segment["rows"] for segment in found["segments"]) == found["rows"] == 2_000
-    assert {way["key"] for way in found["scores"]} == set(WAYS)
+    assert {strategy["key"] for strategy in found["scores"]} == set(STRATEGIES)
     assert 0.3 < found["variance"]["probability"] < 0.9
     assert found["variance"]["drivers"][0]["name"] == manifest.schema.features[0].name
     assert found["answer"]
@@ -278,8 +282,8 @@ def made_of(margin, place, seed=0):
     probability = sigmoid(margin).astype(np.float32)
     scored = Predictions(margin, probability, one, np.zeros((len(margin), 1)), one, segment)
     rate = purchase_rates(place, before, 3)[place].astype(np.float32)
-    ways = {MODEL: probability, SEGMENT_RATE: rate, TOGETHER: probability}
-    return Compared(label, np.arange(len(margin)), scored, ways, None)
+    strategies = {MODEL: probability, SEGMENT_RATE: rate, TOGETHER: probability}
+    return Compared(label, np.arange(len(margin)), scored, strategies, None)
 
 
 def told(manifest, compared):
@@ -314,7 +318,9 @@ def test_segments_that_are_the_label_rank_better_than_the_model(manifest):
     place = compared.label.astype(int)
     scored = replace(compared.scored, segment=np.array([4, 2])[place])
     rate = np.array([0.001, 0.999], np.float32)[place]
-    perfect = replace(compared, scored=scored, ways={**compared.ways, SEGMENT_RATE: rate})
+    perfect = replace(
+        compared, scored=scored, strategies={**compared.strategies, SEGMENT_RATE: rate}
+    )
     found, tools = told(manifest, perfect)
     assert found["scores"][1]["roc_auc"] == 1
     assert tools[:3] == ["the segments", "the segments", "neither"]

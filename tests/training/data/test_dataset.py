@@ -107,12 +107,12 @@ def test_rows_that_scoring_sets_aside_are_left_out_and_counted(users, tmp_path):
 
 
 def test_no_row_left_is_refused_with_what_caught_them(users, tmp_path):
-    with pytest.raises(InputError, match=r"no row that can be used; .*: visits\|below_min 300\."):
+    with pytest.raises(InputError, match=r"no row can be used; .*: visits\|below_min 300\."):
         load(users.with_columns(visits=-1), tmp_path)
 
 
 def test_a_table_without_rows_is_refused(users, tmp_path):
-    with pytest.raises(InputError, match=r"users\.parquet: no row that can be used\. Mend"):
+    with pytest.raises(InputError, match=r"users\.parquet: no row can be used\. Fix"):
         load(users.clear(), tmp_path)
 
 

@@ -10,7 +10,7 @@ from engine.explain.inspect import manifest_lines
 from engine.model.session import Predictions
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
-from training.evaluate.drivers import direction, drivers_report, shape
+from training.evaluate.drivers import dependence, direction, drivers_report
 from training.metrics.disclosure import MIN_USERS
 
 ROWS = 200
@@ -112,15 +112,15 @@ def test_a_band_of_few_users_has_no_means(manifest, features, predictions):
 
 def test_many_rows_of_few_users_are_not_told(manifest, features, predictions):
     found = drivers_report(manifest, features, predictions, np.arange(ROWS) % (MIN_USERS - 1))
-    assert all(part.get("shape", []) == [] for part in found["features"])
+    assert all(part.get("dependence", []) == [] for part in found["features"])
     city = next(f for f in found["features"] if f["name"] == "city")
     assert city["direction"] == "none"
     assert set(map(len, found["bands"].values())) == {0}
 
 
-def test_the_ends_of_a_shape_are_not_the_values_of_users():
+def test_the_ends_of_a_dependence_are_not_the_values_of_users():
     values = np.sort(np.random.default_rng(0).lognormal(3, 1, 400)).astype(np.float32)
-    found = shape(values, values, np.arange(400))
+    found = dependence(values, values, np.arange(400))
     assert not {part["high"] for part in found} & set(values.tolist())
     assert [part["rows"] for part in found] == [40] * 10
 
@@ -148,7 +148,7 @@ def test_direction(values, impacts, expected):
 
 
 def test_the_shape_of_a_number_follows_its_impacts(report):
-    found = next(f for f in report["features"] if f["name"] == "down")["shape"]
+    found = next(f for f in report["features"] if f["name"] == "down")["dependence"]
     means = [part["mean_impact"] for part in found]
     assert len(found) == 10
     assert means == sorted(means, reverse=True)
@@ -159,7 +159,7 @@ def test_the_shape_of_a_number_follows_its_impacts(report):
 
 def test_the_shape_of_many_equal_numbers_has_fewer_bins():
     values = np.repeat(np.array([0, 1, 7], np.float32), [60, 30, 10])
-    found = shape(values, values, np.arange(100))
+    found = dependence(values, values, np.arange(100))
     assert found == [
         {"low": None, "high": 1.0, "rows": 60, "mean_impact": 0.0},
         {"low": 1.0, "high": 7.0, "rows": 30, "mean_impact": 1.0},
@@ -169,7 +169,7 @@ def test_the_shape_of_many_equal_numbers_has_fewer_bins():
 def test_the_shape_of_a_category_leaves_out_what_few_users_have():
     values = np.array([0] * 30 + [1] * 19 + [np.nan] * 25, np.float32)
     impacts = np.repeat(np.array([0.5, 9, -0.5], np.float32), [30, 19, 25])
-    assert shape(values, impacts, np.arange(74), ("rome", "oslo")) == [
+    assert dependence(values, impacts, np.arange(74), ("rome", "oslo")) == [
         {"value": "rome", "rows": 30, "mean_impact": 0.5},
         {"value": None, "rows": 25, "mean_impact": -0.5},
     ]
@@ -177,6 +177,6 @@ def test_the_shape_of_a_category_leaves_out_what_few_users_have():
 
 def test_a_feature_that_is_always_missing_has_the_shape_of_missing():
     values = np.full(40, np.nan, np.float32)
-    assert shape(values, np.zeros(40), np.arange(40)) == [
+    assert dependence(values, np.zeros(40), np.arange(40)) == [
         {"value": None, "rows": 40, "mean_impact": 0.0}
     ]

@@ -37,15 +37,15 @@ def found(pool):
     return {baseline.name: baseline.scores for baseline in fit_baselines(pool, BUYERS)}
 
 
-def test_every_rule_is_asked_about_every_judge(found, pool):
+def test_every_baseline_scores_every_validation_row(found, pool):
     assert list(found) == ["base rate", "recency alone", "RFM score", "logistic regression"]
     for scores in found.values():
-        assert [len(s) for s in scores] == [len(judges.label) for judges in pool.judges]
+        assert [len(s) for s in scores] == [len(validation.label) for validation in pool.validation]
         assert all(np.isfinite(s).all() for s in scores)
 
 
 def test_more_knowledge_ranks_better(found, pool):
-    auc = {name: roc_auc(scores, pool.judges) for name, scores in found.items()}
+    auc = {name: roc_auc(scores, pool.validation) for name, scores in found.items()}
     assert auc["base rate"] == 0.5
     assert auc["RFM score"] > 0.5
     assert auc["RFM score"] < auc["recency alone"] < auc["logistic regression"]

@@ -6,7 +6,7 @@ import polars as pl
 from tests.fitting import SHOP, category, schema_of, shop_users
 from training.export.bundle import with_values
 from training.metrics.disclosure import MIN_USERS
-from training.model.categories import fit_categories, sorted_by_teachers
+from training.model.categories import fit_categories, order_by_train_rates
 from training.model.trees import Sample
 from training.model.validation import roc_auc
 
@@ -47,7 +47,7 @@ def test_values_that_cannot_be_exported_have_no_code():
     assert set(found["c"]) == {"b", "a\0a"}
 
 
-def test_folds_order_a_category_without_the_labels_of_those_who_judge():
+def test_folds_order_a_category_without_the_validation_labels():
     rng = np.random.default_rng(5)
     rows, values = 20_000, tuple(f"v{n:03}" for n in range(500))
     noise = pl.DataFrame({"c": np.array(values)[rng.integers(0, 500, rows)]})
@@ -55,16 +55,18 @@ def test_folds_order_a_category_without_the_labels_of_those_who_judge():
     learned = fit_categories(noise, label, schema_of(category("c", values=list(values))))["c"]
     codes = noise["c"].cast(pl.Enum(learned)).to_physical().to_numpy().astype(np.float32)
     both = Sample(np.column_stack([codes, np.full(rows, np.nan)]), label)
-    teachers, judges = both.subset(np.arange(0, rows, 2)), both.subset(np.arange(1, rows, 2))
-    assert roc_auc([judges.features[:, 0]], [judges]) > 0.55
-    taught, judged = sorted_by_teachers(teachers, np.arange(rows // 2), judges, {0: learned})
-    assert roc_auc([judged.features[:, 0]], [judged]) < 0.52
-    assert roc_auc([taught.features[:, 0]], [taught]) > 0.55
+    train, validation = both.subset(np.arange(0, rows, 2)), both.subset(np.arange(1, rows, 2))
+    assert roc_auc([validation.features[:, 0]], [validation]) > 0.55
+    new_train, new_validation = order_by_train_rates(
+        train, np.arange(rows // 2), validation, {0: learned}
+    )
+    assert roc_auc([new_validation.features[:, 0]], [new_validation]) < 0.52
+    assert roc_auc([new_train.features[:, 0]], [new_train]) > 0.55
     # Every value keeps a code of its own, the same on both sides.
     pairs = np.concatenate(
         [
             np.column_stack([old.features[:, 0], new.features[:, 0]])
-            for old, new in ((teachers, taught), (judges, judged))
+            for old, new in ((train, new_train), (validation, new_validation))
         ]
     )
     assert len(np.unique(pairs, axis=0)) == len(np.unique(pairs[:, 0])) == 500

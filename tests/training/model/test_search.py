@@ -6,12 +6,12 @@ import pytest
 from engine.errors import SelfCheckError
 from tests.fitting import halved, trees
 from training.effort import Effort, effort_of
-from training.model.candidates import DESIGN, planned, strongest_pairs
+from training.model.candidates import DESIGN, search_space, strongest_pairs
 from training.model.choice import Standing, cheapest, choose_trees
 from training.model.classifier import sigmoid
 from training.model.search import Trial, search
 from training.model.shapley.leaves import read_leaves
-from training.model.trees import Grower, Recipe, Sample, Settings
+from training.model.trees import Sample, Settings, TrainConfig, Trainer
 from training.model.validation import fold_losses
 
 NAMES = ("a", "b", "c", "d")
@@ -62,9 +62,19 @@ def test_features_that_work_apart_need_no_pairs():
 def test_paths_hold_at_most_two_features_where_pairs_are_limited():
     pool = halved(sample(2_000, 0, together))
     for settings in (s for s in DESIGN if s.pairs is not None):
-        grower = Grower(pool.sample, NAMES, seed=1)
-        booster = grower.grow(Recipe(settings, [(0, 2), (1, 3)], 20))
+        trainer = Trainer(pool.sample, NAMES, seed=1)
+        booster = trainer.train(TrainConfig(settings, [(0, 2), (1, 3)], 20))
         assert max(len(leaf.factors) for leaf in read_leaves(booster)) <= 2
+
+
+def test_a_search_can_be_watched():
+    seen = []
+    watch = lambda number, best: seen.append((number, best))  # noqa: E731
+    search(halved(sample(500, 0, apart)), NAMES, 1, Effort(3), watch)
+    assert [number for number, _ in seen] == [1, 2, 3]
+    losses = [best for _, best in seen]
+    assert losses[0] is None
+    assert 0 < losses[2] <= losses[1] < 0.7
 
 
 def test_the_table_of_trials_is_kept(joint):
@@ -105,7 +115,7 @@ def test_the_same_seed_gives_the_same_trees(joint):
 def test_minutes_only_decide_how_many_trials_start():
     ticks = iter(range(0, 600, 10))
     pool = halved(sample(600, 0, together))
-    timed = search(pool, NAMES, 1, Effort(100, minutes=1.0), lambda: next(ticks)).trials
+    timed = search(pool, NAMES, 1, Effort(100, minutes=1.0), clock=lambda: next(ticks)).trials
     counted = search(pool, NAMES, 1, Effort(6)).trials
     assert [t.settings for t in timed] == [t.settings for t in counted]
     assert [trees_of(t) for t in timed] == [trees_of(t) for t in counted]
@@ -118,7 +128,7 @@ def trees_of(trial):
 def test_the_recipe_grows_the_same_trees_again():
     pool = halved(sample(1_000, 0, together))
     choice = choose_trees(pool, NAMES, 1, Effort(2))
-    again = Grower(pool.sample, NAMES, 1).grow(choice.recipe)
+    again = Trainer(pool.sample, NAMES, 1).train(choice.config)
     assert again.model_to_string() == choice.booster.model_to_string()
 
 
@@ -142,7 +152,7 @@ def test_what_is_asked_for_takes_the_place_of_both_defaults(asked, given):
 
 def test_draws_depend_on_seed_and_number():
     def first(seed, count):
-        return [settings for settings, _ in zip(planned(seed), range(count), strict=False)]
+        return [settings for settings, _ in zip(search_space(seed), range(count), strict=False)]
 
     assert first(1, 12)[:9] == first(1, 9)
     assert first(1, 9)[-1] != first(2, 9)[-1]
@@ -152,7 +162,7 @@ def test_draws_depend_on_seed_and_number():
 def test_a_draw_that_is_clearly_worse_goes_no_further():
     pool = halved(sample(3_000, 0, together))
     trials = search(pool, NAMES, 1, Effort(12)).trials
-    first, lost = pool.judges[:1], [trial for trial in trials if len(trial.scores) == 1]
+    first, lost = pool.validation[:1], [trial for trial in trials if len(trial.scores) == 1]
     best = min(fold_losses(t.scores, first).mean() for t in trials if len(t.scores) == 2)
     assert lost
     assert all(fold_losses(trial.scores, first).mean() > best + 0.005 for trial in lost)

@@ -161,7 +161,7 @@ def _drivers(manifest: Manifest) -> dict:
                 {"low": low, "high": high, "rows": 3_600, "mean_impact": size * math.tanh(n - 6)}
                 for n, (low, high) in enumerate(pairwise(cuts))
             ]
-        found.append({**feature, "shape": shape if len(found) < 12 else []})
+        found.append({**feature, "dependence": shape if len(found) < 12 else []})
     return {**manifest.drivers, "features": found}
 
 

@@ -89,7 +89,11 @@ def features_in_all(count: int) -> Subject:
     )
     drivers = manifest.drivers["features"]
     found = [
-        {**drivers[n % len(drivers)], "name": f"feature_{n:03}", "shape": drivers[0]["shape"]}
+        {
+            **drivers[n % len(drivers)],
+            "name": f"feature_{n:03}",
+            "dependence": drivers[0]["dependence"],
+        }
         for n in range(count)
     ]
     changed = replace(
@@ -125,7 +129,7 @@ def few_users() -> Subject:
     metrics["intervals"] = dict.fromkeys(manifest.metrics["intervals"])
     metrics |= dict.fromkeys(("f1", "precision", "recall"))
     metrics["suppressed"] = ["F1, precision and recall are left out"]
-    drivers = [{**f, "shape": []} for f in manifest.drivers["features"]]
+    drivers = [{**f, "dependence": []} for f in manifest.drivers["features"]]
     segments = tuple(replace(s, profile={}) for s in manifest.segments)
     spread = [
         {**dict.fromkeys(part), "segment_id": part["segment_id"]}
@@ -204,7 +208,7 @@ def _named_profile(segment: Segment, name: str) -> dict:
 def _named_drivers(manifest: Manifest, name: str) -> dict:
     """Every category with the same name, every group of features too."""
     found = [
-        {**f, "shape": [{**p, "value": name} if "value" in p else p for p in f["shape"]]}
+        {**f, "dependence": [{**p, "value": name} if "value" in p else p for p in f["dependence"]]}
         for f in manifest.drivers["features"]
     ]
     by_value = {"direction": "by value", "raises_most": name, "lowers_most": name}

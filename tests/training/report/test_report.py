@@ -12,7 +12,7 @@ from tests.training.report.report_fixture import full_subject
 from tests.training.report.report_variants import HOSTILE, VARIANTS
 from training.format import plain
 from training.report.card import model_card
-from training.report.charts.shapes import shape_chart
+from training.report.charts.dependence import dependence_chart
 from training.report.contents import report_contents
 from training.report.page import report_html
 from training.report.subject import measured_subject, subject_of
@@ -91,7 +91,7 @@ def test_pictures_state_their_finding(page):
 
 
 def test_pictures_of_drivers_come_in_the_order_of_their_importance(subject, page):
-    drawn = re.findall('<title id="shape-[0-9]+-title">(.*?): odds along its values<', page)
+    drawn = re.findall('<title id="dependence-[0-9]+-title">(.*?): odds along its values<', page)
     found = subject.drivers["features"][:12]
     assert drawn == [subject.titles[f["name"]] for f in found]
     assert "row by row" in page
@@ -349,7 +349,7 @@ def test_figures_of_too_few_users_are_told_as_such(subject):
     reason = "F1 is left out: fewer than 20 users lie above the threshold"
     suppressed = {**dict.fromkeys(("f1", "precision", "recall")), "suppressed": [reason]}
     drivers = subject.drivers["features"]
-    shape = [{**drivers[0]["shape"][0], "mean_impact": None}, *drivers[0]["shape"][1:]]
+    shape = [{**drivers[0]["dependence"][0], "mean_impact": None}, *drivers[0]["dependence"][1:]]
     found = replace(
         subject,
         evaluation={
@@ -357,7 +357,7 @@ def test_figures_of_too_few_users_are_told_as_such(subject):
             "metrics": {**subject.metrics, **suppressed},
             "drivers": {
                 **subject.drivers,
-                "features": [{**drivers[0], "shape": shape}, *drivers[1:]],
+                "features": [{**drivers[0], "dependence": shape}, *drivers[1:]],
             },
         },
     )
@@ -373,7 +373,7 @@ def test_very_large_values_are_shown_in_few_digits():
 def test_users_without_a_value_come_after_the_categories_and_their_labels():
     impacts = {"ios": 0.1, None: -0.3, "web": -0.1, "tablet": 0.0, "android": 0.2}
     parts = [{"value": v, "mean_impact": i, "rows": 100} for v, i in impacts.items()]
-    svg = shape_chart({"name": "device", "shape": parts}, {}, "shape")
+    svg = dependence_chart({"name": "device", "dependence": parts}, {}, "dependence")
     bars = re.findall(r'<path d="M([\d.]+),[^"]*" fill="var\(--(cool|warm|muted)\)"', svg)
     assert [color for _, color in sorted(bars, key=lambda bar: float(bar[0]))] == (
         ["warm", "cool", "cool", "cool", "muted"]

@@ -56,7 +56,7 @@ def test_a_report_is_written_and_told(folder, tmp_path, capsys):
     page = out.read_text()
     assert "3,000 users – users.parquet" in page
     assert '<section id="drift"' in page
-    assert "was fitted to: the models know most of them" in page
+    assert "was fitted to: the models have seen most of them" in page
     assert out.stat().st_mode == (bundle / REPORT).stat().st_mode
     assert list(tmp_path.iterdir()) == [out]
 

@@ -3,7 +3,7 @@ import pytest
 
 from training.effort import Effort
 from training.segments.counts import (
-    Users,
+    ClusteringData,
     actionability,
     choose_count,
     count_figures,
@@ -57,7 +57,7 @@ def test_the_most_useful_count_near_the_best_silhouette_is_chosen(tried, expecte
         (
             {3: figures(0.3, agreement=0.7), 4: figures(0.3, agreement=0.8, worst=0.5)},
             4,
-            ["in the mean, under 0.85", "the worst refit agrees to 0.50"],
+            ["on average, under 0.85", "the worst refit agrees to 0.50"],
         ),
         (
             {3: figures(0.3, smallest_share=0.02), 4: figures(0.4, smallest_share=0.01)},
@@ -158,7 +158,7 @@ def test_what_segments_explain_in_known_cases(values, place, expected):
 def test_one_segment_has_figures_too():
     points = np.zeros((30, 1))
     found = count_figures(
-        fit_kmeans(points, 1, 1, STARTS), Users(points, points, points), 1, EFFORT
+        fit_kmeans(points, 1, 1, STARTS), ClusteringData(points, points, points), 1, EFFORT
     )
     assert (found["segments"], found["silhouette"], found["agreement"]) == (1, None, 1.0)
     assert found["actionability"] == 0

@@ -12,25 +12,25 @@ from tests.fitting import SHOP, number, schema_of, shop_users
 from tests.helpers import write_table
 from training.data.dataset import load_dataset
 from training.segments.lineage import (
-    Predecessor,
-    Succession,
-    check_predecessor,
+    Lineage,
+    PreviousSegments,
+    check_previous,
     jaccard,
-    predecessor,
+    previous_segments,
     segment_changes,
     space_changes,
     starting_centroids,
-    succeed,
+    trace_lineage,
 )
 
 
 def before(assigned, ids, retired=()):
     segments = tuple(Segment(n, f"name {n}", 0.1) for n in ids)
-    return Predecessor("tiny/1", segments, tuple(retired), {"f": True}, np.array(assigned))
+    return PreviousSegments("tiny/1", segments, tuple(retired), {"f": True}, np.array(assigned))
 
 
 def test_a_first_fit_counts_from_one():
-    assert succeed(np.array([0, 1, 2, 0]), 3, None) == Succession((1, 2, 3), (), (0.0, 0.0, 0.0))
+    assert trace_lineage(np.array([0, 1, 2, 0]), 3, None) == Lineage((1, 2, 3), (), (0.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_first_fit_counts_from_one():
     ids=["permuted", "split", "merged", "all new", "vanished", "at the bound"],
 )
 def test_segments_are_matched_by_their_users(labels, assigned, ids, retired, expected, gone):
-    found = succeed(np.array(labels), max(labels) + 1, before(assigned, ids, retired))
+    found = trace_lineage(np.array(labels), max(labels) + 1, before(assigned, ids, retired))
     assert found.ids == expected
     assert found.retired == gone
 
@@ -56,7 +56,7 @@ def test_a_retired_id_is_never_used_again():
     rng = np.random.default_rng(0)
     for _ in range(6):
         assigned = rng.choice(ids, 400)
-        found = succeed(rng.integers(0, 2, 400), 2, before(assigned, ids, retired))
+        found = trace_lineage(rng.integers(0, 2, 400), 2, before(assigned, ids, retired))
         assert not set(found.ids) & used
         used |= set(found.ids)
         assert set(found.retired) == used - set(found.ids)
@@ -66,9 +66,9 @@ def test_a_retired_id_is_never_used_again():
 def test_ids_end_where_the_score_file_has_no_room():
     labels = np.array([0, 0, 1, 1])
     last = before([1, 1, 2, MAX_SEGMENT_ID - 1], [1, 2, MAX_SEGMENT_ID - 1])
-    assert max(succeed(labels, 2, last).ids) <= MAX_SEGMENT_ID
-    with pytest.raises(BundleError, match="Leave --previous out"):
-        succeed(labels, 2, before([1, 2, 1, 2], [1, 2], [MAX_SEGMENT_ID]))
+    assert max(trace_lineage(labels, 2, last).ids) <= MAX_SEGMENT_ID
+    with pytest.raises(BundleError, match="Omit --previous"):
+        trace_lineage(labels, 2, before([1, 2, 1, 2], [1, 2], [MAX_SEGMENT_ID]))
 
 
 def test_jaccard_counts_users_in_both_over_users_in_either():
@@ -85,15 +85,15 @@ def test_centroids_start_at_the_means_of_the_segments_in_force():
 def test_changes_are_told_in_words():
     old = before([], [1, 2, 3])
     new = (Segment(1, "name 1", 0.5), Segment(2, "other", 0.3), Segment(4, "fresh", 0.2))
-    found = segment_changes(new, Succession((1, 2, 4), (3,), (0.9, 0.8, 0.31)), old)
+    found = segment_changes(new, Lineage((1, 2, 4), (3,), (0.9, 0.8, 0.31)), old)
     assert found == [
-        "segment 4, fresh, is new: with its best match before it shares 31% of the users of both",
-        "segment 2 is now called other: name 2 is no longer true of its users",
+        "segment 4, fresh, is new: it shares 31% of the users with its best previous match",
+        "segment 2 is now called other: name 2 no longer describes its users",
         "segment 3, name 3, is retired",
     ]
-    assert segment_changes(old.segments, Succession((1, 2, 3), (), (1, 1, 1)), old) == []
+    assert segment_changes(old.segments, Lineage((1, 2, 3), (), (1, 1, 1)), old) == []
     assert space_changes(old, ["f"]) == []
-    assert "'f' left" in space_changes(old, ["g"])[0]
+    assert "'f' dropped" in space_changes(old, ["g"])[0]
 
 
 @pytest.fixture(scope="module")
@@ -104,16 +104,18 @@ def bundle():
 def test_the_engine_puts_users_into_the_segments_in_force(bundle, tmp_path):
     path = write_table(shop_users(500, 2), tmp_path / "users.parquet")
     typed = load_dataset([str(path)], SHOP).typed
-    found = predecessor(bundle, typed)
+    found = previous_segments(bundle, typed)
     assert set(found.assigned) <= set(found.ids)
     assert list(found.features) == bundle.manifest.clustering["features"]
     gone = typed.drop("visits").with_columns(age=pl.lit("old"))
     absent = typed.with_columns(visits=pl.lit(None, pl.Float32), age=pl.lit(None, pl.Float32))
-    assert (predecessor(bundle, gone).assigned == predecessor(bundle, absent).assigned).all()
+    assert (
+        previous_segments(bundle, gone).assigned == previous_segments(bundle, absent).assigned
+    ).all()
 
 
 def test_a_bundle_of_another_table_is_refused(bundle):
     other = SimpleNamespace(name="other")
     with pytest.raises(BundleError, match="schema 'tiny', this fit of 'other'"):
-        check_predecessor(bundle, other)
-    check_predecessor(bundle, schema_of(number("visits")))
+        check_previous(bundle, other)
+    check_previous(bundle, schema_of(number("visits")))

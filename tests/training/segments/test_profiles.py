@@ -10,10 +10,10 @@ from engine.bundle.schema import default_schema_path, load_schema
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
 from training.metrics.metrics import Outcomes
-from training.segments.lineage import Predecessor, Succession
+from training.segments.lineage import Lineage, PreviousSegments
 from training.segments.names import named
-from training.segments.phrases import Trait, against_all, clean, fact, segment_sentence
-from training.segments.profiles import Profiled, describe_segments, segment_traits
+from training.segments.phrases import FeatureEffect, against_all, clean, fact, segment_sentence
+from training.segments.profiles import Profiled, describe_segments, segment_effects
 
 ORDERS = number("orders", label="Orders in the last 90 days", unit="orders", group="buying",
                 high="frequent shoppers", low="rare shoppers")  # fmt: skip
@@ -34,11 +34,11 @@ def described(features, columns, segment, categories=None, kept=None, taken=()):
     ids, rows = np.unique(segment, return_counts=True)
     segments = tuple(Segment(int(i), "", n / len(segment)) for i, n in zip(ids, rows, strict=True))
     features = schema_of(*features).model_features
-    traits = segment_traits(
+    effects = segment_effects(
         features, categories or {}, Profiled(table, segment, np.arange(len(segment))), segments
     )
-    names = named(segments, traits, kept or {}, taken)
-    return names, {n: segment_sentence(names[n], traits[n]) for n in names}, traits
+    names = named(segments, effects, kept or {}, taken)
+    return names, {n: segment_sentence(names[n], effects[n]) for n in names}, effects
 
 
 @pytest.fixture
@@ -138,18 +138,18 @@ def test_effects_are_mean_ranks_of_known_values():
     table = np.array([[1.0], [2], [2], [5], [np.nan], [np.nan]] * 30, np.float32)
     segment = np.tile([1, 1, 2, 2, 2, 3], 30)
     features = schema_of(ORDERS).model_features
-    traits = segment_traits(
+    effects = segment_effects(
         features, {}, Profiled(table, segment, np.arange(len(segment))), segments_of(0.3, 0.5, 0.2)
     )
-    assert traits[1][0].effect == pytest.approx((0.125 + 0.5) / 2 - 0.5)
-    assert traits[2][0].effect == pytest.approx((0.5 + 0.875) / 2 - 0.5)
-    assert (traits[2][0].mean, traits[2][0].overall) == (3.5, 2.5)
-    assert traits[2][0].known == pytest.approx(2 / 3)
-    assert traits[3] == []
+    assert effects[1][0].effect == pytest.approx((0.125 + 0.5) / 2 - 0.5)
+    assert effects[2][0].effect == pytest.approx((0.5 + 0.875) / 2 - 0.5)
+    assert (effects[2][0].mean, effects[2][0].overall) == (3.5, 2.5)
+    assert effects[2][0].known == pytest.approx(2 / 3)
+    assert effects[3] == []
 
 
 @pytest.mark.parametrize(
-    ("trait", "mean", "expected"),
+    ("effect", "mean", "expected"),
     [
         ({"unit": "share", "label": "Share of e-mails opened"}, 0.34, "1 in 3 e-mails opened"),
         ({"unit": "share", "label": "Share of e-mails opened"}, 0.99, "nearly all e-mails opened"),
@@ -174,9 +174,9 @@ def test_effects_are_mean_ranks_of_known_values():
         ({"label": "Recency score", "unit": "score"}, 0.9, "recency score 0.9"),
     ],
 )  # fmt: skip
-def test_facts_read_as_people_say_them(trait, mean, expected):
-    feature = schema_of(number("x", **trait)).model_features[0]
-    assert fact(Trait(feature, 0.2, mean, 1.0, 1.0)) == expected
+def test_facts_read_as_people_say_them(effect, mean, expected):
+    feature = schema_of(number("x", **effect)).model_features[0]
+    assert fact(FeatureEffect(feature, 0.2, mean, 1.0, 1.0)) == expected
 
 
 @pytest.mark.parametrize(
@@ -190,13 +190,13 @@ def test_facts_read_as_people_say_them(trait, mean, expected):
 )
 def test_a_number_has_a_unit_where_it_counts_something(unit, label, words):
     feature = schema_of(number("x", unit=unit, label=label)).model_features[0]
-    assert against_all(Trait(feature, 0.2, 5.36, 2.13, 1.0)) == words
+    assert against_all(FeatureEffect(feature, 0.2, 5.36, 2.13, 1.0)) == words
 
 
 def test_ordered_categories_are_told_by_the_middle_one():
     tier = category("tier", ordered=True, values=["none", "silver", "gold"], label="Loyalty tier")
     feature = schema_of(tier).model_features[0]
-    gold = Trait(feature, 0.3, 1.9, 0.5, 1.0, "gold", "none")
+    gold = FeatureEffect(feature, 0.3, 1.9, 0.5, 1.0, "gold", "none")
     assert fact(gold) == "loyalty tier typically gold"
     assert fact(dataclasses.replace(gold, value="none")) == "typically no loyalty tier"
     assert against_all(gold) == "Loyalty tier: typically gold, all users none"
@@ -222,14 +222,14 @@ def test_a_profile_holds_every_figure_and_tells_nobody_apart():
     table[:, spend] = 100.0 * segment
     label = (rng.random(len(segment)) < 0.3).astype(np.int8)
     outcomes = Outcomes(np.full(len(segment), 0.25), label, np.arange(len(segment)))
-    succession = Succession(tuple(s.id for s in segments), (9,), (1.0, 1.0, 1.0))
-    before = Predecessor("shopnow/1", segments, (9,), {}, segment)
+    lineage = Lineage(tuple(s.id for s in segments), (9,), (1.0, 1.0, 1.0))
+    before = PreviousSegments("shopnow/1", segments, (9,), {}, segment)
     found = describe_segments(
         manifest,
         Profiled(table, segment, np.arange(len(segment))),
         outcomes,
         segment,
-        succession,
+        lineage,
         before,
     )
     large, _, small = (s.profile for s in found.segments)

@@ -7,9 +7,9 @@ from tests.fitted import SMALL
 from tests.fitting import number, schema_of
 from training.segments.counts import MIN_SHARE, NEAR_BEST
 from training.segments.kmeans import silhouette, silhouette_copula
-from training.segments.lineage import Predecessor
+from training.segments.lineage import PreviousSegments
 from training.segments.segments import fit_segments
-from training.segments.space import standardised
+from training.segments.space import standardized
 
 FEATURES = schema_of(*(number(f"f{i}", group="abcd"[i]) for i in range(4))).model_features
 
@@ -107,7 +107,7 @@ def test_data_that_never_varies_gives_one_segment():
 def before(found, assigned, ids):
     segments = tuple(Segment(n, f"name {n}", 0.1) for n in ids)
     features = dict(zip(found.report["features"], found.space.logged.tolist(), strict=True))
-    return Predecessor("tiny/1", segments, (40,), features, np.asarray(ids)[assigned])
+    return PreviousSegments("tiny/1", segments, (40,), features, np.asarray(ids)[assigned])
 
 
 def test_segments_in_force_hand_on_their_ids(found):
@@ -116,8 +116,8 @@ def test_segments_in_force_hand_on_their_ids(found):
     old = before(found, labels, ids)
     again = fit_segments(train, train[::2], train[1::2], FEATURES, 9, SMALL, old)
     assert [s.id for s in again.segments] == sorted(ids)
-    assert again.succession.retired == (40,)
-    assert min(again.succession.overlap) > 0.9
+    assert again.lineage.retired == (40,)
+    assert min(again.lineage.overlap) > 0.9
     assert again.report["changes"] == []
     assert again.report["previous"] == "tiny/1"
     place = np.argsort(ids)
@@ -129,7 +129,9 @@ def test_segments_in_force_hand_on_their_ids(found):
 def test_a_number_of_segments_that_the_users_do_not_allow_is_told(found):
     old = before(found, np.arange(600) % 2, [1, 2])
     again = fit_segments(clouds(600, 5), clouds(300, 6), clouds(300, 7), FEATURES, 9, SMALL, old)
-    assert "segments instead of 2, which these users do not allow" in again.report["changes"][0]
+    assert (
+        "segments instead of 2, which is impossible with these users" in again.report["changes"][0]
+    )
 
 
 def test_more_segments_that_gain_enough_are_told(found):
@@ -148,7 +150,7 @@ def test_every_silhouette_and_every_refit_is_in_the_report(found):
     report = found.report
     assert report["refits"] == SMALL.refits
     assert report["actionable_features"] == [f.name for f in FEATURES]
-    points = standardised(clouds(3_000, 1), clouds(800, 3), [0, 1, 2, 3], logs=False)
+    points = standardized(clouds(3_000, 1), clouds(800, 3), [0, 1, 2, 3], logs=False)
     labels = found.model.predict(found.space.coordinates(clouds(800, 3)))
     assert report["silhouette_plain"] == silhouette(points, labels)
     chosen = [row for row in report["counts_tried"] if row["chosen"]]

@@ -8,7 +8,7 @@ from training.segments.space import (
     choose,
     fit_space,
     space_from_report,
-    standardised,
+    standardized,
 )
 
 ROWS = 2_000
@@ -174,11 +174,11 @@ def test_standardised_columns_have_the_scale_of_the_train_part():
     train = np.exp(table(3))
     train[:, 1] = 7.0
     train[::9, 0] = np.nan
-    found = standardised(train, train, [0, 1, 2], logs=False)
+    found = standardized(train, train, [0, 1, 2], logs=False)
     assert found.shape == (ROWS, 2)
     np.testing.assert_allclose(found.std(axis=0), 1)
     np.testing.assert_allclose(
         found[:, 1], (train[:, 2] - train[:, 2].mean()) / train[:, 2].std(), rtol=1e-4, atol=1e-5
     )
-    assert np.abs(standardised(train, train, [0], logs=True)).max() < np.abs(found[:, 0]).max()
-    assert standardised(train, train[:5], [1], logs=True).shape == (5, 0)
+    assert np.abs(standardized(train, train, [0], logs=True)).max() < np.abs(found[:, 0]).max()
+    assert standardized(train, train[:5], [1], logs=True).shape == (5, 0)

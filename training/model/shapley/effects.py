@@ -1,16 +1,17 @@
-"""Exact Shapley values of a sum of leaves, as few terms: tables and products.
+"""Exact SHAP values of a tree ensemble as a few lookup tables and products.
 
-They are LightGBM's own path-dependent TreeSHAP (`pred_contrib`). A leaf of value w asks o_j of each
-feature j on its path (1 if the row satisfies the path's conditions on j, else 0), and a share z_j
-of the training rows satisfied them. It is worth w * prod(o_j) to the score, and Shapley's values of
-that are polynomials in the o_j, so the trees of a whole model melt into few terms:
+The values are those of LightGBM's path-dependent TreeSHAP (`pred_contrib`). With at most two features
+per path, the model is a GA²M: main effects and pairwise interactions, one table each. For a leaf of
+value w, o_j is 1 if a row satisfies the path's conditions on feature j, else 0, and z_j is the share
+of training rows that did. The leaf adds w * prod(o_j) to the score. The Shapley values of that product
+are polynomials in the o_j, so all leaves of a model add up to few terms:
 
 * Leaves of one or two features become one table for each feature and each pair of features,
   M_T = sum over leaves of w * prod_{j in T}(o_j - z_j) * prod_{j not in T} z_j, and M_T is shared
   equally by the features of T. A row finds its cell by counting the thresholds of each feature.
 * Other leaves become products of conditions with one weight for each feature: with d features on
   the path, a product over q of them is worth w * prod_{other} z_j times (q-1)! (d-q)! / d! to its
-  own features, and -q! (d-q-1)! / d! to the other features of the path.
+  features, and -q! (d-q-1)! / d! to the other features of the path.
 """
 
 from collections import defaultdict

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from training.format import count, percent, span, times, whole_percent
-from training.report.blocks import Block, Cell, Figure, Table, Text, table
+from training.report.blocks import Block, Cell, Figure, TableBlock, Text, table
 from training.report.charts.audience import deciles_chart, gains_chart, gains_words
 from training.report.subject import Figures, Subject
 
@@ -35,7 +35,7 @@ def gains(subject: Subject) -> list[Block]:
     return [*blocks, _gains_table(found)] if found else blocks
 
 
-def _deciles_table(parts: Sequence[Figures], counts: str) -> Table:
+def _deciles_table(parts: Sequence[Figures], counts: str) -> TableBlock:
     return table(
         "Deciles of the score, 10 is the likeliest",
         ("Decile", counts.capitalize(), "Predicted", "Bought", "Lift", "Buyers, cumulative"),

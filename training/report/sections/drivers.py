@@ -5,7 +5,7 @@ from functools import partial
 
 from training.format import decimal, listed, shown, whole_percent
 from training.report.blocks import Block, Cell, Panels, Text, table
-from training.report.charts.shapes import shape_chart
+from training.report.charts.dependence import dependence_chart
 from training.report.subject import Figures, Subject
 
 SHOWN_DRIVERS = 12
@@ -38,7 +38,7 @@ def drivers(subject: Subject) -> list[Block]:
             words=(0, 2),
         ),
     ]
-    blocks += _shape_figures([f for f in largest if f.get("shape")], titles)
+    blocks += _dependence_figures([f for f in largest if f.get("dependence")], titles)
     groups = subject.drivers.get("groups") or {}
     if len(groups) > 1:
         total = sum(groups.values()) or 1
@@ -68,11 +68,12 @@ def _direction(feature: Figures) -> str:
     return "no single direction"
 
 
-def _shape_figures(features: Sequence[Figures], titles: Mapping[str, str]) -> list[Panels]:
+def _dependence_figures(features: Sequence[Figures], titles: Mapping[str, str]) -> list[Panels]:
     if not features:
         return []
     draws = tuple(
-        partial(shape_chart, f, titles, f"shape-{n}") for n, f in enumerate(features, start=1)
+        partial(dependence_chart, f, titles, f"dependence-{n}")
+        for n, f in enumerate(features, start=1)
     )
     return [
         Panels(

@@ -43,7 +43,7 @@ def verify(subject: Subject) -> list[Block]:
     return [
         Bullets(
             (
-                "engine inspect BUNDLE prints these figures and the SHA-256 of every file, all of "
+                "engine inspect --full BUNDLE prints these figures and the SHA-256 of every file, all of "
                 "them checked before anything is scored.",
                 "training evaluate BUNDLE DATA measures the bundle on other labelled users.",
                 _same_bundle(record),

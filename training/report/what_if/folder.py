@@ -5,7 +5,7 @@ from pathlib import Path
 
 from engine.errors import CannotCreateError, quoted
 from engine.outputs.paths import real_path
-from engine.storage import storage_errors, write_shared
+from engine.storage import SHARED_MODE, storage_errors, write_atomic
 from training.report.what_if.page import PAGE, RUNTIME_LICENCES
 
 
@@ -44,4 +44,4 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     with storage_errors(folder):
         folder.mkdir(exist_ok=True)
         for name in sorted(contents, key=lambda each: each == PAGE):
-            write_shared(folder / name, contents[name])
+            write_atomic(folder / name, contents[name], SHARED_MODE)

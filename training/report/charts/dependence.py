@@ -20,11 +20,11 @@ _TEXT_LOOKS = (
 )
 
 
-def shape_chart(feature: Mapping[str, Any], titles: Mapping[str, str], name: str) -> str:
+def dependence_chart(feature: Mapping[str, Any], titles: Mapping[str, str], name: str) -> str:
     """A small picture of how the impact of a feature runs along its values."""
     import altair as alt
 
-    parts = _largest(feature["shape"])
+    parts = _largest(feature["dependence"])
     title = shown(titles.get(feature["name"], feature["name"]))
     bars = _bars(parts)
     zeros: Rows = [{"x": 0, "x2": PANEL_WIDTH, "y": _BARS_TOP + _zero(parts)}]
@@ -42,7 +42,7 @@ def shape_chart(feature: Mapping[str, Any], titles: Mapping[str, str], name: str
         .encode(**place, x2="x2:Q"),
         *(_text_marks(texts, *look) for look in _TEXT_LOOKS),
     )
-    words = _shape_words(parts)
+    words = _dependence_words(parts)
     return drawn(
         chart, name, f"{title}: odds along its values", words, _HEIGHT, PANEL_WIDTH, margins=False
     )
@@ -161,7 +161,7 @@ def place(part: Mapping[str, Any]) -> str:
     return f"from {plain(low)}" if high is None else f"{plain(low)} to {plain(high)}"
 
 
-def _shape_words(parts: Sequence[Mapping[str, Any]]) -> str:
+def _dependence_words(parts: Sequence[Mapping[str, Any]]) -> str:
     if not parts:
         return "no part has enough users."
     lowest, highest = (f(parts, key=lambda part: part["mean_impact"]) for f in (min, max))

@@ -3,7 +3,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from engine.model.session import Predictions
-from training.compare.ways import (
+from training.compare.strategies import (
     MODEL,
     SEGMENT_RATE,
     TOGETHER,
@@ -11,15 +11,15 @@ from training.compare.ways import (
     figures_from_json,
     figures_to_json,
     fit_segment_figures,
-    lasting_ways,
+    lasting_strategies,
     purchase_rates,
-    segment_feature_way,
+    segment_feature_strategy,
 )
 from training.data.split import Split
 from training.metrics.metrics import segment_places
 from training.model.classifier import sigmoid
 from training.model.pooling import segment_calibrations
-from training.model.trees import Recipe, Sample, Settings
+from training.model.trees import Sample, Settings, TrainConfig
 
 
 def predictions(margin, segment):
@@ -109,11 +109,11 @@ def test_an_empty_segment_changes_nothing():
 def test_the_ways_of_a_bundle_follow_from_its_figures():
     scored = predictions(np.array([-1.0, 0.0, 2.0]), [5, 9, 5])
     figures = (SegmentFigures(9, 0.2, 1.0, 0.0), SegmentFigures(5, 0.4, 2.0, 0.5))
-    ways = lasting_ways(figures, scored)
-    assert list(ways) == [MODEL, SEGMENT_RATE, TOGETHER]
-    assert ways[SEGMENT_RATE] == pytest.approx([0.4, 0.2, 0.4])
-    assert ways[TOGETHER] == pytest.approx(sigmoid(np.array([-1.5, 0.0, 4.5])))
-    assert ways[MODEL] is scored.probability
+    strategies = lasting_strategies(figures, scored)
+    assert list(strategies) == [MODEL, SEGMENT_RATE, TOGETHER]
+    assert strategies[SEGMENT_RATE] == pytest.approx([0.4, 0.2, 0.4])
+    assert strategies[TOGETHER] == pytest.approx(sigmoid(np.array([-1.5, 0.0, 4.5])))
+    assert strategies[MODEL] is scored.probability
     assert figures_from_json(figures_to_json(figures)) == figures
 
 
@@ -140,11 +140,11 @@ def test_a_segment_that_is_the_label_is_found_as_a_feature(pairs):
     label = (rng.random(2_000) < 0.3).astype(np.int8)
     features = rng.normal(size=(2_000, 2)).astype(np.float32)
     figures = (SegmentFigures(4, 0.9, 1, 0), SegmentFigures(3, 0.1, 1, 0))
-    recipe = Recipe(Settings("any", pairs=pairs), [(0, 1)], 30)
+    recipe = TrainConfig(Settings("any", pairs=pairs), [(0, 1)], 30)
     sample = Sample(features, label)
     parts = quarters(2_000)
-    found = segment_feature_way(figures, parts, sample, 3 + label.astype(int), recipe, 1)
+    found = segment_feature_strategy(figures, parts, sample, 3 + label.astype(int), recipe, 1)
     assert found.dtype == np.float32
     assert found[label[parts.test] == 1].min() > 0.9 > 0.1 > found[label[parts.test] == 0].max()
-    again = segment_feature_way(figures, parts, sample, 3 + label.astype(int), recipe, 1)
+    again = segment_feature_strategy(figures, parts, sample, 3 + label.astype(int), recipe, 1)
     assert (found == again).all()
