@@ -373,7 +373,7 @@ def test_weekly_refits_keep_ids_and_names(tmp_path):
     manifests = []
     for week, seed in enumerate((7, 7, 8)):
         as_of = date(2026, 11, 22) + timedelta(weeks=week)
-        write_users(SimulateOptions(2_500, seed, as_of), tmp_path / f"{week}.parquet")
+        write_users(SimulateOptions(1_800, seed, as_of), tmp_path / f"{week}.parquet")
         table = tmp_path / f"{week}.parquet"
         manifests.append(fit_small(table, tmp_path / f"week{week}", schema, previous=previous))
         previous = tmp_path / f"week{week}"
