@@ -32,7 +32,7 @@ def trials_table(manifest: Manifest) -> str:
         )
         for row in [*record["baselines"], *record["trials"]]
     ]
-    head = ("judged in folds", "trees", "log-loss", "above", "standard error", "ROC-AUC", "cost")
+    head = ("validated in folds", "trees", "log-loss", "above", "standard error", "ROC-AUC", "cost")
     return markdown(head, rows) + _depth_gain(record["depth_gain"])
 
 
