@@ -161,7 +161,7 @@ def test_draws_depend_on_seed_and_number():
 
 def test_a_draw_that_is_clearly_worse_goes_no_further():
     pool = halved(sample(3_000, 0, together))
-    trials = search(pool, NAMES, 1, Effort(30)).trials
+    trials = search(pool, NAMES, 1, Effort(12)).trials
     first, lost = pool.validation[:1], [trial for trial in trials if len(trial.scores) == 1]
     best = min(fold_losses(t.scores, first).mean() for t in trials if len(t.scores) == 2)
     assert lost
@@ -169,7 +169,7 @@ def test_a_draw_that_is_clearly_worse_goes_no_further():
 
 
 def test_a_draw_that_lost_has_no_figures_to_compare():
-    _, report = chosen(together, trials=30)
+    _, report = chosen(together, trials=12)
     lost = [trial for trial in report["trials"] if trial["folds"] == 1]
     assert lost
     for trial in lost:

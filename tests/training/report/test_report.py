@@ -315,7 +315,7 @@ def test_a_draw_that_was_given_up_has_no_figures_and_comes_last(subject):
     rows = re.findall(r"^\| (depth \d|lost) .*$", card, re.MULTILINE)
     assert rows == ["depth 2", "depth 3", "depth 1", "lost"]
     (line,) = re.findall(r"^\| lost .*$", card, re.MULTILINE)
-    assert line.endswith("given up) | 400 | – | – | ")
+    assert line.endswith("stopped) | 400 | – | – | ")
 
 
 def test_the_part_that_is_ranked_worst_is_named(page):
