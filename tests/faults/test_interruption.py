@@ -70,8 +70,8 @@ def signalled(*arguments, function={call}):
 main()
 """
 BLOCKING = [
-    "engine.inputs.open._opened",
-    "engine.inputs.chunks._batches",
+    "engine.inputs.open.open_table",
+    "engine.inputs.chunks._frames",
     "engine.scorer.Scorer.score_chunk",
     "engine.outputs.writer._sink",
 ]
