@@ -254,19 +254,22 @@ def validate(inputs: tuple[str, ...], bundle: Path, max_reject_share: float, as_
 
 @main.command(epilog=example("engine inspect"))
 @click.argument("bundle", type=click.Path(path_type=Path), default=DEFAULT_BUNDLE)
-@click.option("--json", "as_json", is_flag=True, help="The manifest as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Manifest and evaluation as JSON.")
 def inspect(bundle: Path, as_json: bool) -> None:
     """Show what a bundle holds: metrics, segments, drivers, thresholds, features, files, hashes."""
-    from engine.bundle.manifest import manifest_to_json
-    from engine.bundle.open import open_bundle
+    from engine.bundle.evaluation import read_evaluation
+    from engine.bundle.open import EVALUATION, MANIFEST, open_bundle
     from engine.bundle.playbook import playbook_rows
-    from engine.explain.inspect import manifest_lines, playbook_lines
+    from engine.explain.inspect import inspect_lines, playbook_lines
 
     opened = open_bundle(bundle)
+    evaluation = read_evaluation(opened)
     if as_json:
-        show(json.dumps(json.loads(manifest_to_json(opened.manifest)), ensure_ascii=False))
+        manifest, measured = (json.loads(opened.contents[name]) for name in (MANIFEST, EVALUATION))
+        show(json.dumps({**manifest, "evaluation": measured}, ensure_ascii=False))
     else:
-        for line in (*manifest_lines(opened.manifest), *playbook_lines(playbook_rows(opened))):
+        lines = inspect_lines(opened.manifest, evaluation)
+        for line in (*lines, *playbook_lines(playbook_rows(opened))):
             show(visible(line))
 
 

@@ -1,8 +1,9 @@
-"""A manifest in words."""
+"""What a bundle holds, in words: `engine inspect`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from engine.bundle.evaluation import Evaluation, Figures
 from engine.bundle.manifest import BANDS, Manifest
 from engine.bundle.schema import Feature
 from engine.format import plain_number, shown_name, without_head
@@ -12,29 +13,18 @@ SHOWN_PART_DRIVERS = 3
 SHOWN_DRIVERS = 10
 
 
-def manifest_lines(manifest: Manifest) -> Iterator[str]:
+def inspect_lines(manifest: Manifest, evaluation: Evaluation) -> Iterator[str]:
     """What a bundle holds, line by line, for people."""
     yield f"bundle {manifest.bundle_id} (format {manifest.format})"
-    yield from _verdict(manifest)
-    yield from _section("metrics on the test users", _metrics(manifest.metrics))
+    yield from _verdict(manifest, evaluation.quality)
+    yield from _section("metrics on the test users", _metrics(evaluation.metrics))
     yield from _section("thresholds", _thresholds(manifest))
     yield from _section("segments", _segments(manifest))
-    if manifest.drivers:
-        yield from _section("drivers, mean absolute impact in log-odds", _drivers(manifest.drivers))
-        groups = sorted(manifest.drivers["groups"].items(), key=lambda found: -found[1])
-        yield from _section(
-            "drivers by group", (f"{shown_name(name)}  {mean:.3f}" for name, mean in groups)
-        )
-        segments = {str(segment.id): segment.name for segment in manifest.segments}
-        bands = {band: band for band in BANDS}
-        for title, key, names in (("segment", "segments", segments), ("band", "bands", bands)):
-            yield from _section(
-                f"largest drivers by {title}", _largest(manifest.drivers[key], names)
-            )
+    yield from _driver_sections(manifest, evaluation.drivers)
     features = manifest.schema.model_features
     yield from _section(f"{len(features)} features", map(_feature_line, features))
-    yield from _section("parity with the native models", _flat(manifest.parity))
-    yield from _section("packages", _flat(manifest.packages))
+    yield from _section("parity with the native models", _flat(evaluation.fit.parity))
+    yield from _section("packages", _flat(evaluation.fit.packages))
     yield from _section(
         "files",
         (
@@ -45,7 +35,7 @@ def manifest_lines(manifest: Manifest) -> Iterator[str]:
 
 
 def playbook_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What to do in which segment and band; `rows` as in `playbook.json`."""
+    """The actions and their segments and bands; `rows` as in `playbook.json`."""
     actions: dict[str, list[str]] = {}
     for row in rows:
         actions.setdefault(row["action"], []).append(
@@ -60,16 +50,14 @@ def _actions(actions: Mapping[str, Sequence[str]]) -> Iterator[str]:
         yield from (f"  {cell}" for cell in cells)
 
 
-def _verdict(manifest: Manifest) -> Iterator[str]:
+def _verdict(manifest: Manifest, quality: Figures) -> Iterator[str]:
     """Whether the scores may be used, how good they are, and what speaks against them."""
     yield "MUST NOT BE USED" if manifest.unusable else "may be used"
-    if manifest.quality:
-        yield f"quality: {manifest.quality['sentence']}"
-    reasons = manifest.unusable or manifest.quality.get("reasons", ())
-    yield from (f"  {reason}" for reason in reasons)
+    yield f"quality: {quality['sentence']}"
+    yield from (f"  {reason}" for reason in manifest.unusable or quality["reasons"])
 
 
-def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
+def _metrics(metrics: Figures) -> Iterator[str]:
     """The figures that are one number, with their 95 % intervals."""
     intervals = metrics.get("intervals", {})
     for name, value in metrics.items():
@@ -101,7 +89,19 @@ def _thresholds(manifest: Manifest) -> Iterator[str]:
     yield "deciles 2 – 10 from " + ", ".join(f"{cut:.4f}" for cut in manifest.decile_cuts)
 
 
-def _drivers(report: Mapping[str, Any]) -> Iterator[str]:
+def _driver_sections(manifest: Manifest, drivers: Figures) -> Iterator[str]:
+    yield from _section("drivers, mean absolute impact in log-odds", _drivers(drivers))
+    groups = sorted(drivers["groups"].items(), key=lambda found: -found[1])
+    yield from _section(
+        "drivers by group", (f"{shown_name(name)}  {mean:.3f}" for name, mean in groups)
+    )
+    segments = {str(segment.id): segment.name for segment in manifest.segments}
+    yield from _section("largest drivers by segment", _largest(drivers["segments"], segments))
+    bands = {band: band for band in BANDS}
+    yield from _section("largest drivers by band", _largest(drivers["bands"], bands))
+
+
+def _drivers(report: Figures) -> Iterator[str]:
     words = {
         "raises": "a higher value raises the score",
         "lowers": "a higher value lowers the score",
@@ -109,8 +109,8 @@ def _drivers(report: Mapping[str, Any]) -> Iterator[str]:
     }
     for found in report["features"][:SHOWN_DRIVERS]:
         effect = words.get(found["direction"]) or (
-            f"{shown_name(found['raises_most'])} raises it most, "
-            f"{shown_name(found['lowers_most'])} lowers it most"
+            f"{shown_name(found.get('raises_most', ''))} raises it most, "
+            f"{shown_name(found.get('lowers_most', ''))} lowers it most"
         )
         yield f"{shown_name(found['name'])}  {found['mean_absolute_impact']:.3f}  {effect}"
 
@@ -118,7 +118,7 @@ def _drivers(report: Mapping[str, Any]) -> Iterator[str]:
 def _largest(parts: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
     """The largest means of each part, in the order of `names`."""
     for part, name in names.items():
-        # Withheld where a part has too few users.
+        # Suppressed where a part has too few users.
         known = [found for found in (parts.get(part) or {}).items() if found[1] is not None]
         largest = sorted(known, key=lambda found: -found[1])[:SHOWN_PART_DRIVERS]
         if largest:

@@ -25,11 +25,11 @@ from training.cli.checks import FIT_PACKAGES, check_packages
 @click.option(
     "--data",
     multiple=True,
-    help="Labelled users, later than those of both bundles; may be left out only where no bundle is "
-    "in force.",
+    help="Labelled users, later than those of both bundles; may be left out only where there is "
+    "no current bundle.",
 )
 def promote(candidate: Path, root: Path, data: tuple[str, ...]) -> None:
-    """Put CANDIDATE in force in a folder of bundles, if it passes every gate.
+    """Make CANDIDATE the current bundle of a folder of bundles, if it passes every gate.
 
     Standard output gets what was measured, as JSON, whether or not the candidate is refused.
     """
@@ -42,20 +42,20 @@ def promote(candidate: Path, root: Path, data: tuple[str, ...]) -> None:
         _tell_gates(refused.report, "Nothing was changed.")
         raise
     _tell_gates(
-        done.report, f"{done.place} is in force; only what was measured could not be shown."
+        done.report, f"{done.folder} is the current bundle; only the report could not be shown."
     )
-    say([f"in force: {done.place}"])
+    say([f"current bundle: {done.folder}"])
 
 
 @click.command(cls=Command, epilog=example("training rollback onnx_models/mine"))
 @click.argument("root", type=click.Path(path_type=Path))
-@click.option("--version", help="By default the one before the present one was promoted.")
+@click.option("--version", help="By default the one before the current one.")
 def rollback(root: Path, version: str | None) -> None:
-    """Put an earlier bundle of the folder ROOT in force again."""
+    """Make an earlier bundle of the folder ROOT the current one again."""
     check_packages(FIT_PACKAGES)
     from training.promote.promotion import rollback
 
-    say([f"in force: {rollback(root, version)}"])
+    say([f"current bundle: {rollback(root, version)}"])
 
 
 def _tell_gates(report: dict[str, Any], consequence: str) -> None:

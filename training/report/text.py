@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from engine.bundle.evaluation import Evaluation
 from engine.explain.drift import findings
 from engine.format import shown_name
 from training.compare.evidence import Difference
@@ -37,20 +38,20 @@ LEGEND = (
 )
 
 
-def evaluation_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """The document of `measure.evaluate_bundle`, line by line, for people."""
+def evaluation_lines(report: Evaluation) -> Iterator[str]:
+    """An evaluation line by line, for people."""
     yield from with_legend(_lines(report))
 
 
-def _lines(report: Mapping[str, Any]) -> Iterator[str]:
-    metrics, data, segments = report["metrics"], report["data"], report["segments"]
+def _lines(report: Evaluation) -> Iterator[str]:
+    metrics, data, segments = report.metrics, report.data, report.segments
     left_out = sum(data["rows_left_out"].values())
-    yield f"bundle {report['bundle_id']} on {metrics['rows']:,} rows of {shown_name(data['what'])}"
+    yield f"bundle {report.bundle_id} on {metrics['rows']:,} rows of {shown_name(data['what'])}"
     if left_out:
         yield f"rows left out: {left_out:,}"
-    yield from report["cautions"]
-    yield report["quality"]["sentence"]
-    yield from (f"  {reason}" for reason in report["quality"]["reasons"])
+    yield from report.cautions
+    yield report.quality["sentence"]
+    yield from (f"  {reason}" for reason in report.quality["reasons"])
     yield from _headline(metrics)
     yield from _audiences(metrics)
     yield from titled(
@@ -59,8 +60,8 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         [_slice(part) for part in metrics["slices"]],
     )
     yield from _cells(metrics["cells"], segments["names"])
-    yield from _comparison(report["comparison"])
-    yield from _drift(report["drift"])
+    yield from _comparison(report.comparison)
+    yield from _drift(report.drift)
     yield ""
     yield f"silhouette of {segments['silhouette_rows']:,} users: {decimal(segments['silhouette'], 4)}"
 

@@ -24,7 +24,7 @@ DISTINCT = 0.1
 def named(
     segments: Sequence[Segment],
     traits: Mapping[int, Sequence[Trait]],
-    kept: Mapping[int, Segment],
+    kept: Mapping[int, Name],
     taken: Iterable[str] = (),
 ) -> dict[int, Name]:
     """A name for every segment, no two the same.
@@ -36,15 +36,11 @@ def named(
     Args:
         segments: Ids and shares.
         traits: What `profiles.segment_traits` gives.
-        kept: Segments before, by the id that they hand on.
+        kept: Names of segments before, by the id that they hand on.
         taken: Names of other segments before, which would mislead.
     """
-    names = {
-        number: Name(segment.name, list(segment.profile.get("name_features", ())))
-        for number, segment in kept.items()
-        if _still_true(segment, traits[number])
-    }
-    used = {*taken, *(segment.name for segment in kept.values())}
+    names = {number: name for number, name in kept.items() if _still_true(name, traits[number])}
+    used = {*taken, *(name.text for name in kept.values())}
     weights = _distinctions(traits)
     noun = _common_noun(traits)
     for segment in sorted(segments, key=lambda s: (-s.share, s.id)):
@@ -55,11 +51,11 @@ def named(
     return names
 
 
-def _still_true(segment: Segment, traits: Sequence[Trait]) -> bool:
+def _still_true(name: Name, traits: Sequence[Trait]) -> bool:
     sides = {trait.key: trait.side for trait in traits}
     return all(
         sides.get((reason["feature"], reason["value"]), reason["side"]) == reason["side"]
-        for reason in segment.profile.get("name_features", ())
+        for reason in name.reasons
     )
 
 

@@ -1,8 +1,6 @@
-"""What sets the users of each segment apart, and what became of them: aggregates for people.
+"""What sets the users of each segment apart: aggregates of the training users, for people.
 
-Who they are is told of the training users, of whom there are most; it reads no label. What they
-bought is told of the test users, who had no part in any fit. The engine says who is in which
-segment. Figures that would tell of fewer than `MIN_CELL` users are null.
+No label is read. Figures of fewer than `MIN_CELL` users are null.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,12 +10,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata  # type: ignore[import-untyped]
 
-from engine.bundle.manifest import Manifest, Segment
-from engine.bundle.schema import Feature
+from engine.bundle.manifest import Segment
+from engine.bundle.schema import Feature, FeatureSchema
 from engine.rows.typed import CategoryTables
-from training.metrics.disclosure import MIN_CELL, users_in, withheld
-from training.metrics.metrics import Outcomes, rounded, segment_places
-from training.segments.lineage import Predecessor, Succession, segment_changes
+from training.metrics.disclosure import MIN_CELL, users_in
+from training.metrics.metrics import rounded, segment_places
+from training.segments.lineage import Predecessor, segment_changes
 from training.segments.names import named
 from training.segments.phrases import (
     MIN_KNOWN,
@@ -27,6 +25,7 @@ from training.segments.phrases import (
     segment_sentence,
     value_against_all,
 )
+from training.segments.segments import Segmentation
 
 CLEAR = 0.08
 """From this effect on, a segment has clearly more or less of something than the average user."""
@@ -37,7 +36,7 @@ LARGER_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Profiled:
-    """Users and the segments that the engine puts them in.
+    """Users and their segments.
 
     Attributes:
         features: float32 [rows, features].
@@ -50,59 +49,76 @@ class Profiled:
     users: np.ndarray
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Segments in words.
+
+    Attributes:
+        segments: With their names and sentences.
+        profiles: What sets their users apart, by segment id; plain JSON values.
+        changes: What differs from the segments before, in words.
+    """
+
+    segments: tuple[Segment, ...]
+    profiles: dict[int, dict[str, Any]]
+    changes: list[str]
+
+
 def describe_segments(
-    manifest: Manifest,
+    schema: FeatureSchema,
+    categories: CategoryTables,
+    segmentation: Segmentation,
     who: Profiled,
-    outcomes: Outcomes,
-    outcome_segment: np.ndarray,
-    succession: Succession,
     before: Predecessor | None,
-) -> Manifest:
-    """Give every segment of a manifest its name, its sentence and its profile.
+) -> Description:
+    """Give every segment its name, its sentence and its profile.
 
     Args:
-        manifest: Schema, category tables and segments.
+        schema: The table.
+        categories: The codes of categories.
+        segmentation: The segments as fitted.
         who: The training users.
-        outcomes: The test users.
-        outcome_segment: Their segments, int64 [rows].
-        succession: Which segments continue one before.
-        before: The segments in force, whose names are kept as long as they are true.
+        before: The segments of the previous bundle, whose names are kept as long as they are true.
     """
-    features = manifest.schema.model_features
-    traits = segment_traits(features, manifest.categories, who, manifest.segments)
-    earlier = () if before is None else before.segments
-    kept = {s.id: s for s in earlier if s.id in succession.ids}
-    names = named(manifest.segments, traits, kept, (s.name for s in earlier))
-    place = segment_places([s.id for s in manifest.segments], outcome_segment)
-    hidden = withheld(place, outcomes.users, (len(manifest.segments),))
-    measured = [
-        _outcome_figures(outcomes, place == n, told=not hidden[n])
-        for n in range(len(manifest.segments))
-    ]
+    fitted, succession = segmentation.segments, segmentation.succession
+    traits = segment_traits(schema.model_features, categories, who, fitted)
+    earlier = {} if before is None else _names_before(before)
+    kept = {number: name for number, name in earlier.items() if number in succession.ids}
+    names = named(fitted, traits, kept, (name.text for name in earlier.values()))
     segments = tuple(
-        replace(
-            segment,
-            name=(name := names[segment.id]).text,
-            sentence=segment_sentence(name, traits[segment.id]),
-            profile=rounded(
-                figures | _description(manifest, who, segment, traits[segment.id], name)
-            ),
-        )
-        for segment, figures in zip(manifest.segments, measured, strict=True)
+        replace(s, name=names[s.id].text, sentence=segment_sentence(names[s.id], traits[s.id]))
+        for s in fitted
     )
-    clustering = {**manifest.clustering, "described_by": "train", "outcomes_of": "test"}
-    if before is not None:
-        changes = [*clustering["changes"], *segment_changes(segments, succession, before)]
-        clustering["changes"] = changes or ["no change: every segment keeps its id and its name"]
-    return replace(manifest, segments=segments, clustering=clustering)
+    profiles = {
+        s.id: rounded(_profile(schema, who, s, traits[s.id], names[s.id])) for s in segments
+    }
+    return Description(segments, profiles, _changes(segmentation, segments, before))
 
 
-def _description(
-    manifest: Manifest, who: Profiled, segment: Segment, traits: Sequence[Trait], name: Name
-) -> dict[str, Any]:
-    """What a profile says of the users of the train part."""
+def _names_before(before: Predecessor) -> dict[int, Name]:
     return {
-        **_rfm_figures(manifest, traits),
+        segment.id: Name(segment.name, list(before.profiles[segment.id]["name_features"]))
+        for segment in before.segments
+    }
+
+
+def _changes(
+    segmentation: Segmentation, segments: tuple[Segment, ...], before: Predecessor | None
+) -> list[str]:
+    if before is None:
+        return []
+    changes = [
+        *segmentation.report["changes"],
+        *segment_changes(segments, segmentation.succession, before),
+    ]
+    return changes or ["no change: every segment keeps its id and its name"]
+
+
+def _profile(
+    schema: FeatureSchema, who: Profiled, segment: Segment, traits: Sequence[Trait], name: Name
+) -> dict[str, Any]:
+    return {
+        **_rfm_figures(schema, traits),
         **_index_figures(traits),
         "described_rows": _large_enough(who, segment.id),
         "name_features": name.reasons,
@@ -207,22 +223,12 @@ def _large_enough(who: Profiled, number: int) -> int | None:
     return int(inside.sum()) if len(np.unique(who.users[inside])) >= MIN_CELL else None
 
 
-def _outcome_figures(outcomes: Outcomes, inside: np.ndarray, *, told: bool) -> dict[str, Any]:
-    rows = int(inside.sum())
-    measured = told and rows > 0
-    return {
-        "rows": rows if told else None,
-        "purchase_rate": float(outcomes.label[inside].mean()) if measured else None,
-        "mean_probability": float(outcomes.probability[inside].mean()) if measured else None,
-    }
-
-
-def _rfm_figures(manifest: Manifest, traits: Sequence[Trait]) -> dict[str, float | None]:
+def _rfm_figures(schema: FeatureSchema, traits: Sequence[Trait]) -> dict[str, float | None]:
     """How lately, how often and for how much they have bought, where the schema says.
 
     None where it is known of too few of them: one order tells little of a segment that buys nothing.
     """
-    rfm = manifest.schema.rfm
+    rfm = schema.rfm
     if rfm is None:
         return {}
     means = {trait.feature.name: trait.mean for trait in traits if trait.known >= MIN_KNOWN}

@@ -12,7 +12,7 @@ def key_figures(subject: Subject) -> list[Block]:
     m = subject.metrics
     if not m:
         return [Text("The purchase model has not been measured.")]
-    cautions = [Text(words, strong=True) for words in subject.evaluation.get("cautions") or []]
+    cautions = [Text(words, strong=True) for words in subject.evaluation.cautions]
     known = m.get("intervals") or {}
     facts = (
         Fact(

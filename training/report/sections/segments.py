@@ -28,9 +28,8 @@ def segments(subject: Subject) -> list[Block]:
     if subject.elsewhere:
         blocks.append(Text(AS_FITTED))
     blocks.append(Cards(tuple(_segment_card(s, subject) for s in manifest.segments)))
-    clustering = manifest.clustering
-    silhouette = subject.evaluation.get("segments", {}).get("silhouette")
-    silhouette = clustering.get("silhouette") if silhouette is None else silhouette
+    clustering = subject.fit.clustering
+    silhouette = subject.evaluation.segments.get("silhouette")
     if silhouette is not None:
         null = clustering.get("silhouette_permuted")
         copula = clustering.get("silhouette_copula")
@@ -53,7 +52,7 @@ def segments(subject: Subject) -> list[Block]:
 
 
 def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - engine.bundle.manifest.Segment
-    profile = segment.profile
+    profile = subject.fit.profiles.get(segment.id, {})
     rfm = subject.manifest.schema.rfm
     figures = subject.segment_figures.get(segment.id, {})
     facts = [
