@@ -128,17 +128,24 @@ def load_graph(bundle: Bundle, name: str) -> ort.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # `check_operators` has read it as ONNX; no other format may be found in the same bytes.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     # Errors are raised as exceptions; in the log they would appear twice.
     options.log_severity_level = 4
     try:
-        graph = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    # NOTE: ONNX Runtime's own exceptions share no base class but Exception.
+        # NOTE: its fallback to other providers would print on standard output and try once more.
+        graph = ort.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
+        found, made_for = _signature(graph), graph.get_modelmeta().custom_metadata_map
+    # NOTE: ONNX Runtime's own exceptions share no base class but Exception, and texts that are not
+    # UTF-8 fail only where they are read.
     except Exception as error:
         raise BundleError(
             f"{where}: ONNX Runtime {ort.__version__} cannot load it: {error}"
         ) from error
-    check_signature(signatures(bundle.manifest)[name], _signature(graph), where)
-    _check_bundle_id(graph, bundle.manifest.bundle_id, where)
+    check_signature(signatures(bundle.manifest)[name], found, where)
+    _check_bundle_id(made_for.get("bundle_id"), bundle.manifest.bundle_id, where)
     return graph
 
 
@@ -151,12 +158,11 @@ def _signature(graph: ort.InferenceSession) -> Signature:
     return Signature(inputs, outputs)
 
 
-def _check_bundle_id(graph: ort.InferenceSession, bundle_id: str, where: str) -> None:
-    found = graph.get_modelmeta().custom_metadata_map.get("bundle_id")
+def _check_bundle_id(found: str | None, bundle_id: str, where: str) -> None:
     if found != bundle_id:
-        made_for = "without a bundle id" if found is None else f"for bundle {quoted([found])}"
+        made = "without a bundle id" if found is None else f"for bundle {quoted([found])}"
         raise BundleError(
-            f"{where}: made {made_for}, expected {bundle_id!r}: files of two bundles. "
+            f"{where}: made {made}, expected {bundle_id!r}: files of two bundles. "
             "Copy the bundle again."
         )
 

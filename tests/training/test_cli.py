@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import re
 import subprocess
@@ -8,8 +7,10 @@ import time
 import polars as pl
 import pytest
 
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import open_bundle, write_bundle
 from engine.errors import LockedError
+from tests.bundles import changed_record
 from tests.fitting import shop_users
 from tests.helpers import read_table, run, unread_stream, write_table
 from training.simulate import SimulateOptions, simulate
@@ -139,10 +140,10 @@ def test_evaluate_prints_and_writes_its_figures(tiny):
     assert json.loads(to_stdout.stdout) == report
 
 
-def test_promote_puts_a_bundle_in_force_once(tiny):
+def test_promote_makes_a_bundle_the_current_one_once(tiny):
     first = run("training", "promote", "bundle", "--to", "models", cwd=tiny)
     assert (first.returncode, first.stdout) == (0, "")
-    assert "in force: models" in first.stderr
+    assert "current bundle: models" in first.stderr
     again = run("training", "promote", "bundle", "--to", "models", cwd=tiny)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", first.stderr)
 
@@ -150,9 +151,8 @@ def test_promote_puts_a_bundle_in_force_once(tiny):
 def test_a_refused_candidate_is_told_in_words_and_as_json(tiny):
     run("training", "promote", "bundle", "--to", "measured", cwd=tiny)
     opened = open_bundle(tiny / "bundle")
-    parity = {**opened.manifest.parity, "changed_segment": 3}
-    manifest = dataclasses.replace(opened.manifest, parity=parity)
-    write_bundle(tiny / "wrong", manifest, opened.contents)
+    parity = {**read_evaluation(opened).fit.parity, "changed_segment": 3}
+    write_bundle(tiny / "wrong", opened.manifest, changed_record(opened, parity=parity))
     write_table(shop_users(2_000, 2), tiny / "later.parquet")
     promote = ("promote", "wrong", "--to", "measured")
     found = run("training", *promote, "--data", "later.parquet", cwd=tiny)
@@ -171,12 +171,12 @@ def test_a_refused_candidate_is_told_in_words_and_as_json(tiny):
     assert (unmeasured.returncode, unmeasured.stdout) == (2, "")
 
 
-def test_rollback_puts_a_named_version_in_force(tiny):
+def test_rollback_makes_a_named_version_the_current_one(tiny):
     run("training", "promote", "bundle", "--to", "back", cwd=tiny)
     version = open_bundle(tiny / "back").path.name
     found = run("training", "rollback", "back", "--version", version, cwd=tiny)
     assert (found.returncode, found.stdout) == (0, "")
-    assert found.stderr == f"in force: back/{version}\n"
+    assert found.stderr == f"current bundle: back/{version}\n"
     assert run("training", "rollback", "back", cwd=tiny).returncode == 78
 
 
@@ -203,7 +203,7 @@ def test_a_promotion_whose_figures_nobody_can_read_is_told(tiny):
         found = run(*promote, cwd=tiny, stdout=stream)
     place = open_bundle(tiny / "unread").path
     assert found.returncode == 74
-    assert f"unread/{place.name} is in force; only what was measured" in found.stderr
+    assert f"unread/{place.name} is the current bundle; only the report" in found.stderr
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,9 @@ def test_every_kind_of_error_has_its_own_exit_code():
 def test_inspect_shows_the_bundle(scorer):
     result = invoke("inspect", BUNDLE)
     assert result.exit_code == 0
-    assert result.output.startswith(f"bundle {scorer.manifest.bundle_id} (format 1)\nmay be used")
+    assert result.output.startswith(
+        f"bundle {scorer.manifest.bundle_id} (format {scorer.manifest.format})\nmay be used"
+    )
     for word in (
         "38 features",
         "sessions_last_7d",
@@ -216,9 +218,10 @@ def test_inspect_shows_the_drivers_of_every_segment_and_band(scorer):
         assert all(line.count(", ") == 2 for line in lines)
 
 
-def test_inspect_gives_the_manifest_as_json(scorer):
+def test_inspect_gives_manifest_and_evaluation_as_json(scorer):
     document = json.loads(invoke("inspect", BUNDLE, "--json").output)
-    assert document["bundle_id"] == scorer.manifest.bundle_id
+    assert document["bundle_id"] == document["evaluation"]["bundle_id"] == scorer.manifest.bundle_id
+    assert document["evaluation"]["metrics"]["roc_auc"] > 0.5
 
 
 def test_version_names_what_decides_the_bytes():
