@@ -158,7 +158,13 @@ _FIT = {
             }
         ],
         "baselines": [{"name": str, "log_loss": _NUMBER, "roc_auc": _Optional(_NUMBER)}],
-        "depth_gain": _Optional({"depth": _NUMBER, "roc_auc": _Optional(_NUMBER)}),
+        "depth_gain": _Optional(
+            {
+                "depth": _NUMBER,
+                "roc_auc": _Optional(_NUMBER),
+                "roc_auc_standard_error": _Optional(_NUMBER),
+            }
+        ),
     },
     "clustering": {
         "features": [str],
@@ -171,7 +177,7 @@ _FIT = {
         "silhouette": _Optional(_NUMBER),
         "silhouette_permuted": _Optional(_NUMBER),
         "silhouette_copula": _Optional(_NUMBER),
-        "counts_tried": [{str: object}],
+        "counts_tried": [{"segments": _NUMBER, "chosen": bool, str: _Optional(_NUMBER)}],
     },
     "profiles": {
         str: {
@@ -184,9 +190,15 @@ _FIT = {
     "leakage": {
         "broken": [str],
         "reasons": [str],
+        "shuffled_labels": {"roc_auc": _Optional(_NUMBER)},
         "single_features": [{"feature": str, "roc_auc": _Optional(_NUMBER), "suspicious": bool}],
     },
-    "parity": {"rows": _NUMBER, "tolerances": {str: _NUMBER}},
+    "parity": {
+        **{f"max_{name}_difference": _NUMBER for name in ("probability", "margin", "impact")},
+        "rows": _NUMBER,
+        "tolerances": {str: _NUMBER},
+        str: _NUMBER,
+    },
     "packages": {str: str},
 }
 _EVALUATION = {
@@ -216,7 +228,8 @@ _EVALUATION = {
     "quality": {"band": str, "may_be_used": bool, "sentence": str, "reasons": [str]},
     "fit": _FIT,
 }
-"""What whoever reads the file relies on, and no more; a `?` marks a name that may be absent."""
+"""What readers of the file rely on, and no more: a `?` marks a name that may be absent, `str` stands
+for all other names."""
 
 
 def _shape_problem(value: object, shape: Any, place: str) -> str | None:  # noqa: ANN401
@@ -244,15 +257,14 @@ def _shape_problem(value: object, shape: Any, place: str) -> str | None:  # noqa
 def _mapping_problem(value: object, shape: Mapping[Any, Any], place: str) -> str | None:
     if not isinstance(value, dict):
         return f"{place} cannot be {str(value)[:60]!r}"
-    if str in shape:
-        wanted = [(name, shape[str]) for name in value]
-    else:
-        absent = [name for name in shape if not name.endswith("?") and name not in value]
-        if absent:
-            return f"{place} has no {quoted(absent)}"
-        named = ((name.removesuffix("?"), inner) for name, inner in shape.items())
-        wanted = [(name, inner) for name, inner in named if name in value]
-    problems = (_shape_problem(value[name], inner, f"{place}.{name}") for name, inner in wanted)
+    named = {name.removesuffix("?"): inner for name, inner in shape.items() if name is not str}
+    absent = [name for name in named if name in shape and name not in value]
+    if absent:
+        return f"{place} has no {quoted(absent)}"
+    problems = (
+        _shape_problem(each, named.get(name, shape.get(str, object)), f"{place}.{name}")
+        for name, each in value.items()
+    )
     return next(filter(None, problems), None)
 
 

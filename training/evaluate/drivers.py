@@ -1,4 +1,4 @@
-"""What moves the scores of many users: aggregates of their impacts, for the manifest."""
+"""What moves the scores of many users: aggregates of their impacts, for the evaluation."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from training.metrics.metrics import rounded, segment_places
 NO_GROUP = "other"
 
 SHAPES = 12
-"""So many of the largest drivers show how their impact runs along their values."""
+"""The number of largest drivers whose impact is shown along their values."""
 
 SHAPE_BINS = 10
 CLEAR_CORRELATION = 0.5
@@ -29,7 +29,7 @@ def drivers_report(
 ) -> dict[str, Any]:
     """Mean absolute impacts, overall, by group, segment and band; plain JSON values.
 
-    Segments and bands that would tell of fewer than `MIN_CELL` users have no means.
+    Segments and bands of fewer than `MIN_CELL` users have no means.
 
     Args:
         manifest: Names, category tables, segments and cut-points.
@@ -72,7 +72,7 @@ def drivers_report(
 def direction(values: np.ndarray, impacts: np.ndarray) -> str:
     """Whether higher values raise or lower the score: the sign of Spearman's rank correlation.
 
-    One that is nearer to 0 than `CLEAR_CORRELATION` tells of no direction.
+    A correlation below `CLEAR_CORRELATION` counts as no direction.
 
     Args:
         values: float32 [rows], NaN where missing; such rows do not count.
@@ -113,7 +113,7 @@ def shape(
     else:
         deciles = np.arange(1, SHAPE_BINS) / SHAPE_BINS
         sorted_values = np.sort(values[known])
-        # The lowest value bounds nothing: all values lie at or above it.
+        # The lowest value is no cut-point: all values lie at or above it.
         cuts = np.unique(_quantiles(sorted_values, deciles))
         shown = short_edges(sorted_values, cuts[cuts > sorted_values[:1]])
         cuts = np.array(shown, np.float32)
@@ -174,7 +174,7 @@ def _means(
     users: np.ndarray,
     names: Sequence[str],
 ) -> dict[str, dict[str, float]]:
-    """The mean of each feature by part; nothing of a part without users or that is withheld."""
+    """The mean of each feature by part; none for a part that is empty or suppressed."""
     hidden = withheld(part, users, (len(names),))
     found: dict[str, dict[str, float]] = {}
     for n, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""Users of training in bins: what later users are compared with, and no bin of a few users."""
+"""The users of training in bins, none of them of few users."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def fit_reference(
 ) -> Reference:
     """Bins of equally many users for every feature, and how many rows are in each.
 
-    The counts of bins of fewer than `MIN_CELL` users are not told, nor those of the next smallest
+    The counts of bins of fewer than `MIN_CELL` users are suppressed, as are those of the next smallest
     bins where the total would give them away.
 
     Args:
@@ -37,7 +37,7 @@ def fit_reference(
     )
     seen = Users(features, predictions.probability, predictions.segment)
     bins = bins_of(edges, seen, manifest)
-    counts = counts_of([_told(place, size, users) for place, size in bins])
+    counts = counts_of([_disclosed(place, size, users) for place, size in bins])
     typical = (
         None if feature.kind == "categorical" else _typical(features[:, column], users)
         for column, feature in enumerate(manifest.schema.model_features)
@@ -105,7 +105,7 @@ def _code_edges(values: int) -> tuple[float, ...]:
     return tuple(code - 0.5 for code in range(1, values))
 
 
-def _told(place: np.ndarray, size: int, users: np.ndarray) -> np.ndarray:
+def _disclosed(place: np.ndarray, size: int, users: np.ndarray) -> np.ndarray:
     """Rows by bin, `SUPPRESSED` where they are withheld."""
     counts = np.bincount(place, minlength=size)
     return np.where(withheld(place, users, (size,)), SUPPRESSED, counts)

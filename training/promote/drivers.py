@@ -53,11 +53,17 @@ def driver_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
 
 def _leakage_gate(candidate: Contender, champion: Contender) -> Gate:
     """What `leakage.single_features` found in both fits: the same feature may be near its bound."""
-    before = {found["feature"]: found["roc_auc"] for found in _singles(champion)}
+    before = {
+        found["feature"]: found["roc_auc"]
+        for found in _singles(champion)
+        if found["roc_auc"] is not None
+    }
     new = {
         found["feature"]: found["roc_auc"]
         for found in _singles(candidate)
-        if found["suspicious"] and found["roc_auc"] > before.get(found["feature"], 0.5) + AUC_RISE
+        if found["suspicious"]
+        and found["roc_auc"] is not None
+        and found["roc_auc"] > before.get(found["feature"], 0.5) + AUC_RISE
     }
     return Gate(
         name="leakage",

@@ -1,6 +1,6 @@
 """What a section of a report is made of; the page and the card set the same blocks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from training.format import sentence, shown
@@ -51,20 +51,30 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture as SVG text, its finding in words, and what a reader must know to read it."""
+    """A picture that is drawn only where it is shown, and its caption."""
 
-    svg: str
+    draw: Callable[[], str]
     caption: str
     kind: str = "figure"
+
+    @property
+    def svg(self) -> str:
+        """The picture as SVG text."""
+        return self.draw()
 
 
 @dataclass(frozen=True, slots=True)
 class Panels:
-    """Small pictures as SVG texts, to be read row by row, under one caption."""
+    """Small pictures, to be read row by row, under one caption; drawn only where they are shown."""
 
-    svgs: tuple[str, ...]
+    draw: Callable[[], tuple[str, ...]]
     caption: str
     kind: str = "panels"
+
+    @property
+    def svgs(self) -> tuple[str, ...]:
+        """The pictures as SVG texts."""
+        return self.draw()
 
 
 @dataclass(frozen=True, slots=True)

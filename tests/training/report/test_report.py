@@ -52,6 +52,20 @@ def test_the_same_figures_give_the_same_bytes(subject, page, card):
     assert report_contents(subject) == {REPORT: page.encode(), MODEL_CARD: card.encode()}
 
 
+def test_a_card_draws_no_picture(subject, card, monkeypatch):
+    def drawn(*_):
+        raise AssertionError("a picture was drawn")
+
+    for place in (
+        *("audience.gains_chart", "audience.deciles_chart", "reliability.reliability_chart"),
+        *("comparison.spread_chart", "drivers.shape_chart"),
+    ):
+        monkeypatch.setattr(f"training.report.sections.{place}", drawn)
+    assert model_card(subject) == card
+    with pytest.raises(AssertionError, match="a picture was drawn"):
+        report_html(subject)
+
+
 def test_the_page_is_small_and_asks_for_nothing(page):
     assert len(page.encode()) < 600_000
     assert not Outline(page).named("script", "img", "iframe", "object")

@@ -1,6 +1,7 @@
 """Whom a list of each length holds: gains, deciles and operating points."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from training.format import count, percent, times, whole_percent
 from training.report.blocks import Block, Cell, Figure, Text, table
@@ -26,10 +27,10 @@ def gains(subject: Subject) -> list[Block]:
         )
         blocks += [
             Text(finding, strong=True),
-            Figure(gains_chart(parts, known, "gains-chart"), reached),
+            Figure(partial(gains_chart, parts, known, "gains-chart"), reached),
         ]
     if any(part["purchase_rate"] is not None for part in parts):
-        picture = deciles_chart(parts, m["base_rate"], "deciles-chart")
+        picture = partial(deciles_chart, parts, m["base_rate"], "deciles-chart")
         blocks.append(Figure(picture, "Share of users who bought, by decile of the score."))
     return [*blocks, _gains_table(found)] if found else blocks
 

@@ -1,6 +1,7 @@
 """Supervised against unsupervised: which tool answers which question."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from training.compare.evidence import Difference
 from training.format import (
@@ -85,7 +86,7 @@ def _spread(found: Sequence[Figures], subject: Subject) -> list[Block]:
         return []
     return [
         Figure(
-            spread_chart(found, subject.segment_names, "spread-chart"),
+            partial(spread_chart, found, subject.segment_names, "spread-chart"),
             "The middle 80\u202f% of the users of each segment, with the median as a point. "
             "Where the bars overlap, the segment alone does not tell who buys.",
         )

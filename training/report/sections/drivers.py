@@ -70,10 +70,13 @@ def _direction(feature: Figures) -> str:
 def _shape_figures(features: Sequence[Figures], titles: Mapping[str, str]) -> list[Panels]:
     if not features:
         return []
-    svgs = tuple(shape_chart(f, titles, f"shape-{n}") for n, f in enumerate(features, start=1))
+
+    def draw() -> tuple[str, ...]:
+        return tuple(shape_chart(f, titles, f"shape-{n}") for n, f in enumerate(features, start=1))
+
     return [
         Panels(
-            svgs,
+            draw,
             "The largest first, row by row. Bars up raise the odds of a purchase, bars down lower "
             "them. Numbers run from low to high in equally many users, categories by impact. Every "
             "panel has a scale of its own, given in its second line.",

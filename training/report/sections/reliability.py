@@ -1,5 +1,7 @@
 """Whether probabilities come true."""
 
+from functools import partial
+
 from engine.errors import pluralize
 from training.format import count, percent, percent_interval
 from training.report.blocks import Block, Figure, Text, table
@@ -21,7 +23,7 @@ def reliability(subject: Subject) -> list[Block]:
             strong=True,
         ),
         Figure(
-            reliability_chart(bins, error, "reliability-chart"),
+            partial(reliability_chart, bins, error, "reliability-chart"),
             f"Each point is one of {pluralize(len(bins), 'group')} of equally many users; the upright line is "
             "its 95\u202f% interval. Points on the dashed line are exactly right.",
         ),
