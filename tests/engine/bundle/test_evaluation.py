@@ -11,7 +11,7 @@ from engine.bundle.evaluation import (
 )
 from engine.bundle.open import EVALUATION, open_bundle, write_bundle
 from engine.errors import BundleError
-from engine.explain.inspect import inspect_lines
+from engine.explain.inspect import full_lines
 from tests.bundles import replace_file
 from tests.golden.make import BUNDLE as FORMAT_1
 from tests.helpers import BUNDLE
@@ -106,7 +106,7 @@ def test_any_value_in_the_place_of_another_is_refused_or_can_be_inspected(docume
         except BundleError:
             refused += 1
         else:
-            assert list(inspect_lines(bundle.manifest, found))
+            assert list(full_lines(bundle.manifest, found))
     assert refused > 100
 
 
