@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from engine.bundle.manifest import DRIVERS, Manifest
 from engine.errors import InputError, SelfCheckError, UsageError, pluralize
-from engine.explain.diagnose import causes_in, refusal
+from engine.explain.diagnose import Rejects, check_rejects
 from engine.explain.drift import drift_report
 from engine.inputs.chunks import CHUNK_ROWS, check_tables, read_users
 from engine.inputs.open import Source, Table, open_inputs
@@ -180,24 +180,12 @@ def _check_inputs(
 def _check_totals(
     tally: Tally, max_reject_share: float, scorer: Scorer, tables: Sequence[Table]
 ) -> None:
-    reasons = tally.reasons
-    causes = partial(
-        causes_in,
-        tables=tables,
-        reasons=reasons,
-        manifest=scorer.manifest,
-        reference=scorer.reference,
-    )
-    files = [table.name for table in tables]
-    refused = refusal(
-        files, tally.rows_read, tally.rejected_files, reasons, max_reject_share, causes
-    )
-    if refused is not None:
-        raise InputError(refused)
+    rejects = Rejects(tally.rows_read, tally.rejected_files, tally.reasons)
+    check_rejects(rejects, max_reject_share, tables, scorer.manifest, scorer.reference)
     if tally.rows_read != tally.rows_scored + tally.rows_quarantined:
         raise SelfCheckError(
             f"{tally.rows_read:,} rows read, but {tally.rows_scored:,} scored and "
-            f"{tally.rows_quarantined:,} set aside. Nothing was published; report this."
+            f"{tally.rows_quarantined:,} quarantined. Nothing was published; report this."
         )
 
 

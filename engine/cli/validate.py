@@ -26,10 +26,10 @@ def validate(inputs: tuple[str, ...], bundle: Path, max_reject_share: float, as_
 
     Nothing is scored or written. Exit code 65 means that 'engine score' would publish nothing.
     """
-    from engine.explain.validate import preview
+    from engine.explain.validate import validate_input
 
     with rows_bar("checking") as progress:
-        found = preview(inputs, bundle, max_reject_share, progress)
+        found = validate_input(inputs, bundle, max_reject_share, progress)
     if as_json:
         show(found.to_json())
     else:

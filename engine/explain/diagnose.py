@@ -1,16 +1,17 @@
-"""Why nothing may be published: too many rows are wrong, and what may have happened to all of them.
+"""Whether an input may be published, and what has probably gone wrong if not.
 
-A unit, a column or a format that has changed is told from the first rows of the file with most wrong
-rows. These are guesses for the person who mends the input: no row is judged by them, and none shown.
+A changed unit, column or format is recognised in the first rows of the file with most rejected rows.
+The diagnosis is a guess for the person who fixes the input: it rejects no row and shows no value.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
 from engine.bundle.manifest import Manifest
 from engine.bundle.reference import Reference
-from engine.errors import NAMES_SHOWN, rule_counts
+from engine.errors import NAMES_SHOWN, InputError, rule_counts
 from engine.explain.drift import other_unit
 from engine.inputs.chunks import read_chunks
 from engine.inputs.open import Table
@@ -20,76 +21,83 @@ SAMPLE_ROWS = 32_768
 
 RULES_SHOWN = 3
 MOST = 0.5
-"""The share of values in doubt from which they are spoken of as the column's."""
+"""From this share of its values on, a problem is attributed to the whole column."""
 
 DECIMAL_COMMA = r"^\s*-?\d+(\.\d{3})*,\d+\s*$|^\s*-?\d{1,3}(,\d{3})+(\.\d+)?\s*$"
 OTHER_DATE = r"^\s*\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([T ].*)?\s*$"
 
 
-def refusal(
-    files: Sequence[str],
-    rows_read: int,
-    rejected: Mapping[str, int],
-    reasons: Mapping[str, int],
+@dataclass(frozen=True, slots=True)
+class Rejects:
+    """The rows of an input that cannot be scored.
+
+    Attributes:
+        rows_read: All rows of the input.
+        by_file: The number of rejected rows of each file that has any.
+        by_rule: The number of rows that break each rule, `column|rule`.
+    """
+
+    rows_read: int
+    by_file: Mapping[str, int]
+    by_rule: Mapping[str, int]
+
+
+def check_rejects(
+    rejects: Rejects,
     max_reject_share: float,
-    causes: Callable[[str], list[str]],
-) -> str | None:
-    """Why the scores of an input may not be published; None where they may.
+    tables: Sequence[Table],
+    manifest: Manifest,
+    reference: Reference,
+) -> None:
+    """Refuse an input without rows, or with too many rows that cannot be scored.
 
     Args:
-        files: The names of all inputs.
-        rows_read: All rows.
-        rejected: Rows set aside of each file.
-        reasons: Rows caught by each rule.
-        max_reject_share: The largest share of rows set aside with which scores are published.
-        causes: Gives the probable causes, for the name of the file with most wrong rows.
+        rejects: The rows that cannot be scored.
+        max_reject_share: The largest share of them that is allowed.
+        tables: The opened input, in which the cause is looked for.
+        manifest: Schema and category tables.
+        reference: The users of training.
+
+    Raises:
+        InputError: There are none, or too many; the message names the probable cause.
     """
-    if rows_read == 0:
-        return f"{', '.join(files[:NAMES_SHOWN])}: no rows. Check the job that writes it."
-    rows = sum(rejected.values())
-    if rows <= max_reject_share * rows_read:
-        return None
-    worst = max(rejected, key=lambda file: rejected[file])
-    found = " ".join(causes(worst))
-    return (
-        f"{rows:,} of {rows_read:,} rows ({rows / rows_read:.1%}) cannot be scored, more than "
-        f"--max-reject-share {max_reject_share:.1%}; caught by: {rule_counts(reasons)}. "
-        + (f"Probable cause in {worst}: {found} " if found else "")
+    if rejects.rows_read == 0:
+        files = ", ".join(table.name for table in tables[:NAMES_SHOWN])
+        raise InputError(f"{files}: no rows. Check the job that writes it.")
+    rows = sum(rejects.by_file.values())
+    if rows <= max_reject_share * rejects.rows_read:
+        return
+    worst = max(rejects.by_file, key=lambda file: rejects.by_file[file])
+    table = next(table for table in tables if table.name == worst)
+    sample = next(read_chunks([table], None, SAMPLE_ROWS)).frame
+    causes = " ".join(diagnose(sample, rejects.by_rule, manifest, reference))
+    raise InputError(
+        f"{rows:,} of {rejects.rows_read:,} rows ({rows / rejects.rows_read:.1%}) cannot be scored, "
+        f"more than --max-reject-share {max_reject_share:.1%}; "
+        f"caught by: {rule_counts(rejects.by_rule)}. "
+        + (f"Probable cause in {worst}: {causes} " if causes else "")
         + "Nothing was published: fix the input, or allow more."
     )
 
 
-def causes_in(
-    file: str,
-    tables: Sequence[Table],
-    reasons: Mapping[str, int],
-    manifest: Manifest,
-    reference: Reference,
+def diagnose(
+    sample: pl.DataFrame, by_rule: Mapping[str, int], manifest: Manifest, reference: Reference
 ) -> list[str]:
-    """What `probable_causes` tells from the first rows of the input of that name."""
-    table = next(table for table in tables if table.name == file)
-    sample = next(read_chunks([table], None, SAMPLE_ROWS)).frame
-    return probable_causes(sample, reasons, manifest, reference)
-
-
-def probable_causes(
-    sample: pl.DataFrame, reasons: Mapping[str, int], manifest: Manifest, reference: Reference
-) -> list[str]:
-    """Sentences on the rules that caught most rows; none where nothing stands out.
+    """Sentences on the rules that most rows break; none if nothing stands out.
 
     Args:
-        sample: Raw rows of the file with most wrong rows.
-        reasons: Rows caught by each rule, `column|rule`.
+        sample: Raw rows of the file with most rejected rows.
+        by_rule: The number of rows that break each rule, `column|rule`.
         manifest: Schema and category tables.
         reference: The users of training.
     """
     typed = to_typed(sample, manifest.schema)
-    frequent = sorted(reasons.items(), key=lambda item: -item[1])[:RULES_SHOWN]
+    frequent = sorted(by_rule.items(), key=lambda item: -item[1])[:RULES_SHOWN]
     found: list[str] = []
     for name, _ in frequent:
         column, _, rule = name.rpartition("|")
-        tell = _TELLERS.get(rule)
-        sentence = tell(column, sample, typed, manifest, reference) if tell else None
+        diagnosis = _DIAGNOSTICS.get(rule)
+        sentence = diagnosis(column, sample, typed, manifest, reference) if diagnosis else None
         if sentence is not None and sentence not in found:
             found.append(sentence)
     return found
@@ -120,7 +128,7 @@ def _text(
         return f"{name!r} has numbers with commas: write 1234.5, not 1.234,5 or 1,234.5."
     for other, values in manifest.categories.items():
         if _share(wrong.is_in(values)) >= MOST:
-            return f"{name!r} holds values of {other!r}: have columns been exchanged?"
+            return f"{name!r} holds values of {other!r}: were columns swapped?"
     share = len(wrong) / sample.height
     return f"{name!r} holds text in {share:.0%} of the rows: another column's values?"
 
@@ -131,22 +139,22 @@ def _date(name: str, sample: pl.DataFrame, typed: Typed, *_: object) -> str | No
     wrong = sample[name].filter(typed.faults[f"{name}|not_a_date"])
     if _share(wrong.str.contains(OTHER_DATE)) < MOST:
         return None
-    return f"{name!r} has dates in another form: write 2026-11-22, without a time."
+    return f"{name!r} has dates in another format: write 2026-11-22, without a time."
 
 
 def _repeats(name: str, *_: object) -> str:
-    return f"many {name!r} come more than once: is a file given twice, or a part of another?"
+    return f"many {name!r} occur more than once: is a file given twice, or part of another?"
 
 
 def _cut(*_: object) -> str:
-    return "rows have fewer fields than the header: has a separator got lost?"
+    return "rows have fewer fields than the header: is a separator missing?"
 
 
 def _share(marks: pl.Series) -> float:
     return float(marks.sum()) / max(len(marks), 1)
 
 
-_TELLERS: Mapping[str, Callable[..., str | None]] = {
+_DIAGNOSTICS: Mapping[str, Callable[..., str | None]] = {
     "above_max": _unit,
     "below_min": _unit,
     "not_finite": _unit,

@@ -1,4 +1,4 @@
-"""What a run would score and what it would set aside, and why, without scoring: `engine validate`."""
+"""`engine validate`: which rows a run would score and which it would reject, without scoring."""
 
 import json
 from collections import Counter
@@ -14,8 +14,8 @@ import polars as pl
 from engine.bundle.manifest import Manifest
 from engine.bundle.open import REFERENCE, open_bundle
 from engine.bundle.reference import reference_from_json
-from engine.errors import NAMES_SHOWN, pluralize
-from engine.explain.diagnose import causes_in, refusal
+from engine.errors import NAMES_SHOWN, InputError, pluralize
+from engine.explain.diagnose import Rejects, check_rejects
 from engine.inputs.chunks import CHUNK_ROWS, check_tables, read_users
 from engine.inputs.open import open_inputs
 from engine.model.threads import Progress, available_cores, in_order
@@ -34,19 +34,18 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class Validation:
     """What `engine score` would do with an input.
 
     Attributes:
         rows_valid: Rows that would be scored.
-        rows_rejected: Rows that would be set aside.
-        reasons: Rows caught by each rule; a row may be caught by several.
-        first_rows: The first rows that each rule caught.
-        unseen_categories: Values that the bundle does not know, counted per feature.
-        near_categories: Those of them that a known value differs from only in case, outer spaces or
-            Unicode form, counted per feature and known value.
-        near_ids: Ids that differ only so from an earlier one, at most 32,768 rows before.
-        refusal: Why nothing would be published; None where scores would be.
+        rows_rejected: Rows that would go to quarantine.
+        reasons: The number of rows that break each rule; a row may break several.
+        first_rows: The first rows that break each rule.
+        unseen_categories: The number of values that the bundle does not know, by feature.
+        near_categories: How many of them differ from a known value only in case, outer spaces or
+            Unicode form, by feature and known value.
+        refusal: Why nothing would be published; None if the scores would be.
     """
 
     bundle_id: str
@@ -58,7 +57,6 @@ class Preview:
     first_rows: dict[str, tuple[Place, ...]]
     unseen_categories: dict[str, int]
     near_categories: dict[str, dict[str, int]]
-    near_ids: int
     refusal: str | None
 
     def to_json(self) -> str:
@@ -66,7 +64,7 @@ class Preview:
         return json.dumps(asdict(self), ensure_ascii=False)
 
     def to_lines(self) -> list[str]:
-        """The same in words."""
+        """The same for people."""
         lines = [
             f"{self.rows_read:,} users read: {self.rows_valid:,} would be scored, "
             f"{self.rows_rejected:,} set aside"
@@ -81,27 +79,22 @@ class Preview:
                 f"unseen values scored as missing: {count:,} in {name}"
                 + (f" ({hint})" if hint else "")
             )
-        if self.near_ids:
-            lines.append(
-                f"{pluralize(self.near_ids, 'id')} like an earlier one but for case or spaces: "
-                "scored as another user"
-            )
         return lines
 
 
-def preview(
+def validate_input(
     inputs: Sequence[str],
     bundle: Path,
     max_reject_share: float,
     progress: Progress = lambda done, total: None,  # noqa: ARG005
-) -> Preview:
+) -> Validation:
     """Check an input as `engine score` does, and publish nothing.
 
     Args:
         inputs: Files, globs, directories, or `-` for standard input.
         bundle: A bundle folder, or a folder with `CURRENT`.
-        max_reject_share: The largest share of rows set aside with which scores are published.
-        progress: Told after each chunk.
+        max_reject_share: The largest share of rejected rows with which scores are published.
+        progress: Called after each chunk.
 
     Raises:
         EngineError: The bundle or the input cannot be opened, or columns break the contract.
@@ -113,25 +106,21 @@ def preview(
     with open_inputs(inputs, needed_columns(manifest.schema)) as tables:
         check_tables(manifest, tables)
         total = sum(table.rows for table in tables)
-        check = partial(_check, manifest=manifest)
         chunks = read_users(tables, None, CHUNK_ROWS, manifest.schema)
+        check = partial(_check, manifest=manifest)
         with closing(in_order(check, chunks, available_cores())) as chunks_checked:
             for found in chunks_checked:
                 findings.add(found)
                 progress(findings.rows_read, total)
-        files = tuple(table.name for table in tables)
-        refused = refusal(
-            files,
-            findings.rows_read,
-            findings.rejected,
-            findings.reasons,
-            max_reject_share,
-            lambda file: causes_in(file, tables, findings.reasons, manifest, reference),
-        )
+        refusal = None
+        try:
+            check_rejects(findings.rejects, max_reject_share, tables, manifest, reference)
+        except InputError as error:
+            refusal = str(error)
     rejected = sum(findings.rejected.values())
-    return Preview(
+    return Validation(
         bundle_id=manifest.bundle_id,
-        inputs=files,
+        inputs=tuple(table.name for table in tables),
         rows_read=findings.rows_read,
         rows_valid=findings.rows_read - rejected,
         rows_rejected=rejected,
@@ -139,35 +128,36 @@ def preview(
         first_rows={rule: tuple(places) for rule, places in findings.places.items()},
         unseen_categories=dict(sorted(findings.unseen.items())),
         near_categories={name: dict(c.most_common()) for name, c in findings.near.items()},
-        near_ids=findings.near_ids,
-        refusal=refused,
+        refusal=refusal,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What one chunk gives: it, its near categories, and how many of its ids are near others."""
+class _CheckedChunk:
+    """A chunk, and how many of its unseen values are near each known one, by feature."""
 
-    chunk: PreparedChunk
+    prepared: PreparedChunk
     near: dict[str, Counter[str]]
-    near_ids: int
 
 
 class _Findings:
     """Adds up chunks in input order."""
 
     def __init__(self) -> None:
-        self.rows_read = self.near_ids = 0
+        self.rows_read = 0
         self.rejected: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.places: dict[str, list[Place]] = {}
         self.unseen: Counter[str] = Counter()
         self.near: dict[str, Counter[str]] = {}
 
-    def add(self, found: _Found) -> None:
-        chunk = found.chunk
+    @property
+    def rejects(self) -> Rejects:
+        return Rejects(self.rows_read, self.rejected, self.reasons)
+
+    def add(self, found: _CheckedChunk) -> None:
+        chunk = found.prepared
         self.rows_read += chunk.rows_read
-        self.near_ids += found.near_ids
         self.reasons.update(chunk.reasons)
         self.unseen.update(chunk.unseen)
         for name, counts in found.near.items():
@@ -181,7 +171,7 @@ class _Findings:
 
 
 def _first_places(rejected: pl.DataFrame) -> pl.DataFrame:
-    """Rule, file and row of the first rows that each rule caught in a chunk."""
+    """Rule, file and row of the first rows of a chunk that break each rule."""
     return (
         rejected.select(pl.col("reasons").str.split(";"), "source_file", "source_row")
         .explode("reasons")
@@ -190,22 +180,17 @@ def _first_places(rejected: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _check(chunk: Chunk, manifest: Manifest) -> _Found:
-    checked = prepare_chunk(chunk, manifest)
-    near = {name: _near_values(checked, name, manifest) for name in checked.unseen}
-    near_ids = 0
-    if manifest.schema.id is not None:
-        ids = checked.valid[manifest.schema.id].cast(pl.String)
-        spellings = pl.DataFrame({"id": ids, "plain": _plain(ids)}).unique()
-        near_ids = spellings.height - spellings["plain"].n_unique()
-    return _Found(checked, {name: counts for name, counts in near.items() if counts}, near_ids)
+def _check(chunk: Chunk, manifest: Manifest) -> _CheckedChunk:
+    prepared = prepare_chunk(chunk, manifest)
+    near = {name: _near_values(prepared, name, manifest) for name in prepared.unseen}
+    return _CheckedChunk(prepared, {name: counts for name, counts in near.items() if counts})
 
 
-def _near_values(checked: PreparedChunk, name: str, manifest: Manifest) -> Counter[str]:
-    """How many unseen values differ from each known one only in case, spaces or Unicode form."""
+def _near_values(prepared: PreparedChunk, name: str, manifest: Manifest) -> Counter[str]:
+    """How many unseen values differ from each known one only in case, outer spaces or Unicode form."""
     features = [feature.name for feature in manifest.schema.model_features]
-    is_unseen = np.isnan(checked.features[:, features.index(name)])
-    values = checked.valid[name].filter(pl.Series(is_unseen)).drop_nulls()
+    is_unseen = np.isnan(prepared.features[:, features.index(name)])
+    values = prepared.valid[name].filter(pl.Series(is_unseen)).drop_nulls()
     known = pl.Series(manifest.categories[name], dtype=pl.String)
     meant = dict(zip(_plain(known), known, strict=True))
     near = _plain(values).replace_strict(meant, default=None, return_dtype=pl.String).drop_nulls()

@@ -64,7 +64,7 @@ def read_users(
     """
     rows = sum(table.rows for table in tables)
     repeated = find_repeated_keys(partial(_read_keys, tables, schema), schema, rows)
-    return mark_duplicates(read_chunks(tables, columns, chunk_rows), repeated, schema)
+    yield from mark_duplicates(read_chunks(tables, columns, chunk_rows), repeated, schema)
 
 
 def read_chunks(

@@ -17,6 +17,7 @@ import pytest
 import engine.cli.main
 import training.cli
 from benchmarks.online_shoppers import TABLE
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import open_bundle
 from engine.bundle.playbook import control_draws
 from engine.bundle.schema import default_schema_path, load_schema
@@ -129,10 +130,10 @@ def test_a_table_of_other_people_goes_the_way_that_its_document_shows(tmp_path, 
                     shell(small, tmp_path)
     scores = pl.read_parquet(tmp_path / "new_scores.parquet")
     assert scores["row"].to_list() == list(range(1, 2_331))
-    manifests = [open_bundle(tmp_path / name).manifest for name in ("sessions", "honest")]
-    first = [manifest.drivers["features"][0]["name"] for manifest in manifests]
+    evaluations = [read_evaluation(open_bundle(tmp_path / n)) for n in ("sessions", "honest")]
+    first = [evaluation.drivers["features"][0]["name"] for evaluation in evaluations]
     assert (first[0] == "PageValues", first[1] == "PageValues") == (True, False)
-    assert open_bundle(tmp_path / "weekly").manifest.training["split"]["kind"] == "time"
+    assert read_evaluation(open_bundle(tmp_path / "weekly")).fit.training["split"]["kind"] == "time"
 
 
 def test_the_schema_of_your_own_data_is_valid(tmp_path):

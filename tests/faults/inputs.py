@@ -8,7 +8,7 @@ import pytest
 
 from engine import ScoreOptions, score
 from engine.errors import EngineError
-from engine.explain.validate import preview
+from engine.explain.validate import validate_input
 from tests.helpers import BUNDLE, read_summary, read_table, write_table
 
 YESTERDAY = b"yesterday"
@@ -56,8 +56,8 @@ def outcome(*inputs, progress=(), **options) -> Outcome:
     return Outcome(0, "", summary, scores, rejected)
 
 
-def previewed(*inputs):
-    return preview([str(path) for path in inputs], BUNDLE, max_reject_share=1.0)
+def validated(*inputs):
+    return validate_input([str(path) for path in inputs], BUNDLE, max_reject_share=1.0)
 
 
 def case(number, *values):

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from engine.errors import InputError
-from tests.faults.inputs import SESSIONS, case, outcome, previewed
+from tests.faults.inputs import SESSIONS, case, outcome, validated
 from tests.helpers import write_table
 
 CASES = {
@@ -69,7 +69,7 @@ def test_wrong_columns_are_named_with_what_was_expected(few, tmp_path, change, m
     files = [write_table(few, tmp_path / "good.parquet")]
     files.insert(position, write_table(change(few), tmp_path / "wrong.parquet"))
     with pytest.raises(InputError, match=f"wrong.parquet: .*{message}") as caught:
-        previewed(*files)
+        validated(*files)
     # B15: where the first file is right, the message names both.
     assert ("good.parquet has the columns as needed" in str(caught.value)) == (position == 1)
 
@@ -145,11 +145,11 @@ def test_a_column_of_type_null_is_a_column_without_values(few, scorer, tmp_path,
 
 CAUSES = [
     case("B07", {"avg_order_value": "12,5"}, "'avg_order_value' has numbers with commas"),
-    case("B11", {"snapshot_date": "22.11.2026"}, "'snapshot_date' has dates in another form"),
+    case("B11", {"snapshot_date": "22.11.2026"}, "'snapshot_date' has dates in another format"),
     case("B17", {SESSIONS: None}, f"'{SESSIONS}' has no value in any of the first 30 rows"),
     case("B10", {SESSIONS: "many"}, f"'{SESSIONS}' holds text in 100% of the rows"),
     case("B17-exchanged", {SESSIONS: "DE"}, f"'{SESSIONS}' holds values of 'country'"),
-    case("D01", {"user_id": "same"}, "many 'user_id' come more than once"),
+    case("D01", {"user_id": "same"}, "many 'user_id' occur more than once"),
 ]
 
 

@@ -14,7 +14,7 @@ import pytest
 from engine.errors import EngineError, InputError
 from engine.inputs.chunks import read_chunks
 from engine.inputs.open import open_inputs
-from tests.faults.inputs import bytes_of, case, outcome, previewed
+from tests.faults.inputs import bytes_of, case, outcome, validated
 from tests.helpers import BUNDLE, read_summary, run, write_table
 
 CASES = {
@@ -148,7 +148,7 @@ def test_what_is_not_there_ends_with_66(tmp_path, monkeypatch, make):
     monkeypatch.chdir(tmp_path)
     path = make(tmp_path)
     with pytest.raises(EngineError, match="no such file|without files") as caught:
-        previewed(path)
+        validated(path)
     assert caught.value.exit_code == 66
 
 
@@ -191,7 +191,7 @@ def test_a_flipped_bit_ends_with_scores_or_65(few, tmp_path, ending, last_bytes)
         flipped[place] ^= 1 << draws.randrange(8)
         path.write_bytes(flipped)
         try:
-            previewed(path)
+            validated(path)
         except EngineError as error:
             codes.add(error.exit_code)
     assert codes <= {65}

@@ -9,7 +9,7 @@ import pytest
 
 from engine.bundle.open import open_bundle
 from engine.rows.typed import to_features
-from tests.faults.inputs import SESSIONS, case, outcome, previewed
+from tests.faults.inputs import SESSIONS, case, outcome, validated
 from tests.helpers import BUNDLE, write_table
 
 CASES = {
@@ -99,7 +99,7 @@ def test_unseen_values_are_counted_and_near_ones_told_c08_c09(few, scorer, tmp_p
     assert found.summary["unseen_categories"] == {"country": 30, "device_type": 30}
     missing = few.with_columns(country=pl.lit(None, pl.String), device_type=pl.lit(None, pl.String))
     assert found.scores.equals(scorer.score(missing))
-    report = previewed(path)
+    report = validated(path)
     assert report.near_categories == {"country": {"DE": 30}}
     assert "30 in country (30 near 'DE')" in "\n".join(report.to_lines())
 

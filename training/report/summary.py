@@ -4,7 +4,7 @@ from typing import Any
 
 from engine.bundle.manifest import Manifest
 from engine.errors import pluralize, rule_counts
-from engine.format import without_head
+from engine.format import shown_name, without_head
 from training.format import people
 from training.report.blocks import Section
 from training.report.sections.actions import cells
@@ -68,7 +68,7 @@ def judgement(quality: Any) -> str:  # noqa: ANN401
 def about(subject: Subject) -> list[tuple[str, str]]:
     """What the model is and what it was measured on, as terms and words."""
     manifest: Manifest = subject.manifest
-    record, data = manifest.training, subject.evaluation.get("data") or {}
+    record, data = subject.fit.training, subject.evaluation.data
     fitted = record.get("snapshots") or []
     dates = data.get("snapshots") or []
     features = pluralize(len(manifest.schema.model_features), "feature")
@@ -79,7 +79,7 @@ def about(subject: Subject) -> list[tuple[str, str]]:
         ("Fitted to", " ".join([people(record.get("users"), record.get("rows")), *_days(fitted)])),
     ]
     if data.get("rows") is not None:
-        what = f" – {data['what']}" if data.get("what") else ""
+        what = f" – {shown_name(data['what'])}" if data.get("what") else ""
         lines.append(("Measured on", " ".join([subject.measured, *_days(dates)]) + what))
     if data.get("rows_left_out"):
         lines.append(

@@ -51,7 +51,7 @@ def section_lines(sections: Iterable[Section]) -> Iterator[str]:
             yield section.title.upper()
         for block in blocks:
             for line in _RENDERERS[type(block)](block):
-                yield line
+                yield shown(line)
                 unknown = unknown or (line.startswith(INDENT) and UNKNOWN in line.split())
     if unknown:
         yield ""

@@ -237,9 +237,10 @@ def test_inspect_shows_everything_on_request(scorer):
         assert all(line.count(", ") == 2 for line in lines)
 
 
-def test_inspect_gives_the_manifest_as_json(scorer):
+def test_inspect_gives_manifest_and_evaluation_as_json(scorer):
     document = json.loads(invoke("inspect", BUNDLE, "--json").output)
-    assert document["bundle_id"] == scorer.manifest.bundle_id
+    assert document["bundle_id"] == document["evaluation"]["bundle_id"] == scorer.manifest.bundle_id
+    assert document["evaluation"]["metrics"]["roc_auc"] > 0.5
 
 
 def test_version_names_what_decides_the_bytes():

@@ -1,27 +1,52 @@
+import polars as pl
 import pytest
 
-from engine.explain.diagnose import refusal
+from engine.bundle.open import REFERENCE, open_bundle
+from engine.bundle.reference import reference_from_json
+from engine.errors import InputError
+from engine.explain.diagnose import Rejects, check_rejects
+from engine.inputs.open import open_inputs
+from tests.helpers import BUNDLE, write_table
+
+SESSIONS = "sessions_last_7d"
 
 
-@pytest.mark.parametrize(
-    ("rejected", "share", "refused"),
-    [({}, 0.0, False), ({"a": 1}, 0.01, False), ({"a": 1, "b": 1}, 0.01, True)],
-)
-def test_an_input_is_refused_above_the_share_and_not_at_it(rejected, share, refused):
-    asked = []
-    found = refusal(
-        ["a", "b"], 100, rejected, {"x|missing": 2}, share, lambda f: asked.append(f) or []
-    )
-    assert (found is not None, bool(asked)) == (refused, refused)
+@pytest.fixture
+def check(users, tmp_path):
+    """Checks given rejects of the files a and b; in b a column is empty."""
+    bundle = open_bundle(BUNDLE)
+    reference = reference_from_json(bundle.contents[REFERENCE], bundle.manifest)
+    tables = {"a": users[:50], "b": users[50:90].with_columns(pl.lit(None).alias(SESSIONS))}
+    paths = {
+        name: str(write_table(table, tmp_path / f"{name}.parquet"))
+        for name, table in tables.items()
+    }
+
+    def call(rows_read, by_file, by_rule, max_reject_share):
+        rejects = Rejects(rows_read, {paths[name]: n for name, n in by_file.items()}, by_rule)
+        with open_inputs(list(paths.values())) as opened:
+            check_rejects(rejects, max_reject_share, opened, bundle.manifest, reference)
+
+    return call
 
 
-def test_the_file_with_most_wrong_rows_is_the_one_that_is_looked_into():
-    found = refusal(["a", "b"], 9, {"a": 1, "b": 2}, {"x|missing": 3}, 0, lambda _: ["A cause."])
-    assert "3 of 9 rows (33.3%)" in found
-    assert "Probable cause in b: A cause. Nothing was published" in found
+def test_an_input_is_refused_above_the_share_and_not_at_it(check):
+    by_rule = {"user_id|duplicate": 2}
+    check(100, {}, {}, 0.0)
+    check(100, {"a": 1}, by_rule, 0.01)
+    with pytest.raises(InputError, match=r"2 of 100 rows \(2\.0%\) cannot be scored.*duplicate 2"):
+        check(100, {"a": 1, "b": 1}, by_rule, 0.01)
 
 
-def test_an_input_without_rows_is_refused_by_name():
-    assert refusal(["a.csv", "b.csv"], 0, {}, {}, 1.0, lambda _: []).startswith(
-        "a.csv, b.csv: no rows"
-    )
+@pytest.mark.parametrize(("a", "b", "named"), [(1, 2, True), (2, 1, False)])
+def test_the_cause_is_looked_for_in_the_file_with_most_rejected_rows(check, a, b, named):
+    with pytest.raises(InputError) as caught:
+        check(9, {"a": a, "b": b}, {f"{SESSIONS}|missing": 3}, 0.1)
+    cause = f"b.parquet: '{SESSIONS}' has no value in any of the first 40 rows"
+    assert (cause in str(caught.value)) == named
+    assert "Nothing was published" in str(caught.value)
+
+
+def test_an_input_without_rows_is_refused_by_name(check):
+    with pytest.raises(InputError, match=r"a\.parquet, .*b\.parquet: no rows"):
+        check(0, {}, {}, 1.0)

@@ -27,8 +27,8 @@ def cells(subject: Subject) -> list[Block]:
         return []
     blocks: list[Block] = [
         Text(
-            "The segment says what to talk about and where; the band says whether, when and how "
-            "much to spend."
+            "The segment decides the topic and the channel; the band decides whether, when and how much "
+            "to spend."
         ),
         table(
             f"Share of users who buy, number of {subject.counts} measured"

@@ -1,4 +1,4 @@
-"""What could make the figures wrong: features that tell too much, users that have changed."""
+"""Threats to the figures: leakage and drift."""
 
 from engine.explain.drift import moved
 from training.format import decimal, listed, percent, sentence, shown
@@ -9,8 +9,8 @@ SHOWN_DRIFT = 20
 
 
 def leakage(subject: Subject) -> list[Block]:
-    """Single features that tell suspiciously much, and the test with shuffled labels."""
-    found = subject.metrics.get("leakage") or {}
+    """Single features that predict suspiciously well, and the test with shuffled labels."""
+    found = subject.fit.leakage
     if not found:
         return []
     reasons = [sentence(reason) for reason in found.get("reasons") or []]
@@ -34,16 +34,16 @@ def leakage(subject: Subject) -> list[Block]:
     if shuffled is not None:
         blocks.append(
             Text(
-                f"Fitted to shuffled labels, the same procedure reaches {decimal(shuffled, 2)}; "
-                "0.50 is what it should reach."
+                f"With shuffled labels, the same procedure reaches a ROC-AUC of {decimal(shuffled, 2)}; it "
+                "should reach 0.50."
             )
         )
     return blocks
 
 
 def drift(subject: Subject) -> list[Block]:
-    """How far the measured users are from those of training."""
-    found = subject.evaluation.get("drift") or {}
+    """How far the measured users differ from those of training."""
+    found = subject.evaluation.drift
     if not found:
         return []
     parts = sorted(found.get("features") or [], key=lambda f: (-(f.get("psi") or 0), f["name"]))
@@ -51,7 +51,7 @@ def drift(subject: Subject) -> list[Block]:
     finding = (
         f"{len(alarms)} of {len(parts)} features have moved away from training."
         if alarms
-        else "The users look like those of training."
+        else "The users resemble those of training."
     )
     whole = [
         (Cell(title), decimal((found.get(key) or {}).get("psi")), _level(found.get(key) or {}), "")
@@ -77,7 +77,7 @@ def drift(subject: Subject) -> list[Block]:
         ),
         table(
             "Population stability index against training, largest first",
-            ("What", "Index", "Level", "Missing, then and now"),
+            ("What", "Index", "Level", "Missing, training and now"),
             [*whole, *features],
             words=(0, 2, 3),
         ),

@@ -1,4 +1,4 @@
-"""Supervised against unsupervised: which tool answers which question."""
+"""Score against segments: which tool answers which question."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -21,7 +21,7 @@ from training.report.subject import Figures, Subject
 
 
 def comparison(subject: Subject) -> list[Block]:
-    """Supervised against unsupervised, with the plain answers."""
+    """Score against segments, with answers in plain words."""
     found = subject.comparison
     if not found.get("scores"):
         return []
@@ -52,7 +52,7 @@ def _answers(found: Figures) -> list[Block]:
 
 
 def _ways(found: Figures) -> list[Block]:
-    """How well each way ranks the users, and how far it is from the model alone."""
+    """How well each strategy ranks the users, and how far it is from the model alone."""
     shares = list(found["scores"][0]["gains"])
     return [
         table(
@@ -74,8 +74,8 @@ def _ways(found: Figures) -> list[Block]:
         ),
         Text(
             "“Against the model” is the difference in ROC-AUC from the purchase model alone, ± "
-            "half its 95\u202f% interval, on the same users: a difference smaller than that may "
-            "be chance. The last columns give the share of all buyers in the top of each list."
+            "half its 95\u202f% interval, on the same users: a smaller difference may be "
+            "chance. The last columns give the share of all buyers in the top of each list."
         ),
     ]
 
@@ -87,7 +87,7 @@ def _spread(found: Sequence[Figures], subject: Subject) -> list[Block]:
         Figure(
             partial(spread_chart, found, subject.segment_names, "spread-chart"),
             "The middle 80\u202f% of the users of each segment, with the median as a point. "
-            "Where the bars overlap, the segment alone does not tell who buys.",
+            "Where the bars overlap, the segment alone does not predict who buys.",
         )
     ]
 
@@ -99,14 +99,14 @@ def _against_model(way: Figures) -> str:
 
 
 def _inside(found: Sequence[Figures], subject: Subject) -> list[Block]:
-    """What the score still tells among the users of one segment."""
+    """How well the score ranks the users of one segment."""
     measured = [s for s in found if s.get("purchase_rate") is not None]
     if not measured:
         return []
     names = subject.segment_names
     return [
         table(
-            "What the score tells inside each segment",
+            "How the score ranks inside each segment",
             (
                 "Segment",
                 subject.counts.capitalize(),
@@ -142,7 +142,7 @@ def _variance(variance: Figures, titles: Mapping[str, str]) -> list[Block]:
     if drivers:
         blocks.append(
             table(
-                "How much of what each driver does the segments explain",
+                "How much of each driver's impact the segments explain",
                 ("Driver", "Mean impact", "Explained by segments"),
                 [
                     (

@@ -1,4 +1,4 @@
-"""What moves the score: features by their mean impact, with direction and shape."""
+"""What drives the score: features by their mean impact, with direction and dependence."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,7 +12,7 @@ SHOWN_DRIVERS = 12
 
 
 def drivers(subject: Subject) -> list[Block]:
-    """The features by their mean impact, with direction and shape."""
+    """The features by their mean impact, with direction and dependence."""
     found = subject.drivers.get("features") or []
     largest = [f for f in found[:SHOWN_DRIVERS] if f["mean_absolute_impact"] > 0]
     if not largest:
@@ -21,7 +21,7 @@ def drivers(subject: Subject) -> list[Block]:
     top = largest[0]["mean_absolute_impact"]
     names = [shown(titles.get(f["name"], f["name"])) for f in largest[:3]]
     blocks: list[Block] = [
-        Text(f"The score is moved most by {listed(names)}.", strong=True),
+        Text(f"The strongest drivers of the score are {listed(names)}.", strong=True),
         table(
             f"The {len(largest)} features with the largest mean impact, of {len(found)}"
             if len(largest) < len(found)
@@ -78,8 +78,8 @@ def _dependence_figures(features: Sequence[Figures], titles: Mapping[str, str]) 
     return [
         Panels(
             draws,
-            "The largest first, row by row. Bars up raise the odds of a purchase, bars down lower "
+            "The strongest first, row by row. Bars up raise the odds of a purchase, bars down lower "
             "them. Numbers run from low to high in equally many users, categories by impact. Every "
-            "panel has a scale of its own, given in its second line.",
+            "panel has its own scale, given in its second line.",
         )
     ]

@@ -1,4 +1,4 @@
-"""What the figures do not say, and how to check what they say."""
+"""The limits of the figures, and how to verify them."""
 
 from collections.abc import Mapping
 
@@ -7,20 +7,20 @@ from training.report.subject import Figures, Subject
 
 
 def limits(subject: Subject) -> list[Block]:
-    """What the figures do not say."""
+    """The limits of the figures."""
     quality = subject.quality
     items = [
         "A high score does not mean that a contact helps: many of these users would buy anyway. "
         "Only a control group shows what an action adds.",
-        "Drivers are associations the model uses, not causes.",
+        "Drivers are associations that the model uses, not causes.",
         "A segment that buys more need not respond more to an offer.",
-        f"The figures hold for users like those measured ({_measured(subject)}); they fade as "
-        "users, prices and campaigns change. Fit again regularly and watch the drift.",
-        "Campaigns that act on the score change what later data show: keep the control group out "
-        "of them and record who was contacted.",
+        f"The figures hold for users like those measured ({_measured(subject)}) and decay as "
+        "users, prices and campaigns change. Refit regularly and watch the drift.",
+        "Campaigns that act on the score change later data: leave the control group out and record "
+        "who was contacted.",
     ]
     if not quality["may_be_used"]:
-        items.insert(0, "This bundle is unusable: no decision may rest on its scores.")
+        items.insert(0, "This bundle is unusable: do not base decisions on its scores.")
     if "share_of_best_auc" in subject.metrics:
         items.append(
             "The measured users are simulated: the figures check the method and forecast nothing."
@@ -29,16 +29,19 @@ def limits(subject: Subject) -> list[Block]:
 
 
 def verify(subject: Subject) -> list[Block]:
-    """What to run to check what is said here."""
+    """The commands and facts that verify the report."""
     manifest = subject.manifest
-    record = manifest.training
+    record = subject.fit.training
     rows = [
         ("Bundle", manifest.bundle_id),
         ("Data fingerprint", str(record.get("data_fingerprint", "–"))),
         ("Schema fingerprint", manifest.schema.fingerprint),
         ("Seed", str(record.get("seed", "–"))),
-        *((f"Parity: {name.replace('_', ' ')}", value) for name, value in _flat(manifest.parity)),
-        *((f"Package: {name}", found) for name, found in sorted(manifest.packages.items())),
+        *(
+            (f"Parity: {name.replace('_', ' ')}", value)
+            for name, value in _flat(subject.fit.parity)
+        ),
+        *((f"Package: {name}", found) for name, found in sorted(subject.fit.packages.items())),
     ]
     return [
         Bullets(
@@ -46,7 +49,7 @@ def verify(subject: Subject) -> list[Block]:
                 "engine inspect --full BUNDLE prints these figures and the SHA-256 of every file, all of "
                 "them checked before anything is scored.",
                 "training evaluate BUNDLE DATA measures the bundle on other labelled users.",
-                _same_bundle(record),
+                _same_bundle(subject.fit.search),
             )
         ),
         table(
@@ -58,19 +61,19 @@ def verify(subject: Subject) -> list[Block]:
     ]
 
 
-def _same_bundle(record: Figures) -> str:
-    """What gives the same bundle; one that does not say how many models were tried need not tell it."""
+def _same_bundle(search: Figures) -> str:
+    """How to reproduce the bundle."""
     words = (
         "The same data, schema, options and package versions give the same bundle, byte for byte"
     )
-    tried = len(record.get("classifier", {}).get("trials", ()))
+    tried = len(search.get("trials") or ())
     if not tried:
         return f"{words}."
     return f"{words}, with --trials {tried}: without it the clock may end the search elsewhere."
 
 
 def _measured(subject: Subject) -> str:
-    data = subject.evaluation.get("data") or {}
+    data = subject.evaluation.data
     dates = data.get("snapshots") or []
     when = "" if not dates else f" of {dates[0]}" + (f" to {dates[-1]}" if len(dates) > 1 else "")
     return f"{subject.measured}{when}"

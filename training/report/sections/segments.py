@@ -1,4 +1,4 @@
-"""Who the segments are, how firm they are, and how their number was chosen."""
+"""The segments, how well separated they are, and how their number was chosen."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ AS_FITTED = (
 
 
 def segments(subject: Subject) -> list[Block]:
-    """One card per segment, and how firm the segments are."""
+    """One card per segment, their separation, and the choice of their number."""
     manifest = subject.manifest
     if not manifest.segments:
         return []
     blocks: list[Block] = []
     if len(manifest.segments) == 1:
-        blocks.append(Text("The users do not fall into segments: there is one for all."))
+        blocks.append(Text("The users form no segments: there is one for all."))
     if subject.elsewhere:
         blocks.append(Text(AS_FITTED))
     blocks.append(Cards(tuple(_segment_card(s, subject) for s in manifest.segments)))
@@ -36,9 +36,8 @@ def segments(subject: Subject) -> list[Block]:
             if s.id in figures and figures[s.id]["purchase_rate"] is None
         ]
     )
-    clustering = manifest.clustering
-    silhouette = subject.evaluation.get("segments", {}).get("silhouette")
-    silhouette = clustering.get("silhouette") if silhouette is None else silhouette
+    clustering = subject.fit.clustering
+    silhouette = subject.evaluation.segments.get("silhouette")
     if silhouette is not None:
         null = clustering.get("silhouette_permuted")
         copula = clustering.get("silhouette_copula")
@@ -51,7 +50,7 @@ def segments(subject: Subject) -> list[Block]:
         blocks.append(
             Text(
                 f"Silhouette on users not used for fitting: {decimal(silhouette, 2)}{against}. "
-                "It runs from −1 to 1; segments of people overlap, so values of 0.2 to 0.4 are usual."
+                "It runs from −1 to 1; segments of people overlap, so 0.2 to 0.4 is usual."
             )
         )
     blocks += bullets("Changes since the previous bundle", clustering.get("changes"))
@@ -61,7 +60,7 @@ def segments(subject: Subject) -> list[Block]:
 
 
 def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - engine.bundle.manifest.Segment
-    profile = segment.profile
+    profile = subject.fit.profiles.get(segment.id, {})
     rfm = subject.manifest.schema.rfm
     figures = subject.segment_figures.get(segment.id, {})
     facts = [
@@ -97,7 +96,7 @@ def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - eng
 
 
 def _with_unit(value: float, label: str, unit: str) -> str:
-    """A value with its unit, unless the label tells it."""
+    """A value with its unit, unless the label names it."""
     beside = unit_beside(label, unit)
     return f"{plain(value)}{THIN}{short(shown(beside), SHOWN_UNIT)}" if beside else plain(value)
 
@@ -146,6 +145,6 @@ def _choice_table(clustering: Figures) -> list[Block]:
 
 
 def _worth(tried: Figures) -> float | None:
-    """What the number of segments is chosen by, among those that are firm enough."""
+    """The criterion among the numbers of segments that are stable enough."""
     explained = tried.get("actionability")
     return None if explained is None else explained - WORTH * tried["segments"]

@@ -1,4 +1,4 @@
-"""How the model does for parts of the users."""
+"""Performance by group of users."""
 
 import math
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
 
 CHANCE = 3.5
-"""Of a hundred parts hardly one has a gap of so many standard errors by chance."""
+"""Of a hundred groups hardly one exceeds so many standard errors by chance."""
 
 
 def slices(subject: Subject) -> list[Block]:
-    """The figures of parts of the users, with intervals."""
+    """The figures of groups of users, with intervals."""
     found = subject.metrics.get("slices") or []
     if not found:
         return []
@@ -46,7 +46,7 @@ def slices(subject: Subject) -> list[Block]:
 
 
 def _worst_ranked(found: Sequence[Figures], overall: float | None) -> str:
-    """The part in which the model ranks worst."""
+    """The group in which the model ranks worst."""
     known = [part for part in found if part.get("roc_auc") is not None]
     if len(known) < 2 or overall is None:
         return ""

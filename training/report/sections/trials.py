@@ -1,4 +1,4 @@
-"""What else was tried: simple rules and other models, judged by the same users."""
+"""What else was tried: baselines and other models, validated on the same users."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -16,8 +16,8 @@ Row = tuple[str | Cell, ...]
 
 
 def trials(subject: Subject) -> list[Block]:
-    """The models that were tried, the baselines beside them, and what depth gains."""
-    record = subject.manifest.training.get("classifier") or {}
+    """The models that were tried, the baselines, and the gain of interactions."""
+    record = subject.fit.search
     tried = record.get("trials") or []
     if not tried:
         return []
@@ -28,7 +28,7 @@ def trials(subject: Subject) -> list[Block]:
     shown = f"The {len(best)} best of {len(tried)} models" if len(best) < len(tried) else "Models"
     blocks: list[Block] = [
         table(
-            f"{shown} that were tried in the fit and rules beside them, judged by the same users",
+            f"{shown} tried in the fit, and baselines, validated on the same users",
             ("Model", "Trees", "Log-loss", "ROC-AUC"),
             [*models, *rules],
             marked=[n for n, t in enumerate(best) if t.get("chosen")],
@@ -47,11 +47,11 @@ def _row(judged: Figures, trees: str, note: str) -> Row:
 
 
 def _depth_gain(gain: Mapping[str, Any] | None) -> Sequence[Text]:
-    """What features that work together add to features that work alone."""
+    """What interactions add."""
     if not gain or gain.get("roc_auc") is None:
         return ()
     words = (
-        f"Trees of depth {gain['depth']}, in which features work together, reach a ROC-AUC "
+        f"Trees of depth {gain['depth']}, in which features interact, reach a ROC-AUC "
         f"{decimal(gain['roc_auc'], 4)} above that of trees of depth 1 (standard error "
         f"{decimal(gain['roc_auc_standard_error'], 4)})."
     )
@@ -70,7 +70,7 @@ def _parameters(trial: Figures) -> str:
         if value is not None
     ]
     if trial.get("log_loss") is None:
-        words.append("clearly worse in the first fold, so given up")
+        words.append("clearly worse in the first fold, so stopped")
     return ", ".join(words)
 
 
