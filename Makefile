@@ -92,8 +92,8 @@ model: $(VENV)/dev.stamp
 # One week of the life of a bundle, in build/week: users of the week after the bundle in force was
 # trained teach a candidate, who is measured on users a week later, scores those of a week after that,
 # and is held against what they did. The dates are the three weeks after the last snapshot.
-NEXT_WEEKS = $(BIN)/python -c "import datetime as d, pathlib, engine.bundle.open as b; \
-	last = d.date.fromisoformat(b.open_bundle(pathlib.Path('$(BUNDLE)')).manifest.training['snapshots'][-1]); \
+NEXT_WEEKS = $(BIN)/python -c "import datetime as d, pathlib, engine.bundle.open as b, engine.bundle.evaluation as e; \
+	last = d.date.fromisoformat(e.read_evaluation(b.open_bundle(pathlib.Path('$(BUNDLE)'))).fit.training['snapshots'][-1]); \
 	print(*(last + d.timedelta(days=7 * n) for n in (1, 2, 3)))"
 SIMULATE = $(BIN)/training simulate --rows $(WEEK_ROWS) --seed $(SEED) --as-of
 

@@ -156,7 +156,9 @@ def shoppers_table(data: Path, folder: Path) -> str:
     rows = []
     for title, page_values in (("with `PageValues`", True), ("without `PageValues`", False)):
         options = FitOptions(schema_of(page_values=page_values))
-        found = fit([str(data / TABLE)], options, folder / f"shoppers{page_values}").comparison
+        found = fit(
+            [str(data / TABLE)], options, folder / f"shoppers{page_values}"
+        ).evaluation.comparison
         model, *others = found["scores"]
         rows.append(
             [
@@ -189,16 +191,17 @@ def evaluated(bundle: Path, files: list[Path]) -> dict:
     """The `comparison` part of `training evaluate`."""
     from training.evaluate.evaluation import evaluate_bundle
 
-    return evaluate_bundle(bundle, [str(file) for file in files])["comparison"]
+    return evaluate_bundle(bundle, [str(file) for file in files]).comparison
 
 
 def tables(bundle: Path, folder: Path) -> Iterator[tuple[str, str]]:
     """Every table with its mark in the document."""
+    from engine.bundle.evaluation import read_evaluation
     from engine.bundle.open import open_bundle
     from training.format import percent
 
-    manifest = open_bundle(bundle).manifest
-    found = dict(manifest.comparison)
+    opened = open_bundle(bundle)
+    manifest, found = opened.manifest, dict(read_evaluation(opened).comparison)
     yield (
         "strategies",
         f"{found['rows']:,} test users, base rate {percent(found['base_rate'])}.\n\n"

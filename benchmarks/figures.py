@@ -8,18 +8,19 @@ from typing import Any
 
 from benchmarks.contenders import BUNDLE, ROOT
 from benchmarks.report import README, write_between
-from engine.bundle.manifest import Manifest
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import open_bundle
 from training.format import decimal, interval, percent
+from training.pipeline import Fitted
 from training.report.sections.figures import AGAINST_TRUTH, HEADLINE
 from training.segments.counts import WORTH
 
 MODELLING = ROOT / "docs" / "modelling.md"
 
 
-def trials_table(manifest: Manifest) -> str:
+def trials_table(fitted: Fitted) -> str:
     """Baselines and trials, cross-validated on the same users, and the gain from depth."""
-    record = manifest.training["classifier"]
+    record = fitted.evaluation.fit.search
     rows = [
         (
             _name(row, len(record["validation"]["rows"])),
@@ -36,9 +37,9 @@ def trials_table(manifest: Manifest) -> str:
     return markdown(head, rows) + _depth_gain(record["depth_gain"])
 
 
-def purchase_table(manifest: Manifest) -> str:
+def purchase_table(fitted: Fitted) -> str:
     """Test metrics with intervals, and the best possible values."""
-    metrics = manifest.metrics
+    metrics = fitted.evaluation.metrics
     rows = [
         (title, decimal(metrics[name], 4), interval(metrics["intervals"][name], 4))
         for name, title in HEADLINE
@@ -48,7 +49,7 @@ def purchase_table(manifest: Manifest) -> str:
     return markdown((f"{metrics['rows']:,} test users", "value", "95 % CI"), rows)
 
 
-def counts_table(manifest: Manifest) -> str:
+def counts_table(fitted: Fitted) -> str:
     """The measurements for each number of segments."""
     head = (
         "k",
@@ -73,21 +74,24 @@ def counts_table(manifest: Manifest) -> str:
                 decimal(row["actionability"], 3),
                 decimal(row["actionability"] - WORTH * row["segments"], 3),
             )
-            for row in manifest.clustering["counts_tried"]
+            for row in fitted.evaluation.fit.clustering["counts_tried"]
         ],
     )
 
 
-def silhouettes_table(manifest: Manifest) -> str:
+def silhouettes_table(fitted: Fitted) -> str:
     """The test silhouette beside those of data without clusters."""
-    found = manifest.clustering
+    found = fitted.evaluation.fit.clustering
     features = len(found["actionable_features"])
     return markdown(
         (f"{found['silhouette_rows']:,} test users", "silhouette"),
         [
             (title, decimal(found[name], 3))
             for title, name in (
-                (f"{len(manifest.segments)} segments, in their own feature space", "silhouette"),
+                (
+                    f"{len(fitted.manifest.segments)} segments, in their own feature space",
+                    "silhouette",
+                ),
                 (
                     "Gaussian copula (same marginals and rank correlations, no clusters)",
                     "silhouette_copula",
@@ -106,36 +110,37 @@ def silhouettes_table(manifest: Manifest) -> str:
     )
 
 
-def segments_table(manifest: Manifest) -> str:
+def segments_table(fitted: Fitted) -> str:
     """Who the segments are."""
+    bought = {s["segment_id"]: s["purchase_rate"] for s in fitted.evaluation.comparison["segments"]}
     return markdown(
         ("segment", "users", "purchase rate", "spend, USD", "description"),
         [
             (
                 segment.name,
                 percent(segment.share),
-                percent(segment.profile["purchase_rate"]),
-                decimal(segment.profile["spend"], 0),
+                percent(bought[segment.id]),
+                decimal(fitted.evaluation.fit.profiles[segment.id]["spend"], 0),
                 segment.sentence.partition(": ")[2],
             )
-            for segment in manifest.segments
+            for segment in fitted.manifest.segments
         ],
         words=(0, 4),
     )
 
 
-def summary(manifest: Manifest) -> str:
+def summary(fitted: Fitted) -> str:
     """The headline figures of the committed bundle."""
-    metrics, found = manifest.metrics, manifest.clustering
+    metrics, found = fitted.evaluation.metrics, fitted.evaluation.fit.clustering
     return (
         f"The committed bundle on the {metrics['rows']:,} test users that were set aside before its fit: "
         f"ROC-AUC {decimal(metrics['roc_auc'])}, which is {decimal(metrics['share_of_best_auc'])} of the "
         f"best that any model could reach on them; F1 {decimal(metrics['f1'])}; "
-        f"{len(manifest.segments)} segments, silhouette {decimal(found['silhouette'])}.\n"
+        f"{len(fitted.manifest.segments)} segments, silhouette {decimal(found['silhouette'])}.\n"
     )
 
 
-TABLES: Mapping[str, Callable[[Manifest], str]] = {
+TABLES: Mapping[str, Callable[[Fitted], str]] = {
     "trials": trials_table,
     "purchase": purchase_table,
     "counts": counts_table,
@@ -173,10 +178,11 @@ def _depth_gain(gain: Mapping[str, Any] | None) -> str:
 
 def main() -> None:
     """Write every table, and the sentence of the README, into its document."""
-    manifest = open_bundle(BUNDLE).manifest
+    bundle = open_bundle(BUNDLE)
+    fitted = Fitted(bundle.manifest, read_evaluation(bundle))
     for mark, table in TABLES.items():
-        write_between(MODELLING, mark, table(manifest))
-    write_between(README, "bundle", summary(manifest))
+        write_between(MODELLING, mark, table(fitted))
+    write_between(README, "bundle", summary(fitted))
 
 
 if __name__ == "__main__":

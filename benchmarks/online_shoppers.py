@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
+from engine.bundle.evaluation import Figures, FitRecord
 from engine.bundle.manifest import Manifest
 from engine.bundle.schema import FeatureSchema, load_schema
 from training.effort import Effort
@@ -33,11 +33,12 @@ SIZES = (500, 1_000, 2_500, 5_000, ALL)
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """A bundle fitted to the other folds, its manifest, and its figures on this one."""
+    """A bundle fitted to the other folds, and its figures on this one."""
 
     bundle: Path
     manifest: Manifest
-    metrics: dict[str, Any]
+    fit: FitRecord
+    metrics: Figures
 
 
 def schema_of(*, page_values: bool) -> FeatureSchema:
@@ -68,8 +69,9 @@ def folds(
         others.sample(min(rows, others.height), seed=number).write_csv(train)
         sessions.filter(part == number).write_csv(test)
         bundle = folder / f"bundle{number}"
-        manifest = fit([str(train)], FitOptions(schema, effort=effort), bundle)
-        yield Fold(bundle, manifest, evaluate_bundle(bundle, [str(test)])["metrics"])
+        fitted = fit([str(train)], FitOptions(schema, effort=effort), bundle)
+        metrics = evaluate_bundle(bundle, [str(test)]).metrics
+        yield Fold(bundle, fitted.manifest, fitted.evaluation.fit, metrics)
 
 
 def main() -> None:
@@ -90,7 +92,7 @@ def _line(name: str, found: list[Fold]) -> str:
     auc, f1, log_loss = (
         [fold.metrics[figure] for fold in found] for figure in ("roc_auc", "f1", "log_loss")
     )
-    rows = round(np.mean([fold.manifest.training["rows"] for fold in found]))
+    rows = round(np.mean([fold.fit.training["rows"] for fold in found]))
     usable = sum(not fold.manifest.unusable for fold in found)
     return (
         f"| {name} | {rows:,} | {np.mean(auc):.3f} | {min(auc):.3f}, {max(auc):.3f} "

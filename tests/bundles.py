@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 
-from engine.bundle.open import MANIFEST, MANIFEST_HASH
+from engine.bundle.evaluation import evaluation_to_json, read_evaluation
+from engine.bundle.open import EVALUATION, MANIFEST, MANIFEST_HASH, Bundle
 
 
 def rewrite_manifest(folder: Path, **changes: object) -> None:
@@ -25,6 +27,13 @@ def replace_file(folder: Path, name: str, content: bytes) -> None:
     files = json.loads((folder / MANIFEST).read_text())["files"]
     entry = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
     rewrite_manifest(folder, files={**files, name: entry})
+
+
+def changed_record(bundle: Bundle, **changes: object) -> dict[str, bytes]:
+    """The files of a bundle whose evaluation says something else of its fit."""
+    evaluation = read_evaluation(bundle)
+    changed = replace(evaluation, fit=replace(evaluation.fit, **changes))
+    return {**bundle.contents, EVALUATION: evaluation_to_json(changed)}
 
 
 def change_graph(folder: Path, name: str, change: Callable[[onnx.ModelProto], None]) -> None:

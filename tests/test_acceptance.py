@@ -19,18 +19,18 @@ def report(tmp_path_factory):
 
 
 def test_buyers_are_told_apart_nearly_as_well_as_can_be(report):
-    assert report["metrics"]["rows"] == ROWS
-    assert report["metrics"]["roc_auc"] >= 0.82
-    assert report["metrics"]["share_of_best_auc"] >= 0.996
+    assert report.metrics["rows"] == ROWS
+    assert report.metrics["roc_auc"] >= 0.82
+    assert report.metrics["share_of_best_auc"] >= 0.996
 
 
 def test_buyers_are_found_at_the_threshold(report):
-    assert report["metrics"]["f1"] >= 0.55
+    assert report.metrics["f1"] >= 0.55
 
 
 def test_segments_are_few_apart_and_none_is_tiny(report):
-    shares = report["segments"]["shares"].values()
-    assert report["segments"]["silhouette"] >= 0.20
+    shares = report.segments["shares"].values()
+    assert report.segments["silhouette"] >= 0.20
     assert 3 <= len(shares) <= 8
     assert min(shares) >= 0.03
     assert sum(shares) == pytest.approx(1, abs=1e-5)

@@ -5,7 +5,8 @@ import json
 import polars as pl
 import pytest
 
-from engine.bundle.open import MANIFEST, MODEL_CARD, REPORT, open_bundle
+from engine.bundle.evaluation import read_evaluation
+from engine.bundle.open import EVALUATION, MANIFEST, MODEL_CARD, REPORT, open_bundle
 from tests.fitting import category
 from tests.foreign import FEATURES, ID, REFUSED, SCORABLE, Foreign, members
 from tests.helpers import read_table, write_table
@@ -34,7 +35,8 @@ def test_a_foreign_table_is_fitted_and_scored(name, tmp_path, command):
     fit, data = laid_down(table, tmp_path)
     check(command, fit, 0)
     manifest = open_bundle(tmp_path / "candidate").manifest
-    assert (manifest.training["split"]["kind"] == "time") == ("snapshot" in table.keys)
+    fitted = read_evaluation(open_bundle(tmp_path / "candidate")).fit
+    assert (fitted.training["split"]["kind"] == "time") == ("snapshot" in table.keys)
     # Members who come again as they were are no leak.
     assert not ("snapshot" in table.keys and manifest.unusable)
     bundle = "candidate"
@@ -97,13 +99,14 @@ def test_a_feature_without_use_is_in_no_model(tmp_path, command):
     assert command(*fit.split()).returncode == 0
     folder = tmp_path / "candidate"
     manifest = open_bundle(folder).manifest
-    told = {MANIFEST, MODEL_CARD, REPORT}
+    told = {MANIFEST, EVALUATION, MODEL_CARD, REPORT}
     silent = [p for p in folder.rglob("*") if p.is_file() and p.name not in told]
     assert {"scorer.onnx", "classifier.txt", "reference.json"} <= {path.name for path in silent}
     assert not [path.name for path in silent if SENSITIVE.encode() in path.read_bytes()]
-    drivers = json.dumps([manifest.drivers, manifest.categories, manifest.clustering["features"]])
-    assert SENSITIVE not in drivers
-    assert {p["value"] for p in manifest.metrics["slices"] if p["slice"] == SENSITIVE} == {
+    evaluation = read_evaluation(open_bundle(folder))
+    models = [evaluation.drivers, manifest.categories, evaluation.fit.clustering["features"]]
+    assert SENSITIVE not in json.dumps(models)
+    assert {p["value"] for p in evaluation.metrics["slices"] if p["slice"] == SENSITIVE} == {
         "one",
         "other",
     }

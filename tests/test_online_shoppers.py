@@ -28,8 +28,8 @@ def test_a_whole_bundle_of_real_sessions(sessions, tmp_path, page_values, roc_au
     assert fold.metrics["rows"] == 2_466
     manifest = fold.manifest
     assert manifest.unusable == ()
-    assert manifest.metrics["leakage"]["broken"] == []
-    assert manifest.parity["rows"] == sessions.height - 2_466
+    assert fold.fit.leakage["broken"] == []
+    assert fold.fit.parity["rows"] == sessions.height - 2_466
     assert manifest.parity["max_probability_difference"] <= TOLERANCES["probability"]
     assert manifest.parity["changed_segment"] == 0
     assert len(manifest.segments) in range(3, 9)

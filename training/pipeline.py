@@ -8,39 +8,41 @@ from typing import Any
 
 import numpy as np
 
-from engine.bundle.manifest import Manifest, manifest_to_json
-from engine.bundle.open import PLAYBOOK, REFERENCE, Bundle, open_bundle
+from engine.bundle.evaluation import Evaluation, FitRecord, evaluation_to_json
+from engine.bundle.manifest import Manifest
+from engine.bundle.open import EVALUATION, MANIFEST, PLAYBOOK, REFERENCE, Bundle, open_bundle
 from engine.bundle.reference import Reference, reference_to_json
 from engine.bundle.schema import FeatureSchema
 from engine.errors import BundleError
-from engine.model.session import Predictions, Session
+from engine.model.session import Session
 from engine.rows.typed import to_features
-from training.compare.figures import comparison
 from training.compare.strategies import (
     SEGMENT_FEATURE,
-    compared_users,
     fit_segment_figures,
     segment_feature_strategy,
 )
 from training.data.dataset import Dataset, load_dataset, size_figures
 from training.data.folds import make_folds
+from training.data.scored import ScoredUsers, run_engine
 from training.data.split import Split, split
 from training.effort import Effort, TrialWatch, unwatched
-from training.evaluate.drivers import drivers_report
-from training.evaluate.evaluation import outcome_metrics
+from training.evaluate.evaluation import evaluate
 from training.evaluate.leakage import Parts, leakage_checks
-from training.evaluate.quality import quality_band
-from training.export.bundle import bundle_contents, bundle_manifest, bundle_version
+from training.export.bundle import (
+    bundle_contents,
+    bundle_manifest,
+    bundle_version,
+    package_versions,
+)
 from training.export.conformance import conformance_contents
 from training.export.description import described
-from training.export.parity import check_parity, run_engine
+from training.export.parity import check_parity, run_native
 from training.export.reference import fit_reference
-from training.metrics.metrics import Outcomes
 from training.model.baselines import fit_baselines
 from training.model.categories import fit_categories, order_by_train_rates
 from training.model.classifier import Classifier, fit_classifier
 from training.model.search import Fold, Pool
-from training.model.trees import Sample, TrainConfig
+from training.model.trees import Sample
 from training.playbook import (
     PlaybookRules,
     check_features,
@@ -51,13 +53,13 @@ from training.playbook import (
 )
 from training.promote.publish import check_target, publish_bundle
 from training.report.contents import report_contents
-from training.report.subject import subject_of
+from training.report.subject import Subject
 from training.segments.lineage import PreviousSegments, check_previous, previous_segments
-from training.segments.profiles import Profiled, describe_segments
+from training.segments.profiles import Description, Profiled, describe_segments
 from training.segments.segments import Segmentation, fit_segments
 
 Progress = Callable[[str], None]
-"""Told what begins, in a few words."""
+"""Called with each stage that begins, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ class FitOptions:
         seed: Of every draw.
         playbook: What to do in which segment and band, and where the bands are cut.
         effort: How much work the fit does.
-        previous: The bundle in force, whose segments are carried on; its folder, or one with
-            `CURRENT`. None numbers segments anew.
+        previous: The bundle whose segments are carried on; its folder, or one with `CURRENT`. None
+            numbers segments anew.
     """
 
     schema: FeatureSchema
@@ -80,24 +82,34 @@ class FitOptions:
     previous: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A bundle that a fit has written, in values.
+
+    Attributes:
+        manifest: As written.
+        evaluation: As written.
+    """
+
+    manifest: Manifest
+    evaluation: Evaluation
+
+
 def fit(
     inputs: Sequence[str],
     options: FitOptions,
     out: Path,
     progress: Progress = lambda stage: None,  # noqa: ARG005
     watch: TrialWatch = unwatched,
-) -> Manifest:
+) -> Fitted:
     """Fit all models, export them, and write a bundle if ONNX and native models agree.
 
     Args:
         inputs: Files, globs or directories of labelled users.
         options: The table, and the seed.
         out: The folder of the bundle, empty or absent.
-        progress: Told what begins.
+        progress: Called with each stage that begins.
         watch: Follows the search for the purchase model.
-
-    Returns:
-        The manifest as written.
 
     Raises:
         EngineError: The kind says what went wrong; nothing was written.
@@ -107,33 +119,36 @@ def fit(
     previous = _open_previous(options)
     progress("reading users")
     users = _prepared(load_dataset(inputs, options.schema))
-    rows = users.dataset.rows
-    progress(f"fitting the purchase model to {len(users.parts.train):,} of {rows:,} users")
+    parts, rows = users.parts, users.dataset.rows
+    progress(f"fitting the purchase model to {len(parts.train):,} of {rows:,} users")
     classifier = _fit_classifier(users, options, watch)
     progress("looking for segments")
-    train = users.dataset.typed[users.parts.train]
+    train = users.dataset.typed[parts.train]
     before = None if previous is None else previous_segments(previous, train)
     segmentation = _fit_segments(users, options, before)
+    native = run_native(users.features, classifier, segmentation)
+    description = _described_segments(users, segmentation, native.segment, before)
     progress("exporting to ONNX")
     version = _version(users.dataset, options, len(classifier.report["trials"]), previous)
-    bundle = _exported(out, version, users, options, classifier, segmentation)
+    models = _Models(classifier, segmentation, description)
+    bundle = _exported(out, f"{options.schema.name}/{version}", users, models)
     progress(f"comparing ONNX with the native models on {rows:,} users")
-    parity = check_parity(bundle, users.dataset.typed, classifier, segmentation)
+    predictions = run_engine(Session(bundle), users.features)
+    scored = ScoredUsers(users.dataset, users.features, predictions)
+    parity = check_parity(bundle, users.dataset.typed, users.features, predictions, native)
     progress("measuring the models on users they have not seen")
-    scored = run_engine(Session(bundle), users.features)
-    profiled = _profiled(users, scored)
-    manifest = describe_segments(bundle.manifest, *profiled, segmentation.lineage, before)
-    figures = _test_figures(manifest, users, scored, options.seed)
-    manifest = replace(manifest, parity=parity, **figures)
-    compared = _comparison(manifest, users, scored, classifier.config, options.seed)
-    manifest = replace(manifest, comparison=compared)
+    record = _record(users, models, parity, predictions.probability, options)
+    evaluation = _evaluated(bundle, scored, users, models, record, options.seed)
+    bundle = _judged(bundle, evaluation)
     progress("writing the report")
-    test = users.parts.test
-    people = users.dataset.users[test]
-    reference = fit_reference(users.features[test], scored[test], manifest, people)
-    bundle = _told(replace(bundle, manifest=manifest), users.dataset, reference, options.playbook)
+    test = parts.test
+    reference = fit_reference(
+        users.features[test], predictions[test], bundle.manifest, users.dataset.users[test]
+    )
+    bundle = _documented(bundle, evaluation, reference, users.dataset, options.playbook)
     vectors = conformance_contents(bundle, reference, classifier, segmentation, options.seed)
-    return publish_bundle(out, manifest, {**bundle.contents, **vectors})
+    manifest = publish_bundle(out, bundle.manifest, {**bundle.contents, **vectors})
+    return Fitted(manifest, evaluation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +156,8 @@ class _Users:
     """Labelled users as the models see them.
 
     Attributes:
-        dataset: Who they are.
-        parts: Who trains, tunes, calibrates and tests.
+        dataset: The users.
+        parts: Who trains, validates, calibrates and tests.
         categories: The codes of categories, learned from the train part.
         features: float32 [rows, features], NaN where missing.
     """
@@ -155,6 +170,28 @@ class _Users:
     def sample(self, rows: np.ndarray) -> Sample:
         """Features and labels of some of them."""
         return Sample(self.features[rows], self.dataset.label[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class _Models:
+    """Everything that was fitted, in its native form."""
+
+    classifier: Classifier
+    segmentation: Segmentation
+    description: Description
+
+
+def _open_previous(options: FitOptions) -> Bundle | None:
+    if options.previous is None:
+        return None
+    if not options.previous.is_dir():
+        raise BundleError(
+            f"{options.previous}: no such bundle. Give the current one with --previous, or leave it "
+            "out to number the segments anew."
+        )
+    previous = open_bundle(options.previous)
+    check_previous(previous, options.schema)
+    return previous
 
 
 def _prepared(dataset: Dataset) -> _Users:
@@ -179,50 +216,6 @@ def _fit_classifier(users: _Users, options: FitOptions, watch: TrialWatch) -> Cl
     )
 
 
-def _fit_segments(
-    users: _Users, options: FitOptions, before: PreviousSegments | None
-) -> Segmentation:
-    parts, features = users.parts, users.features
-    return fit_segments(
-        features[parts.train],
-        features[parts.validation],
-        features[parts.test],
-        options.schema.model_features,
-        options.seed,
-        options.effort,
-        before,
-    )
-
-
-def _exported(
-    out: Path,
-    version: str,
-    users: _Users,
-    options: FitOptions,
-    classifier: Classifier,
-    segmentation: Segmentation,
-) -> Bundle:
-    """The models as ONNX, in memory, ready for the engine; measured by nobody yet."""
-    bundle_id = f"{options.schema.name}/{version}"
-    fitted = (options.schema, users.categories, classifier, segmentation)
-    record = _record(users.dataset, users.parts, options)
-    manifest = bundle_manifest(bundle_id, *fitted, record)
-    return Bundle(out, manifest, bundle_contents(bundle_id, *fitted))
-
-
-def _told(bundle: Bundle, dataset: Dataset, reference: Reference, rules: PlaybookRules) -> Bundle:
-    """The bundle with the files that tell what was measured, and graphs that say what they are."""
-    manifest = bundle.manifest
-    playbook = _playbook(manifest, dataset, rules)
-    told = {
-        REFERENCE: reference_to_json(reference, manifest),
-        PLAYBOOK: playbook_to_json(playbook),
-        **described(bundle.contents, manifest, playbook),
-        **report_contents(subject_of(manifest, playbook)),
-    }
-    return replace(bundle, contents={**bundle.contents, **told})
-
-
 def _pool(users: _Users) -> Pool:
     """The train and validation parts, and the folds in which models are compared."""
     folds = make_folds(users.dataset, users.parts)
@@ -244,107 +237,142 @@ def _pool(users: _Users) -> Pool:
     return Pool(whole, tuple(Fold(*both, judging) for both, judging in members), folds.description)
 
 
-def _profiled(users: _Users, scored: Predictions) -> tuple[Profiled, Outcomes, np.ndarray]:
-    """Who is described, and the outcomes and segments of those who had no part in any fit."""
-    people, train, test = users.dataset.users, users.parts.train, users.parts.test
-    who = Profiled(users.features[train], scored.segment[train], people[train])
-    label = users.dataset.label[test]
-    outcomes = Outcomes(scored.probability[test], label, people[test])
-    return who, outcomes, scored.segment[test]
+def _fit_segments(
+    users: _Users, options: FitOptions, before: PreviousSegments | None
+) -> Segmentation:
+    parts, features = users.parts, users.features
+    return fit_segments(
+        features[parts.train],
+        features[parts.validation],
+        features[parts.test],
+        options.schema.model_features,
+        options.seed,
+        options.effort,
+        before,
+    )
 
 
-def _test_figures(
-    manifest: Manifest, users: _Users, scored: Predictions, seed: int
-) -> dict[str, Any]:
-    """What the manifest says of the test part, which is seen once, through the engine.
+def _described_segments(
+    users: _Users, segmentation: Segmentation, segment: np.ndarray, before: PreviousSegments | None
+) -> Description:
+    """The segments in words; `segment` is of all users, int64 [rows]."""
+    train = users.parts.train
+    who = Profiled(users.features[train], segment[train], users.dataset.users[train])
+    return describe_segments(users.dataset.schema, users.categories, segmentation, who, before)
 
-    Args:
-        manifest: Before it is known.
-        users: All of them.
-        scored: What the engine says of all of them.
-        seed: Of what the checks for leaks draw.
-    """
+
+def _exported(out: Path, bundle_id: str, users: _Users, models: _Models) -> Bundle:
+    """The models as ONNX, in memory, ready for the engine; their quality is not yet known."""
+    fitted = (users.dataset.schema, users.categories, models.classifier, models.segmentation)
+    manifest = bundle_manifest(bundle_id, *fitted, models.description.segments)
+    return Bundle(out, manifest, bundle_contents(bundle_id, *fitted))
+
+
+def _record(
+    users: _Users,
+    models: _Models,
+    parity: dict[str, Any],
+    probability: np.ndarray,
+    options: FitOptions,
+) -> FitRecord:
+    """What only the fit can know; `probability` is of all users, float32 [rows]."""
     dataset, parts = users.dataset, users.parts
-    tested = scored[parts.test]
-    # Without ids, nobody can tell a user of an earlier date from another who looks alike.
+    # Without ids, rows of one user on two dates cannot be told from rows of two users alike.
     nameless = parts.description["kind"] == "time" and dataset.ids is None
     seen = Parts(
         users.features,
         dataset.label,
         parts.train,
         parts.test,
-        tested.probability,
+        probability[parts.test],
         None if nameless else dataset.users,
     )
-    leakage = leakage_checks(seen, manifest.schema.model_features, seed)
-    metrics = outcome_metrics(manifest, dataset, parts.test, tested) | {"leakage": leakage}
-    quality = quality_band(metrics, leakage, manifest.unusable, manifest.clustering["reasons"])
-    return {
-        "metrics": metrics,
-        "drivers": drivers_report(
-            manifest, users.features[parts.test], tested, dataset.users[parts.test]
-        ),
-        "quality": quality,
-        "unusable": () if quality["may_be_used"] else tuple(quality["reasons"]),
-    }
-
-
-def _comparison(
-    manifest: Manifest, users: _Users, scored: Predictions, config: TrainConfig, seed: int
-) -> dict[str, Any]:
-    """The model against the segments, on the test part; `scored` is of all users."""
-    dataset, parts = users.dataset, users.parts
-    ids = [segment.id for segment in manifest.segments]
-    figures = fit_segment_figures(ids, parts, dataset.label, scored)
-    everybody = Sample(users.features, dataset.label)
-    grown = segment_feature_strategy(figures, parts, everybody, scored.segment, config, seed)
-    compared = compared_users(
-        dataset, parts.test, scored[parts.test], figures, {SEGMENT_FEATURE: grown}
+    return FitRecord(
+        training={
+            **size_figures(dataset),
+            "data_fingerprint": dataset.fingerprint,
+            "schema_fingerprint": options.schema.fingerprint,
+            "seed": options.seed,
+            "split": parts.description,
+        },
+        search=models.classifier.report,
+        clustering={**models.segmentation.report, "changes": models.description.changes},
+        profiles=models.description.profiles,
+        leakage=leakage_checks(seen, dataset.schema.model_features, options.seed),
+        parity=parity,
+        packages=package_versions(),
     )
-    return comparison(manifest, compared, figures, manifest.quality)
 
 
-def _playbook(manifest: Manifest, dataset: Dataset, rules: PlaybookRules) -> dict[str, Any]:
-    """The playbook for as many users as the last snapshot has."""
+def _evaluated(
+    bundle: Bundle,
+    scored: ScoredUsers,
+    users: _Users,
+    models: _Models,
+    record: FitRecord,
+    seed: int,
+) -> Evaluation:
+    """The test part, measured once."""
+    dataset, parts, predictions = users.dataset, users.parts, scored.predictions
+    ids = [segment.id for segment in bundle.manifest.segments]
+    figures = fit_segment_figures(ids, parts, dataset.label, predictions)
+    everybody = Sample(users.features, dataset.label)
+    config = models.classifier.config
+    grown = segment_feature_strategy(figures, parts, everybody, predictions.segment, config, seed)
+    which = "the last dates," if parts.description["kind"] == "time" else "users"
+    return evaluate(
+        bundle,
+        scored,
+        parts.test,
+        record,
+        figures,
+        what=f"the test part: {which} set aside before fitting, looked at once",
+        strategies={SEGMENT_FEATURE: grown},
+    )
+
+
+def _judged(bundle: Bundle, evaluation: Evaluation) -> Bundle:
+    """The bundle with the verdict of its evaluation: the one entry of a manifest that is measured."""
+    quality = evaluation.quality
+    unusable = () if quality["may_be_used"] else tuple(quality["reasons"])
+    return replace(bundle, manifest=replace(bundle.manifest, unusable=unusable))
+
+
+def _documented(
+    bundle: Bundle,
+    evaluation: Evaluation,
+    reference: Reference,
+    dataset: Dataset,
+    rules: PlaybookRules,
+) -> Bundle:
+    """The bundle with every file but the conformance rows, and graphs that describe themselves."""
+    manifest = bundle.manifest
+    playbook = playbook_document(rules, manifest.segments, evaluation, _population(dataset))
+    snapshots = evaluation.fit.training["snapshots"]
+    contents = {
+        **bundle.contents,
+        EVALUATION: evaluation_to_json(evaluation),
+        REFERENCE: reference_to_json(reference, manifest),
+        PLAYBOOK: playbook_to_json(playbook),
+        **described(bundle.contents, manifest, playbook, snapshots),
+        **report_contents(Subject(manifest, evaluation, playbook)),
+    }
+    return replace(bundle, contents=contents)
+
+
+def _population(dataset: Dataset) -> int:
+    """As many users as the last snapshot has."""
     dates = dataset.snapshots
-    population = dataset.rows if dates is None else int((dates == dates.max()).sum())
-    return playbook_document(rules, manifest.segments, manifest.metrics, population)
-
-
-def _open_previous(options: FitOptions) -> Bundle | None:
-    if options.previous is None:
-        return None
-    if not options.previous.is_dir():
-        raise BundleError(
-            f"{options.previous}: no such bundle. Give the one in force with --previous, or leave it "
-            "out to number the segments anew."
-        )
-    previous = open_bundle(options.previous)
-    check_previous(previous, options.schema)
-    return previous
+    return dataset.rows if dates is None else int((dates == dates.max()).sum())
 
 
 def _version(dataset: Dataset, options: FitOptions, trials: int, previous: Bundle | None) -> str:
     dates = dataset.snapshots
     last = "undated" if dates is None else str(dates.max())
-    handed_on = None
-    if previous is not None:
-        handed_on = hashlib.sha256(manifest_to_json(previous.manifest)).hexdigest()
     settings = {
         "seed": options.seed,
         "effort": asdict(replace(options.effort, trials=trials, minutes=None)),
         "playbook": rules_document(options.playbook),
-        "previous": handed_on,
+        "previous": previous and hashlib.sha256(previous.contents[MANIFEST]).hexdigest(),
     }
     return bundle_version(last, dataset.fingerprint, options.schema.fingerprint, settings)
-
-
-def _record(dataset: Dataset, parts: Split, options: FitOptions) -> dict[str, Any]:
-    """What the bundle was made from, for the manifest."""
-    return {
-        **size_figures(dataset),
-        "data_fingerprint": dataset.fingerprint,
-        "schema_fingerprint": options.schema.fingerprint,
-        "seed": options.seed,
-        "split": parts.description,
-    }

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
+from engine.bundle.evaluation import Evaluation, Figures
 from engine.bundle.files import read_configuration
 from engine.bundle.manifest import BANDS, Segment
 from engine.bundle.playbook import MAX_CONTROL_SHARE
@@ -126,25 +127,26 @@ def rules_document(rules: PlaybookRules) -> dict[str, Any]:
 
 
 def playbook_document(
-    rules: PlaybookRules, segments: Sequence[Segment], metrics: Mapping[str, Any], population: int
+    rules: PlaybookRules, segments: Sequence[Segment], evaluation: Evaluation, population: int
 ) -> dict[str, Any]:
     """What `playbook.json` holds: one row for each segment and band; plain JSON values.
 
     Args:
         rules: What to do.
-        segments: With their names, and their profiles as far as measured.
-        metrics: The `rows` that were measured, and the `cells`: each segment and band among them.
-        population: How many users a night has; the cells' shares are applied to it.
+        segments: With their names.
+        evaluation: The measured cells of segment and band, and the profiles of the segments.
+        population: The users of a night; the cells' shares are applied to it.
 
     Raises:
         BundleError: A rule names a segment that does not exist.
     """
     _check_segments(rules.rules, segments)
+    metrics, profiles = evaluation.metrics, evaluation.fit.profiles
     measured = {
         (cell["segment_id"], band): cell for cell in metrics["cells"] for band in cell["bands"]
     }
     scale = population / metrics["rows"]
-    spenders = _spenders(segments)
+    spenders = _spenders(segments, profiles)
     return {
         "population": population,
         "currency": rules.currency,
@@ -161,7 +163,11 @@ def playbook_document(
                 "segment_id": segment.id,
                 "segment_name": segment.name,
                 "band": band,
-                **(settings := _settings(rules.rules, segment, band, spenders)),
+                **(
+                    settings := _settings(
+                        rules.rules, segment, profiles[segment.id], band, spenders
+                    )
+                ),
                 **_figures(measured.get((segment.id, band)), settings, scale),
             }
             for segment in segments
@@ -224,10 +230,10 @@ def detectable_lift(rate: float, users: int, control_share: float) -> float | No
 
 
 def _settings(
-    rules: Sequence[Rule], segment: Segment, band: str, spenders: Set[int]
+    rules: Sequence[Rule], segment: Segment, profile: Figures, band: str, spenders: Set[int]
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    over = [entry["feature"] for entry in segment.profile.get("over", [])]
+    over = [entry["feature"] for entry in profile["over"]]
     for rule in rules:
         if (
             rule.segment in (None, segment.id, segment.name)
@@ -261,14 +267,16 @@ def _figures(cell: CellFigures | None, settings: Mapping[str, Any], scale: float
     }
 
 
-def _spenders(segments: Sequence[Segment]) -> set[int]:
+def _spenders(segments: Sequence[Segment], profiles: Mapping[int, Figures]) -> set[int]:
     """Segments that spend at least what the average user does; none where spend is not known."""
-    known = [s for s in segments if s.profile.get("spend") is not None]
-    total = sum(s.share for s in known)
+    shares = {s.id: s.share for s in segments}
+    found = {number: profiles[number].get("spend") for number in shares}
+    spend: dict[int, float] = {n: value for n, value in found.items() if value is not None}
+    total = sum(shares[number] for number in spend)
     if not total:
         return set()
-    mean = sum(s.share * s.profile["spend"] for s in known) / total
-    return {s.id for s in known if s.profile["spend"] >= mean}
+    mean = sum(shares[number] * value for number, value in spend.items()) / total
+    return {number for number, value in spend.items() if value >= mean}
 
 
 def check_features(rules: PlaybookRules, schema: FeatureSchema) -> None:

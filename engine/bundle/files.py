@@ -1,7 +1,4 @@
-"""Files out of a folder that may hold anything: regular ones only, under plain names, of bounded size.
-
-Takes a folder, gives bytes. What the files mean, and which ones there must be, is left to `bundle`.
-"""
+"""Reads files from untrusted folders: regular files only, under plain names, of bounded size."""
 
 import json
 import os
@@ -26,19 +23,19 @@ FILES_LIMIT = 10_000
 COPY_AGAIN = "Copy the bundle again."
 
 PICKLE_ENDINGS = (".pkl", ".pickle", ".joblib")
-"""Loading such a file runs whatever code it holds; none may lie where somebody might load it."""
+"""Loading such a file runs whatever code it holds, so no bundle may contain one."""
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 
 def read_file(folder: Path, name: str, limit_bytes: int, remedy: str = COPY_AGAIN) -> bytes:
-    """The bytes of a file of a folder, no link followed on the way.
+    """The bytes of a file in a folder; no link is followed.
 
     Args:
-        folder: Where it lies.
-        name: Its name there, with the folders on the way.
-        limit_bytes: A larger one is not read.
+        folder: The folder.
+        name: Its path within the folder.
+        limit_bytes: A larger file is not read.
         remedy: The next step, for messages.
 
     Raises:
@@ -46,19 +43,19 @@ def read_file(folder: Path, name: str, limit_bytes: int, remedy: str = COPY_AGAI
         AccessError: It may not be read.
     """
     path = folder / name
-    with _failures_told(path, remedy), _opened(folder, name) as descriptor:
+    with _read_errors(path, remedy), _opened(folder, name) as descriptor:
         return _content(descriptor, path, limit_bytes, remedy)
 
 
 def read_configuration(path: Path) -> str:
-    """The text of a file that a user has named; links that lead to one are followed.
+    """The text of a file that a user has named; links are followed.
 
     Raises:
         BundleError: It is larger than allowed, or no regular file.
         OSError: It is missing or cannot be read.
         ValueError: It is no UTF-8, or no file can have such a name.
     """
-    # NOTE: opening a pipe would wait for whoever writes into it.
+    # NOTE: opening a pipe would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         content = _content(descriptor, path, CONFIGURATION_LIMIT_BYTES, "Name another file.")
@@ -68,7 +65,7 @@ def read_configuration(path: Path) -> str:
 
 
 def file_names(folder: Path) -> set[str]:
-    """The names of all files of a folder and of the folders in it, relative to it.
+    """The names of all files below a folder, relative to it.
 
     Raises:
         BundleError: Something is no regular file and no folder, is a pickle, or there are too many.
@@ -79,7 +76,7 @@ def file_names(folder: Path) -> set[str]:
     waiting = [folder]
     while waiting:
         inner = waiting.pop()
-        with _failures_told(inner), os.scandir(inner) as entries:
+        with _read_errors(inner), os.scandir(inner) as entries:
             for entry in entries:
                 name = Path(entry.path).relative_to(folder).as_posix()
                 if entry.is_dir(follow_symlinks=False):
@@ -117,7 +114,7 @@ def check_no_pickle(folder: Path, names: Iterable[str]) -> None:
 
 
 def check_names(folder: Path, names: Iterable[str]) -> None:
-    """Refuse names that lead out of the folder, or that another system would read in another way.
+    """Refuse names that lead out of the folder, or that other systems read differently.
 
     Raises:
         BundleError: There is one.
@@ -148,7 +145,7 @@ def _content(descriptor: int, path: Path, limit_bytes: int, remedy: str) -> byte
 
 
 def parse_json(content: bytes) -> Any:  # noqa: ANN401 - any JSON
-    """What JSON from outside says, with texts that can be written as UTF-8.
+    """Untrusted JSON as Python values, whose texts can be written as UTF-8.
 
     Raises:
         ValueError: It is no JSON in UTF-8, is nested too deeply, or has half of a pair of surrogates.
@@ -170,12 +167,12 @@ def _refuse_constant(text: str) -> None:
 
 @contextmanager
 def _opened(folder: Path, name: str) -> Iterator[int]:
-    """The descriptor of a file; every step of the way is a folder, not a link to one."""
+    """The descriptor of a file; no folder on its path may be a link."""
     *parents, last = name.split("/")
     with ExitStack() as opened:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         opened.callback(os.close, descriptor)
-        # NOTE: opening a pipe would wait for whoever writes into it.
+        # NOTE: opening a pipe would wait for its writer.
         for part, flag in (*((p, os.O_DIRECTORY) for p in parents), (last, os.O_NONBLOCK)):
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flag
             descriptor = os.open(part, flags, dir_fd=descriptor)
@@ -184,7 +181,7 @@ def _opened(folder: Path, name: str) -> Iterator[int]:
 
 
 @contextmanager
-def _failures_told(path: Path, remedy: str = COPY_AGAIN) -> Iterator[None]:
+def _read_errors(path: Path, remedy: str = COPY_AGAIN) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:

@@ -1,13 +1,15 @@
-"""What a graph of a bundle may be: its versions, its operators, its ends, and whose it is.
+"""What a graph of a bundle may be: its versions, its operators, its inputs and outputs.
 
-Takes the bytes of ONNX files, before ONNX Runtime sees them. Which bytes they must be is left to the
-hashes of the manifest; this is the second lock, against a bundle that was made wrongly or by others.
+`check_operators` looks at the bytes before ONNX Runtime sees them; `signatures` says what ONNX Runtime
+must then find. Which bytes they must be is left to the hashes of the manifest: this is the second
+lock, against a bundle that was made wrongly or by others.
 """
 
 from dataclasses import dataclass
 
-from engine.bundle.onnx_wire import FLOAT, INT64, TEXT, Model, Port, read_model
-from engine.bundle.schema import Feature
+from engine.bundle.manifest import DRIVERS, Manifest
+from engine.bundle.open import CLASSIFIER, PREPROCESS, SCORER, SEGMENTER
+from engine.bundle.wire import Model, read_model
 from engine.errors import BundleError, VersionError, pluralize, quoted
 
 IR_VERSION = 8
@@ -27,90 +29,103 @@ OPERATORS = {
 }
 """Those that the export uses. None takes a subgraph, reads a file or makes a tensor of any size."""
 
+FLOAT, INT64, TEXT = "tensor(float)", "tensor(int64)", "tensor(string)"
+"""Types of tensors, as ONNX Runtime names them."""
+
 BATCH = "batch"
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class TensorSpec:
+    """An input or an output of a graph: its name, its type, and its sizes or their names."""
+
+    name: str
+    type: str
+    shape: tuple[int | str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name!r} of type {self.type} and shape {list(self.shape)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
     """The inputs and the outputs of a graph, in order."""
 
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
 
 
-def preprocess_ends(features: tuple[Feature, ...]) -> Ends:
-    """One input for each feature; `features`."""
-    inputs = (Port(f.name, FLOAT if f.kind == "numeric" else TEXT, (BATCH, 1)) for f in features)
-    return Ends(tuple(inputs), (_features(len(features)),))
-
-
-def classifier_ends(width: int, drivers: int) -> Ends:
-    """`features` of this width; the score and what moves it."""
-    outputs = (
-        Port("margin", FLOAT, (BATCH, 1)),
-        Port("probability", FLOAT, (BATCH, 1)),
-        Port("impacts", FLOAT, (BATCH, width)),
-        Port("driver_index", INT64, (BATCH, drivers)),
-        Port("driver_impact", FLOAT, (BATCH, drivers)),
+def signatures(manifest: Manifest) -> dict[str, Signature]:
+    """The inputs and outputs that each graph of a bundle must have, by the name of its file."""
+    features = manifest.schema.model_features
+    width, drivers = len(features), min(DRIVERS, len(features))
+    named = tuple(
+        TensorSpec(f.name, FLOAT if f.kind == "numeric" else TEXT, (BATCH, 1)) for f in features
     )
-    return Ends((_features(width),), outputs)
+    tensor = (TensorSpec("features", FLOAT, (BATCH, width)),)
+    scores = (
+        TensorSpec("margin", FLOAT, (BATCH, 1)),
+        TensorSpec("probability", FLOAT, (BATCH, 1)),
+        TensorSpec("impacts", FLOAT, (BATCH, width)),
+        TensorSpec("driver_index", INT64, (BATCH, drivers)),
+        TensorSpec("driver_impact", FLOAT, (BATCH, drivers)),
+    )
+    segments = (
+        TensorSpec("segment", INT64, (BATCH,)),
+        TensorSpec("distances", FLOAT, (BATCH, len(manifest.segments))),
+    )
+    return {
+        PREPROCESS: Signature(named, tensor),
+        CLASSIFIER: Signature(tensor, scores),
+        SEGMENTER: Signature(tensor, segments),
+        SCORER: Signature(named, scores + segments),
+    }
 
 
-def segmenter_ends(width: int, segments: int) -> Ends:
-    """`features` of this width; the segment, and how far each of them is."""
-    outputs = (Port("segment", INT64, (BATCH,)), Port("distances", FLOAT, (BATCH, segments)))
-    return Ends((_features(width),), outputs)
-
-
-def check_graph(content: bytes, ends: Ends, bundle_id: str, where: str) -> None:
-    """Check one graph of a bundle.
+def check_operators(content: bytes, where: str) -> Model:
+    """Check what a graph asks of its runtime, before the runtime sees it.
 
     Args:
         content: The bytes of the file.
-        ends: What its inputs and outputs must be.
-        bundle_id: What it must carry.
         where: The file, which opens the message of an error.
 
+    Returns:
+        Its versions and operators.
+
     Raises:
-        BundleError: It is no ONNX, or not a graph that this bundle may have.
+        BundleError: It is no ONNX, or has what no graph of a bundle has.
         VersionError: It needs a newer ONNX than any bundle that this engine reads.
     """
     model = read_model(content, where)
     _check_versions(model, where)
-    operators = sorted(
+    unknown = sorted(
         {
             f"{domain or 'ai.onnx'}.{kind}"
             for domain, kind in model.operators
-            if not _known(domain, kind)
+            if kind not in OPERATORS.get(domain, ())
         }
     )
-    if operators:
+    if unknown:
         raise BundleError(
-            f"{where}: {pluralize(len(operators), 'operator')} that no bundle has: "
-            f"{quoted(operators)}. Do not use this bundle; train again."
+            f"{where}: {pluralize(len(unknown), 'operator')} that no bundle has: {quoted(unknown)}. "
+            "Do not use this bundle; train again."
         )
-    _check_ports("input", ends.inputs, model.inputs, where)
-    _check_ports("output", ends.outputs, model.outputs, where)
-    found = [value for key, value in model.metadata if key == "bundle_id"]
-    if found != [bundle_id]:
-        raise BundleError(
-            f"{where}: made for bundle {quoted(found) or 'without an id'}, expected "
-            f"{bundle_id!r}: files of two bundles. Copy the bundle again."
-        )
+    return model
 
 
-def _features(width: int) -> Port:
-    return Port("features", FLOAT, (BATCH, width))
+def check_signature(wanted: Signature, found: Signature, where: str) -> None:
+    """Check the inputs and outputs that ONNX Runtime found in a graph.
 
-
-def _known(domain: str, kind: str) -> bool:
-    return kind in OPERATORS.get(domain, ())
+    Raises:
+        BundleError: They differ from those of the manifest.
+    """
+    _check_specs("input", wanted.inputs, found.inputs, where)
+    _check_specs("output", wanted.outputs, found.outputs, where)
 
 
 def _check_versions(model: Model, where: str) -> None:
     domains = [domain for domain, _ in model.opsets]
-    strange = sorted(set(domains) - set(OPSETS))
-    if strange or "" not in domains or len(set(domains)) < len(domains):
+    if not {""} <= set(domains) <= set(OPSETS) or len(set(domains)) < len(domains):
         raise BundleError(
             f"{where}: imports the operators of {quoted(domains)}, expected 'ai.onnx' (or '') and "
             "'ai.onnx.ml', each once. Do not use this bundle; train again."
@@ -127,20 +142,15 @@ def _check_versions(model: Model, where: str) -> None:
             raise BundleError(f"{where}: {name} version {found} is none. Copy the bundle again.")
 
 
-def _check_ports(kind: str, wanted: tuple[Port, ...], found: tuple[Port, ...], where: str) -> None:
+def _check_specs(
+    kind: str, wanted: tuple[TensorSpec, ...], found: tuple[TensorSpec, ...], where: str
+) -> None:
     if wanted == found:
         return
-    # The first of each that has no equal in the same place: a name, a type or a size.
-    places = range(max(len(wanted), len(found)))
-    n = next(n for n in places if wanted[n : n + 1] != found[n : n + 1])
+    positions = range(max(len(wanted), len(found)))
+    n = next(n for n in positions if wanted[n : n + 1] != found[n : n + 1])
+    named = ["".join(map(str, specs[n : n + 1])) or "none" for specs in (found, wanted)]
     raise BundleError(
         f"{where}: {pluralize(len(found), kind)}, expected {len(wanted)}; {kind} {n} is "
-        f"{_words(found[n : n + 1])}, expected {_words(wanted[n : n + 1])}. Copy the bundle again."
-    )
-
-
-def _words(ports: tuple[Port, ...]) -> str:
-    return (
-        "".join(f"{p.name!r} of type {p.element} and shape {list(p.shape)}" for p in ports)
-        or "none"
+        f"{named[0]}, expected {named[1]}. Copy the bundle again."
     )

@@ -1,23 +1,25 @@
-"""What a bundle says about itself: the manifest, its values and their form as JSON.
+"""What scoring needs of a bundle besides its graphs: `manifest.json` as a frozen value.
 
-Takes and gives bytes; the files of a bundle are left to `bundle`.
+What was measured of the bundle stands in `evaluation.json`.
 """
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from engine.bundle.files import parse_json
+from engine.bundle.format_1 import manifest_document
 from engine.bundle.schema import FeatureSchema, schema_from_dict, schema_to_dict
 from engine.errors import BundleError, VersionError, pluralize, quoted
 
-# Raise the number whenever an engine that knows only the old one would misread a bundle: a file
-# renamed, a field removed or given another meaning, an output of a graph changed. A new file or
-# field that old engines may ignore does not raise it. An engine reads its own number and the one
-# before. Nothing has been released yet: the first release will have format 1.
-BUNDLE_FORMAT = 1
-READABLE_FORMATS = range(max(BUNDLE_FORMAT - 1, 1), BUNDLE_FORMAT + 1)
+# Raise the number whenever an engine that knows only the old one would misread a bundle: a file is
+# renamed, a field is removed or changes its meaning, an output of a graph changes. A new file or field
+# that old engines may ignore does not raise it. An engine reads its own format and the one before:
+# whoever raises the number deletes `format_1` and writes `format_2` in its place.
+# 1: everything in manifest.json. 2: what was measured moves to evaluation.json.
+BUNDLE_FORMAT = 2
+READABLE_FORMATS = (BUNDLE_FORMAT - 1, BUNDLE_FORMAT)
 
 MAX_SEGMENT_ID = 127
 """The score file has room for no larger one."""
@@ -45,14 +47,12 @@ class Segment:
         name: For people; no two segments share one.
         share: Of the training users.
         sentence: Who these users are, in plain words.
-        profile: Aggregates of its users, plain JSON values; see `training.segments.profiles`.
     """
 
     id: int
     name: str
     share: float
     sentence: str = ""
-    profile: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,24 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a bundle says about itself.
+    """What scoring needs of a bundle.
 
-    `threshold` and the cut-points are exact float32 values: a probability that equals one lies
-    above it. `unusable` says why the scores must not be used, and is empty where they may.
-    `base_value` is the margin that a row's impacts are added to.
-    `retired_segments` are ids that were in force once and are never used again.
-    `clustering`, `metrics`, `quality`, `comparison`, `drivers`, `parity`, `training` and `packages`
-    are plain JSON values for people and reports; the engine does not read them.
+    Attributes:
+        bundle_id: `<name>/<version>`.
+        schema: The table that the bundle scores.
+        categories: The values of each categorical feature, in the order of their codes.
+        calibration: From raw scores to the margin.
+        base_value: The margin to which the impacts of a row are added.
+        threshold: The probability from which a purchase is predicted. Exact in float32, as are the
+            cut-points: a probability that equals one lies above it.
+        decile_cuts: Nine rising probabilities.
+        band_cuts: Three rising probabilities.
+        segments: In rising order of their ids.
+        retired_segments: Ids of earlier bundles that are never used again.
+        unusable: Why the purchase model must not be used; empty where it may.
+        segments_unusable: Why the segments are not firm enough to rely on; empty where they are.
+        files: Every other file of the bundle, by name.
+        format: Of the bundle that was read.
     """
 
     bundle_id: str
@@ -86,14 +96,7 @@ class Manifest:
     segments: tuple[Segment, ...]
     retired_segments: tuple[int, ...]
     unusable: tuple[str, ...]
-    clustering: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    quality: Mapping[str, Any]
-    comparison: Mapping[str, Any]
-    drivers: Mapping[str, Any]
-    parity: Mapping[str, Any]
-    training: Mapping[str, Any]
-    packages: Mapping[str, str]
+    segments_unusable: tuple[str, ...]
     files: Mapping[str, FileEntry]
     format: int = BUNDLE_FORMAT
 
@@ -101,11 +104,12 @@ class Manifest:
 def manifest_to_json(manifest: Manifest) -> bytes:
     """The manifest as UTF-8 JSON with sorted keys: equal manifests give equal bytes."""
     document = {
-        **_shallow(manifest),
+        **{each.name: getattr(manifest, each.name) for each in fields(Manifest)},
         "schema": schema_to_dict(manifest.schema),
         "calibration": asdict(manifest.calibration),
         "segments": [asdict(segment) for segment in manifest.segments],
         "files": {name: asdict(entry) for name, entry in manifest.files.items()},
+        "format": BUNDLE_FORMAT,
     }
     text = json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()
@@ -127,24 +131,11 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
     if type(number) is not int or number not in READABLE_FORMATS:
         raise VersionError(
             f"{where}: bundle format {number}; this engine reads "
-            f"{' and '.join(map(str, READABLE_FORMATS))}. Install the engine version that made it, or train again."
+            f"{' and '.join(map(str, READABLE_FORMATS))}. Install the engine version that made it, "
+            "or train again."
         )
     try:
-        known = {f.name for f in fields(Manifest)}
-        manifest = Manifest(
-            **{
-                **{name: value for name, value in document.items() if name in known},
-                "schema": schema_from_dict(document["schema"], where),
-                "categories": {k: tuple(v) for k, v in document["categories"].items()},
-                "calibration": Calibration(**document["calibration"]),
-                "decile_cuts": tuple(document["decile_cuts"]),
-                "band_cuts": tuple(document["band_cuts"]),
-                "segments": tuple(Segment(**s) for s in document["segments"]),
-                "retired_segments": tuple(document["retired_segments"]),
-                "unusable": tuple(document["unusable"]),
-                "files": {n: FileEntry(**entry) for n, entry in document["files"].items()},
-            }
-        )
+        manifest = _manifest(manifest_document(document) if number == 1 else document, where)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise BundleError(f"{where}: not a manifest: {error}. Copy the bundle again.") from error
     _check_values(manifest, where)
@@ -152,12 +143,37 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
     return manifest
 
 
+def _manifest(document: Mapping[str, Any], where: str) -> Manifest:
+    """The values of a document of this format; what is not a field is ignored."""
+    return Manifest(
+        **{
+            **_known(document, Manifest),
+            "schema": schema_from_dict(document["schema"], where),
+            "categories": {name: tuple(v) for name, v in document["categories"].items()},
+            "calibration": Calibration(**_known(document["calibration"], Calibration)),
+            "decile_cuts": tuple(document["decile_cuts"]),
+            "band_cuts": tuple(document["band_cuts"]),
+            "segments": tuple(Segment(**_known(s, Segment)) for s in document["segments"]),
+            "retired_segments": tuple(document["retired_segments"]),
+            "unusable": tuple(document["unusable"]),
+            "segments_unusable": tuple(document["segments_unusable"]),
+            "files": {
+                name: FileEntry(**_known(entry, FileEntry))
+                for name, entry in document["files"].items()
+            },
+        }
+    )
+
+
+def _known(document: Mapping[str, Any], target: type) -> dict[str, Any]:
+    return {each.name: document[each.name] for each in fields(target) if each.name in document}
+
+
 def _check_values(manifest: Manifest, where: str) -> None:
     """Check what scoring relies on; `_check_cuts` has the rest."""
     ids = [segment.id for segment in manifest.segments]
     tables = manifest.categories
     categorical = [f.name for f in manifest.schema.model_features if f.kind == "categorical"]
-    plain = ("clustering", "metrics", "quality", "comparison", "drivers", "parity", "training")
     numbers = (manifest.base_value, manifest.calibration.slope, manifest.calibration.intercept)
     sound = {
         "bundle_id": _are_texts([manifest.bundle_id]) and manifest.bundle_id.isprintable(),
@@ -168,13 +184,14 @@ def _check_values(manifest: Manifest, where: str) -> None:
         and all(type(n) is int and 0 <= n <= MAX_SEGMENT_ID for n in ids)
         and len(set(ids)) == len(ids)
         and _are_texts(text for s in manifest.segments for text in (s.name, s.sentence))
-        and all(type(segment.share) in (int, float) for segment in manifest.segments),
+        and all(type(s.share) in (int, float) and 0 <= s.share <= 1 for s in manifest.segments),
+        "retired_segments": all(type(number) is int for number in manifest.retired_segments),
         "unusable": _are_texts(manifest.unusable),
+        "segments_unusable": _are_texts(manifest.segments_unusable),
         "files": all(
             type(e.size_bytes) is int and e.size_bytes >= 0 and isinstance(e.sha256, str)
             for e in manifest.files.values()
         ),
-        **{name: isinstance(getattr(manifest, name), dict) for name in (*plain, "packages")},
     }
     wrong = [name for name, right in sound.items() if not right]
     if wrong:
@@ -200,7 +217,3 @@ def _check_cuts(manifest: Manifest, where: str) -> None:
                 f"{where}: {name} must be {wanted} rising probabilities, found "
                 f"{list(cuts)!r}. Copy the bundle again."
             )
-
-
-def _shallow(manifest: Manifest) -> dict[str, Any]:
-    return {name: getattr(manifest, name) for name in Manifest.__dataclass_fields__}

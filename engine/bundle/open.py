@@ -1,9 +1,10 @@
-"""A bundle on disk: its files, and how it is opened, checked and written.
+"""A bundle on disk: how it is opened, checked and written. Start with `open_bundle`.
 
-What the manifest holds is left to `manifest`.
+What its graphs may be is left to `graphs`, which looks at them before they are run.
 """
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -17,17 +18,12 @@ from engine.bundle.files import (
     TEXT_LIMIT_BYTES,
     check_names,
     file_names,
+    parse_json,
     read_file,
 )
-from engine.bundle.graphs import (
-    Ends,
-    check_graph,
-    classifier_ends,
-    preprocess_ends,
-    segmenter_ends,
-)
+from engine.bundle.format_1 import evaluation_document
 from engine.bundle.manifest import (
-    DRIVERS,
+    BUNDLE_FORMAT,
     FileEntry,
     Manifest,
     manifest_from_json,
@@ -38,6 +34,7 @@ from engine.storage import SHARED_MODE, write_atomic
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
+EVALUATION = "evaluation.json"
 PREPROCESS = "preprocess.onnx"
 CLASSIFIER = "classifier.onnx"
 SEGMENTER = "segmenter.onnx"
@@ -54,7 +51,7 @@ CONFORMANCE_OUTPUT = "conformance/output_{}.pb"
 
 REQUIRED_FILES = (
     *(PREPROCESS, CLASSIFIER, SEGMENTER, SCORER, NATIVE_CLASSIFIER),
-    *(PLAYBOOK, REFERENCE, CONFORMANCE),
+    *(PLAYBOOK, REFERENCE, CONFORMANCE, EVALUATION),
 )
 CURRENT = "CURRENT"
 _HASH_LINE = re.compile(r"([0-9a-f]{64})  manifest\.json\n?")
@@ -63,7 +60,13 @@ _CURRENT_LINE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*) ([0-9a-f]{64})\n?")
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle: its manifest and the very bytes that were checked, by file name."""
+    """An opened bundle.
+
+    Attributes:
+        path: Its folder.
+        manifest: What scoring needs.
+        contents: The very bytes that were checked, by file name, `manifest.json` among them.
+    """
 
     path: Path
     manifest: Manifest
@@ -85,51 +88,32 @@ def holds_bundles(folder: Path) -> bool:
 
 
 def open_bundle(path: Path) -> Bundle:
-    """Open a bundle folder, or the bundle in force of a folder with `CURRENT`.
+    """Open a bundle folder, or the current bundle of a folder with `CURRENT`.
 
-    Every file is read once, and what is used later are the bytes that were checked: hashes, sizes,
-    and what the graphs may be.
+    Every file is read once, and what is used later are the bytes that were checked: hashes and sizes.
+    A bundle of the format before is opened as one of this format.
 
     Raises:
         BundleError: A file is missing, altered, not listed, or not what it must be.
-        VersionError: The bundle has a format, or needs an ONNX, that this engine does not read.
+        VersionError: The bundle has a format that this engine does not read.
         AccessError: A file may not be read.
     """
-    folder, expected = _resolve(path)
+    folder, expected_hash = _resolve(path)
     present = file_names(folder)
-    text = read_file(folder, MANIFEST, MANIFEST_LIMIT_BYTES)
-    found = hashlib.sha256(text).hexdigest()
-    (stated,) = _words(folder, MANIFEST_HASH, _HASH_LINE, f"<SHA-256>  {MANIFEST}")
-    for source, wanted in ((MANIFEST_HASH, stated), (CURRENT, expected)):
-        if wanted not in (found, None):
-            raise _altered(folder / MANIFEST, wanted, found, f"by {source}")
+    text = _read_manifest(folder, expected_hash)
     manifest = manifest_from_json(text, where=str(folder / MANIFEST))
     check_names(folder, manifest.files)
     _check_sizes(folder, manifest)
     contents = {name: _read_listed(folder, name, entry) for name, entry in manifest.files.items()}
     _check_listing(folder, manifest, present)
-    for name, ends in graph_ends(manifest).items():
-        check_graph(contents[name], ends, manifest.bundle_id, str(folder / name))
-    return Bundle(folder, manifest, contents)
-
-
-def graph_ends(manifest: Manifest) -> dict[str, Ends]:
-    """The inputs and outputs that each graph of a bundle must have, by the name of its file."""
-    features = manifest.schema.model_features
-    width = len(features)
-    preprocess = preprocess_ends(features)
-    classifier = classifier_ends(width, min(DRIVERS, width))
-    segmenter = segmenter_ends(width, len(manifest.segments))
-    return {
-        PREPROCESS: preprocess,
-        CLASSIFIER: classifier,
-        SEGMENTER: segmenter,
-        SCORER: Ends(preprocess.inputs, classifier.outputs + segmenter.outputs),
-    }
+    if manifest.format == 1:
+        made = json.dumps(evaluation_document(parse_json(text))).encode()
+        contents = {EVALUATION: made, **contents}
+    return Bundle(folder, manifest, {**contents, MANIFEST: text})
 
 
 def write_bundle(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
-    """Write a bundle into an empty or absent folder; the manifest comes last.
+    """Write a new bundle into an empty or absent folder.
 
     Args:
         folder: Where the files go.
@@ -142,29 +126,40 @@ def write_bundle(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]
     Raises:
         BundleError: A required file is absent from `contents`.
     """
-    absent = sorted(set(REQUIRED_FILES) - set(contents))
+    others = {name: content for name, content in contents.items() if name != MANIFEST}
+    absent = sorted(set(REQUIRED_FILES) - set(others))
     if absent:
         raise BundleError(f"{folder}: a bundle cannot be written without {quoted(absent)}.")
-    for name, content in contents.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-    entries = {n: FileEntry(hashlib.sha256(c).hexdigest(), len(c)) for n, c in contents.items()}
-    complete = replace(manifest, files=entries)
-    text = manifest_to_json(complete)
-    (folder / MANIFEST_HASH).write_text(f"{hashlib.sha256(text).hexdigest()}  {MANIFEST}\n")
-    (folder / MANIFEST).write_bytes(text)
+    entries = {n: FileEntry(hashlib.sha256(c).hexdigest(), len(c)) for n, c in others.items()}
+    complete = replace(manifest, files=entries, format=BUNDLE_FORMAT)
+    _write_files(folder, {**others, MANIFEST: manifest_to_json(complete)})
     return complete
 
 
+def copy_bundle(folder: Path, bundle: Bundle) -> None:
+    """Write an opened bundle into an empty or absent folder, byte for byte."""
+    names = (*bundle.manifest.files, MANIFEST)
+    _write_files(folder, {name: bundle.contents[name] for name in names})
+
+
+def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write every file, and the hash of the manifest."""
+    digest = hashlib.sha256(contents[MANIFEST]).hexdigest()
+    line = f"{digest}  {MANIFEST}\n".encode()
+    for name, content in {**contents, MANIFEST_HASH: line}.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
 def write_current(root: Path, version: str) -> None:
-    """Make one version of a folder of bundles the one in force, in one atomic and lasting step."""
+    """Make one version of a folder of bundles the current one, in one atomic and durable step."""
     digest = hashlib.sha256(read_file(root / version, MANIFEST, MANIFEST_LIMIT_BYTES)).hexdigest()
     write_atomic(root / CURRENT, f"{version} {digest}\n".encode(), SHARED_MODE)
 
 
 def _resolve(path: Path) -> tuple[Path, str | None]:
-    """The folder of the bundle, and the manifest hash that CURRENT states, if it is there."""
+    """The folder of the bundle, and the hash of its manifest where CURRENT states it."""
     if not path.is_dir():
         raise BundleError(
             f"{path}: no such bundle. Give one with --bundle or ENGINE_BUNDLE. To make one: training "
@@ -172,7 +167,7 @@ def _resolve(path: Path) -> tuple[Path, str | None]:
         )
     if (path / MANIFEST).is_file():
         return path, None
-    # A link that leads nowhere is something that stands there: what it is, reading tells.
+    # A link that leads nowhere is something too: reading it says what.
     if not os.path.lexists(path / CURRENT):
         raise BundleError(f"{path}: neither {MANIFEST} nor {CURRENT} is there: not a bundle.")
     version, digest = _words(path, CURRENT, _CURRENT_LINE, "<version> <SHA-256>")
@@ -182,6 +177,17 @@ def _resolve(path: Path) -> tuple[Path, str | None]:
             f"{folder}: named by {CURRENT}, but no folder is there. Copy the bundle again."
         )
     return folder, digest
+
+
+def _read_manifest(folder: Path, expected_hash: str | None) -> bytes:
+    """The bytes of the manifest, checked against its own hash and the one in CURRENT."""
+    text = read_file(folder, MANIFEST, MANIFEST_LIMIT_BYTES)
+    found = hashlib.sha256(text).hexdigest()
+    (stated,) = _words(folder, MANIFEST_HASH, _HASH_LINE, f"<SHA-256>  {MANIFEST}")
+    for source, wanted in ((MANIFEST_HASH, stated), (CURRENT, expected_hash)):
+        if wanted not in (found, None):
+            raise _altered(folder / MANIFEST, wanted, found, f"by {source}")
+    return text
 
 
 def _words(folder: Path, name: str, line: re.Pattern[str], form: str) -> tuple[str, ...]:
@@ -214,7 +220,8 @@ def _read_listed(folder: Path, name: str, entry: FileEntry) -> bytes:
 
 
 def _check_listing(folder: Path, manifest: Manifest, present: set[str]) -> None:
-    absent = sorted(set(REQUIRED_FILES) - set(manifest.files))
+    required = {*REQUIRED_FILES} - ({EVALUATION} if manifest.format == 1 else set())
+    absent = sorted(required - set(manifest.files))
     extra = sorted(present - set(manifest.files) - {MANIFEST, MANIFEST_HASH})
     found = (
         (absent, f"{pluralize(len(absent), 'required file')} not listed"),

@@ -1,8 +1,4 @@
-"""What to do about a user: one action for each segment and band, and who is left out to measure it.
-
-Takes the playbook of a bundle, gives two columns of the score file. How the rows of the playbook
-come about is left to training.
-"""
+"""The recommended action for each segment and band, and the control group that measures its effect."""
 
 import hashlib
 from collections.abc import Mapping
@@ -26,8 +22,8 @@ MAX_CONTROL_SHARE = 0.10
 class Playbook:
     """The recommended action and the share of the control group of every cell.
 
-    A cell is a segment and a band; cells stand in rising order of the segment's id, then in the
-    order of `BANDS`.
+    A cell is a segment and a band; cells are in rising order of the segment's id, then in the order
+    of `BANDS`.
 
     Attributes:
         segment_ids: Rising.

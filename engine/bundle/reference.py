@@ -1,7 +1,4 @@
-"""The users of training in bins: what later users are compared with. Aggregates only.
-
-`training.export.reference` makes them, `reference.json` holds them, `drift` compares.
-"""
+"""`reference.json`: the users of training in bins, with which drift compares later users."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,10 +11,10 @@ from engine.bundle.manifest import Manifest
 from engine.errors import BundleError
 
 TELLING_USERS = 20
-"""Fewer users say nothing of all, and too much of themselves."""
+"""Fewer users say little about all, and too much about themselves."""
 
 SUPPRESSED = -1
-"""Stands for the users of a bin of training who are too few to be told of."""
+"""The count of a bin of training that has too few users to be disclosed."""
 
 
 @dataclass(frozen=True, slots=True)

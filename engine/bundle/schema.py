@@ -38,7 +38,7 @@ class Feature:
     """One column that the models may read.
 
     `min` and `max` bound a numeric feature, both ends included. `ordered` says that `values`
-    stand in a meaningful order. `use = False` keeps the column out of the models. `high` and `low`
+    are in a meaningful order. `use = False` keeps the column out of the models. `high` and `low`
     say in a word or two who has much or little of it: "frequent buyers", "rare buyers". Segments
     are looked for among the features that have such words, and are named by them.
     """

@@ -17,17 +17,21 @@ def inspect(bundle: Path, full: bool, as_json: bool) -> None:
     """Describe a bundle: how good it is and what drives it.
 
     BUNDLE is a bundle, or a folder of versions with CURRENT, by default onnx_models/shopnow.
-    Environment: ENGINE_BUNDLE. JSON is the whole manifest.
+    Environment: ENGINE_BUNDLE. JSON is the manifest and the evaluation.
     """
-    from engine.bundle.manifest import manifest_to_json
-    from engine.bundle.open import open_bundle
+    from engine.bundle.evaluation import read_evaluation
+    from engine.bundle.open import EVALUATION, MANIFEST, open_bundle
     from engine.bundle.playbook import playbook_rows
-    from engine.explain.inspect import manifest_lines, overview_lines, playbook_lines
+    from engine.explain.inspect import full_lines, overview_lines, playbook_lines
 
     opened = open_bundle(bundle)
+    evaluation = read_evaluation(opened)
     if as_json:
-        show(json.dumps(json.loads(manifest_to_json(opened.manifest)), ensure_ascii=False))
+        manifest, measured = (json.loads(opened.contents[name]) for name in (MANIFEST, EVALUATION))
+        show(json.dumps({**manifest, "evaluation": measured}, ensure_ascii=False))
     elif full:
-        show_lines([*manifest_lines(opened.manifest), *playbook_lines(playbook_rows(opened))])
+        show_lines(
+            [*full_lines(opened.manifest, evaluation), *playbook_lines(playbook_rows(opened))]
+        )
     else:
-        show_lines(overview_lines(opened.manifest))
+        show_lines(overview_lines(opened.manifest, evaluation))

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 import pyarrow as pa
 
-from engine.bundle.manifest import DRIVERS, manifest_to_json
+from engine.bundle.manifest import DRIVERS
 from engine.bundle.open import (
     CONFORMANCE,
+    EVALUATION,
+    MANIFEST,
     MODEL_CARD,
     NATIVE_CLASSIFIER,
     PREPROCESS,
@@ -35,7 +37,10 @@ from engine.scorer import Scorer
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-NOT_SHIPPED = (NATIVE_CLASSIFIER, REPORT, MODEL_CARD, CONFORMANCE, SCORER, PREPROCESS)
+NOT_SHIPPED = (
+    *(NATIVE_CLASSIFIER, REPORT, MODEL_CARD, CONFORMANCE, SCORER, PREPROCESS),
+    *(MANIFEST, EVALUATION),
+)
 """Files of a bundle that are for people and other runtimes: `Scorer` opens none of them."""
 
 WHERE = "DataFrame"
@@ -141,7 +146,7 @@ def score(
 
 def shipped(bundle: Bundle) -> ShippedBundle:
     """What the workers get of a bundle: the very bytes that were checked when it was opened."""
-    manifest = manifest_to_json(bundle.manifest)
+    manifest = bundle.contents[MANIFEST]
     return ShippedBundle(
         path=str(bundle.path),
         manifest_sha256=hashlib.sha256(manifest).hexdigest(),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from engine.bundle.evaluation import Evaluation, Figures
 from engine.bundle.manifest import BANDS, Manifest, Segment
 from engine.bundle.schema import Feature
 from engine.errors import pluralize
@@ -26,18 +27,17 @@ SHOWN_DRIVERS = 10
 OVERVIEW_DRIVERS = 5
 
 
-def overview_lines(manifest: Manifest) -> Iterator[str]:
+def overview_lines(manifest: Manifest, evaluation: Evaluation) -> Iterator[str]:
     """What matters of a bundle, on one screen."""
-    yield from _head(manifest)
-    yield from _section("metrics on the test users", _metrics(manifest.metrics, HEADLINE))
+    yield from _head(manifest, evaluation.quality)
+    yield from _section("metrics on the test users", _metrics(evaluation.metrics, HEADLINE))
     yield from _section("thresholds", _thresholds(manifest))
     yield from _section(
         "segments and their shares of users",
         table([_segment(segment) for segment in manifest.segments]),
     )
-    if manifest.drivers:
-        drivers = manifest.drivers["features"][:OVERVIEW_DRIVERS]
-        yield from _section("top drivers, mean |SHAP value| in log-odds", _drivers(drivers))
+    drivers = evaluation.drivers["features"][:OVERVIEW_DRIVERS]
+    yield from _section("top drivers, mean |SHAP value| in log-odds", _drivers(drivers))
     size = sum(entry.size_bytes for entry in manifest.files.values()) / 1e6
     yield ""
     yield (
@@ -46,21 +46,20 @@ def overview_lines(manifest: Manifest) -> Iterator[str]:
     )
 
 
-def manifest_lines(manifest: Manifest) -> Iterator[str]:
+def full_lines(manifest: Manifest, evaluation: Evaluation) -> Iterator[str]:
     """All that a bundle says of itself."""
-    yield from _head(manifest)
-    metrics = manifest.metrics
+    yield from _head(manifest, evaluation.quality)
+    metrics = evaluation.metrics
     yield from _section("metrics on the test users", _metrics(metrics, {n: n for n in metrics}))
     yield from _section("thresholds", _thresholds(manifest))
     deciles = ", ".join(f"{cut:.4f}" for cut in manifest.decile_cuts)
     yield from _section("deciles 2 to 10 start at", [deciles])
     yield from _section("segments and their shares of users", _described_segments(manifest))
-    if manifest.drivers:
-        yield from _all_drivers(manifest)
+    yield from _all_drivers(manifest, evaluation.drivers)
     features = manifest.schema.model_features
     yield from _section(f"{len(features)} features", table([_feature(f) for f in features]))
-    yield from _section("parity with the native models", table([*_flat(manifest.parity)]))
-    yield from _section("packages", table([*_flat(manifest.packages)]))
+    yield from _section("parity with the native models", table([*_flat(evaluation.fit.parity)]))
+    yield from _section("packages", table([*_flat(evaluation.fit.packages)]))
     yield from _section(
         "files",
         table(
@@ -83,13 +82,12 @@ def playbook_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from _section("playbook", lines)
 
 
-def _head(manifest: Manifest) -> Iterator[str]:
+def _head(manifest: Manifest, quality: Figures) -> Iterator[str]:
     """Which bundle, whether its scores may be used, how good they are, and what speaks against them."""
     yield f"bundle {manifest.bundle_id} (format {manifest.format})"
     yield "MUST NOT BE USED" if manifest.unusable else "may be used"
-    if manifest.quality:
-        yield f"quality: {manifest.quality['sentence']}"
-    yield from _indented(manifest.unusable or manifest.quality.get("reasons", ()))
+    yield f"quality: {quality['sentence']}"
+    yield from _indented(manifest.unusable or quality["reasons"])
 
 
 def _metrics(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> Iterator[str]:
@@ -127,8 +125,7 @@ def _described_segments(manifest: Manifest) -> Iterator[str]:
             yield f"   {without_head(segment.sentence, segment.name)}"
 
 
-def _all_drivers(manifest: Manifest) -> Iterator[str]:
-    report = manifest.drivers
+def _all_drivers(manifest: Manifest, report: Figures) -> Iterator[str]:
     yield from _section(
         "drivers, mean |SHAP value| in log-odds", _drivers(report["features"][:SHOWN_DRIVERS])
     )
@@ -153,8 +150,8 @@ def _drivers(drivers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _direction(driver: Mapping[str, Any]) -> str:
     return DIRECTIONS.get(driver["direction"]) or (
-        f"{shown_name(driver['raises_most'])} raises it most, "
-        f"{shown_name(driver['lowers_most'])} lowers it most"
+        f"{shown_name(driver.get('raises_most', ''))} raises it most, "
+        f"{shown_name(driver.get('lowers_most', ''))} lowers it most"
     )
 
 

@@ -1,8 +1,7 @@
-"""Conformance rows: made-up users, and what every runtime must say of them.
+"""Conformance rows: made-up users, and the outputs that every runtime must give for them.
 
-Takes the test vectors of a bundle, gives how far a machine is from them. Bytes that are right do not
-make a runtime that computes rightly: ONNX Runtime 1.26.0 gave wrong probabilities for sound graphs
-(https://github.com/microsoft/onnxruntime/issues/28557).
+Intact files do not prove a correct runtime: ONNX Runtime 1.26.0 gave wrong probabilities for sound
+graphs (https://github.com/microsoft/onnxruntime/issues/28557).
 """
 
 from collections.abc import Mapping
@@ -12,15 +11,16 @@ import numpy as np
 import onnxruntime as ort
 import polars as pl
 
+from engine.bundle import wire
+from engine.bundle.graphs import FLOAT, INT64, TEXT, TensorSpec, signatures
 from engine.bundle.manifest import Manifest
-from engine.bundle.onnx_wire import FLOAT, TEXT, Port, read_tensor
-from engine.bundle.open import CONFORMANCE_INPUT, CONFORMANCE_OUTPUT, SCORER, Bundle, graph_ends
+from engine.bundle.open import CONFORMANCE_INPUT, CONFORMANCE_OUTPUT, SCORER, Bundle
 from engine.errors import BundleError, SelfCheckError, pluralize
 from engine.model.session import CLASSIFIER_OUTPUTS, Session
 from engine.rows.typed import to_features
 
 CORE_ROWS = 256
-"""So many of the rows, the first, are checked at every start."""
+"""The first rows, which are checked at every start."""
 
 TOLERANCES = {
     "margin": 1e-5,
@@ -36,6 +36,8 @@ TOLERANCES = {
 A driver may be any feature whose impact is as large as the expected one's; a segment may be any that
 is as near as the nearest."""
 
+_ELEMENTS = {FLOAT: wire.FLOAT, INT64: wire.INT64, TEXT: wire.TEXT}
+
 Outputs = Mapping[str, np.ndarray]
 """Outputs of `scorer.onnx` by name, each [rows, ...]."""
 
@@ -45,7 +47,7 @@ class Vectors:
     """Inputs and expected outputs of some rows.
 
     Attributes:
-        inputs: What `tensors.to_typed` gives of them: Float32 or String, null where missing.
+        inputs: What `typed.to_typed` gives: Float32 or String, null where missing.
         outputs: What `scorer.onnx` must give.
         segments: The ids in the order of its `distances`.
     """
@@ -65,17 +67,20 @@ def read_vectors(bundle: Bundle, rows: int | None = None) -> Vectors:
 
     Args:
         bundle: An opened bundle.
-        rows: So many of them, the first; all if None.
+        rows: How many of the first rows; all if None.
 
     Raises:
         BundleError: They are not those of this bundle's `scorer.onnx`.
     """
-    ends = graph_ends(bundle.manifest)[SCORER]
+    signature = signatures(bundle.manifest)[SCORER]
     inputs, outputs = (
-        {port.name: _read_port(bundle, names.format(n), port, rows) for n, port in enumerate(ports)}
-        for names, ports in (
-            (CONFORMANCE_INPUT, ends.inputs),
-            (CONFORMANCE_OUTPUT, ends.outputs),
+        {
+            spec.name: _read_values(bundle, names.format(n), spec, rows)
+            for n, spec in enumerate(specs)
+        }
+        for names, specs in (
+            (CONFORMANCE_INPUT, signature.inputs),
+            (CONFORMANCE_OUTPUT, signature.outputs),
         )
     )
     found = sorted({len(values) for values in (*inputs.values(), *outputs.values())})
@@ -93,7 +98,7 @@ def check_core(bundle: Bundle, session: Session) -> None:
     """Run the first conformance rows through the engine's own path.
 
     Raises:
-        SelfCheckError: This machine does not give what it must.
+        SelfCheckError: The results of this machine differ.
     """
     vectors = read_vectors(bundle, CORE_ROWS)
     worst = differences(vectors, run_engine(bundle.manifest, session, vectors))
@@ -101,30 +106,30 @@ def check_core(bundle: Bundle, session: Session) -> None:
 
 
 def run_engine(manifest: Manifest, session: Session, vectors: Vectors) -> dict[str, np.ndarray]:
-    """What the engine says of conformance rows; it makes no `distances`."""
+    """The engine's outputs for conformance rows; it computes no `distances`."""
     features = to_features(vectors.inputs, manifest.schema.model_features, manifest.categories)
-    said = session.run(features)
-    found = {name: getattr(said, name) for name in (*CLASSIFIER_OUTPUTS, "segment")}
+    predictions = session.run(features)
+    found = {name: getattr(predictions, name) for name in (*CLASSIFIER_OUTPUTS, "segment")}
     return found | {name: found[name][:, np.newaxis] for name in ("margin", "probability")}
 
 
 def differences(vectors: Vectors, found: Outputs) -> dict[str, float]:
-    """The worst difference of each output that was found, by the rules of `TOLERANCES`.
+    """The largest difference of each output that was found, by the rules of `TOLERANCES`.
 
     Args:
-        vectors: What must come out.
-        found: What did, of the same rows.
+        vectors: The expected outputs.
+        found: Outputs for the same rows.
     """
     return {name: _difference(vectors, name, found[name]) for name in TOLERANCES if name in found}
 
 
 def refuse_differences(worst: Mapping[str, float], rows: int, where: str) -> None:
-    """Refuse outputs that are not what they must be.
+    """Refuse outputs that differ too much.
 
     Args:
         worst: What `differences` gives.
-        rows: How many were compared.
-        where: What gave them, which opens the message.
+        rows: How many rows were compared.
+        where: The path that gave the outputs; it opens the message.
 
     Raises:
         SelfCheckError: One differs by more than `TOLERANCES` allow.
@@ -179,20 +184,20 @@ def _largest(difference: np.ndarray, expected: np.ndarray) -> float:
     return float(np.where(np.isnan(shares), np.inf, shares).max(initial=0))
 
 
-def _read_port(bundle: Bundle, name: str, port: Port, rows: int | None) -> np.ndarray:
+def _read_values(bundle: Bundle, name: str, spec: TensorSpec, rows: int | None) -> np.ndarray:
     """The vectors of one input or output: float32, int64, or texts as objects, [rows, ...]."""
     if name not in bundle.contents:
         raise BundleError(f"{bundle.path / name}: not listed. Copy the bundle again.")
-    tensor = read_tensor(bundle.contents[name], str(bundle.path / name))
-    if (tensor.name, tensor.element, tensor.shape[1:]) != (port.name, port.element, port.shape[1:]):
+    tensor = wire.read_tensor(bundle.contents[name], str(bundle.path / name))
+    wanted = (spec.name, _ELEMENTS[spec.type], spec.shape[1:])
+    if (tensor.name, tensor.element, tensor.shape[1:]) != wanted:
         raise BundleError(
-            f"{bundle.path / name}: {tensor.name!r} of type {tensor.element} and shape "
-            f"{list(tensor.shape)}, expected {port.name!r} of type {port.element} and shape "
-            f"{list(port.shape)}. Copy the bundle again."
+            f"{bundle.path / name}: {tensor.name!r} of element type {tensor.element} and shape "
+            f"{list(tensor.shape)}, expected {spec}. Copy the bundle again."
         )
-    if tensor.element == TEXT:
+    if spec.type == TEXT:
         return np.array([str(t, "utf-8", "replace") for t in tensor.texts[:rows]], object)
-    dtype = np.float32 if tensor.element == FLOAT else np.int64
+    dtype = np.float32 if spec.type == FLOAT else np.int64
     return np.frombuffer(tensor.raw, dtype).reshape(tensor.shape)[:rows]
 
 

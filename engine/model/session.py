@@ -6,9 +6,16 @@ from dataclasses import dataclass, fields
 import numpy as np
 import onnxruntime as ort
 
+from engine.bundle.graphs import (
+    Signature,
+    TensorSpec,
+    check_operators,
+    check_signature,
+    signatures,
+)
 from engine.bundle.manifest import DRIVERS
 from engine.bundle.open import CLASSIFIER, SEGMENTER, Bundle
-from engine.errors import BundleError, SelfCheckError, pluralize
+from engine.errors import BundleError, SelfCheckError, pluralize, quoted
 
 CLASSIFIER_OUTPUTS = ["margin", "probability", "impacts", "driver_index", "driver_impact"]
 
@@ -58,7 +65,7 @@ class Session:
         """Run both models.
 
         Args:
-            features: float32 [rows, features], what `tensors.to_features` gives.
+            features: float32 [rows, features], what `typed.to_features` gives.
 
         Raises:
             SelfCheckError: A model gave a score that is not finite.
@@ -106,25 +113,58 @@ def joined(parts: Sequence[Predictions], width: int) -> Predictions:
 def load_graph(bundle: Bundle, name: str) -> ort.InferenceSession:
     """Open one graph of a bundle, from the bytes that were checked.
 
+    No graph reaches ONNX Runtime by another way: its operators are checked before, its inputs and
+    outputs and the bundle that it was made for afterwards.
+
     Raises:
-        BundleError: ONNX Runtime cannot load the graph.
+        BundleError: It is no graph of this bundle, or ONNX Runtime cannot load it.
+        VersionError: It needs a newer ONNX than this engine reads.
     """
+    where, content = str(bundle.path / name), bundle.contents[name]
+    check_operators(content, where)
     options = ort.SessionOptions()
     # More threads inside a run split the trees, with a barrier every 128 rows: slower than one
     # thread a chunk. Idle threads must not spin on the core that another chunk needs.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
+    # `check_operators` has read it as ONNX; no other format may be found in the same bytes.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    # Errors are raised as exceptions; in the log they would appear twice.
+    options.log_severity_level = 4
     try:
-        return ort.InferenceSession(
-            bundle.contents[name], options, providers=["CPUExecutionProvider"]
+        # NOTE: its fallback to other providers would print on standard output and try once more.
+        graph = ort.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
-    # NOTE: ONNX Runtime's own exceptions share no base class but Exception.
+        found, made_for = _signature(graph), graph.get_modelmeta().custom_metadata_map
+    # NOTE: ONNX Runtime's own exceptions share no base class but Exception, and texts that are not
+    # UTF-8 fail only where they are read.
     except Exception as error:
         raise BundleError(
-            f"{bundle.path / name}: ONNX Runtime {ort.__version__} cannot load it: {error}"
+            f"{where}: ONNX Runtime {ort.__version__} cannot load it: {error}"
         ) from error
+    check_signature(signatures(bundle.manifest)[name], found, where)
+    _check_bundle_id(made_for.get("bundle_id"), bundle.manifest.bundle_id, where)
+    return graph
+
+
+def _signature(graph: ort.InferenceSession) -> Signature:
+    """The inputs and outputs that ONNX Runtime found, with the sizes that it will give."""
+    inputs, outputs = (
+        tuple(TensorSpec(node.name, node.type, tuple(node.shape)) for node in nodes)
+        for nodes in (graph.get_inputs(), graph.get_outputs())
+    )
+    return Signature(inputs, outputs)
+
+
+def _check_bundle_id(found: str | None, bundle_id: str, where: str) -> None:
+    if found != bundle_id:
+        made = "without a bundle id" if found is None else f"for bundle {quoted([found])}"
+        raise BundleError(
+            f"{where}: made {made}, expected {bundle_id!r}: files of two bundles. "
+            "Copy the bundle again."
+        )
 
 
 def run_graph(

@@ -1,20 +1,20 @@
-"""A bundle tried out on this machine: everything that can be checked without a single user.
-
-Takes a bundle, gives what was checked and how far this machine is from what it must give.
-"""
+"""`engine verify`: everything that can be checked of a bundle on this machine without any user."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import polars as pl
 from polars.exceptions import PolarsError
 
-from engine.bundle.onnx_wire import read_model
-from engine.bundle.open import CONFORMANCE, SCORER, Bundle, graph_ends, open_bundle
+from engine.bundle.evaluation import read_evaluation
+from engine.bundle.graphs import check_operators, signatures
+from engine.bundle.open import CONFORMANCE, SCORER, Bundle, open_bundle
 from engine.errors import BundleError, pluralize
 from engine.model.conformance import (
     CORE_ROWS,
@@ -41,9 +41,9 @@ class Verification:
         operators: How many nodes of each kind its graphs have; all are allowed.
         rows: Conformance rows that went through the engine and through `scorer.onnx`.
         core_rows: How many of them are checked at every start.
-        tolerances: What each output may differ by.
-        worst: What it differs by, for the engine's own path and for `scorer.onnx`.
-        versions: What computed it.
+        tolerances: The largest difference allowed of each output.
+        worst: The largest difference found, for the engine's own path and for `scorer.onnx`.
+        versions: The versions that computed it.
     """
 
     bundle_id: str
@@ -82,7 +82,7 @@ class Verification:
         yield ", ".join(f"{name} {version}" for name, version in self.versions.items())
 
     def refuse_failures(self) -> None:
-        """Refuse a machine that does not compute what it must.
+        """Refuse a machine whose results differ.
 
         Raises:
             SelfCheckError: An output differs by more than its tolerance.
@@ -92,7 +92,7 @@ class Verification:
 
 
 def verify(path: Path) -> Verification:
-    """Check hashes, operators and all conformance rows of a bundle, on this machine.
+    """Check hashes, evaluation, all graphs and all conformance rows of a bundle, on this machine.
 
     Raises:
         BundleError: The bundle is missing, altered or invalid.
@@ -101,16 +101,18 @@ def verify(path: Path) -> Verification:
         SelfCheckError: A model gave a score that is not finite.
     """
     bundle = open_bundle(path)
+    read_evaluation(bundle)
+    graphs = {name: load_graph(bundle, name) for name in signatures(bundle.manifest)}
     vectors = read_vectors(bundle)
     check_document(bundle, vectors)
     found = {
         "engine": run_engine(bundle.manifest, Session(bundle), vectors),
-        SCORER: _run_scorer(bundle, vectors),
+        SCORER: _run_scorer(graphs[SCORER], bundle, vectors),
     }
     return Verification(
         bundle_id=bundle.manifest.bundle_id,
         files=len(bundle.manifest.files),
-        size_bytes=sum(map(len, bundle.contents.values())),
+        size_bytes=sum(entry.size_bytes for entry in bundle.manifest.files.values()),
         operators=_operators(bundle),
         rows=vectors.rows,
         core_rows=min(CORE_ROWS, vectors.rows),
@@ -120,20 +122,22 @@ def verify(path: Path) -> Verification:
     )
 
 
-def _run_scorer(bundle: Bundle, vectors: Vectors) -> dict[str, np.ndarray]:
-    """What `scorer.onnx` gives for named inputs: no code of the engine's but ONNX Runtime."""
+def _run_scorer(
+    graph: ort.InferenceSession, bundle: Bundle, vectors: Vectors
+) -> dict[str, np.ndarray]:
+    """The outputs of `scorer.onnx` for named inputs: none of the engine's own code is involved."""
     inputs = named_inputs(vectors.inputs, bundle.manifest.schema.model_features)
     names = list(vectors.outputs)
-    found = run_graph(load_graph(bundle, SCORER), names, inputs, SCORER)
-    return dict(zip(names, found, strict=True))
+    return dict(zip(names, run_graph(graph, names, inputs, SCORER), strict=True))
 
 
 def _operators(bundle: Bundle) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in graph_ends(bundle.manifest):
-        for domain, kind in read_model(bundle.contents[name], name).operators:
-            full = f"{domain or 'ai.onnx'}.{kind}"
-            counts[full] = counts.get(full, 0) + 1
+    """How many nodes of each kind all graphs have together."""
+    counts = Counter(
+        f"{domain or 'ai.onnx'}.{kind}"
+        for name in signatures(bundle.manifest)
+        for domain, kind in check_operators(bundle.contents[name], name).operators
+    )
     return dict(sorted(counts.items()))
 
 

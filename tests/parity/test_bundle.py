@@ -17,8 +17,9 @@ from tests.fitted import SMALL
 from tests.fitting import SHOP, halved, shop_users
 from tests.helpers import write_table
 from training.data.dataset import load_dataset
+from training.data.scored import run_engine
 from training.export.bundle import bundle_contents, bundle_manifest
-from training.export.parity import CHUNK_SIZES, check_parity, driver_changes, run_engine
+from training.export.parity import CHUNK_SIZES, check_rows, driver_changes
 from training.export.scorer import OUTPUTS
 from training.model.categories import fit_categories
 from training.model.classifier import fit_classifier
@@ -39,7 +40,7 @@ def fitted(tmp_path_factory):
     classifier = fit_classifier(pool, calibration, names, 1, SMALL, (0.5, 0.8, 0.95))
     segmentation = fit_segments(features, features, features, SHOP.model_features, 1, SMALL)
     models = (SHOP, categories, classifier, segmentation)
-    manifest = bundle_manifest("tiny/1", *models, {})
+    manifest = bundle_manifest("tiny/1", *models, segmentation.segments)
     bundle = Bundle(path, manifest, bundle_contents("tiny/1", *models))
     return dataset.typed, classifier, segmentation, bundle
 
@@ -61,7 +62,7 @@ def changed(bundle, name, attribute, value):
 
 def test_figures_of_an_exact_bundle(fitted):
     typed, classifier, segmentation, bundle = fitted
-    figures = check_parity(bundle, typed, classifier, segmentation)
+    figures = check_rows(bundle, typed, classifier, segmentation)
     assert figures["rows"] == 3_000
     assert figures["max_probability_difference"] < 1e-6
     assert figures["max_margin_difference"] < 1e-5
@@ -105,14 +106,14 @@ def test_the_native_text_predicts_the_same_and_tells_of_no_users_values(fitted):
 def test_a_graph_that_differs_is_refused(fitted, name, attribute, value, message):
     typed, classifier, segmentation, bundle = fitted
     with pytest.raises(SelfCheckError, match=message) as caught:
-        check_parity(changed(bundle, name, attribute, value), typed, classifier, segmentation)
+        check_rows(changed(bundle, name, attribute, value), typed, classifier, segmentation)
     assert caught.value.exit_code == 70
 
 
 def test_a_threshold_that_differs_is_refused(fitted):
     typed, classifier, segmentation, bundle = fitted
     with pytest.raises(SelfCheckError, match="differ"):
-        check_parity(
+        check_rows(
             changed(bundle, CLASSIFIER, "/drivers/thresholds", 2.0), typed, classifier, segmentation
         )
 

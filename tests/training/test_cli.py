@@ -1,4 +1,3 @@
-import dataclasses
 import io
 import json
 import re
@@ -12,9 +11,11 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import open_bundle, write_bundle
 from engine.errors import LockedError
 from tests import fitted
+from tests.bundles import changed_record
 from tests.fitting import shop_users
 from tests.helpers import read_table, run, run_in_terminal, unread_stream, write_table
 from training.cli.progress import FitProgress
@@ -236,9 +237,8 @@ def test_promote_puts_a_bundle_in_force_once(tiny, command):
 def test_a_refused_candidate_is_told_in_words_and_as_json(tiny, command):
     command("training", "promote", "bundle", "--to", "measured", cwd=tiny)
     opened = open_bundle(tiny / "bundle")
-    parity = {**opened.manifest.parity, "changed_segment": 3}
-    manifest = dataclasses.replace(opened.manifest, parity=parity)
-    write_bundle(tiny / "wrong", manifest, opened.contents)
+    parity = {**read_evaluation(opened).fit.parity, "changed_segment": 3}
+    write_bundle(tiny / "wrong", opened.manifest, changed_record(opened, parity=parity))
     write_table(shop_users(2_000, 2), tiny / "later.parquet")
     promote = ("promote", "wrong", "--to", "measured")
     found = command("training", *promote, "--data", "later.parquet", cwd=tiny)

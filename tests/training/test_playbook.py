@@ -1,6 +1,6 @@
-import dataclasses
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,9 +20,13 @@ from training.playbook import (
 
 DEFAULT = load_rules()
 SEGMENTS = (
-    Segment(1, "Loyal", 0.25, profile={"spend": 90.0, "over": [{"feature": "push_click_rate"}]}),
-    Segment(4, "New", 0.75, profile={"spend": 10.0}),
+    Segment(1, "Loyal", 0.25),
+    Segment(4, "New", 0.75),
 )
+PROFILES = {
+    1: {"spend": 90.0, "over": [{"feature": "push_click_rate"}]},
+    4: {"spend": 10.0, "over": []},
+}
 CELLS = [
     {
         "segment_id": segment.id,
@@ -36,12 +40,15 @@ CELLS = [
 ]
 
 
-def measured(cells):
-    return {"rows": 1_000 * len(cells), "cells": cells}
+def measured(cells, profiles=PROFILES):
+    metrics = {"rows": 1_000 * len(cells), "cells": cells}
+    return SimpleNamespace(metrics=metrics, fit=SimpleNamespace(profiles=profiles))
 
 
-def rows_of(rules: PlaybookRules, segments=SEGMENTS, cells=CELLS, population=80_000):
-    found = playbook_document(rules, segments, measured(cells), population)
+def rows_of(
+    rules: PlaybookRules, segments=SEGMENTS, cells=CELLS, population=80_000, profiles=PROFILES
+):
+    found = playbook_document(rules, segments, measured(cells, profiles), population)
     return {(row["segment_id"], row["band"]): row for row in found["rows"]}
 
 
@@ -69,8 +76,8 @@ def test_only_segments_that_spent_are_won_back():
 
 
 def test_without_known_spend_nobody_is_won_back():
-    segments = [dataclasses.replace(s, profile={}) for s in SEGMENTS]
-    rows = rows_of(DEFAULT, segments)
+    profiles = {segment.id: {"over": []} for segment in SEGMENTS}
+    rows = rows_of(DEFAULT, profiles=profiles)
     assert all(rows[s.id, "low"]["action"].startswith("No campaign") for s in SEGMENTS)
 
 

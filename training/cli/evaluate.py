@@ -1,6 +1,5 @@
 """`training evaluate`."""
 
-import json
 from pathlib import Path
 
 import click
@@ -22,6 +21,7 @@ from training.cli.checks import FIT_PACKAGES, check_output, check_packages
 def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> None:
     """Measure a bundle on labelled users."""
     check_packages(FIT_PACKAGES)
+    from engine.bundle.evaluation import evaluation_to_json
     from engine.bundle.open import open_bundle
     from engine.storage import storage_errors, write_atomic
     from training.evaluate.evaluation import evaluate_bundle
@@ -31,7 +31,7 @@ def evaluate(bundle: Path, data: tuple[str, ...], json_path: Path | None) -> Non
     if json_path not in (None, Path("-")):
         check_output(json_path, bundle, data)
     report = evaluate_bundle(bundle, data)
-    text = json.dumps(report, indent=1, sort_keys=True)
+    text = evaluation_to_json(report).decode().rstrip()
     if json_path == Path("-"):
         show(text)
         return

@@ -97,37 +97,34 @@ def fit(
         previous=previous,
     )
     with progress:
-        manifest = fit(data, options, out, progress.stage, progress.trial)
-    say([f"bundle {manifest.bundle_id} in {out}", *_fitted(manifest)])
+        fitted = fit(data, options, out, progress.stage, progress.trial)
+    say([f"bundle {fitted.manifest.bundle_id} in {out}", *_fitted_lines(fitted)])
 
 
-def _fitted(manifest: Any) -> Iterator[str]:  # noqa: ANN401 - imported inside the commands
+def _fitted_lines(fitted: Any) -> Iterator[str]:  # noqa: ANN401 - imported inside the commands
     """The outcome of a fit, line by line."""
     from training.format import decimal
 
-    yield from _left_out(manifest.training["rows_left_out"])
+    manifest, evaluation = fitted.manifest, fitted.evaluation
+    clustering = evaluation.fit.clustering
+    yield from _left_out(evaluation.fit.training["rows_left_out"])
     yield (
-        f"test users: ROC-AUC {decimal(manifest.metrics['roc_auc'], 4)}, "
-        f"F1 {decimal(manifest.metrics['f1'], 4)}"
+        f"test users: ROC-AUC {decimal(evaluation.metrics['roc_auc'], 4)}, "
+        f"F1 {decimal(evaluation.metrics['f1'], 4)}"
     )
-    yield _segments_line(manifest)
-    tried = len(manifest.training["classifier"]["trials"])
+    yield _segments_line(len(manifest.segments), clustering["silhouette"])
+    tried = len(evaluation.fit.search["trials"])
     yield f"{pluralize(tried, 'purchase model')} tried; --trials {tried} makes the same bundle again"
     yield from (f"MUST NOT BE USED: {reason}" for reason in manifest.unusable)
-    yield from (f"segments: {reason}" for reason in manifest.clustering["reasons"])
-    yield from (f"segments: {change}" for change in manifest.clustering["changes"])
+    yield from (f"segments: {reason}" for reason in manifest.segments_unusable)
+    yield from (f"segments: {change}" for change in clustering["changes"])
 
 
-def _segments_line(manifest: Any) -> str:  # noqa: ANN401
+def _segments_line(segments: int, silhouette: float | None) -> str:
     from training.format import decimal
 
-    found, silhouette = (
-        pluralize(len(manifest.segments), "segment"),
-        manifest.clustering["silhouette"],
-    )
-    return f"{found}, " + (
-        "no silhouette" if silhouette is None else f"silhouette {decimal(silhouette)}"
-    )
+    measured = "no silhouette" if silhouette is None else f"silhouette {decimal(silhouette)}"
+    return f"{pluralize(segments, 'segment')}, {measured}"
 
 
 def _left_out(rejected: dict[str, int]) -> list[str]:

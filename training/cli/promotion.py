@@ -48,11 +48,11 @@ def promote(candidate: Path, root: Path, data: tuple[str, ...]) -> None:
         raise
     _show_gates(
         done.report,
-        f"{done.place} is the current bundle; only the measurements could not be shown.",
+        f"{done.folder} is the current bundle; only the measurements could not be shown.",
     )
     say(
         [
-            f"promoted: {done.place} is the current bundle",
+            f"promoted: {done.folder} is the current bundle",
             f"next: engine score INPUT --bundle {root} --out SCORES",
             f"undo: training rollback {root}",
         ]

@@ -31,7 +31,9 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     check_packages((*FIT_PACKAGES, *REPORT_PACKAGES))
     from engine.bundle.open import open_bundle
     from engine.storage import SHARED_MODE, storage_errors, write_atomic
-    from training.evaluate.evaluation import evaluate_bundle
+    from training.data.dataset import load_dataset
+    from training.data.scored import score_users
+    from training.evaluate.evaluation import evaluate_users
     from training.report.page import report_html
     from training.report.place import check_place
     from training.report.subject import measured_subject
@@ -42,9 +44,10 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     if what_if is not None:
         _check_what_if(what_if, bundle, data)
     opened = open_bundle(bundle)
-    subject = measured_subject(opened, evaluate_bundle(bundle, data))
+    users = score_users(opened, load_dataset(data, opened.manifest.schema))
+    subject = measured_subject(opened, evaluate_users(opened, users, data))
     page = report_html(subject).encode()
-    second = None if what_if is None else _what_if_files(opened, subject, data)
+    second = None if what_if is None else _what_if_files(opened, subject, users)
     with storage_errors(out):
         # Measuring takes minutes.
         check_place(out)
@@ -64,11 +67,11 @@ def _check_what_if(folder: Path, bundle: Path, data: tuple[str, ...]) -> None:
         check_folder(folder)
 
 
-def _what_if_files(bundle: Any, subject: Any, data: tuple[str, ...]) -> dict[str, bytes]:  # noqa: ANN401
+def _what_if_files(bundle: Any, subject: Any, users: Any) -> dict[str, bytes]:  # noqa: ANN401
     from training.report.what_if.page import what_if_files
     from training.report.what_if.typical import usual_users
 
-    return what_if_files(bundle, subject, usual_users(bundle, data))
+    return what_if_files(bundle, subject, usual_users(bundle.manifest, users))
 
 
 def _write_what_if(folder: Path, contents: dict[str, bytes]) -> None:

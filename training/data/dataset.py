@@ -112,12 +112,18 @@ def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
     return Dataset(schema, typed, unused, label, _truth(rows), dict(rejected), fingerprint)
 
 
-def size_figures(dataset: Dataset) -> dict[str, Any]:
-    """How many rows and users there are, and of which dates; plain JSON values."""
-    dates = dataset.snapshots
+def size_figures(dataset: Dataset, rows: np.ndarray | None = None) -> dict[str, Any]:
+    """How many rows and users there are, and of which dates; plain JSON values.
+
+    Args:
+        dataset: Labelled users.
+        rows: The rows that count, int64; all if None.
+    """
+    counted = np.arange(dataset.rows) if rows is None else rows
+    dates = None if dataset.snapshots is None else dataset.snapshots[counted]
     return {
-        "rows": dataset.rows,
-        "users": len(np.unique(dataset.users)),
+        "rows": len(counted),
+        "users": len(np.unique(dataset.users[counted])),
         "rows_left_out": dict(sorted(dataset.rejected.items())),
         "snapshots": [] if dates is None else [str(d) for d in dates.unique().sort()],
     }

@@ -7,19 +7,20 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from engine.bundle.evaluation import FitRecord
 from engine.bundle.manifest import Manifest
 from engine.errors import pluralize
 from training.data.dataset import Dataset
 
 
-def are_those_of_training(dataset: Dataset, manifest: Manifest) -> bool:
+def are_those_of_training(dataset: Dataset, fit: FitRecord) -> bool:
     """Whether these are the very rows that a bundle was fitted to."""
-    return bool(manifest.training["data_fingerprint"] == dataset.fingerprint)
+    return bool(fit.training["data_fingerprint"] == dataset.fingerprint)
 
 
-def last_date(manifest: Manifest) -> date | None:
+def last_date(fit: FitRecord) -> date | None:
     """The last date of the users that a bundle was fitted to; None where they had none."""
-    dates = manifest.training["snapshots"]
+    dates = fit.training["snapshots"]
     return date.fromisoformat(dates[-1]) if dates else None
 
 
@@ -38,14 +39,14 @@ def days(dates: pl.Series) -> str:
     return f"{dates[0]} to {dates[-1]}" if dates[0] != dates[-1] else str(dates[0])
 
 
-def cautions(dataset: Dataset, manifest: Manifest) -> list[str]:
-    """Sentences on why figures on these users may be too good."""
-    if are_those_of_training(dataset, manifest):
+def cautions(dataset: Dataset, manifest: Manifest, fit: FitRecord) -> list[str]:
+    """Why figures on these users may be better than those of next week's will be, in sentences."""
+    if are_those_of_training(dataset, fit):
         return [
             f"These are the users that {manifest.bundle_id} was fitted to: the models have seen most "
             "of them, so the figures are too good. Measure the bundle on later users."
         ]
-    last, snapshots = last_date(manifest), dataset.snapshots
+    last, snapshots = last_date(fit), dataset.snapshots
     if last is None or snapshots is None:
         return []
     first_allowed = first_later_date(manifest, last)

@@ -1,4 +1,4 @@
-"""What moves the scores of many users: aggregates of their impacts, for the manifest."""
+"""What moves the scores of many users: aggregates of their impacts, for the evaluation."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def drivers_report(
 def direction(values: np.ndarray, impacts: np.ndarray) -> str:
     """Whether higher values raise or lower the score: the sign of Spearman's rank correlation.
 
-    One that is nearer to 0 than `CLEAR_CORRELATION` tells of no direction.
+    A correlation below `CLEAR_CORRELATION` counts as no direction.
 
     Args:
         values: float32 [rows], NaN where missing; such rows do not count.
@@ -113,7 +113,7 @@ def dependence(
     else:
         deciles = np.arange(1, DEPENDENCE_BINS) / DEPENDENCE_BINS
         sorted_values = np.sort(values[known])
-        # The lowest value bounds nothing: all values lie at or above it.
+        # The lowest value is no cut-point: all values lie at or above it.
         cuts = np.unique(_quantiles(sorted_values, deciles))
         shown = short_edges(sorted_values, cuts[cuts > sorted_values[:1]])
         cuts = np.array(shown, np.float32)

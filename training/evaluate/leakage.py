@@ -1,6 +1,6 @@
-"""Does the model know what it could not know? Three checks on users it was and was not fitted to.
+"""Leakage: does the model know what it could not know? Three checks.
 
-A single feature that does nearly all the work may be the label under another name; labels drawn anew
+A single feature that does nearly all the work may be the label under another name; shuffled labels
 must not be predictable; users of one part must not be copies of users of another.
 """
 
@@ -39,21 +39,21 @@ SHUFFLED = {
     "num_threads": 1,
     "verbose": -1,
 }
-"""Trees that learn their users by heart, as fast as can be."""
+"""Trees that memorise their users quickly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Users that a model was fitted to, and users that measure it.
+    """Users that a model was fitted to, and users who measure it.
 
     Attributes:
         features: Of all users, float32 [rows, features], NaN where missing.
         label: int8 [rows].
         train: Row numbers of the train part, int64.
         test: Row numbers of the part that measures, int64.
-        probability: What the model says of the latter, float [rows of test].
-        users: A number for each user, int64 [rows]; None where users come again and nothing says
-            which rows are theirs.
+        probability: The scores of the test part, float [rows of test].
+        users: A number for each user, int64 [rows]; None where users may have several rows and no id
+            says which.
     """
 
     features: np.ndarray

@@ -1,7 +1,7 @@
-"""One word on a purchase model, for people who do not read metrics, and the reasons for it.
+"""The quality band of a purchase model, for people who do not read metrics, and its reasons.
 
-What counts is what is beyond chance: the end of each interval that is nearer to no merit, or to no
-fault. A small test part cannot earn a good word, and is not blamed for noise.
+Only what is beyond chance counts: the end of each interval that is nearer to no merit, or to no
+fault. A small test part cannot earn a good band, and is not blamed for noise.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,14 +41,14 @@ def quality_band(
     """The band of a bundle, whether it may be used, a sentence for marketing, and the reasons.
 
     Args:
-        metrics: What `evaluate.classification_metrics` gives.
+        metrics: What `classification_metrics` gives.
         leakage: What `leakage.leakage_checks` gives.
-        unusable: What the fit itself found against the scores.
-        segment_reasons: What speaks against the segments; the scores may be used all the same, but
-            the bundle is no better than good.
+        unusable: Why the purchase model must not be used, as far as known.
+        segment_reasons: Why the segments are not firm; the scores may still be used, but the bundle
+            is at most good.
 
     Returns:
-        `band`, `may_be_used`, `sentence` and `reasons`; of an unusable one, only what forbids it.
+        `band`, `may_be_used`, `sentence` and `reasons`; for an unusable bundle only the fatal ones.
     """
     fatal = list(dict.fromkeys([*unusable, *leakage["broken"], *_useless(metrics)]))
     if fatal:
@@ -95,7 +95,7 @@ def _useless(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _limits(metrics: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
-    """The best band that each shortfall leaves, and the shortfall in words."""
+    """The best band that each shortfall allows, and the shortfall in words."""
     low = _end(metrics, "roc_auc", 0)
     rank = 1 + sum(low >= bound for bound in AUC_BOUNDS)
     if rank <= len(AUC_BOUNDS):
@@ -122,7 +122,7 @@ def _relative_calibration(metrics: Mapping[str, Any]) -> float:
 
 def _end(metrics: Mapping[str, Any], name: str, end: int) -> float:
     interval = metrics["intervals"][name]
-    # Without an interval nothing is known to be beyond chance.
+    # Without an interval, nothing is known to be beyond chance.
     return float(interval[end]) if interval else 0.0
 
 
@@ -138,5 +138,5 @@ def _merit(metrics: Mapping[str, Any]) -> str:
 
 
 def _percent(share: float) -> str:
-    """With as many decimals as tell it from the bound that it exceeds."""
+    """With enough digits to differ from the bound that it exceeds."""
     return f"{100 * share:.3g} %"

@@ -4,17 +4,16 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import lightgbm as lgb
 
 import engine
 import training
-from engine.bundle.manifest import Manifest
+from engine.bundle.manifest import Manifest, Segment
 from engine.bundle.open import CLASSIFIER, NATIVE_CLASSIFIER, PREPROCESS, SCORER, SEGMENTER
 from engine.bundle.schema import FeatureSchema
 from engine.rows.typed import CategoryTables
@@ -42,7 +41,7 @@ def bundle_contents(
     classifier: Classifier,
     segmentation: Segmentation,
 ) -> dict[str, bytes]:
-    """The bytes of every file but the manifest, by name; each graph carries the bundle's id."""
+    """The bytes of the models, by file name; each graph carries the bundle's id."""
     features = schema.model_features
     ids = tuple(segment.id for segment in segmentation.segments)
     preprocess = preprocess_graph(features, categories)
@@ -75,9 +74,18 @@ def bundle_manifest(
     categories: CategoryTables,
     classifier: Classifier,
     segmentation: Segmentation,
-    training_record: Mapping[str, Any],
+    segments: tuple[Segment, ...],
 ) -> Manifest:
-    """Everything that is known before the models have run; `files` are left to the writer."""
+    """What the fitted models say of themselves; `files` are left to the writer.
+
+    Args:
+        bundle_id: `<name>/<version>`.
+        schema: The table.
+        categories: The codes of categories.
+        classifier: The purchase model.
+        segmentation: The segments as fitted.
+        segments: The same with their names.
+    """
     return Manifest(
         bundle_id=bundle_id,
         schema=with_values(schema, categories),
@@ -87,17 +95,10 @@ def bundle_manifest(
         threshold=classifier.threshold,
         decile_cuts=classifier.decile_cuts,
         band_cuts=classifier.band_cuts,
-        segments=segmentation.segments,
+        segments=segments,
         retired_segments=segmentation.lineage.retired,
         unusable=classifier.unusable,
-        clustering=segmentation.report,
-        metrics={},
-        quality={},
-        comparison={},
-        drivers={},
-        parity={},
-        training={**training_record, "classifier": classifier.report},
-        packages=package_versions(),
+        segments_unusable=tuple(segmentation.report["reasons"]),
         files={},
     )
 

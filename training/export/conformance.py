@@ -1,7 +1,7 @@
 """Conformance files for a bundle: ONNX test data, and one JSON that any language reads.
 
-Expected outputs are those of `scorer.onnx` on this machine, after its rows have passed parity as all
-users do: engine and `scorer.onnx` equal to the bit, the native models within parity's tolerances.
+Expected outputs are those of `scorer.onnx` on this machine, once its rows have passed parity: engine
+and `scorer.onnx` equal to the bit, the native models within tolerance.
 """
 
 import json
@@ -18,7 +18,7 @@ from engine.model.conformance import CORE_ROWS, TOLERANCES
 from engine.model.session import load_graph
 from engine.rows.typed import named_inputs
 from training.export.conformance_rows import conformance_rows
-from training.export.parity import check_parity
+from training.export.parity import check_rows
 from training.export.scorer import OUTPUTS
 from training.model.classifier import Classifier
 from training.segments.segments import Segmentation
@@ -50,7 +50,7 @@ def conformance_contents(
         SelfCheckError: Engine, `scorer.onnx` and the native models differ on a row.
     """
     typed = conformance_rows(bundle, reference, classifier.effects, seed)
-    parity = check_parity(bundle, typed, classifier, segmentation)
+    parity = check_rows(bundle, typed, classifier, segmentation)
     inputs = named_inputs(typed, bundle.manifest.schema.model_features)
     found = load_graph(bundle, SCORER).run(list(OUTPUTS), inputs)
     outputs = dict(zip(OUTPUTS, found, strict=True))

@@ -16,7 +16,7 @@ from engine.bundle.reference import SUPPRESSED, Reference
 from engine.bundle.schema import Feature
 from engine.model.session import PADDED_ROWS, Predictions, Session
 from engine.rows.typed import to_features
-from training.export.parity import run_engine
+from training.data.scored import run_engine
 from training.model.shapley.effects import Effects
 
 MAX_PROBED_VALUES = 3_072

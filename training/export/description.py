@@ -1,6 +1,6 @@
-"""Graphs that say what they are: whoever holds `scorer.onnx` alone can read its outputs.
+"""Graphs that describe themselves: whoever holds `scorer.onnx` alone can read its outputs.
 
-Written into the graphs once everything is known, after parity: nothing here changes what they compute.
+Written into the graphs after parity: nothing here changes what they compute.
 """
 
 import json
@@ -39,7 +39,10 @@ _OUTPUT_WORDS = {
 
 
 def described(
-    contents: Mapping[str, bytes], manifest: Manifest, playbook: Mapping[str, Any]
+    contents: Mapping[str, bytes],
+    manifest: Manifest,
+    playbook: Mapping[str, Any],
+    snapshots: Sequence[str],
 ) -> dict[str, bytes]:
     """The graphs of a bundle with metadata, a model version, and words on inputs and outputs.
 
@@ -47,6 +50,7 @@ def described(
         contents: The files of a bundle, its graphs among them.
         manifest: Complete but for `files`.
         playbook: What `playbook.json` holds.
+        snapshots: The dates of the users that the bundle was fitted to, rising.
 
     Returns:
         The graphs by name.
@@ -57,7 +61,7 @@ def described(
     for name, words in _GRAPH_WORDS.items():
         model = ModelProto.FromString(contents[name])
         helper.set_model_props(model, properties)
-        model.model_version = _model_version(manifest.training["snapshots"])
+        model.model_version = _model_version(snapshots)
         model.doc_string = model.graph.doc_string = f"{words} Bundle {manifest.bundle_id}."
         for port in (*model.graph.input, *model.graph.output):
             port.doc_string = _port_words(port, features)

@@ -26,6 +26,7 @@ from engine.model.session import (
 )
 from engine.model.threads import available_cores, in_order
 from engine.rows.typed import named_inputs, to_features
+from training.data.scored import CHUNK_ROWS, run_engine
 from training.model.classifier import Classifier, sigmoid
 from training.model.trees import raw_scores
 from training.segments.segments import Segmentation
@@ -41,14 +42,13 @@ TOLERANCES = {
 impacts may be to change places; how near to a cut-point a user may change sides; how near in
 distance two segments may be for a user to change between them."""
 
-CHUNK_ROWS = 8_192
 CHUNK_SIZES = (1, 7, 127, 1_000)
 CHUNKS_CHECKED = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """What the native models say, in double precision.
+    """What the native models give, in double precision.
 
     Attributes:
         margin: float64 [rows].
@@ -66,15 +66,20 @@ class Native:
 
 
 def check_parity(
-    bundle: Bundle, typed: pl.DataFrame, classifier: Classifier, segmentation: Segmentation
+    bundle: Bundle,
+    typed: pl.DataFrame,
+    features: np.ndarray,
+    predictions: Predictions,
+    native: Native,
 ) -> dict[str, Any]:
     """Compare the engine, `scorer.onnx` and the native models on all rows.
 
     Args:
         bundle: The bundle, before it is written.
-        typed: Users, what `tensors.to_typed` gives.
-        classifier: The native purchase model.
-        segmentation: The native segments.
+        typed: Users, what `typed.to_typed` gives.
+        features: The same users as the models see them, float32 [rows, features].
+        predictions: What the engine gives for them.
+        native: What the native models give for them.
 
     Returns:
         The figures of the comparison.
@@ -83,27 +88,27 @@ def check_parity(
         SelfCheckError: They differ by more than `TOLERANCES` allow.
     """
     manifest = bundle.manifest
-    features = to_features(typed, manifest.schema.model_features, manifest.categories)
-    session = Session(bundle)
-    fast = run_engine(session, features)
     named = run_scorer(load_graph(bundle, SCORER), typed, manifest.schema.model_features)
-    native = run_native(features, classifier, segmentation)
     figures = {
         "rows": typed.height,
         "tolerances": TOLERANCES,
-        **compare(fast, native, manifest),
-        "changed_in_scorer": different_bits(fast, named),
-        "changed_by_chunk": chunk_differences(session, features, fast),
+        **compare(predictions, native, manifest),
+        "changed_in_scorer": different_bits(predictions, named),
+        "changed_by_chunk": chunk_differences(Session(bundle), features, predictions),
     }
     _refuse_failures(figures, manifest.bundle_id)
     return figures
 
 
-def run_engine(session: Session, features: np.ndarray) -> Predictions:
-    """Score with the engine's own path, chunk by chunk on all cores."""
-    chunks = (features[i : i + CHUNK_ROWS] for i in range(0, len(features), CHUNK_ROWS))
-    found = list(in_order(session.run, chunks, available_cores()))
-    return joined(found, features.shape[1])
+def check_rows(
+    bundle: Bundle, typed: pl.DataFrame, classifier: Classifier, segmentation: Segmentation
+) -> dict[str, Any]:
+    """Score rows in every way, then `check_parity`."""
+    manifest = bundle.manifest
+    features = to_features(typed, manifest.schema.model_features, manifest.categories)
+    predictions = run_engine(Session(bundle), features)
+    native = run_native(features, classifier, segmentation)
+    return check_parity(bundle, typed, features, predictions, native)
 
 
 def run_scorer(
@@ -145,7 +150,7 @@ def native_impacts(classifier: Classifier, features: np.ndarray) -> tuple[np.nda
 
 
 def compare(fast: Predictions, native: Native, manifest: Manifest) -> dict[str, Any]:
-    """Count the users about whom two ways of scoring say different things."""
+    """Count the users whose results differ between the engine and the native models."""
     p, reference = fast.probability.astype(np.float64), native.probability
     figures: dict[str, Any] = {
         "max_probability_difference": _largest(p - reference),
@@ -171,7 +176,7 @@ def compare(fast: Predictions, native: Native, manifest: Manifest) -> dict[str, 
 
 
 def driver_changes(index: np.ndarray, impacts: np.ndarray) -> int:
-    """How many users have drivers in another order than LightGBM's, where its impacts tell.
+    """How many users have drivers in another order than LightGBM's, ties aside.
 
     Args:
         index: The drivers, int64 [rows, drivers].
@@ -185,7 +190,7 @@ def driver_changes(index: np.ndarray, impacts: np.ndarray) -> int:
 
 
 def chunk_differences(session: Session, features: np.ndarray, whole: Predictions) -> int:
-    """How many users score differently, to the last bit, for the size of the chunk they are in."""
+    """How many users' scores change, in any bit, with the size of their chunk."""
     changed = 0
     for size in CHUNK_SIZES:
         rows = min(len(features), CHUNKS_CHECKED * size)
@@ -195,7 +200,7 @@ def chunk_differences(session: Session, features: np.ndarray, whole: Predictions
 
 
 def different_bits(one: Predictions, other: Predictions) -> int:
-    """The number of users of whom two runs do not say the same to the last bit."""
+    """The number of users for whom two runs differ in any bit."""
     changed = np.zeros(len(one.probability), dtype=bool)
     for name in (f.name for f in fields(Predictions)):
         bits = [getattr(p, name).view(np.uint32).reshape(len(changed), -1) for p in (one, other)]
@@ -219,7 +224,7 @@ def _padded(chunk: pl.DataFrame) -> pl.DataFrame:
 
 
 def parity_problems(figures: Mapping[str, Any]) -> Iterator[str]:
-    """What in the figures of `check_parity` is more than `TOLERANCES` allow, in words."""
+    """Which figures of `check_parity` exceed `TOLERANCES`, in words."""
     for name, noun in (
         ("probability", "probabilities"),
         ("margin", "margins"),

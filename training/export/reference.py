@@ -1,4 +1,4 @@
-"""Users of training in bins: what later users are compared with, and no bin of a few users."""
+"""The users of training in bins, none of them of few users."""
 
 from collections.abc import Sequence
 

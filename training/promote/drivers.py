@@ -1,4 +1,4 @@
-"""Gates on what moves the scores: no driver comes from nowhere, none is lost, none knows the label."""
+"""Gates on drivers: none appears from nowhere, none vanishes, none knows the label."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,8 +18,8 @@ FORGOTTEN_SHARE = 0.02
 it one. Related features take such shares from each other only where one of them breaks."""
 
 AUC_RISE = 0.02
-"""A feature that ranks users so much better than when the bundle in force was fitted, and does nearly
-all the work, has changed its meaning; three standard errors of an AUC of 10,000 users."""
+"""A feature that does nearly all the work, and ranks users so much better than in the fit of the
+champion, has changed its meaning. Three standard errors of an AUC of 10,000 users."""
 
 
 def driver_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
@@ -29,7 +29,7 @@ def driver_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
     appeared = [n for n in names if _is_top(here, n) and there.get(n, 0.0) < FORGOTTEN_SHARE]
     vanished = [n for n in names if _is_top(there, n) and here.get(n, 0.0) < FORGOTTEN_SHARE]
     problems = [
-        f"{name!r} {what} among the drivers: {there.get(name, 0.0):.1%} of all impact in force, "
+        f"{name!r} {what} among the drivers: {there.get(name, 0.0):.1%} of all impact in the champion, "
         f"{here.get(name, 0.0):.1%} in the candidate"
         for what, found in (("appears", appeared), ("vanishes", vanished))
         for name in found
@@ -53,11 +53,17 @@ def driver_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
 
 def _leakage_gate(candidate: Contender, champion: Contender) -> Gate:
     """What `leakage.single_features` found in both fits: the same feature may be near its bound."""
-    before = {found["feature"]: found["roc_auc"] for found in _singles(champion)}
+    before = {
+        found["feature"]: found["roc_auc"]
+        for found in _singles(champion)
+        if found["roc_auc"] is not None
+    }
     new = {
         found["feature"]: found["roc_auc"]
         for found in _singles(candidate)
-        if found["suspicious"] and found["roc_auc"] > before.get(found["feature"], 0.5) + AUC_RISE
+        if found["suspicious"]
+        and found["roc_auc"] is not None
+        and found["roc_auc"] > before.get(found["feature"], 0.5) + AUC_RISE
     }
     return Gate(
         name="leakage",
@@ -65,7 +71,7 @@ def _leakage_gate(candidate: Contender, champion: Contender) -> Gate:
         measured=rounded({"suspicious": new}),
         bound={"may_rise_by": AUC_RISE},
         words="; ".join(
-            f"{name!r} alone reaches a ROC-AUC of {auc:.3f}, when the bundle in force was fitted "
+            f"{name!r} alone reaches a ROC-AUC of {auc:.3f}, in the fit of the champion "
             f"{before.get(name, 0.5):.3f}: it may know the outcome"
             for name, auc in sorted(new.items())
         )
@@ -85,5 +91,5 @@ def _is_top(shares: dict[str, float], name: str) -> bool:
 
 
 def _singles(side: Contender) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = side.manifest.metrics["leakage"]["single_features"]
+    found: list[dict[str, Any]] = side.fit.leakage["single_features"]
     return found

@@ -10,10 +10,10 @@ class Gate:
     """What one gate found.
 
     Attributes:
-        name: As it stands in docs/retraining.md.
+        name: As in docs/retraining.md.
         passed: Whether the candidate may go on.
         measured: Figures, plain JSON values.
-        bound: What they were held against, plain JSON values.
+        bound: What was allowed, plain JSON values.
         words: One sentence for people: measured against allowed.
     """
 

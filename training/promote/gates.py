@@ -1,4 +1,4 @@
-"""Every gate, in the order in which they are told, and the report of them."""
+"""Every gate in order, and the report of them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,8 +12,8 @@ from training.promote.segments import segment_gates, silhouette_gate
 from training.promote.slices import slice_gate
 
 
-def judge(contest: Contest) -> list[Gate]:
-    """Measure a candidate at every gate; where nobody is in force yet, at those for one bundle."""
+def run_gates(contest: Contest) -> list[Gate]:
+    """Measure a candidate at every gate; without a champion, at those for one bundle."""
     return list(_gates(contest))
 
 
@@ -33,13 +33,13 @@ def _gates(contest: Contest) -> Iterator[Gate]:
         yield size_gate(contest, champion)
 
 
-def judgement(contest: Contest, gates: list[Gate]) -> dict[str, Any]:
-    """The report: who was judged on whom, every gate, and why; plain JSON values."""
+def gates_report(contest: Contest, gates: list[Gate]) -> dict[str, Any]:
+    """The bundles, the users, every gate and the verdict; plain JSON values."""
     champion = contest.champion
     return {
         "candidate": contest.candidate.manifest.bundle_id,
-        "in_force": None if champion is None else champion.manifest.bundle_id,
-        "data": contest.data,
+        "champion": None if champion is None else champion.manifest.bundle_id,
+        "data": contest.evaluation.data,
         "gates": [gate.to_json() for gate in gates],
         "accepted": all(gate.passed for gate in gates),
         "reasons": [f"{gate.name}: {gate.words}" for gate in gates if not gate.passed],

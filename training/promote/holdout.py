@@ -1,22 +1,21 @@
-"""Two bundles on the same later users: who may measure them, and what each bundle says of them.
+"""The holdout: later users, scored with the candidate and with the champion.
 
-Rows that lie inside the training window of either bundle, or within the horizon after it, are
-refused: one of the two knows more of them than it will of the users of next week.
+Rows inside the training window of either bundle, or within the horizon after it, are refused: that
+bundle knows more about them than about the users of next week.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import polars as pl
 
+from engine.bundle.evaluation import Evaluation, FitRecord, read_evaluation
 from engine.bundle.manifest import Manifest
 from engine.bundle.open import Bundle
 from engine.bundle.schema import FeatureSchema
 from engine.errors import BundleError, InputError, pluralize
 from engine.model.session import Predictions, Session
-from engine.rows.typed import to_features
 from training.data.dataset import Dataset, load_dataset
 from training.data.freshness import (
     are_those_of_training,
@@ -25,34 +24,44 @@ from training.data.freshness import (
     first_later_date,
     last_date,
 )
-from training.evaluate.evaluation import data_figures
-from training.export.parity import run_engine
+from training.data.scored import ScoredUsers, score_users
+from training.evaluate.evaluation import evaluate_users
 from training.metrics.metrics import Outcomes
 
 MIN_USERS = 1_000
-"""With fewer, the interval of every figure is wider than what the gates allow."""
+"""With fewer, the interval of every figure is wider than the gates allow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One bundle, and what it says of the users of the holdout.
+    """One bundle, and its scores of the holdout.
 
     Attributes:
         bundle: An opened bundle.
         session: Its models.
-        features: The users as its models see them, float32 [rows, features].
-        scored: What they say.
+        users: The holdout, scored with them.
+        fit: What only its fit knows.
     """
 
     bundle: Bundle
     session: Session
-    features: np.ndarray
-    scored: Predictions
+    users: ScoredUsers
+    fit: FitRecord
 
     @property
     def manifest(self) -> Manifest:
-        """What the bundle says about itself."""
+        """Of the bundle."""
         return self.bundle.manifest
+
+    @property
+    def features(self) -> np.ndarray:
+        """The users as its models see them, float32 [rows, features]."""
+        return self.users.features
+
+    @property
+    def scored(self) -> Predictions:
+        """What its models give for them."""
+        return self.users.predictions
 
     @property
     def names(self) -> list[str]:
@@ -62,27 +71,27 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """A candidate and the bundle in force on the same users.
+    """A candidate and the champion on the same users.
 
     Attributes:
-        candidate: Who wants to be in force.
-        champion: Who is; None where nobody is yet.
-        dataset: Labelled users, later than what either was fitted to.
-        data: Rows, users and dates, for the report.
+        candidate: The new bundle.
+        champion: The current bundle; None where there is none yet.
+        dataset: Labelled users, later than those of training of either.
+        evaluation: The candidate, measured on them.
     """
 
     candidate: Contender
     champion: Contender | None
     dataset: Dataset
-    data: dict[str, Any]
+    evaluation: Evaluation
 
     @property
     def table(self) -> pl.DataFrame:
-        """All features of the users, those without use too."""
+        """All features of the users, also those that the models do not use."""
         return self.dataset.typed.hstack(self.dataset.unused)
 
     def outcomes(self, contender: Contender) -> Outcomes:
-        """What one of them said of the users, and what became of them."""
+        """The scores that one of them gave to the users, and the labels."""
         dataset = self.dataset
         return Outcomes(
             contender.scored.probability, dataset.label, dataset.users, truth=dataset.truth
@@ -93,15 +102,14 @@ def open_contest(candidate: Bundle, champion: Bundle | None, inputs: Sequence[st
     """Score the holdout with both bundles.
 
     Args:
-        candidate: Who wants to be in force.
-        champion: Who is, if anybody.
+        candidate: The new bundle.
+        champion: The current bundle, if there is one.
         inputs: Files, globs or directories of labelled users.
 
     Raises:
         BundleError: The bundles are of different tables.
         InputError: The users cannot be read, are too few, or are not later than those of training.
     """
-    bundles = [candidate] if champion is None else [candidate, champion]
     schema = common_schema(candidate, champion)
     dataset = load_dataset(inputs, schema)
     where = ", ".join(inputs)
@@ -111,19 +119,19 @@ def open_contest(candidate: Bundle, champion: Bundle | None, inputs: Sequence[st
             f"{where}: {pluralize(users, 'user')} to measure a candidate on; at least {MIN_USERS:,} "
             "are needed. Give more users."
         )
-    for bundle in bundles:
-        check_later(dataset, bundle.manifest, where)
-    scored = [_scored(bundle, dataset) for bundle in bundles]
+    sides = [
+        _contender(bundle, dataset, where) for bundle in (candidate, champion) if bundle is not None
+    ]
     return Contest(
-        candidate=scored[0],
-        champion=scored[1] if champion is not None else None,
+        candidate=sides[0],
+        champion=sides[1] if champion is not None else None,
         dataset=dataset,
-        data=data_figures(dataset, inputs),
+        evaluation=evaluate_users(candidate, sides[0].users, inputs),
     )
 
 
 def common_schema(candidate: Bundle, champion: Bundle | None) -> FeatureSchema:
-    """The candidate's table, with every feature that only the bundle in force reads.
+    """The candidate's table, with every feature that only the champion reads.
 
     Raises:
         BundleError: Both are not of the same table.
@@ -136,7 +144,7 @@ def common_schema(candidate: Bundle, champion: Bundle | None) -> FeatureSchema:
         mine, theirs = getattr(schema, what), getattr(other, what)
         if mine != theirs:
             raise BundleError(
-                f"{candidate.path}: {what} of the schema is {mine!r}, in the bundle in force "
+                f"{candidate.path}: {what} of the schema is {mine!r}, in the champion "
                 f"{theirs!r}. Promote to a folder of bundles of the same table."
             )
     found = {feature.name: feature for feature in schema.features}
@@ -144,14 +152,14 @@ def common_schema(candidate: Bundle, champion: Bundle | None) -> FeatureSchema:
         mine = found.get(feature.name, feature)
         if mine.kind != feature.kind:
             raise BundleError(
-                f"{candidate.path}: {feature.name!r} is {mine.kind}, in the bundle in force "
+                f"{candidate.path}: {feature.name!r} is {mine.kind}, in the champion "
                 f"{feature.kind}. Give a changed column another name."
             )
         found[feature.name] = replace(mine, use=True)
     return replace(schema, features=tuple(found.values()))
 
 
-def check_later(dataset: Dataset, manifest: Manifest, where: str) -> None:
+def check_later(dataset: Dataset, manifest: Manifest, fit: FitRecord, where: str) -> None:
     """Check that users are later than those that a bundle was fitted to.
 
     A table without dates cannot show that: only the very users of training are recognised.
@@ -161,17 +169,17 @@ def check_later(dataset: Dataset, manifest: Manifest, where: str) -> None:
             missing that would tell.
     """
     bundle_id = manifest.bundle_id
-    if are_those_of_training(dataset, manifest):
+    if are_those_of_training(dataset, fit):
         raise InputError(
             f"{where}: these are the users that {bundle_id} was fitted to. Give later ones."
         )
-    last = last_date(manifest)
+    last = last_date(fit)
     if last is None:
         return
     if dataset.snapshots is None:
         raise InputError(
             f"{where}: no column {manifest.schema.snapshot!r}, which {bundle_id} was fitted with; "
-            "without it nobody can tell whether these users are later. Give dated users."
+            "without it, whether these users are later is unknown. Give dated users."
         )
     first_allowed = first_later_date(manifest, last)
     early = early_dates(dataset.snapshots, first_allowed)
@@ -183,8 +191,7 @@ def check_later(dataset: Dataset, manifest: Manifest, where: str) -> None:
         )
 
 
-def _scored(bundle: Bundle, dataset: Dataset) -> Contender:
-    manifest = bundle.manifest
-    features = to_features(dataset.typed, manifest.schema.model_features, manifest.categories)
-    session = Session(bundle)
-    return Contender(bundle, session, features, run_engine(session, features))
+def _contender(bundle: Bundle, dataset: Dataset, where: str) -> Contender:
+    fit = read_evaluation(bundle).fit
+    check_later(dataset, bundle.manifest, fit, where)
+    return Contender(bundle, Session(bundle), score_users(bundle, dataset), fit)

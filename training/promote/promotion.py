@@ -1,4 +1,4 @@
-"""From a candidate to the bundle in force, and back again."""
+"""From a candidate to the current bundle, and back again."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from typing import Any
 from engine.bundle.open import MANIFEST, Bundle, open_bundle, write_current
 from engine.errors import BundleError, CannotCreateError, EngineError, UsageError, pluralize
 from engine.storage import locked, storage_errors
-from training.promote.gates import judge, judgement
+from training.promote.gates import gates_report, run_gates
 from training.promote.holdout import open_contest
-from training.promote.publish import publish_bundle
+from training.promote.publish import publish_copy
 from training.promote.versions import (
     check_root,
-    in_force,
-    put_in_force,
+    current_bundle,
+    current_version,
+    make_current,
     version_before,
-    version_in_force,
     version_of,
 )
 
 
 class RefusedError(EngineError):
-    """The candidate may not take the place of the bundle in force.
+    """The candidate may not replace the current bundle.
 
     Attributes:
         report: What was measured at every gate; empty where the candidate was not measured.
@@ -38,35 +38,35 @@ class RefusedError(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """A bundle that has come into force.
+    """A bundle that has become the current one.
 
     Attributes:
-        place: Its folder.
+        folder: Its folder.
         report: What was measured at every gate; empty where nothing was.
     """
 
-    place: Path
+    folder: Path
     report: dict[str, Any]
 
 
 def promote(candidate: Path, root: Path, data: Sequence[str] = ()) -> Promotion:
-    """Judge a candidate beside the bundle in force, copy it into the folder, and switch to it.
+    """Measure a candidate beside the champion, copy it into the folder, and switch to it.
 
-    The same promotion again, after one that was cut short, ends as it would have; where the
-    candidate is in force already nothing is measured or changed.
+    A promotion that was cut short can be repeated. Where the candidate is the current bundle already,
+    nothing is measured or changed.
 
     Args:
         candidate: A bundle.
         root: The folder of bundles; it is made where it does not exist.
-        data: Labelled users, later than those of both bundles; may be empty only where no bundle
-            is in force.
+        data: Labelled users, later than those of both bundles; may be empty only where there is no
+            current bundle.
 
     Raises:
         RefusedError: The candidate must not be used, or does not pass every gate.
-        UsageError: A bundle is in force, and there are no users to compare the two on; or the
+        UsageError: There is a current bundle, and there are no users to compare the two on; or the
             folder of bundles is a bundle itself, or lies in one.
         InputError: The users are not later than those that the bundles were fitted to.
-        BundleError: The candidate or the bundle in force is missing, altered or invalid.
+        BundleError: The candidate or the current bundle is missing, altered or invalid.
         LockedError: Another promotion is under way.
     """
     check_root(root)
@@ -76,40 +76,40 @@ def promote(candidate: Path, root: Path, data: Sequence[str] = ()) -> Promotion:
             f"{candidate}: must not be used: {'; '.join(bundle.manifest.unusable)}. "
             "Train again on other data."
         )
-    champion = in_force(root)
+    champion = current_bundle(root)
     if champion is not None and champion.manifest == bundle.manifest:
         return Promotion(champion.path, {})
-    report = _judged(bundle, champion, root, data)
+    report = _measured(bundle, champion, root, data)
     with storage_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         with locked(root, root):
             _check_unchanged(root, champion)
             version = version_of(bundle)
             _copy(bundle, root / version)
-            put_in_force(root, version, None if champion is None else version_of(champion))
+            make_current(root, version, None if champion is None else version_of(champion))
     return Promotion(root / version, report)
 
 
 def rollback(root: Path, version: str | None = None) -> Path:
-    """Put an earlier bundle in force again.
+    """Make an earlier bundle the current one again.
 
     Args:
         root: The folder of bundles.
-        version: Which; by default the one that was in force before the present one was promoted.
+        version: Which; by default the one before the current one.
 
     Returns:
-        The folder of the bundle now in force.
+        The folder of the bundle that is now current.
 
     Raises:
-        BundleError: No bundle is in force, no earlier one is known, or it is missing, altered or
-            invalid.
+        BundleError: There is no current bundle, no earlier one is known, or it is missing, altered
+            or invalid.
         LockedError: A promotion is under way.
     """
     if not root.is_dir():
         raise BundleError(f"{root}: no such folder of bundles. Check the path.")
     with storage_errors(root), locked(root, root):
-        # The bundle in force may be damaged: that is a reason to go back, not a hindrance.
-        target = version if version is not None else version_before(root, version_in_force(root))
+        # A damaged current bundle is a reason to go back, not a hindrance.
+        target = version if version is not None else version_before(root, current_version(root))
         if not target or Path(target).name != target or target == "..":
             raise BundleError(f"{root}: {target!r} is no version. Give the name of a folder in it.")
         open_bundle(root / target)
@@ -117,19 +117,19 @@ def rollback(root: Path, version: str | None = None) -> Path:
     return root / target
 
 
-def _judged(
+def _measured(
     bundle: Bundle, champion: Bundle | None, root: Path, data: Sequence[str]
 ) -> dict[str, Any]:
     if not data:
         if champion is None:
             return {}
         raise UsageError(
-            f"{root}: {champion.manifest.bundle_id} is in force; give users on whom the candidate "
-            "can be compared with it, later than those of both: --data"
+            f"{root}: {champion.manifest.bundle_id} is the current bundle; give users on whom the "
+            "candidate can be compared with it, later than those of both: --data"
         )
     contest = open_contest(bundle, champion, data)
-    gates = judge(contest)
-    report = judgement(contest, gates)
+    gates = run_gates(contest)
+    report = gates_report(contest, gates)
     if not report["accepted"]:
         failed = len(report["reasons"])
         raise RefusedError(
@@ -141,12 +141,12 @@ def _judged(
 
 
 def _check_unchanged(root: Path, champion: Bundle | None) -> None:
-    """A candidate was measured beside one bundle, and must not take the place of another."""
+    """A candidate that was measured beside one bundle must not replace another."""
     # What was opened then, not what lies at its place now.
-    now, then = (b and b.manifest for b in (in_force(root), champion))
+    now, then = (b and b.manifest for b in (current_bundle(root), champion))
     if now != then:
         raise RefusedError(
-            f"{root}: another bundle has come into force meanwhile. Promote again, so that the "
+            f"{root}: another bundle has become the current one meanwhile. Promote again, so that the "
             "candidate is measured beside it."
         )
 
@@ -154,7 +154,7 @@ def _check_unchanged(root: Path, champion: Bundle | None) -> None:
 def _copy(bundle: Bundle, target: Path) -> None:
     """Publish what was checked; a folder of the same version must be the same bundle."""
     if not target.exists():
-        publish_bundle(target, bundle.manifest, bundle.contents)
+        publish_copy(target, bundle)
     elif _digest(target) != _digest(bundle.path):
         raise CannotCreateError(
             f"{target}: exists and is another bundle of the same version. Remove one of them."

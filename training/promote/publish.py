@@ -1,10 +1,11 @@
 """A finished bundle to its folder, all or nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine.bundle.manifest import Manifest
-from engine.bundle.open import write_bundle
+from engine.bundle.open import Bundle, copy_bundle, write_bundle
 from engine.errors import CannotCreateError
 from engine.model.verify import verify
 from engine.outputs.paths import check_links, check_outside_bundles, real_path
@@ -13,7 +14,7 @@ from training.staging import staged
 
 
 def check_target(out: Path) -> None:
-    """Check that a bundle can be put into a folder.
+    """Check that a bundle can be written into a folder.
 
     Raises:
         CannotCreateError: There is something else, or no place for it.
@@ -32,21 +33,45 @@ def check_target(out: Path) -> None:
 
 
 def publish_bundle(out: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
-    """Write a bundle beside its folder, verify it as `engine verify` does, then move it into place.
+    """Write a new bundle, all or nothing.
+
+    Args:
+        out: Its folder, empty or absent.
+        manifest: Everything but `files`.
+        contents: The bytes of every other file, by its name.
+
+    Returns:
+        The manifest as written.
 
     Raises:
         EngineError: It could not be written; nothing is left behind.
     """
+    with _published(out) as staging:
+        return write_bundle(staging, manifest, contents)
+
+
+def publish_copy(out: Path, bundle: Bundle) -> None:
+    """Write the very bytes of an opened bundle into another folder, all or nothing.
+
+    Raises:
+        EngineError: It could not be written; nothing is left behind.
+    """
+    with _published(out) as staging:
+        copy_bundle(staging, bundle)
+
+
+@contextmanager
+def _published(out: Path) -> Iterator[Path]:
+    """Give a folder beside the target; what was written into it is verified and moved into place."""
     target = real_path(out)
     with staged(target) as folder, storage_errors(out):
         staging = folder / target.name
-        written = write_bundle(staging, manifest, contents)
+        yield staging
         verify(staging).refuse_failures()
         sync_folder(staging)
         # An empty folder gives way to the new one in the same step.
         staging.replace(target)
         sync_path(target.parent)
-    return written
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Gates on how a bundle runs: what it promised, what this machine gives, how fast and how large."""
+"""Gates on how a bundle runs: parity, results on this machine, speed and size."""
 
 import time
 from collections.abc import Callable
@@ -25,12 +25,12 @@ TIMED_ROWS = 20_480
 ROUNDS = 7
 
 COMPARED_ROWS = 4_096
-"""Users of whom `scorer.onnx` and the engine's own path must say the same."""
+"""Users for whom `scorer.onnx` and the engine's own path must give the same results."""
 
 
 def parity_gate(contest: Contest) -> Gate:
-    """What the fit measured between ONNX and the native models, against what it allows."""
-    figures = contest.candidate.manifest.parity
+    """The differences between ONNX and the native models in the fit."""
+    figures = contest.candidate.fit.parity
     problems = list(parity_problems(figures))
     return Gate(
         name="parity",
@@ -43,10 +43,10 @@ def parity_gate(contest: Contest) -> Gate:
 
 
 def conformance_gate(contest: Contest) -> Gate:
-    """What this machine gives: on the bundle's conformance rows, and on users of the holdout.
+    """The results of this machine: on the bundle's conformance rows, and on users of the holdout.
 
-    The former is what `engine verify` checks; of the latter, `scorer.onnx` and the engine's own path
-    must say the same.
+    `engine verify` checks the former; for the latter, `scorer.onnx` and the engine's own path must
+    give the same results.
     """
     side = contest.candidate
     checked = verify(side.bundle.path)
@@ -61,7 +61,7 @@ def conformance_gate(contest: Contest) -> Gate:
     changed = different_bits(side.scored[: typed.height], whole)
     if changed:
         problems.append(
-            f"{changed} of {typed.height:,} users get another answer from {SCORER} than from the "
+            f"{changed} of {typed.height:,} users get other results from {SCORER} than from the "
             "engine, 0 allowed"
         )
     return Gate(
@@ -76,19 +76,19 @@ def conformance_gate(contest: Contest) -> Gate:
         bound={"tolerances": dict(checked.tolerances), "changed": 0},
         words="; ".join(problems)
         or f"{pluralize(checked.rows, 'conformance row')} as expected on this machine; "
-        f"{pluralize(typed.height, 'user')} with the same answer from {SCORER} and engine",
+        f"{pluralize(typed.height, 'user')} with the same results from {SCORER} and engine",
     )
 
 
 def speed_gate(
     contest: Contest, champion: Contender, clock: Callable[[], float] = time.thread_time
 ) -> Gate:
-    """How long the models take for the same users, by turns, as a ratio.
+    """How long the models take for the same users, in turns, as a ratio.
 
     Args:
         contest: The users and the candidate.
-        champion: The bundle in force.
-        clock: Seconds; those of this thread, in which a model runs, are not disturbed by others.
+        champion: The current bundle.
+        clock: Seconds; by default those of this thread, so that other programs do not count.
     """
     ratios = [_seconds(contest.candidate, clock) / _seconds(champion, clock) for _ in range(ROUNDS)]
     ratio = float(np.median(ratios))
@@ -97,7 +97,7 @@ def speed_gate(
         passed=ratio <= MAX_SLOWDOWN,
         measured=rounded({"ratio": ratio, "rounds": ROUNDS}),
         bound={"at_most": MAX_SLOWDOWN},
-        words=f"scoring takes {ratio:.2f} times as long as in force; at most {MAX_SLOWDOWN:.2f} "
+        words=f"scoring takes {ratio:.2f} times as long as with the champion; at most {MAX_SLOWDOWN:.2f} "
         "times",
     )
 
@@ -108,9 +108,9 @@ def size_gate(contest: Contest, champion: Contender) -> Gate:
     return Gate(
         name="size",
         passed=here <= MAX_GROWTH * there,
-        measured={"candidate_bytes": here, "in_force_bytes": there},
+        measured={"candidate_bytes": here, "champion_bytes": there},
         bound=rounded({"at_most_bytes": MAX_GROWTH * there}),
-        words=f"{here / 1e6:.2f} MB, in force {there / 1e6:.2f} MB; at most {MAX_GROWTH:.1f} times "
+        words=f"{here / 1e6:.2f} MB, champion {there / 1e6:.2f} MB; at most {MAX_GROWTH:.1f} times "
         "as much",
     )
 

@@ -1,8 +1,8 @@
-"""Gates on the probabilities: no figure may be worse than in force by more than it may lose.
+"""Gates on the probabilities: no figure may be worse than the champion's by more than is allowed.
 
-Both bundles are measured on the same draws of users (the paired bootstrap, by user), so that what
-they have in common cancels. What counts is the worse end of the 95 % interval of the difference: a
-candidate that may be clearly worse is refused even where it may as well be better.
+Both bundles are measured on the same draws of users (the paired bootstrap, by user), so that their
+common noise cancels. The worse end of the 95 % interval of the difference counts: a candidate that
+may be clearly worse is refused even if it may be better.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from training.evaluate.quality import quality_band
 from training.format import signed
-from training.metrics.classification import classification_metrics
 from training.metrics.intervals import basic_interval, bootstrap
 from training.metrics.metrics import entropy, headline, rank, rounded
 from training.promote.gate import Gate
@@ -37,7 +35,7 @@ F1_LOSS = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """How much worse than in force one figure may be.
+    """How much worse than the champion one figure may be.
 
     Attributes:
         figure: Its name in `evaluate.headline`.
@@ -53,7 +51,7 @@ class Allowance:
 
 
 def allowances(base_rate: float) -> tuple[Allowance, ...]:
-    """What may be lost, for users of whom this share bought."""
+    """What may be lost, at this purchase rate."""
     return (
         Allowance("roc_auc", "ROC-AUC", 1, AUC_LOSS),
         Allowance("log_loss", "log-loss", -1, LOG_LOSS_SHARE * entropy(base_rate)),
@@ -69,21 +67,18 @@ def allowances(base_rate: float) -> tuple[Allowance, ...]:
 
 def quality_gate(contest: Contest) -> Gate:
     """The candidate alone: its scores of the holdout must be better than none."""
-    side, manifest = contest.candidate, contest.candidate.manifest
-    outcomes = contest.outcomes(side)
-    metrics = classification_metrics(outcomes, manifest.threshold, manifest.decile_cuts)
-    found = quality_band(metrics, {"reasons": [], "broken": []}, (), ())
+    quality = contest.evaluation.quality
     return Gate(
         name="quality",
-        passed=found["may_be_used"],
-        measured={"band": found["band"], "roc_auc": metrics["roc_auc"]},
+        passed=quality["may_be_used"],
+        measured={"band": quality["band"], "roc_auc": contest.evaluation.metrics["roc_auc"]},
         bound={"may_be_used": True},
-        words=found["sentence"],
+        words=quality["sentence"],
     )
 
 
 def score_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
-    """ROC-AUC, log-loss, calibration error and F1 against the bundle in force."""
+    """ROC-AUC, log-loss, calibration error and F1 against the champion."""
     here, there, drawn = paired_figures(contest, champion)
     low, high = basic_interval(here - there, drawn)
     for n, allowed in enumerate(allowances(float(contest.dataset.label.mean()))):
@@ -96,14 +91,14 @@ def score_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
             measured=rounded(
                 {
                     "candidate": float(here[n]),
-                    "in_force": float(there[n]),
+                    "champion": float(there[n]),
                     "difference": float(difference),
                     "interval": [float(end) for end in interval],
                 }
             ),
             bound=rounded({"may_be_worse_by": allowed.loss}),
             words=(
-                f"{allowed.title} {here[n]:.4f}, in force {there[n]:.4f}: difference "
+                f"{allowed.title} {here[n]:.4f}, champion {there[n]:.4f}: difference "
                 f"{signed(difference, 4)} (95 % from {signed(interval[0], 4)} to "
                 f"{signed(interval[1], 4)}){', clearly worse' if round(best, 4) < 0 else ''}; "
                 f"it may be worse by {allowed.loss:.4f}"
@@ -118,10 +113,10 @@ def paired_figures(
 
     Args:
         contest: The users and the candidate.
-        champion: The bundle in force.
+        champion: The current bundle.
 
     Returns:
-        Of the candidate and of the bundle in force, float64 [figures], and the difference of both
+        Of the candidate and of the champion, float64 [figures], and the difference of both
         on each resample with both labels, float64 [resamples, figures].
     """
     sides = (contest.candidate, champion)

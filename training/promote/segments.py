@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from engine.bundle.manifest import Manifest
-from training.evaluate.evaluation import segment_silhouette
+from training.evaluate.evaluation import segment_figures
 from training.format import decimal
 from training.metrics.disclosure import MIN_USERS
 from training.metrics.metrics import rounded
@@ -17,11 +17,11 @@ from training.segments.lineage import jaccard
 from training.segments.segments import SILHOUETTE_TARGET
 
 SILHOUETTE_LOSS = 0.02
-"""Segments in force that never met the bounds of a fit may be followed by such as these, but not by
-worse; so much the silhouettes of two equally good divisions differ (docs/modelling.md)."""
+"""Where the champion's segments never met the bounds of a fit, the candidate's may miss them as well,
+but not be worse. The silhouettes of two equally good divisions differ so much (docs/modelling.md)."""
 
 MIN_AGREEMENT = 0.50
-"""Adjusted Rand index of both divisions: below, campaigns would meet other people under every name.
+"""Adjusted Rand index of both divisions: below, campaigns reach other people under the same names.
 Weekly refits that carry segments on agree to 0.9 or more."""
 
 MIN_SAME_USERS = 0.40
@@ -32,10 +32,10 @@ users; on others it may come out a little lower."""
 def silhouette_gate(contest: Contest, champion: Contender) -> Gate:
     """How well the segments are apart, on the holdout, in their own space.
 
-    Where those in force have no silhouette, as one segment for all has none, nothing can be lost.
+    Where the champion has no silhouette, as with one segment for all, nothing can be lost.
     """
-    mine, theirs = (_silhouette(side) for side in (contest.candidate, champion))
-    null = contest.candidate.manifest.clustering["silhouette_permuted"]
+    mine, theirs = contest.evaluation.segments["silhouette"], _silhouette(champion)
+    null = contest.candidate.fit.clustering["silhouette_permuted"]
     bound = None
     if theirs is not None:
         bound = max(SILHOUETTE_TARGET, (null or 0.0) + MIN_EXCESS)
@@ -43,9 +43,9 @@ def silhouette_gate(contest: Contest, champion: Contender) -> Gate:
     return Gate(
         name="silhouette",
         passed=bound is None or (mine is not None and mine >= bound),
-        measured={"candidate": mine, "in_force": theirs, "columns_permuted": null},
+        measured={"candidate": mine, "champion": theirs, "columns_permuted": null},
         bound=rounded({"at_least": bound}),
-        words=f"silhouette {_or_none(mine)}, in force {_or_none(theirs)}; at least {_or_none(bound)}",
+        words=f"silhouette {_or_none(mine)}, champion {_or_none(theirs)}; at least {_or_none(bound)}",
     )
 
 
@@ -59,7 +59,7 @@ def segment_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
         measured=rounded({"adjusted_rand_index": agreement}),
         bound={"at_least": MIN_AGREEMENT},
         words=(
-            f"segments agree with those in force to {agreement:.2f} (adjusted Rand index); at "
+            f"segments agree with the champion's to {agreement:.2f} (adjusted Rand index); at "
             f"least {MIN_AGREEMENT:.2f}"
         ),
     )
@@ -75,7 +75,7 @@ def segment_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
         passed=not problems,
         measured=rounded({"jaccard": {str(number): overlap for number, _, overlap in shared}}),
         bound={"at_least": MIN_SAME_USERS},
-        words="; ".join([*problems, "fit with --previous and the bundle in force"])
+        words="; ".join([*problems, "fit with --previous and the current bundle"])
         if problems
         else f"{len(shared)} segment ids mean the same users as before; at least "
         f"{MIN_SAME_USERS:.0%} of them",
@@ -83,8 +83,10 @@ def segment_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
 
 
 def _silhouette(side: Contender) -> float | None:
-    found, _ = segment_silhouette(side.manifest, side.features, side.scored.segment)
-    return found
+    users = side.users.dataset.users
+    found = segment_figures(side.manifest, side.fit, side.features, side.scored.segment, users)
+    silhouette: float | None = found["silhouette"]
+    return silhouette
 
 
 def _or_none(silhouette: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The gate on slices: nobody is served clearly worse so that the others may be served better."""
+"""The gate on slices: no group of users gets clearly worse scores for the sake of the others."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SLICE_LOSS_SHARE = 0.02
 """Of the log-loss of giving everybody the purchase rate: twice what all users may lose."""
 
 FALSE_ALARMS = 0.05
-"""The chance that any slice of an equally good candidate is called worse, all slices together."""
+"""The chance that an equally good candidate is refused, over all slices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class SliceDifference:
 
 
 def slice_gate(contest: Contest, champion: Contender) -> Gate:
-    """Every slice of at least `MIN_SLICE_USERS` users against the bundle in force."""
+    """Every slice of at least `MIN_SLICE_USERS` users against the champion."""
     found = list(slice_differences(contest, champion))
     # Of many slices some look worse by chance: Bonferroni's correction.
     reach = float(ndtri(1 - FALSE_ALARMS / max(len(found), 1)))

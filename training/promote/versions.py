@@ -1,6 +1,6 @@
-"""The versions in a folder of bundles: which is in force, which was before it, and the switch.
+"""The versions in a folder of bundles: the current one, the one before it, and the switch.
 
-`CURRENT` names the version in force. `HISTORY` has a line `<version> <version before>` for every
+`CURRENT` names the current version. `HISTORY` has a line `<version> <version before>` for every
 promotion over another bundle, the latest last: where a rollback leads does not depend on clocks or
 on what else was copied into the folder.
 """
@@ -34,25 +34,25 @@ def check_root(root: Path) -> None:
     check_outside_bundles(root, is_bundle_itself=True)
 
 
-def in_force(root: Path) -> Bundle | None:
-    """The bundle in force in a folder of bundles, all hashes checked; None where there is none.
+def current_bundle(root: Path) -> Bundle | None:
+    """The current bundle of a folder of bundles, all hashes checked; None where there is none.
 
     Raises:
         BundleError: It is named, but missing, altered or invalid.
     """
-    return open_bundle(root) if _stands(root / CURRENT) else None
+    return open_bundle(root) if _exists(root / CURRENT) else None
 
 
-def version_in_force(root: Path) -> str:
-    """What `CURRENT` names, whatever has become of that bundle.
+def current_version(root: Path) -> str:
+    """The version that `CURRENT` names, whether or not that bundle is intact.
 
     Raises:
-        BundleError: Nothing is in force.
+        BundleError: It names none.
     """
     words = _text(root, CURRENT, TEXT_LIMIT_BYTES).split()
     if not words:
         raise BundleError(
-            f"{root / CURRENT}: names no bundle in force. Name a version with --version."
+            f"{root / CURRENT}: names no current bundle. Name a version with --version."
         )
     return words[0]
 
@@ -62,13 +62,13 @@ def version_of(bundle: Bundle) -> str:
     return bundle.manifest.bundle_id.rsplit("/", maxsplit=1)[-1]
 
 
-def put_in_force(root: Path, version: str, before: str | None) -> None:
-    """Note what a version follows, then make it the one in force in one atomic step.
+def make_current(root: Path, version: str, before: str | None) -> None:
+    """Record what a version follows, then make it the current one in one atomic step.
 
     Args:
         root: The folder of bundles.
         version: A bundle in it that was opened and found sound.
-        before: The version in force until now; None where there was none.
+        before: The current version until now; None where there was none.
     """
     if before is not None:
         _append(root, f"{version} {before}\n")
@@ -76,7 +76,7 @@ def put_in_force(root: Path, version: str, before: str | None) -> None:
 
 
 def version_before(root: Path, version: str) -> str:
-    """The version that was in force when a version was promoted last.
+    """The version that was current when a version was last promoted.
 
     Raises:
         BundleError: None is known.
@@ -95,15 +95,15 @@ def _history(root: Path) -> str:
 
 
 def _text(root: Path, name: str, limit_bytes: int) -> str:
-    """What a file says; nothing where there is none."""
-    if not _stands(root / name):
+    """The text of a file; empty where there is none."""
+    if not _exists(root / name):
         return ""
     content = read_file(root, name, limit_bytes, remedy="Name a version with --version.")
     return content.decode("utf-8", "replace")
 
 
-def _stands(path: Path) -> bool:
-    """Whether anything has that name: a link that leads nowhere does, and must not pass for nothing."""
+def _exists(path: Path) -> bool:
+    """Whether anything has that name; a dangling link counts."""
     with storage_errors(path):
         try:
             path.lstat()
@@ -113,5 +113,5 @@ def _stands(path: Path) -> bool:
 
 
 def _append(root: Path, line: str) -> None:
-    """The whole file anew and in one step: a torn line would hide where a rollback leads."""
+    """Rewrite the whole file in one step: a torn line would hide where a rollback leads."""
     write_atomic(root / HISTORY, (_history(root) + line).encode(), SHARED_MODE)

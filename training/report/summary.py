@@ -68,7 +68,7 @@ def judgement(quality: Any) -> str:  # noqa: ANN401
 def about(subject: Subject) -> list[tuple[str, str]]:
     """What the model is and what it was measured on, as terms and words."""
     manifest: Manifest = subject.manifest
-    record, data = manifest.training, subject.evaluation.get("data") or {}
+    record, data = subject.fit.training, subject.evaluation.data
     fitted = record.get("snapshots") or []
     dates = data.get("snapshots") or []
     features = pluralize(len(manifest.schema.model_features), "feature")

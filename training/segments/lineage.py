@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
+from engine.bundle.evaluation import Figures, read_evaluation
 from engine.bundle.manifest import MAX_SEGMENT_ID, Segment
 from engine.bundle.open import Bundle
 from engine.bundle.schema import FeatureSchema
@@ -26,6 +27,7 @@ class PreviousSegments:
     Attributes:
         bundle_id: Of the previous bundle.
         segments: Its segments.
+        profiles: What sets their users apart, by segment id.
         retired: Ids that were retired before.
         features: The features of its space, and whether their logarithm is taken.
         assigned: The id that it gives to each training user, int64 [rows].
@@ -33,6 +35,7 @@ class PreviousSegments:
 
     bundle_id: str
     segments: tuple[Segment, ...]
+    profiles: Mapping[int, Figures]
     retired: tuple[int, ...]
     features: Mapping[str, bool]
     assigned: np.ndarray
@@ -88,13 +91,14 @@ def previous_segments(bundle: Bundle, typed: pl.DataFrame) -> PreviousSegments:
         for name, kind in kinds.items()
     ]
     tensor = to_features(typed.with_columns(columns).select(*kinds), features, manifest.categories)
-    transforms = manifest.clustering["transforms"]
-    logged = [transform == "log1p" for transform in transforms]
+    record = read_evaluation(bundle).fit
+    logged = [transform == "log1p" for transform in record.clustering["transforms"]]
     return PreviousSegments(
         bundle_id=manifest.bundle_id,
         segments=manifest.segments,
+        profiles=record.profiles,
         retired=manifest.retired_segments,
-        features=dict(zip(manifest.clustering["features"], logged, strict=True)),
+        features=dict(zip(record.clustering["features"], logged, strict=True)),
         assigned=Session(bundle).run(tensor).segment,
     )
 

@@ -24,7 +24,7 @@ DISTINCT = 0.1
 def named(
     segments: Sequence[Segment],
     effects: Mapping[int, Sequence[FeatureEffect]],
-    kept: Mapping[int, Segment],
+    kept: Mapping[int, Name],
     taken: Iterable[str] = (),
 ) -> dict[int, Name]:
     """A name for every segment, no two the same.
@@ -36,15 +36,11 @@ def named(
     Args:
         segments: Ids and shares.
         effects: What `profiles.segment_effects` returns.
-        kept: Previous segments whose ids continue, by id.
-        taken: Names of other previous segments, which would mislead.
+        kept: Names of segments before, by the id that they hand on.
+        taken: Names of other segments before, which would mislead.
     """
-    names = {
-        number: Name(segment.name, list(segment.profile.get("name_features", ())))
-        for number, segment in kept.items()
-        if _still_true(segment, effects[number])
-    }
-    used = {*taken, *(segment.name for segment in kept.values())}
+    names = {number: name for number, name in kept.items() if _still_true(name, effects[number])}
+    used = {*taken, *(name.text for name in kept.values())}
     weights = _distinctions(effects)
     noun = _common_noun(effects)
     for segment in sorted(segments, key=lambda s: (-s.share, s.id)):
@@ -55,11 +51,11 @@ def named(
     return names
 
 
-def _still_true(segment: Segment, effects: Sequence[FeatureEffect]) -> bool:
+def _still_true(name: Name, effects: Sequence[FeatureEffect]) -> bool:
     sides = {effect.key: effect.side for effect in effects}
     return all(
         sides.get((reason["feature"], reason["value"]), reason["side"]) == reason["side"]
-        for reason in segment.profile.get("name_features", ())
+        for reason in name.reasons
     )
 
 

@@ -1,7 +1,6 @@
-"""Profiles of segments: how their users differ from all users, and what they bought.
+"""What sets the users of each segment apart: aggregates of the training users, for people.
 
-Differences are measured on the training users, the largest part, without the label; purchases on the
-test users, who had no part in any fit. Figures of fewer than `MIN_USERS` users are null.
+No label is read. Figures of fewer than `MIN_USERS` users are null.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,12 +10,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata  # type: ignore[import-untyped]
 
-from engine.bundle.manifest import Manifest, Segment
-from engine.bundle.schema import Feature
+from engine.bundle.manifest import Segment
+from engine.bundle.schema import Feature, FeatureSchema
 from engine.rows.typed import CategoryTables
 from training.metrics.disclosure import MIN_USERS, enough, users_in
-from training.metrics.metrics import Outcomes, rounded, segment_places
-from training.segments.lineage import Lineage, PreviousSegments, segment_changes
+from training.metrics.metrics import rounded, segment_places
+from training.segments.lineage import PreviousSegments, segment_changes
 from training.segments.names import named
 from training.segments.phrases import (
     MIN_KNOWN,
@@ -26,6 +25,7 @@ from training.segments.phrases import (
     segment_sentence,
     value_against_all,
 )
+from training.segments.segments import Segmentation
 
 CLEAR = 0.08
 """The smallest effect that is listed as clearly more or less than the average user."""
@@ -36,7 +36,7 @@ LARGER_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Profiled:
-    """Users and the segments that the engine assigns them to.
+    """Users and their segments.
 
     Attributes:
         features: float32 [rows, features].
@@ -49,59 +49,80 @@ class Profiled:
     users: np.ndarray
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Segments in words.
+
+    Attributes:
+        segments: With their names and sentences.
+        profiles: What sets their users apart, by segment id; plain JSON values.
+        changes: What differs from the segments before, in words.
+    """
+
+    segments: tuple[Segment, ...]
+    profiles: dict[int, dict[str, Any]]
+    changes: list[str]
+
+
 def describe_segments(
-    manifest: Manifest,
+    schema: FeatureSchema,
+    categories: CategoryTables,
+    segmentation: Segmentation,
     who: Profiled,
-    outcomes: Outcomes,
-    outcome_segment: np.ndarray,
-    lineage: Lineage,
     before: PreviousSegments | None,
-) -> Manifest:
-    """Give every segment of a manifest its name, its sentence and its profile.
+) -> Description:
+    """Give every segment its name, its sentence and its profile.
 
     Args:
-        manifest: Schema, category tables and segments.
+        schema: The table.
+        categories: The codes of categories.
+        segmentation: The segments as fitted.
         who: The training users.
-        outcomes: The test users.
-        outcome_segment: Their segments, int64 [rows].
-        lineage: Which segments continue previous ones.
-        before: The previous segments, whose names are kept while they are accurate.
+        before: The segments of the previous bundle, whose names are kept as long as they are true.
     """
-    features = manifest.schema.model_features
-    effects = segment_effects(features, manifest.categories, who, manifest.segments)
-    earlier = () if before is None else before.segments
-    kept = {s.id: s for s in earlier if s.id in lineage.ids}
-    names = named(manifest.segments, effects, kept, (s.name for s in earlier))
-    place = segment_places([s.id for s in manifest.segments], outcome_segment)
-    measured = [_outcome_figures(outcomes[place == n]) for n in range(len(manifest.segments))]
+    fitted, lineage = segmentation.segments, segmentation.lineage
+    effects = segment_effects(schema.model_features, categories, who, fitted)
+    earlier = {} if before is None else _names_before(before)
+    kept = {number: name for number, name in earlier.items() if number in lineage.ids}
+    names = named(fitted, effects, kept, (name.text for name in earlier.values()))
     segments = tuple(
-        replace(
-            segment,
-            name=(name := names[segment.id]).text,
-            sentence=segment_sentence(name, effects[segment.id]),
-            profile=rounded(
-                figures | _description(manifest, who, segment, effects[segment.id], name)
-            ),
-        )
-        for segment, figures in zip(manifest.segments, measured, strict=True)
+        replace(s, name=names[s.id].text, sentence=segment_sentence(names[s.id], effects[s.id]))
+        for s in fitted
     )
-    clustering = {**manifest.clustering, "described_by": "train", "outcomes_of": "test"}
-    if before is not None:
-        changes = [*clustering["changes"], *segment_changes(segments, lineage, before)]
-        clustering["changes"] = changes or ["no change: every segment keeps its id and its name"]
-    return replace(manifest, segments=segments, clustering=clustering)
+    profiles = {
+        s.id: rounded(_profile(schema, who, s, effects[s.id], names[s.id])) for s in segments
+    }
+    return Description(segments, profiles, _changes(segmentation, segments, before))
 
 
-def _description(
-    manifest: Manifest,
+def _names_before(before: PreviousSegments) -> dict[int, Name]:
+    return {
+        segment.id: Name(segment.name, list(before.profiles[segment.id]["name_features"]))
+        for segment in before.segments
+    }
+
+
+def _changes(
+    segmentation: Segmentation, segments: tuple[Segment, ...], before: PreviousSegments | None
+) -> list[str]:
+    if before is None:
+        return []
+    changes = [
+        *segmentation.report["changes"],
+        *segment_changes(segments, segmentation.lineage, before),
+    ]
+    return changes or ["no change: every segment keeps its id and its name"]
+
+
+def _profile(
+    schema: FeatureSchema,
     who: Profiled,
     segment: Segment,
     effects: Sequence[FeatureEffect],
     name: Name,
 ) -> dict[str, Any]:
-    """The part of a profile that describes the training users."""
     return {
-        **_rfm_figures(manifest, effects),
+        **_rfm_figures(schema, effects),
         **_index_figures(effects),
         "described_rows": _large_enough(who, segment.id),
         "name_features": name.reasons,
@@ -213,23 +234,14 @@ def _large_enough(who: Profiled, number: int) -> int | None:
     return int(inside.sum()) if enough(who.users[inside]) else None
 
 
-def _outcome_figures(outcomes: Outcomes) -> dict[str, Any]:
-    """What the users of a segment bought; null where they are too few."""
-    rows = len(outcomes.label)
-    measured = enough(outcomes.users)
-    return {
-        "rows": rows if measured or not rows else None,
-        "purchase_rate": float(outcomes.label.mean()) if measured else None,
-        "mean_probability": float(outcomes.probability.mean()) if measured else None,
-    }
-
-
-def _rfm_figures(manifest: Manifest, effects: Sequence[FeatureEffect]) -> dict[str, float | None]:
-    """Recency, frequency and monetary value, where the schema names them.
+def _rfm_figures(
+    schema: FeatureSchema, effects: Sequence[FeatureEffect]
+) -> dict[str, float | None]:
+    """How lately, how often and for how much they have bought, where the schema says.
 
     None where too few users have a value: one order says little about a segment that buys nothing.
     """
-    rfm = manifest.schema.rfm
+    rfm = schema.rfm
     if rfm is None:
         return {}
     means = {effect.feature.name: effect.mean for effect in effects if effect.known >= MIN_KNOWN}

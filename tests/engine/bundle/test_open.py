@@ -8,11 +8,14 @@ from dataclasses import replace
 import pytest
 
 import engine.bundle.open
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.manifest import BUNDLE_FORMAT, manifest_from_json, manifest_to_json
 from engine.bundle.open import (
     CURRENT,
+    EVALUATION,
     MANIFEST,
     MANIFEST_HASH,
+    copy_bundle,
     open_bundle,
     write_bundle,
     write_current,
@@ -20,6 +23,7 @@ from engine.bundle.open import (
 from engine.errors import BundleError, VersionError
 from engine.storage import write_atomic
 from tests.bundles import rewrite_manifest
+from tests.golden.make import BUNDLE as FORMAT_1
 from tests.helpers import BUNDLE
 
 
@@ -38,33 +42,67 @@ def test_a_bundle_opens_by_its_folder_and_by_current(copy, version):
     assert open_bundle(copy).manifest == open_bundle(version).manifest
 
 
-def test_the_bundle_in_force_is_named_after_its_version(copy, version):
+def test_the_current_bundle_is_named_after_its_version(copy, version):
     assert open_bundle(copy).manifest.bundle_id == f"shopnow/{version.name}"
 
 
 def test_a_manifest_survives_json():
-    manifest = open_bundle(BUNDLE).manifest
+    manifest = replace(open_bundle(BUNDLE).manifest, format=BUNDLE_FORMAT)
     assert manifest_from_json(manifest_to_json(manifest), "here") == manifest
 
 
-def test_a_written_bundle_opens_and_has_the_same_bytes(tmp_path):
+def file_bytes(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_written_bundle_opens_and_has_the_same_bytes_when_written_again(tmp_path):
     bundle = open_bundle(BUNDLE)
-    write_bundle(tmp_path / "again", replace(bundle.manifest, files={}), bundle.contents)
-    assert open_bundle(tmp_path / "again").manifest == bundle.manifest
-    names = [MANIFEST, MANIFEST_HASH, *bundle.manifest.files]
-    for name in names:
-        assert (tmp_path / "again" / name).read_bytes() == (bundle.path / name).read_bytes()
+    written = write_bundle(tmp_path / "one", replace(bundle.manifest, files={}), bundle.contents)
+    one = open_bundle(tmp_path / "one")
+    assert one.manifest == written
+    write_bundle(tmp_path / "two", one.manifest, one.contents)
+    assert file_bytes(tmp_path / "two") == file_bytes(tmp_path / "one")
+
+
+@pytest.mark.parametrize("source", [BUNDLE, FORMAT_1], ids=["committed", "format 1"])
+def test_a_copy_has_the_same_bytes(tmp_path, source):
+    bundle = open_bundle(source)
+    copy_bundle(tmp_path / "copy", bundle)
+    assert file_bytes(tmp_path / "copy") == file_bytes(bundle.path)
+
+
+def test_a_bundle_of_the_format_before_is_read_as_one_of_this(tmp_path):
+    old = open_bundle(FORMAT_1)
+    document = json.loads(old.contents[MANIFEST])
+    assert old.manifest.format == document["format"] == BUNDLE_FORMAT - 1
+    assert old.manifest.segments_unusable == tuple(document["clustering"]["reasons"])
+    found = read_evaluation(old)
+    assert found.metrics["roc_auc"] == document["metrics"]["roc_auc"]
+    assert found.fit.leakage == document["metrics"]["leakage"]
+    assert found.fit.search == document["training"]["classifier"]
+    assert found.fit.profiles == {s["id"]: s["profile"] for s in document["segments"]}
+    assert found.fit.parity == document["parity"]
+    written = write_bundle(tmp_path / "new", old.manifest, old.contents)
+    assert written == replace(old.manifest, files=written.files, format=BUNDLE_FORMAT)
+    assert read_evaluation(open_bundle(tmp_path / "new")) == found
+
+
+def test_an_unlisted_evaluation_is_refused_in_the_format_before(tmp_path):
+    shutil.copytree(FORMAT_1, tmp_path / "old")
+    (tmp_path / "old" / EVALUATION).write_text("{}")
+    with pytest.raises(BundleError, match="1 unlisted file present .'evaluation.json'"):
+        open_bundle(tmp_path / "old")
 
 
 def test_a_bundle_is_not_written_without_a_required_file(tmp_path):
     bundle = open_bundle(BUNDLE)
     with pytest.raises(
-        BundleError, match="without 'native/classifier.txt', 'playbook.json', 'preprocess.onnx'"
+        BundleError, match="without 'evaluation.json', 'native/classifier.txt', 'playbook.json'"
     ):
         write_bundle(
             tmp_path,
             bundle.manifest,
-            {n: c for n, c in bundle.contents.items() if n[0] in "cs"},
+            {n: c for n, c in bundle.contents.items() if n[0] in "cps" and n != "playbook.json"},
         )
 
 
@@ -99,7 +137,9 @@ def test_another_manifest_than_current_states_is_refused(copy, version):
         open_bundle(copy)
 
 
-@pytest.mark.parametrize("number", [BUNDLE_FORMAT + 1, 0, -1, "1", 1.0, True, False, None])
+@pytest.mark.parametrize(
+    "number", [BUNDLE_FORMAT + 1, BUNDLE_FORMAT - 2, -1, "1", 1.0, True, False, None]
+)
 def test_another_format_is_refused_by_number(version, number):
     rewrite_manifest(version, format=number)
     with pytest.raises(VersionError, match=f"bundle format {number}; this engine reads"):
@@ -162,8 +202,7 @@ def test_a_folder_without_a_bundle_is_refused(tmp_path):
         {"base_value": None},
         {"segments": []},
         {"unusable": [1]},
-        {"metrics": []},
-        {"packages": None},
+        {"retired_segments": ["1"]},
     ],
 )
 def test_values_that_scoring_cannot_rely_on_are_refused(version, changes):

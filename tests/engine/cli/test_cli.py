@@ -219,7 +219,9 @@ def test_every_kind_of_error_has_its_own_exit_code():
 
 def test_inspect_is_one_screen(scorer):
     output = invoke("inspect", BUNDLE).output
-    assert output.startswith(f"bundle {scorer.manifest.bundle_id} (format 1)\nmay be used")
+    assert output.startswith(
+        f"bundle {scorer.manifest.bundle_id} (format {scorer.manifest.format})\nmay be used"
+    )
     for text in (*(s.name for s in scorer.manifest.segments), "ROC-AUC", "will purchase from"):
         assert text in output
     assert "38 features, 55 files" in output
@@ -237,9 +239,10 @@ def test_inspect_shows_everything_on_request(scorer):
         assert all(line.count(", ") == 2 for line in lines)
 
 
-def test_inspect_gives_the_manifest_as_json(scorer):
+def test_inspect_gives_manifest_and_evaluation_as_json(scorer):
     document = json.loads(invoke("inspect", BUNDLE, "--json").output)
-    assert document["bundle_id"] == scorer.manifest.bundle_id
+    assert document["bundle_id"] == document["evaluation"]["bundle_id"] == scorer.manifest.bundle_id
+    assert document["evaluation"]["metrics"]["roc_auc"] > 0.5
 
 
 def test_version_names_what_decides_the_bytes():

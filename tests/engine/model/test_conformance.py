@@ -128,7 +128,7 @@ def test_a_machine_that_is_off_does_not_start(bundle):
 
 def test_vectors_of_other_inputs_are_refused(bundle):
     first, second = CONFORMANCE_INPUT.format(0), CONFORMANCE_INPUT.format(1)
-    with pytest.raises(BundleError, match=rf"{first}: .* expected '\w+' of type 1"):
+    with pytest.raises(BundleError, match=rf"{first}: .* expected '\w+' of type tensor.float."):
         read_vectors(replaced(bundle, first, bundle.contents[second]))
 
 

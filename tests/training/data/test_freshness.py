@@ -4,6 +4,7 @@ from datetime import date
 import polars as pl
 import pytest
 
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import open_bundle
 from tests.fitting import number, schema_of
 from tests.helpers import BUNDLE, write_table
@@ -15,10 +16,18 @@ SCHEMA = schema_of(number("x"), snapshot="day", horizon_days=7)
 
 @pytest.fixture
 def manifest():
-    """Of a bundle that was fitted to users of the first and the eighth of November."""
-    opened = open_bundle(BUNDLE).manifest
-    record = {"data_fingerprint": "0", "snapshots": ["2026-11-01", "2026-11-08"]}
-    return replace(opened, schema=SCHEMA, training=record)
+    return replace(open_bundle(BUNDLE).manifest, schema=SCHEMA)
+
+
+@pytest.fixture
+def fit():
+    return record_of("2026-11-01", "2026-11-08")
+
+
+def record_of(*snapshots, fingerprint="0"):
+    """What the fit to users of these dates knows."""
+    training = {"data_fingerprint": fingerprint, "snapshots": list(snapshots)}
+    return replace(read_evaluation(open_bundle(BUNDLE)).fit, training=training)
 
 
 @pytest.fixture
@@ -36,21 +45,19 @@ def users_of(tmp_path):
 
 def test_the_users_of_training_are_recognised(manifest, users_of):
     dataset = users_of()
-    record = {"data_fingerprint": dataset.fingerprint, "snapshots": []}
-    (words,) = cautions(dataset, replace(manifest, training=record))
+    (words,) = cautions(dataset, manifest, record_of(fingerprint=dataset.fingerprint))
     assert f"the users that {manifest.bundle_id} was fitted to" in words
 
 
-def test_users_of_the_days_of_training_are_counted(manifest, users_of):
-    (words,) = cautions(users_of(8, 14, 15, 15), manifest)
+def test_users_of_the_days_of_training_are_counted(manifest, fit, users_of):
+    (words,) = cautions(users_of(8, 14, 15, 15), manifest, fit)
     assert words.startswith("2 rows of 4 are of 2026-11-08 to 2026-11-14; ")
-    (one_day,) = cautions(users_of(8, 8, 15, 15), manifest)
+    (one_day,) = cautions(users_of(8, 8, 15, 15), manifest, fit)
     assert one_day.startswith("2 rows of 4 are of 2026-11-08; ")
     assert "fitted to users up to 2026-11-08, whose outcomes end 7 days later" in words
 
 
-def test_later_users_and_users_without_a_date_need_no_caution(manifest, users_of):
-    assert cautions(users_of(15, 15, 22, 29), manifest) == []
-    assert cautions(users_of(), manifest) == []
-    undated = {**manifest.training, "snapshots": []}
-    assert cautions(users_of(1, 1, 1, 1), replace(manifest, training=undated)) == []
+def test_later_users_and_users_without_a_date_need_no_caution(manifest, fit, users_of):
+    assert cautions(users_of(15, 15, 22, 29), manifest, fit) == []
+    assert cautions(users_of(), manifest, fit) == []
+    assert cautions(users_of(1, 1, 1, 1), manifest, record_of()) == []

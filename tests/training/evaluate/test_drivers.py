@@ -4,9 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.manifest import BANDS
 from engine.bundle.open import open_bundle
-from engine.explain.inspect import manifest_lines
+from engine.explain.inspect import full_lines
 from engine.model.session import Predictions
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
@@ -126,7 +127,8 @@ def test_the_ends_of_a_dependence_are_not_the_values_of_users():
 
 
 def test_inspect_prints_the_drivers(report, manifest):
-    lines = list(manifest_lines(replace(manifest, drivers=report)))
+    evaluation = replace(read_evaluation(open_bundle(BUNDLE)), drivers=report)
+    lines = list(full_lines(manifest, evaluation))
     assert any(line.startswith("  down  ") and "lowers" in line for line in lines)
     assert any("rome raises it most, oslo lowers it most" in line for line in lines)
     assert any(line.startswith("  behavioural  ") for line in lines)

@@ -7,6 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import PLAYBOOK, SCORER, open_bundle
 from tests.helpers import BUNDLE
 
@@ -51,7 +52,7 @@ def test_every_action_of_the_playbook_is_told(bundle, told):
 
 
 def test_the_file_has_a_version_and_words(bundle, told):
-    date = bundle.manifest.training["snapshots"][-1]
+    date = read_evaluation(bundle).fit.training["snapshots"][-1]
     assert told[0].version == int(date.replace("-", ""))
     assert bundle.manifest.bundle_id in told[0].description
     graph = onnx.load_from_string(bundle.contents[SCORER]).graph

@@ -18,7 +18,7 @@ from tests.weekly import LEAKING, TABLE, UNDATED, leak, users_of
 from training.model.shapley.effects import model_effects
 from training.pipeline import FitOptions, fit
 from training.promote.drivers import driver_gates, impact_shares
-from training.promote.gates import judge, judgement
+from training.promote.gates import gates_report, run_gates
 from training.promote.holdout import MIN_USERS, open_contest
 from training.promote.promotion import RefusedError, promote
 from training.promote.running import conformance_gate, parity_gate, size_gate
@@ -62,7 +62,7 @@ def contest(good, champion, later):
 def refusals(candidate, champion, data):
     """The gates that refuse a candidate, with their words."""
     contest = open_contest(open_bundle(candidate), open_bundle(champion), [str(data)])
-    return {gate.name: gate.words for gate in judge(contest) if not gate.passed}
+    return {gate.name: gate.words for gate in run_gates(contest) if not gate.passed}
 
 
 def changed_fit(monkeypatch, name, change):
@@ -72,9 +72,9 @@ def changed_fit(monkeypatch, name, change):
 
 
 def test_a_good_candidate_passes_every_gate(contest):
-    gates = judge(contest)
+    gates = run_gates(contest)
     assert [gate.words for gate in gates if not gate.passed] == []
-    report = judgement(contest, gates)
+    report = gates_report(contest, gates)
     assert (report["accepted"], report["reasons"]) == (True, [])
     assert report["data"]["snapshots"] == ["2026-01-25"]
     assert {gate["name"] for gate in report["gates"]} == {
@@ -87,7 +87,7 @@ def test_a_good_candidate_passes_every_gate(contest):
 def test_a_bundle_is_as_good_as_itself(champion, later):
     same = open_bundle(champion)
     contest = open_contest(same, same, [str(later)])
-    gates = judge(contest)
+    gates = run_gates(contest)
     assert [gate.words for gate in gates if not gate.passed] == []
     assert not any(", clearly worse;" in gate.words for gate in gates)
 
@@ -124,7 +124,9 @@ def test_a_leaking_candidate_is_refused(leaking, champion, folder, known_later):
     found = refusals(leaking, champion, data)
     assert "'paid' alone reaches a ROC-AUC of 0.9" in found["leakage"]
     assert "it may know the outcome" in found["leakage"]
-    assert "'paid' appears among the drivers: 0.0% of all impact in force" in found["drivers"]
+    assert (
+        "'paid' appears among the drivers: 0.0% of all impact in the champion" in found["drivers"]
+    )
     # What knows the outcome is empty on the night when it would be needed.
     assert ("log_loss" in found) != known_later
 
@@ -151,7 +153,7 @@ def test_a_slower_candidate_is_refused(folder, champion, later, monkeypatch):
     changed_fit(monkeypatch, "fit_classifier", many_trees)
     slow = fitted(folder("slow"), users_of(1, 4_000), previous=champion)
     found = refusals(slow, champion, later)
-    assert "times as long as in force; at most 1.50 times" in found["speed"]
+    assert "times as long as with the champion; at most 1.50 times" in found["speed"]
 
 
 def test_a_candidate_whose_ids_mean_other_users_is_refused(folder, champion, later, monkeypatch):
@@ -197,7 +199,8 @@ def test_a_slice_that_is_served_worse_is_named(contest):
     oslo = (contest.table["city"] == "oslo").to_numpy()
     probability = np.where(oslo, np.float32(0.2), scored.probability)
     scored = dataclasses.replace(scored, probability=probability)
-    worse = dataclasses.replace(contest.candidate, scored=scored)
+    users = dataclasses.replace(contest.candidate.users, predictions=scored)
+    worse = dataclasses.replace(contest.candidate, users=users)
     gate = slice_gate(dataclasses.replace(contest, candidate=worse), contest.champion)
     assert not gate.passed
     assert "city oslo (log-loss +" in gate.words
@@ -213,8 +216,9 @@ def test_impact_shares_add_up_to_one(contest):
 
 
 def test_what_the_fit_found_different_is_refused(contest):
-    parity = {**contest.candidate.manifest.parity, "changed_segment": 3}
-    side = with_manifest(contest.candidate, parity=parity)
+    fit = contest.candidate.fit
+    changed = dataclasses.replace(fit, parity={**fit.parity, "changed_segment": 3})
+    side = dataclasses.replace(contest.candidate, fit=changed)
     gate = parity_gate(dataclasses.replace(contest, candidate=side))
     assert (gate.passed, gate.words) == (False, "segment: 3 users changed, allowed 0")
 
@@ -227,7 +231,7 @@ def test_a_scorer_that_says_something_else_than_the_engine_is_refused(contest):
     )
     gate = conformance_gate(dataclasses.replace(contest, candidate=side))
     assert not gate.passed
-    assert "get another answer from scorer.onnx" in gate.words
+    assert "get other results from scorer.onnx" in gate.words
 
 
 def test_a_bundle_whose_conformance_rows_do_not_come_out_is_refused(contest, tmp_path):
@@ -277,7 +281,7 @@ def test_the_first_day_after_the_horizon_is_late_enough(good, champion, tmp_path
     assert open_contest(open_bundle(good), open_bundle(champion), [str(data)]).dataset.rows == 1_000
 
 
-def test_a_window_of_the_bundle_in_force_counts_too(good, champion, tmp_path):
+def test_a_window_of_the_champion_counts_too(good, champion, tmp_path):
     data = write_table(users_of(1, 2_000), tmp_path / "users.parquet")
     with pytest.raises(InputError, match="tiny/2026-01-11"):
         open_contest(open_bundle(champion), open_bundle(good), [str(data)])
@@ -295,7 +299,7 @@ def test_the_users_of_training_are_recognised_without_dates(folder, tmp_path):
     with pytest.raises(InputError, match="the users that tiny/undated-.* was fitted to"):
         open_contest(bundle, bundle, [str(place / "users.parquet")])
     others = write_table(users_of(1, 1_500).drop("day"), tmp_path / "others.parquet")
-    assert open_contest(bundle, bundle, [str(others)]).data["snapshots"] == []
+    assert open_contest(bundle, bundle, [str(others)]).evaluation.data["snapshots"] == []
 
 
 def test_too_few_users_are_refused(good, champion, tmp_path):
@@ -307,11 +311,11 @@ def test_too_few_users_are_refused(good, champion, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"name": "other"}, "name of the schema is 'other', in the bundle in force 'tiny'"),
+        ({"name": "other"}, "name of the schema is 'other', in the champion 'tiny'"),
         ({"horizon_days": 14}, "horizon_days of the schema is 14"),
         (
             {"features": tuple(dataclasses.replace(f, kind="categorical") for f in TABLE.features)},
-            "'visits' is categorical, in the bundle in force numeric",
+            "'visits' is categorical, in the champion numeric",
         ),
     ],
 )
@@ -325,6 +329,6 @@ def test_bundles_of_different_tables_are_not_compared(good, champion, later, cha
         )
 
 
-def test_a_feature_that_only_the_bundle_in_force_reads_is_asked_for(leaking, good, later):
+def test_a_feature_that_only_the_champion_reads_is_asked_for(leaking, good, later):
     with pytest.raises(InputError, match="1 missing column: 'paid'"):
         open_contest(open_bundle(good), open_bundle(leaking), [str(later)])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import CURRENT, MANIFEST, open_bundle, write_bundle, write_current
 from engine.errors import (
     BundleError,
@@ -15,6 +16,7 @@ from engine.errors import (
     UsageError,
 )
 from engine.scorer import load_bundle
+from tests.bundles import changed_record
 from tests.fitted import challenger, champion
 from tests.helpers import write_table
 from tests.weekly import users_of
@@ -44,38 +46,40 @@ def marked(bundle, folder, **changes):
     return folder
 
 
-def test_a_first_bundle_comes_into_force_unmeasured(weeks, tmp_path):
+def test_a_first_bundle_becomes_the_current_one_unmeasured(weeks, tmp_path):
     one, _, _ = weeks
     root = tmp_path / "models" / "tiny"
     done = promote(one, root)
-    assert (done.place, done.report) == (root / version(one), {})
+    assert (done.folder, done.report) == (root / version(one), {})
     assert load_bundle(root).manifest == open_bundle(one).manifest
-    assert {p.name for p in root.iterdir()} == {CURRENT, done.place.name}
+    assert {p.name for p in root.iterdir()} == {CURRENT, done.folder.name}
 
 
 def test_a_first_bundle_is_measured_where_there_are_users(weeks, tmp_path):
     one, _, later = weeks
     report = promote(one, tmp_path, later).report
-    assert (report["in_force"], report["accepted"]) == (None, True)
+    assert (report["champion"], report["accepted"]) == (None, True)
     assert [gate["name"] for gate in report["gates"]] == ["quality", "parity", "conformance"]
 
 
-def test_a_better_bundle_follows_the_one_in_force(weeks, followed):
+def test_a_better_bundle_follows_the_current_one(weeks, followed):
     one, two, _ = weeks
     root, done = followed
     assert load_bundle(root).manifest == open_bundle(two).manifest
-    assert done.report["in_force"] == open_bundle(one).manifest.bundle_id
+    assert done.report["champion"] == open_bundle(one).manifest.bundle_id
     assert done.report["accepted"]
     assert (root / HISTORY).read_text() == f"{version(two)} {version(one)}\n"
-    assert files(done.place) == files(two)
+    assert files(done.folder) == files(two)
 
 
 def test_a_refused_candidate_changes_nothing(weeks, tmp_path):
     one, two, later = weeks
     promote(one, tmp_path / "root")
     before = files(tmp_path / "root")
-    parity = {**open_bundle(two).manifest.parity, "changed_segment": 3, "changed_band": 1}
-    wrong = marked(two, tmp_path / "wrong", parity=parity)
+    opened = open_bundle(two)
+    parity = {**read_evaluation(opened).fit.parity, "changed_segment": 3, "changed_band": 1}
+    wrong = tmp_path / "wrong"
+    write_bundle(wrong, opened.manifest, changed_record(opened, parity=parity))
     with pytest.raises(
         RefusedError, match="refused at 1 gate of 15: parity: band: 1 user"
     ) as caught:
@@ -91,7 +95,7 @@ def test_a_refused_candidate_changes_nothing(weeks, tmp_path):
 def test_users_to_compare_on_are_asked_for(weeks, tmp_path):
     one, two, _ = weeks
     promote(one, tmp_path)
-    with pytest.raises(UsageError, match="is in force; give users .* --data"):
+    with pytest.raises(UsageError, match="is the current bundle; give users .* --data"):
         promote(two, tmp_path)
 
 
@@ -104,7 +108,7 @@ def test_users_who_are_not_later_change_nothing(weeks, tmp_path):
     assert files(tmp_path) == before
 
 
-def test_what_is_in_force_already_stays_so(weeks, tmp_path):
+def test_what_is_the_current_bundle_already_stays_so(weeks, tmp_path):
     one, _, _ = weeks
     promote(one, tmp_path)
     before = files(tmp_path)
@@ -123,7 +127,7 @@ def test_an_interrupted_promotion_can_be_repeated(weeks, root):
 
 def test_another_bundle_of_the_same_version_is_kept(weeks, tmp_path):
     one, _, _ = weeks
-    place = promote(one, tmp_path).place
+    place = promote(one, tmp_path).folder
     (tmp_path / CURRENT).unlink()
     (place / MANIFEST).write_bytes(b"{}")
     with pytest.raises(CannotCreateError, match="another bundle of the same version"):
@@ -157,7 +161,7 @@ def test_a_spoilt_current_is_no_absent_one(weeks, tmp_path, change, words, call)
     change(tmp_path / CURRENT)
     names = {path.name for path in tmp_path.iterdir()}
     if call is not promote and words.startswith("expected"):
-        words = "names no bundle in force"
+        words = "names no current bundle"
     with pytest.raises(BundleError, match=f"{CURRENT}: {words}"):
         call(two, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == names
@@ -176,7 +180,7 @@ def test_a_spoilt_current_is_no_absent_one(weeks, tmp_path, change, words, call)
 def test_a_bundle_is_no_folder_of_bundles(weeks, tmp_path, place, words):
     one, _, _ = weeks
     copy = shutil.copytree(one, tmp_path / "one")
-    root = promote(one, tmp_path / "root").place.parent
+    root = promote(one, tmp_path / "root").folder.parent
     (root / "link").symlink_to(copy)
     before = files(tmp_path)
     with pytest.raises(UsageError, match=words) as caught:
@@ -218,17 +222,17 @@ def test_a_candidate_does_not_follow_a_bundle_that_it_was_not_measured_beside(
 ):
     one, two, later = weeks
     promote(one, tmp_path / "root")
-    other = marked(one, tmp_path / "other", packages={"python": "another"})
+    other = marked(one, tmp_path / "other", threshold=0.5)
 
     def judged(contest):
         shutil.rmtree(tmp_path / "root")
         promote(other, tmp_path / "root")
         return []
 
-    monkeypatch.setattr("training.promote.promotion.judge", judged)
-    with pytest.raises(RefusedError, match="another bundle has come into force meanwhile"):
+    monkeypatch.setattr("training.promote.promotion.run_gates", judged)
+    with pytest.raises(RefusedError, match="another bundle has become the current one meanwhile"):
         promote(two, tmp_path / "root", later)
-    assert load_bundle(tmp_path / "root").manifest.packages == {"python": "another"}
+    assert load_bundle(tmp_path / "root").manifest.threshold == 0.5
 
 
 @pytest.fixture(scope="module")
@@ -303,5 +307,5 @@ def test_a_rollback_does_not_wait_for_a_history_that_is_no_file(root, change):
 def test_a_rollback_needs_a_folder_of_bundles(tmp_path):
     with pytest.raises(BundleError, match="no such folder of bundles"):
         rollback(tmp_path / "absent")
-    with pytest.raises(BundleError, match="names no bundle in force"):
+    with pytest.raises(BundleError, match="names no current bundle"):
         rollback(tmp_path)

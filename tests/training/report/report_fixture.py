@@ -4,10 +4,11 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 
+from engine.bundle.evaluation import Evaluation, read_evaluation
 from engine.bundle.manifest import BANDS, Manifest, Segment
 from engine.bundle.open import open_bundle
 from tests.helpers import BUNDLE
-from training.report.subject import Subject, subject_of
+from training.report.subject import Subject
 
 ROWS = 36_154
 BASE_RATE = 0.18
@@ -22,12 +23,31 @@ NAMES = (
 )
 
 
-def full_manifest() -> Manifest:
-    manifest = open_bundle(BUNDLE).manifest
-    return replace(
-        manifest,
-        segments=tuple(_segment(n, *words) for n, words in enumerate(NAMES, start=1)),
+def full_subject() -> Subject:
+    bundle = open_bundle(BUNDLE)
+    segments = tuple(
+        Segment(n, name, 1 / 6, f"{name}: {words}.") for n, (name, words) in enumerate(NAMES, 1)
+    )
+    manifest = replace(bundle.manifest, segments=segments)
+    return Subject(manifest, _evaluation(manifest, read_evaluation(bundle)), playbook())
+
+
+def measured_as(subject: Subject, fit: dict | None = None, **figures: object) -> Subject:
+    """The same bundle with other figures, of its fit and of its evaluation."""
+    record = replace(subject.fit, **fit or {})
+    return replace(subject, evaluation=replace(subject.evaluation, fit=record, **figures))
+
+
+def _evaluation(manifest: Manifest, own: Evaluation) -> Evaluation:
+    return Evaluation(
+        bundle_id=manifest.bundle_id,
+        data={"rows": ROWS, "users": ROWS, "snapshots": ["2026-11-22"], "what": "the test part"},
+        cautions=(),
         metrics=_metrics(),
+        segments={
+            "silhouette": own.fit.clustering["silhouette"],
+            "shares": {str(segment.id): 1 / 6 for segment in manifest.segments},
+        },
         quality={
             "band": "good",
             "may_be_used": True,
@@ -35,18 +55,32 @@ def full_manifest() -> Manifest:
             "reasons": ["The last decile is 0.6 points too optimistic."],
         },
         comparison=_comparison(),
-        drivers=_drivers(manifest),
-        clustering={
-            **manifest.clustering,
-            "changes": ["Newcomers is new: its best match of last week shares 41 % of its users"],
-        },
-        training={**manifest.training, "users": 240_000, "classifier": _classifier()},
+        drivers=_drivers(manifest, own.drivers),
+        drift=_drift(),
+        fit=replace(
+            own.fit,
+            clustering={
+                **own.fit.clustering,
+                "changes": [
+                    "Newcomers is new: its best match of last week shares 41 % of its users"
+                ],
+            },
+            profiles={segment.id: _profile(segment.id) for segment in manifest.segments},
+            leakage={
+                "single_features": [
+                    {"feature": "orders_last_90d", "roc_auc": 0.74, "suspicious": False}
+                ],
+                "shuffled_labels": {"roc_auc": 0.502},
+                "reasons": [],
+            },
+            training={**own.fit.training, "users": 240_000},
+            search=_search(),
+        ),
     )
 
 
-def full_subject() -> Subject:
-    subject = subject_of(full_manifest(), playbook())
-    drift = {
+def _drift() -> dict:
+    return {
         "rows": ROWS,
         "features": [
             {"name": "sessions_last_7d", "psi": 0.31, "level": "alarm", "missing": 0.0,
@@ -60,7 +94,6 @@ def full_subject() -> Subject:
         "score": {"name": "score", "psi": 0.08, "level": "none"},
         "segments": {"name": "segments", "psi": 0.02, "level": "none"},
     }  # fmt: skip
-    return replace(subject, evaluation={**subject.evaluation, "drift": drift})
 
 
 def playbook() -> dict:
@@ -73,16 +106,13 @@ def playbook() -> dict:
     return {"version": 1, "rows": rows}
 
 
-def _segment(number: int, name: str, words: str) -> Segment:
-    rate = 0.4 / number
+def _profile(number: int) -> dict:
     over = {"feature": "orders_last_90d", "label": "Orders", "mean": 4.0, "overall_mean": 1.3,
             "index": 3.1, "words": "Orders in the last 90 days: 4.0, others 1.3"}  # fmt: skip
     under = {"feature": "days_since_last_purchase", "label": "Days since the last purchase",
              "mean": 12.0, "overall_mean": 71.0, "index": 0.17, "words": ""}  # fmt: skip
-    profile = {"rows": 6_000, "purchase_rate": rate, "mean_probability": rate * 1.01,
-               "spend": 812.4 / number, "recency": 12.0 * number, "frequency": 14.2 / number,
-               "over": [over], "under": [under], "categories": []}  # fmt: skip
-    return Segment(number, name, 1 / 6, f"{name}: {words}.", profile)
+    return {"spend": 812.4 / number, "recency": 12.0 * number, "frequency": 14.2 / number,
+            "over": [over], "under": [under], "categories": []}  # fmt: skip
 
 
 def _metrics() -> dict:
@@ -138,16 +168,13 @@ def _metrics() -> dict:
                   [(["high"], 900, 0.39), (["very_high"], 300, 0.71)]),
             )
         ],
-        "leakage": {"single_features": [{"feature": "orders_last_90d", "roc_auc": 0.74,
-                                         "suspicious": False}],
-                    "shuffled_labels": {"roc_auc": 0.502}, "reasons": []},
     }  # fmt: skip
 
 
-def _drivers(manifest: Manifest) -> dict:
+def _drivers(manifest: Manifest, own: dict) -> dict:
     """The drivers of the bundle, each number with an S-shaped run of impacts."""
     found = []
-    for feature in manifest.drivers["features"]:
+    for feature in own["features"]:
         size = feature["mean_absolute_impact"]
         values = manifest.categories.get(feature["name"])
         if values:
@@ -162,7 +189,7 @@ def _drivers(manifest: Manifest) -> dict:
                 for n, (low, high) in enumerate(pairwise(cuts))
             ]
         found.append({**feature, "dependence": shape if len(found) < 12 else []})
-    return {**manifest.drivers, "features": found}
+    return {**own, "features": found}
 
 
 def _comparison() -> dict:
@@ -184,7 +211,8 @@ def _comparison() -> dict:
             for key, name, auc, loss, top in ways
         ],
         "segments": [
-            {"segment_id": n, "rows": 6_000, "purchase_rate": 0.4 / n, "roc_auc": 0.78,
+            {"segment_id": n, "rows": 6_000, "purchase_rate": 0.4 / n,
+             "mean_probability": 0.404 / n, "roc_auc": 0.78,
              "roc_auc_interval": [0.76, 0.80],
              "top_decile_lift": 3.0, "probability_p10": 0.02 + 0.1 / n,
              "probability_p50": 0.05 + 0.25 / n, "probability_p90": 0.2 + 0.5 / n}
@@ -219,7 +247,7 @@ def _comparison() -> dict:
     }  # fmt: skip
 
 
-def _classifier() -> dict:
+def _search() -> dict:
     return {
         "trials": [
             {"number": n, "name": f"depth {depth}", "rounds": 400,

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from engine.bundle.manifest import BANDS, Manifest, Segment
-from tests.training.report.report_fixture import full_subject, playbook
-from training.report.subject import Subject, subject_of
+from engine.bundle.manifest import BANDS, Segment
+from tests.training.report.report_fixture import full_subject, measured_as, playbook
+from training.report.subject import Subject
 
 HOSTILE = "<script>alert(1)</script>=cmd|' /C calc'\u202eevil\u200f"
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänswitwenrentenauszahlungsstellenvorsteher "
@@ -18,20 +18,25 @@ def named(name: str) -> Subject:
     features = tuple(
         replace(f, label=name, group=name, unit=name) for f in manifest.schema.features
     )
-    segments = tuple(
-        replace(s, name=name, sentence=name, profile=_named_profile(s, name))
-        for s in manifest.segments
-    )
-    slices = [{**s, "label": name, "value": name} for s in manifest.metrics["slices"]]
-    changed = replace(
-        manifest,
-        schema=replace(manifest.schema, features=features),
-        segments=segments,
-        metrics={**manifest.metrics, "slices": slices},
-        drivers=_named_drivers(manifest, name),
-    )
+    segments = tuple(replace(s, name=name, sentence=name) for s in manifest.segments)
+    slices = [{**s, "label": name, "value": name} for s in subject.metrics["slices"]]
+    profiles = {
+        number: _named_profile(found, name) for number, found in subject.fit.profiles.items()
+    }
     rows = [{**r, "segment_name": name, "action": name} for r in playbook()["rows"]]
-    return _with_drift(subject_of(changed, {"version": 1, "rows": rows}), subject)
+    renamed = replace(
+        subject,
+        manifest=replace(
+            manifest, schema=replace(manifest.schema, features=features), segments=segments
+        ),
+        playbook={"version": 1, "rows": rows},
+    )
+    return measured_as(
+        renamed,
+        fit={"profiles": profiles},
+        metrics={**subject.metrics, "slices": slices},
+        drivers=_named_drivers(subject.drivers, name),
+    )
 
 
 def many_segments() -> Subject:
@@ -39,9 +44,8 @@ def many_segments() -> Subject:
     subject = full_subject()
     manifest = subject.manifest
     names = [LONG.strip() if n % 2 else LONG * 2 for n in range(8)]
-    profile = manifest.segments[0].profile
     segments = tuple(
-        Segment(n, f"{name} {n}", 1 / 8, f"{name}: {name}.", profile)
+        Segment(n, f"{name} {n}", 1 / 8, f"{name}: {name}.")
         for n, name in enumerate(names, start=1)
     )
     cells = [
@@ -55,28 +59,26 @@ def many_segments() -> Subject:
         for n in range(1, 9)
         for band in BANDS
     ]
-    spread = manifest.comparison["segments"][0]
-    comparison = {
-        **manifest.comparison,
-        "segments": [{**spread, "segment_id": n} for n in range(1, 9)],
-    }
-    changed = replace(
-        manifest,
-        segments=segments,
-        metrics={**manifest.metrics, "cells": cells},
-        comparison=comparison,
+    spread = subject.comparison["segments"][0]
+    profiles = {segment.id: subject.fit.profiles[1] for segment in segments}
+    return measured_as(
+        replace(subject, manifest=replace(manifest, segments=segments)),
+        fit={"profiles": profiles},
+        metrics={**subject.metrics, "cells": cells},
+        comparison={
+            **subject.comparison,
+            "segments": [{**spread, "segment_id": n} for n in range(1, 9)],
+        },
     )
-    return _with_drift(subject_of(changed, playbook()), subject)
 
 
 def one_segment() -> Subject:
     """No segments to speak of."""
-    manifest = full_subject().manifest
-    kept = manifest.segments[:1]
-    cells = [c for c in manifest.metrics["cells"] if c["segment_id"] == kept[0].id]
-    return subject_of(
-        replace(manifest, segments=kept, metrics={**manifest.metrics, "cells": cells})
-    )
+    subject = full_subject()
+    kept = subject.manifest.segments[:1]
+    cells = [c for c in subject.metrics["cells"] if c["segment_id"] == kept[0].id]
+    single = replace(subject, manifest=replace(subject.manifest, segments=kept))
+    return measured_as(single, drift={}, metrics={**subject.metrics, "cells": cells})
 
 
 def features_in_all(count: int) -> Subject:
@@ -87,7 +89,7 @@ def features_in_all(count: int) -> Subject:
     features = tuple(
         replace(schema.features[n % 2], name=f"feature_{n:03}", label="") for n in range(count)
     )
-    drivers = manifest.drivers["features"]
+    drivers = subject.drivers["features"]
     found = [
         {
             **drivers[n % len(drivers)],
@@ -96,59 +98,53 @@ def features_in_all(count: int) -> Subject:
         }
         for n in range(count)
     ]
-    changed = replace(
-        manifest,
-        schema=replace(schema, features=features),
-        drivers={**manifest.drivers, "features": found},
-    )
     drifted = [
         {"name": f.name, "psi": 0.2, "level": "warn", "missing": 0.1, "missing_reference": 0.2,
          "words": "has higher values than in training"}
         for f in features
     ]  # fmt: skip
-    drift = {**subject.evaluation["drift"], "features": drifted}
-    measured = subject_of(changed)
-    return replace(measured, evaluation={**measured.evaluation, "drift": drift})
+    return measured_as(
+        replace(subject, manifest=replace(manifest, schema=replace(schema, features=features))),
+        drivers={**subject.drivers, "features": found},
+        drift={**subject.evaluation.drift, "features": drifted},
+    )
 
 
 def many_slices() -> Subject:
     """Two hundred parts of the users."""
-    manifest = full_subject().manifest
-    part = manifest.metrics["slices"][0]
+    subject = full_subject()
+    part = subject.metrics["slices"][0]
     found = [{**part, "value": f"Region {n}"} for n in range(200)]
-    return subject_of(replace(manifest, metrics={**manifest.metrics, "slices": found}))
+    return measured_as(subject, drift={}, metrics={**subject.metrics, "slices": found})
 
 
 def few_users() -> Subject:
     """A measurement in which every group has fewer than 20 users."""
     subject = full_subject()
-    manifest = subject.manifest
     metrics = {
-        name: [] if isinstance(value, list) else value for name, value in manifest.metrics.items()
+        name: [] if isinstance(value, list) else value for name, value in subject.metrics.items()
     }
-    metrics["intervals"] = dict.fromkeys(manifest.metrics["intervals"])
+    metrics["intervals"] = dict.fromkeys(subject.metrics["intervals"])
     metrics |= dict.fromkeys(("f1", "precision", "recall"))
     metrics["suppressed"] = ["F1, precision and recall are left out"]
-    drivers = [{**f, "dependence": []} for f in manifest.drivers["features"]]
-    segments = tuple(replace(s, profile={}) for s in manifest.segments)
+    drivers = [{**f, "dependence": []} for f in subject.drivers["features"]]
     spread = [
         {**dict.fromkeys(part), "segment_id": part["segment_id"]}
-        for part in manifest.comparison["segments"]
+        for part in subject.comparison["segments"]
     ]
-    changed = replace(
-        manifest,
+    return measured_as(
+        subject,
+        fit={"profiles": {}},
         metrics=metrics,
-        segments=segments,
-        drivers={**manifest.drivers, "features": drivers},
-        comparison={**manifest.comparison, "segments": spread},
+        drivers={**subject.drivers, "features": drivers},
+        comparison={**subject.comparison, "segments": spread},
     )
-    return _with_drift(subject_of(changed), subject)
 
 
 def scores_of_merit(top: float) -> Subject:
     """A tenth of the users with so large a share of the buyers; the others buy alike."""
     subject = full_subject()
-    m = subject.manifest.metrics
+    m = subject.metrics
     shares = [top, *[(1 - top) / 9] * 9]
     deciles = [
         {**d, "share_of_buyers": share, "purchase_rate": share * 10 * 0.08, "lift": share * 10,
@@ -163,24 +159,17 @@ def scores_of_merit(top: float) -> Subject:
         for g in m["gains"]
     ]  # fmt: skip
     changed = {**m, "deciles": deciles, "gains": gains, "base_rate": 0.08}
-    return subject_of(replace(subject.manifest, metrics=changed))
+    return measured_as(subject, drift={}, metrics=changed)
 
 
 def nothing_measured() -> Subject:
     """A bundle of models alone."""
-    manifest = full_subject().manifest
-    bare = replace(
-        manifest,
-        segments=manifest.segments[:1],
-        clustering={},
-        metrics={},
-        quality={},
-        comparison={},
-        drivers={},
-        parity={},
-        training={},
-    )
-    return subject_of(bare)
+    subject = full_subject()
+    manifest = replace(subject.manifest, segments=subject.manifest.segments[:1])
+    nothing = ("training", "search", "clustering", "profiles", "leakage", "parity")
+    empty = ("data", "metrics", "segments", "drivers", "drift", "comparison", "quality")
+    bare = measured_as(subject, fit={name: {} for name in nothing}, **{name: {} for name in empty})
+    return replace(bare, manifest=manifest, playbook={})
 
 
 VARIANTS = {
@@ -200,24 +189,20 @@ VARIANTS = {
 }
 
 
-def _named_profile(segment: Segment, name: str) -> dict:
-    over = [{**part, "label": name, "words": ""} for part in segment.profile["over"]]
-    return {**segment.profile, "over": over, "under": over}
+def _named_profile(profile: dict, name: str) -> dict:
+    over = [{**part, "label": name, "words": ""} for part in profile["over"]]
+    return {**profile, "over": over, "under": over}
 
 
-def _named_drivers(manifest: Manifest, name: str) -> dict:
+def _named_drivers(drivers: dict, name: str) -> dict:
     """Every category with the same name, every group of features too."""
     found = [
         {**f, "dependence": [{**p, "value": name} if "value" in p else p for p in f["dependence"]]}
-        for f in manifest.drivers["features"]
+        for f in drivers["features"]
     ]
     by_value = {"direction": "by value", "raises_most": name, "lowers_most": name}
     return {
-        **manifest.drivers,
+        **drivers,
         "features": [{**found[0], **by_value}, *found[1:]],
         "groups": {name: 0.6, "behaviour": 0.4},
     }
-
-
-def _with_drift(subject: Subject, full: Subject) -> Subject:
-    return replace(subject, evaluation={**subject.evaluation, "drift": full.evaluation["drift"]})

@@ -8,14 +8,14 @@ import pytest
 
 from engine.bundle.open import MODEL_CARD, REPORT, open_bundle
 from tests.helpers import BUNDLE
-from tests.training.report.report_fixture import full_subject
+from tests.training.report.report_fixture import full_subject, measured_as
 from tests.training.report.report_variants import HOSTILE, VARIANTS
 from training.format import plain
 from training.report.card import model_card
 from training.report.charts.dependence import dependence_chart
 from training.report.contents import report_contents
 from training.report.page import report_html
-from training.report.subject import measured_subject, subject_of
+from training.report.subject import measured_subject
 
 
 class Outline(HTMLParser):
@@ -50,6 +50,20 @@ def card(subject):
 
 def test_the_same_figures_give_the_same_bytes(subject, page, card):
     assert report_contents(subject) == {REPORT: page.encode(), MODEL_CARD: card.encode()}
+
+
+def test_a_card_draws_no_picture(subject, card, monkeypatch):
+    def drawn(*_):
+        raise AssertionError("a picture was drawn")
+
+    for place in (
+        *("audience.gains_chart", "audience.deciles_chart", "reliability.reliability_chart"),
+        *("comparison.spread_chart", "drivers.dependence_chart"),
+    ):
+        monkeypatch.setattr(f"training.report.sections.{place}", drawn)
+    assert model_card(subject) == card
+    with pytest.raises(AssertionError, match="a picture was drawn"):
+        report_html(subject)
 
 
 def test_the_page_is_small_and_asks_for_nothing(page):
@@ -138,8 +152,8 @@ def test_a_useless_model_is_called_unusable(subject):
         "sentence": "It ranks no better than chance.",
         "reasons": ["ROC-AUC 0.50"],
     }
-    manifest = replace(subject.manifest, quality=verdict, unusable=("no better than chance",))
-    found = subject_of(manifest)
+    manifest = replace(subject.manifest, unusable=("no better than chance",))
+    found = measured_as(replace(subject, manifest=manifest), quality=verdict)
     for text in (report_html(found), model_card(found)):
         assert "Must not be used" in text
         assert "unusable" in text
@@ -148,15 +162,17 @@ def test_a_useless_model_is_called_unusable(subject):
 
 
 def test_a_manifest_without_a_verdict_and_a_reason_is_unusable(subject):
-    manifest = replace(subject.manifest, quality={}, unusable=("a constant model",))
-    assert "a constant model" in report_html(subject_of(manifest))
+    manifest = replace(subject.manifest, unusable=("a constant model",))
+    found = measured_as(replace(subject, manifest=manifest), quality={})
+    assert "a constant model" in report_html(found)
 
 
 def test_a_bundle_with_few_figures_still_has_a_report():
-    manifest = VARIANTS["nothing measured"]().manifest
-    schema = replace(manifest.schema, features=manifest.schema.features[:2], horizon_days=0)
-    bare = replace(manifest, schema=schema)
-    page, card = report_html(subject_of(bare)), model_card(subject_of(bare))
+    subject = VARIANTS["nothing measured"]()
+    schema = subject.manifest.schema
+    schema = replace(schema, features=schema.features[:2], horizon_days=0)
+    bare = replace(subject, manifest=replace(subject.manifest, schema=schema))
+    page, card = report_html(bare), model_card(bare)
     assert "has not been measured" in page
     assert "1 segment" in page
     assert "Not judged" in card
@@ -179,7 +195,7 @@ def test_cells_say_nobody_few_users_or_the_bands_measured_together(subject):
     untold = {"purchase_rate": None, "mean_probability": None}
     cells = [{**empty, **untold, "rows": 0}, *(c for c in others if c["segment_id"] != 2)]
     metrics = {**subject.metrics, "cells": cells}
-    page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
+    page = report_html(measured_as(subject, metrics=metrics))
     table = re.search('<section id="actions".*?</table>', page, re.DOTALL).group()
     values = re.findall('<span class="value">(.*?)</span>', table)
     assert values[1] == "nobody"
@@ -192,7 +208,7 @@ def test_merged_deciles_stay_in_the_picture_and_the_table(subject):
     _, second, *others = subject.metrics["deciles"]
     both = {**second, "deciles": [9, 10], "purchase_rate": 0.44}
     metrics = {**subject.metrics, "deciles": [both, *others]}
-    merged = replace(subject, evaluation={**subject.evaluation, "metrics": metrics})
+    merged = measured_as(subject, metrics=metrics)
     page = report_html(merged)
     assert "In decile 9–10 44\u202f% buy" in page
     assert "The likeliest 10\u202f% of users hold 30\u202f% of the buyers." in page
@@ -239,13 +255,9 @@ def _check_tables(card):
 
 
 def test_users_and_their_rows_are_told_apart(subject):
-    metrics = {**subject.metrics, "users": 9_000}
-    manifest = replace(
-        subject.manifest,
-        metrics=metrics,
-        training={**subject.manifest.training, "users": 60_000, "rows": 240_000},
-    )
-    weekly = subject_of(manifest)
+    training = {**subject.fit.training, "users": 60_000, "rows": 240_000}
+    data = {**subject.evaluation.data, "users": 9_000}
+    weekly = measured_as(subject, fit={"training": training}, data=data)
     for text in (report_html(weekly), model_card(weekly)):
         assert "60,000 users, 240,000 rows" in text
         assert "9,000 users, 36,154 rows" in text
@@ -262,12 +274,12 @@ def test_segments_are_those_of_the_users_that_were_measured(subject):
         for found in subject.comparison["segments"]
     ]
     figures[-1] |= {"purchase_rate": None, "mean_probability": None}
-    evaluation = {
-        **subject.evaluation,
-        "data": {"rows": 500, "users": 500, "snapshots": [], "what": "later.csv"},
-        "segments": {"silhouette": 0.2, "shares": {str(n): 0.123 for n in numbers}},
-        "comparison": {**subject.comparison, "segments": figures},
-    }
+    evaluation = replace(
+        subject.evaluation,
+        data={"rows": 500, "users": 500, "snapshots": [], "what": "later.csv"},
+        segments={"silhouette": 0.2, "shares": {str(n): 0.123 for n in numbers}},
+        comparison={**subject.comparison, "segments": figures},
+    )
     page = report_html(measured_subject(bundle, evaluation)).replace("\u202f", " ")
     cards = re.findall(r'<article class="card">.*?</article>', page, re.DOTALL)
     assert "come from the fit" in page
@@ -287,31 +299,29 @@ def test_the_chosen_model_and_number_of_segments_are_marked(page, card):
 
 
 def test_what_the_number_of_segments_is_chosen_by_is_shown(subject, card):
-    chosen = next(t for t in subject.manifest.clustering["counts_tried"] if t["chosen"])
+    chosen = next(t for t in subject.fit.clustering["counts_tried"] if t["chosen"])
     worth = chosen["actionability"] - 0.025 * chosen["segments"]
     assert "| Less 0.025 for each segment |" in card
     assert f"| {worth:.3f} |" in card
 
 
 def test_settings_of_a_trial_stand_in_one_order(subject):
-    record = subject.manifest.training["classifier"]
+    record = subject.fit.search
     parameters = {"depth": 3, "lambda_l2": 20.0, "learning_rate": 0.1, "pairs": None}
     trials = [
         {**record["trials"][0], "parameters": dict(order), "chosen": False}
         for order in (parameters.items(), reversed(parameters.items()))
     ]
-    training = {**subject.manifest.training, "classifier": {**record, "trials": trials}}
-    card = model_card(subject_of(replace(subject.manifest, training=training)))
+    card = model_card(measured_as(subject, fit={"search": {**record, "trials": trials}}))
     assert card.count("(depth 3, learning rate 0.1, lambda l2 20.0)") == 2
 
 
 def test_a_draw_that_was_given_up_has_no_figures_and_comes_last(subject):
-    record = subject.manifest.training["classifier"]
+    record = subject.fit.search
     first = record["trials"][0]
     lost = {**first, "name": "lost", "chosen": False, "log_loss": None, "roc_auc": None}
-    classifier = {**record, "trials": [lost, *record["trials"]]}
-    training = {**subject.manifest.training, "classifier": classifier}
-    card = model_card(subject_of(replace(subject.manifest, training=training)))
+    search = {**record, "trials": [lost, *record["trials"]]}
+    card = model_card(measured_as(subject, fit={"search": search}))
     rows = re.findall(r"^\| (depth \d|lost) .*$", card, re.MULTILINE)
     assert rows == ["depth 2", "depth 3", "depth 1", "lost"]
     (line,) = re.findall(r"^\| lost .*$", card, re.MULTILINE)
@@ -325,7 +335,7 @@ def test_the_part_that_is_ranked_worst_is_named(page):
 
 def test_the_quality_band_is_said_once(subject):
     quality = {**subject.quality, "sentence": "Good: it ranks well."}
-    found = subject_of(replace(subject.manifest, quality=quality))
+    found = measured_as(subject, quality=quality)
     assert "**May be used.** Quality: good. It ranks well.\n" in model_card(found)
     assert '<p class="sentence">It ranks well.</p>' in report_html(found)
 
@@ -339,7 +349,7 @@ def test_intervals_have_the_unit_of_their_figure(card):
 def test_the_picture_of_gains_points_at_the_lists_that_the_table_tells(subject):
     gains = [{**g, "share_of_buyers": 0.345} for g in subject.metrics["gains"] if g["share"] == 0.1]
     metrics = {**subject.metrics, "gains": gains}
-    page = report_html(replace(subject, evaluation={**subject.evaluation, "metrics": metrics}))
+    page = report_html(measured_as(subject, metrics=metrics))
     chart = re.search(r'aria-labelledby="gains-chart-title".*?</svg>', page, re.DOTALL).group()
     assert chart.count(">34\u202f%<") == 1
     assert "The likeliest 10\u202f% of users hold 34\u202f% of the buyers." in chart
@@ -350,15 +360,12 @@ def test_figures_of_too_few_users_are_told_as_such(subject):
     suppressed = {**dict.fromkeys(("f1", "precision", "recall")), "suppressed": [reason]}
     drivers = subject.drivers["features"]
     shape = [{**drivers[0]["dependence"][0], "mean_impact": None}, *drivers[0]["dependence"][1:]]
-    found = replace(
+    found = measured_as(
         subject,
-        evaluation={
-            **subject.evaluation,
-            "metrics": {**subject.metrics, **suppressed},
-            "drivers": {
-                **subject.drivers,
-                "features": [{**drivers[0], "dependence": shape}, *drivers[1:]],
-            },
+        metrics={**subject.metrics, **suppressed},
+        drivers={
+            **subject.drivers,
+            "features": [{**drivers[0], "dependence": shape}, *drivers[1:]],
         },
     )
     for text in (report_html(found), model_card(found)):

@@ -7,6 +7,7 @@ from html import unescape
 import polars as pl
 import pytest
 
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import MODEL_CARD, REPORT, open_bundle
 from engine.cli.main import main as engine_main
 from tests.fitted import SMALL, shop, shuffled
@@ -119,13 +120,13 @@ def test_what_cannot_be_reported_is_said_in_words(
 
 
 def test_a_file_that_appears_while_users_are_measured_is_left(folder, tmp_path, monkeypatch):
-    out, evaluated = tmp_path / "report.html", measure.evaluate_bundle
+    out, evaluated = tmp_path / "report.html", measure.evaluate_users
 
     def found_late(*arguments):
         out.write_text("a diary")
         return evaluated(*arguments)
 
-    monkeypatch.setattr(measure, "evaluate_bundle", found_late)
+    monkeypatch.setattr(measure, "evaluate_users", found_late)
     assert call(main, "report", folder / "bundle", folder / "users.parquet", "--out", out) == 73
     assert out.read_text() == "a diary"
 
@@ -155,8 +156,8 @@ def test_a_table_without_ids_has_a_report(folder, tmp_path):
 def test_a_model_of_shuffled_labels_is_called_unusable_everywhere(tmp_path, capsys):
     shared = shuffled()
     bundle, out = shared.bundle, tmp_path / "again.html"
-    manifest = open_bundle(bundle).manifest
-    assert manifest.quality["band"] == "unusable"
+    quality = read_evaluation(open_bundle(bundle)).quality
+    assert quality["band"] == "unusable"
     assert call(main, "report", bundle, shared.users, "--out", out) == 0
     assert call(engine_main, "inspect", bundle) == 0
     inspected = capsys.readouterr().out
@@ -166,6 +167,6 @@ def test_a_model_of_shuffled_labels_is_called_unusable_everywhere(tmp_path, caps
         assert "May be used" not in text
     assert inspected.splitlines()[1] == "MUST NOT BE USED"
     for text in [*texts, inspected]:
-        assert manifest.quality["sentence"].startswith("Unusable: ")
-        assert manifest.quality["reasons"][0] in unescape(text)
+        assert quality["sentence"].startswith("Unusable: ")
+        assert quality["reasons"][0] in unescape(text)
         assert "o not use these scores" in text

@@ -11,14 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.manifest import Segment
 from engine.bundle.open import open_bundle
 from engine.bundle.schema import Feature
 from engine.errors import CannotCreateError
 from tests.helpers import BUNDLE, run
 from tests.integration.javascript import EXAMPLES, install, needs_npm
+from training.data.dataset import load_dataset
+from training.data.scored import score_users
 from training.metrics.disclosure import MIN_USERS
-from training.report.subject import subject_of
+from training.report.subject import Subject
 from training.report.what_if.facts import slider_stops
 from training.report.what_if.folder import check_folder
 from training.report.what_if.page import PAGE, RUNTIME_LICENCES, runtime_script, what_if_files
@@ -43,7 +46,17 @@ def users_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def usual(bundle, users_file):
-    return usual_users(bundle, [str(users_file)])
+    return usual_of(bundle, users_file)
+
+
+def usual_of(bundle, path):
+    dataset = load_dataset([str(path)], bundle.manifest.schema)
+    return usual_users(bundle.manifest, score_users(bundle, dataset))
+
+
+def subject_of(bundle, manifest=None):
+    """The bundle as it was measured in its fit, with another manifest if one is given."""
+    return Subject(manifest or bundle.manifest, read_evaluation(bundle))
 
 
 def with_features(bundle, *features):
@@ -130,8 +143,8 @@ def test_stops_are_the_bins_of_the_reference_rounded():
 
 
 def test_the_same_bundle_and_users_give_the_same_bytes(bundle, users_file, usual):
-    subject = subject_of(bundle.manifest)
-    again = usual_users(open_bundle(BUNDLE), [str(users_file)])
+    subject = subject_of(bundle)
+    again = usual_of(open_bundle(BUNDLE), users_file)
     assert what_if_files(bundle, subject, usual) == what_if_files(bundle, subject, again)
 
 
@@ -145,7 +158,7 @@ def test_no_name_ends_a_script(bundle, usual):
         ),
         segments=tuple(replace(s, name=HOSTILE, sentence=HOSTILE) for s in manifest.segments),
     )
-    page = what_if_files(replace(bundle, manifest=hostile), subject_of(hostile), usual)[
+    page = what_if_files(replace(bundle, manifest=hostile), subject_of(bundle, hostile), usual)[
         PAGE
     ].decode()
     assert page.count("<script") == page.count("</script>") == 5
@@ -154,7 +167,7 @@ def test_no_name_ends_a_script(bundle, usual):
 
 
 def test_why_an_action_is_recommended_is_a_sentence(bundle, usual):
-    page = what_if_files(bundle, subject_of(bundle.manifest), usual)[PAGE].decode()
+    page = what_if_files(bundle, subject_of(bundle), usual)[PAGE].decode()
     reasons = {action["rationale"] for action in facts_of(page)["actions"]}
     assert len(reasons) > 3
     assert all(re.fullmatch(r"[A-Z].*\.", reason) for reason in reasons)
@@ -166,14 +179,16 @@ def facts_of(page):
 
 def test_an_unusable_bundle_says_so(bundle, usual):
     unusable = replace(bundle.manifest, unusable=("it ranks no better than chance",))
-    page = what_if_files(replace(bundle, manifest=unusable), subject_of(unusable), usual)[PAGE]
+    page = what_if_files(replace(bundle, manifest=unusable), subject_of(bundle, unusable), usual)[
+        PAGE
+    ]
     assert "Must not be used" in page.decode()
-    usable = what_if_files(bundle, subject_of(bundle.manifest), usual)[PAGE]
+    usable = what_if_files(bundle, subject_of(bundle), usual)[PAGE]
     assert "Must not be used" not in usable.decode()
 
 
 def test_the_licences_of_the_runtime_lie_beside_the_page(bundle, usual):
-    made = what_if_files(bundle, subject_of(bundle.manifest), usual)
+    made = what_if_files(bundle, subject_of(bundle), usual)
     assert set(made) == {PAGE, *RUNTIME_LICENCES}
     assert made["LICENSE-onnxruntime.txt"].startswith(b"MIT License")
     assert b"emscripten" in made["ThirdPartyNotices-onnxruntime.txt"]

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.manifest import MAX_SEGMENT_ID, Segment
 from engine.bundle.open import open_bundle
 from engine.errors import BundleError
@@ -26,7 +27,7 @@ from training.segments.lineage import (
 
 def before(assigned, ids, retired=()):
     segments = tuple(Segment(n, f"name {n}", 0.1) for n in ids)
-    return PreviousSegments("tiny/1", segments, tuple(retired), {"f": True}, np.array(assigned))
+    return PreviousSegments("tiny/1", segments, {}, tuple(retired), {"f": True}, np.array(assigned))
 
 
 def test_a_first_fit_counts_from_one():
@@ -106,7 +107,7 @@ def test_the_engine_puts_users_into_the_segments_in_force(bundle, tmp_path):
     typed = load_dataset([str(path)], SHOP).typed
     found = previous_segments(bundle, typed)
     assert set(found.assigned) <= set(found.ids)
-    assert list(found.features) == bundle.manifest.clustering["features"]
+    assert list(found.features) == read_evaluation(bundle).fit.clustering["features"]
     gone = typed.drop("visits").with_columns(age=pl.lit("old"))
     absent = typed.with_columns(visits=pl.lit(None, pl.Float32), age=pl.lit(None, pl.Float32))
     assert (

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +10,16 @@ from engine.bundle.open import open_bundle
 from engine.bundle.schema import default_schema_path, load_schema
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
-from training.metrics.metrics import Outcomes
 from training.segments.lineage import Lineage, PreviousSegments
 from training.segments.names import named
-from training.segments.phrases import FeatureEffect, against_all, clean, fact, segment_sentence
+from training.segments.phrases import (
+    FeatureEffect,
+    Name,
+    against_all,
+    clean,
+    fact,
+    segment_sentence,
+)
 from training.segments.profiles import Profiled, describe_segments, segment_effects
 
 ORDERS = number("orders", label="Orders in the last 90 days", unit="orders", group="buying",
@@ -123,11 +130,11 @@ def test_one_segment_of_users_who_are_all_alike():
 def test_a_name_is_kept_while_it_is_true(kinds):
     columns = [by_kind(kinds, 1, 4, 12), by_kind(kinds, 100, 500, 200, noise=2)]
     reason = {"feature": "orders", "value": "", "side": "high"}
-    old = Segment(3, "The regulars", 0.2, "", {"name_features": [reason]})
+    old = Name("The regulars", [reason])
     names, sentences, _ = described([ORDERS, SPEND], columns, kinds, kept={3: old})
     assert names[3].text == "The regulars"
     assert sentences[3].startswith("The regulars: 12 orders in the last 90 days")
-    untrue = dataclasses.replace(old, profile={"name_features": [{**reason, "side": "low"}]})
+    untrue = Name("The regulars", [{**reason, "side": "low"}])
     names, _, _ = described([ORDERS, SPEND], columns, kinds, kept={3: untrue})
     assert names[3].text == "Frequent shoppers"
     names, _, _ = described([ORDERS, SPEND], columns, kinds, taken=["Frequent shoppers"])
@@ -207,49 +214,36 @@ def test_texts_are_cut_and_cleaned():
     assert clean("x" * 50) == "x" * 39 + "…"
 
 
-def test_a_profile_holds_every_figure_and_tells_nobody_apart():
+def test_a_profile_describes_users_and_tells_nobody_apart():
     manifest = open_bundle(BUNDLE).manifest
-    features = manifest.schema.model_features
+    schema = manifest.schema
+    features = schema.model_features
     segments = tuple(
-        dataclasses.replace(s, name=f"Segment {s.id}", profile={}) for s in manifest.segments[:3]
+        dataclasses.replace(s, name=f"Segment {s.id}", sentence="") for s in manifest.segments[:3]
     )
-    clustering = {**manifest.clustering, "changes": []}
-    manifest = dataclasses.replace(manifest, segments=segments, clustering=clustering)
     rng = np.random.default_rng(0)
     segment = np.repeat([s.id for s in segments], [1_000, 800, 15])
     table = rng.integers(0, 4, (len(segment), len(features))).astype(np.float32)
-    spend = [f.name for f in features].index(manifest.schema.rfm.monetary)
+    spend = [f.name for f in features].index(schema.rfm.monetary)
     table[:, spend] = 100.0 * segment
-    label = (rng.random(len(segment)) < 0.3).astype(np.int8)
-    outcomes = Outcomes(np.full(len(segment), 0.25), label, np.arange(len(segment)))
     lineage = Lineage(tuple(s.id for s in segments), (9,), (1.0, 1.0, 1.0))
-    before = PreviousSegments("shopnow/1", segments, (9,), {}, segment)
-    found = describe_segments(
-        manifest,
-        Profiled(table, segment, np.arange(len(segment))),
-        outcomes,
-        segment,
-        lineage,
-        before,
-    )
-    large, _, small = (s.profile for s in found.segments)
-    assert large["rows"] == large["described_rows"] == 1_000
-    assert large["purchase_rate"] == pytest.approx(label[:1_000].mean(), abs=1e-6)
-    assert (large["mean_probability"], large["spend"]) == (0.25, 100.0)
+    unnamed = {s.id: {"name_features": []} for s in segments}
+    before = PreviousSegments("shopnow/1", segments, unnamed, (9,), {}, segment)
+    fitted = SimpleNamespace(segments=segments, lineage=lineage, report={"changes": []})
+    who = Profiled(table, segment, np.arange(len(segment)))
+    found = describe_segments(schema, manifest.categories, fitted, who, before)
+    large, middle, small = found.profiles.values()
+    assert large["described_rows"] == 1_000
+    assert large["spend"] == 100.0
     assert large["frequency"] is not None
-    over = {entry["feature"]: entry for entry in found.segments[1].profile["over"]}
-    assert over[manifest.schema.rfm.monetary]["index"] == pytest.approx(
-        200 * 1_815 / 264_500, abs=1e-6
-    )
-    assert "USD" in over[manifest.schema.rfm.monetary]["words"]
-    assert {
-        small[key]
-        for key in ("rows", "described_rows", "purchase_rate", "mean_probability", "spend")
-    } == {None}
+    over = {entry["feature"]: entry for entry in middle["over"]}
+    assert over[schema.rfm.monetary]["index"] == pytest.approx(200 * 1_815 / 264_500, abs=1e-6)
+    assert "USD" in over[schema.rfm.monetary]["words"]
+    assert {small[key] for key in ("described_rows", "spend")} == {None}
     assert small["over"] == small["under"] == small["categories"] == []
     assert [s.name for s in found.segments] == [s.name for s in segments]
-    assert found.clustering["changes"] == ["no change: every segment keeps its id and its name"]
-    json.dumps([dict(s.profile) for s in found.segments], allow_nan=False)
+    assert found.changes == ["no change: every segment keeps its id and its name"]
+    json.dumps(found.profiles, allow_nan=False)
 
 
 def test_words_of_the_shipped_schema_read_well_together():

@@ -10,7 +10,7 @@ SHOWN_DRIFT = 20
 
 def leakage(subject: Subject) -> list[Block]:
     """Single features that predict suspiciously well, and the test with shuffled labels."""
-    found = subject.metrics.get("leakage") or {}
+    found = subject.fit.leakage
     if not found:
         return []
     reasons = [sentence(reason) for reason in found.get("reasons") or []]
@@ -43,7 +43,7 @@ def leakage(subject: Subject) -> list[Block]:
 
 def drift(subject: Subject) -> list[Block]:
     """How far the measured users differ from those of training."""
-    found = subject.evaluation.get("drift") or {}
+    found = subject.evaluation.drift
     if not found:
         return []
     parts = sorted(found.get("features") or [], key=lambda f: (-(f.get("psi") or 0), f["name"]))

@@ -32,7 +32,7 @@ def key_figures(subject: Subject) -> list[Block]:
     m = subject.metrics
     if not m:
         return [Text("The purchase model has not been measured.")]
-    cautions = [Text(words, strong=True) for words in subject.evaluation.get("cautions") or []]
+    cautions = [Text(words, strong=True) for words in subject.evaluation.cautions]
     known = m.get("intervals") or {}
     facts = (
         Fact(
@@ -69,7 +69,7 @@ def all_figures(subject: Subject) -> list[Block]:
         for name, title in (*HEADLINE, *AGAINST_TRUTH)
         if m.get(name) is not None
     ]
-    silhouette = (subject.evaluation.get("segments") or {}).get("silhouette")
+    silhouette = subject.evaluation.segments.get("silhouette")
     if silhouette is not None:
         rows.append(("Silhouette of the segments", decimal(silhouette, 4), ""))
     if not rows:

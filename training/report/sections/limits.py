@@ -31,14 +31,17 @@ def limits(subject: Subject) -> list[Block]:
 def verify(subject: Subject) -> list[Block]:
     """The commands and facts that verify the report."""
     manifest = subject.manifest
-    record = manifest.training
+    record = subject.fit.training
     rows = [
         ("Bundle", manifest.bundle_id),
         ("Data fingerprint", str(record.get("data_fingerprint", "–"))),
         ("Schema fingerprint", manifest.schema.fingerprint),
         ("Seed", str(record.get("seed", "–"))),
-        *((f"Parity: {name.replace('_', ' ')}", value) for name, value in _flat(manifest.parity)),
-        *((f"Package: {name}", found) for name, found in sorted(manifest.packages.items())),
+        *(
+            (f"Parity: {name.replace('_', ' ')}", value)
+            for name, value in _flat(subject.fit.parity)
+        ),
+        *((f"Package: {name}", found) for name, found in sorted(subject.fit.packages.items())),
     ]
     return [
         Bullets(
@@ -46,7 +49,7 @@ def verify(subject: Subject) -> list[Block]:
                 "engine inspect --full BUNDLE prints these figures and the SHA-256 of every file, all of "
                 "them checked before anything is scored.",
                 "training evaluate BUNDLE DATA measures the bundle on other labelled users.",
-                _same_bundle(record),
+                _same_bundle(subject.fit.search),
             )
         ),
         table(
@@ -58,19 +61,19 @@ def verify(subject: Subject) -> list[Block]:
     ]
 
 
-def _same_bundle(record: Figures) -> str:
+def _same_bundle(search: Figures) -> str:
     """How to reproduce the bundle."""
     words = (
         "The same data, schema, options and package versions give the same bundle, byte for byte"
     )
-    tried = len(record.get("classifier", {}).get("trials", ()))
+    tried = len(search.get("trials") or ())
     if not tried:
         return f"{words}."
     return f"{words}, with --trials {tried}: without it the clock may end the search elsewhere."
 
 
 def _measured(subject: Subject) -> str:
-    data = subject.evaluation.get("data") or {}
+    data = subject.evaluation.data
     dates = data.get("snapshots") or []
     when = "" if not dates else f" of {dates[0]}" + (f" to {dates[-1]}" if len(dates) > 1 else "")
     return f"{subject.measured}{when}"

@@ -36,9 +36,8 @@ def segments(subject: Subject) -> list[Block]:
             if s.id in figures and figures[s.id]["purchase_rate"] is None
         ]
     )
-    clustering = manifest.clustering
-    silhouette = subject.evaluation.get("segments", {}).get("silhouette")
-    silhouette = clustering.get("silhouette") if silhouette is None else silhouette
+    clustering = subject.fit.clustering
+    silhouette = subject.evaluation.segments.get("silhouette")
     if silhouette is not None:
         null = clustering.get("silhouette_permuted")
         copula = clustering.get("silhouette_copula")
@@ -61,7 +60,7 @@ def segments(subject: Subject) -> list[Block]:
 
 
 def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - engine.bundle.manifest.Segment
-    profile = segment.profile
+    profile = subject.fit.profiles.get(segment.id, {})
     rfm = subject.manifest.schema.rfm
     figures = subject.segment_figures.get(segment.id, {})
     facts = [

@@ -17,7 +17,7 @@ Row = tuple[str | Cell, ...]
 
 def trials(subject: Subject) -> list[Block]:
     """The models that were tried, the baselines, and the gain of interactions."""
-    record = subject.manifest.training.get("classifier") or {}
+    record = subject.fit.search
     tried = record.get("trials") or []
     if not tried:
         return []

@@ -1,17 +1,12 @@
 """Typical users: what is usual among all users and in each segment, no user's own row."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from engine.bundle.manifest import Manifest
-from engine.bundle.open import Bundle
 from engine.bundle.schema import Feature
-from engine.model.session import Session
-from engine.rows.typed import to_features
-from training.data.dataset import load_dataset
-from training.export.parity import run_engine
+from training.data.scored import ScoredUsers
 from training.metrics.disclosure import MIN_USERS, enough, users_in
 
 Value = float | str | None
@@ -48,22 +43,10 @@ class Usual:
     whole: tuple[bool, ...]
 
 
-def usual_users(bundle: Bundle, inputs: Sequence[str]) -> Usual:
-    """What is usual among labelled users.
-
-    Args:
-        bundle: Says which segment each user is in.
-        inputs: Files, globs or directories of labelled users.
-
-    Raises:
-        EngineError: The data cannot be used.
-    """
-    manifest = bundle.manifest
-    dataset = load_dataset(inputs, manifest.schema)
-    columns = manifest.schema.model_features
-    features = to_features(dataset.typed, columns, manifest.categories)
-    segment = run_engine(Session(bundle), features).segment
-    return usual_values(manifest, features, segment, dataset.users)
+def usual_users(manifest: Manifest, users: ScoredUsers) -> Usual:
+    """What is usual among labelled users, who were scored with the bundle of the manifest."""
+    segment = users.predictions.segment
+    return usual_values(manifest, users.features, segment, users.dataset.users)
 
 
 def usual_values(

@@ -1,5 +1,5 @@
 import random
-import struct
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 
-from engine.bundle.graphs import check_graph
-from engine.bundle.onnx_wire import read_model, read_tensor
-from engine.bundle.open import CLASSIFIER, PREPROCESS, SCORER, SEGMENTER, graph_ends, open_bundle
-from engine.bundle.protobuf import MAX_FIELDS
+from engine.bundle.open import CLASSIFIER, PREPROCESS, SCORER, SEGMENTER, open_bundle
+from engine.bundle.wire import MAX_FIELDS, read_model, read_tensor
 from engine.errors import BundleError, VersionError
+from engine.model.session import load_graph
 from tests.helpers import BUNDLE
 
 GRAPHS = (PREPROCESS, CLASSIFIER, SEGMENTER, SCORER)
@@ -47,13 +46,6 @@ def test_a_graph_reads_as_the_onnx_package_reads_it(bundle, name):
     assert found.ir_version == wanted.ir_version
     assert found.opsets == tuple((o.domain, o.version) for o in wanted.opset_import)
     assert found.operators == tuple((n.domain, n.op_type) for n in wanted.graph.node)
-    assert found.metadata == tuple((p.key, p.value) for p in wanted.metadata_props)
-    for ports, values in ((found.inputs, wanted.graph.input), (found.outputs, wanted.graph.output)):
-        assert [p.name for p in ports] == [v.name for v in values]
-        for port, value in zip(ports, values, strict=True):
-            tensor = value.type.tensor_type
-            assert port.element == tensor.elem_type
-            assert port.shape == tuple(d.dim_param or d.dim_value for d in tensor.shape.dim)
 
 
 @pytest.mark.parametrize(
@@ -62,10 +54,9 @@ def test_a_graph_reads_as_the_onnx_package_reads_it(bundle, name):
         np.array([[1.5, np.nan], [-0.0, np.inf]], np.float32),
         np.array([-(2**63), -1, 2**63 - 1], np.int64),
         np.array([], np.float32).reshape(0, 3),
-        np.array(7.0),
-        np.array([True, False]),
+        np.array(7.0, np.float32),
     ],
-    ids=["floats", "whole numbers", "none", "one", "truths"],
+    ids=["floats", "whole numbers", "none", "one"],
 )
 def test_a_tensor_has_the_bits_that_the_onnx_package_wrote(values):
     found = read_tensor(numpy_helper.from_array(values, "x").SerializeToString(), "x.pb")
@@ -83,14 +74,23 @@ def test_texts_come_back(texts):
     assert [t.decode() for t in read_tensor(written.SerializeToString(), "t.pb").texts] == texts
 
 
-@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=8))
-def test_whole_numbers_in_a_list_are_counted(numbers):
-    written = TensorProto(name="n", data_type=TensorProto.INT64, dims=[len(numbers)])
-    written.int64_data.extend(numbers)
-    assert read_tensor(written.SerializeToString(), "n.pb").shape == (len(numbers),)
-    written.dims[0] += 1
-    with pytest.raises(BundleError, match=f"has {len(numbers)} values"):
-        read_tensor(written.SerializeToString(), "n.pb")
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (TensorProto(data_type=1, dims=[1], raw_data=b"123"), "has 0.75 values"),
+        (TensorProto(data_type=1, dims=[2**40, 2**40], raw_data=b"1234"), "has 1 values"),
+        (TensorProto(data_type=1, dims=[-1, -1], raw_data=b"1234"), "has 1 values"),
+        (TensorProto(data_type=1, dims=[1] * 100, raw_data=b"12345678"), "has 2 values"),
+        (TensorProto(data_type=7, dims=[2], int64_data=[1, 2]), "has 0 values"),
+        (TensorProto(data_type=11, dims=[1], raw_data=b"12345678"), "has type 11"),
+        (TensorProto(data_type=8, dims=[1], raw_data=b"1"), "values of another type"),
+        (TensorProto(data_type=1, dims=[1], string_data=[b"1"]), "values of another type"),
+        (TensorProto(data_location=TensorProto.EXTERNAL), r"field 14 \(data_location\)"),
+    ],
+)
+def test_a_tensor_that_contradicts_itself_is_refused(tensor, message):
+    with pytest.raises(BundleError, match=f"x.pb: not what this engine loads: .*{message}"):
+        read_tensor(tensor.SerializeToString(), "x.pb")
 
 
 @pytest.mark.parametrize(
@@ -99,26 +99,25 @@ def test_whole_numbers_in_a_list_are_counted(numbers):
         (field(7, 2, b"")[:1], "a number that does not end"),
         (b"\xff" * 20, "a number that does not end"),
         (b"\x08" + b"\xff" * 9 + b"\x7f", "more than 64 bits"),
-        (field(1, 2, b"12"), "field 'ir_version' of wire type 2"),
-        (field(7, 0, varint(5)), "field 'graph' is a number"),
+        (field(1, 2, b"12"), "field 1 is not a number"),
+        (field(7, 0, varint(5)), "GraphProto is a number"),
         (field(7, 3), "a field of wire type 3"),
         (field(7, 6), "a field of wire type 6"),
         (field(7, 1, b"1234"), "a field of 8 bytes where 4 are left"),
         (varint(7 << 3 | 2) + varint(2**60), "where 0 are left"),
-        (field(7, 2, b"") * 2, "ModelProto.graph comes twice"),
-        (field(1, 0, b"\x08") * 2, "ModelProto.ir_version comes twice"),
-        (field(2, 2, b"\xff\xfe"), "'producer_name' is not UTF-8"),
-        (field(0, 2, b""), r"field 0 \(unknown\)"),
+        (field(1, 0, b"\x08") * 2, "field 1 comes twice"),
+        (field(7, 2, field(1, 2, field(4, 2, b"Add") * 2)), "field 4 comes twice"),
+        (field(7, 2, field(1, 2, field(4, 2, b"\xff\xfe"))), "field 4 is not UTF-8"),
         (field(25, 2, b""), r"field 25 \(functions\)"),
         (field(20, 2, b""), r"field 20 \(training_info\)"),
-        (field(536_870_911, 0, b"\x01"), r"field 536870911 \(unknown\)"),
         (field(7, 2, field(15, 2, b"")), r"GraphProto has field 15 \(sparse_initializer\)"),
         (field(7, 2, field(1, 2, field(5, 2, field(5, 2, b"")))), r"field 5 \(tensor\)"),
+        (field(7, 2, field(1, 2, field(5, 2, field(6, 2, b"")))), r"field 6 \(subgraph\)"),
         (field(7, 2, field(1, 2, field(5, 2, field(11, 2, b"")))), r"field 11 \(subgraphs\)"),
+        (field(7, 2, field(5, 2, field(13, 2, b""))), r"field 13 \(external_data\)"),
         (field(7, 2, field(5, 2, field(14, 0, b"\x01"))), r"field 14 \(data_location\)"),
-        (field(7, 2, field(5, 2, field(2, 0, b"\x01") + field(9, 2, b"123"))), "has 0.75 values"),
-        (field(7, 2, field(5, 2, field(2, 0, b"\x10"))), "of type 16"),
-        (field(7, 2, field(1, 2, field(5, 2, field(7, 2, b"12345")))), "in the middle of one"),
+        # The second of two graphs, which a reader may merge with the first.
+        (field(7, 2) + field(7, 2, field(15, 2)), r"field 15 \(sparse_initializer\)"),
     ],
 )
 def test_bytes_that_are_no_graph_are_refused_with_the_reason(content, message):
@@ -126,25 +125,10 @@ def test_bytes_that_are_no_graph_are_refused_with_the_reason(content, message):
         read_model(content, "x.onnx")
 
 
-def test_nesting_has_an_end():
-    content = b""
-    for _ in range(2_000):
-        content = field(7, 2, content)
-    with pytest.raises(BundleError, match=r"GraphProto has field 7 \(unknown\)"):
-        read_model(content, "x.onnx")
-
-
 def test_the_number_of_fields_has_an_end():
     content = field(8, 2, b"") * (MAX_FIELDS + 1)
     with pytest.raises(BundleError, match="more than 1,000,000 fields"):
         read_model(content, "x.onnx")
-
-
-def test_packed_numbers_are_read_as_well(bundle):
-    floats = struct.pack("<3f", 1, 2, 3)
-    attribute = field(7, 2, floats) + field(8, 2, varint(5) * 4)
-    content = field(7, 2, field(1, 2, field(4, 2, b"Add") + field(5, 2, attribute)))
-    assert read_model(content, "x.onnx").operators == (("", "Add"),)
 
 
 def mutated(content, rng):
@@ -165,17 +149,17 @@ def mutated(content, rng):
     return bytes(changed)
 
 
-def test_random_damage_is_refused_or_leaves_a_graph_that_may_be(bundle):
-    ends = graph_ends(bundle.manifest)
+def test_random_damage_is_refused_or_leaves_a_graph_that_may_be(bundle, capfd):
     rng = random.Random(5)
     refused = []
     for _ in range(MUTATIONS):
         name = rng.choice(GRAPHS)
+        damaged = {**bundle.contents, name: mutated(bundle.contents[name], rng)}
         try:
-            content = mutated(bundle.contents[name], rng)
-            check_graph(content, ends[name], bundle.manifest.bundle_id, name)
+            load_graph(replace(bundle, contents=damaged), name)
         except (BundleError, VersionError) as error:
             refused.append(str(error))
+    assert capfd.readouterr() == ("", "")
     # Damage to numbers inside constants leaves a graph; the hashes are there for that.
     assert len(refused) > MUTATIONS // 2
-    assert all(message.startswith(GRAPHS) for message in refused)
+    assert all(message.startswith(str(bundle.path)) for message in refused)
