@@ -507,5 +507,5 @@ def test_the_fingerprint_of_the_code_changes_with_any_file(tmp_path, name):
 
 def test_the_fingerprint_of_the_code_changes_with_the_name_of_a_file(tmp_path):
     copies = [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in CODE]
-    (tmp_path / "training" / "split.py").rename(tmp_path / "training" / "splits.py")
+    (tmp_path / "training/data/split.py").rename(tmp_path / "training/data/splits.py")
     assert code_fingerprint(copies) != code_fingerprint()

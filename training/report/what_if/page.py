@@ -47,8 +47,8 @@ def what_if_html(bundle: Bundle, subject: Subject, usual: Usual) -> str:
     """One self-contained HTML page."""
     parts = {
         "runtime": runtime_script(),
-        "script": "\n".join(_source("what_if", name) for name in _SCRIPTS),
-        "style": _source("report", "report.css") + _source("what_if", "what_if.css"),
+        "script": "\n".join(_source("report.what_if", name) for name in _SCRIPTS),
+        "style": _source("report", "report.css") + _source("report.what_if", "what_if.css"),
     }
     return _template().render(
         **parts,
