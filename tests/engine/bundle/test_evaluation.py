@@ -54,6 +54,7 @@ def test_a_field_that_a_later_engine_may_add_is_ignored(document, bundle):
         (("drivers", "bands", "low"), {"a": True}, "it.drivers.bands.low.a cannot be 'True'"),
         (("metrics", "intervals"), {"f1": [1.0]}, r"it.metrics.intervals.f1 cannot be '\[1.0\]'"),
         (("fit", "training", "snapshots"), ["today"], r"snapshots\[0\] cannot be 'today'"),
+        (("metrics", "roc_auc"), 10**400, "it.metrics.roc_auc cannot be '1000"),
         (("fit", "training", "rows"), 10**400, "it.fit.training.rows cannot be '1000"),
         (("fit", "clustering", "transforms"), [], "'fit.clustering' not of bundle"),
         (("fit", "clustering", "features"), None, "it.fit.clustering.features cannot be"),
