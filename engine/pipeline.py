@@ -7,21 +7,22 @@ through it.
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from engine.bundle.manifest import DRIVERS, Manifest
+from engine.bundle.manifest import Manifest
 from engine.errors import InputError, SelfCheckError, UsageError, pluralize
 from engine.explain.diagnose import Rejects, check_rejects
 from engine.explain.drift import drift_report
-from engine.inputs.chunks import CHUNK_ROWS, check_tables, read_users
+from engine.inputs.chunks import check_tables, read_users
 from engine.inputs.open import Source, open_inputs
 from engine.inputs.tables import Table
 from engine.logs import LOG
-from engine.model.columns import REPEATED_TEXTS, OutputOptions
+from engine.model.columns import REPEATED_TEXTS
 from engine.model.threads import Progress, available_cores, in_order
+from engine.options import CHUNK_ROWS, OutputOptions, ScoreOptions
 from engine.outputs.metrics import to_prometheus
 from engine.outputs.paths import Destination, ScoresFile, Targets, check_apart
 from engine.outputs.sink import DryRun, Sink, failures_reported
@@ -31,46 +32,11 @@ from engine.scorer import Scorer, load_bundle
 from engine.versions import running_versions
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreOptions:
-    """How `score` works.
-
-    Of what is published, only `drivers`, `impacts` and `csv_for_spreadsheets` change the bytes.
-
-    Attributes:
-        if_exists: What to do where the output exists already.
-        chunk_rows: Rows that are in one hand at a time.
-        threads: Chunks scored at the same time; by default one for each core that may be used.
-        quarantine: Where rows that are set aside go; by default beside the output.
-        max_reject_share: The largest share of rows set aside with which scores are published.
-        summary: Where the JSON summary goes; by default beside the output.
-        drivers: So many features with the largest impacts, 0 to 3.
-        impacts: Whether the base value and the impacts of all features are added.
-        metrics_file: Where the summary goes in the text form of Prometheus.
-        strict: Whether a drift alarm stops the run before anything is published.
-        dry_run: Whether all is read, checked and scored, but nothing is written.
-        csv_for_spreadsheets: Whether texts in CSV that begin like a formula get an apostrophe.
-    """
-
-    if_exists: Literal["fail", "replace", "skip"] = "fail"
-    chunk_rows: int = CHUNK_ROWS
-    threads: int | None = None
-    quarantine: Path | None = None
-    max_reject_share: float = 0.01
-    summary: Path | None = None
-    drivers: int = DRIVERS
-    impacts: bool = False
-    metrics_file: Path | None = None
-    strict: bool = False
-    dry_run: bool = False
-    csv_for_spreadsheets: bool = False
-
-
 def score(
     inputs: Sequence[str | Source],
     bundle: str | Path,
     out: str | Path | Destination,
-    options: ScoreOptions = ScoreOptions(),
+    options: ScoreOptions = ScoreOptions(),  # noqa: B008 - it is frozen
     progress: Progress = lambda done, total: None,  # noqa: ARG005
 ) -> Summary:
     """Score users into one file or table, in input order, all or nothing.
@@ -80,7 +46,7 @@ def score(
         bundle: A bundle folder, or a folder with `CURRENT`.
         out: Where the scores go; the format of a file follows the ending.
         options: How to work.
-        progress: Told after each chunk.
+        progress: Called after each chunk.
 
     Raises:
         EngineError: The kind says what went wrong; earlier scores are left as they were.
@@ -91,7 +57,7 @@ def score(
     targets.check_outside_bundles(Path(bundle))
     if options.if_exists == "skip" and destination.exists():
         return Summary("skipped", published=False, out=targets.label, stands="earlier run")
-    detail = OutputOptions(options.drivers, options.impacts)
+    output = options.output
     threads = options.threads or available_cores()
     tally = Tally()
     with _sink(targets, options) as sink, failures_reported(sink, tally, started):
@@ -105,7 +71,7 @@ def score(
             _check_inputs(scorer, tables, inputs, targets)
             total = sum(table.rows for table in tables)
             chunks = read_users(tables, None, options.chunk_rows, scorer.manifest.schema)
-            score_chunk = partial(scorer.score_chunk, options=detail)
+            score_chunk = partial(scorer.score_chunk, options=output)
             with closing(in_order(score_chunk, chunks, threads)) as chunks_scored:
                 for scored in chunks_scored:
                     sink.write(scored.scores, scored.rejected)
@@ -127,7 +93,7 @@ def score(
 
 
 def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
-    """How far the users of files are from those of training; nothing is written.
+    """How far the users of files are from the training users; nothing is written.
 
     Args:
         inputs: Files, globs, directories, or `-` for standard input.
@@ -158,7 +124,7 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
 
 def _sink(targets: Targets, options: ScoreOptions) -> Sink | DryRun:
     if options.csv_for_spreadsheets and targets.out.suffix.lower() != ".csv":
-        raise UsageError(f"{targets.out}: is no CSV, which --csv-for-spreadsheets is for.")
+        raise UsageError(f"{targets.out}: is not CSV, which --csv-for-spreadsheets needs.")
     if options.dry_run:
         return DryRun(targets)
     return Sink(
@@ -191,7 +157,7 @@ def _check_totals(
 
 
 def _check_drift(tally: Tally, scorer: Scorer, *, strict: bool) -> None:
-    """Compare the users with those of training, and refuse alarms where they count as failures."""
+    """Compare the users with the training users; with `strict`, an alarm is an error."""
     report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
     tally.drift = drift = Drift.of(report, tally.rows_read, tally.drift.rows_before)
     if strict and drift.alarms:
@@ -209,7 +175,7 @@ def _summary(
     *,
     dry_run: bool,
 ) -> Summary:
-    """What a run that went well has done, but for what it worked on and for how long."""
+    """The summary of a successful run, without its inputs, threads and time."""
     scores, quarantine = written
     return Summary(
         status="dry_run" if dry_run else "published",

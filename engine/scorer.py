@@ -9,9 +9,10 @@ from engine.bundle.open import REFERENCE, Bundle, open_bundle
 from engine.bundle.playbook import open_playbook
 from engine.bundle.reference import reference_from_json
 from engine.errors import InputError, pluralize, rule_counts
-from engine.model.columns import OutputOptions, ScoredChunk, score_columns
+from engine.model.columns import ScoredChunk, score_columns
 from engine.model.conformance import check_core
 from engine.model.session import Session
+from engine.options import OutputOptions
 from engine.rows.chunk import Chunk
 from engine.rows.duplicates import mark_own_duplicates
 from engine.rows.prepare import needed_columns, prepare_chunk
@@ -35,17 +36,17 @@ class Scorer:
 
         Args:
             frame: Users with at least the columns that the bundle needs.
-            drivers: So many features with the largest impacts, 0 to 3.
-            impacts: Whether the base value and the impacts of all features are added.
+            drivers: The number of drivers in the scores, 0 to 3.
+            impacts: Whether to add the base value and the impacts of all features.
 
         Raises:
-            InputError: Columns or rows break the contract. Nothing is set aside here: a row that
-                cannot be scored is refused.
+            InputError: Columns or rows break the contract. There is no quarantine in memory: one
+                row that cannot be scored is enough.
         """
-        detail = OutputOptions(drivers, impacts)
+        options = OutputOptions(drivers, impacts)
         self.check_columns(frame.schema, "frame")
         chunk = mark_own_duplicates(Chunk(frame, "frame", 0, 0), self.manifest.schema)
-        scored = self.score_chunk(chunk, detail)
+        scored = self.score_chunk(chunk, options)
         if scored.rejected.height:
             rows = ", ".join(str(row) for row in scored.rejected["source_row"].head(8))
             raise InputError(
@@ -57,7 +58,7 @@ class Scorer:
         return scored.scores
 
     def check_columns(self, found: pl.Schema, where: str) -> None:
-        """Check the columns of an input; see `validation.check_columns`."""
+        """Check the columns of an input; see `rules.check_columns`."""
         check_columns(self.manifest.schema, found, where, f"bundle {self.manifest.bundle_id}")
 
     @property

@@ -1,8 +1,8 @@
-"""The same scorer inside Spark: a DataFrame of users in, one of scores and one of rows set aside out.
+"""The same scorer inside Spark: a DataFrame of users in; DataFrames of scores and of rejected rows out.
 
-The driver's half: it opens the bundle, checks the columns, and says what the workers do, which is
-left to `spark_worker`. Rows pass through one `mapInArrow`; what it gives is kept by Spark, so that
-both DataFrames come from one pass.
+This is the driver's half: it opens the bundle, checks the columns and plans the work, which
+`spark_worker` does. Rows pass through one `mapInArrow`. Spark keeps its result, so that both DataFrames
+come from one pass.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ from engine.bundle.open import (
     Bundle,
     open_bundle,
 )
-from engine.connectors.spark_worker import SET_ASIDE, ShippedBundle, Work, score_batches
+from engine.connectors.spark_worker import REJECTED, ShippedBundle, Work, score_batches
 from engine.errors import InputError, UsageError, rule_counts
-from engine.model.columns import OutputOptions
+from engine.options import OutputOptions
 from engine.rows.chunk import Chunk
 from engine.scorer import Scorer
 
@@ -41,14 +41,14 @@ NOT_SHIPPED = (
     *(NATIVE_CLASSIFIER, REPORT, MODEL_CARD, CONFORMANCE, SCORER, PREPROCESS),
     *(MANIFEST, EVALUATION),
 )
-"""Files of a bundle that are for people and other runtimes: `Scorer` opens none of them."""
+"""Files of a bundle for people and other runtimes, which `Scorer` does not open."""
 
 WHERE = "DataFrame"
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What became of the rows: `reasons` counts the rows that each rule caught."""
+    """Counts of rows; `reasons` has the number of rows that break each rule."""
 
     rows_read: int
     rows_quarantined: int
@@ -60,9 +60,9 @@ class ScoredUsers:
     """What `score` gives; unpacks as `scores, quarantined`.
 
     Attributes:
-        scores: The columns of the score file, one row for each row scored, in no order.
-        quarantined: The columns that scoring reads, as they came, and `reasons`.
-        outcomes: The rows of both, kept by Spark in memory and on disk once they are computed.
+        scores: The columns of the score file, one row for each scored row, in no order.
+        quarantined: The columns that scoring reads, unchanged, and `reasons`.
+        outcomes: The rows of both, which Spark keeps in memory and on disk once computed.
     """
 
     scores: "DataFrame"
@@ -73,15 +73,15 @@ class ScoredUsers:
         return iter((self.scores, self.quarantined))
 
     def check(self, max_reject_share: float = 0.01) -> Totals:
-        """Score all rows, and refuse them where too many are set aside; call it before publishing.
+        """Score all rows, and fail if too many cannot be scored; call it before publishing.
 
         Args:
-            max_reject_share: The largest share of rows set aside that is put up with.
+            max_reject_share: The largest share of rejected rows that is allowed.
 
         Raises:
-            InputError: There are no rows, or too many of them are set aside.
+            InputError: There are no rows, or too many of them are rejected.
         """
-        reasons = self.outcomes.groupBy(f"`{SET_ASIDE}`.reasons").count().collect()
+        reasons = self.outcomes.groupBy(f"`{REJECTED}`.reasons").count().collect()
         counts = {row[0]: int(row[1]) for row in reasons}
         rows = sum(counts.values())
         if not rows:
@@ -100,7 +100,7 @@ class ScoredUsers:
         return Totals(rows, rejected, caught)
 
     def release(self) -> None:
-        """Let Spark drop what it keeps of the outcomes."""
+        """Let Spark drop the outcomes that it keeps."""
         self.outcomes.unpersist()
 
 
@@ -112,16 +112,16 @@ def score(
     impacts: bool = False,
     duplicates: Literal["check", "checked"] = "check",
 ) -> ScoredUsers:
-    """Score a DataFrame of users; nothing runs before an action on what it gives.
+    """Score a DataFrame of users; nothing runs before an action on the result.
 
     Args:
         df: Users with at least the columns that the bundle needs; others are not read.
         bundle: A bundle folder, or a folder with `CURRENT`; only the driver reads it.
-        drivers: So many features with the largest impacts, 0 to 3.
-        impacts: Whether the base value and the impacts of all features are added.
-        duplicates: "check" brings all rows of an id together, in a shuffle, and sets aside all but
-            one of a key: the first by a hash of what scoring reads of the row, as a DataFrame has no
-            order. "checked" declares that no key is there twice, and saves the shuffle.
+        drivers: The number of drivers in the scores, 0 to 3.
+        impacts: Whether to add the base value and the impacts of all features.
+        duplicates: "check" shuffles all rows of an id together and rejects all but one row of each
+            key. As a DataFrame has no order, the first by a hash of its columns is kept. "checked"
+            declares that no key occurs twice, and saves the shuffle.
 
     Raises:
         EngineError: The bundle cannot be used, or the columns break its contract.
@@ -135,7 +135,7 @@ def score(
     if id_column is None:
         raise InputError(
             f"bundle {scorer.manifest.bundle_id}: names no id, and rows of a DataFrame have no "
-            "number to stand in its place. Name an id in the schema, or use: engine score"
+            "number to use instead. Name an id in the schema, or use: engine score"
         )
     names = [name for name in scorer.columns if name in df.columns]
     users = df.select(*(_quoted(name) for name in names))
@@ -145,7 +145,7 @@ def score(
 
 
 def shipped(bundle: Bundle) -> ShippedBundle:
-    """What the workers get of a bundle: the very bytes that were checked when it was opened."""
+    """The bytes of a bundle for the workers, as they were checked when it was opened."""
     manifest = bundle.contents[MANIFEST]
     return ShippedBundle(
         path=str(bundle.path),
@@ -166,34 +166,34 @@ def _with_ids_together(users: "DataFrame", id_column: str) -> "DataFrame":
 
 
 def _outcomes(
-    users: "DataFrame", bundle: Bundle, scorer: Scorer, detail: OutputOptions, duplicates: str
+    users: "DataFrame", bundle: Bundle, scorer: Scorer, options: OutputOptions, duplicates: str
 ) -> "DataFrame":
     from pyspark.sql.pandas.types import from_arrow_schema
     from pyspark.storagelevel import StorageLevel
 
     types = _column_types(users, users.columns)
-    # The columns of an answer do not depend on the rows: an empty chunk shows them.
-    nobody = scorer.score_chunk(Chunk(pl.DataFrame(schema=types), WHERE, 0, 0), detail)
-    set_aside = nobody.rejected.select(*types, "reasons")
+    # The columns of an outcome do not depend on the rows, so an empty chunk shows them.
+    empty = scorer.score_chunk(Chunk(pl.DataFrame(schema=types), WHERE, 0, 0), options)
+    rejected = empty.rejected.select(*types, "reasons")
     schema = pa.schema(
-        [*_spark_fields(nobody.scores), pa.field(SET_ASIDE, pa.struct(_spark_fields(set_aside)))]
+        [*_spark_fields(empty.scores), pa.field(REJECTED, pa.struct(_spark_fields(rejected)))]
     )
-    work = Work(shipped(bundle), detail.drivers, detail.impacts, duplicates == "check", schema)
+    work = Work(shipped(bundle), options.drivers, options.impacts, duplicates == "check", schema)
     outcomes = users.mapInArrow(partial(score_batches, work=work), from_arrow_schema(schema))
     return outcomes.persist(StorageLevel.MEMORY_AND_DISK)
 
 
 def _apart(outcomes: "DataFrame") -> ScoredUsers:
-    set_aside = outcomes[f"`{SET_ASIDE}`"]
+    rejected = outcomes[f"`{REJECTED}`"]
     return ScoredUsers(
-        scores=outcomes.where(set_aside.isNull()).drop(SET_ASIDE),
-        quarantined=outcomes.where(set_aside.isNotNull()).select(f"`{SET_ASIDE}`.*"),
+        scores=outcomes.where(rejected.isNull()).drop(REJECTED),
+        quarantined=outcomes.where(rejected.isNotNull()).select(f"`{REJECTED}`.*"),
         outcomes=outcomes,
     )
 
 
 def _column_types(df: "DataFrame", wanted: list[str] | tuple[str, ...]) -> pl.Schema:
-    """The columns of a DataFrame as Polars sees them; the types of those not wanted are left out."""
+    """The columns of a DataFrame as Polars types; Null for those that are not wanted."""
     from pyspark.errors import PySparkException
     from pyspark.sql.pandas.types import to_arrow_type
 
@@ -204,7 +204,7 @@ def _column_types(df: "DataFrame", wanted: list[str] | tuple[str, ...]) -> pl.Sc
             try:
                 arrow = to_arrow_type(column.dataType, timezone="UTC")
             except PySparkException:
-                # What Arrow does not have no column of the contract may be.
+                # No column that scoring reads may have a type that Arrow lacks.
                 types[column.name] = pl.Object()
             else:
                 types |= pl.DataFrame(pa.schema([(column.name, arrow)]).empty_table()).schema
@@ -212,7 +212,7 @@ def _column_types(df: "DataFrame", wanted: list[str] | tuple[str, ...]) -> pl.Sc
 
 
 def _spark_fields(frame: pl.DataFrame) -> list[pa.Field]:
-    """Arrow fields that Spark has: no large texts, and none without a type."""
+    """Arrow fields that Spark supports: no large strings, and no nulls as a type."""
     fields = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).schema
     return [
         field.with_type(pa.string()) if _is_text_or_nothing(field.type) else field

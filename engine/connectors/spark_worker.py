@@ -1,6 +1,6 @@
 """What runs in Spark's Python workers: Arrow batches of users in, Arrow batches of outcomes out.
 
-An outcome is a row of scores or a row set aside; the driver's half, `spark`, takes the two apart.
+An outcome is a row of scores or a rejected row; the driver's half, `spark`, separates the two.
 """
 
 import hashlib
@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-# NOTE: Polars reads the size of its thread pool once, when it is imported, and a worker imports this
-# module before it runs anything of it. So nothing here may import Polars but `score_batches`.
+# NOTE: Polars sizes its thread pool when it is imported, and a worker imports this module before it
+# calls anything. So only functions may import Polars, after `score_batches` has set the size.
 if TYPE_CHECKING:
     import polars as pl
 
     from engine.model.columns import ScoredChunk
     from engine.scorer import Scorer
 
-SET_ASIDE = "|set_aside"
-"""The column of an outcome that holds a row set aside, as a struct; null where the row is scored.
-No feature is named like it: `|` stands between a column and a rule."""
+REJECTED = "|rejected"
+"""The column of an outcome that holds a rejected row as a struct; null where the row is scored.
+No feature has such a name, because `|` separates a column from a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class ShippedBundle:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be done with every partition.
+    """What to do with every partition.
 
     Attributes:
-        bundle: What scores.
-        drivers: So many features with the largest impacts, 0 to 3.
-        impacts: Whether the base value and the impacts of all features are added.
-        find_duplicates: Whether all rows of an id are in one partition, and repeats are to be found.
-        outcome: The columns of an outcome; the last is `SET_ASIDE`.
+        bundle: The bundle.
+        drivers: The number of drivers in the scores, 0 to 3.
+        impacts: Whether to add the base value and the impacts of all features.
+        find_duplicates: Whether to find duplicates; all rows of an id then follow each other.
+        outcome: The columns of an outcome; the last is `REJECTED`.
     """
 
     bundle: ShippedBundle
@@ -76,7 +76,7 @@ def score_batches(batches: Iterable[pa.RecordBatch], work: Work) -> Iterator[pa.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     import polars as pl
 
-    from engine.model.columns import OutputOptions
+    from engine.options import OutputOptions
     from engine.rows.chunk import Chunk
     from engine.rows.duplicates import mark_own_duplicates
 
@@ -133,26 +133,26 @@ def open_scorer(shipped: ShippedBundle) -> "Scorer":
 
 
 def outcomes(scored: "ScoredChunk", schema: pa.Schema) -> pa.Table:
-    """The rows of one chunk in the form that Spark was told: first those scored, then the others.
+    """The rows of one chunk in the schema that Spark expects: first the scored ones, then the others.
 
     Args:
-        scored: What became of the chunk.
+        scored: The result of the chunk.
         schema: The columns of an outcome.
 
     Raises:
-        SelfCheckError: Rows were lost or made up.
+        SelfCheckError: The numbers of rows do not add up.
     """
     import polars as pl
 
     from engine.errors import SelfCheckError
 
-    set_aside = [column.name for column in schema.field(SET_ASIDE).type]
-    rejected = scored.rejected.select(pl.struct(set_aside).alias(SET_ASIDE))
+    columns = [column.name for column in schema.field(REJECTED).type]
+    rejected = scored.rejected.select(pl.struct(columns).alias(REJECTED))
     rows = pl.concat([scored.scores, rejected], how="diagonal")
     if rows.height != scored.rows_read:
         raise SelfCheckError(
             f"{scored.rows_read:,} rows read, but {scored.scores.height:,} scored and "
-            f"{rejected.height:,} set aside. Do not use these scores; report this."
+            f"{rejected.height:,} rejected. Do not use these scores; report this."
         )
     # NOTE: Spark knows neither large texts nor views.
     return rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)

@@ -17,12 +17,10 @@ from engine.inputs.csv_checks import short_rows
 from engine.inputs.errors import broken, reading
 from engine.inputs.tables import Table
 from engine.interruption import in_background
+from engine.options import CHUNK_ROWS
 from engine.rows.chunk import SOURCE_COLUMNS, TOO_SHORT, Chunk, whole_batches
 from engine.rows.duplicates import find_repeated_keys, mark_duplicates
 from engine.rows.rules import check_columns, check_same_keys
-
-CHUNK_ROWS = 32_768
-"""Rows per chunk, by default."""
 
 NOT_FLAT = (pl.Binary, pl.Object, pl.Duration)
 

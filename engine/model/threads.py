@@ -1,4 +1,4 @@
-"""Work on several threads, in order, and how many there should be."""
+"""Work on several threads with results in order, and the number of threads."""
 
 import math
 import os
@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 from engine.interruption import finished
 
 Progress = Callable[[int, int], None]
-"""Told after each chunk: rows done, and rows in all."""
+"""Called after each chunk with the rows done and the rows in all."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -50,8 +50,8 @@ def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """The number of cores that this process may use.
 
     Args:
-        quota: Where a container reads how much time on the cores it has: `<microseconds> <of so
-            many>`, or `max` for no limit.
+        quota: The file with the CPU limit of a container: `<microseconds> <period>`, or `max` for
+            no limit.
     """
     has_affinity = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1

@@ -34,7 +34,7 @@ def test_score_writes_scores_and_says_what_they_look_like(users_file, tmp_path):
     result = run("engine", "score", users_file, "--out", tmp_path / "s.parquet")
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""
-    assert "5,000 users read, 5,000 scored, 0 set aside" in result.stderr
+    assert "5,000 users read, 5,000 scored, 0 quarantined" in result.stderr
     assert f"scores: {tmp_path / 's.parquet'}" in result.stderr
 
 
@@ -347,7 +347,7 @@ def test_csv_for_spreadsheets_changes_formulas_only(users, tmp_path):
     assert plain.read_text().replace("\n=1+1,", "\n'=1+1,") == safe.read_text()
     refused = invoke("score", source, "--out", tmp_path / "s.parquet", "--csv-for-spreadsheets")
     assert refused.exit_code == 2
-    assert "is no CSV" in refused.output
+    assert "is not CSV" in refused.output
 
 
 def test_a_drift_alarm_stops_a_strict_run_only(users, tmp_path):
@@ -376,8 +376,8 @@ def test_validate_tells_what_would_be_scored_without_publishing(users, tmp_path)
     result = run("engine", "validate", path)
     assert result.returncode == 0
     assert result.stdout.splitlines() == [
-        "5,000 users read: 4,998 would be scored, 2 set aside",
-        f"set aside: 2 rows by sessions_last_7d|below_min: row 1 of {path}, row 2 of {path}",
+        "5,000 users read: 4,998 would be scored, 2 quarantined",
+        f"quarantined: 2 rows by sessions_last_7d|below_min: row 1 of {path}, row 2 of {path}",
     ]
     assert [entry.name for entry in tmp_path.iterdir()] == ["users.csv"]
 
