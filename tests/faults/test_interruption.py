@@ -36,6 +36,7 @@ CASES = {
     "I09": "cannot arise: scores go to a file, no database is written",
     "I10": "stopped and continued: published",
 }
+pytestmark = pytest.mark.usefixtures("hangup")
 STEPS = 60
 MOMENTS = 200
 STUCK = """
