@@ -1,4 +1,4 @@
-"""What the fault tests did, and the list of faults, put where docs/internals/reliability.md shows them.
+"""Writes the results of the fault tests and the list of faults into docs/internals/reliability.md.
 
 Usage: python -m benchmarks.reliability build/faults.xml
 """
@@ -19,30 +19,30 @@ COUNTED = {
     "killed before a step": "`kill -9` before a step that changes a file",
     "killed at any time": "`kill -9` at a time spread over the run",
     "terminated at any time": "SIGTERM at a time spread over the run",
-    "failing calls": "open, write, fsync, rename, … that failed with EIO or ENOSPC and ended the run",
-    "disks too small": "disks that were too small",
-    "file sizes too small": "limits of the size of files that were too small",
+    "failing calls": "open, write, fsync, rename, … failing with EIO or ENOSPC and ending the run",
+    "disks too small": "disks too small for the outputs",
+    "file sizes too small": "file size limits too small for the outputs",
     "bits flipped in a bundle": "bits flipped in a bundle, each refused",
     "damaged inputs": "damaged Parquet, CSV, gzip, Arrow IPC and NDJSON files",
-    "damaged bundles": "damaged manifests, graphs, playbooks, references and conformance rows with sound hashes",
+    "damaged bundles": "damaged manifests, graphs, playbooks, references and conformance rows with recomputed hashes",
 }
-"""What tests record with `record_property`, and its words; in the order of the table."""
+"""The properties that tests record, with their descriptions, in the order of the table."""
 
 
 def cases() -> dict[str, str]:
-    """Every fault by its number: what it is and leads to, or why it cannot arise."""
+    """Every fault by its number: the fault and its outcome, or why it cannot arise."""
     found: dict[str, str] = {}
     for path in sorted(TESTS.glob("test_*.py")):
         listed = getattr(import_module(f"tests.faults.{path.stem}"), "CASES", {})
         twice = sorted(found.keys() & listed.keys())
         if twice:
-            sys.exit(f"{path.name}: listed elsewhere too: {', '.join(twice)}.")
+            sys.exit(f"{path.name}: already listed in another file: {', '.join(twice)}.")
         found |= listed
     return dict(sorted(found.items()))
 
 
 def places(number: str) -> list[str]:
-    """The files of tests that bear the number of a fault, in a name of a test or of its parameters."""
+    """The test files that name a fault in a test or in its parameters."""
     named = re.compile(rf"(?<![A-Za-z0-9]){number}(?![A-Za-z0-9])", re.IGNORECASE)
     return [
         path.name
@@ -52,8 +52,8 @@ def places(number: str) -> list[str]:
 
 
 def cases_table() -> str:
-    """One row a fault."""
-    text = "| | fault: what it leads to | tested in |\n|---|---|---|\n"
+    """One row per fault."""
+    text = "| | fault: outcome | tested in |\n|---|---|---|\n"
     for number, words in cases().items():
         links = [f"[{name}](../../tests/faults/{name})" for name in places(number)]
         where = "" if words.startswith(IMPOSSIBLE) else ", ".join(links)
@@ -62,7 +62,7 @@ def cases_table() -> str:
 
 
 def figures_table(results: ElementTree.Element) -> str:
-    """One row a kind of fault: how often it was made, and in how many tests a promise was broken."""
+    """One row per kind of fault: how often it was injected, and how many tests failed."""
     made: Counter[str] = Counter()
     broken: Counter[str] = Counter()
     for test in results.iter("testcase"):
@@ -72,8 +72,8 @@ def figures_table(results: ElementTree.Element) -> str:
             broken[entry.attrib["name"]] += has_failed
     unknown = made.keys() ^ COUNTED.keys()
     if unknown:
-        sys.exit(f"the results have other counts than those of the table: {sorted(unknown)}.")
-    text = "| what was done to a run | times | tests that failed |\n|---|---:|---:|\n"
+        sys.exit(f"the counts of the results and of the table differ: {sorted(unknown)}.")
+    text = "| fault injected | times | failed tests |\n|---|---:|---:|\n"
     return text + "".join(f"| {w} | {made[n]:,} | {broken[n]} |\n" for n, w in COUNTED.items())
 
 

@@ -17,7 +17,8 @@ from engine.errors import InputError, SelfCheckError, UsageError, pluralize
 from engine.explain.diagnose import Rejects, check_rejects
 from engine.explain.drift import drift_report
 from engine.inputs.chunks import CHUNK_ROWS, check_tables, read_users
-from engine.inputs.open import Source, Table, open_inputs
+from engine.inputs.open import Source, open_inputs
+from engine.inputs.tables import Table
 from engine.logs import LOG
 from engine.model.columns import REPEATED_TEXTS, OutputOptions
 from engine.model.threads import Progress, available_cores, in_order

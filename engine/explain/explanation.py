@@ -21,7 +21,7 @@ from engine.bundle.manifest import Manifest
 from engine.bundle.schema import Feature
 from engine.errors import NAMES_SHOWN, InputError, UsageError, pluralize, quoted
 from engine.inputs.chunks import CHUNK_ROWS, find_rows, read_chunks
-from engine.inputs.open import Table
+from engine.inputs.tables import Table
 from engine.model.columns import OutputOptions, score_columns
 from engine.model.session import Predictions
 from engine.model.threads import available_cores, in_order

@@ -1,5 +1,4 @@
-"""What users come in: files, globs, folders, partitions, objects in stores, rows of queries.
+"""Users on their way in: files, folders, standard input, objects in stores, rows of queries.
 
-`opening` gives tables; `formats` and `text_lines` tell what files are and what is wrong with them.
-Their rows are read by `engine.inputs.chunks`.
+Read `open` first: it finds the files and opens each as a table. `chunks` reads the rows of tables.
 """

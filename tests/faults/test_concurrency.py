@@ -19,13 +19,13 @@ from tests.faults.nights import (
 from tests.helpers import BUNDLE, read_summary, read_table
 
 CASES = {
-    "H01": "a second run on the same output ends with 75 at once and changes nothing",
-    "H02": "two runs with different outputs: both trace_lineage",
+    "H01": "a second run on the same output: 75 at once, changes nothing",
+    "H02": "two runs with different outputs: both succeed",
     "H03": "a reader during publishing: sees the old file or the new one",
-    "H04": "the holder of the lock is killed: the next run goes ahead",
-    "H05": "many runs at once, as a scheduler that retries: 0 or 75",
-    "H06": "another bundle is put in force during a run: the run uses the bytes that it checked",
-    "H07": "a lock that belongs to another user: 77",
+    "H04": "the holder of the lock is killed: the next run proceeds",
+    "H05": "many runs at once, like a scheduler that retries: 0 or 75",
+    "H06": "another bundle is promoted during a run: the run uses the bytes that it checked",
+    "H07": "the lock belongs to another user: 77",
 }
 
 

@@ -10,18 +10,18 @@ from tests.faults.inputs import SESSIONS, case, outcome
 from tests.helpers import write_table
 
 CASES = {
-    "D01": "a key twice, the same row: the first scored, later ones set aside",
-    "D02": "a key twice, different rows: the same",
-    "D03": "no id: set aside",
-    "D04": "00123: stays text",
-    "D05": "an id above 2^53: stays itself",
-    "D06": "ids that differ in case and spaces: distinct",
-    "D07": "a key in two files and chunks: found",
-    "D08": "scored and set aside make up the input: checked by position and id",
+    "D01": "a duplicate key, equal rows: the first is scored, the rest are quarantined",
+    "D02": "a duplicate key, different rows: the same",
+    "D03": "a missing id: quarantined",
+    "D04": "the id 00123: stays text",
+    "D05": "an id above 2^53: unchanged",
+    "D06": "ids that differ only in case or spaces: distinct",
+    "D07": "a duplicate key in another file or chunk: found",
+    "D08": "scored and quarantined rows together are the input: checked by position and id",
     "D09": "the order of the input: kept",
-    "D10": "ids and categories that are formulas, scripts, marks: pass through; an apostrophe with --csv-for-spreadsheets",
-    "D11": "ids that are addresses: never in a message, summary or metric",
-    "D12": "a user twice with different data: set aside on the same date, scored on another",
+    "D10": "ids and categories with formulas, scripts or marks: pass through; an apostrophe with --csv-for-spreadsheets",
+    "D11": "email addresses as ids: never in a message, summary or metric",
+    "D12": "a user twice with different data: quarantined on the same date, scored on another",
 }
 
 ODD_IDS = [

@@ -25,16 +25,16 @@ from tests.faults.nights import (
 from tests.helpers import read_summary
 
 CASES = {
-    "I01": "kill -9 before every step that changes a file: old or new",
-    "I02": "kill -9 at times spread over the run: old or new",
+    "I01": "kill -9 before every step that changes a file: old or new scores",
+    "I02": "kill -9 at times spread over the run: old or new scores",
     "I03": "SIGTERM: 143, nothing left behind, the summary says 'interrupted'",
-    "I04": "SIGINT: once 130 and clean, twice at once",
-    "I05": "SIGHUP: 129, clean as after SIGTERM",
-    "I06": "every file is forced to disk before it is renamed, the directory after",
-    "I07": "the next run needs no help, whatever the run before left",
-    "I08": "cannot arise: scoring makes no report; the one of a bundle is made before its manifest",
-    "I09": "cannot arise: scores go to a file, no database is written",
-    "I10": "stopped and continued: published",
+    "I04": "SIGINT: once, 130 and clean; twice, ends at once",
+    "I05": "SIGHUP: 129, clean like SIGTERM",
+    "I06": "durability: every file is forced to disk before it is renamed, its directory afterwards",
+    "I07": "the run after a killed one: needs no help, whatever was left",
+    "I08": "cannot arise: scoring makes no report; a bundle's report is made before its manifest",
+    "I09": "cannot arise: file runs write to no database; a table is replaced in one transaction",
+    "I10": "stopped and continued (SIGSTOP, SIGCONT): published",
 }
 pytestmark = pytest.mark.usefixtures("hangup")
 STEPS = 60
@@ -71,8 +71,8 @@ def signalled(*arguments, function={call}):
 main()
 """
 BLOCKING = [
-    "engine.inputs.open._opened",
-    "engine.inputs.chunks._batches",
+    "engine.inputs.open.open_table",
+    "engine.inputs.chunks._frames",
     "engine.scorer.Scorer.score_chunk",
     "engine.outputs.writer._sink",
 ]

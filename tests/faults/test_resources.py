@@ -21,15 +21,15 @@ from tests.faults.nights import (
 from tests.helpers import read_summary
 
 CASES = {
-    "G01": "too little memory (RLIMIT_AS): the earlier scores stand, whatever dies or hangs until killed",
-    "G02": "killed by the system for memory: as kill -9, the earlier scores stand",
-    "G03": "no more threads than the quota of the container gives cores",
+    "G01": "too little memory (RLIMIT_AS): the earlier scores are kept, whatever dies or hangs until killed",
+    "G02": "killed by the system for memory: like kill -9, the earlier scores are kept",
+    "G03": "a CPU quota: no more threads than the container's quota allows cores",
     "G04": "2 threads, 64 threads and other chunks: the same bytes",
-    "G05": "RLIMIT_NOFILE with 100 inputs: works",
-    "G06": "a reader of standard output or error that has gone: published, no traceback",
-    "G07": "a time limit of the scheduler: 143 as for SIGTERM",
-    "G08": "an input of which no row can be scored: 65, one line, however many rows",
-    "G09": "standard error that is full or closed: published; one line for each chunk, not for each row",
+    "G05": "few file descriptors (RLIMIT_NOFILE) and 100 inputs: works",
+    "G06": "the reader of standard output or error is gone: published, no traceback",
+    "G07": "the scheduler's time limit: 143, like SIGTERM",
+    "G08": "an input without a valid row: 65, one line, however many rows",
+    "G09": "standard error full or closed: published; one log line per chunk, not per row",
 }
 
 

@@ -219,7 +219,9 @@ def test_every_kind_of_error_has_its_own_exit_code():
 
 def test_inspect_is_one_screen(scorer):
     output = invoke("inspect", BUNDLE).output
-    assert output.startswith(f"bundle {scorer.manifest.bundle_id} (format 1)\nmay be used")
+    assert output.startswith(
+        f"bundle {scorer.manifest.bundle_id} (format {scorer.manifest.format})\nmay be used"
+    )
     for text in (*(s.name for s in scorer.manifest.segments), "ROC-AUC", "will purchase from"):
         assert text in output
     assert "38 features, 55 files" in output

@@ -58,7 +58,7 @@ def test_a_card_draws_no_picture(subject, card, monkeypatch):
 
     for place in (
         *("audience.gains_chart", "audience.deciles_chart", "reliability.reliability_chart"),
-        *("comparison.spread_chart", "drivers.shape_chart"),
+        *("comparison.spread_chart", "drivers.dependence_chart"),
     ):
         monkeypatch.setattr(f"training.report.sections.{place}", drawn)
     assert model_card(subject) == card
@@ -208,7 +208,7 @@ def test_merged_deciles_stay_in_the_picture_and_the_table(subject):
     _, second, *others = subject.metrics["deciles"]
     both = {**second, "deciles": [9, 10], "purchase_rate": 0.44}
     metrics = {**subject.metrics, "deciles": [both, *others]}
-    merged = replace(subject, evaluation={**subject.evaluation, "metrics": metrics})
+    merged = measured_as(subject, metrics=metrics)
     page = report_html(merged)
     assert "In decile 9–10 44\u202f% buy" in page
     assert "The likeliest 10\u202f% of users hold 30\u202f% of the buyers." in page
@@ -360,15 +360,12 @@ def test_figures_of_too_few_users_are_told_as_such(subject):
     suppressed = {**dict.fromkeys(("f1", "precision", "recall")), "suppressed": [reason]}
     drivers = subject.drivers["features"]
     shape = [{**drivers[0]["dependence"][0], "mean_impact": None}, *drivers[0]["dependence"][1:]]
-    found = replace(
+    found = measured_as(
         subject,
-        evaluation={
-            **subject.evaluation,
-            "metrics": {**subject.metrics, **suppressed},
-            "drivers": {
-                **subject.drivers,
-                "features": [{**drivers[0], "dependence": shape}, *drivers[1:]],
-            },
+        metrics={**subject.metrics, **suppressed},
+        drivers={
+            **subject.drivers,
+            "features": [{**drivers[0], "dependence": shape}, *drivers[1:]],
         },
     )
     for text in (report_html(found), model_card(found)):
