@@ -36,6 +36,7 @@ CASES = {
     "I09": "cannot arise: file runs write to no database; a table is replaced in one transaction",
     "I10": "stopped and continued (SIGSTOP, SIGCONT): published",
 }
+pytestmark = pytest.mark.usefixtures("hangup")
 STEPS = 60
 MOMENTS = 200
 STUCK = """
