@@ -6,7 +6,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import MODEL_CARD, REPORT, open_bundle
+from engine.bundle.playbook import playbook_rows
+from engine.explain.inspect import full_lines
+from tests.golden.make import BUNDLE as FORMAT_1
 from tests.helpers import BUNDLE
 from tests.training.report.report_fixture import full_subject, measured_as
 from tests.training.report.report_variants import HOSTILE, VARIANTS
@@ -15,7 +19,7 @@ from training.report.card import model_card
 from training.report.charts.dependence import dependence_chart
 from training.report.contents import report_contents
 from training.report.page import report_html
-from training.report.subject import measured_subject
+from training.report.subject import Subject, measured_subject
 
 
 class Outline(HTMLParser):
@@ -176,6 +180,24 @@ def test_a_bundle_with_few_figures_still_has_a_report():
     assert "has not been measured" in page
     assert "1 segment" in page
     assert "Not judged" in card
+
+
+def test_a_bundle_of_format_1_still_shows_its_figures():
+    bundle = open_bundle(FORMAT_1)
+    evaluation = read_evaluation(bundle)
+    subject = Subject(bundle.manifest, evaluation, {"rows": playbook_rows(bundle)})
+    page = report_html(subject).replace("\u202f", " ")
+    cells = re.search('<section id="actions".*?</section>', page, re.DOTALL).group()
+    assert '<span class="note">4,098 users</span>' in cells
+    shown = re.findall('<span class="value">([^<]*)</span>', cells)
+    assert sum(text.endswith(" %") for text in shown) == 9
+    assert (shown.count("nobody"), shown.count("fewer than 20 users")) == (3, 12)
+    assert "In decile 10 69 % buy" in page
+    assert len(set(re.findall('id="dependence-[0-9]+-title"', page))) == 12
+    inspected = "\n".join(full_lines(bundle.manifest, evaluation))
+    assert "deciles 2 to 10 start at" in inspected
+    bands = inspected.split("top drivers by band\n")[1].split("\n\n")[0].splitlines()
+    assert len(bands) == 4
 
 
 def test_what_is_left_out_leaves_no_dash_and_no_picture():
