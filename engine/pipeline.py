@@ -32,23 +32,23 @@ from engine.versions import running_versions
 
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
-    """How `score` works.
+    """Options of `score`.
 
-    Of what is published, only `drivers`, `impacts` and `csv_for_spreadsheets` change the bytes.
+    Only `drivers`, `impacts` and `csv_for_spreadsheets` change the bytes of the scores.
 
     Attributes:
-        if_exists: What to do where the output exists already.
-        chunk_rows: Rows that are in one hand at a time.
-        threads: Chunks scored at the same time; by default one for each core that may be used.
-        quarantine: Where rows that are set aside go; by default beside the output.
-        max_reject_share: The largest share of rows set aside with which scores are published.
-        summary: Where the JSON summary goes; by default beside the output.
-        drivers: So many features with the largest impacts, 0 to 3.
-        impacts: Whether the base value and the impacts of all features are added.
-        metrics_file: Where the summary goes in the text form of Prometheus.
-        strict: Whether a drift alarm stops the run before anything is published.
-        dry_run: Whether all is read, checked and scored, but nothing is written.
-        csv_for_spreadsheets: Whether texts in CSV that begin like a formula get an apostrophe.
+        if_exists: What to do if the output exists.
+        chunk_rows: Rows per chunk.
+        threads: Chunks scored in parallel; by default one per available core.
+        quarantine: The file for rejected rows; by default beside the output.
+        max_reject_share: The largest share of rejected rows with which scores are published.
+        summary: The file for the JSON summary; by default beside the output.
+        drivers: How many features with the largest impacts to add, 0 to 3.
+        impacts: Whether to add the base value and the impacts of all features.
+        metrics_file: A file for the summary in Prometheus' text format.
+        strict: Whether a drift alarm prevents publishing.
+        dry_run: Whether to read, check and score everything but write nothing.
+        csv_for_spreadsheets: Whether to put an apostrophe before CSV texts that look like a formula.
     """
 
     if_exists: Literal["fail", "replace", "skip"] = "fail"
@@ -77,12 +77,12 @@ def score(
     Args:
         inputs: Files, globs, directories, `-` for standard input, or queries.
         bundle: A bundle folder, or a folder with `CURRENT`.
-        out: Where the scores go; the format of a file follows the ending.
-        options: How to work.
-        progress: Told after each chunk.
+        out: Where the scores go; the ending of a file decides its format.
+        options: See `ScoreOptions`.
+        progress: Called after each chunk.
 
     Raises:
-        EngineError: The kind says what went wrong; earlier scores are left as they were.
+        EngineError: Its kind says what went wrong; earlier scores are unchanged.
     """
     started = time.monotonic()
     destination = ScoresFile(Path(out)) if isinstance(out, str | Path) else out
@@ -126,14 +126,14 @@ def score(
 
 
 def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
-    """How far the users of files are from those of training; nothing is written.
+    """Compare the users of files with the training users; nothing is written.
 
     Args:
         inputs: Files, globs, directories, or `-` for standard input.
         bundle: A bundle folder, or a folder with `CURRENT`.
 
     Returns:
-        What `drift.drift_report` gives, with `bundle_id`, `rows_read` and `rows_scored`.
+        The report of `drift.drift_report`, with `bundle_id`, `rows_read` and `rows_scored`.
 
     Raises:
         EngineError: The bundle or the input cannot be used.
@@ -149,7 +149,9 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
             for scored in chunks_scored:
                 tally.add(scored)
     if tally.rows_scored == 0:
-        raise InputError(f"input: none of {tally.rows_read:,} rows can be scored. See its columns.")
+        raise InputError(
+            f"input: none of {tally.rows_read:,} rows can be scored. Check its columns."
+        )
     counts = {"rows_read": tally.rows_read, "rows_scored": tally.rows_scored}
     report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
     return {"bundle_id": scorer.manifest.bundle_id, **counts, **report}
@@ -157,7 +159,7 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
 
 def _sink(targets: Targets, options: ScoreOptions) -> Sink | DryRun:
     if options.csv_for_spreadsheets and targets.out.suffix.lower() != ".csv":
-        raise UsageError(f"{targets.out}: is no CSV, which --csv-for-spreadsheets is for.")
+        raise UsageError(f"{targets.out}: not a CSV file; --csv-for-spreadsheets needs one.")
     if options.dry_run:
         return DryRun(targets)
     return Sink(
@@ -171,7 +173,7 @@ def _sink(targets: Targets, options: ScoreOptions) -> Sink | DryRun:
 def _check_inputs(
     scorer: Scorer, tables: Sequence[Table], inputs: Sequence[str | Source], targets: Targets
 ) -> None:
-    """Check what can be checked before the first row."""
+    """Check everything that does not need the rows."""
     named = [text for text in inputs if isinstance(text, str)]
     check_apart(targets.paths, named, [table.path for table in tables if table.path is not None])
     check_tables(scorer.manifest, tables)
@@ -190,13 +192,13 @@ def _check_totals(
 
 
 def _check_drift(tally: Tally, scorer: Scorer, *, strict: bool) -> None:
-    """Compare the users with those of training, and refuse alarms where they count as failures."""
+    """Compare the users with the training users; with `strict`, refuse alarms."""
     report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
     tally.drift = drift = Drift.of(report, tally.rows_read, tally.drift.rows_before)
     if strict and drift.alarms:
         raise InputError(
             f"input: {pluralize(len(drift.alarms), 'drift alarm')}: {'; '.join(drift.alarms)}. "
-            "Nothing was published, because of --strict: fix the input, or train on it."
+            "Nothing was published, because of --strict. Fix the input, or train on it."
         )
 
 
@@ -208,7 +210,7 @@ def _summary(
     *,
     dry_run: bool,
 ) -> Summary:
-    """What a run that went well has done, but for what it worked on and for how long."""
+    """The summary of a successful run, without its inputs and duration."""
     scores, quarantine = written
     return Summary(
         status="dry_run" if dry_run else "published",
