@@ -4,8 +4,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# NOTE: on Linux and macOS ONNX Runtime (1.29 and later) tells its maker what it runs, and keeps an id of
-# the machine in the home directory, unless this is set before it is imported.
+# NOTE: on Linux and macOS ONNX Runtime (1.29 and later) sends usage data and stores a machine id in the
+# home directory, unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.pipeline import score as score
     from engine.scorer import load_bundle as load_bundle
 
-# Resolved at first use: `engine --help` need not wait for Polars and ONNX Runtime.
+# Resolved at first use, so that `engine --help` does not load Polars and ONNX Runtime.
 _HOMES = {
     "EngineError": "engine.errors",
     "FeatureSchema": "engine.bundle.schema",

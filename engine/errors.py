@@ -1,6 +1,6 @@
-"""What can go wrong, each kind with its exit code and a message for people.
+"""The kinds of errors, each with an exit code and a message for people.
 
-A message says where, how many and which, expected against found, and the next step.
+A message says where, how many and which, expected and found, and the next step.
 """
 
 import re
@@ -15,7 +15,7 @@ NAMES_SHOWN = 8
 
 
 class EngineError(Exception):
-    """Anything raised on purpose; `exit_code` is what the command line ends with."""
+    """Every error raised on purpose; `exit_code` is that of the command line."""
 
     exit_code = 1
 
@@ -35,7 +35,7 @@ class InputError(EngineError):
     def missing_columns(
         cls, where: str, missing: Iterable[str], found: Iterable[str], bundle_id: str, needed: int
     ) -> "InputError":
-        """Name the absent columns, and the columns that may be meant."""
+        """Name the missing columns, and similar columns that were found."""
         missing, found = sorted(missing), list(found)
         near = {name: match for name in missing if (match := near_name(name, found))}
         hint = ", ".join(f"{quoted([v])} for {quoted([k])}" for k, v in near.items())
@@ -53,16 +53,16 @@ class InputError(EngineError):
         details = "; ".join(f"{quoted([n])} expected {e}, found {f}" for n, e, f in wrong)
         return cls(
             f"{where}: {pluralize(len(wrong), 'column')} of the wrong type: {details}. "
-            "Convert them where the table is made."
+            "Convert them in the job that writes the table."
         )
 
     @classmethod
     def different_inputs(cls, name: str, places: Mapping[str, str]) -> "InputError":
-        """Name a column that differs between inputs: what it is, and the first input of each kind."""
+        """Name a column that differs between inputs, with the first input of each kind."""
         details = ", ".join(f"{what} in {where}" for what, where in places.items())
         return cls(
             f"column {name!r} differs between the inputs: {details}. "
-            "Convert them to one form, or score them apart."
+            "Convert them to one form, or score them separately."
         )
 
 
@@ -73,19 +73,19 @@ class NoInputError(EngineError):
 
 
 class UnavailableError(EngineError):
-    """A program or a service that is needed is not there."""
+    """A required program or service is not available."""
 
     exit_code = 69
 
 
 class SelfCheckError(EngineError):
-    """The engine or an export does not do what it must; nothing is published."""
+    """A self-check of the engine or of an export failed; nothing is published."""
 
     exit_code = 70
 
 
 class CannotCreateError(EngineError):
-    """The output cannot be made at that place."""
+    """The output cannot be created there."""
 
     exit_code = 73
 
@@ -102,7 +102,9 @@ class LockedError(EngineError):
     exit_code = 75
 
     def __init__(self, out: Path) -> None:
-        super().__init__(f"{out}: another run holds this output. Wait for it, or write elsewhere.")
+        super().__init__(
+            f"{out}: another run holds this output. Wait for it, or write to another path."
+        )
 
 
 class VersionError(EngineError):
@@ -133,7 +135,7 @@ class InterruptedRunError(EngineError):
 
 
 def near_name(name: str, found: Iterable[str]) -> str | None:
-    """The name that may be meant: one that differs in case, spaces or marks, or in a few letters."""
+    """The known name that is probably meant: it differs in case, spaces, marks or a few letters."""
     plain = {_plain(other): other for other in found}
     match = get_close_matches(_plain(name), plain, n=1, cutoff=0.75)
     return plain[match[0]] if match else None
@@ -144,9 +146,9 @@ def _plain(name: str) -> str:
 
 
 def bug_text(error: BaseException) -> str:
-    """Where something unexpected was raised, and its kind.
+    """The kind of an unexpected error and where it was raised.
 
-    Its message is left out: it may quote a value of the input.
+    Its message is omitted, because it may quote a value of the input.
     """
     frames = extract_tb(error.__traceback__)
     root = Path(__file__).parents[1]
@@ -157,7 +159,7 @@ def bug_text(error: BaseException) -> str:
 
 
 def quoted(names: Iterable[str]) -> str:
-    """Names in quotes, the first few of them."""
+    """The first few names, in quotes."""
     names = list(names)
     shown = ", ".join(repr(name) for name in names[:NAMES_SHOWN])
     return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} more"
@@ -169,6 +171,6 @@ def pluralize(count: int, noun: str) -> str:
 
 
 def rule_counts(caught: Mapping[str, int]) -> str:
-    """The rules that caught rows, the most frequent first, with their counts."""
+    """The broken rules with their counts, most frequent first."""
     frequent = sorted(caught.items(), key=lambda item: -item[1])[:NAMES_SHOWN]
     return ", ".join(f"{rule} {rows:,}" for rule, rows in frequent)

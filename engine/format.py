@@ -4,45 +4,45 @@ import re
 from collections.abc import Iterator, Sequence
 
 SHOWN_NAME = 80
-"""So many characters of a name are shown."""
+"""The most characters of a name that are shown."""
 
 LARGE = 1e15
-"""Of a number from here on nobody reads all digits."""
+"""From here on numbers are shown in scientific notation."""
 
 NO_UNITS = frozenset({"", "share", "ratio", "log ratio", "score"})
-"""What a schema calls the unit of a number that counts nothing: nobody says `5.4 ratio`."""
+"""Units of the schema that are not shown after a number, as in `5.4 ratio`."""
 
 NUMBERS = re.compile("(?:[-−+±\\d,.%–× \u202f]| to |few)*")
-"""What a column of numbers holds; `few` stands for a number that is not disclosed."""
+"""The text of a number in a column; `few` stands for a number that is not disclosed."""
 
 _SPACES = "\u202f\u00a0"
-"""Spaces that no line breaks at; Python does not count them as printable."""
+"""Non-breaking spaces, which Python does not count as printable."""
 
 
 def visible(text: str) -> str:
-    """A text without characters that cannot be seen or that move a terminal or other texts."""
+    """A text with invisible characters, and those that control a terminal, escaped."""
     return "".join(c if c.isprintable() or c in _SPACES else repr(c)[1:-1] for c in text)
 
 
 def short(text: str, length: int) -> str:
-    """A text cut to a length, the cut marked."""
+    """A text cut to a length, ending with `…` if it was cut."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def shown_name(text: str) -> str:
-    """A name on one line: what cannot be seen escaped, then cut to `SHOWN_NAME`."""
-    # Cut before too: a name may be of any length, and an escape is never shorter than what it stands for.
+    """A name on one line: invisible characters are escaped, and the rest cut to `SHOWN_NAME`."""
+    # Cut first, because a name may be of any length and escapes are never shorter than the original.
     return short(visible(short(text, SHOWN_NAME + 1)), SHOWN_NAME)
 
 
 def without_head(sentence: str, head: str) -> str:
-    """What `Head: rest` says where the head stands above it: `Rest`."""
+    """`Head: rest` without its head, for use below that head: `Rest`."""
     rest = sentence.removeprefix(f"{head}: ")
     return rest[:1].upper() + rest[1:]
 
 
 def plain_number(value: float) -> str:
-    """A value of a feature with the digits that tell something: `1,500`, `2.25`, `1e+20`."""
+    """A feature value with its significant digits: `1,500`, `2.25`, `1e+20`."""
     if abs(value) >= LARGE:
         return f"{value:.3g}"
     if value == int(value):
@@ -53,7 +53,7 @@ def plain_number(value: float) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> Iterator[str]:
-    """Rows as lines of aligned columns; a column that holds only numbers is aligned right."""
+    """Rows as lines of aligned columns; columns of numbers are aligned right."""
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, cells)) for cells in zip(*rows, *([head] if head else []), strict=True)]
     right = [all(NUMBERS.fullmatch(cell) for cell in cells) for cells in columns]

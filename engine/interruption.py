@@ -1,7 +1,7 @@
 """Signals that end a run: noted when they arrive, raised where the run waits.
 
-A handler only notes the signal, so no line of the program is cut short. Whatever may take long
-waits in `finished` or `in_background`, which raise what was noted.
+The handler only notes the signal, so no statement is interrupted. Anything that may take long waits in
+`finished` or `in_background`, which raise the signal.
 """
 
 import os
@@ -17,13 +17,13 @@ from engine.errors import InterruptedRunError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STEP_SECONDS = 0.1
-"""How often a wait looks for a signal."""
+"""How often a wait checks for a signal."""
 CANCEL_SECONDS = 0.5
 """How long cancelled work may take to end. An interrupted run has two seconds in all."""
 
 Result = TypeVar("Result")
 
-# Signals belong to the process, and so does this: the numbers of those that came, in order.
+# Signals belong to the process, and so does this list of the signals received, in order.
 _noted: list[int] = []
 
 
@@ -31,8 +31,8 @@ _noted: list[int] = []
 def signals_noted() -> Iterator[None]:
     """Note SIGINT, SIGTERM and SIGHUP; a second Ctrl-C ends the process at once.
 
-    Only a Ctrl-C does that: `timeout` sends its signal twice, and a closing terminal sends several.
-    A signal that the caller ignores, as under nohup, stays ignored.
+    Only Ctrl-C does, because `timeout` sends its signal twice and a closing terminal sends several.
+    A signal that the parent process ignores, as nohup does, stays ignored.
     """
     kept = (signal.SIG_IGN, _note)
     before = {number: signal.getsignal(number) for number in SIGNALS}
@@ -49,17 +49,17 @@ def signals_noted() -> Iterator[None]:
 
 
 def check_interrupted() -> None:
-    """Look for a signal.
+    """Check for a signal.
 
     Raises:
-        InterruptedRunError: One was noted.
+        InterruptedRunError: A signal was noted.
     """
     if _noted:
         raise InterruptedRunError(_noted[0])
 
 
 def started(work: Callable[[], Result]) -> "Future[Result]":
-    """Start work on a thread of its own, which does not keep the process alive."""
+    """Start work on a daemon thread, which does not keep the process alive."""
     done: Future[Result] = Future()
     Thread(target=_settle, args=(done, work), daemon=True).start()
     return done
@@ -69,7 +69,7 @@ def finished(done: "Future[Result]") -> Result:
     """Wait for the result of work on another thread.
 
     Raises:
-        InterruptedRunError: A signal came first; the work is not waited for.
+        InterruptedRunError: A signal came first; the work is abandoned.
     """
     _wait(done)
     return done.result()
@@ -80,18 +80,18 @@ def in_background(
     cancel: Callable[[], None] = lambda: None,
     limit_seconds: float | None = None,
 ) -> Result:
-    """Do work that may block on a thread of its own, so that a signal ends it.
+    """Run work that may block on another thread, so that a signal can end it.
 
-    Work that cannot be cancelled is not waited for: its thread ends with the process.
+    Work that cannot be cancelled is abandoned: its thread ends with the process.
 
     Args:
-        work: What may block.
+        work: The call that may block.
         cancel: Called from this thread to end the work early.
-        limit_seconds: The longest wait. With a limit, signals are not looked for.
+        limit_seconds: The longest wait. With a limit, signals are not checked.
 
     Raises:
         InterruptedRunError: A signal came before the work was done.
-        TimeoutError: The work has not ended within the limit.
+        TimeoutError: The work did not end within the limit.
     """
     if limit_seconds is None:
         check_interrupted()

@@ -44,12 +44,12 @@ def score(
     Args:
         inputs: Files, globs, directories, `-` for standard input, or queries.
         bundle: A bundle folder, or a folder with `CURRENT`.
-        out: Where the scores go; the format of a file follows the ending.
-        options: How to work.
+        out: Where the scores go; the ending of a file decides its format.
+        options: See `ScoreOptions`.
         progress: Called after each chunk.
 
     Raises:
-        EngineError: The kind says what went wrong; earlier scores are left as they were.
+        EngineError: Its kind says what went wrong; earlier scores are unchanged.
     """
     started = time.monotonic()
     destination = ScoresFile(Path(out)) if isinstance(out, str | Path) else out
@@ -93,14 +93,14 @@ def score(
 
 
 def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
-    """How far the users of files are from the training users; nothing is written.
+    """Compare the users of files with the training users; nothing is written.
 
     Args:
         inputs: Files, globs, directories, or `-` for standard input.
         bundle: A bundle folder, or a folder with `CURRENT`.
 
     Returns:
-        What `drift.drift_report` gives, with `bundle_id`, `rows_read` and `rows_scored`.
+        The report of `drift.drift_report`, with `bundle_id`, `rows_read` and `rows_scored`.
 
     Raises:
         EngineError: The bundle or the input cannot be used.
@@ -116,7 +116,9 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
             for scored in chunks_scored:
                 tally.add(scored)
     if tally.rows_scored == 0:
-        raise InputError(f"input: none of {tally.rows_read:,} rows can be scored. See its columns.")
+        raise InputError(
+            f"input: none of {tally.rows_read:,} rows can be scored. Check its columns."
+        )
     counts = {"rows_read": tally.rows_read, "rows_scored": tally.rows_scored}
     report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
     return {"bundle_id": scorer.manifest.bundle_id, **counts, **report}
@@ -124,7 +126,7 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
 
 def _sink(targets: Targets, options: ScoreOptions) -> Sink | DryRun:
     if options.csv_for_spreadsheets and targets.out.suffix.lower() != ".csv":
-        raise UsageError(f"{targets.out}: is not CSV, which --csv-for-spreadsheets needs.")
+        raise UsageError(f"{targets.out}: not a CSV file; --csv-for-spreadsheets needs one.")
     if options.dry_run:
         return DryRun(targets)
     return Sink(
@@ -138,7 +140,7 @@ def _sink(targets: Targets, options: ScoreOptions) -> Sink | DryRun:
 def _check_inputs(
     scorer: Scorer, tables: Sequence[Table], inputs: Sequence[str | Source], targets: Targets
 ) -> None:
-    """Check what can be checked before the first row."""
+    """Check everything that does not need the rows."""
     named = [text for text in inputs if isinstance(text, str)]
     check_apart(targets.paths, named, [table.path for table in tables if table.path is not None])
     check_tables(scorer.manifest, tables)
@@ -157,13 +159,13 @@ def _check_totals(
 
 
 def _check_drift(tally: Tally, scorer: Scorer, *, strict: bool) -> None:
-    """Compare the users with the training users; with `strict`, an alarm is an error."""
+    """Compare the users with the training users; with `strict`, refuse alarms."""
     report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
     tally.drift = drift = Drift.of(report, tally.rows_read, tally.drift.rows_before)
     if strict and drift.alarms:
         raise InputError(
             f"input: {pluralize(len(drift.alarms), 'drift alarm')}: {'; '.join(drift.alarms)}. "
-            "Nothing was published, because of --strict: fix the input, or train on it."
+            "Nothing was published, because of --strict. Fix the input, or train on it."
         )
 
 
@@ -175,7 +177,7 @@ def _summary(
     *,
     dry_run: bool,
 ) -> Summary:
-    """The summary of a successful run, without its inputs, threads and time."""
+    """The summary of a successful run, without its inputs and duration."""
     scores, quarantine = written
     return Summary(
         status="dry_run" if dry_run else "published",

@@ -20,7 +20,7 @@ from engine.rows.rules import check_columns
 
 
 class Scorer:
-    """An opened bundle, ready to score chunks; safe to share by threads."""
+    """An opened bundle, ready to score chunks; threads may share it."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.session = Session(bundle)
@@ -32,16 +32,16 @@ class Scorer:
     def score(
         self, frame: pl.DataFrame, drivers: int = DRIVERS, *, impacts: bool = False
     ) -> pl.DataFrame:
-        """Score users in memory: one row of scores per row, in the same order.
+        """Score users in memory: one row of scores per user, in the same order.
 
         Args:
             frame: Users with at least the columns that the bundle needs.
-            drivers: The number of drivers in the scores, 0 to 3.
+            drivers: How many features with the largest impacts to add, 0 to 3.
             impacts: Whether to add the base value and the impacts of all features.
 
         Raises:
-            InputError: Columns or rows break the contract. There is no quarantine in memory: one
-                row that cannot be scored is enough.
+            InputError: Columns or rows break the contract. Unlike with files, one invalid row
+                refuses the whole frame.
         """
         options = OutputOptions(drivers, impacts)
         self.check_columns(frame.schema, "frame")
@@ -53,7 +53,7 @@ class Scorer:
                 f"frame: {pluralize(scored.rejected.height, 'row')} of {frame.height:,} cannot be "
                 f"scored, the first of them: {rows} (from 1). Caught by: "
                 f"{rule_counts(scored.reasons)}. "
-                "Fix them, or leave them out; engine score sets them aside."
+                "Fix them, or leave them out; engine score quarantines them."
             )
         return scored.scores
 
@@ -67,11 +67,11 @@ class Scorer:
         return needed_columns(self.manifest.schema)
 
     def score_chunk(self, chunk: Chunk, options: OutputOptions) -> ScoredChunk:
-        """Score the rows of a chunk that can be scored, and reject the others.
+        """Score the valid rows of a chunk, and reject the others.
 
         Args:
             chunk: Rows as read, with duplicates marked.
-            options: Which columns the scores have.
+            options: Which columns to add.
         """
         prepared = prepare_chunk(chunk, self.manifest)
         predictions = self.session.run(prepared.features)

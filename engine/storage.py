@@ -1,6 +1,6 @@
 """Files on disk: written whole, forced to disk, moved into place and locked.
 
-Also what the operating system's errors mean.
+Also translates errors of the operating system.
 """
 
 import errno
@@ -21,7 +21,7 @@ SHARED_MODE = 0o666
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn what the disk or Polars raises while writing into an `EngineError` that names the path."""
+    """Turn errors of the disk or Polars while writing into an `EngineError` that names the path."""
     try:
         yield
     except EngineError:
@@ -35,14 +35,14 @@ def locked(path: Path, target: Path) -> Iterator[None]:
     """Hold the lock of a folder, or of a file that is created if needed.
 
     Args:
-        path: What is locked. A file is for its owner only, whatever the umask.
+        path: The file or folder to lock. A new file has mode 0600, whatever the umask.
         target: What the lock protects; the error names it.
 
     Raises:
         LockedError: Another process holds the lock.
         OSError: It cannot be opened.
     """
-    # NOTE: NFS locks only what is open for writing.
+    # NOTE: NFS locks only files that are open for writing.
     flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
     descriptor = os.open(path, flags, PRIVATE_MODE)
     try:
@@ -67,11 +67,11 @@ def take_lock(descriptor: int, target: Path) -> None:
 
 
 def write_atomic(path: Path, content: bytes, mode: int = PRIVATE_MODE) -> None:
-    """Write a small file in one atomic and lasting step.
+    """Write a small file in one atomic and durable step.
 
     Args:
         path: The file; an older one is replaced.
-        content: All of it.
+        content: The whole content.
         mode: Its permissions, less what the umask removes.
 
     Raises:
@@ -79,7 +79,7 @@ def write_atomic(path: Path, content: bytes, mode: int = PRIVATE_MODE) -> None:
         OSError: The file cannot be written.
     """
     if not path.name:
-        raise CannotCreateError(f"{path}: is not the name of a file. Name one.")
+        raise CannotCreateError(f"{path}: is not the name of a file. Give a file name.")
     staging = path.with_name(f".{path.name}.staging-{os.getpid()}")
     try:
         check_no_device(path)
@@ -100,11 +100,11 @@ def write_synced(path: Path, content: bytes, mode: int = PRIVATE_MODE) -> None:
 
 
 def move(source: Path, target: Path, mode: int = PRIVATE_MODE) -> None:
-    """Replace one file by another in one step.
+    """Replace one file with another in one step.
 
     Args:
         source: A file on the same file system.
-        target: What it replaces, or where it goes.
+        target: The new path; a file there is replaced.
         mode: Its permissions, less what the umask removed when it was created.
 
     Raises:
@@ -148,5 +148,5 @@ def _storage_error(path: Path, error: BaseException) -> EngineError:
     ):
         return CannotCreateError(f"{path}: cannot be created: {reason}.")
     return StorageError(
-        f"{path}: could not be written: {reason}. Nothing was published; free space and run again."
+        f"{path}: could not be written: {reason}. Nothing was published. Free space and run again."
     )

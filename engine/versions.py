@@ -1,4 +1,4 @@
-"""The versions of what decides the bytes of an output."""
+"""The package versions that decide the bytes of an output."""
 
 import platform
 from importlib.metadata import version

@@ -1,1 +1,1 @@
-"""What a bundle holds, opened and checked: schema, manifest, graphs, playbook, reference."""
+"""The parts of a bundle, opened and checked: schema, manifest, graphs, playbook, reference."""

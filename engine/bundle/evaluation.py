@@ -1,6 +1,6 @@
 """What was measured of a bundle: `evaluation.json`, which scoring never opens.
 
-`training.evaluate` measures it, `inspect`, the report and promotion read it.
+`training.evaluate` measures it; `inspect`, the report and promotion read it.
 """
 
 import json
@@ -21,16 +21,16 @@ Figures = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class FitRecord:
-    """What only the fit itself can know; it stays the same whoever is measured later.
+    """What only the fit knows; later measurements on other users do not change it.
 
     Attributes:
         training: The data, the seed and the split.
-        search: The trials, the baselines beside them and the chosen model.
-        clustering: The space of the segments, and how their number was chosen.
-        profiles: What sets the users of each segment apart, by segment id.
-        leakage: The checks for features that know the outcome.
-        parity: How far ONNX and the native models differ.
-        packages: The versions that made the bundle.
+        search: The trials, the baselines and the chosen model.
+        clustering: The feature space of the segments, and how their number was chosen.
+        profiles: What distinguishes the users of each segment, by segment id.
+        leakage: Checks for features that reveal the outcome.
+        parity: How much ONNX and the native models differ.
+        packages: The package versions of the fit.
     """
 
     training: Figures
@@ -44,19 +44,19 @@ class FitRecord:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A bundle measured on labelled users: on its own test part in a fit, or on any others.
+    """A bundle measured on labelled users: its own test part in a fit, or any others.
 
     Attributes:
         bundle_id: The bundle.
-        data: The measured users: rows, users, dates and a description.
+        data: The users measured on: rows, users, dates and a description.
         cautions: Why the figures may flatter the bundle, in sentences.
         metrics: The figures of the purchase model.
         segments: The silhouette and the share of each segment.
         drivers: Mean absolute impacts, overall and by group, segment and band.
-        drift: How far the users are from those of training; empty for the test part itself.
-        comparison: The model against the segments.
+        drift: The shift from the training users; empty for the test part itself.
+        comparison: The model compared with the segments.
         quality: The quality band, and whether the bundle may be used.
-        fit: What only the fit can know.
+        fit: What only the fit knows.
     """
 
     bundle_id: str
@@ -82,7 +82,7 @@ def read_evaluation(bundle: Bundle) -> Evaluation:
     """The evaluation that a bundle was published with.
 
     Raises:
-        BundleError: `evaluation.json` is not the evaluation of this bundle.
+        BundleError: `evaluation.json` is invalid or of another bundle.
     """
     where = str(bundle.path / EVALUATION)
     return evaluation_from_json(bundle.contents[EVALUATION], bundle.manifest, where)
@@ -92,7 +92,7 @@ def evaluation_from_json(content: bytes, manifest: Manifest, where: str) -> Eval
     """Read `evaluation.json`.
 
     Raises:
-        BundleError: It is not the evaluation of this bundle; `where` opens the message.
+        BundleError: It is invalid or of another bundle; `where` begins the message.
     """
     try:
         document = parse_json(content)
@@ -109,7 +109,7 @@ def evaluation_from_json(content: bytes, manifest: Manifest, where: str) -> Eval
 
 
 def _is_number(value: object) -> bool:
-    # NOTE: an integer of hundreds of digits is no float, and cannot be formatted as one.
+    # NOTE: an integer of hundreds of digits cannot become a float, nor be formatted as one.
     if isinstance(value, float):
         return isfinite(value)
     return type(value) is int and abs(value) < 1 << 63
@@ -236,12 +236,12 @@ _EVALUATION: dict[str, Any] = {
     "quality": {"band": str, "may_be_used": bool, "sentence": str, "reasons": [str]},
     "fit": _FIT,
 }
-"""What readers of the file rely on, and no more: a `?` marks a name that may be absent, `str` stands
-for all other names."""
+"""The structure that readers rely on: `?` marks a name that may be absent, `str` stands for all other
+names."""
 
 
 def _shape_problem(value: object, shape: Any, place: str) -> str | None:  # noqa: ANN401
-    """Where a value first differs from its shape, in words; None where it does not."""
+    """The first difference between a value and its shape, in words; None if there is none."""
     match shape:
         case _Optional():
             return None if value is None else _shape_problem(value, shape.shape, place)
@@ -281,7 +281,7 @@ def _items(value: object) -> list[object]:
 
 
 def _mismatch(document: Figures, manifest: Manifest) -> str | None:
-    """What is of another bundle than the manifest."""
+    """The parts that belong to another bundle than the manifest."""
     clustering, fitted = document["fit"]["clustering"], document["comparison"]["fitted"]
     ids = [segment.id for segment in manifest.segments]
     known = {feature.name for feature in manifest.schema.model_features}

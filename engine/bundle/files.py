@@ -12,7 +12,7 @@ from typing import Any
 from engine.errors import AccessError, BundleError, pluralize, quoted
 
 TEXT_LIMIT_BYTES = 4_096
-"""Of CURRENT and of a file that holds one hash."""
+"""The limit for CURRENT and for a file that holds one hash."""
 
 CONFIGURATION_LIMIT_BYTES = 16_000_000
 MANIFEST_LIMIT_BYTES = 16_000_000
@@ -23,24 +23,24 @@ FILES_LIMIT = 10_000
 COPY_AGAIN = "Copy the bundle again."
 
 PICKLE_ENDINGS = (".pkl", ".pickle", ".joblib")
-"""Loading such a file runs whatever code it holds, so no bundle may contain one."""
+"""Loading a pickle runs the code in it, so no bundle may contain one."""
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 
 def read_file(folder: Path, name: str, limit_bytes: int, remedy: str = COPY_AGAIN) -> bytes:
-    """The bytes of a file in a folder; no link is followed.
+    """Read a file in a folder; links are not followed.
 
     Args:
         folder: The folder.
         name: Its path within the folder.
-        limit_bytes: A larger file is not read.
+        limit_bytes: The largest size that is read.
         remedy: The next step, for messages.
 
     Raises:
-        BundleError: It is missing, larger than allowed, no regular file, or cannot be read.
-        AccessError: It may not be read.
+        BundleError: The file is missing, too large, not regular, or cannot be read.
+        AccessError: This user may not read it.
     """
     path = folder / name
     with _read_errors(path, remedy), _opened(folder, name) as descriptor:
@@ -48,12 +48,12 @@ def read_file(folder: Path, name: str, limit_bytes: int, remedy: str = COPY_AGAI
 
 
 def read_configuration(path: Path) -> str:
-    """The text of a file that a user has named; links are followed.
+    """Read a text file that the user named; links are followed.
 
     Raises:
-        BundleError: It is larger than allowed, or no regular file.
+        BundleError: The file is too large or not regular.
         OSError: It is missing or cannot be read.
-        ValueError: It is no UTF-8, or no file can have such a name.
+        ValueError: It is not UTF-8, or its name is invalid.
     """
     # NOTE: opening a pipe would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -68,8 +68,8 @@ def file_names(folder: Path) -> set[str]:
     """The names of all files below a folder, relative to it.
 
     Raises:
-        BundleError: Something is no regular file and no folder, is a pickle, or there are too many.
-        AccessError: A folder may not be read.
+        BundleError: There are links, devices, pickles or too many files.
+        AccessError: This user may not read a folder.
     """
     names: set[str] = set()
     strange = []
@@ -114,7 +114,7 @@ def check_no_pickle(folder: Path, names: Iterable[str]) -> None:
 
 
 def check_names(folder: Path, names: Iterable[str]) -> None:
-    """Refuse names that lead out of the folder, or that other systems read differently.
+    """Refuse names that leave the folder, or that other systems read differently.
 
     Raises:
         BundleError: There is one.
@@ -129,7 +129,7 @@ def check_names(folder: Path, names: Iterable[str]) -> None:
 
 
 def _content(descriptor: int, path: Path, limit_bytes: int, remedy: str) -> bytes:
-    """All of an open file, if it is a regular one and not too large."""
+    """The content of an open file, if it is regular and not too large."""
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         raise BundleError(f"{path}: not a regular file. {remedy}")
@@ -145,18 +145,18 @@ def _content(descriptor: int, path: Path, limit_bytes: int, remedy: str) -> byte
 
 
 def parse_json(content: bytes) -> Any:  # noqa: ANN401 - any JSON
-    """Untrusted JSON as Python values, whose texts can be written as UTF-8.
+    """Parse untrusted JSON; all texts can be written as UTF-8.
 
     Raises:
-        ValueError: It is no JSON in UTF-8, is nested too deeply, or has half of a pair of surrogates.
+        ValueError: It is not JSON in UTF-8, is nested too deeply, or has a lone surrogate.
     """
     try:
-        # NOTE: of bytes, the json module takes other encodings too, and halves of characters.
+        # NOTE: given bytes, the json module also accepts other encodings and lone surrogates.
         document = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if _SURROGATE.search(content):
-        # NOTE: Python reads an escape of half a character, which no file of scores can hold.
+        # NOTE: Python accepts an escaped lone surrogate, which no score file can hold.
         json.dumps(document, ensure_ascii=False).encode()
     return document
 
@@ -167,7 +167,7 @@ def _refuse_constant(text: str) -> None:
 
 @contextmanager
 def _opened(folder: Path, name: str) -> Iterator[int]:
-    """The descriptor of a file; no folder on its path may be a link."""
+    """Open a file; no folder on its path may be a link."""
     *parents, last = name.split("/")
     with ExitStack() as opened:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""Bundles of format 1, whose manifest also holds what was measured; goes with format 3."""
+"""Reads bundles of format 1, whose manifest also holds the evaluation; remove it with format 3."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,12 +7,12 @@ Document = Mapping[str, Any]
 
 
 def manifest_document(old: Document) -> Document:
-    """What format 2 keeps of a manifest."""
+    """The manifest that format 2 keeps."""
     return {**old, "segments_unusable": old["clustering"]["reasons"]}
 
 
 def evaluation_document(old: Document) -> Document:
-    """What format 2 moves from a manifest into `evaluation.json`; values are not checked here."""
+    """The part of the manifest that format 2 moves into `evaluation.json`; not checked here."""
     metrics, record = _mapping(old, "metrics"), _mapping(old, "training")
     measured = ("bundle_id", "comparison", "quality")
     return {

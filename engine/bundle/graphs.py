@@ -1,8 +1,8 @@
-"""What a graph of a bundle may be: its versions, its operators, its inputs and outputs.
+"""What a bundle's graphs may contain: versions, operators, inputs and outputs.
 
-`check_operators` looks at the bytes before ONNX Runtime sees them; `signatures` says what ONNX Runtime
-must then find. Which bytes they must be is left to the hashes of the manifest: this is the second
-lock, against a bundle that was made wrongly or by others.
+`check_operators` reads the bytes before ONNX Runtime loads them; `signatures` gives the inputs and
+outputs that ONNX Runtime must then find. The hashes of the manifest protect against changes; these
+checks protect against bundles that were made wrongly or by others.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from engine.errors import BundleError, VersionError, pluralize, quoted
 
 IR_VERSION = 8
 OPSETS = {"": 17, "ai.onnx.ml": 3}
-"""The newest version of each set of operators that a graph may import; no other set may be."""
+"""The newest allowed version of each operator set; other sets are refused."""
 
 OPERATORS = {
     "": frozenset(
@@ -27,7 +27,7 @@ OPERATORS = {
     ),
     "ai.onnx.ml": frozenset({"LabelEncoder"}),
 }
-"""Those that the export uses. None takes a subgraph, reads a file or makes a tensor of any size."""
+"""The operators that the export uses. None takes a subgraph, reads a file or makes a tensor of any size."""
 
 FLOAT, INT64, TEXT = "tensor(float)", "tensor(int64)", "tensor(string)"
 """Types of tensors, as ONNX Runtime names them."""
@@ -37,7 +37,7 @@ BATCH = "batch"
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """An input or an output of a graph: its name, its type, and its sizes or their names."""
+    """An input or output of a graph: name, type, and sizes or their names."""
 
     name: str
     type: str
@@ -83,18 +83,18 @@ def signatures(manifest: Manifest) -> dict[str, Signature]:
 
 
 def check_operators(content: bytes, where: str) -> Model:
-    """Check what a graph asks of its runtime, before the runtime sees it.
+    """Check versions and operators of a graph before ONNX Runtime loads it.
 
     Args:
         content: The bytes of the file.
-        where: The file, which opens the message of an error.
+        where: The file; it begins the message of an error.
 
     Returns:
         Its versions and operators.
 
     Raises:
-        BundleError: It is no ONNX, or has what no graph of a bundle has.
-        VersionError: It needs a newer ONNX than any bundle that this engine reads.
+        BundleError: It is not ONNX, or holds something that is not allowed.
+        VersionError: It needs a newer ONNX than this engine reads.
     """
     model = read_model(content, where)
     _check_versions(model, where)
@@ -139,7 +139,9 @@ def _check_versions(model: Model, where: str) -> None:
                 "Install the engine version that made it, or train again."
             )
         if found < 1:
-            raise BundleError(f"{where}: {name} version {found} is none. Copy the bundle again.")
+            raise BundleError(
+                f"{where}: {name} version {found} is not a version. Copy the bundle again."
+            )
 
 
 def _check_specs(

@@ -1,6 +1,6 @@
 """What scoring needs of a bundle besides its graphs: `manifest.json` as a frozen value.
 
-What was measured of the bundle stands in `evaluation.json`.
+What was measured of the bundle is in `evaluation.json`.
 """
 
 import json
@@ -13,21 +13,21 @@ from engine.bundle.format_1 import manifest_document
 from engine.bundle.schema import FeatureSchema, schema_from_dict, schema_to_dict
 from engine.errors import BundleError, VersionError, pluralize, quoted
 
-# Raise the number whenever an engine that knows only the old one would misread a bundle: a file is
-# renamed, a field is removed or changes its meaning, an output of a graph changes. A new file or field
-# that old engines may ignore does not raise it. An engine reads its own format and the one before:
-# whoever raises the number deletes `format_1` and writes `format_2` in its place.
+# Raise the number if an engine that knows only the old one would misread a bundle: a file is renamed, a
+# field is removed or changes its meaning, an output of a graph changes. New files and fields that old
+# engines may ignore do not raise it. An engine reads its own format and the one before, so raising the
+# number replaces `format_1` with `format_2`.
 # 1: everything in manifest.json. 2: what was measured moves to evaluation.json.
 BUNDLE_FORMAT = 2
 READABLE_FORMATS = (BUNDLE_FORMAT - 1, BUNDLE_FORMAT)
 
 MAX_SEGMENT_ID = 127
-"""The score file has room for no larger one."""
+"""The largest id that fits the Int8 column of the score file."""
 
 BANDS = ("low", "medium", "high", "very_high")
 
 DRIVERS = 3
-"""So many of the largest impacts a model names; fewer where it has fewer features."""
+"""How many drivers a model names; fewer if it has fewer features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Segment:
     """One customer segment.
 
     Attributes:
-        id: Stable over retraining; never used again once the segment is gone.
-        name: For people; no two segments share one.
+        id: Stable over retraining; never reused once the segment is retired.
+        name: Unique, for people.
         share: Of the training users.
         sentence: Who these users are, in plain words.
     """
@@ -57,7 +57,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """What a file of the bundle must be."""
+    """The expected hash and size of a file."""
 
     sha256: str
     size_bytes: int
@@ -73,16 +73,16 @@ class Manifest:
         categories: The values of each categorical feature, in the order of their codes.
         calibration: From raw scores to the margin.
         base_value: The margin to which the impacts of a row are added.
-        threshold: The probability from which a purchase is predicted. Exact in float32, as are the
-            cut-points: a probability that equals one lies above it.
-        decile_cuts: Nine rising probabilities.
-        band_cuts: Three rising probabilities.
-        segments: In rising order of their ids.
+        threshold: The probability from which a purchase is predicted. Like the cut-points it is exact
+            in float32; a probability equal to one reaches it.
+        decile_cuts: Nine increasing probabilities.
+        band_cuts: Three increasing probabilities.
+        segments: In ascending order of their ids.
         retired_segments: Ids of earlier bundles that are never used again.
-        unusable: Why the purchase model must not be used; empty where it may.
-        segments_unusable: Why the segments are not firm enough to rely on; empty where they are.
+        unusable: Why the purchase model must not be used; empty if it may.
+        segments_unusable: Why the segments are not stable enough to use; empty if they are.
         files: Every other file of the bundle, by name.
-        format: Of the bundle that was read.
+        format: The format of the bundle that was read.
     """
 
     bundle_id: str
@@ -119,15 +119,15 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
     """Read a manifest.
 
     Raises:
-        BundleError: The text is not a manifest; `where` opens the message.
-        VersionError: It has a format that this engine does not read.
+        BundleError: The text is not a manifest; `where` begins the message.
+        VersionError: This engine does not read its format.
     """
     try:
         document = parse_json(text)
         number = document["format"]
     except (ValueError, TypeError, KeyError) as error:
         raise BundleError(f"{where}: not a manifest: {error}. Copy the bundle again.") from error
-    # NOTE: true and 1.0 equal 1 in Python, and are no format.
+    # NOTE: true and 1.0 equal 1 in Python, but are not formats.
     if type(number) is not int or number not in READABLE_FORMATS:
         raise VersionError(
             f"{where}: bundle format {number}; this engine reads "
@@ -144,7 +144,7 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
 
 
 def _manifest(document: Mapping[str, Any], where: str) -> Manifest:
-    """The values of a document of this format; what is not a field is ignored."""
+    """The fields of a document of this format; unknown keys are ignored."""
     return Manifest(
         **{
             **_known(document, Manifest),
@@ -170,7 +170,7 @@ def _known(document: Mapping[str, Any], target: type) -> dict[str, Any]:
 
 
 def _check_values(manifest: Manifest, where: str) -> None:
-    """Check what scoring relies on; `_check_cuts` has the rest."""
+    """Check the values that scoring relies on; `_check_cuts` checks the cut-points."""
     ids = [segment.id for segment in manifest.segments]
     tables = manifest.categories
     categorical = [f.name for f in manifest.schema.model_features if f.kind == "categorical"]
@@ -196,7 +196,7 @@ def _check_values(manifest: Manifest, where: str) -> None:
     wrong = [name for name, right in sound.items() if not right]
     if wrong:
         raise BundleError(
-            f"{where}: {pluralize(len(wrong), 'value')} that no manifest has: {quoted(wrong)}. "
+            f"{where}: {pluralize(len(wrong), 'value')} not valid in a manifest: {quoted(wrong)}. "
             "Copy the bundle again."
         )
 
@@ -214,6 +214,6 @@ def _check_cuts(manifest: Manifest, where: str) -> None:
         valid = all(type(cut) is float and 0 <= cut <= 1 for cut in cuts)
         if len(cuts) != wanted or not valid or list(cuts) != sorted(cuts):
             raise BundleError(
-                f"{where}: {name} must be {wanted} rising probabilities, found "
+                f"{where}: {name} must be {wanted} increasing probabilities, found "
                 f"{list(cuts)!r}. Copy the bundle again."
             )

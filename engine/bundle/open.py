@@ -1,6 +1,6 @@
 """A bundle on disk: how it is opened, checked and written. Start with `open_bundle`.
 
-What its graphs may be is left to `graphs`, which looks at them before they are run.
+`graphs` checks the graphs before they are run.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ class Bundle:
     Attributes:
         path: Its folder.
         manifest: What scoring needs.
-        contents: The very bytes that were checked, by file name, `manifest.json` among them.
+        contents: The bytes that were checked, by file name, including `manifest.json`.
     """
 
     path: Path
@@ -74,12 +74,12 @@ class Bundle:
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a folder has what tells a bundle from any other, sound or not."""
+    """Whether a folder looks like a bundle, valid or not."""
     return os.path.lexists(folder / MANIFEST_HASH)
 
 
 def holds_bundles(folder: Path) -> bool:
-    """Whether a folder has a `CURRENT` that names a bundle; other programs have files of that name."""
+    """Whether a folder has a `CURRENT` that names a bundle; other programs use this name too."""
     try:
         _words(folder, CURRENT, _CURRENT_LINE, "")
     except EngineError:
@@ -90,13 +90,13 @@ def holds_bundles(folder: Path) -> bool:
 def open_bundle(path: Path) -> Bundle:
     """Open a bundle folder, or the current bundle of a folder with `CURRENT`.
 
-    Every file is read once, and what is used later are the bytes that were checked: hashes and sizes.
-    A bundle of the format before is opened as one of this format.
+    Every file is read once, and the bytes that were checked are the bytes that are used. A bundle of
+    the previous format is opened as one of this format.
 
     Raises:
-        BundleError: A file is missing, altered, not listed, or not what it must be.
-        VersionError: The bundle has a format that this engine does not read.
-        AccessError: A file may not be read.
+        BundleError: A file is missing, altered, not listed or invalid.
+        VersionError: This engine does not read the bundle's format.
+        AccessError: This user may not read a file.
     """
     folder, expected_hash = _resolve(path)
     present = file_names(folder)
@@ -116,8 +116,8 @@ def write_bundle(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]
     """Write a new bundle into an empty or absent folder.
 
     Args:
-        folder: Where the files go.
-        manifest: Everything but `files`, which is made from `contents`.
+        folder: The folder of the bundle.
+        manifest: Everything except `files`, which is derived from `contents`.
         contents: The bytes of every other file, by its name in the bundle.
 
     Returns:
@@ -159,7 +159,7 @@ def write_current(root: Path, version: str) -> None:
 
 
 def _resolve(path: Path) -> tuple[Path, str | None]:
-    """The folder of the bundle, and the hash of its manifest where CURRENT states it."""
+    """The folder of the bundle, and the hash of its manifest if CURRENT gives it."""
     if not path.is_dir():
         raise BundleError(
             f"{path}: no such bundle. Give one with --bundle or ENGINE_BUNDLE. To make one: training "
@@ -167,7 +167,7 @@ def _resolve(path: Path) -> tuple[Path, str | None]:
         )
     if (path / MANIFEST).is_file():
         return path, None
-    # A link that leads nowhere is something too: reading it says what.
+    # A dangling link counts as present; reading it raises the error.
     if not os.path.lexists(path / CURRENT):
         raise BundleError(f"{path}: neither {MANIFEST} nor {CURRENT} is there: not a bundle.")
     version, digest = _words(path, CURRENT, _CURRENT_LINE, "<version> <SHA-256>")
@@ -191,7 +191,7 @@ def _read_manifest(folder: Path, expected_hash: str | None) -> bytes:
 
 
 def _words(folder: Path, name: str, line: re.Pattern[str], form: str) -> tuple[str, ...]:
-    """The words of a file that holds one line, to the last character."""
+    """The fields of a one-line file, which must match to the last character."""
     text = read_file(folder, name, TEXT_LIMIT_BYTES).decode("utf-8", "replace")
     found = line.fullmatch(text)
     if found is None:
@@ -200,7 +200,7 @@ def _words(folder: Path, name: str, line: re.Pattern[str], form: str) -> tuple[s
 
 
 def _check_sizes(folder: Path, manifest: Manifest) -> None:
-    """Refuse what is too large before any of it is read."""
+    """Refuse files that are too large before reading them."""
     sizes = {name: entry.size_bytes for name, entry in manifest.files.items()}
     large = sorted(name for name, size in sizes.items() if size > FILE_LIMIT_BYTES)
     if large or sum(sizes.values()) > BUNDLE_LIMIT_BYTES:

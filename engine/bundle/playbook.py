@@ -15,20 +15,19 @@ from engine.errors import BundleError, pluralize
 
 CONTROL_SALT = "control-v1:"
 MAX_CONTROL_SHARE = 0.10
-"""Leaving out more users costs more sales than a measurement is worth."""
+"""A larger control group costs more sales than the measurement is worth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Playbook:
     """The recommended action and the share of the control group of every cell.
 
-    A cell is a segment and a band; cells are in rising order of the segment's id, then in the order
-    of `BANDS`.
+    A cell is a segment and a band; cells are ordered by segment id, then as in `BANDS`.
 
     Attributes:
-        segment_ids: Rising.
-        actions: One for each cell.
-        control_shares: One for each cell, 0 to `MAX_CONTROL_SHARE`.
+        segment_ids: Ascending.
+        actions: One per cell.
+        control_shares: One per cell, 0 to `MAX_CONTROL_SHARE`.
     """
 
     segment_ids: tuple[int, ...]
@@ -68,7 +67,7 @@ def open_playbook(bundle: Bundle) -> Playbook:
     """The playbook of a bundle.
 
     Raises:
-        BundleError: It does not fit the segments and bands of the bundle.
+        BundleError: It does not match the segments and bands of the bundle.
     """
     return playbook_from_rows(playbook_rows(bundle), bundle.manifest)
 
@@ -77,7 +76,7 @@ def playbook_rows(bundle: Bundle) -> list[dict[str, Any]]:
     """The rows of a bundle's `playbook.json`, one for each segment and band.
 
     Raises:
-        BundleError: The file holds none.
+        BundleError: The file is not a playbook.
     """
     try:
         rows = list(parse_json(bundle.contents[PLAYBOOK])["rows"])
@@ -92,7 +91,7 @@ def playbook_from_rows(rows: list[dict[str, Any]], manifest: Manifest) -> Playbo
     """Check the rows and keep what scoring needs.
 
     Raises:
-        BundleError: A cell is missing or there twice, or an action or a share is none.
+        BundleError: A cell is missing or repeated, or an action or share is invalid.
     """
     wanted = [(s, band) for s in sorted(s.id for s in manifest.segments) for band in BANDS]
     try:
@@ -117,12 +116,12 @@ def playbook_from_rows(rows: list[dict[str, Any]], manifest: Manifest) -> Playbo
 
 
 def control_draws(ids: pl.Series) -> np.ndarray:
-    """A number for each user, the same on every night and in every runtime.
+    """A pseudo-random number per user, the same every night and in every runtime.
 
     It is the first 8 hex digits of SHA-256(UTF-8 of "control-v1:" + id), as an integer.
 
     Args:
-        ids: Texts, or whole numbers that count by their decimal text; none is null.
+        ids: Texts, or whole numbers, which are hashed as decimal text; none is null.
 
     Returns:
         uint32 [rows].

@@ -1,4 +1,4 @@
-"""`reference.json`: the users of training in bins, with which drift compares later users."""
+"""`reference.json`: histograms of the training users, with which drift compares later users."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,18 +11,18 @@ from engine.bundle.manifest import Manifest
 from engine.errors import BundleError
 
 TELLING_USERS = 20
-"""Fewer users say little about all, and too much about themselves."""
+"""Figures of fewer users are not reliable, and reveal too much about them."""
 
 SUPPRESSED = -1
-"""The count of a bin of training that has too few users to be disclosed."""
+"""The count of a training bin with too few users to disclose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """Users as the models see them, and what the models say.
+    """Users as the models see them, with their predictions.
 
     Attributes:
-        features: float32 [rows, features], NaN where a value is missing or has no code.
+        features: float32 [rows, features], NaN if a value is missing or has no code.
         probability: float32 [rows].
         segment: Segment ids, int [rows].
     """
@@ -32,25 +32,25 @@ class Users:
     segment: np.ndarray
 
     def __getitem__(self, rows: slice) -> "Users":
-        """Some of them, copied: a view of a few rows would keep all the others in memory."""
+        """A copy of some users; a view would keep all the others in memory."""
         return Users(
             self.features[rows].copy(), self.probability[rows].copy(), self.segment[rows].copy()
         )
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of users."""
         return len(self.probability)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Users by value, in the bins of one bundle.
+    """Users counted in the bins of one bundle.
 
     Attributes:
-        features: For each feature users by bin, the missing last.
-        score: Users by decile of the score, the lowest first.
-        segments: Users by segment, in the order of the manifest.
+        features: For each feature the users per bin, missing last.
+        score: Users per decile of the score, lowest first.
+        segments: Users per segment, in the order of the manifest.
     """
 
     features: tuple[np.ndarray, ...]
@@ -65,14 +65,14 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The users of training.
+    """The training users.
 
     Attributes:
-        edges: For each feature the rising lower ends of all bins but the first; a category is a
-            bin of its own, by its code.
-        counts: How many there were in each bin, or `SUPPRESSED`.
-        typical: For each feature what `typical_size` gives of them; None for categories.
-        rows: How many there were.
+        edges: For each feature the ascending lower bounds of all bins but the first; every
+            category is a bin, by its code.
+        counts: The users in each bin, or `SUPPRESSED`.
+        typical: `typical_size` of each feature; None for categories.
+        rows: The number of users.
     """
 
     edges: tuple[tuple[float, ...], ...]
@@ -89,8 +89,8 @@ def count_users(
     """Count users by bin.
 
     Args:
-        edges: What `Reference.edges` holds.
-        users: Who is counted.
+        edges: As in `Reference`.
+        users: The users to count.
         manifest: Cut-points and segments.
     """
     bins = bins_of(edges, users, manifest)
@@ -102,11 +102,11 @@ def bins_of(
     users: Users,
     manifest: Manifest,
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """The bin of each user, int64 [rows], and the number of bins: by feature, decile and segment.
+    """The bin of each user, int64 [rows], and the number of bins; by feature, decile and segment.
 
     Args:
-        edges: What `Reference.edges` holds.
-        users: Who is counted.
+        edges: As in `Reference`.
+        users: The users to count.
         manifest: Cut-points and segments.
     """
     for column, lower in zip(users.features.T, edges, strict=True):
@@ -125,13 +125,13 @@ def counts_of(columns: Sequence[np.ndarray]) -> Counts:
 
 
 def typical_size(column: np.ndarray) -> float | None:
-    """The median of the values that are not 0, as a size; to three figures, so that it is nobody's.
+    """The median magnitude of the non-zero values, rounded to three digits so that it is nobody's.
 
     Args:
         column: float32 [rows], NaN where missing.
 
     Returns:
-        None where fewer than `TELLING_USERS` users have such a value.
+        None if fewer than `TELLING_USERS` users have such a value.
     """
     sizes = np.abs(column[~np.isnan(column) & (column != 0)])
     if len(sizes) < TELLING_USERS:
@@ -164,7 +164,7 @@ def reference_from_json(text: bytes, manifest: Manifest) -> Reference:
     """Read `reference.json`.
 
     Raises:
-        BundleError: It is not the reference of this bundle.
+        BundleError: It is invalid or of another bundle.
     """
     try:
         document = parse_json(text)
@@ -207,10 +207,10 @@ def _from_json(counts: Sequence[int | None]) -> np.ndarray:
 
 
 def digitize(cuts: tuple[float, ...], probability: np.ndarray) -> np.ndarray:
-    """How many cut-points a probability reaches; one that equals a cut-point reaches it.
+    """The number of cut-points that each probability reaches; equality counts.
 
     Args:
-        cuts: Rising cut-points, exact in float32.
+        cuts: Ascending cut-points, exact in float32.
         probability: float32 [rows].
 
     Returns:

@@ -19,8 +19,8 @@ MAX_HORIZON_DAYS = 3_660
 Kind = Literal["numeric", "categorical"]
 Missing = Literal["never", "allowed"]
 
-# Columns and tensors that the engine makes. A column of users cannot have their names, or one would
-# take the other's place in the score file, in a set-aside row or in a graph.
+# Columns and tensors that the engine creates. Input columns cannot have these names: they would collide
+# in the score file, the quarantine or a graph.
 _MADE_NAMES = frozenset(
     (
         *("row", "purchase_probability", "will_purchase", "propensity_decile", "propensity_band"),
@@ -37,10 +37,10 @@ _MADE_PATTERN = re.compile(r"impact_.*|driver_\d+(_impact)?")
 class Feature:
     """One column that the models may read.
 
-    `min` and `max` bound a numeric feature, both ends included. `ordered` says that `values`
-    are in a meaningful order. `use = False` keeps the column out of the models. `high` and `low`
-    say in a word or two who has much or little of it: "frequent buyers", "rare buyers". Segments
-    are looked for among the features that have such words, and are named by them.
+    `min` and `max` bound a numeric feature, inclusively. `ordered` says that the order of `values` is
+    meaningful. `use = False` keeps the column out of the models. `high` and `low` describe users with
+    much or little of it, such as "frequent buyers" and "rare buyers". Segments are formed from the
+    features with such words, and named by them.
     """
 
     name: str
@@ -59,13 +59,13 @@ class Feature:
 
     @property
     def title(self) -> str:
-        """The label for people, or the name where there is none."""
+        """The label for people, or the name if there is none."""
         return self.label or self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Rfm:
-    """Which features tell how lately, how often and for how much a user has bought."""
+    """The features for recency, frequency and monetary value."""
 
     recency: str
     frequency: str
@@ -97,7 +97,7 @@ class FeatureSchema:
 
 
 def default_schema_path() -> Path:
-    """Where the schema that ships with the package lies."""
+    """The path of the schema that ships with the package."""
     return Path(str(files("engine") / "schemas" / "shopnow.toml"))
 
 
@@ -105,7 +105,7 @@ def load_schema(path: Path) -> FeatureSchema:
     """Read a schema.toml.
 
     Raises:
-        BundleError: The file is missing, is not TOML, or describes no valid schema.
+        BundleError: The file is missing, is not TOML, or is not a valid schema.
     """
     try:
         document = tomllib.loads(read_configuration(path))
@@ -124,10 +124,10 @@ def schema_to_dict(schema: FeatureSchema) -> dict[str, Any]:
 
 
 def schema_from_dict(document: Mapping[str, Any], where: str) -> FeatureSchema:
-    """Build a schema from plain values, all mistakes named at once.
+    """Build a schema from plain values; an error names all mistakes at once.
 
     Raises:
-        BundleError: The values describe no valid schema; `where` opens the message.
+        BundleError: The schema is invalid; `where` begins the message.
     """
     problems = _table_problems(document)
     if not problems:
@@ -152,11 +152,11 @@ def _table_problems(document: Mapping[str, Any]) -> list[str]:
         value = document.get(key)
         if (value is None and key == "name") or not isinstance(value, str | None) or value == "":
             problems.append(f"'{key}' must be a text, found {value!r}")
-    # The name is a part of the bundle id, which stands in one line with other words.
+    # The name is part of the bundle id, which is written on one line with other fields.
     name = document.get("name")
     if isinstance(name, str) and ("/" in name or not name.isprintable() or name in (".", "..")):
         problems.append(
-            f"'name' must be no path and have no '/' and no characters unseen, found {name!r}"
+            f"'name' must not be a path or contain '/' or invisible characters, found {name!r}"
         )
     horizon = document.get("horizon_days", 0)
     if (
@@ -218,7 +218,7 @@ def _feature_contradictions(raw: Mapping[str, Any], name: str) -> list[str]:
     values = list(raw.get("values", ()))
     low, high = raw.get("min"), raw.get("max")
     problems = [
-        f"'{name}': {key} must be finite, found {str(raw[key])[:80]}; leave it out where there is no "
+        f"'{name}': {key} must be finite, found {str(raw[key])[:80]}; leave it out if there is no "
         "bound"
         for key in ("min", "max")
         if raw.get(key) is not None and not _is_finite(raw[key])
@@ -259,7 +259,7 @@ _FEATURE_TYPES: tuple[tuple[str, tuple[type, ...], str], ...] = (
 
 
 def _is_of(value: object, types: tuple[type, ...]) -> bool:
-    # NOTE: bool is an int to isinstance, and no bound.
+    # NOTE: isinstance counts bool as int, but it is not a bound.
     return isinstance(value, types) and (bool in types or not isinstance(value, bool))
 
 
@@ -275,19 +275,19 @@ def _check_names(schema: FeatureSchema, where: str) -> None:
     if repeated:
         raise BundleError(
             f"{where}: columns named more than once: {quoted(repeated)}. "
-            "A column is the id, the label, the snapshot or a feature, and one of them only."
+            "Each column has one role: id, label, snapshot or feature."
         )
     taken = sorted(name for name in names if name != schema.label and _is_made(name))
     if taken:
         raise BundleError(
-            f"{where}: {pluralize(len(taken), 'column')} named as one that the engine makes: "
+            f"{where}: {pluralize(len(taken), 'column')} named like columns that the engine adds: "
             f"{quoted(taken)}. Rename them in the table and in the schema."
         )
     barred = sorted(name for name in names if "|" in name)
     if barred:
         raise BundleError(
             f"{where}: {pluralize(len(barred), 'column')} with '|' in the name: {quoted(barred)}. "
-            "It separates column and rule in the reasons of set-aside rows; rename them."
+            "It separates column and rule in the reasons of quarantined rows; rename them."
         )
     patterns = sorted(n for n in names if n == "*" or (n.startswith("^") and n.endswith("$")))
     if patterns:

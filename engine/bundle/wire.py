@@ -1,7 +1,7 @@
-"""ONNX files read from untrusted bytes, without the onnx package: one walk over the wire format.
+"""Reads untrusted ONNX files without the onnx package, in one walk over the wire format.
 
-A message of Protocol Buffers becomes a dictionary of its fields by number; only the messages that may
-hold an operator or refer to other data are opened. Encoding:
+A Protocol Buffers message becomes a dictionary of its fields by number. Only messages that may hold an
+operator or refer to other data are opened. Encoding:
 https://protobuf.dev/programming-guides/encoding/ Field numbers:
 https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
@@ -17,7 +17,7 @@ FLOAT, INT64, TEXT = 1, 7, 8
 """Element types of tensors, by their numbers in ONNX."""
 
 MAX_FIELDS = 1_000_000
-"""Bounds the time that a hostile file can take."""
+"""Limits the time that a hostile file can take."""
 
 _ELEMENT_BYTES = {FLOAT: 4, INT64: 8}
 _MAX_SIZE = 2**31
@@ -39,21 +39,21 @@ _REFUSED = {
     },
     "TensorProto": {3: "segment", 13: "external_data", 14: "data_location"},
 }
-"""Fields that no graph of a bundle has: they hold code or data that the other checks do not see."""
+"""Fields that no bundle's graph may have: they hold code or data that the other checks do not see."""
 
 Span = tuple[int, int]
 """Where the bytes of a value begin and end."""
 
 Message = dict[int, list[int | Span]]
-"""The values of each field by its number, in order: numbers of varints, spans of all others."""
+"""The values of each field by number, in order: integers for varints, spans for all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What an ONNX file asks of its runtime.
+    """What an ONNX file needs from its runtime.
 
     Attributes:
-        ir_version: Of the file format.
+        ir_version: The version of the file format.
         opsets: (domain, version) of each import.
         operators: (domain, operator) of each node.
     """
@@ -68,10 +68,10 @@ class Tensor:
     """The values of one input or output.
 
     Attributes:
-        name: Of the input or output.
-        element: The number of its type.
+        name: The name of the input or output.
+        element: The number of its element type.
         shape: Its sizes.
-        raw: Little-endian values; empty where they are texts.
+        raw: Little-endian values; empty for texts.
         texts: The values of a tensor of texts, UTF-8.
     """
 
@@ -86,8 +86,8 @@ def read_model(content: bytes, where: str) -> Model:
     """Read the versions and operators of a ModelProto.
 
     Raises:
-        BundleError: The bytes are no ModelProto, or hold functions, subgraphs or external data;
-            `where` opens the message.
+        BundleError: The bytes are not a ModelProto, or hold functions, subgraphs or external data;
+            `where` begins the message.
     """
     wire = _Wire(content, where)
     model = wire.opened("ModelProto", [(0, len(content))])[0]
@@ -107,8 +107,8 @@ def read_tensor(content: bytes, where: str) -> Tensor:
     """Read a TensorProto whose values are raw bytes or texts.
 
     Raises:
-        BundleError: The bytes are no such tensor, or its shape does not match its values; `where`
-            opens the message.
+        BundleError: The bytes are not such a tensor, or its shape does not match its values;
+            `where` begins the message.
     """
     wire = _Wire(content, where)
     (tensor,) = wire.opened("TensorProto", [(0, len(content))])
@@ -123,7 +123,7 @@ def read_tensor(content: bytes, where: str) -> Tensor:
 
 
 class _Wire:
-    """The bytes of one file; every field that is read counts against `MAX_FIELDS`."""
+    """The bytes of one file; every field read counts towards `MAX_FIELDS`."""
 
     def __init__(self, content: bytes, where: str) -> None:
         self._content = content
@@ -131,7 +131,7 @@ class _Wire:
         self._fields_left = MAX_FIELDS
 
     def opened(self, kind: str, spans: list[int | Span]) -> list[Message]:
-        """The fields of messages of one kind, none of them a field that `_REFUSED` names."""
+        """The fields of messages of one kind; raises on a field in `_REFUSED`."""
         refused = _REFUSED.get(kind, {})
         messages = []
         for span in spans:
@@ -144,7 +144,7 @@ class _Wire:
         return messages
 
     def integer(self, message: Message, number: int) -> int:
-        """A number; 0 where there is none."""
+        """A number; 0 if absent."""
         value = self._only(message, number)
         if isinstance(value, tuple):
             self.refuse(f"field {number} is not a number")
@@ -158,12 +158,12 @@ class _Wire:
         return tuple(map(_signed, found))
 
     def content(self, message: Message, number: int) -> bytes:
-        """The bytes of a field; none where it is absent."""
+        """The bytes of a field; empty if absent."""
         value = self._only(message, number)
         return b"" if value is None else self._slice(value, f"field {number}")
 
     def text(self, message: Message, number: int) -> str:
-        """A text; empty where it is absent."""
+        """A text; empty if absent."""
         try:
             return self.content(message, number).decode()
         except UnicodeDecodeError:
@@ -180,7 +180,7 @@ class _Wire:
 
     def _only(self, message: Message, number: int) -> int | Span | None:
         values = message.get(number, [])
-        # NOTE: of two values, two readers may take different ones.
+        # NOTE: given two values, two readers may use different ones.
         if len(values) > 1:
             self.refuse(f"field {number} comes twice")
         return values[0] if values else None

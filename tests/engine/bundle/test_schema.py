@@ -96,7 +96,7 @@ def test_fingerprint_changes_with_any_field():
         *(
             (
                 f"name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\n{bound}",
-                r"must be finite, found .*; leave it out where there is no bound",
+                r"must be finite, found .*; leave it out if there is no bound",
             )
             for bound in ("min = nan", "min = -inf", "max = inf", f"min = {'9' * 400}")
         ),
@@ -106,11 +106,11 @@ def test_fingerprint_changes_with_any_field():
         ),
         (
             "name = '../x'\n[[feature]]\nname = 'a'\nkind = 'numeric'",
-            r"'name' must be no path.* found '\.\./x'",
+            r"'name' must not be a path.* found '\.\./x'",
         ),
         (
             "name = '..'\n[[feature]]\nname = 'a'\nkind = 'numeric'",
-            r"'name' must be no path.* found '\.\.'",
+            r"'name' must not be a path.* found '\.\.'",
         ),
         (
             'name = "x\\n"\n[[feature]]\nname = "a"\nkind = "numeric"',

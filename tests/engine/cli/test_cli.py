@@ -347,7 +347,7 @@ def test_csv_for_spreadsheets_changes_formulas_only(users, tmp_path):
     assert plain.read_text().replace("\n=1+1,", "\n'=1+1,") == safe.read_text()
     refused = invoke("score", source, "--out", tmp_path / "s.parquet", "--csv-for-spreadsheets")
     assert refused.exit_code == 2
-    assert "is not CSV" in refused.output
+    assert "not a CSV file" in refused.output
 
 
 def test_a_drift_alarm_stops_a_strict_run_only(users, tmp_path):
