@@ -1,8 +1,8 @@
-"""The same scorer inside Spark: a DataFrame of users in, one of scores and one of rows set aside out.
+"""Scoring in Spark: a DataFrame of users in, one of scores and one of quarantined rows out.
 
-The driver's half: it opens the bundle, checks the columns, and says what the workers do, which is
-left to `spark_worker`. Rows pass through one `mapInArrow`; what it gives is kept by Spark, so that
-both DataFrames come from one pass.
+This is the driver's half: it opens the bundle, checks the columns and describes the work of the
+workers, which `spark_worker` does. Rows pass through one `mapInArrow`. Spark keeps its result, so both
+DataFrames come from one pass.
 """
 
 import hashlib
@@ -41,14 +41,14 @@ NOT_SHIPPED = (
     *(NATIVE_CLASSIFIER, REPORT, MODEL_CARD, CONFORMANCE, SCORER, PREPROCESS),
     *(MANIFEST, EVALUATION),
 )
-"""Files of a bundle that are for people and other runtimes: `Scorer` opens none of them."""
+"""Files for people and other runtimes, which `Scorer` does not open."""
 
 WHERE = "DataFrame"
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What became of the rows: `reasons` counts the rows that each rule caught."""
+    """Row counts: `reasons` has the number of rows that break each rule."""
 
     rows_read: int
     rows_quarantined: int
@@ -57,12 +57,12 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class ScoredUsers:
-    """What `score` gives; unpacks as `scores, quarantined`.
+    """The result of `score`; unpacks as `scores, quarantined`.
 
     Attributes:
-        scores: The columns of the score file, one row for each row scored, in no order.
-        quarantined: The columns that scoring reads, as they came, and `reasons`.
-        outcomes: The rows of both, kept by Spark in memory and on disk once they are computed.
+        scores: The columns of the score file, one row per scored row, in no particular order.
+        quarantined: The input columns that scoring reads, unchanged, and `reasons`.
+        outcomes: The rows of both; Spark keeps them in memory and on disk once computed.
     """
 
     scores: "DataFrame"
@@ -73,13 +73,13 @@ class ScoredUsers:
         return iter((self.scores, self.quarantined))
 
     def check(self, max_reject_share: float = 0.01) -> Totals:
-        """Score all rows, and refuse them where too many are set aside; call it before publishing.
+        """Score all rows, and raise if too many are quarantined; call it before publishing.
 
         Args:
-            max_reject_share: The largest share of rows set aside that is put up with.
+            max_reject_share: The largest allowed share of quarantined rows.
 
         Raises:
-            InputError: There are no rows, or too many of them are set aside.
+            InputError: There are no rows, or too many are quarantined.
         """
         reasons = self.outcomes.groupBy(f"`{SET_ASIDE}`.reasons").count().collect()
         counts = {row[0]: int(row[1]) for row in reasons}
@@ -100,7 +100,7 @@ class ScoredUsers:
         return Totals(rows, rejected, caught)
 
     def release(self) -> None:
-        """Let Spark drop what it keeps of the outcomes."""
+        """Let Spark discard the cached outcomes."""
         self.outcomes.unpersist()
 
 
@@ -112,22 +112,22 @@ def score(
     impacts: bool = False,
     duplicates: Literal["check", "checked"] = "check",
 ) -> ScoredUsers:
-    """Score a DataFrame of users; nothing runs before an action on what it gives.
+    """Score a DataFrame of users; nothing runs before an action on the result.
 
     Args:
         df: Users with at least the columns that the bundle needs; others are not read.
         bundle: A bundle folder, or a folder with `CURRENT`; only the driver reads it.
-        drivers: So many features with the largest impacts, 0 to 3.
-        impacts: Whether the base value and the impacts of all features are added.
-        duplicates: "check" brings all rows of an id together, in a shuffle, and sets aside all but
-            one of a key: the first by a hash of what scoring reads of the row, as a DataFrame has no
-            order. "checked" declares that no key is there twice, and saves the shuffle.
+        drivers: How many features with the largest impacts to add, 0 to 3.
+        impacts: Whether to add the base value and the impacts of all features.
+        duplicates: "check" shuffles all rows of an id together and quarantines all but one of each
+            key. As a DataFrame has no order, a hash of the row decides which is first. "checked"
+            declares that there are no duplicate keys, and saves the shuffle.
 
     Raises:
         EngineError: The bundle cannot be used, or the columns break its contract.
     """
     if duplicates not in ("check", "checked"):
-        raise UsageError(f'duplicates: {duplicates!r} asked for; give "check" or "checked".')
+        raise UsageError(f'duplicates: {duplicates!r} given; expected "check" or "checked".')
     opened = open_bundle(Path(bundle))
     scorer = Scorer(opened)
     scorer.check_columns(_column_types(df, scorer.columns), WHERE)
@@ -135,7 +135,7 @@ def score(
     if id_column is None:
         raise InputError(
             f"bundle {scorer.manifest.bundle_id}: names no id, and rows of a DataFrame have no "
-            "number to stand in its place. Name an id in the schema, or use: engine score"
+            "number to use instead. Name an id in the schema, or use: engine score"
         )
     names = [name for name in scorer.columns if name in df.columns]
     users = df.select(*(_quoted(name) for name in names))
@@ -145,7 +145,7 @@ def score(
 
 
 def shipped(bundle: Bundle) -> ShippedBundle:
-    """What the workers get of a bundle: the very bytes that were checked when it was opened."""
+    """The part of a bundle that workers need: the bytes that were checked on opening."""
     manifest = bundle.contents[MANIFEST]
     return ShippedBundle(
         path=str(bundle.path),
@@ -156,10 +156,10 @@ def shipped(bundle: Bundle) -> ShippedBundle:
 
 
 def _with_ids_together(users: "DataFrame", id_column: str) -> "DataFrame":
-    """All rows of an id next to each other, in an order that does not depend on where they were."""
+    """Sort all rows of an id next to each other, in an order independent of their partitions."""
     from pyspark.sql.functions import xxhash64
 
-    # NOTE: by the id alone, although the key has the snapshot: one date may have several texts.
+    # NOTE: by the id alone, although the key includes the snapshot: a date may be written in several ways.
     gathered = users.repartition(_quoted(id_column))
     row_hash = xxhash64(*map(_quoted, users.columns))
     return gathered.sortWithinPartitions(_quoted(id_column), row_hash)
@@ -172,7 +172,7 @@ def _outcomes(
     from pyspark.storagelevel import StorageLevel
 
     types = _column_types(users, users.columns)
-    # The columns of an answer do not depend on the rows: an empty chunk shows them.
+    # The columns of the result do not depend on the rows, so an empty chunk shows them.
     nobody = scorer.score_chunk(Chunk(pl.DataFrame(schema=types), WHERE, 0, 0), detail)
     set_aside = nobody.rejected.select(*types, "reasons")
     schema = pa.schema(
@@ -193,7 +193,7 @@ def _apart(outcomes: "DataFrame") -> ScoredUsers:
 
 
 def _column_types(df: "DataFrame", wanted: list[str] | tuple[str, ...]) -> pl.Schema:
-    """The columns of a DataFrame as Polars sees them; the types of those not wanted are left out."""
+    """The columns of a DataFrame as Polars types; unwanted columns have no type."""
     from pyspark.errors import PySparkException
     from pyspark.sql.pandas.types import to_arrow_type
 
@@ -204,7 +204,7 @@ def _column_types(df: "DataFrame", wanted: list[str] | tuple[str, ...]) -> pl.Sc
             try:
                 arrow = to_arrow_type(column.dataType, timezone="UTC")
             except PySparkException:
-                # What Arrow does not have no column of the contract may be.
+                # Types that Arrow lacks are not allowed by the contract either.
                 types[column.name] = pl.Object()
             else:
                 types |= pl.DataFrame(pa.schema([(column.name, arrow)]).empty_table()).schema
@@ -212,7 +212,7 @@ def _column_types(df: "DataFrame", wanted: list[str] | tuple[str, ...]) -> pl.Sc
 
 
 def _spark_fields(frame: pl.DataFrame) -> list[pa.Field]:
-    """Arrow fields that Spark has: no large texts, and none without a type."""
+    """Arrow fields that Spark supports: no large texts, and none without a type."""
     fields = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).schema
     return [
         field.with_type(pa.string()) if _is_text_or_nothing(field.type) else field

@@ -1,6 +1,6 @@
-"""What runs in Spark's Python workers: Arrow batches of users in, Arrow batches of outcomes out.
+"""The code in Spark's Python workers: Arrow batches of users in, Arrow batches of outcomes out.
 
-An outcome is a row of scores or a row set aside; the driver's half, `spark`, takes the two apart.
+An outcome is a row of scores or a quarantined row; the driver's half, `spark`, separates them.
 """
 
 import hashlib
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-# NOTE: Polars reads the size of its thread pool once, when it is imported, and a worker imports this
-# module before it runs anything of it. So nothing here may import Polars but `score_batches`.
+# NOTE: Polars reads the size of its thread pool once, on import, and a worker imports this module before
+# it calls anything. So only `score_batches` may import Polars.
 if TYPE_CHECKING:
     import polars as pl
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from engine.scorer import Scorer
 
 SET_ASIDE = "|set_aside"
-"""The column of an outcome that holds a row set aside, as a struct; null where the row is scored.
-No feature is named like it: `|` stands between a column and a rule."""
+"""The outcome column with a quarantined row as a struct; null if the row was scored.
+It cannot collide with a feature, because names may not contain `|`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShippedBundle:
-    """The checked bytes of a bundle on their way to the workers; equal where the manifests are.
+    """The checked bytes of a bundle for the workers; equal if the manifests are equal.
 
     Attributes:
-        path: Where the driver read it; for messages.
-        manifest_sha256: Of `manifest`, which holds the SHA-256 of every other file.
+        path: The path on the driver, for messages.
+        manifest_sha256: SHA-256 of `manifest`, which holds the SHA-256 of every other file.
         manifest: The bytes of `manifest.json`.
         contents: The bytes of the files that scoring reads.
     """
@@ -45,13 +45,13 @@ class ShippedBundle:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be done with every partition.
+    """The work for every partition.
 
     Attributes:
-        bundle: What scores.
-        drivers: So many features with the largest impacts, 0 to 3.
-        impacts: Whether the base value and the impacts of all features are added.
-        find_duplicates: Whether all rows of an id are in one partition, and repeats are to be found.
+        bundle: The bundle to score with.
+        drivers: How many features with the largest impacts to add, 0 to 3.
+        impacts: Whether to add the base value and the impacts of all features.
+        find_duplicates: Whether to look for duplicates; all rows of an id are then in one partition.
         outcome: The columns of an outcome; the last is `SET_ASIDE`.
     """
 
@@ -67,10 +67,10 @@ def score_batches(batches: Iterable[pa.RecordBatch], work: Work) -> Iterator[pa.
 
     Args:
         batches: Users, with the columns that the bundle needs.
-        work: What to do with them.
+        work: The work to do.
 
     Raises:
-        BundleError: The bundle was altered on its way.
+        BundleError: The bundle was altered in transit.
         SelfCheckError: The rows of a batch do not add up.
     """
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
@@ -94,11 +94,11 @@ def score_batches(batches: Iterable[pa.RecordBatch], work: Work) -> Iterator[pa.
 
 
 def whole_ids(frames: Iterable["pl.DataFrame"], id_column: str) -> Iterator["pl.DataFrame"]:
-    """The same rows, cut so that all rows of an id are in one frame.
+    """Regroup rows so that all rows of an id are in one frame.
 
     Args:
-        frames: Rows in which equal ids follow each other.
-        id_column: The ids.
+        frames: Rows sorted so that equal ids are adjacent.
+        id_column: The id column.
     """
     import polars as pl
 
@@ -106,7 +106,7 @@ def whole_ids(frames: Iterable["pl.DataFrame"], id_column: str) -> Iterator["pl.
     held: pl.DataFrame | None = None
     for frame in frames:
         rows = frame if held is None else pl.concat([held, frame])
-        # The next frame may go on with the last id. Rows without an id have no duplicates.
+        # The next frame may continue the last id. Rows without an id have no duplicates.
         is_last = rows.select((id_ == id_.last()).fill_null(value=False)).to_series()
         held = rows.filter(is_last)
         yield rows.filter(~is_last)
@@ -116,10 +116,10 @@ def whole_ids(frames: Iterable["pl.DataFrame"], id_column: str) -> Iterator["pl.
 
 @lru_cache(maxsize=1)
 def open_scorer(shipped: ShippedBundle) -> "Scorer":
-    """Open a shipped bundle; kept for the next task, as a worker process serves many.
+    """Open a shipped bundle; it is cached, because a worker process runs many tasks.
 
     Raises:
-        BundleError: The bytes are not those that the driver checked.
+        BundleError: The bytes differ from those that the driver checked.
     """
     from engine.bundle.manifest import manifest_from_json
     from engine.bundle.open import Bundle
@@ -133,14 +133,14 @@ def open_scorer(shipped: ShippedBundle) -> "Scorer":
 
 
 def outcomes(scored: "ScoredChunk", schema: pa.Schema) -> pa.Table:
-    """The rows of one chunk in the form that Spark was told: first those scored, then the others.
+    """The outcomes of one chunk in the declared columns: scored rows first, then the others.
 
     Args:
-        scored: What became of the chunk.
+        scored: The scored chunk.
         schema: The columns of an outcome.
 
     Raises:
-        SelfCheckError: Rows were lost or made up.
+        SelfCheckError: Rows were lost or added.
     """
     import polars as pl
 
@@ -154,7 +154,7 @@ def outcomes(scored: "ScoredChunk", schema: pa.Schema) -> pa.Table:
             f"{scored.rows_read:,} rows read, but {scored.scores.height:,} scored and "
             f"{rejected.height:,} set aside. Do not use these scores; report this."
         )
-    # NOTE: Spark knows neither large texts nor views.
+    # NOTE: Spark supports neither large texts nor views.
     return rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
 
 
@@ -164,6 +164,6 @@ def _check_hash(shipped: ShippedBundle, name: str, content: bytes, wanted: str) 
     found = hashlib.sha256(content).hexdigest()
     if found != wanted:
         raise BundleError(
-            f"{shipped.path}/{name}: altered on its way to a worker: SHA-256 {wanted[:12]}… "
+            f"{shipped.path}/{name}: altered on the way to a worker: SHA-256 {wanted[:12]}… "
             f"expected, found {found[:12]}…. Start the job again."
         )

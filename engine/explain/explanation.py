@@ -1,11 +1,10 @@
-"""Why a user has the score that they have: a base value and the impact of every feature.
+"""Explains one user's score: a base value and the impact of every feature.
 
-Takes opened tables and an opened bundle, gives an `Explanation`; `wording` puts it into words.
+Takes opened tables and an opened bundle and returns an `Explanation`; `format` turns it into text.
 
-How it works. Where a value lies among the users can only be counted once the value is known, and
-an exact count in one reading would have to keep every value. So the input is read twice, with flat
-memory: a look-up of the user by the id column, then one streaming pass over all features that
-counts the users with lower and with equal values.
+The input is read twice, with flat memory: a look-up of the user by the id column, then one streaming
+pass over all features that counts the users with lower and with equal values. An exact rank in one
+pass would have to keep every value.
 """
 
 import json
@@ -36,18 +35,18 @@ Value = float | str | None
 
 @dataclass(frozen=True, slots=True)
 class FeatureImpact:
-    """What one feature does to a user's score.
+    """One feature's effect on a user's score.
 
     Attributes:
         name: The column.
-        label: The label for people, or the name where there is none.
+        label: The label for people, or the name if there is none.
         value: The user's value.
-        unit: Of the value, or empty.
-        impact: In log-odds.
+        unit: The unit of the value, or empty.
+        impact: The SHAP value, in log-odds.
         share_below: The share of users with a smaller value; None for a category and for a missing
             value. Users whose value is missing are among all users, but not below.
         share_equal: The share of users with the same value, this user among them.
-        unseen: Whether the value is a category that the model does not know and takes as missing.
+        unseen: Whether the value is a category unknown to the model, which counts as missing.
     """
 
     name: str
@@ -61,29 +60,29 @@ class FeatureImpact:
 
     @property
     def odds_factor(self) -> float:
-        """How many times the odds are raised, or lowered where the impact is negative."""
+        """The factor by which the odds change, at least 1; the sign of the impact gives the direction."""
         return float(np.exp(abs(self.impact)))
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One user's score and where it comes from.
+    """One user's score with its explanation.
 
     Attributes:
         user: The id as text.
-        snapshot: The date of the row explained, where the input has it.
-        bundle_id: What scored it.
+        snapshot: The date of the row, if the input has one.
+        bundle_id: The bundle that scored it.
         users_read: Rows of the input.
-        users_compared: Those of them that can be scored: the shares refer to them.
+        users_compared: The valid rows, to which the shares refer.
         probability: The score.
         margin: Its log-odds: the base value plus all impacts.
-        base_value: The log-odds from which every user starts.
+        base_value: The log-odds before any impact, the same for every user.
         decile: From 1 to 10.
         band: The propensity band.
         segment: The name of the segment.
         action: What the playbook recommends.
-        in_control_group: Whether the user is left out to measure what the actions win.
-        features: Every feature of the model, the largest absolute impact first.
+        in_control_group: Whether the user is held out to measure the effect of the actions.
+        features: Every feature of the model, largest absolute impact first.
     """
 
     user: str
@@ -102,7 +101,7 @@ class Explanation:
     features: tuple[FeatureImpact, ...]
 
     def to_json(self) -> str:
-        """One line of JSON with the same data."""
+        """The explanation as one line of JSON."""
         document = {name: getattr(self, name) for name in self.__dataclass_fields__}
         document["snapshot"] = self.snapshot and self.snapshot.isoformat()
         document["features"] = [
@@ -120,19 +119,18 @@ _FEATURE_FIELDS = (
 def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:
     """Explain one user's score and compare the user's values with those of all users.
 
-    Of several rows of the user, the one of the last snapshot is explained. Every row that can be
-    scored counts as a user, so that in an input of several snapshots one user may count several
-    times.
+    If the user has several rows, the one with the last snapshot is explained. Every valid row counts
+    as a user, so with several snapshots a user counts several times.
 
     Args:
         tables: The opened input.
         scorer: The opened bundle.
-        user: The id; ids are compared as text.
+        user: The id, compared as text.
 
     Raises:
         UsageError: The bundle's schema names no id.
-        InputError: The user is not there, is there twice, or cannot be scored; or the columns
-            break the contract.
+        InputError: The user is missing, occurs twice or cannot be scored, or the columns break the
+            contract.
     """
     schema = scorer.manifest.schema
     if schema.id is None:
@@ -147,7 +145,7 @@ def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:
     if split.reasons:
         raise InputError(
             f"user {user!r}: {_place(row.file, row.rows_before + 1)} cannot be scored; caught by: "
-            f"{', '.join(split.reasons)}. Fix the row where the table is made."
+            f"{', '.join(split.reasons)}. Fix the row in the job that writes the table."
         )
     values = split.valid.row(0, named=True)
     features = to_features(split.valid, schema.model_features, scorer.manifest.categories)
@@ -158,7 +156,7 @@ def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Users read, users that can be scored, and of these for each feature those below and equal.
+    """Counts: users read, valid users, and for each feature the valid users below and equal.
 
     below, equal: int64 [features].
     """
@@ -269,7 +267,7 @@ def _count_users(tables: Sequence[Table], scorer: Scorer, values: Mapping[str, A
 
 
 def _rank_counts(features: Sequence[Feature], values: Mapping[str, Any]) -> Iterator[pl.Expr]:
-    """For each feature how many values are below the user's, then for each how many equal it."""
+    """For each feature the number of values below the user's, then for each the number equal to it."""
     dtypes = [pl.Float32() if f.kind == "numeric" else pl.String() for f in features]
     users = [pl.lit(values[f.name], dtype) for f, dtype in zip(features, dtypes, strict=True)]
     for feature, value in zip(features, users, strict=True):

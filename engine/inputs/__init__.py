@@ -1,5 +1,4 @@
-"""What users come in: files, globs, folders, partitions, objects in stores, rows of queries.
+"""Inputs: files, globs, folders, partitions, objects in stores, rows of queries.
 
-`opening` gives tables; `formats` and `text_lines` tell what files are and what is wrong with them.
-Their rows are read by `engine.inputs.chunks`.
+`open` finds and opens tables, `formats` and `csv_checks` check files, and `chunks` reads the rows.
 """

@@ -40,7 +40,7 @@ def check_tables(manifest: Manifest, tables: Sequence[Table]) -> None:
         except InputError as error:
             if table is tables[0]:
                 raise
-            message = f"{str(error).rstrip('.')}. {tables[0].name} has the columns as needed."
+            message = f"{str(error).rstrip('.')}. {tables[0].name} has the right columns."
             raise InputError(message) from None
     check_same_keys(manifest.schema, ((table.name, table.columns) for table in tables))
 
@@ -54,13 +54,13 @@ def read_users(
     """Read every table chunk by chunk, in order, with duplicate keys marked.
 
     Args:
-        tables: What `open_inputs` gives.
-        columns: The columns to read, where a table has them; None reads those of `flat_columns`.
+        tables: Tables from `open_inputs`.
+        columns: The columns to read if a table has them; None reads those of `flat_columns`.
         chunk_rows: The most rows of a chunk.
         schema: The table that the bundle scores; without an id there are no duplicates.
 
     Raises:
-        InputError: A file breaks off or cannot be decoded.
+        InputError: A file is truncated or cannot be decoded.
     """
     rows = sum(table.rows for table in tables)
     repeated = find_repeated_keys(partial(_read_keys, tables, schema), schema, rows)
@@ -70,7 +70,7 @@ def read_users(
 def read_chunks(
     tables: Sequence[Table], columns: Sequence[str] | None, chunk_rows: int
 ) -> Iterator[Chunk]:
-    """The same without a look for duplicates."""
+    """Read every table without checking for duplicates."""
     flat = flat_columns(tables)
     columns = tuple(flat) if columns is None else columns
     input_rows = 0
@@ -84,10 +84,10 @@ def read_chunks(
 
 
 def find_rows(table: Table, columns: Sequence[str], condition: pl.Expr) -> pl.DataFrame:
-    """The rows of a table that meet a condition, with `source_row` (from 1); others are not kept.
+    """The rows of a table that meet a condition, with `source_row` (from 1).
 
     Raises:
-        InputError: The file breaks off or cannot be decoded.
+        InputError: The file is truncated or cannot be decoded.
     """
     wanted = [name for name in columns if name in table.columns]
     with reading(table.name):
@@ -119,7 +119,7 @@ def _read_keys(tables: Sequence[Table], schema: FeatureSchema) -> Iterator[pl.Da
 def _frames_and_faults(
     table: Table, columns: list[str], chunk_rows: int
 ) -> Iterator[tuple[pl.DataFrame, dict[str, pl.Series]]]:
-    """The rows of a table, and which of them are too short."""
+    """The rows of a table, with the fault of those that are too short."""
     if table.format != "csv":
         for frame in _frames(table, columns, chunk_rows):
             yield frame, {}
@@ -147,7 +147,7 @@ def _short_faults(short: np.ndarray | None, before: int, height: int) -> dict[st
 
 def _frames(table: Table, columns: list[str], chunk_rows: int) -> Iterator[pl.DataFrame]:
     with reading(table.name, fault_in(table.content, table.format)):
-        # NOTE: Polars takes the text "*" for all columns, and "^…$" for a pattern.
+        # NOTE: Polars reads "*" as all columns, and "^…$" as a pattern.
         selected = table.frame.select(by_name(columns))
         yield from whole_batches(selected, table.rows, chunk_rows, partial(_lost_rows, table))
 

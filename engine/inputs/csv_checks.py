@@ -1,7 +1,7 @@
-"""What the bytes of a text file tell that Polars does not: short rows, and why it gave up.
+"""Finds faults in the bytes of text files that Polars hides: short rows, and why reading failed.
 
-Polars fills a row of a CSV that is too short with nulls, and what it says of a row that it cannot
-read shows the row, or not where it is. A text in quotes that spans lines belongs to one row.
+Polars fills short CSV rows with nulls. Its message for an unreadable row quotes the row or does not
+locate it. A quoted text that spans lines belongs to one row.
 """
 
 import codecs
@@ -23,14 +23,14 @@ _HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Some bytes, and what of them lies outside quotes.
+    """A block of bytes, and its separators outside quotes.
 
     Attributes:
         content: uint8 [bytes].
         commas: Whether a byte separates two fields: bool [bytes].
         newlines: Whether a byte ends a row: bool [bytes].
-        begins_inside: Whether the block begins within quotes.
-        is_inside: Whether it ends within quotes.
+        begins_inside: Whether the block begins inside quotes.
+        is_inside: Whether it ends inside quotes.
     """
 
     content: np.ndarray
@@ -41,11 +41,11 @@ class _Block:
 
 
 def short_rows(path: Path, columns: int) -> np.ndarray:
-    """The rows, from 0, that have fewer fields than the header: int64 [short rows].
+    """The rows (from 0) with fewer fields than the header: int64 [short rows].
 
     Args:
-        path: A CSV file that has no row with more fields.
-        columns: Fields of the header.
+        path: A CSV file without rows that have more fields.
+        columns: The number of fields of the header.
     """
     separators = rows = 0
     ends_in_row = False
@@ -53,7 +53,7 @@ def short_rows(path: Path, columns: int) -> np.ndarray:
         separators += int(np.count_nonzero(block.commas))
         rows += int(np.count_nonzero(block.newlines))
         ends_in_row = not block.newlines[-1]
-    # NOTE: no row has more, so that a sum that is full says that every row is.
+    # NOTE: no row has more fields, so if the total is right, every row is whole.
     if separators == (rows + ends_in_row) * (columns - 1):
         return np.empty(0, np.int64)
     found = [first + np.flatnonzero(n < columns - 1) for first, n in _separators_by_row(path)]
@@ -62,11 +62,11 @@ def short_rows(path: Path, columns: int) -> np.ndarray:
 
 
 def csv_fault(path: Path, columns: int) -> str | None:
-    """Why a CSV cannot be read, in words that show nothing of its rows; None where it cannot be told.
+    """Why a CSV cannot be read, without quoting its rows; None if unknown.
 
     Args:
         path: A CSV file.
-        columns: Fields of the header.
+        columns: The number of fields of the header.
     """
     if wrong := wrong_byte(path):
         return wrong
@@ -80,7 +80,7 @@ def csv_fault(path: Path, columns: int) -> str | None:
 
 
 def ndjson_fault(path: Path) -> str | None:
-    """The same for NDJSON."""
+    """Why NDJSON cannot be read, without quoting its rows; None if unknown."""
     if wrong := wrong_byte(path):
         return wrong
     done = 0
@@ -91,7 +91,7 @@ def ndjson_fault(path: Path) -> str | None:
                 sound = bisect_left(
                     range(len(lines)), 1, key=lambda n: not _is_ndjson(lines[: n + 1])
                 )
-                return f"line {done + sound + 1:,} is no JSON object"
+                return f"line {done + sound + 1:,} is not a JSON object"
             done += len(lines)
     return None
 
@@ -105,16 +105,16 @@ def _is_ndjson(lines: list[bytes]) -> bool:
 
 
 def half_character(path: Path) -> int | None:
-    """The first line of NDJSON, from 1, with half of a pair of surrogates; None where there is none.
+    """The first line of NDJSON (from 1) with a lone surrogate; None if there is none.
 
-    NOTE: Polars reads such an escape as another character, and so an id as another id.
+    NOTE: Polars reads a lone surrogate as another character, and so an id as another id.
     """
     done = 0
     with path.open("rb") as file:
         while content := file.read(BLOCK_BYTES) + file.readline():
             for found in _HALF.finditer(content):
                 before = content[: found.start()]
-                # After an odd number of backslashes it is one of them that is escaped.
+                # After an odd number of backslashes, this one is itself escaped.
                 if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
                     return done + before.count(b"\n") + 1
             done += content.count(b"\n")
@@ -122,10 +122,10 @@ def half_character(path: Path) -> int | None:
 
 
 def misplaced_quote(path: Path) -> int | None:
-    """The first row, the header being 0, with a quote neither at an end of a text nor doubled within it.
+    """The first row (the header is 0) with a quote that neither delimits a text nor is doubled inside one.
 
-    NOTE: for Polars such a quote opens or ends a text too, and rows up to the next one become part of it:
-    those of Spark, which by default escapes quotes with a backslash.
+    NOTE: Polars takes such a quote as a delimiter and swallows the rows up to the next one. Spark writes
+    such files, as it escapes quotes with a backslash by default.
     """
     if not _has_quotes(path):
         return None
@@ -135,7 +135,7 @@ def misplaced_quote(path: Path) -> int | None:
         around = np.concatenate((_byte(before), content, _byte(QUOTE)))
         places = np.flatnonzero(content == QUOTE)
         closes = (np.arange(len(places)) + block.begins_inside) % 2 == 1
-        # What follows the last byte of a block is seen with the next block.
+        # The byte after the last one of a block is seen with the next block.
         is_wrong = np.where(
             closes,
             ~np.isin(around[places + 2], _AFTER_TEXT),
@@ -164,7 +164,7 @@ def _has_quotes(path: Path) -> bool:
 
 
 def has_lone_returns(head: bytes) -> bool:
-    """Whether the first bytes of a text have lines that end with CR alone, as on old Macs."""
+    """Whether lines end with CR alone, as on old Macs, judged by the first bytes."""
     return b"\r" in head and b"\n" not in head
 
 
@@ -174,7 +174,7 @@ def _blocks(path: Path) -> Iterator[_Block]:
         skipped = False
         while content := file.read(BLOCK_BYTES):
             if not skipped:
-                # Polars takes the first line that is not blank for the header.
+                # Polars takes the first non-blank line as the header.
                 content = content.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
                 skipped = bool(content)
             if content:
@@ -188,7 +188,7 @@ def _block(content: np.ndarray, *, is_inside: bool) -> _Block:
     commas, newlines = content == COMMA, content == NEWLINE
     quotes = content == QUOTE
     if is_inside or quotes.any():
-        # A doubled quote within a text closes and opens it again at once.
+        # A doubled quote inside a text closes it and opens it again.
         inside = (np.cumsum(quotes, dtype=np.int32) + is_inside) % 2 == 1
         commas &= ~inside
         newlines &= ~inside
@@ -197,7 +197,7 @@ def _block(content: np.ndarray, *, is_inside: bool) -> _Block:
 
 
 def _separators_by_row(path: Path) -> Iterator[tuple[int, np.ndarray]]:
-    """The number of the first row of a block, the header being 0, and the commas of its rows."""
+    """The number of a block's first row (the header is 0), and the commas of its rows."""
     row = carried = 0
     ended = True
     for block in _blocks(path):
@@ -217,7 +217,7 @@ def _separators_by_row(path: Path) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _row_of_open_quote(path: Path) -> int | None:
-    """The row, the header being 0, in which a text begins that never ends."""
+    """The row (the header is 0) with a quote that is never closed."""
     row = opened = 0
     block = None
     for block in _blocks(path):
@@ -229,7 +229,7 @@ def _row_of_open_quote(path: Path) -> int | None:
 
 
 def wrong_byte(path: Path) -> str | None:
-    """Where the first byte stands that is no UTF-8."""
+    """The position of the first byte that is not UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     done = 0
     with path.open("rb") as file:
@@ -240,7 +240,7 @@ def wrong_byte(path: Path) -> str | None:
                 decoder.decode(content, final=not content)
             except UnicodeDecodeError as error:
                 wrong = start + error.start + 1
-                return f"byte {wrong:,} is no UTF-8; save the table as UTF-8"
+                return f"byte {wrong:,} is not UTF-8; save the table as UTF-8"
             if not content:
                 return None
             done += len(content)

@@ -1,4 +1,4 @@
-"""What it means when a file cannot be read: errors that name it, without its values."""
+"""Errors for files that cannot be read; they name the file but none of its values."""
 
 import csv
 import errno
@@ -15,17 +15,17 @@ from engine.errors import AccessError, EngineError, InputError, NoInputError, St
 from engine.inputs.csv_checks import csv_fault, ndjson_fault
 from engine.inputs.formats import Format, csv_header
 
-# What reading a header raises where the bytes are no CSV or no gzip.
+# Raised by reading a header if the bytes are not CSV or not gzip.
 _UNREADABLE = (EOFError, zlib.error, csv.Error)
 
 
 @contextmanager
 def reading(name: str, fault: Callable[[], str | None] | None = None) -> Iterator[None]:
-    """Turn what Polars raises into an error that names the file.
+    """Turn errors of Polars into errors that name the file.
 
     Args:
         name: The file.
-        fault: Says what is wrong in place of Polars.
+        fault: Finds the reason, which replaces the message of Polars.
     """
     try:
         yield
@@ -39,14 +39,14 @@ def reading(name: str, fault: Callable[[], str | None] | None = None) -> Iterato
 
 
 def fault_in(content: Path, kind: Format) -> Callable[[], str | None] | None:
-    """What tells why a text cannot be read: messages of Polars may show its rows."""
+    """The function that finds why a text file cannot be read; messages of Polars may quote its rows."""
     if kind == "csv":
         return lambda: csv_fault(content, len(csv_header(content)))
     return (lambda: ndjson_fault(content)) if kind == "ndjson" else None
 
 
 def broken(name: str, reason: str) -> InputError:
-    """The error of a file that is damaged, with the first line of why."""
+    """The error for a damaged file, with the first line of the reason."""
     first_line = reason.strip().split("\n")[0]
     return InputError(
         f"{name}: cannot be read: {first_line}. "
@@ -55,8 +55,8 @@ def broken(name: str, reason: str) -> InputError:
 
 
 def _refused(name: str, error: OSError) -> EngineError:
-    # NOTE: Polars raises errors of the operating system with their number only in the text, and
-    # what it cannot decompress as one without a number.
+    # NOTE: Polars gives the number of operating-system errors only in the text; decompression errors
+    # have none.
     stated = re.search(r"os error (\d+)", str(error))
     number = error.errno or (int(stated[1]) if stated else None)
     if isinstance(error, PermissionError) or number in (errno.EACCES, errno.EPERM):

@@ -1,6 +1,6 @@
-"""What a file is, told by its bytes, and what of it Polars would read though it cannot be meant.
+"""Recognises formats by their first bytes, and refuses files that Polars would misread.
 
-Takes paths, gives formats and plain files. Reading the rows is left to `source`.
+Takes paths and returns formats and plain files; `open` and `chunks` read the rows.
 """
 
 import csv
@@ -21,7 +21,7 @@ SNIFFED_BYTES = 65_536
 TAIL_BYTES = 65_536
 GZIP_MAGIC = b"\x1f\x8b"
 _MAGIC: tuple[tuple[bytes, Format], ...] = ((b"PAR1", "parquet"), (b"ARROW1", "ipc"))
-# NOTE: Polars unpacks some of these by itself, but what is checked here are the bytes of the file.
+# NOTE: Polars unpacks some of these itself, but the checks here need the plain bytes.
 _PACKED = (
     (GZIP_MAGIC, "gzip within gzip"),
     (b"\x28\xb5\x2f\xfd", "Zstandard"),
@@ -40,7 +40,7 @@ def read_head(path: Path) -> bytes:
 
 
 def unpacked(path: Path, target: Path) -> Path:
-    """A file of one or more gzip members, unpacked."""
+    """Unpack a file of one or more gzip members."""
     member = zlib.decompressobj(wbits=31)
     with path.open("rb") as packed, target.open("wb") as plain:
         while content := packed.read(COPIED_BYTES):
@@ -51,12 +51,12 @@ def unpacked(path: Path, target: Path) -> Path:
                 # Members may be padded with zeros.
                 content = member.unused_data.lstrip(b"\0")
     if not member.eof:
-        raise EOFError("the gzip stream breaks off")
+        raise EOFError("the gzip stream is truncated")
     return target
 
 
 def without_mark(path: Path, target: Path) -> Path:
-    """A text without the mark of byte order that it begins with, which Polars takes for a part of NDJSON."""
+    """Copy a text without its byte order mark, which Polars would read as part of NDJSON."""
     with path.open("rb") as marked, target.open("wb") as plain:
         marked.seek(len(BOM_UTF8))
         shutil.copyfileobj(marked, plain)
@@ -64,7 +64,7 @@ def without_mark(path: Path, target: Path) -> Path:
 
 
 def told_format(head: bytes, name: str) -> Format:
-    """Tell the format by the first bytes of a file; endings may lie."""
+    """The format of a file by its first bytes, whatever its ending."""
     if not head:
         raise InputError(f"{name}: empty file. Check the job that writes it.")
     for magic, kind in _MAGIC:
@@ -75,7 +75,7 @@ def told_format(head: bytes, name: str) -> Format:
             raise InputError(
                 f"{name}: {what}. Unpack it; CSV and NDJSON may be packed with gzip once."
             )
-    # NOTE: a text may hold a NUL or two; UTF-16 has one in every second byte.
+    # NOTE: a text may hold a few NULs; UTF-16 has one in every second byte.
     if head.startswith((*UTF16_MARKS, b"PARE")) or head.count(b"\0") > len(head) // 8:
         raise InputError(
             f"{name}: neither Parquet (not encrypted), Arrow IPC, UTF-8 CSV nor NDJSON. "
@@ -90,17 +90,17 @@ def told_format(head: bytes, name: str) -> Format:
 
 
 def check_csv(path: Path, head: bytes, name: str, wanted: Sequence[str] = ()) -> None:
-    """Refuse what Polars reads without a word, though it cannot be meant.
+    """Refuse files that Polars would misread silently.
 
     Args:
         path: The file.
         head: Its first bytes.
-        name: What messages call it.
-        wanted: Names of columns that may be shown; without a header, others are values of a user.
+        name: Its name in messages.
+        wanted: Column names that may be shown; without a header, the others are values of a user.
 
     Raises:
-        InputError: The file has repeated columns, other separators or line ends, quotes where none can
-            be, or ends in the middle of a row.
+        InputError: The file has repeated columns, other separators or line ends, misplaced quotes,
+            or ends in the middle of a row.
     """
     if has_lone_returns(head):
         raise InputError(
@@ -117,7 +117,7 @@ def check_csv(path: Path, head: bytes, name: str, wanted: Sequence[str] = ()) ->
             "write the file again with them."
         )
     if (row := misplaced_quote(path)) is not None:
-        # Where the bytes are no text, their quotes tell nothing.
+        # If the bytes are not text, quotes mean nothing.
         fault = wrong_byte(path) or (
             f"row {row:,} (the header is 0) has a quote in the middle of a text. Write such a text in "
             'quotes, and quotes within it twice: "a ""b"" c"; a backslash escapes nothing'
@@ -145,11 +145,11 @@ def csv_header(path: Path) -> list[str]:
 
 
 def _ends_within_row(path: Path, columns: int) -> bool:
-    """Whether the last line is cut off, as far as the last bytes tell."""
+    """Whether the last line seems to be truncated, judged by the last bytes."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - TAIL_BYTES))
         tail = file.read()
     before, newline, last = tail.rpartition(b"\n")
-    # NOTE: a line with a quote may be the end of a text that spans lines; it cannot be told.
+    # NOTE: a line with a quote may end a text that spans lines, so it cannot be judged.
     is_telling = before and newline and last and b'"' not in last
     return bool(is_telling) and last.count(b",") < columns - 1

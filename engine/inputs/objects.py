@@ -1,7 +1,7 @@
 """Parquet in object stores, through Polars' own readers, copied to a file.
 
-Credentials come from the environment, as the clients of each store read them. Messages name the
-objects; what a store answers may hold keys and is not shown.
+Credentials come from the environment, as each store's clients read them. Messages name the objects
+but do not quote the store's answers, which may contain keys.
 """
 
 import re
@@ -25,15 +25,15 @@ from engine.inputs.partitions import partition_columns
 
 SCHEMES = ("s3://", "gs://", "az://")
 HIDDEN_PREFIXES = ("_", ".")
-# A column of the places of objects, of a name that no table has.
+# The column for the locations of objects; no table has this name.
 _PLACE = " place"
-# What stores and the readers of Polars say, first match first.
+# Patterns in the messages of stores and of Polars; the first match counts.
 _Cause = tuple[str, type[EngineError], str]
 _CAUSES: tuple[_Cause, ...] = (
     (
         r"\b40[13]\b|Forbidden|Unauthorized|AccessDenied|credential|InvalidAccessKeyId",
         AccessError,
-        "may not be read. Check the store's credentials in the environment",
+        "access denied. Check the store's credentials in the environment",
     ),
     (
         r"\b404\b|expanded paths were empty|not found",
@@ -43,13 +43,13 @@ _CAUSES: tuple[_Cause, ...] = (
     (
         r"\b(429|5\d\d)\b|error sending request|[Tt]imed? ?out|[Cc]onnect|after \d+ retries",
         UnavailableError,
-        "the store does not answer, though asked several times. Run again later",
+        "the store does not answer after several attempts. Run again later",
     ),
 )
 
 
 def is_object(text: str) -> bool:
-    """Whether an input names objects of a store, not files."""
+    """Whether an input names objects in a store."""
     return text.startswith(SCHEMES)
 
 
@@ -57,15 +57,15 @@ def fetch_objects(text: str, path: Path) -> None:
     """Write the rows of Parquet objects to an Arrow IPC file, in the order of their names.
 
     Args:
-        text: An object, a glob, or a prefix that ends with a slash. What stands in the names as
-            `column=value` becomes a column.
+        text: An object, a glob, or a prefix that ends with a slash. Parts `column=value` of the
+            names become columns.
         path: A new file.
 
     Raises:
         NoInputError: There is no such object.
-        AccessError: The store does not allow it.
+        AccessError: The store denies access.
         UnavailableError: The store does not answer.
-        InputError: What is read is no Parquet, or a column stands in the names and in the files.
+        InputError: An object is not Parquet, or a column is in both the names and the files.
     """
     with _object_errors(text):
         scan = partial(

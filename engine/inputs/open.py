@@ -1,6 +1,6 @@
-"""Inputs to tables: finds the files and opens them; `formats` tells what they are.
+"""Inputs to tables: finds and opens the files; `formats` recognises them.
 
-Their rows are read by `source`.
+`chunks` reads their rows.
 """
 
 import glob
@@ -37,9 +37,9 @@ from engine.interruption import in_background
 
 STANDARD_INPUT = "-"
 STANDARD_INPUT_NAME = "standard input"
-# NDJSON names its columns row by row; this many rows show most of them.
+# NDJSON names columns in every row; this many rows show most of them.
 NDJSON_HEADER_ROWS = 1_000
-# NOTE: Polars maps these into memory; a file that is cut off meanwhile would end the process.
+# NOTE: Polars maps these into memory; truncating such a file during a run kills the process.
 _MAPPED: tuple[Format, ...] = ("ipc", "ndjson")
 
 
@@ -48,25 +48,25 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages and the quarantine call it."""
+        """Its name in messages and in the quarantine."""
 
     def fetch(self, path: Path) -> None:
         """Write the rows to an Arrow IPC file.
 
         Raises:
-            EngineError: They cannot be read, or a signal came.
+            EngineError: The rows cannot be read, or a signal came.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One input file: its name for people, its format and its lazy columns.
+    """One opened input.
 
     Attributes:
-        path: Where it lies; None for standard input and queries.
-        content: What is read: the file, or a copy of it.
-        state: What would differ if the file at `path` were replaced or written to.
-        rows: What the file says of their number, or a count apart from the reading.
+        path: Its path; None for standard input and queries.
+        content: The file that is read: the input or a copy of it.
+        state: Values that change if the file at `path` is replaced or written to.
+        rows: The number of rows, from the file's footer or a separate count.
     """
 
     name: str
@@ -86,18 +86,18 @@ def open_inputs(
     """Open files, globs, directories, `-`, objects or queries, in the order given.
 
     Args:
-        inputs: A directory gives its files in the order of their names; names that begin with a
-            dot or an underscore, and what runs leave beside their scores, are left out. Folders
-            named `column=value` inside it are partitions: their Parquet files have that column.
-        wanted: Columns to look for in all rows of NDJSON, whose first rows may not name them. One
-            that has no value in any row counts as absent; columns that are neither wanted nor
-            among the first rows are not seen.
+        inputs: A directory stands for its files in the order of their names. Names that begin with a
+            dot or an underscore are skipped, and so are files that runs write beside their scores.
+            Folders named `column=value` are partitions: their Parquet files have that column.
+        wanted: Columns to look for in all rows of NDJSON, whose first rows may not name them. A
+            wanted column without any value counts as absent. Other columns are found only in the
+            first rows.
 
     Raises:
-        NoInputError: Nothing is there to read.
-        InputError: A file is of no known format, or broken; on exit: it has changed meanwhile.
-        AccessError: A file may not be read.
-        StorageError: The operating system fails to read, or to keep a copy.
+        NoInputError: There is nothing to read.
+        InputError: A file has an unknown format or is damaged; on exit: it has changed.
+        AccessError: This user may not read a file.
+        StorageError: The operating system cannot read a file or keep a copy.
         UnavailableError: A database does not answer.
     """
     with _temporary_files() as new_file:
@@ -133,17 +133,17 @@ def open_inputs(
 
 
 def input_paths(inputs: Sequence[str]) -> list[Path]:
-    """The files that inputs stand for, standard input apart.
+    """The files that inputs stand for, without standard input.
 
     Raises:
-        NoInputError: Nothing is there to read.
+        NoInputError: There is nothing to read.
     """
     return [path for text in inputs if text != STANDARD_INPUT for path in _paths(text)]
 
 
 @contextmanager
 def _temporary_files() -> Iterator[Callable[[], Path]]:
-    """Gives places for files that are gone afterwards; without any no folder is made."""
+    """Gives paths for temporary files; their folder is created on first use and removed at the end."""
     with ExitStack() as stack:
 
         @cache
@@ -156,7 +156,7 @@ def _temporary_files() -> Iterator[Callable[[], Path]]:
 
 def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
     try:
-        # NOTE: a query that was cut short may still write, for a moment, while the folder is removed.
+        # NOTE: an interrupted query may still write for a moment while the folder is removed.
         return tempfile.TemporaryDirectory(prefix="engine-", ignore_cleanup_errors=True)
     except FileNotFoundError as error:
         raise StorageError(
@@ -165,7 +165,7 @@ def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def _spooled(path: Path) -> Path:
-    """Standard input as a file: the formats are read from more than one place."""
+    """Copy standard input to a file, because formats are read from more than one position."""
     if sys.stdin is None:
         raise NoInputError(f"{STANDARD_INPUT_NAME}: is closed. Give it a table, or name a file.")
     with path.open("wb") as file:
@@ -194,12 +194,12 @@ def _paths(text: str) -> list[Path]:
 
 
 def _without_password(text: str) -> str:
-    """An address that is no input, without what may be secret in it."""
+    """A URL that is not an input, without the password in it."""
     return re.sub(r"://.*", "://…", text, flags=re.DOTALL)
 
 
 def _check_names(names: Iterable[str]) -> None:
-    # NOTE: Polars opens no file whose name is not UTF-8; Python has surrogates for such bytes.
+    # NOTE: Polars cannot open files whose name is not UTF-8; Python shows such bytes as surrogates.
     strange = [ascii(name) for name in names if re.search("[\ud800-\udfff]", name)]
     if strange:
         raise NoInputError(
@@ -215,7 +215,7 @@ def _open_table(
     new_file: Callable[[], Path],
     wanted: Sequence[str],
 ) -> Table:
-    # Unpacking, checking and counting a large file takes long.
+    # Unpacking, checking and counting a large file may take long.
     return in_background(partial(_opened, name, path, content, new_file, wanted))
 
 
@@ -239,7 +239,7 @@ def _opened(
         if kind == "csv":
             check_csv(content, head, name, wanted)
         if kind == "ndjson" and (line := half_character(content)):
-            raise broken(name, f"line {line:,} has half of a pair of surrogates")
+            raise broken(name, f"line {line:,} has half of a surrogate pair")
     with reading(name, fault_in(content, kind)):
         frame = _scan(content, kind, wanted)
         rows = int(frame.select(pl.len()).collect().item())
@@ -247,7 +247,7 @@ def _opened(
 
 
 def _with_partitions(table: Table, text: str) -> Table:
-    """The table, with the columns that folders between it and an input give."""
+    """The table with the columns of the partition folders around it."""
     values = {} if table.path is None else partition_values(table.path, Path(text))
     if not values:
         return table
@@ -281,7 +281,7 @@ def _scan(path: Path, kind: Format, wanted: Sequence[str]) -> pl.LazyFrame:
     if kind == "ipc":
         return pl.scan_ipc(path, glob=False, hive_partitioning=False)
     if kind == "csv":
-        # Every column as text: a guessed type would change ids and hide what is no number.
+        # Read every column as text: guessed types would change ids and hide invalid numbers.
         return pl.scan_csv(path, infer_schema=False, glob=False)
     names = pl.scan_ndjson(path, infer_schema_length=NDJSON_HEADER_ROWS).collect_schema().names()
     late = [name for name in wanted if name not in names]

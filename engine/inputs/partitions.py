@@ -1,6 +1,6 @@
 """Datasets in folders named `column=value`, as Hive, Spark and Polars write them.
 
-The names of the folders hold values that the files do not; reading the files is left to `source`.
+The names of the folders hold values that the files do not; `open` reads the files.
 """
 
 from collections import Counter
@@ -16,30 +16,30 @@ NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def partitioned_files(folder: Path) -> Iterator[Path]:
-    """The files of a folder and, at any depth, of the partitions in it, but for those passed over."""
+    """The files of a folder and of the partitions in it at any depth, without skipped ones."""
     for path in folder.iterdir():
         if path.is_file():
             if not is_passed_over(path.name):
                 yield path
         elif _is_partition(path) and path.is_dir():
             if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
-                raise NoInputError(f"{path}: a link that leads back up. Remove it.")
+                raise NoInputError(f"{path}: a link to a folder above it. Remove it.")
             yield from partitioned_files(path)
         elif path.is_dir() and not path.name.startswith(HIDDEN_PREFIXES):
             LOG.warning(
-                "%s: passed over, as no folder column=value. Name it as an input if it is one.",
+                "%s: skipped, because its name is not column=value. Give it as an input if it is one.",
                 path,
             )
 
 
 def is_passed_over(name: str) -> bool:
-    """Whether a file of a folder is not read: it is hidden, or what a run leaves beside its scores."""
+    """Whether a file is skipped: it is hidden, or a run wrote it beside its scores."""
     beside_scores = name.endswith((".lock", ".summary.json")) or ".quarantine." in name
     return beside_scores or name.startswith(HIDDEN_PREFIXES)
 
 
 def partition_values(file: Path, folder: Path) -> dict[str, str | None]:
-    """The columns that the folders between a dataset and one of its files stand for."""
+    """The columns in the names of the folders between a dataset and one of its files."""
     if not file.is_relative_to(folder):
         return {}
     parts = [part.partition("=") for part in file.relative_to(folder).parts[:-1]]
@@ -50,13 +50,13 @@ def partition_values(file: Path, folder: Path) -> dict[str, str | None]:
 
 
 def partition_columns(name: str) -> tuple[str, ...]:
-    """The columns that the folders of an object's whole name stand for."""
+    """The columns in the folders of an object's name."""
     folders = name.split("/")[:-1]
     return tuple(part.partition("=")[0] for part in folders if _is_partition(Path(part)))
 
 
 def without_partitions(folder: Path) -> Path:
-    """The dataset that a folder is a partition of; the folder itself if it is none."""
+    """The dataset of a partition folder; for any other folder, the folder itself."""
     while _is_partition(folder):
         folder = folder.parent
     return folder

@@ -14,16 +14,16 @@ from engine.model.session import Predictions
 ROW_NUMBER = "row"
 DRIVER_NAMES = tuple(f"driver_{n}" for n in range(1, DRIVERS + 1))
 REPEATED_TEXTS = ("propensity_band", "segment_name", *DRIVER_NAMES, "action", "bundle_id")
-"""Columns of few different texts: dictionary-encoded where the format has dictionaries."""
+"""Columns with few distinct texts: dictionary-encoded if the format has dictionaries."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """How much of the reasons goes into the scores.
+    """Which columns are added to the scores.
 
     Attributes:
-        drivers: So many features with the largest impacts, 0 to 3.
-        impacts: Whether the base value and the impacts of all features are added.
+        drivers: How many features with the largest impacts to add, 0 to 3.
+        impacts: Whether to add the base value and the impacts of all features.
     """
 
     drivers: int = DRIVERS
@@ -31,20 +31,20 @@ class OutputOptions:
 
     def __post_init__(self) -> None:
         if self.drivers not in range(DRIVERS + 1):
-            raise UsageError(f"drivers: {self.drivers} asked for; give 0 to {DRIVERS}.")
+            raise UsageError(f"drivers: {self.drivers} given; expected 0 to {DRIVERS}.")
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredChunk:
-    """What became of one chunk.
+    """The outcome of one chunk.
 
     Attributes:
         rows_read: Rows of the chunk: those scored and those rejected.
-        features: What was scored, float32 [rows scored, features].
-        scores: The score file's columns.
-        rejected: The raw rows set aside, with `source_file`, `source_row` and `reasons`.
-        reasons: Rows caught by each rule.
-        unseen: Values without a category code, counted per feature.
+        features: The tensor that was scored, float32 [rows scored, features].
+        scores: The columns of the score file.
+        rejected: The raw rejected rows, with `source_file`, `source_row` and `reasons`.
+        reasons: The number of rows that break each rule.
+        unseen: The number of values without a category code, by feature.
     """
 
     rows_read: int
@@ -68,10 +68,10 @@ def score_columns(
     Args:
         valid: The typed rows that were scored, with `chunk_row`.
         first_row: The number of the chunk's first row in the input, from 1.
-        predictions: What the models say of them.
-        manifest: The cut-points, the names of the segments and the id of the bundle.
+        predictions: The predictions for these rows.
+        manifest: Has the cut-points, the segment names and the bundle id.
         playbook: The actions and the control group.
-        detail: How much of the reasons to give.
+        detail: Which columns to add.
     """
     schema = manifest.schema
     keys = [name for name in (schema.id, schema.snapshot) if name in valid.columns]
@@ -102,7 +102,7 @@ def score_columns(
 def _driver_columns(
     predictions: Predictions, manifest: Manifest, count: int
 ) -> dict[str, pl.Series | pl.Expr]:
-    """Names, then impacts; null where the model has fewer features."""
+    """Driver names, then impacts; null if the model has fewer features."""
     features = pl.Series([feature.name for feature in manifest.schema.model_features])
     found = predictions.driver_index.shape[1]
     names: dict[str, pl.Series | pl.Expr] = {}

@@ -1,4 +1,4 @@
-"""Work on several threads, in order, and how many there should be."""
+"""Ordered parallel work, and the number of available cores."""
 
 import math
 import os
@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 from engine.interruption import finished
 
 Progress = Callable[[int, int], None]
-"""Told after each chunk: rows done, and rows in all."""
+"""Called after each chunk with the rows done and the rows in all."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,8 +22,8 @@ def in_order(
 ) -> Generator[Result]:
     """Apply a function to items on several threads; results come in the order of the items.
 
-    Only a few more items than threads are taken ahead, so that memory stays flat. The items are
-    taken on a thread of their own: a signal ends the wait for the next one, too.
+    Only a few more items than threads are read ahead, so memory stays flat. A separate thread reads
+    the items, so a signal also ends the wait for the next one.
 
     Raises:
         InterruptedRunError: A signal came.
@@ -41,7 +41,7 @@ def in_order(
         while waiting:
             yield finished(waiting.popleft())
     finally:
-        # A run that ends early does not wait for the chunks under way.
+        # A run that ends early does not wait for chunks in progress.
         for executor in (reader, pool):
             executor.shutdown(wait=False, cancel_futures=True)
 
@@ -50,8 +50,7 @@ def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """The number of cores that this process may use.
 
     Args:
-        quota: Where a container reads how much time on the cores it has: `<microseconds> <of so
-            many>`, or `max` for no limit.
+        quota: The cgroup file with the CPU quota: `<microseconds> <period>`, or `max` for no limit.
     """
     has_affinity = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1

@@ -89,8 +89,8 @@ def test_rows_count_from_the_header(tmp_path, content, found):
         (b"a,b\n1,2\n1,2,3\n", "row 2 has 3 fields, the header 2"),
         (b'a,b\n"x\ny",2\n1,2,3\n', "row 2 has 3 fields, the header 2"),
         (b'a,b\n1,2\n3,"x\n5,6\n', "a quote that opens in row 2 is never closed"),
-        (b"a,b\n1,\xe9\n", "byte 7 is no UTF-8; save the table as UTF-8"),
-        ("a,b\n1,é\n".encode() + b"\xc3", "byte 10 is no UTF-8; save the table as UTF-8"),
+        (b"a,b\n1,\xe9\n", "byte 7 is not UTF-8; save the table as UTF-8"),
+        ("a,b\n1,é\n".encode() + b"\xc3", "byte 10 is not UTF-8; save the table as UTF-8"),
     ],
 )
 def test_a_fault_is_told_by_its_place(tmp_path, monkeypatch, block, content, fault):
@@ -105,9 +105,9 @@ def test_a_fault_is_told_by_its_place(tmp_path, monkeypatch, block, content, fau
     ("content", "fault"),
     [
         (b'{"a":1}\n{"a":"x"}\n\n{"b":[1]}', None),
-        (b'{"a":1}\n{"a":2}\n{"a":\n{"a":4}\n', "line 3 is no JSON object"),
-        (b'{"a":1}\nsecret\n', "line 2 is no JSON object"),
-        (b'{"a":1}\n{"a":"\xe9"}\n', "byte 15 is no UTF-8; save the table as UTF-8"),
+        (b'{"a":1}\n{"a":2}\n{"a":\n{"a":4}\n', "line 3 is not a JSON object"),
+        (b'{"a":1}\nsecret\n', "line 2 is not a JSON object"),
+        (b'{"a":1}\n{"a":"\xe9"}\n', "byte 15 is not UTF-8; save the table as UTF-8"),
     ],
 )
 def test_a_fault_of_ndjson_is_told_by_its_line(tmp_path, monkeypatch, block, content, fault):
