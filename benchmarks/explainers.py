@@ -21,7 +21,7 @@ from engine.bundle.manifest import Calibration
 from engine.bundle.open import CLASSIFIER, Bundle
 from engine.model.session import load_graph
 from engine.model.threads import in_order
-from engine.pipeline import ScoreOptions
+from engine.options import ScoreOptions
 from training.export.drivers import drivers_graph
 from training.model.shapley.effects import model_effects
 

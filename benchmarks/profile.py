@@ -70,7 +70,7 @@ def profile(users: Path) -> Counter[str]:
     for module in ("polars", "onnxruntime", "engine.pipeline"):
         with stage(seconds, f"import {module}"):
             __import__(module)
-    from engine import pipeline, scorer
+    from engine import options, pipeline, scorer
     from engine.model import session
     from engine.outputs import summary, writer
     from engine.rows import prepare, rules
@@ -106,7 +106,7 @@ def profile(users: Path) -> Counter[str]:
     instrument(seconds, writer.FrameWriter, "finish", "write: last part, fsync, hash, verification")
     with tempfile.TemporaryDirectory() as folder, stage(seconds, "score()"):
         out = Path(folder) / "scores.parquet"
-        pipeline.score([str(users)], BUNDLE, out, pipeline.ScoreOptions(threads=1))
+        pipeline.score([str(users)], BUNDLE, out, options.ScoreOptions(threads=1))
     seconds["write"] -= seconds.pop("write, waiting")
     seconds[VALIDATION] -= seconds[TYPED]
     return seconds

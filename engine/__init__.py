@@ -11,8 +11,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 if TYPE_CHECKING:
     from engine.bundle.schema import FeatureSchema as FeatureSchema
     from engine.errors import EngineError as EngineError
+    from engine.options import ScoreOptions as ScoreOptions
     from engine.outputs.summary import Summary as Summary
-    from engine.pipeline import ScoreOptions as ScoreOptions
     from engine.pipeline import score as score
     from engine.scorer import load_bundle as load_bundle
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "EngineError": "engine.errors",
     "FeatureSchema": "engine.bundle.schema",
-    "ScoreOptions": "engine.pipeline",
+    "ScoreOptions": "engine.options",
     "Summary": "engine.outputs.summary",
     "load_bundle": "engine.scorer",
     "score": "engine.pipeline",

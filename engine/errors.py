@@ -151,7 +151,9 @@ def bug_text(error: BaseException) -> str:
     Its message is omitted, because it may quote a value of the input.
     """
     frames = extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if Path(frame.filename).parent.name in ("engine", "training")]
+    root = Path(__file__).parents[1]
+    packages = (root / "engine", root / "training")
+    ours = [f for f in frames if any(Path(f.filename).is_relative_to(p) for p in packages)]
     where = "".join(f" at {Path(f.filename).name}:{f.lineno}" for f in (ours or frames)[-1:])
     return f"a bug: {type(error).__name__}{where}"
 

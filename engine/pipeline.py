@@ -7,20 +7,22 @@ through it.
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from engine.bundle.manifest import DRIVERS, Manifest
+from engine.bundle.manifest import Manifest
 from engine.errors import InputError, SelfCheckError, UsageError, pluralize
 from engine.explain.diagnose import Rejects, check_rejects
 from engine.explain.drift import drift_report
-from engine.inputs.chunks import CHUNK_ROWS, check_tables, read_users
-from engine.inputs.open import Source, Table, open_inputs
+from engine.inputs.chunks import check_tables, read_users
+from engine.inputs.open import Source, open_inputs
+from engine.inputs.tables import Table
 from engine.logs import LOG
-from engine.model.columns import REPEATED_TEXTS, OutputOptions
+from engine.model.columns import REPEATED_TEXTS
 from engine.model.threads import Progress, available_cores, in_order
+from engine.options import CHUNK_ROWS, OutputOptions, ScoreOptions
 from engine.outputs.metrics import to_prometheus
 from engine.outputs.paths import Destination, ScoresFile, Targets, check_apart
 from engine.outputs.sink import DryRun, Sink, failures_reported
@@ -30,46 +32,11 @@ from engine.scorer import Scorer, load_bundle
 from engine.versions import running_versions
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreOptions:
-    """Options of `score`.
-
-    Only `drivers`, `impacts` and `csv_for_spreadsheets` change the bytes of the scores.
-
-    Attributes:
-        if_exists: What to do if the output exists.
-        chunk_rows: Rows per chunk.
-        threads: Chunks scored in parallel; by default one per available core.
-        quarantine: The file for rejected rows; by default beside the output.
-        max_reject_share: The largest share of rejected rows with which scores are published.
-        summary: The file for the JSON summary; by default beside the output.
-        drivers: How many features with the largest impacts to add, 0 to 3.
-        impacts: Whether to add the base value and the impacts of all features.
-        metrics_file: A file for the summary in Prometheus' text format.
-        strict: Whether a drift alarm prevents publishing.
-        dry_run: Whether to read, check and score everything but write nothing.
-        csv_for_spreadsheets: Whether to put an apostrophe before CSV texts that look like a formula.
-    """
-
-    if_exists: Literal["fail", "replace", "skip"] = "fail"
-    chunk_rows: int = CHUNK_ROWS
-    threads: int | None = None
-    quarantine: Path | None = None
-    max_reject_share: float = 0.01
-    summary: Path | None = None
-    drivers: int = DRIVERS
-    impacts: bool = False
-    metrics_file: Path | None = None
-    strict: bool = False
-    dry_run: bool = False
-    csv_for_spreadsheets: bool = False
-
-
 def score(
     inputs: Sequence[str | Source],
     bundle: str | Path,
     out: str | Path | Destination,
-    options: ScoreOptions = ScoreOptions(),
+    options: ScoreOptions = ScoreOptions(),  # noqa: B008 - it is frozen
     progress: Progress = lambda done, total: None,  # noqa: ARG005
 ) -> Summary:
     """Score users into one file or table, in input order, all or nothing.
@@ -90,7 +57,7 @@ def score(
     targets.check_outside_bundles(Path(bundle))
     if options.if_exists == "skip" and destination.exists():
         return Summary("skipped", published=False, out=targets.label, stands="earlier run")
-    detail = OutputOptions(options.drivers, options.impacts)
+    output = options.output
     threads = options.threads or available_cores()
     tally = Tally()
     with _sink(targets, options) as sink, failures_reported(sink, tally, started):
@@ -104,7 +71,7 @@ def score(
             _check_inputs(scorer, tables, inputs, targets)
             total = sum(table.rows for table in tables)
             chunks = read_users(tables, None, options.chunk_rows, scorer.manifest.schema)
-            score_chunk = partial(scorer.score_chunk, options=detail)
+            score_chunk = partial(scorer.score_chunk, options=output)
             with closing(in_order(score_chunk, chunks, threads)) as chunks_scored:
                 for scored in chunks_scored:
                     sink.write(scored.scores, scored.rejected)

@@ -9,9 +9,10 @@ from engine.bundle.open import REFERENCE, Bundle, open_bundle
 from engine.bundle.playbook import open_playbook
 from engine.bundle.reference import reference_from_json
 from engine.errors import InputError, pluralize, rule_counts
-from engine.model.columns import OutputOptions, ScoredChunk, score_columns
+from engine.model.columns import ScoredChunk, score_columns
 from engine.model.conformance import check_core
 from engine.model.session import Session
+from engine.options import OutputOptions
 from engine.rows.chunk import Chunk
 from engine.rows.duplicates import mark_own_duplicates
 from engine.rows.prepare import needed_columns, prepare_chunk
@@ -42,10 +43,10 @@ class Scorer:
             InputError: Columns or rows break the contract. Unlike with files, one invalid row
                 refuses the whole frame.
         """
-        detail = OutputOptions(drivers, impacts)
+        options = OutputOptions(drivers, impacts)
         self.check_columns(frame.schema, "frame")
         chunk = mark_own_duplicates(Chunk(frame, "frame", 0, 0), self.manifest.schema)
-        scored = self.score_chunk(chunk, detail)
+        scored = self.score_chunk(chunk, options)
         if scored.rejected.height:
             rows = ", ".join(str(row) for row in scored.rejected["source_row"].head(8))
             raise InputError(

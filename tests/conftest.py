@@ -1,6 +1,7 @@
 """Fixtures: simulated users, and the committed bundle."""
 
 import os
+import signal
 from dataclasses import replace
 from subprocess import CompletedProcess
 
@@ -47,6 +48,14 @@ def scorer():
 @pytest.fixture
 def users_file(users, tmp_path):
     return write_table(users, tmp_path / "users.parquet")
+
+
+@pytest.fixture
+def hangup():
+    """SIGHUP as a terminal sends it; under nohup it is ignored, here and in every child process."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

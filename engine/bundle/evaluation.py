@@ -115,6 +115,11 @@ def _is_number(value: object) -> bool:
     return type(value) is int and abs(value) < 1 << 63
 
 
+def _is_figure(value: object) -> bool:
+    """Whether a value is a number that can be formatted, or no number."""
+    return type(value) not in (int, float) or _is_number(value)
+
+
 def _is_date(value: object) -> bool:
     try:
         return isinstance(value, str) and bool(date.fromisoformat(value))
@@ -132,11 +137,12 @@ class _Optional:
 _Check = Callable[[object], bool]
 _NUMBER: _Check = _is_number
 _DATE: _Check = _is_date
+_FIGURE: _Check = _is_figure
 _MEANS = {str: {str: _Optional(_NUMBER)}}
 _INTERVAL = _Optional((_NUMBER, _NUMBER))
 _DIFFERENCE = {"feature": str, "words?": str, "mean?": _Optional(_NUMBER)}
 
-_FIT = {
+_FIT: dict[str, Any] = {
     "training": {
         "rows": _NUMBER,
         "users": _NUMBER,
@@ -194,20 +200,20 @@ _FIT = {
         "single_features": [{"feature": str, "roc_auc": _Optional(_NUMBER), "suspicious": bool}],
     },
     "parity": {
+        "rows": _NUMBER,
+        "tolerances": {str: _NUMBER},
         "max_probability_difference": _NUMBER,
         "max_margin_difference": _NUMBER,
         "max_impact_difference": _NUMBER,
-        "rows": _NUMBER,
-        "tolerances": {str: _NUMBER},
         str: _NUMBER,
     },
     "packages": {str: str},
 }
-_EVALUATION = {
+_EVALUATION: dict[str, Any] = {
     "bundle_id": str,
     "data": {str: object},
     "cautions": [str],
-    "metrics": {"intervals?": {str: _INTERVAL}, "suppressed?": [str]},
+    "metrics": {"intervals?": {str: _INTERVAL}, "suppressed?": [str], str: _FIGURE},
     "segments": {str: object},
     "drivers": {
         "features": [

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "green": ("may be used", "nothing has moved", "passed", "promoted"),
-    "yellow": ("warning", "drift", "set aside", "rows left out", "unseen values scored as missing"),
+    "yellow": (
+        "warning",
+        "drift",
+        "quarantined",
+        "rows left out",
+        "unseen values scored as missing",
+    ),
     "red": ("MUST NOT BE USED", "ALARM", "DRIFT", "REFUSED", "engine", "training"),
 }
 _COLOUR_OF = {status: colour for colour, words in COLOURS.items() for status in words}

@@ -154,7 +154,7 @@ def score(
     if threads is not None:
         # Polars sizes its own pool when it is imported.
         os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
-    from engine.pipeline import ScoreOptions
+    from engine.options import ScoreOptions
     from engine.pipeline import score as score_users
 
     source, target = _source(inputs, query, source_env), _target(out, table, target_env)

@@ -1,8 +1,8 @@
-"""Scoring in Spark: a DataFrame of users in, one of scores and one of quarantined rows out.
+"""The same scorer inside Spark: a DataFrame of users in; DataFrames of scores and of rejected rows out.
 
-This is the driver's half: it opens the bundle, checks the columns and describes the work of the
-workers, which `spark_worker` does. Rows pass through one `mapInArrow`. Spark keeps its result, so both
-DataFrames come from one pass.
+This is the driver's half: it opens the bundle, checks the columns and plans the work, which
+`spark_worker` does. Rows pass through one `mapInArrow`. Spark keeps its result, so that both DataFrames
+come from one pass.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ from engine.bundle.open import (
     Bundle,
     open_bundle,
 )
-from engine.connectors.spark_worker import SET_ASIDE, ShippedBundle, Work, score_batches
+from engine.connectors.spark_worker import REJECTED, ShippedBundle, Work, score_batches
 from engine.errors import InputError, UsageError, rule_counts
-from engine.model.columns import OutputOptions
+from engine.options import OutputOptions
 from engine.rows.chunk import Chunk
 from engine.scorer import Scorer
 
@@ -41,14 +41,14 @@ NOT_SHIPPED = (
     *(NATIVE_CLASSIFIER, REPORT, MODEL_CARD, CONFORMANCE, SCORER, PREPROCESS),
     *(MANIFEST, EVALUATION),
 )
-"""Files for people and other runtimes, which `Scorer` does not open."""
+"""Files of a bundle for people and other runtimes, which `Scorer` does not open."""
 
 WHERE = "DataFrame"
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Row counts: `reasons` has the number of rows that break each rule."""
+    """Counts of rows; `reasons` has the number of rows that break each rule."""
 
     rows_read: int
     rows_quarantined: int
@@ -60,9 +60,9 @@ class ScoredUsers:
     """The result of `score`; unpacks as `scores, quarantined`.
 
     Attributes:
-        scores: The columns of the score file, one row per scored row, in no particular order.
-        quarantined: The input columns that scoring reads, unchanged, and `reasons`.
-        outcomes: The rows of both; Spark keeps them in memory and on disk once computed.
+        scores: The columns of the score file, one row for each scored row, in no order.
+        quarantined: The columns that scoring reads, unchanged, and `reasons`.
+        outcomes: The rows of both, which Spark keeps in memory and on disk once computed.
     """
 
     scores: "DataFrame"
@@ -73,15 +73,15 @@ class ScoredUsers:
         return iter((self.scores, self.quarantined))
 
     def check(self, max_reject_share: float = 0.01) -> Totals:
-        """Score all rows, and raise if too many are quarantined; call it before publishing.
+        """Score all rows, and fail if too many cannot be scored; call it before publishing.
 
         Args:
-            max_reject_share: The largest allowed share of quarantined rows.
+            max_reject_share: The largest share of rejected rows that is allowed.
 
         Raises:
-            InputError: There are no rows, or too many are quarantined.
+            InputError: There are no rows, or too many of them are rejected.
         """
-        reasons = self.outcomes.groupBy(f"`{SET_ASIDE}`.reasons").count().collect()
+        reasons = self.outcomes.groupBy(f"`{REJECTED}`.reasons").count().collect()
         counts = {row[0]: int(row[1]) for row in reasons}
         rows = sum(counts.values())
         if not rows:
@@ -100,7 +100,7 @@ class ScoredUsers:
         return Totals(rows, rejected, caught)
 
     def release(self) -> None:
-        """Let Spark discard the cached outcomes."""
+        """Let Spark drop the outcomes that it keeps."""
         self.outcomes.unpersist()
 
 
@@ -117,11 +117,11 @@ def score(
     Args:
         df: Users with at least the columns that the bundle needs; others are not read.
         bundle: A bundle folder, or a folder with `CURRENT`; only the driver reads it.
-        drivers: How many features with the largest impacts to add, 0 to 3.
+        drivers: The number of drivers in the scores, 0 to 3.
         impacts: Whether to add the base value and the impacts of all features.
-        duplicates: "check" shuffles all rows of an id together and quarantines all but one of each
-            key. As a DataFrame has no order, a hash of the row decides which is first. "checked"
-            declares that there are no duplicate keys, and saves the shuffle.
+        duplicates: "check" shuffles all rows of an id together and rejects all but one row of each
+            key. As a DataFrame has no order, the first by a hash of its columns is kept. "checked"
+            declares that no key occurs twice, and saves the shuffle.
 
     Raises:
         EngineError: The bundle cannot be used, or the columns break its contract.
@@ -145,7 +145,7 @@ def score(
 
 
 def shipped(bundle: Bundle) -> ShippedBundle:
-    """The part of a bundle that workers need: the bytes that were checked on opening."""
+    """The bytes of a bundle for the workers, as they were checked when it was opened."""
     manifest = bundle.contents[MANIFEST]
     return ShippedBundle(
         path=str(bundle.path),
@@ -166,34 +166,34 @@ def _with_ids_together(users: "DataFrame", id_column: str) -> "DataFrame":
 
 
 def _outcomes(
-    users: "DataFrame", bundle: Bundle, scorer: Scorer, detail: OutputOptions, duplicates: str
+    users: "DataFrame", bundle: Bundle, scorer: Scorer, options: OutputOptions, duplicates: str
 ) -> "DataFrame":
     from pyspark.sql.pandas.types import from_arrow_schema
     from pyspark.storagelevel import StorageLevel
 
     types = _column_types(users, users.columns)
-    # The columns of the result do not depend on the rows, so an empty chunk shows them.
-    nobody = scorer.score_chunk(Chunk(pl.DataFrame(schema=types), WHERE, 0, 0), detail)
-    set_aside = nobody.rejected.select(*types, "reasons")
+    # The columns of an outcome do not depend on the rows, so an empty chunk shows them.
+    empty = scorer.score_chunk(Chunk(pl.DataFrame(schema=types), WHERE, 0, 0), options)
+    rejected = empty.rejected.select(*types, "reasons")
     schema = pa.schema(
-        [*_spark_fields(nobody.scores), pa.field(SET_ASIDE, pa.struct(_spark_fields(set_aside)))]
+        [*_spark_fields(empty.scores), pa.field(REJECTED, pa.struct(_spark_fields(rejected)))]
     )
-    work = Work(shipped(bundle), detail.drivers, detail.impacts, duplicates == "check", schema)
+    work = Work(shipped(bundle), options.drivers, options.impacts, duplicates == "check", schema)
     outcomes = users.mapInArrow(partial(score_batches, work=work), from_arrow_schema(schema))
     return outcomes.persist(StorageLevel.MEMORY_AND_DISK)
 
 
 def _apart(outcomes: "DataFrame") -> ScoredUsers:
-    set_aside = outcomes[f"`{SET_ASIDE}`"]
+    rejected = outcomes[f"`{REJECTED}`"]
     return ScoredUsers(
-        scores=outcomes.where(set_aside.isNull()).drop(SET_ASIDE),
-        quarantined=outcomes.where(set_aside.isNotNull()).select(f"`{SET_ASIDE}`.*"),
+        scores=outcomes.where(rejected.isNull()).drop(REJECTED),
+        quarantined=outcomes.where(rejected.isNotNull()).select(f"`{REJECTED}`.*"),
         outcomes=outcomes,
     )
 
 
 def _column_types(df: "DataFrame", wanted: list[str] | tuple[str, ...]) -> pl.Schema:
-    """The columns of a DataFrame as Polars types; unwanted columns have no type."""
+    """The columns of a DataFrame as Polars types; Null for those that are not wanted."""
     from pyspark.errors import PySparkException
     from pyspark.sql.pandas.types import to_arrow_type
 
@@ -204,7 +204,7 @@ def _column_types(df: "DataFrame", wanted: list[str] | tuple[str, ...]) -> pl.Sc
             try:
                 arrow = to_arrow_type(column.dataType, timezone="UTC")
             except PySparkException:
-                # Types that Arrow lacks are not allowed by the contract either.
+                # No column that scoring reads may have a type that Arrow lacks.
                 types[column.name] = pl.Object()
             else:
                 types |= pl.DataFrame(pa.schema([(column.name, arrow)]).empty_table()).schema
@@ -212,7 +212,7 @@ def _column_types(df: "DataFrame", wanted: list[str] | tuple[str, ...]) -> pl.Sc
 
 
 def _spark_fields(frame: pl.DataFrame) -> list[pa.Field]:
-    """Arrow fields that Spark supports: no large texts, and none without a type."""
+    """Arrow fields that Spark supports: no large strings, and no nulls as a type."""
     fields = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).schema
     return [
         field.with_type(pa.string()) if _is_text_or_nothing(field.type) else field

@@ -60,10 +60,10 @@ def check_installed() -> None:
             f"{JAVA_VERSION} or later. Install it, for instance: apt-get install "
             f"openjdk-{JAVA_VERSION}-jre-headless"
         )
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603 - Java itself
-    version = re.search(r'version "(\d+)', told)
+    answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603 - Java itself
+    version = re.search(r'version "(\d+)', answer)
     if version is None or int(version[1]) < JAVA_VERSION:
         raise UnavailableError(
-            f"spark: {java} is not Java {JAVA_VERSION} or later; it says: {told.strip()[:80]!r}. "
+            f"spark: {java} is not Java {JAVA_VERSION} or later; it says: {answer.strip()[:80]!r}. "
             "Install a later one, and set JAVA_HOME to it."
         )

@@ -1,6 +1,6 @@
 """The code in Spark's Python workers: Arrow batches of users in, Arrow batches of outcomes out.
 
-An outcome is a row of scores or a quarantined row; the driver's half, `spark`, separates them.
+An outcome is a row of scores or a rejected row; the driver's half, `spark`, separates the two.
 """
 
 import hashlib
@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-# NOTE: Polars reads the size of its thread pool once, on import, and a worker imports this module before
-# it calls anything. So only `score_batches` may import Polars.
+# NOTE: Polars sizes its thread pool when it is imported, and a worker imports this module before it
+# calls anything. So only functions may import Polars, after `score_batches` has set the size.
 if TYPE_CHECKING:
     import polars as pl
 
     from engine.model.columns import ScoredChunk
     from engine.scorer import Scorer
 
-SET_ASIDE = "|set_aside"
-"""The outcome column with a quarantined row as a struct; null if the row was scored.
-It cannot collide with a feature, because names may not contain `|`."""
+REJECTED = "|rejected"
+"""The column of an outcome that holds a rejected row as a struct; null where the row is scored.
+No feature has such a name, because `|` separates a column from a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class ShippedBundle:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The work for every partition.
+    """What to do with every partition.
 
     Attributes:
-        bundle: The bundle to score with.
-        drivers: How many features with the largest impacts to add, 0 to 3.
+        bundle: The bundle.
+        drivers: The number of drivers in the scores, 0 to 3.
         impacts: Whether to add the base value and the impacts of all features.
-        find_duplicates: Whether to look for duplicates; all rows of an id are then in one partition.
-        outcome: The columns of an outcome; the last is `SET_ASIDE`.
+        find_duplicates: Whether to find duplicates; all rows of an id then follow each other.
+        outcome: The columns of an outcome; the last is `REJECTED`.
     """
 
     bundle: ShippedBundle
@@ -76,7 +76,7 @@ def score_batches(batches: Iterable[pa.RecordBatch], work: Work) -> Iterator[pa.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     import polars as pl
 
-    from engine.model.columns import OutputOptions
+    from engine.options import OutputOptions
     from engine.rows.chunk import Chunk
     from engine.rows.duplicates import mark_own_duplicates
 
@@ -133,26 +133,26 @@ def open_scorer(shipped: ShippedBundle) -> "Scorer":
 
 
 def outcomes(scored: "ScoredChunk", schema: pa.Schema) -> pa.Table:
-    """The outcomes of one chunk in the declared columns: scored rows first, then the others.
+    """The rows of one chunk in the schema that Spark expects: first the scored ones, then the others.
 
     Args:
-        scored: The scored chunk.
+        scored: The result of the chunk.
         schema: The columns of an outcome.
 
     Raises:
-        SelfCheckError: Rows were lost or added.
+        SelfCheckError: The numbers of rows do not add up.
     """
     import polars as pl
 
     from engine.errors import SelfCheckError
 
-    set_aside = [column.name for column in schema.field(SET_ASIDE).type]
-    rejected = scored.rejected.select(pl.struct(set_aside).alias(SET_ASIDE))
+    columns = [column.name for column in schema.field(REJECTED).type]
+    rejected = scored.rejected.select(pl.struct(columns).alias(REJECTED))
     rows = pl.concat([scored.scores, rejected], how="diagonal")
     if rows.height != scored.rows_read:
         raise SelfCheckError(
             f"{scored.rows_read:,} rows read, but {scored.scores.height:,} scored and "
-            f"{rejected.height:,} set aside. Do not use these scores; report this."
+            f"{rejected.height:,} rejected. Do not use these scores; report this."
         )
     # NOTE: Spark supports neither large texts nor views.
     return rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)

@@ -14,7 +14,7 @@ from engine.bundle.reference import Reference
 from engine.errors import NAMES_SHOWN, InputError, rule_counts
 from engine.explain.drift import other_unit
 from engine.inputs.chunks import read_chunks
-from engine.inputs.open import Table
+from engine.inputs.tables import Table
 from engine.rows.typed import MISSING_TEXTS, Typed, to_typed
 
 SAMPLE_ROWS = 32_768

@@ -1,10 +1,10 @@
-"""Explains one user's score: a base value and the impact of every feature.
+"""Why a user has this score: a base value and the impact of every feature.
 
-Takes opened tables and an opened bundle and returns an `Explanation`; `format` turns it into text.
+Takes opened tables and an opened bundle; gives an `Explanation`, which `explain.format` renders.
 
-The input is read twice, with flat memory: a look-up of the user by the id column, then one streaming
-pass over all features that counts the users with lower and with equal values. An exact rank in one
-pass would have to keep every value.
+The rank of a value can be counted only once the value is known, and a single pass would have to keep
+every value. So the input is read twice, with flat memory: first the user is looked up by id, then one
+streaming pass over all features counts the users with lower and with equal values.
 """
 
 import json
@@ -19,23 +19,24 @@ import polars as pl
 from engine.bundle.manifest import Manifest
 from engine.bundle.schema import Feature
 from engine.errors import NAMES_SHOWN, InputError, UsageError, pluralize, quoted
-from engine.inputs.chunks import CHUNK_ROWS, find_rows, read_chunks
-from engine.inputs.open import Table
-from engine.model.columns import OutputOptions, score_columns
+from engine.inputs.chunks import find_rows, read_chunks
+from engine.inputs.tables import Table
+from engine.model.columns import score_columns
 from engine.model.session import Predictions
 from engine.model.threads import available_cores, in_order
+from engine.options import CHUNK_ROWS, OutputOptions
 from engine.rows.chunk import Chunk
 from engine.rows.rules import split_rows
 from engine.rows.typed import date_column, to_features
 from engine.scorer import Scorer
 
 Value = float | str | None
-"""A number, a category, or None where it is missing."""
+"""A number, a category, or None if missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureImpact:
-    """One feature's effect on a user's score.
+    """The impact of one feature on a user's score.
 
     Attributes:
         name: The column.
@@ -44,9 +45,9 @@ class FeatureImpact:
         unit: The unit of the value, or empty.
         impact: The SHAP value, in log-odds.
         share_below: The share of users with a smaller value; None for a category and for a missing
-            value. Users whose value is missing are among all users, but not below.
-        share_equal: The share of users with the same value, this user among them.
-        unseen: Whether the value is a category unknown to the model, which counts as missing.
+            value. Users without a value count as users, but never as below.
+        share_equal: The share of users with the same value, including this user.
+        unseen: Whether the value is a category that the model does not know and treats as missing.
     """
 
     name: str
@@ -60,7 +61,7 @@ class FeatureImpact:
 
     @property
     def odds_factor(self) -> float:
-        """The factor by which the odds change, at least 1; the sign of the impact gives the direction."""
+        """The factor by which the odds rise, or fall if the impact is negative."""
         return float(np.exp(abs(self.impact)))
 
 
@@ -70,10 +71,10 @@ class Explanation:
 
     Attributes:
         user: The id as text.
-        snapshot: The date of the row, if the input has one.
+        snapshot: The date of the explained row, if the input has dates.
         bundle_id: The bundle that scored it.
         users_read: Rows of the input.
-        users_compared: The valid rows, to which the shares refer.
+        users_compared: Rows that can be scored; the shares refer to them.
         probability: The score.
         margin: Its log-odds: the base value plus all impacts.
         base_value: The log-odds before any impact, the same for every user.
@@ -81,8 +82,8 @@ class Explanation:
         band: The propensity band.
         segment: The name of the segment.
         action: What the playbook recommends.
-        in_control_group: Whether the user is held out to measure the effect of the actions.
-        features: Every feature of the model, largest absolute impact first.
+        in_control_group: Whether the user gets no action, so that its effect can be measured.
+        features: Every feature of the model, the largest absolute impact first.
     """
 
     user: str
@@ -119,8 +120,8 @@ _FEATURE_FIELDS = (
 def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:
     """Explain one user's score and compare the user's values with those of all users.
 
-    If the user has several rows, the one with the last snapshot is explained. Every valid row counts
-    as a user, so with several snapshots a user counts several times.
+    If the user has several rows, the one of the last snapshot is explained. Every row that can be
+    scored counts as a user, so in an input of several snapshots a user may count several times.
 
     Args:
         tables: The opened input.
@@ -129,8 +130,8 @@ def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:
 
     Raises:
         UsageError: The bundle's schema names no id.
-        InputError: The user is missing, occurs twice or cannot be scored, or the columns break the
-            contract.
+        InputError: The user is missing, occurs twice, or cannot be scored; or the columns break
+            the contract.
     """
     schema = scorer.manifest.schema
     if schema.id is None:
@@ -156,9 +157,13 @@ def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Counts: users read, valid users, and for each feature the valid users below and equal.
+    """Counts of users for the ranks of one user's values.
 
-    below, equal: int64 [features].
+    Attributes:
+        read: Rows of the input.
+        valid: Rows that can be scored.
+        below: For each feature the valid rows with a smaller value: int64 [features].
+        equal: The same for an equal value.
     """
 
     read: int
@@ -267,7 +272,7 @@ def _count_users(tables: Sequence[Table], scorer: Scorer, values: Mapping[str, A
 
 
 def _rank_counts(features: Sequence[Feature], values: Mapping[str, Any]) -> Iterator[pl.Expr]:
-    """For each feature the number of values below the user's, then for each the number equal to it."""
+    """The number of values below the user's, feature by feature; then of those equal to it."""
     dtypes = [pl.Float32() if f.kind == "numeric" else pl.String() for f in features]
     users = [pl.lit(values[f.name], dtype) for f, dtype in zip(features, dtypes, strict=True)]
     for feature, value in zip(features, users, strict=True):

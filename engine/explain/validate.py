@@ -16,9 +16,10 @@ from engine.bundle.open import REFERENCE, open_bundle
 from engine.bundle.reference import reference_from_json
 from engine.errors import NAMES_SHOWN, InputError, pluralize
 from engine.explain.diagnose import Rejects, check_rejects
-from engine.inputs.chunks import CHUNK_ROWS, check_tables, read_users
+from engine.inputs.chunks import check_tables, read_users
 from engine.inputs.open import open_inputs
 from engine.model.threads import Progress, available_cores, in_order
+from engine.options import CHUNK_ROWS
 from engine.rows.chunk import Chunk
 from engine.rows.prepare import PreparedChunk, needed_columns, prepare_chunk
 
@@ -67,11 +68,11 @@ class Validation:
         """The result as lines for people."""
         lines = [
             f"{self.rows_read:,} users read: {self.rows_valid:,} would be scored, "
-            f"{self.rows_rejected:,} set aside"
+            f"{self.rows_rejected:,} quarantined"
         ]
         for rule, rows in self.reasons.items():
             places = ", ".join(f"row {p.row:,} of {p.file}" for p in self.first_rows[rule])
-            lines.append(f"set aside: {pluralize(rows, 'row')} by {rule}: {places}")
+            lines.append(f"quarantined: {pluralize(rows, 'row')} by {rule}: {places}")
         for name, count in self.unseen_categories.items():
             near = self.near_categories.get(name, {})
             hint = ", ".join(f"{n:,} near {value!r}" for value, n in [*near.items()][:NAMES_SHOWN])

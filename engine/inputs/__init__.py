@@ -1,4 +1,4 @@
-"""Inputs: files, globs, folders, partitions, objects in stores, rows of queries.
+"""Users on their way in: files, folders, standard input, objects in stores, rows of queries.
 
-`open` finds and opens tables, `formats` and `csv_checks` check files, and `chunks` reads the rows.
+Read `open` first: it finds the files and opens each as a table. `chunks` reads the rows of tables.
 """

@@ -14,15 +14,13 @@ from engine.bundle.manifest import Manifest
 from engine.bundle.schema import FeatureSchema
 from engine.errors import InputError
 from engine.inputs.csv_checks import short_rows
-from engine.inputs.errors import broken, fault_in, reading
-from engine.inputs.open import Table
+from engine.inputs.errors import broken, reading
+from engine.inputs.tables import Table
 from engine.interruption import in_background
+from engine.options import CHUNK_ROWS
 from engine.rows.chunk import SOURCE_COLUMNS, TOO_SHORT, Chunk, whole_batches
 from engine.rows.duplicates import find_repeated_keys, mark_duplicates
 from engine.rows.rules import check_columns, check_same_keys
-
-CHUNK_ROWS = 32_768
-"""Rows per chunk, by default."""
 
 NOT_FLAT = (pl.Binary, pl.Object, pl.Duration)
 
@@ -60,7 +58,7 @@ def read_users(
         schema: The table that the bundle scores; without an id there are no duplicates.
 
     Raises:
-        InputError: A file is truncated or cannot be decoded.
+        InputError: A file is cut off or cannot be decoded.
     """
     rows = sum(table.rows for table in tables)
     repeated = find_repeated_keys(partial(_read_keys, tables, schema), schema, rows)
@@ -87,7 +85,7 @@ def find_rows(table: Table, columns: Sequence[str], condition: pl.Expr) -> pl.Da
     """The rows of a table that meet a condition, with `source_row` (from 1).
 
     Raises:
-        InputError: The file is truncated or cannot be decoded.
+        InputError: The file is cut off or cannot be decoded.
     """
     wanted = [name for name in columns if name in table.columns]
     with reading(table.name):
@@ -146,8 +144,8 @@ def _short_faults(short: np.ndarray | None, before: int, height: int) -> dict[st
 
 
 def _frames(table: Table, columns: list[str], chunk_rows: int) -> Iterator[pl.DataFrame]:
-    with reading(table.name, fault_in(table.content, table.format)):
-        # NOTE: Polars reads "*" as all columns, and "^…$" as a pattern.
+    with table.reading():
+        # NOTE: Polars takes the text "*" for all columns, and "^…$" for a pattern.
         selected = table.frame.select(by_name(columns))
         yield from whole_batches(selected, table.rows, chunk_rows, partial(_lost_rows, table))
 

@@ -1,47 +1,81 @@
-"""Finds faults in the bytes of text files that Polars hides: short rows, and why reading failed.
+"""What the bytes of a CSV show that Polars does not: mistakes it reads past, and where it stopped.
 
-Polars fills short CSV rows with nulls. Its message for an unreadable row quotes the row or does not
-locate it. A quoted text that spans lines belongs to one row.
+Polars fills a row that is too short with nulls. When it cannot read a row, its message either shows
+the values or does not say where the row is.
 """
 
-import codecs
-import re
-from bisect import bisect_left
-from collections.abc import Iterator
-from dataclasses import dataclass
+import csv
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
-BLOCK_BYTES = 1 << 20
-QUOTE, COMMA, NEWLINE, RETURN = b'",\n\r'
+from engine.errors import InputError, pluralize, quoted
+from engine.inputs.csv_scan import (
+    COMMA,
+    NEWLINE,
+    QUOTE,
+    RETURN,
+    read_blocks,
+    separators_by_row,
+)
+from engine.inputs.formats import BLOCK_BYTES, wrong_byte
+
+TAIL_BYTES = 65_536
 _BEFORE_TEXT = (COMMA, NEWLINE, QUOTE)
 _AFTER_TEXT = (COMMA, NEWLINE, RETURN, QUOTE)
-_HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """A block of bytes, and its separators outside quotes.
+def check_csv(path: Path, head: bytes, name: str, wanted: Sequence[str] = ()) -> None:
+    """Refuse a file that Polars would read without an error, but not as it was meant.
 
-    Attributes:
-        content: uint8 [bytes].
-        commas: Whether a byte separates two fields: bool [bytes].
-        newlines: Whether a byte ends a row: bool [bytes].
-        begins_inside: Whether the block begins inside quotes.
-        is_inside: Whether it ends inside quotes.
+    Args:
+        path: The file.
+        head: Its first bytes.
+        name: What messages call it.
+        wanted: Column names that messages may show. If the header is missing, other names are
+            values of a user.
+
+    Raises:
+        InputError: The file has repeated columns, other separators or line ends, misplaced quotes,
+            or ends in the middle of a row.
     """
+    if has_lone_returns(head):
+        raise InputError(
+            f"{name}: its lines end with CR alone. Write them with LF, or with CR and LF."
+        )
+    header = csv_header(path)
+    if repeated := [column for column, times in Counter(header).items() if column and times > 1]:
+        raise InputError(f"{name}: {_name_repeated(header, repeated, wanted)}")
+    separators = {"';'": ";", "a tab": "\t", "'|'": "|"}
+    meant = [words for words, separator in separators.items() if separator in "".join(header)]
+    if len(header) == 1 and meant:
+        raise InputError(
+            f"{name}: found 1 column, did you mean {meant[0]}? Columns are separated by commas: "
+            "write the file again with them."
+        )
+    if (row := misplaced_quote(path)) is not None:
+        # In bytes that are not text, quotes mean nothing.
+        fault = wrong_byte(path) or (
+            f"row {row:,} (the header is 0) has a quote in the middle of a text. Write such a text in "
+            'quotes, and quotes within it twice: "a ""b"" c"; a backslash escapes nothing'
+        )
+        raise InputError(f"{name}: {fault}.")
+    if _ends_within_row(path, len(header)):
+        raise InputError(
+            f"{name}: ends in the middle of a row. The file is incomplete: write it again."
+        )
 
-    content: np.ndarray
-    commas: np.ndarray
-    newlines: np.ndarray
-    begins_inside: bool
-    is_inside: bool
+
+def csv_header(path: Path) -> list[str]:
+    """The column names of a CSV."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+        return next((row for row in csv.reader(text) if row), [])
 
 
 def short_rows(path: Path, columns: int) -> np.ndarray:
-    """The rows (from 0) with fewer fields than the header: int64 [short rows].
+    """The rows, from 0 after the header, that have fewer fields than the header: int64 [short rows].
 
     Args:
         path: A CSV file without rows that have more fields.
@@ -49,20 +83,20 @@ def short_rows(path: Path, columns: int) -> np.ndarray:
     """
     separators = rows = 0
     ends_in_row = False
-    for block in _blocks(path):
+    for block in read_blocks(path):
         separators += int(np.count_nonzero(block.commas))
         rows += int(np.count_nonzero(block.newlines))
         ends_in_row = not block.newlines[-1]
-    # NOTE: no row has more fields, so if the total is right, every row is whole.
+    # NOTE: no row has more fields, so if the total is right, every row is.
     if separators == (rows + ends_in_row) * (columns - 1):
         return np.empty(0, np.int64)
-    found = [first + np.flatnonzero(n < columns - 1) for first, n in _separators_by_row(path)]
+    found = [first + np.flatnonzero(n < columns - 1) for first, n in separators_by_row(path)]
     short = np.concatenate(found) - 1
     return short[short >= 0]
 
 
 def csv_fault(path: Path, columns: int) -> str | None:
-    """Why a CSV cannot be read, without quoting its rows; None if unknown.
+    """Why a CSV cannot be read, without a value of its rows; None if no fault is found.
 
     Args:
         path: A CSV file.
@@ -70,7 +104,7 @@ def csv_fault(path: Path, columns: int) -> str | None:
     """
     if wrong := wrong_byte(path):
         return wrong
-    for first, separators in _separators_by_row(path):
+    for first, separators in separators_by_row(path):
         long = np.flatnonzero(separators > columns - 1)
         if len(long):
             fields = int(separators[long[0]]) + 1
@@ -79,63 +113,21 @@ def csv_fault(path: Path, columns: int) -> str | None:
     return None if row is None else f"a quote that opens in row {row:,} is never closed"
 
 
-def ndjson_fault(path: Path) -> str | None:
-    """Why NDJSON cannot be read, without quoting its rows; None if unknown."""
-    if wrong := wrong_byte(path):
-        return wrong
-    done = 0
-    with path.open("rb") as file:
-        while content := file.read(BLOCK_BYTES) + file.readline():
-            lines = content.splitlines(keepends=True)
-            if not _is_ndjson(lines):
-                sound = bisect_left(
-                    range(len(lines)), 1, key=lambda n: not _is_ndjson(lines[: n + 1])
-                )
-                return f"line {done + sound + 1:,} is not a JSON object"
-            done += len(lines)
-    return None
-
-
-def _is_ndjson(lines: list[bytes]) -> bool:
-    try:
-        pl.read_ndjson(b"".join(lines), schema={"": pl.String})
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        return False
-    return True
-
-
-def half_character(path: Path) -> int | None:
-    """The first line of NDJSON (from 1) with a lone surrogate; None if there is none.
-
-    NOTE: Polars reads a lone surrogate as another character, and so an id as another id.
-    """
-    done = 0
-    with path.open("rb") as file:
-        while content := file.read(BLOCK_BYTES) + file.readline():
-            for found in _HALF.finditer(content):
-                before = content[: found.start()]
-                # After an odd number of backslashes, this one is itself escaped.
-                if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
-                    return done + before.count(b"\n") + 1
-            done += content.count(b"\n")
-    return None
-
-
 def misplaced_quote(path: Path) -> int | None:
-    """The first row (the header is 0) with a quote that neither delimits a text nor is doubled inside one.
+    """The first row, the header being 0, with a quote inside a text that is not doubled.
 
-    NOTE: Polars takes such a quote as a delimiter and swallows the rows up to the next one. Spark writes
-    such files, as it escapes quotes with a backslash by default.
+    NOTE: for Polars such a quote opens or closes a text, and the rows up to the next quote become
+    part of it. Spark writes such files: by default it escapes quotes with a backslash.
     """
     if not _has_quotes(path):
         return None
     row, before, closed = 0, NEWLINE, False
-    for block in _blocks(path):
+    for block in read_blocks(path):
         content = block.content
         around = np.concatenate((_byte(before), content, _byte(QUOTE)))
         places = np.flatnonzero(content == QUOTE)
         closes = (np.arange(len(places)) + block.begins_inside) % 2 == 1
-        # The byte after the last one of a block is seen with the next block.
+        # What follows the last byte of a block is checked with the next block.
         is_wrong = np.where(
             closes,
             ~np.isin(around[places + 2], _AFTER_TEXT),
@@ -151,8 +143,41 @@ def misplaced_quote(path: Path) -> int | None:
     return None
 
 
-def _byte(number: int) -> np.ndarray:
-    return np.array([number], np.uint8)
+def has_lone_returns(head: bytes) -> bool:
+    """Whether the lines of a text end with CR alone, as on old Macs; judged by its first bytes."""
+    return b"\r" in head and b"\n" not in head
+
+
+def _row_of_open_quote(path: Path) -> int | None:
+    """The row, the header being 0, in which a text opens that never closes."""
+    row = opened = 0
+    block = None
+    for block in read_blocks(path):
+        quotes = np.flatnonzero(block.content == QUOTE)
+        if block.is_inside and len(quotes):
+            opened = row + int(np.count_nonzero(block.newlines[: quotes[-1]]))
+        row += int(np.count_nonzero(block.newlines))
+    return opened if block is not None and block.is_inside else None
+
+
+def _name_repeated(header: Sequence[str], repeated: Sequence[str], wanted: Sequence[str]) -> str:
+    known = sorted(set(repeated).intersection(wanted))
+    places = f"the first of them in column {header.index(repeated[0]) + 1:,}"
+    return (
+        f"{pluralize(len(repeated), 'column')} named more than once: "
+        f"{quoted(known) if known else places}. Rename or remove the others, or give the file its header."
+    )
+
+
+def _ends_within_row(path: Path, columns: int) -> bool:
+    """Whether the last line is cut off; judged by the last bytes."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        tail = file.read()
+    before, newline, last = tail.rpartition(b"\n")
+    # NOTE: a line with a quote may be the end of a text that spans lines, so it proves nothing.
+    is_telling = before and newline and last and b'"' not in last
+    return bool(is_telling) and last.count(b",") < columns - 1
 
 
 def _has_quotes(path: Path) -> bool:
@@ -163,84 +188,5 @@ def _has_quotes(path: Path) -> bool:
     return False
 
 
-def has_lone_returns(head: bytes) -> bool:
-    """Whether lines end with CR alone, as on old Macs, judged by the first bytes."""
-    return b"\r" in head and b"\n" not in head
-
-
-def _blocks(path: Path) -> Iterator[_Block]:
-    is_inside = False
-    with path.open("rb") as file:
-        skipped = False
-        while content := file.read(BLOCK_BYTES):
-            if not skipped:
-                # Polars takes the first non-blank line as the header.
-                content = content.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
-                skipped = bool(content)
-            if content:
-                block = _block(np.frombuffer(content, np.uint8), is_inside=is_inside)
-                is_inside = block.is_inside
-                yield block
-
-
-def _block(content: np.ndarray, *, is_inside: bool) -> _Block:
-    begins_inside = is_inside
-    commas, newlines = content == COMMA, content == NEWLINE
-    quotes = content == QUOTE
-    if is_inside or quotes.any():
-        # A doubled quote inside a text closes it and opens it again.
-        inside = (np.cumsum(quotes, dtype=np.int32) + is_inside) % 2 == 1
-        commas &= ~inside
-        newlines &= ~inside
-        is_inside = bool(inside[-1])
-    return _Block(content, commas, newlines, begins_inside, is_inside)
-
-
-def _separators_by_row(path: Path) -> Iterator[tuple[int, np.ndarray]]:
-    """The number of a block's first row (the header is 0), and the commas of its rows."""
-    row = carried = 0
-    ended = True
-    for block in _blocks(path):
-        ends = np.flatnonzero(block.newlines)
-        before = np.concatenate(([0], np.cumsum(block.commas)[ends]))
-        separators = np.diff(before)
-        total = int(np.count_nonzero(block.commas))
-        if len(separators):
-            separators[0] += carried
-            carried = 0
-            yield row, separators
-        carried += total - int(before[-1])
-        row += len(separators)
-        ended = bool(block.newlines[-1])
-    if not ended:
-        yield row, np.array([carried])
-
-
-def _row_of_open_quote(path: Path) -> int | None:
-    """The row (the header is 0) with a quote that is never closed."""
-    row = opened = 0
-    block = None
-    for block in _blocks(path):
-        quotes = np.flatnonzero(block.content == QUOTE)
-        if block.is_inside and len(quotes):
-            opened = row + int(np.count_nonzero(block.newlines[: quotes[-1]]))
-        row += int(np.count_nonzero(block.newlines))
-    return opened if block is not None and block.is_inside else None
-
-
-def wrong_byte(path: Path) -> str | None:
-    """The position of the first byte that is not UTF-8."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    done = 0
-    with path.open("rb") as file:
-        while True:
-            content = file.read(BLOCK_BYTES)
-            start = done - len(decoder.getstate()[0])
-            try:
-                decoder.decode(content, final=not content)
-            except UnicodeDecodeError as error:
-                wrong = start + error.start + 1
-                return f"byte {wrong:,} is not UTF-8; save the table as UTF-8"
-            if not content:
-                return None
-            done += len(content)
+def _byte(number: int) -> np.ndarray:
+    return np.array([number], np.uint8)

@@ -1,4 +1,4 @@
-"""Errors for files that cannot be read; they name the file but none of its values."""
+"""Errors of reading, as messages that name the file and show none of its values."""
 
 import csv
 import errno
@@ -7,46 +7,36 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import polars as pl
 
 from engine.errors import AccessError, EngineError, InputError, NoInputError, StorageError
-from engine.inputs.csv_checks import csv_fault, ndjson_fault
-from engine.inputs.formats import Format, csv_header
 
-# Raised by reading a header if the bytes are not CSV or not gzip.
+# What reading a header raises if the bytes are not CSV or not gzip.
 _UNREADABLE = (EOFError, zlib.error, csv.Error)
 
 
 @contextmanager
 def reading(name: str, fault: Callable[[], str | None] | None = None) -> Iterator[None]:
-    """Turn errors of Polars into errors that name the file.
+    """Turn errors of Polars and of the operating system into ones that name the file.
 
     Args:
         name: The file.
-        fault: Finds the reason, which replaces the message of Polars.
+        fault: Finds what is wrong with a text file. Without it, the message of Polars is shown.
     """
     try:
         yield
     except OSError as error:
-        raise _refused(name, error) from error
+        raise _system_error(name, error) from error
     # NOTE: a panic inside Polars derives from BaseException.
     except (*_UNREADABLE, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         if fault is None:
             raise broken(name, str(error)) from error
-        raise broken(name, fault() or "not a row of it as the others") from error
-
-
-def fault_in(content: Path, kind: Format) -> Callable[[], str | None] | None:
-    """The function that finds why a text file cannot be read; messages of Polars may quote its rows."""
-    if kind == "csv":
-        return lambda: csv_fault(content, len(csv_header(content)))
-    return (lambda: ndjson_fault(content)) if kind == "ndjson" else None
+        raise broken(name, fault() or "a row differs from the others") from error
 
 
 def broken(name: str, reason: str) -> InputError:
-    """The error for a damaged file, with the first line of the reason."""
+    """The error of a damaged file, with the first line of the reason."""
     first_line = reason.strip().split("\n")[0]
     return InputError(
         f"{name}: cannot be read: {first_line}. "
@@ -54,9 +44,9 @@ def broken(name: str, reason: str) -> InputError:
     )
 
 
-def _refused(name: str, error: OSError) -> EngineError:
-    # NOTE: Polars gives the number of operating-system errors only in the text; decompression errors
-    # have none.
+def _system_error(name: str, error: OSError) -> EngineError:
+    # NOTE: Polars gives the error number of the operating system only in the text of its error,
+    # and none at all if data cannot be decompressed.
     stated = re.search(r"os error (\d+)", str(error))
     number = error.errno or (int(stated[1]) if stated else None)
     if isinstance(error, PermissionError) or number in (errno.EACCES, errno.EPERM):

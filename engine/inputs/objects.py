@@ -1,7 +1,7 @@
 """Parquet in object stores, through Polars' own readers, copied to a file.
 
-Credentials come from the environment, as each store's clients read them. Messages name the objects
-but do not quote the store's answers, which may contain keys.
+Credentials come from the environment, under the names that each store's own clients use. Messages
+name the objects and do not show the answers of a store, which may contain keys.
 """
 
 import re
@@ -49,7 +49,7 @@ _CAUSES: tuple[_Cause, ...] = (
 
 
 def is_object(text: str) -> bool:
-    """Whether an input names objects in a store."""
+    """Whether an input names objects of a store instead of files."""
     return text.startswith(SCHEMES)
 
 
@@ -57,15 +57,15 @@ def fetch_objects(text: str, path: Path) -> None:
     """Write the rows of Parquet objects to an Arrow IPC file, in the order of their names.
 
     Args:
-        text: An object, a glob, or a prefix that ends with a slash. Parts `column=value` of the
-            names become columns.
+        text: An object, a glob, or a prefix that ends with a slash. Parts of the names
+            such as `column=value` become columns.
         path: A new file.
 
     Raises:
         NoInputError: There is no such object.
         AccessError: The store denies access.
         UnavailableError: The store does not answer.
-        InputError: An object is not Parquet, or a column is in both the names and the files.
+        InputError: An object is not Parquet, or a column is both in the names and in the objects.
     """
     with _object_errors(text):
         scan = partial(

@@ -1,17 +1,13 @@
-"""Inputs to tables: finds and opens the files; `formats` recognises them.
-
-`chunks` reads their rows.
-"""
+"""Inputs to tables: finds or fetches the files of each input, and opens them one by one."""
 
 import glob
 import re
 import shutil
 import sys
 import tempfile
-from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
@@ -20,27 +16,14 @@ from typing import Protocol
 import polars as pl
 
 from engine.errors import InputError, NoInputError, StorageError, pluralize, quoted
-from engine.inputs.csv_checks import half_character
-from engine.inputs.errors import broken, fault_in, reading
-from engine.inputs.formats import (
-    GZIP_MAGIC,
-    Format,
-    check_csv,
-    read_head,
-    told_format,
-    unpacked,
-    without_mark,
-)
+from engine.inputs.errors import reading
 from engine.inputs.objects import fetch_objects, is_object
 from engine.inputs.partitions import partition_values, partitioned_files
+from engine.inputs.tables import Table, file_state, open_table
 from engine.interruption import in_background
 
 STANDARD_INPUT = "-"
 STANDARD_INPUT_NAME = "standard input"
-# NDJSON names columns in every row; this many rows show most of them.
-NDJSON_HEADER_ROWS = 1_000
-# NOTE: Polars maps these into memory; truncating such a file during a run kills the process.
-_MAPPED: tuple[Format, ...] = ("ipc", "ndjson")
 
 
 class Source(Protocol):
@@ -58,27 +41,6 @@ class Source(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One opened input.
-
-    Attributes:
-        path: Its path; None for standard input and queries.
-        content: The file that is read: the input or a copy of it.
-        state: Values that change if the file at `path` is replaced or written to.
-        rows: The number of rows, from the file's footer or a separate count.
-    """
-
-    name: str
-    path: Path | None
-    content: Path
-    state: tuple[int, ...]
-    format: Format
-    frame: pl.LazyFrame
-    columns: pl.Schema
-    rows: int
-
-
 @contextmanager
 def open_inputs(
     inputs: Sequence[str | Source], wanted: Sequence[str] = ()
@@ -86,46 +48,24 @@ def open_inputs(
     """Open files, globs, directories, `-`, objects or queries, in the order given.
 
     Args:
-        inputs: A directory stands for its files in the order of their names. Names that begin with a
-            dot or an underscore are skipped, and so are files that runs write beside their scores.
-            Folders named `column=value` are partitions: their Parquet files have that column.
+        inputs: A directory gives its files in the order of their names, without those that begin
+            with a dot or an underscore and those that runs leave beside their scores. Folders
+            named `column=value` inside it are partitions: their Parquet files have that column.
         wanted: Columns to look for in all rows of NDJSON, whose first rows may not name them. A
-            wanted column without any value counts as absent. Other columns are found only in the
-            first rows.
+            wanted column without a value in any row counts as absent.
 
     Raises:
         NoInputError: There is nothing to read.
-        InputError: A file has an unknown format or is damaged; on exit: it has changed.
-        AccessError: This user may not read a file.
-        StorageError: The operating system cannot read a file or keep a copy.
-        UnavailableError: A database does not answer.
+        InputError: A file is in no known format, or broken; or, on exit, it has changed meanwhile.
+        AccessError: A file may not be read.
+        StorageError: The operating system cannot read a file, or keep a copy.
+        UnavailableError: A database or an object store does not answer.
     """
     with _temporary_files() as new_file:
-        tables: list[Table] = []
-        for text in inputs:
-            if not isinstance(text, str):
-                path = new_file()
-                with reading(text.name):
-                    text.fetch(path)
-                tables.append(_open_table(text.name, None, path, new_file, wanted))
-            elif is_object(text):
-                path = new_file()
-                with reading(text):
-                    in_background(partial(fetch_objects, text, path))
-                tables.append(_open_table(text, None, path, new_file, wanted))
-            elif text == STANDARD_INPUT:
-                with reading(STANDARD_INPUT_NAME):
-                    path = in_background(partial(_spooled, new_file()))
-                tables.append(_open_table(STANDARD_INPUT_NAME, None, path, new_file, wanted))
-            else:
-                with reading(text):
-                    paths = _paths(text)
-                _check_names(map(str, paths))
-                opened = [_open_table(str(p), p, p, new_file, wanted) for p in paths]
-                tables += [_with_partitions(table, text) for table in opened]
+        tables = [table for one in inputs for table in _open_input(one, new_file, wanted)]
         yield tuple(tables)
         for table in tables:
-            if table.path is not None and _state(table.path) != table.state:
+            if table.path is not None and file_state(table.path) != table.state:
                 raise InputError(
                     f"{table.name}: was replaced or written to while it was read. Run again once "
                     "the job that writes it has ended."
@@ -133,7 +73,7 @@ def open_inputs(
 
 
 def input_paths(inputs: Sequence[str]) -> list[Path]:
-    """The files that inputs stand for, without standard input.
+    """The files that inputs name; standard input is left out.
 
     Raises:
         NoInputError: There is nothing to read.
@@ -141,36 +81,53 @@ def input_paths(inputs: Sequence[str]) -> list[Path]:
     return [path for text in inputs if text != STANDARD_INPUT for path in _paths(text)]
 
 
-@contextmanager
-def _temporary_files() -> Iterator[Callable[[], Path]]:
-    """Gives paths for temporary files; their folder is created on first use and removed at the end."""
-    with ExitStack() as stack:
-
-        @cache
-        def folder() -> Path:
-            return Path(stack.enter_context(_temporary_folder()))
-
-        numbers = count()
-        yield lambda: folder() / str(next(numbers))
-
-
-def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    try:
-        # NOTE: an interrupted query may still write for a moment while the folder is removed.
-        return tempfile.TemporaryDirectory(prefix="engine-", ignore_cleanup_errors=True)
-    except FileNotFoundError as error:
-        raise StorageError(
-            f"{error.strerror}. Free space, or set TMPDIR to a larger disk."
-        ) from error
+def _open_input(
+    one: str | Source, new_file: Callable[[], Path], wanted: Sequence[str]
+) -> Iterator[Table]:
+    if not isinstance(one, str):
+        fetched = _fetched(one.name, one.fetch, new_file())
+        yield _opened(one.name, None, fetched, new_file, wanted)
+    elif one == STANDARD_INPUT:
+        fetched = _fetched(STANDARD_INPUT_NAME, _in_background(_copy_standard_input), new_file())
+        yield _opened(STANDARD_INPUT_NAME, None, fetched, new_file, wanted)
+    elif is_object(one):
+        fetched = _fetched(one, _in_background(partial(fetch_objects, one)), new_file())
+        yield _opened(one, None, fetched, new_file, wanted)
+    else:
+        with reading(one):
+            paths = _paths(one)
+        _check_names(paths)
+        for path in paths:
+            yield _with_partitions(_opened(str(path), path, path, new_file, wanted), one)
 
 
-def _spooled(path: Path) -> Path:
-    """Copy standard input to a file, because formats are read from more than one position."""
+def _opened(
+    name: str,
+    path: Path | None,
+    content: Path,
+    new_file: Callable[[], Path],
+    wanted: Sequence[str],
+) -> Table:
+    # Unpacking, checking and counting a large file may take minutes.
+    return in_background(partial(open_table, name, path, content, new_file, wanted))
+
+
+def _fetched(name: str, fetch: Callable[[Path], None], path: Path) -> Path:
+    """A file of the rows of an input that is not one, because rows are read more than once."""
+    with reading(name):
+        fetch(path)
+    return path
+
+
+def _in_background(fetch: Callable[[Path], None]) -> Callable[[Path], None]:
+    return lambda path: in_background(partial(fetch, path))
+
+
+def _copy_standard_input(path: Path) -> None:
     if sys.stdin is None:
         raise NoInputError(f"{STANDARD_INPUT_NAME}: is closed. Give it a table, or name a file.")
     with path.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
-    return path
 
 
 def _paths(text: str) -> list[Path]:
@@ -194,13 +151,13 @@ def _paths(text: str) -> list[Path]:
 
 
 def _without_password(text: str) -> str:
-    """A URL that is not an input, without the password in it."""
+    """An address that is not an input, without what may be secret in it."""
     return re.sub(r"://.*", "://…", text, flags=re.DOTALL)
 
 
-def _check_names(names: Iterable[str]) -> None:
-    # NOTE: Polars cannot open files whose name is not UTF-8; Python shows such bytes as surrogates.
-    strange = [ascii(name) for name in names if re.search("[\ud800-\udfff]", name)]
+def _check_names(paths: Sequence[Path]) -> None:
+    # NOTE: Polars cannot open a file whose name is not UTF-8; Python has surrogates for such bytes.
+    strange = [ascii(str(path)) for path in paths if re.search("[\ud800-\udfff]", str(path))]
     if strange:
         raise NoInputError(
             f"{strange[0]}: is not UTF-8, as {pluralize(len(strange), 'name')} of the input. "
@@ -208,46 +165,8 @@ def _check_names(names: Iterable[str]) -> None:
         )
 
 
-def _open_table(
-    name: str,
-    path: Path | None,
-    content: Path,
-    new_file: Callable[[], Path],
-    wanted: Sequence[str],
-) -> Table:
-    # Unpacking, checking and counting a large file may take long.
-    return in_background(partial(_opened, name, path, content, new_file, wanted))
-
-
-def _opened(
-    name: str,
-    path: Path | None,
-    content: Path,
-    new_file: Callable[[], Path],
-    wanted: Sequence[str],
-) -> Table:
-    with reading(name):
-        state = _state(content)
-        if read_head(content).startswith(GZIP_MAGIC):
-            content = unpacked(content, new_file())
-        head = read_head(content)
-        kind = told_format(head, name)
-        if kind == "ndjson" and head.startswith(BOM_UTF8):
-            content = without_mark(content, new_file())
-        if kind in _MAPPED and path == content:
-            content = Path(shutil.copyfile(content, new_file()))
-        if kind == "csv":
-            check_csv(content, head, name, wanted)
-        if kind == "ndjson" and (line := half_character(content)):
-            raise broken(name, f"line {line:,} has half of a surrogate pair")
-    with reading(name, fault_in(content, kind)):
-        frame = _scan(content, kind, wanted)
-        rows = int(frame.select(pl.len()).collect().item())
-        return Table(name, path, content, state, kind, frame, frame.collect_schema(), rows)
-
-
 def _with_partitions(table: Table, text: str) -> Table:
-    """The table with the columns of the partition folders around it."""
+    """The table with the columns that the folders between an input and its file stand for."""
     values = {} if table.path is None else partition_values(table.path, Path(text))
     if not values:
         return table
@@ -267,26 +186,24 @@ def _with_partitions(table: Table, text: str) -> Table:
     return replace(table, frame=frame, columns=frame.collect_schema())
 
 
-def _state(path: Path) -> tuple[int, ...]:
+@contextmanager
+def _temporary_files() -> Iterator[Callable[[], Path]]:
+    """Give paths for files that are removed at the end; the folder is made when one is asked for."""
+    with ExitStack() as stack:
+
+        @cache
+        def folder() -> Path:
+            return Path(stack.enter_context(_temporary_folder()))
+
+        numbers = count()
+        yield lambda: folder() / str(next(numbers))
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
     try:
-        found = path.stat()
-    except FileNotFoundError:
-        return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _scan(path: Path, kind: Format, wanted: Sequence[str]) -> pl.LazyFrame:
-    if kind == "parquet":
-        return pl.scan_parquet(path, glob=False, hive_partitioning=False)
-    if kind == "ipc":
-        return pl.scan_ipc(path, glob=False, hive_partitioning=False)
-    if kind == "csv":
-        # Read every column as text: guessed types would change ids and hide invalid numbers.
-        return pl.scan_csv(path, infer_schema=False, glob=False)
-    names = pl.scan_ndjson(path, infer_schema_length=NDJSON_HEADER_ROWS).collect_schema().names()
-    late = [name for name in wanted if name not in names]
-    if late:
-        rows = pl.scan_ndjson(path, schema=dict.fromkeys(late, pl.String))
-        has_value = rows.select(pl.all().is_not_null().any()).collect(engine="streaming")
-        names += [name for name in late if has_value[name].item()]
-    return pl.scan_ndjson(path, schema=dict.fromkeys(names, pl.String))
+        # NOTE: a cancelled query may still write for a moment while the folder is removed.
+        return tempfile.TemporaryDirectory(prefix="engine-", ignore_cleanup_errors=True)
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"{error.strerror}. Free space, or set TMPDIR to a larger disk."
+        ) from error

@@ -1,6 +1,6 @@
 """Datasets in folders named `column=value`, as Hive, Spark and Polars write them.
 
-The names of the folders hold values that the files do not; `open` reads the files.
+The names of the folders hold values that the files do not have.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def partitioned_files(folder: Path) -> Iterator[Path]:
-    """The files of a folder and of the partitions in it at any depth, without skipped ones."""
+    """The files of a folder and of its partitions at any depth, without those that are skipped."""
     for path in folder.iterdir():
         if path.is_file():
             if not is_passed_over(path.name):
@@ -33,7 +33,7 @@ def partitioned_files(folder: Path) -> Iterator[Path]:
 
 
 def is_passed_over(name: str) -> bool:
-    """Whether a file is skipped: it is hidden, or a run wrote it beside its scores."""
+    """Whether a file of a folder is skipped: it is hidden, or a run left it beside its scores."""
     beside_scores = name.endswith((".lock", ".summary.json")) or ".quarantine." in name
     return beside_scores or name.startswith(HIDDEN_PREFIXES)
 
@@ -50,7 +50,7 @@ def partition_values(file: Path, folder: Path) -> dict[str, str | None]:
 
 
 def partition_columns(name: str) -> tuple[str, ...]:
-    """The columns in the folders of an object's name."""
+    """The columns that the folders in the full name of an object stand for."""
     folders = name.split("/")[:-1]
     return tuple(part.partition("=")[0] for part in folders if _is_partition(Path(part)))
 

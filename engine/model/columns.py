@@ -8,41 +8,24 @@ import polars as pl
 from engine.bundle.manifest import BANDS, DRIVERS, Manifest
 from engine.bundle.playbook import Playbook
 from engine.bundle.reference import digitize
-from engine.errors import UsageError
 from engine.model.session import Predictions
+from engine.options import OutputOptions
 
 ROW_NUMBER = "row"
 DRIVER_NAMES = tuple(f"driver_{n}" for n in range(1, DRIVERS + 1))
 REPEATED_TEXTS = ("propensity_band", "segment_name", *DRIVER_NAMES, "action", "bundle_id")
-"""Columns with few distinct texts: dictionary-encoded if the format has dictionaries."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutputOptions:
-    """Which columns are added to the scores.
-
-    Attributes:
-        drivers: How many features with the largest impacts to add, 0 to 3.
-        impacts: Whether to add the base value and the impacts of all features.
-    """
-
-    drivers: int = DRIVERS
-    impacts: bool = False
-
-    def __post_init__(self) -> None:
-        if self.drivers not in range(DRIVERS + 1):
-            raise UsageError(f"drivers: {self.drivers} given; expected 0 to {DRIVERS}.")
+"""Columns with few distinct texts, which are dictionary-encoded in formats with dictionaries."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredChunk:
-    """The outcome of one chunk.
+    """The result of one chunk.
 
     Attributes:
-        rows_read: Rows of the chunk: those scored and those rejected.
-        features: The tensor that was scored, float32 [rows scored, features].
+        rows_read: All rows of the chunk.
+        features: float32 [rows scored, features].
         scores: The columns of the score file.
-        rejected: The raw rejected rows, with `source_file`, `source_row` and `reasons`.
+        rejected: Raw rows that cannot be scored, with `source_file`, `source_row` and `reasons`.
         reasons: The number of rows that break each rule.
         unseen: The number of values without a category code, by feature.
     """
@@ -61,17 +44,17 @@ def score_columns(
     predictions: Predictions,
     manifest: Manifest,
     playbook: Playbook,
-    detail: OutputOptions,
+    options: OutputOptions,
 ) -> pl.DataFrame:
     """One row of scores per scored user, in input order.
 
     Args:
         valid: The typed rows that were scored, with `chunk_row`.
         first_row: The number of the chunk's first row in the input, from 1.
-        predictions: The predictions for these rows.
-        manifest: Has the cut-points, the segment names and the bundle id.
+        predictions: The outputs of the models for these rows.
+        manifest: The cut-points, the names of the segments and the bundle id.
         playbook: The actions and the control group.
-        detail: Which columns to add.
+        options: Which columns of reasons to add.
     """
     schema = manifest.schema
     keys = [name for name in (schema.id, schema.snapshot) if name in valid.columns]
@@ -91,11 +74,11 @@ def score_columns(
         propensity_band=pl.Series(BANDS).gather(band),
         segment_id=segment_id,
         segment_name=segment_id.replace_strict(segments, return_dtype=pl.String),
-        **_driver_columns(predictions, manifest, detail.drivers),
+        **_driver_columns(predictions, manifest, options.drivers),
         action=playbook.action_column(cells),
         in_control_group=playbook.control_column(cells, frame[schema.id or ROW_NUMBER]),
         bundle_id=pl.lit(manifest.bundle_id),
-        **(_impact_columns(predictions, manifest) if detail.impacts else {}),
+        **(_impact_columns(predictions, manifest) if options.impacts else {}),
     )
 
 

@@ -48,7 +48,7 @@ class Predictions:
     segment: np.ndarray
 
     def __getitem__(self, rows: slice | np.ndarray) -> "Predictions":
-        """The predictions for some of the rows."""
+        """The predictions of some of the rows."""
         return Predictions(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
@@ -72,7 +72,9 @@ class Session:
             BundleError: A segment is not in the manifest.
         """
         starts = range(0, len(features), RUN_ROWS)
-        found = joined([self._run_slice(features[i : i + RUN_ROWS]) for i in starts], self._width)
+        found = concat_predictions(
+            [self._run_slice(features[i : i + RUN_ROWS]) for i in starts], self._width
+        )
         _check_finite(found)
         self._check_segments(found)
         return found
@@ -95,8 +97,8 @@ class Session:
         return found[: len(features)]
 
 
-def joined(parts: Sequence[Predictions], width: int) -> Predictions:
-    """Concatenate predictions; without parts the result is empty.
+def concat_predictions(parts: Sequence[Predictions], width: int) -> Predictions:
+    """Concatenate predictions of consecutive rows.
 
     Args:
         parts: The predictions, in row order.

@@ -1,4 +1,4 @@
-"""Ordered parallel work, and the number of available cores."""
+"""Work on several threads with results in order, and the number of threads."""
 
 import math
 import os
@@ -50,7 +50,8 @@ def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """The number of cores that this process may use.
 
     Args:
-        quota: The cgroup file with the CPU quota: `<microseconds> <period>`, or `max` for no limit.
+        quota: The file with the CPU limit of a container: `<microseconds> <period>`, or `max` for
+            no limit.
     """
     has_affinity = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1

@@ -131,7 +131,7 @@ class Summary:
         rate = self.rows_read / self.seconds if self.seconds else 0.0
         lines = [
             f"{self.rows_read:,} users read, {self.rows_scored:,} scored, "
-            f"{self.rows_quarantined:,} set aside in {self.seconds:.1f} s ({rate:,.0f} a second)",
+            f"{self.rows_quarantined:,} quarantined in {self.seconds:.1f} s ({rate:,.0f} a second)",
             f"will purchase: {self.will_purchase_rows:,} "
             f"({_share(self.will_purchase_rows, self.rows_scored)}), "
             f"mean probability {self.mean_probability or 0.0:.3f}",
@@ -140,7 +140,7 @@ class Summary:
         ]
         lines += [f"MUST NOT BE USED: {reason}" for reason in self.unusable]
         lines += self.drift.to_lines()
-        lines += [f"set aside: {rows:,} rows by {rule}" for rule, rows in self.reasons.items()]
+        lines += [f"quarantined: {rows:,} rows by {rule}" for rule, rows in self.reasons.items()]
         lines += [
             f"unseen values scored as missing: {count:,} in {name}"
             for name, count in self.unseen_categories.items()

@@ -15,6 +15,8 @@ from engine.interruption import (
     started,
 )
 
+pytestmark = pytest.mark.usefixtures("hangup")
+
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_noted_and_raised_at_the_next_check(number):

@@ -36,6 +36,7 @@ CASES = {
     "I09": "cannot arise: file runs write to no database; a table is replaced in one transaction",
     "I10": "stopped and continued (SIGSTOP, SIGCONT): published",
 }
+pytestmark = pytest.mark.usefixtures("hangup")
 STEPS = 60
 MOMENTS = 200
 STUCK = """
@@ -70,8 +71,8 @@ def signalled(*arguments, function={call}):
 main()
 """
 BLOCKING = [
-    "engine.inputs.open._opened",
-    "engine.inputs.chunks._batches",
+    "engine.inputs.open.open_table",
+    "engine.inputs.chunks._frames",
     "engine.scorer.Scorer.score_chunk",
     "engine.outputs.writer._sink",
 ]

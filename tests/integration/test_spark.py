@@ -15,8 +15,8 @@ from engine.connectors.spark import score, shipped
 from engine.connectors.spark_local import check_installed, local_session
 from engine.connectors.spark_worker import open_scorer, whole_ids
 from engine.errors import BundleError, InputError, UnavailableError, UsageError
-from engine.model.columns import OutputOptions
 from engine.model.conformance import differences, read_vectors, refuse_differences
+from engine.options import OutputOptions
 from engine.rows.chunk import Chunk
 from tests.helpers import BUNDLE, ROOT, read_table, write_table
 

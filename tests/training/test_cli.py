@@ -15,6 +15,7 @@ from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import open_bundle, write_bundle
 from engine.errors import LockedError
 from tests import fitted
+from tests.bundles import changed_record
 from tests.fitting import shop_users
 from tests.helpers import read_table, run, run_in_terminal, unread_stream, write_table
 from training.cli.progress import FitProgress

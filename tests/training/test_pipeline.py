@@ -17,7 +17,7 @@ from engine.bundle.manifest import BANDS
 from engine.bundle.open import MODEL_CARD, REPORT, open_bundle
 from engine.bundle.schema import default_schema_path, load_schema
 from engine.errors import BundleError, CannotCreateError, InputError, SelfCheckError
-from engine.explain.inspect import inspect_lines
+from engine.explain.inspect import full_lines
 from engine.format import without_head
 from engine.scorer import load_bundle
 from tests.fitted import SMALL, shop, shuffled
@@ -70,7 +70,7 @@ def both(folder):
 
 
 def test_a_fit_gives_what_it_has_written(users_file, tmp_path):
-    found = fit([str(users_file)], FitOptions(SHOP, budget=Budget(trials=1)), tmp_path / "out")
+    found = fit_small(users_file, tmp_path / "out")
     manifest, evaluation = both(tmp_path / "out")
     assert found.manifest == manifest
     assert evaluation_to_json(found.evaluation) == evaluation_to_json(evaluation)
@@ -111,7 +111,7 @@ def test_the_same_data_and_seed_give_the_same_bytes_whatever_the_threads(
 def test_another_seed_gives_another_version_in_the_same_stages(bundle, users_file, tmp_path):
     stages = []
     other = fit_small(users_file, tmp_path / "other", progress=stages.append, seed=4)
-    assert other.bundle_id != open_bundle(bundle).manifest.bundle_id
+    assert other.manifest.bundle_id != open_bundle(bundle).manifest.bundle_id
     assert stages[0] == "reading users"
     assert stages[-1] == "writing the report"
     assert len(stages) == 7
@@ -128,7 +128,8 @@ def test_another_seed_gives_another_version_in_the_same_stages(bundle, users_fil
     ids=["two numbers", "one number", "only categories", "one category"],
 )
 def test_other_schemas_go_the_same_way(schema, users_file, tmp_path):
-    manifest = fit_small(users_file, tmp_path / "out", schema)
+    fitted = fit_small(users_file, tmp_path / "out", schema)
+    manifest, evaluation = fitted.manifest, fitted.evaluation
     scores = load_bundle(tmp_path / "out").score(pl.read_parquet(users_file))
     assert scores.height == 3_000
     assert scores["purchase_probability"].is_finite().all()
@@ -140,8 +141,8 @@ def test_other_schemas_go_the_same_way(schema, users_file, tmp_path):
         assert scores[f"driver_{n}_impact"].null_count() == missing
     assert scores["segment_name"].n_unique() == scores["segment_id"].n_unique()
     assert len({segment.name for segment in manifest.segments}) == len(manifest.segments)
-    json.dumps(manifest.clustering, allow_nan=False)
-    assert len(manifest.comparison["scores"]) == 4
+    json.dumps(evaluation.fit.clustering, allow_nan=False)
+    assert len(evaluation.comparison["scores"]) == 4
     report = evaluate_bundle(tmp_path / "out", [str(users_file)])
     lines = printed(tmp_path / "out", report)
     has_categories = any(feature.kind == "categorical" for feature in schema.model_features)
@@ -158,7 +159,8 @@ def test_several_snapshots_give_a_dated_version(tmp_path):
     frames = [shop_users(600, n).with_columns(day=pl.lit(d)) for n, d in enumerate(days)]
     path = write_table(pl.concat(frames), tmp_path / "users.csv")
     schema = dataclasses.replace(SHOP, snapshot="day", horizon_days=7)
-    manifest = fit_small(path, tmp_path / "out", schema)
+    fitted = fit_small(path, tmp_path / "out", schema)
+    manifest, evaluation = fitted.manifest, fitted.evaluation
     assert manifest.bundle_id.startswith("tiny/2026-01-29-")
     assert evaluation.fit.training["split"]["kind"] == "time"
     assert evaluation.fit.training["snapshots"] == [str(d) for d in days]
@@ -177,7 +179,8 @@ def test_many_features(tmp_path):
     frame = frame.with_columns(bought=pl.Series(values[:, 0] > rng.normal(size=800)))
     path = write_table(frame, tmp_path / "users.parquet")
     schema = schema_of(*(number(f"f{i}") for i in range(120)))
-    assert len(fit_small(path, tmp_path / "out", schema).clustering["features"]) == 8
+    fitted = fit_small(path, tmp_path / "out", schema)
+    assert len(fitted.evaluation.fit.clustering["features"]) == 8
 
 
 def test_labels_of_pure_chance_make_an_honest_bundle(tmp_path):
@@ -186,7 +189,8 @@ def test_labels_of_pure_chance_make_an_honest_bundle(tmp_path):
         tier=pl.lit("low"), shop=pl.lit("s1"),
     )  # fmt: skip
     path = write_table(frame, tmp_path / "users.parquet")
-    manifest = fit_small(path, tmp_path / "out")
+    fitted = fit_small(path, tmp_path / "out")
+    manifest, evaluation = fitted.manifest, fitted.evaluation
     assert "every user gets the same probability" in manifest.unusable[0]
     assert evaluation.fit.clustering["reasons"]
     scores = load_bundle(tmp_path / "out").score(frame)
@@ -195,13 +199,13 @@ def test_labels_of_pure_chance_make_an_honest_bundle(tmp_path):
 
 
 def test_shuffled_labels_make_an_unusable_bundle(tmp_path):
-    manifest = open_bundle(shuffled().bundle).manifest
-    assert manifest.quality["band"] == "unusable"
-    assert not manifest.quality["may_be_used"]
-    assert list(manifest.unusable) == manifest.quality["reasons"]
+    manifest, evaluation = both(shuffled().bundle)
+    assert evaluation.quality["band"] == "unusable"
+    assert not evaluation.quality["may_be_used"]
+    assert list(manifest.unusable) == evaluation.quality["reasons"]
     assert any("chance" in reason for reason in manifest.unusable)
     assert evaluation.comparison["answer"][0]["tool"] == "neither"
-    shown = "\n".join(inspect_lines(manifest, evaluation)).splitlines()
+    shown = "\n".join(full_lines(manifest, evaluation)).splitlines()
     assert shown[1] == "MUST NOT BE USED"
     assert shown[2] == f"quality: {evaluation.quality['sentence']}"
     assert shown[3].strip() == manifest.unusable[0]
@@ -213,7 +217,7 @@ def test_shuffled_labels_make_an_unusable_bundle(tmp_path):
 def test_a_label_among_the_features_makes_an_unusable_bundle(tmp_path):
     users = shop_users(2_000, 1).with_columns(age=pl.col("bought").cast(pl.Float32))
     path = write_table(users, tmp_path / "users.parquet")
-    manifest = fit_small(path, tmp_path / "out")
+    manifest = fit_small(path, tmp_path / "out").manifest
     assert "age is the label under another name" in manifest.unusable[0]
 
 
@@ -272,15 +276,15 @@ def test_evaluate_measures_through_the_engine(bundle, tmp_path):
         "snapshots": [],
         "what": "later.csv",
     }
-    assert report["cautions"] == []
-    assert report["quality"]["band"] != "unusable"
-    assert report["drivers"]["rows"] == 2_000
-    assert report["segments"]["silhouette"] > 0.2
-    assert sum(report["segments"]["shares"].values()) == pytest.approx(1, abs=1e-5)
+    assert report.cautions == ()
+    assert report.quality["band"] != "unusable"
+    assert report.drivers["rows"] == 2_000
+    assert report.segments["silhouette"] > 0.2
+    assert sum(report.segments["shares"].values()) == pytest.approx(1, abs=1e-5)
     lines = printed(bundle, report)
     assert any("ROC-AUC" in line for line in lines)
     cells = lines[lines.index("SEGMENT BY BAND: WHO BUYS AND WHAT TO DO") :]
-    assert f"  {report['segments']['names']['1']}" in cells
+    assert f"  {report.segments['names']['1']}" in cells
     assert any(re.match(r"    Very high \(from .*\s%\): .* users\)", line) for line in cells)
 
 
@@ -292,15 +296,15 @@ def test_evaluate_publishes_nothing_about_a_few_users(bundle, tmp_path):
     others = users.filter(segment != segment.min()).head(300)
     path = write_table(pl.concat([few, others]), tmp_path / "few.csv")
     report = evaluate_bundle(bundle, [str(path)])
-    assert report["segments"]["shares"].pop(str(segment.min())) is None
-    assert None not in report["segments"]["shares"].values()
-    metrics = report["metrics"]
+    assert report.segments["shares"].pop(str(segment.min())) is None
+    assert None not in report.segments["shares"].values()
+    metrics = report.metrics
     for part in (*metrics["deciles"], *metrics["cells"], *metrics["reliability"]):
         assert part["rows"] == 0 or part["rows"] >= 20
     assert segment.min() not in {cell["segment_id"] for cell in metrics["cells"]}
     lines = printed(bundle, report)
     assert all("None" not in line for line in lines)
-    name = report["segments"]["names"][str(segment.min())]
+    name = report.segments["names"][str(segment.min())]
     assert f"Left out, with fewer than 20 measured users: {name}." in lines
 
 
@@ -317,18 +321,18 @@ def test_names_from_outside_are_cut_in_the_lines_of_an_evaluation(bundle, users_
     report = evaluate_bundle(bundle, [str(users_file)])
     assert any("was fitted to: the models have seen" in line for line in printed(bundle, report))
     name = "\x1b[2J\n\u202e" + "x" * 1_000_000
-    part = {**report["metrics"]["slices"][0], "label": name, "value": name}
-    moved = {**report["drift"]["features"][0], "name": name, "level": "alarm"}
-    names = dict.fromkeys(report["segments"]["names"], name)
+    part = {**report.metrics["slices"][0], "label": name, "value": name}
+    moved = {**report.drift["features"][0], "name": name, "level": "alarm"}
+    names = dict.fromkeys(report.segments["names"], name)
     lines = printed(
         bundle,
-        {
-            **report,
-            "data": {**report["data"], "what": name},
-            "metrics": {**report["metrics"], "slices": [part]},
-            "segments": {**report["segments"], "names": names},
-            "drift": {**report["drift"], "features": [moved]},
-        },
+        dataclasses.replace(
+            report,
+            data={**report.data, "what": name},
+            metrics={**report.metrics, "slices": [part]},
+            segments={**report.segments, "names": names},
+            drift={**report.drift, "features": [moved]},
+        ),
     )
     assert max(map(len, lines)) <= LONGEST
     assert not any("\x1b" in line or "\u202e" in line for line in lines)
@@ -349,7 +353,7 @@ def test_evaluate_tells_what_has_moved_since_training(bundle, tmp_path):
     ):
         path = write_table(frame, tmp_path / f"{name}.parquet")
         report = evaluate_bundle(bundle, [str(path)])
-        levels[name] = {f["name"]: f["level"] for f in report["drift"]["features"]}
+        levels[name] = {f["name"]: f["level"] for f in report.drift["features"]}
         shown = "\n".join(printed(bundle, report)).split("DRIFT: ")[1]
         assert ("What has moved:\n- Age: " in shown) == (name == "moved")
     assert set(levels["same"].values()) == {"none"}
@@ -359,7 +363,7 @@ def test_evaluate_tells_what_has_moved_since_training(bundle, tmp_path):
 def test_the_playbook_decides_the_version_and_the_actions(bundle, users_file, tmp_path):
     own = tmp_path / "mine.toml"
     own.write_text('[bands]\nshares = [0.2, 0.5, 0.9]\n[[rule]]\nband = "low"\naction = "Wait"\n')
-    manifest = fit_small(users_file, tmp_path / "bundle", seed=3, playbook=load_rules(own))
+    manifest = fit_small(users_file, tmp_path / "bundle", seed=3, playbook=load_rules(own)).manifest
     assert manifest.bundle_id != open_bundle(bundle).manifest.bundle_id
     scores = load_bundle(tmp_path / "bundle").score(pl.read_parquet(users_file))
     low = scores["propensity_band"] == "low"
@@ -381,7 +385,7 @@ def test_segments_are_told_for_people(bundle):
     bought = sum(p["rows"] * p["purchase_rate"] for p in measured) / evaluation.metrics["rows"]
     assert bought == pytest.approx(evaluation.metrics["base_rate"], abs=1e-5)
     assert [row["chosen"] for row in evaluation.fit.clustering["counts_tried"]].count(True) == 1
-    shown = "\n".join(inspect_lines(manifest, evaluation))
+    shown = "\n".join(full_lines(manifest, evaluation))
     assert all(without_head(s.sentence, s.name) in shown for s in manifest.segments)
 
 
@@ -393,7 +397,7 @@ def test_weekly_refits_keep_ids_and_names(tmp_path):
         as_of = date(2026, 11, 22) + timedelta(weeks=week)
         write_users(SimulateOptions(1_800, seed, as_of), tmp_path / f"{week}.parquet")
         table = tmp_path / f"{week}.parquet"
-        manifests.append(fit_small(table, tmp_path / f"week{week}", schema, previous=previous))
+        fits.append(fit_small(table, tmp_path / f"week{week}", schema, previous=previous))
         previous = tmp_path / f"week{week}"
     first, *later = fits
     assert first.evaluation.fit.clustering["changes"] == []
@@ -429,19 +433,20 @@ def test_users_who_are_others_get_new_segments_and_old_ids_are_retired(
     path = write_table(moved, tmp_path / "moved.parquet")
     # The folder of bundles with CURRENT is given, as in production.
     promote(bundle, tmp_path / "root")
-    found = fit_small(path, tmp_path / "next", previous=tmp_path / "root")
+    fitted = fit_small(path, tmp_path / "next", previous=tmp_path / "root")
+    found = fitted.manifest
     fresh = {s.id for s in found.segments} - set(ids)
     assert fresh
     assert min(fresh) > max(ids)
     assert set(found.retired_segments) == set(ids) - {s.id for s in found.segments}
-    changes = "; ".join(found.clustering["changes"])
+    changes = "; ".join(fitted.evaluation.fit.clustering["changes"])
     assert "dropped, because the table lacks them" in changes
     assert "is new" in changes
     assert "is retired" in changes
     scores = load_bundle(tmp_path / "next").score(moved)
     assert set(scores["segment_id"]) <= {s.id for s in found.segments}
     assert scores["action"].null_count() == 0
-    again = fit_small(path, tmp_path / "after", previous=tmp_path / "next")
+    again = fit_small(path, tmp_path / "after", previous=tmp_path / "next").manifest
     assert names_of(again) == names_of(found)
     assert again.retired_segments == found.retired_segments
     assert again.bundle_id != found.bundle_id
@@ -450,8 +455,8 @@ def test_users_who_are_others_get_new_segments_and_old_ids_are_retired(
 def test_a_previous_bundle_decides_the_version_by_what_it_says(bundle, users_file, tmp_path):
     copy = tmp_path / "elsewhere"
     shutil.copytree(bundle, copy)
-    one = fit_small(users_file, tmp_path / "one", seed=3, previous=bundle)
-    two = fit_small(users_file, tmp_path / "two", seed=3, previous=copy)
+    one = fit_small(users_file, tmp_path / "one", seed=3, previous=bundle).manifest
+    two = fit_small(users_file, tmp_path / "two", seed=3, previous=copy).manifest
     assert one.bundle_id == two.bundle_id != open_bundle(bundle).manifest.bundle_id
     assert folder_bytes(tmp_path / "one") == folder_bytes(tmp_path / "two")
 

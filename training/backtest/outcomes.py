@@ -7,8 +7,10 @@ import polars as pl
 
 from engine.bundle.schema import Feature, FeatureSchema
 from engine.errors import BundleError, InputError, pluralize, quoted, rule_counts
-from engine.inputs.chunks import CHUNK_ROWS, read_chunks
-from engine.inputs.open import Table, open_inputs
+from engine.inputs.chunks import read_chunks
+from engine.inputs.open import open_inputs
+from engine.inputs.tables import Table
+from engine.options import CHUNK_ROWS
 from engine.rows.rules import check_columns, check_same_keys, split_rows
 
 SCORES = (

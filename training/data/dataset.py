@@ -18,8 +18,10 @@ import polars as pl
 from engine.bundle.open import holds_bundles, is_bundle
 from engine.bundle.schema import Feature, FeatureSchema
 from engine.errors import BundleError, InputError, pluralize, rule_counts
-from engine.inputs.chunks import CHUNK_ROWS, read_chunks
-from engine.inputs.open import Table, open_inputs
+from engine.inputs.chunks import read_chunks
+from engine.inputs.open import open_inputs
+from engine.inputs.tables import Table
+from engine.options import CHUNK_ROWS
 from engine.rows.rules import READABLE_TYPES, check_columns, split_rows
 from engine.rows.typed import to_typed
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.bundle.open import Bundle
-from engine.model.session import Predictions, Session, joined
+from engine.model.session import Predictions, Session, concat_predictions
 from engine.model.threads import available_cores, in_order
 from engine.rows.typed import to_features
 from training.data.dataset import Dataset
@@ -44,4 +44,4 @@ def run_engine(session: Session, features: np.ndarray) -> Predictions:
     """
     chunks = (features[i : i + CHUNK_ROWS] for i in range(0, len(features), CHUNK_ROWS))
     found = list(in_order(session.run, chunks, available_cores()))
-    return joined(found, features.shape[1])
+    return concat_predictions(found, features.shape[1])

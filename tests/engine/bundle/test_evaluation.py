@@ -11,7 +11,7 @@ from engine.bundle.evaluation import (
 )
 from engine.bundle.open import EVALUATION, open_bundle, write_bundle
 from engine.errors import BundleError
-from engine.explain.inspect import inspect_lines
+from engine.explain.inspect import full_lines
 from tests.bundles import replace_file
 from tests.golden.make import BUNDLE as FORMAT_1
 from tests.helpers import BUNDLE
@@ -54,6 +54,7 @@ def test_a_field_that_a_later_engine_may_add_is_ignored(document, bundle):
         (("drivers", "bands", "low"), {"a": True}, "it.drivers.bands.low.a cannot be 'True'"),
         (("metrics", "intervals"), {"f1": [1.0]}, r"it.metrics.intervals.f1 cannot be '\[1.0\]'"),
         (("fit", "training", "snapshots"), ["today"], r"snapshots\[0\] cannot be 'today'"),
+        (("metrics", "roc_auc"), 10**400, "it.metrics.roc_auc cannot be '1000"),
         (("fit", "training", "rows"), 10**400, "it.fit.training.rows cannot be '1000"),
         (("fit", "clustering", "transforms"), [], "'fit.clustering' not of bundle"),
         (("fit", "clustering", "features"), None, "it.fit.clustering.features cannot be"),
@@ -106,7 +107,7 @@ def test_any_value_in_the_place_of_another_is_refused_or_can_be_inspected(docume
         except BundleError:
             refused += 1
         else:
-            assert list(inspect_lines(bundle.manifest, found))
+            assert list(full_lines(bundle.manifest, found))
     assert refused > 100
 
 

@@ -34,7 +34,7 @@ def test_score_writes_scores_and_says_what_they_look_like(users_file, tmp_path):
     result = run("engine", "score", users_file, "--out", tmp_path / "s.parquet")
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""
-    assert "5,000 users read, 5,000 scored, 0 set aside" in result.stderr
+    assert "5,000 users read, 5,000 scored, 0 quarantined" in result.stderr
     assert f"scores: {tmp_path / 's.parquet'}" in result.stderr
 
 
@@ -219,7 +219,9 @@ def test_every_kind_of_error_has_its_own_exit_code():
 
 def test_inspect_is_one_screen(scorer):
     output = invoke("inspect", BUNDLE).output
-    assert output.startswith(f"bundle {scorer.manifest.bundle_id} (format 1)\nmay be used")
+    assert output.startswith(
+        f"bundle {scorer.manifest.bundle_id} (format {scorer.manifest.format})\nmay be used"
+    )
     for text in (*(s.name for s in scorer.manifest.segments), "ROC-AUC", "will purchase from"):
         assert text in output
     assert "38 features, 55 files" in output
@@ -374,8 +376,8 @@ def test_validate_tells_what_would_be_scored_without_publishing(users, tmp_path)
     result = run("engine", "validate", path)
     assert result.returncode == 0
     assert result.stdout.splitlines() == [
-        "5,000 users read: 4,998 would be scored, 2 set aside",
-        f"set aside: 2 rows by sessions_last_7d|below_min: row 1 of {path}, row 2 of {path}",
+        "5,000 users read: 4,998 would be scored, 2 quarantined",
+        f"quarantined: 2 rows by sessions_last_7d|below_min: row 1 of {path}, row 2 of {path}",
     ]
     assert [entry.name for entry in tmp_path.iterdir()] == ["users.csv"]
 

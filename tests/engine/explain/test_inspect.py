@@ -5,7 +5,7 @@ import pytest
 from engine.bundle.evaluation import read_evaluation
 from engine.bundle.manifest import Segment
 from engine.bundle.open import open_bundle
-from engine.explain.inspect import overview_lines, playbook_lines
+from engine.explain.inspect import full_lines, overview_lines, playbook_lines
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
 
@@ -38,12 +38,12 @@ def evaluation():
 
 
 def section(manifest, evaluation, title):
-    text = "\n".join(inspect_lines(manifest, evaluation))
+    text = "\n".join(full_lines(manifest, evaluation))
     return text.split(f"\n{title}\n")[1].split("\n\n")[0]
 
 
 def test_the_quality_comes_first(manifest, evaluation):
-    lines = list(inspect_lines(manifest, evaluation))
+    lines = list(full_lines(manifest, evaluation))
     assert lines[1:4] == ["may be used", "quality: Good: it ranks well.", "  segments: few"]
 
 
@@ -51,7 +51,7 @@ def test_what_must_not_be_used_is_called_so(manifest, evaluation):
     quality = {"band": "unusable", "sentence": "Unusable: no signal.", "reasons": ["no signal"]}
     useless = replace(manifest, unusable=("no signal", "chance"))
     words = ["MUST NOT BE USED", "quality: Unusable: no signal.", "  no signal", "  chance", ""]
-    assert list(inspect_lines(useless, replace(evaluation, quality=quality)))[1:6] == words
+    assert list(full_lines(useless, replace(evaluation, quality=quality)))[1:6] == words
 
 
 def test_metrics_are_single_figures_with_their_intervals(manifest, evaluation):
@@ -64,16 +64,16 @@ def test_metrics_are_single_figures_with_their_intervals(manifest, evaluation):
     ]
 
 
-def test_the_overview_has_the_main_metrics_and_the_size(manifest):
-    lines = list(overview_lines(manifest))
+def test_the_overview_has_the_main_metrics_and_the_size(manifest, evaluation):
+    lines = list(overview_lines(manifest, evaluation))
     assert "  ROC-AUC  0.7500  0.7000 to 0.8000" in lines
     assert "  F1 is withheld: too few users" in lines
     assert not any("rows" in line for line in lines)
     assert lines[-1].startswith("38 features, 55 files, 2.1 MB;")
 
 
-def test_segments_are_named_and_described(manifest):
-    assert section(manifest, "segments and their shares of users").splitlines() == [
+def test_segments_are_named_and_described(manifest, evaluation):
+    assert section(manifest, evaluation, "segments and their shares of users").splitlines() == [
         "  1  Loyal  50.0%",
         "     They order often.",
         "  2  New    50.0%",
@@ -87,10 +87,10 @@ def test_parts_stand_in_the_order_of_segments_and_bands(manifest, evaluation):
         "bands": {"high": means, "low": means, "medium": {"visits": None}, "very_high": None},
         "segments": {"2": means, "1": means},
     }
-    found = replace(manifest, drivers=drivers)
-    bands = section(found, "top drivers by band").splitlines()
+    found = replace(evaluation, drivers=drivers)
+    bands = section(manifest, found, "top drivers by band").splitlines()
     assert bands == ["  low   age 0.700, visits 0.500", "  high  age 0.700, visits 0.500"]
-    segments = section(found, "top drivers by segment").splitlines()
+    segments = section(manifest, found, "top drivers by segment").splitlines()
     assert [line.split()[0] for line in segments] == ["Loyal", "New"]
 
 
@@ -103,7 +103,7 @@ def test_features_are_told_with_the_bounds_that_they_have(manifest, evaluation):
         category("city"),
         category("tier", values=["low", "high"]),
     )
-    assert section(replace(manifest, schema=schema), "6 features").splitlines() == [
+    assert section(replace(manifest, schema=schema), evaluation, "6 features").splitlines() == [
         "  age      numeric      from 18 years    missing allowed",
         "  balance  numeric      up to 1,000,000  missing allowed",
         "  share    numeric      0 to 1 share     missing never",
@@ -118,6 +118,6 @@ def test_names_of_any_length_and_kind_stay_on_their_line(manifest, evaluation):
     schema = schema_of(number("visits", unit=name))
     found = replace(manifest, schema=schema, segments=(Segment(1, name, 1.0),))
     actions = [{"segment_name": name, "band": "low", "action": "Remind"}]
-    lines = [*inspect_lines(found, evaluation), *playbook_lines(actions)]
+    lines = [*full_lines(found, evaluation), *playbook_lines(actions)]
     assert all(line.isprintable() and len(line) < 200 for line in lines)
     assert r"  1  \x1b[2J\n\u202ex" in "\n".join(lines)

@@ -5,18 +5,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.inputs import csv_checks as text_lines
+from engine.inputs import csv_checks, csv_scan, formats
 from engine.inputs.csv_checks import (
     csv_fault,
-    half_character,
     has_lone_returns,
     misplaced_quote,
-    ndjson_fault,
     short_rows,
 )
 
 FIELDS = st.text(st.sampled_from('ab,"\né'), max_size=3)
 ROWS = st.lists(st.lists(FIELDS, min_size=2, max_size=3), max_size=12)
+
+
+def set_block_bytes(patch, block):
+    for module in (csv_checks, csv_scan, formats):
+        patch.setattr(module, "BLOCK_BYTES", block)
 
 
 @given(ROWS, st.integers(1, 40), st.booleans())
@@ -27,7 +30,7 @@ def test_short_rows_are_those_that_the_csv_module_finds(tmp_path_factory, rows, 
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     path.write_text(text.getvalue() if ends else text.getvalue()[:-1], newline="")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_lines, "BLOCK_BYTES", block)
+        set_block_bytes(patch, block)
         found = short_rows(path, 3).tolist()
     assert found == [n for n, row in enumerate(rows) if len(row) < 3]
 
@@ -39,7 +42,7 @@ def test_no_quote_of_the_csv_module_is_misplaced(tmp_path_factory, rows, block):
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     path.write_text(text.getvalue(), newline="", encoding="utf-8-sig")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_lines, "BLOCK_BYTES", block)
+        set_block_bytes(patch, block)
         assert misplaced_quote(path) is None
 
 
@@ -58,7 +61,7 @@ def test_no_quote_of_the_csv_module_is_misplaced(tmp_path_factory, rows, block):
     ],
 )
 def test_a_quote_within_a_text_is_found(tmp_path, monkeypatch, block, content, row):
-    monkeypatch.setattr(text_lines, "BLOCK_BYTES", block)
+    set_block_bytes(monkeypatch, block)
     path = tmp_path / "t.csv"
     path.write_bytes(content)
     assert misplaced_quote(path) == row
@@ -93,49 +96,16 @@ def test_rows_count_from_the_header(tmp_path, content, found):
         ("a,b\n1,é\n".encode() + b"\xc3", "byte 10 is not UTF-8; save the table as UTF-8"),
     ],
 )
-def test_a_fault_is_told_by_its_place(tmp_path, monkeypatch, block, content, fault):
-    monkeypatch.setattr(text_lines, "BLOCK_BYTES", block)
+def test_a_fault_of_csv_is_named_by_its_place(tmp_path, monkeypatch, block, content, fault):
+    set_block_bytes(monkeypatch, block)
     path = tmp_path / "t.csv"
     path.write_bytes(content)
     assert csv_fault(path, 2) == fault
-
-
-@pytest.mark.parametrize("block", [3, 1 << 20])
-@pytest.mark.parametrize(
-    ("content", "fault"),
-    [
-        (b'{"a":1}\n{"a":"x"}\n\n{"b":[1]}', None),
-        (b'{"a":1}\n{"a":2}\n{"a":\n{"a":4}\n', "line 3 is not a JSON object"),
-        (b'{"a":1}\nsecret\n', "line 2 is not a JSON object"),
-        (b'{"a":1}\n{"a":"\xe9"}\n', "byte 15 is not UTF-8; save the table as UTF-8"),
-    ],
-)
-def test_a_fault_of_ndjson_is_told_by_its_line(tmp_path, monkeypatch, block, content, fault):
-    monkeypatch.setattr(text_lines, "BLOCK_BYTES", block)
-    path = tmp_path / "t.ndjson"
-    path.write_bytes(content)
-    assert ndjson_fault(path) == fault
 
 
 @pytest.mark.parametrize(
     ("head", "lone"),
     [(b"a,b\r1,2\r", True), (b"a,b\r\n1,2\r\n", False), (b"a,b\n1,2", False), (b"a,b", False)],
 )
-def test_lines_that_end_with_cr_alone_are_told(head, lone):
+def test_lines_that_end_with_cr_alone_are_found(head, lone):
     assert has_lone_returns(head) == lone
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ('{"a":"\\ud800"}', 2),
-        ('{"a":"\\\\\\uDBFFx"}', 2),
-        ('{"a":"\\ud83d\\ude00"}', None),
-        ('{"a":"\\\\ud800"}', None),
-        ('{"a":"d800"}', None),
-    ],
-)
-def test_half_a_character_is_found(tmp_path, text, line):
-    path = tmp_path / "u.ndjson"
-    path.write_text(f'{{"a":"x"}}\n{text}\n')
-    assert half_character(path) == line

@@ -7,7 +7,7 @@ import pytest
 from engine.bundle.evaluation import read_evaluation
 from engine.bundle.manifest import BANDS
 from engine.bundle.open import open_bundle
-from engine.explain.inspect import inspect_lines
+from engine.explain.inspect import full_lines
 from engine.model.session import Predictions
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
@@ -128,7 +128,7 @@ def test_the_ends_of_a_dependence_are_not_the_values_of_users():
 
 def test_inspect_prints_the_drivers(report, manifest):
     evaluation = replace(read_evaluation(open_bundle(BUNDLE)), drivers=report)
-    lines = list(inspect_lines(manifest, evaluation))
+    lines = list(full_lines(manifest, evaluation))
     assert any(line.startswith("  down  ") and "lowers" in line for line in lines)
     assert any("rome raises it most, oslo lowers it most" in line for line in lines)
     assert any(line.startswith("  behavioural  ") for line in lines)

@@ -2,6 +2,7 @@ import dataclasses
 import json
 
 import numpy as np
+import onnx
 import polars as pl
 import pytest
 from onnx import numpy_helper
@@ -224,10 +225,14 @@ def test_what_the_fit_found_different_is_refused(contest):
 
 
 def test_a_scorer_that_says_something_else_than_the_engine_is_refused(contest):
-    bundle, champion = contest.candidate.bundle, contest.champion.bundle
-    mixed = {**bundle.contents, SCORER: champion.contents[SCORER]}
+    bundle = contest.candidate.bundle
+    scorer = onnx.load_from_string(bundle.contents[SCORER])
+    constant = next(c for c in scorer.graph.initializer if "base_value" in c.name)
+    values = numpy_helper.to_array(constant) + np.float32(0.01)
+    constant.CopyFrom(numpy_helper.from_array(values, constant.name))
+    changed = {**bundle.contents, SCORER: scorer.SerializeToString()}
     side = dataclasses.replace(
-        contest.candidate, bundle=dataclasses.replace(bundle, contents=mixed)
+        contest.candidate, bundle=dataclasses.replace(bundle, contents=changed)
     )
     gate = conformance_gate(dataclasses.replace(contest, candidate=side))
     assert not gate.passed

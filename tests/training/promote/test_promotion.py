@@ -16,6 +16,7 @@ from engine.errors import (
     UsageError,
 )
 from engine.scorer import load_bundle
+from tests.bundles import changed_record
 from tests.fitted import challenger, champion
 from tests.helpers import write_table
 from tests.weekly import users_of

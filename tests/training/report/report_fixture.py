@@ -189,7 +189,7 @@ def _drivers(manifest: Manifest, own: dict) -> dict:
                 for n, (low, high) in enumerate(pairwise(cuts))
             ]
         found.append({**feature, "dependence": shape if len(found) < 12 else []})
-    return {**manifest.drivers, "features": found}
+    return {**own, "features": found}
 
 
 def _comparison() -> dict:

@@ -122,19 +122,19 @@ def few_users() -> Subject:
     """A measurement in which every group has fewer than 20 users."""
     subject = full_subject()
     metrics = {
-        name: [] if isinstance(value, list) else value for name, value in manifest.metrics.items()
+        name: [] if isinstance(value, list) else value for name, value in subject.metrics.items()
     }
     metrics["intervals"] = dict.fromkeys(subject.metrics["intervals"])
     metrics |= dict.fromkeys(("f1", "precision", "recall"))
     metrics["suppressed"] = ["F1, precision and recall are left out"]
-    drivers = [{**f, "dependence": []} for f in manifest.drivers["features"]]
-    segments = tuple(replace(s, profile={}) for s in manifest.segments)
+    drivers = [{**f, "dependence": []} for f in subject.drivers["features"]]
     spread = [
         {**dict.fromkeys(part), "segment_id": part["segment_id"]}
-        for part in manifest.comparison["segments"]
+        for part in subject.comparison["segments"]
     ]
-    changed = replace(
-        manifest,
+    return measured_as(
+        subject,
+        fit={"profiles": {}},
         metrics=metrics,
         drivers={**subject.drivers, "features": drivers},
         comparison={**subject.comparison, "segments": spread},
@@ -198,7 +198,7 @@ def _named_drivers(drivers: dict, name: str) -> dict:
     """Every category with the same name, every group of features too."""
     found = [
         {**f, "dependence": [{**p, "value": name} if "value" in p else p for p in f["dependence"]]}
-        for f in manifest.drivers["features"]
+        for f in drivers["features"]
     ]
     by_value = {"direction": "by value", "raises_most": name, "lowers_most": name}
     return {

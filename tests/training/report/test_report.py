@@ -6,7 +6,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import MODEL_CARD, REPORT, open_bundle
+from engine.bundle.playbook import playbook_rows
+from engine.explain.inspect import full_lines
+from tests.golden.make import BUNDLE as FORMAT_1
 from tests.helpers import BUNDLE
 from tests.training.report.report_fixture import full_subject, measured_as
 from tests.training.report.report_variants import HOSTILE, VARIANTS
@@ -15,7 +19,7 @@ from training.report.card import model_card
 from training.report.charts.dependence import dependence_chart
 from training.report.contents import report_contents
 from training.report.page import report_html
-from training.report.subject import measured_subject
+from training.report.subject import Subject, measured_subject
 
 
 class Outline(HTMLParser):
@@ -58,7 +62,7 @@ def test_a_card_draws_no_picture(subject, card, monkeypatch):
 
     for place in (
         *("audience.gains_chart", "audience.deciles_chart", "reliability.reliability_chart"),
-        *("comparison.spread_chart", "drivers.shape_chart"),
+        *("comparison.spread_chart", "drivers.dependence_chart"),
     ):
         monkeypatch.setattr(f"training.report.sections.{place}", drawn)
     assert model_card(subject) == card
@@ -178,6 +182,24 @@ def test_a_bundle_with_few_figures_still_has_a_report():
     assert "Not judged" in card
 
 
+def test_a_bundle_of_format_1_still_shows_its_figures():
+    bundle = open_bundle(FORMAT_1)
+    evaluation = read_evaluation(bundle)
+    subject = Subject(bundle.manifest, evaluation, {"rows": playbook_rows(bundle)})
+    page = report_html(subject).replace("\u202f", " ")
+    cells = re.search('<section id="actions".*?</section>', page, re.DOTALL).group()
+    assert '<span class="note">4,098 users</span>' in cells
+    shown = re.findall('<span class="value">([^<]*)</span>', cells)
+    assert sum(text.endswith(" %") for text in shown) == 9
+    assert (shown.count("nobody"), shown.count("fewer than 20 users")) == (3, 12)
+    assert "In decile 10 69 % buy" in page
+    assert len(set(re.findall('id="dependence-[0-9]+-title"', page))) == 12
+    inspected = "\n".join(full_lines(bundle.manifest, evaluation))
+    assert "deciles 2 to 10 start at" in inspected
+    bands = inspected.split("top drivers by band\n")[1].split("\n\n")[0].splitlines()
+    assert len(bands) == 4
+
+
 def test_what_is_left_out_leaves_no_dash_and_no_picture():
     found = VARIANTS["few users"]()
     texts = report_html(found), model_card(found)
@@ -208,7 +230,7 @@ def test_merged_deciles_stay_in_the_picture_and_the_table(subject):
     _, second, *others = subject.metrics["deciles"]
     both = {**second, "deciles": [9, 10], "purchase_rate": 0.44}
     metrics = {**subject.metrics, "deciles": [both, *others]}
-    merged = replace(subject, evaluation={**subject.evaluation, "metrics": metrics})
+    merged = measured_as(subject, metrics=metrics)
     page = report_html(merged)
     assert "In decile 9–10 44\u202f% buy" in page
     assert "The likeliest 10\u202f% of users hold 30\u202f% of the buyers." in page
@@ -360,15 +382,12 @@ def test_figures_of_too_few_users_are_told_as_such(subject):
     suppressed = {**dict.fromkeys(("f1", "precision", "recall")), "suppressed": [reason]}
     drivers = subject.drivers["features"]
     shape = [{**drivers[0]["dependence"][0], "mean_impact": None}, *drivers[0]["dependence"][1:]]
-    found = replace(
+    found = measured_as(
         subject,
-        evaluation={
-            **subject.evaluation,
-            "metrics": {**subject.metrics, **suppressed},
-            "drivers": {
-                **subject.drivers,
-                "features": [{**drivers[0], "dependence": shape}, *drivers[1:]],
-            },
+        metrics={**subject.metrics, **suppressed},
+        drivers={
+            **subject.drivers,
+            "features": [{**drivers[0], "dependence": shape}, *drivers[1:]],
         },
     )
     for text in (report_html(found), model_card(found)):

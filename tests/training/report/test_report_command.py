@@ -7,6 +7,7 @@ from html import unescape
 import polars as pl
 import pytest
 
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import MODEL_CARD, REPORT, open_bundle
 from engine.cli.main import main as engine_main
 from tests.fitted import SMALL, shop, shuffled
@@ -155,8 +156,8 @@ def test_a_table_without_ids_has_a_report(folder, tmp_path):
 def test_a_model_of_shuffled_labels_is_called_unusable_everywhere(tmp_path, capsys):
     shared = shuffled()
     bundle, out = shared.bundle, tmp_path / "again.html"
-    manifest = open_bundle(bundle).manifest
-    assert manifest.quality["band"] == "unusable"
+    quality = read_evaluation(open_bundle(bundle)).quality
+    assert quality["band"] == "unusable"
     assert call(main, "report", bundle, shared.users, "--out", out) == 0
     assert call(engine_main, "inspect", bundle) == 0
     inspected = capsys.readouterr().out

@@ -18,8 +18,10 @@ from engine.bundle.schema import Feature
 from engine.errors import CannotCreateError
 from tests.helpers import BUNDLE, run
 from tests.integration.javascript import EXAMPLES, install, needs_npm
+from training.data.dataset import load_dataset
+from training.data.scored import score_users
 from training.metrics.disclosure import MIN_USERS
-from training.report.subject import subject_of
+from training.report.subject import Subject
 from training.report.what_if.facts import slider_stops
 from training.report.what_if.folder import check_folder
 from training.report.what_if.page import PAGE, RUNTIME_LICENCES, runtime_script, what_if_files

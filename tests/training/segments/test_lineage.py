@@ -27,7 +27,7 @@ from training.segments.lineage import (
 
 def before(assigned, ids, retired=()):
     segments = tuple(Segment(n, f"name {n}", 0.1) for n in ids)
-    return PreviousSegments("tiny/1", segments, tuple(retired), {"f": True}, np.array(assigned))
+    return PreviousSegments("tiny/1", segments, {}, tuple(retired), {"f": True}, np.array(assigned))
 
 
 def test_a_first_fit_counts_from_one():

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +10,16 @@ from engine.bundle.open import open_bundle
 from engine.bundle.schema import default_schema_path, load_schema
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
-from training.metrics.metrics import Outcomes
 from training.segments.lineage import Lineage, PreviousSegments
 from training.segments.names import named
-from training.segments.phrases import FeatureEffect, against_all, clean, fact, segment_sentence
+from training.segments.phrases import (
+    FeatureEffect,
+    Name,
+    against_all,
+    clean,
+    fact,
+    segment_sentence,
+)
 from training.segments.profiles import Profiled, describe_segments, segment_effects
 
 ORDERS = number("orders", label="Orders in the last 90 days", unit="orders", group="buying",
@@ -219,22 +226,15 @@ def test_a_profile_describes_users_and_tells_nobody_apart():
     table = rng.integers(0, 4, (len(segment), len(features))).astype(np.float32)
     spend = [f.name for f in features].index(schema.rfm.monetary)
     table[:, spend] = 100.0 * segment
-    label = (rng.random(len(segment)) < 0.3).astype(np.int8)
-    outcomes = Outcomes(np.full(len(segment), 0.25), label, np.arange(len(segment)))
     lineage = Lineage(tuple(s.id for s in segments), (9,), (1.0, 1.0, 1.0))
-    before = PreviousSegments("shopnow/1", segments, (9,), {}, segment)
-    found = describe_segments(
-        manifest,
-        Profiled(table, segment, np.arange(len(segment))),
-        outcomes,
-        segment,
-        lineage,
-        before,
-    )
-    large, _, small = (s.profile for s in found.segments)
-    assert large["rows"] == large["described_rows"] == 1_000
-    assert large["purchase_rate"] == pytest.approx(label[:1_000].mean(), abs=1e-6)
-    assert (large["mean_probability"], large["spend"]) == (0.25, 100.0)
+    unnamed = {s.id: {"name_features": []} for s in segments}
+    before = PreviousSegments("shopnow/1", segments, unnamed, (9,), {}, segment)
+    fitted = SimpleNamespace(segments=segments, lineage=lineage, report={"changes": []})
+    who = Profiled(table, segment, np.arange(len(segment)))
+    found = describe_segments(schema, manifest.categories, fitted, who, before)
+    large, middle, small = found.profiles.values()
+    assert large["described_rows"] == 1_000
+    assert large["spend"] == 100.0
     assert large["frequency"] is not None
     over = {entry["feature"]: entry for entry in middle["over"]}
     assert over[schema.rfm.monetary]["index"] == pytest.approx(200 * 1_815 / 264_500, abs=1e-6)

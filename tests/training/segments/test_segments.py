@@ -107,7 +107,7 @@ def test_data_that_never_varies_gives_one_segment():
 def before(found, assigned, ids):
     segments = tuple(Segment(n, f"name {n}", 0.1) for n in ids)
     features = dict(zip(found.report["features"], found.space.logged.tolist(), strict=True))
-    return PreviousSegments("tiny/1", segments, (40,), features, np.asarray(ids)[assigned])
+    return PreviousSegments("tiny/1", segments, {}, (40,), features, np.asarray(ids)[assigned])
 
 
 def test_segments_in_force_hand_on_their_ids(found):

@@ -1,0 +1,72 @@
+"""What a caller can choose about a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engine.bundle.manifest import DRIVERS
+from engine.errors import UsageError
+
+CHUNK_ROWS = 32_768
+"""Rows per chunk, by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """Which columns of reasons the scores have.
+
+    Attributes:
+        drivers: The number of drivers, the features with the largest impacts: 0 to 3.
+        impacts: Whether to add the base value and the impacts of all features.
+    """
+
+    drivers: int = DRIVERS
+    impacts: bool = False
+
+    def __post_init__(self) -> None:
+        if self.drivers not in range(DRIVERS + 1):
+            raise UsageError(f"drivers: {self.drivers} asked for; give 0 to {DRIVERS}.")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """How `score` works.
+
+    Only `drivers`, `impacts` and `csv_for_spreadsheets` change the bytes of what is published.
+
+    Attributes:
+        if_exists: What to do if the output exists already.
+        chunk_rows: Rows per chunk.
+        threads: Chunks scored in parallel; by default one for each available core.
+        quarantine: Where rejected rows go; by default beside the output.
+        max_reject_share: The largest share of rejected rows with which scores are published.
+        summary: Where the JSON summary goes; by default beside the output.
+        drivers: The number of drivers in the scores, 0 to 3.
+        impacts: Whether to add the base value and the impacts of all features.
+        metrics_file: Where the summary goes in the text format of Prometheus.
+        strict: Whether a drift alarm stops the run before anything is published.
+        dry_run: Whether to read, check and score everything, but write nothing.
+        csv_for_spreadsheets: Whether CSV texts that begin like a formula get an apostrophe.
+    """
+
+    if_exists: Literal["fail", "replace", "skip"] = "fail"
+    chunk_rows: int = CHUNK_ROWS
+    threads: int | None = None
+    quarantine: Path | None = None
+    max_reject_share: float = 0.01
+    summary: Path | None = None
+    drivers: int = DRIVERS
+    impacts: bool = False
+    metrics_file: Path | None = None
+    strict: bool = False
+    dry_run: bool = False
+    csv_for_spreadsheets: bool = False
+
+    @property
+    def output(self) -> OutputOptions:
+        """Which columns the scores have.
+
+        Raises:
+            UsageError: `drivers` is out of range.
+        """
+        return OutputOptions(self.drivers, self.impacts)
