@@ -49,14 +49,14 @@ class Playbook:
         return cells
 
     def action_column(self, cells: np.ndarray) -> pl.Series:
-        """The action of each user; `cells` is what `cells` gives."""
+        """The action of each user; `cells` as returned by `cells`."""
         return pl.Series(self.actions, dtype=pl.String).gather(cells)
 
     def control_column(self, cells: np.ndarray, ids: pl.Series) -> pl.Series:
         """Whether each user is in the control group.
 
         Args:
-            cells: What `cells` gives.
+            cells: The result of `cells`.
             ids: The users' ids, texts or whole numbers; none is null.
         """
         limits = np.array(self.control_shares) * 2.0**32

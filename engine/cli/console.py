@@ -1,4 +1,4 @@
-"""What the two command lines share: errors and signals become messages and exit codes."""
+"""Shared by both command lines: errors and signals become messages and exit codes."""
 
 import os
 import re
@@ -21,13 +21,13 @@ from engine.logs import LOG
 
 
 class Command(click.Command):
-    """A command whose exit code is what it finds, whether or not that can be shown."""
+    """A command whose exit code reports its result, even if standard output fails."""
 
     def invoke(self, context: click.Context) -> object:
-        """Run the command; what it could not show is told where it found nothing worse.
+        """Run the command; a failed output raises only if nothing worse was found.
 
         Raises:
-            BundleError: A variable of the environment is none that Polars can read.
+            BundleError: Polars cannot read a variable of the environment.
             StorageError: Standard output is full or failing.
         """
         check_interrupted()
@@ -52,7 +52,7 @@ class Program(click.Group):
         with logged_lines(str(self.name)) as lines, signals_noted():
             code = _exit_code(partial(self.run, *args, obj=lines, **extra), lines)
         if code > 128 and threading.active_count() > 1:
-            # The work of other threads is not needed any more.
+            # The work of other threads is no longer needed.
             os._exit(code)
         sys.exit(code)
 
@@ -62,7 +62,7 @@ class Program(click.Group):
 
 
 _UNSHOWN = "engine.cli.console.unshown"
-"""Where click's context keeps the failure of standard output, until the command has ended."""
+"""The key in click's context for a failure of standard output, until the command has ended."""
 
 _POLARS_THREADS = "POLARS_MAX_THREADS"
 MAX_HELP_WIDTH = 100
@@ -81,12 +81,12 @@ def show_lines(lines: Iterable[str]) -> None:
 def show(text: str | bytes, consequence: str = "Fix it and run again.") -> None:
     """Show a result on standard output.
 
-    Nothing is raised: what a command finds decides its exit code, whether or not anybody can read
-    it. A reader that is gone is no failure; a full disk is one, if nothing worse is found.
+    Nothing is raised here, because the result of a command decides its exit code. A closed pipe is not
+    a failure; a full disk is one, if nothing worse is found.
 
     Args:
-        text: The result, without the end of its last line.
-        consequence: What to say where standard output is full or failing.
+        text: The result, without a final newline.
+        consequence: What to say if standard output is full or failing.
     """
     try:
         echo(text)
@@ -109,7 +109,7 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
         return error.exit_code
     except EngineError as error:
         return _told(str(error), error.exit_code)
-    # NOTE: click makes a SystemExit of a BrokenPipeError.
+    # NOTE: click turns a BrokenPipeError into a SystemExit.
     except (BrokenPipeError, SystemExit):
         _close_stdout()
         return 0
@@ -129,7 +129,7 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
 
 
 def _check_polars_threads(value: str | None) -> None:
-    """Polars does not start with what is no number of threads, and is then taken for broken."""
+    """Check the thread number; with an invalid one, importing Polars fails as if it were broken."""
     if value is not None and not re.fullmatch("0*[1-9][0-9]{0,3}", value):
         raise BundleError(
             f"environment: {_POLARS_THREADS} must be a whole number from 1 to 9999, found "
@@ -138,7 +138,7 @@ def _check_polars_threads(value: str | None) -> None:
 
 
 def _system_words(error: OSError) -> str:
-    """What the operating system did not do, where nothing closer to it has put it into words."""
+    """The message for an operating-system error that no other code has translated."""
     if error.filename is None and _is_nowhere():
         return "the working directory is gone. Change to one that exists and run again."
     return f"{error.filename or 'standard output'}: {error.strerror}. Fix it and run again."
@@ -158,6 +158,6 @@ def _told(message: str, exit_code: int) -> int:
 
 
 def _close_stdout() -> None:
-    """Let nothing more be written to a standard output whose reader is gone, not even at exit."""
+    """Stop all writes to a standard output whose reader is gone, even at exit."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Entry point of the command line: open streams and signals noted before anything large is imported."""
+"""Entry point of the command line: opens streams and notes signals before any large import."""
 
 import gc
 import os
@@ -6,8 +6,8 @@ import signal
 
 from engine.interruption import SIGNALS, signals_noted
 
-# Imports make some 80,000 objects, and all of them stay. By default Python looks through the
-# newest of them for garbage more than a hundred times on the way, which takes as long as opening the bundle.
+# Imports create some 80,000 lasting objects. By default Python would collect garbage more than a hundred
+# times meanwhile, which takes as long as opening the bundle.
 OBJECTS_BEFORE_COLLECTION = 100_000
 
 
@@ -21,15 +21,15 @@ def main() -> None:
 
             engine()
     finally:
-        # All is done: a signal while Python shuts down must not change the exit code.
+        # The work is done: a signal while Python shuts down must not change the exit code.
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
 
 def open_streams() -> None:
-    """Give a closed standard stream the null device.
+    """Connect a closed standard stream to the null device.
 
-    The next file opened would otherwise take its place, and receive what libraries print there.
+    Otherwise the next opened file takes its descriptor and receives what libraries print there.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass

@@ -15,8 +15,8 @@ class Lines(logging.Handler):
     """Writes log records to standard error.
 
     Attributes:
-        as_json: Whether each record is one JSON object: time, level, program, message, and what the
-            record has in `fields`.
+        as_json: Whether each record is one JSON object: time, level, program, message, and the
+            `fields` of the record.
     """
 
     def __init__(self, program: str) -> None:
@@ -45,7 +45,7 @@ class Lines(logging.Handler):
 
 @contextmanager
 def logged_lines(program: str) -> Iterator[Lines]:
-    """Show what the engine logs, from INFO on, while a command runs."""
+    """Show the log of the engine, from INFO on, while a command runs."""
     lines = Lines(program)
     LOG.addHandler(lines)
     LOG.setLevel(logging.INFO)
@@ -57,6 +57,6 @@ def logged_lines(program: str) -> Iterator[Lines]:
 
 
 def write_error(text: str) -> None:
-    """Write to standard error. A run goes on where its reader is gone or its disk is full."""
+    """Write to standard error. A run continues if its reader is gone or its disk is full."""
     with suppress(OSError):
         echo(text, error=True)

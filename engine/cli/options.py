@@ -24,7 +24,7 @@ def not_nan(_context: click.Context, option: click.Parameter, value: Any) -> Any
     return value
 
 
-# NOTE: a file that may not be read is an error of the engine, with an exit code of its own.
+# NOTE: the engine itself reports unreadable files, with its own exit code.
 PLACE = click.Path(readable=False, path_type=Path)
 INPUT = click.Path(readable=False)
 
@@ -45,7 +45,7 @@ max_reject_share_option = click.option(
 
 
 def bundle_option(command: str) -> Callable[[Function], Function]:
-    """The bundle of a command: from its own variable, or from that of all commands."""
+    """The bundle of a command, from its own variable or the one for all commands."""
     return click.option(
         "--bundle",
         type=PLACE,

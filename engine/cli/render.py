@@ -1,4 +1,4 @@
-"""What a terminal gets and a file does not: colour, wrapped lines, a progress bar."""
+"""Output that only a terminal gets: colour, wrapped lines, a progress bar."""
 
 import os
 import re
@@ -33,14 +33,14 @@ BAR_CELLS = 20
 
 
 def echo(text: str | bytes, *, error: bool = False) -> None:
-    """Write lines to standard output or error; on a terminal the status that opens one has a colour.
+    """Write lines to standard output or error; on a terminal, status words at their start are coloured.
 
     Raises:
         OSError: The reader is gone, or the disk is full.
     """
     if isinstance(text, str):
         text = _STATUS.sub(_coloured, text)
-    # Without a terminal click leaves colours out; see https://no-color.org for the variable.
+    # Without a terminal click removes colours; see https://no-color.org for the variable.
     click.echo(text, err=error, color=False if os.environ.get("NO_COLOR") else None)
 
 
@@ -50,19 +50,19 @@ def _coloured(status: re.Match[str]) -> str:
 
 
 def on_terminal(stream: TextIO | None) -> bool:
-    """Whether a person looks at the stream."""
+    """Whether the stream is a terminal."""
     return stream is not None and stream.isatty()
 
 
 def wrapped(lines: Iterable[str], stream: TextIO | None) -> Iterable[str]:
-    """Lines that fit a stream: on a terminal none is wider."""
+    """Lines wrapped to the width of a stream if it is a terminal."""
     return map(wrap, lines) if on_terminal(stream) else lines
 
 
 def wrap(line: str) -> str:
-    """A line cut between words to the width of the terminal; its last column stays a column.
+    """Wrap a line between words to the terminal's width, within its last column.
 
-    A column that begins in the right half of the terminal is left to the terminal.
+    A column that begins in the right half of the terminal is not wrapped here.
     """
     columns = shutil.get_terminal_size().columns
     indent = re.match(r"(?:.*\S)? {2,}", line)
@@ -76,14 +76,14 @@ def wrap(line: str) -> str:
 
 @contextmanager
 def rows_bar(label: str, *, hidden: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rows a second and the time left; silent without a terminal.
+    """A progress bar with rows per second and the time left; silent without a terminal.
 
     Args:
-        label: What is being done.
-        hidden: Whether there is no bar on a terminal either.
+        label: The name of the work.
+        hidden: Whether to hide the bar on a terminal too.
 
     Yields:
-        A function to call with the rows done, and the rows in all.
+        A function to call with the rows done and the rows in all.
     """
     started = time.monotonic()
 
@@ -114,11 +114,11 @@ def progress_bar(
     """A bar on standard error that shows nothing before its first update.
 
     Args:
-        label: What is being done.
-        info: What to show behind the bar, from the item of the last update.
-        length: Steps until the bar is full.
-        eta: Whether the time left is shown, measured by the steps.
-        hidden: Whether there is no bar on a terminal either.
+        label: The name of the work.
+        info: Formats the item of the last update, shown after the bar.
+        length: The number of steps.
+        eta: Whether to show the time left, estimated from the steps.
+        hidden: Whether to hide the bar on a terminal too.
     """
     return click.progressbar(
         length=length,
@@ -135,7 +135,7 @@ def progress_bar(
 
 
 def end_bar(bar: "ProgressBar[int]") -> None:
-    """Go on below a bar, if it was shown."""
+    """Move to the line below a bar, if it was shown."""
     if bar.max_width is not None:
         with suppress(OSError):
             bar.render_finish()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_CHUNK_ROWS = 10_000_000
 MAX_THREADS = 256
-"""Polars starts all of its threads before it reads a row: 256 take seconds, 1,024 a minute."""
+"""Polars starts all threads before it reads a row: 256 take seconds, 1,024 take a minute."""
 STANDARD_STREAM = Path("-")
 
 
@@ -160,7 +160,7 @@ def score(
     source, target = _source(inputs, query, source_env), _target(out, table, target_env)
     to_stdout = summary == STANDARD_STREAM
     settings = ScoreOptions(threads=threads, summary=None if to_stdout else summary, **options)
-    # A log and a bar would break each other's lines.
+    # Log lines and a bar would overwrite each other.
     logs = verbose or context.find_root().obj.as_json
     with rows_bar("scoring", hidden=quiet or logs) as progress:
         done = score_users(source, bundle, target, settings, progress)
@@ -203,7 +203,7 @@ def _target(out: Path | None, table: str | None, variable: str | None) -> "Path 
 
 
 def _consequence(done: "Summary") -> str:
-    """What to say where the summary of a run could not be shown."""
+    """The message if the summary of a run could not be shown."""
     if not done.published:
         return "Fix it and run again."
     return f"The scores of this run are at {done.out}; only the summary could not be shown."

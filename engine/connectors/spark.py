@@ -57,7 +57,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class ScoredUsers:
-    """What `score` gives; unpacks as `scores, quarantined`.
+    """The result of `score`; unpacks as `scores, quarantined`.
 
     Attributes:
         scores: The columns of the score file, one row for each scored row, in no order.
@@ -127,7 +127,7 @@ def score(
         EngineError: The bundle cannot be used, or the columns break its contract.
     """
     if duplicates not in ("check", "checked"):
-        raise UsageError(f'duplicates: {duplicates!r} asked for; give "check" or "checked".')
+        raise UsageError(f'duplicates: {duplicates!r} given; expected "check" or "checked".')
     opened = open_bundle(Path(bundle))
     scorer = Scorer(opened)
     scorer.check_columns(_column_types(df, scorer.columns), WHERE)
@@ -156,10 +156,10 @@ def shipped(bundle: Bundle) -> ShippedBundle:
 
 
 def _with_ids_together(users: "DataFrame", id_column: str) -> "DataFrame":
-    """All rows of an id next to each other, in an order that does not depend on where they were."""
+    """Sort all rows of an id next to each other, in an order independent of their partitions."""
     from pyspark.sql.functions import xxhash64
 
-    # NOTE: by the id alone, although the key has the snapshot: one date may have several texts.
+    # NOTE: by the id alone, although the key includes the snapshot: a date may be written in several ways.
     gathered = users.repartition(_quoted(id_column))
     row_hash = xxhash64(*map(_quoted, users.columns))
     return gathered.sortWithinPartitions(_quoted(id_column), row_hash)

@@ -1,4 +1,4 @@
-"""Spark on this machine alone: whether it can start, and a session to try and to test with."""
+"""Spark on this machine: checks that it can start, and opens a session for trials and tests."""
 
 import os
 import re
@@ -18,10 +18,10 @@ JAVA_VERSION = 17
 
 
 def local_session(cores: int) -> "SparkSession":
-    """Spark on this machine alone, for trying and for tests.
+    """Open a Spark session on this machine, for trials and tests.
 
     Args:
-        cores: So many tasks at the same time.
+        cores: Tasks that run in parallel.
 
     Raises:
         UnavailableError: PySpark or Java is missing.
@@ -29,7 +29,7 @@ def local_session(cores: int) -> "SparkSession":
     check_installed()
     from pyspark.sql import SparkSession
 
-    # Spark takes the workers' Python from nowhere else; by default it is the first on the PATH.
+    # This is the only way to set the workers' Python; the default is the first on the PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     return (
         SparkSession.builder.master(f"local[{cores}]")

@@ -1,4 +1,4 @@
-"""What runs in Spark's Python workers: Arrow batches of users in, Arrow batches of outcomes out.
+"""The code in Spark's Python workers: Arrow batches of users in, Arrow batches of outcomes out.
 
 An outcome is a row of scores or a rejected row; the driver's half, `spark`, separates the two.
 """
@@ -28,11 +28,11 @@ No feature has such a name, because `|` separates a column from a rule."""
 
 @dataclass(frozen=True, slots=True)
 class ShippedBundle:
-    """The checked bytes of a bundle on their way to the workers; equal where the manifests are.
+    """The checked bytes of a bundle for the workers; equal if the manifests are equal.
 
     Attributes:
-        path: Where the driver read it; for messages.
-        manifest_sha256: Of `manifest`, which holds the SHA-256 of every other file.
+        path: The path on the driver, for messages.
+        manifest_sha256: SHA-256 of `manifest`, which holds the SHA-256 of every other file.
         manifest: The bytes of `manifest.json`.
         contents: The bytes of the files that scoring reads.
     """
@@ -67,10 +67,10 @@ def score_batches(batches: Iterable[pa.RecordBatch], work: Work) -> Iterator[pa.
 
     Args:
         batches: Users, with the columns that the bundle needs.
-        work: What to do with them.
+        work: The work to do.
 
     Raises:
-        BundleError: The bundle was altered on its way.
+        BundleError: The bundle was altered in transit.
         SelfCheckError: The rows of a batch do not add up.
     """
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
@@ -94,11 +94,11 @@ def score_batches(batches: Iterable[pa.RecordBatch], work: Work) -> Iterator[pa.
 
 
 def whole_ids(frames: Iterable["pl.DataFrame"], id_column: str) -> Iterator["pl.DataFrame"]:
-    """The same rows, cut so that all rows of an id are in one frame.
+    """Regroup rows so that all rows of an id are in one frame.
 
     Args:
-        frames: Rows in which equal ids follow each other.
-        id_column: The ids.
+        frames: Rows sorted so that equal ids are adjacent.
+        id_column: The id column.
     """
     import polars as pl
 
@@ -106,7 +106,7 @@ def whole_ids(frames: Iterable["pl.DataFrame"], id_column: str) -> Iterator["pl.
     held: pl.DataFrame | None = None
     for frame in frames:
         rows = frame if held is None else pl.concat([held, frame])
-        # The next frame may go on with the last id. Rows without an id have no duplicates.
+        # The next frame may continue the last id. Rows without an id have no duplicates.
         is_last = rows.select((id_ == id_.last()).fill_null(value=False)).to_series()
         held = rows.filter(is_last)
         yield rows.filter(~is_last)
@@ -116,10 +116,10 @@ def whole_ids(frames: Iterable["pl.DataFrame"], id_column: str) -> Iterator["pl.
 
 @lru_cache(maxsize=1)
 def open_scorer(shipped: ShippedBundle) -> "Scorer":
-    """Open a shipped bundle; kept for the next task, as a worker process serves many.
+    """Open a shipped bundle; it is cached, because a worker process runs many tasks.
 
     Raises:
-        BundleError: The bytes are not those that the driver checked.
+        BundleError: The bytes differ from those that the driver checked.
     """
     from engine.bundle.manifest import manifest_from_json
     from engine.bundle.open import Bundle
@@ -154,7 +154,7 @@ def outcomes(scored: "ScoredChunk", schema: pa.Schema) -> pa.Table:
             f"{scored.rows_read:,} rows read, but {scored.scores.height:,} scored and "
             f"{rejected.height:,} rejected. Do not use these scores; report this."
         )
-    # NOTE: Spark knows neither large texts nor views.
+    # NOTE: Spark supports neither large texts nor views.
     return rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
 
 
@@ -164,6 +164,6 @@ def _check_hash(shipped: ShippedBundle, name: str, content: bytes, wanted: str) 
     found = hashlib.sha256(content).hexdigest()
     if found != wanted:
         raise BundleError(
-            f"{shipped.path}/{name}: altered on its way to a worker: SHA-256 {wanted[:12]}… "
+            f"{shipped.path}/{name}: altered on the way to a worker: SHA-256 {wanted[:12]}… "
             f"expected, found {found[:12]}…. Start the job again."
         )

@@ -1,1 +1,1 @@
-"""What people ask about scores and inputs: drift, one user, a bundle, a rejected file."""
+"""Answers questions about scores and inputs: drift, one user, a bundle, a rejected file."""

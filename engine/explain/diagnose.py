@@ -1,4 +1,4 @@
-"""Whether an input may be published, and what has probably gone wrong if not.
+"""Decides whether a run may publish, and guesses the cause if not.
 
 A changed unit, column or format is recognised in the first rows of the file with most rejected rows.
 The diagnosis is a guess for the person who fixes the input: it rejects no row and shows no value.
@@ -56,10 +56,10 @@ def check_rejects(
         max_reject_share: The largest share of them that is allowed.
         tables: The opened input, in which the cause is looked for.
         manifest: Schema and category tables.
-        reference: The users of training.
+        reference: The training users.
 
     Raises:
-        InputError: There are none, or too many; the message names the probable cause.
+        InputError: There are no rows, or too many are rejected; the message names the probable cause.
     """
     if rejects.rows_read == 0:
         files = ", ".join(table.name for table in tables[:NAMES_SHOWN])
@@ -83,13 +83,13 @@ def check_rejects(
 def diagnose(
     sample: pl.DataFrame, by_rule: Mapping[str, int], manifest: Manifest, reference: Reference
 ) -> list[str]:
-    """Sentences on the rules that most rows break; none if nothing stands out.
+    """Sentences about the most frequent broken rules; none if nothing stands out.
 
     Args:
         sample: Raw rows of the file with most rejected rows.
         by_rule: The number of rows that break each rule, `column|rule`.
         manifest: Schema and category tables.
-        reference: The users of training.
+        reference: The training users.
     """
     typed = to_typed(sample, manifest.schema)
     frequent = sorted(by_rule.items(), key=lambda item: -item[1])[:RULES_SHOWN]

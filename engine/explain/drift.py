@@ -1,8 +1,8 @@
-"""How far the users of today are from those that a bundle was trained on, and what has happened.
+"""Drift: how today's users differ from the training users, and the likely cause.
 
-The measure is the PSI of every feature, of the score and of the segments. Where it speaks, the cause
-is named as far as the figures show it: a constant column, another unit, values that are missing.
-Aggregates only: no user can be read out of a report.
+The measure is the population stability index (PSI) of every feature, of the score and of the segments.
+For a shift the report names the cause that the figures suggest: a constant column, another unit,
+missing values. Reports hold aggregates only.
 """
 
 import math
@@ -25,8 +25,7 @@ from engine.bundle.schema import Feature
 from engine.format import plain_number, shown_name
 
 WARN, ALARM = 0.10, 0.25
-"""From so much PSI a shift is moderate, or large: the usual bounds (Siddiqi, Credit Risk Scorecards,
-2006)."""
+"""The usual PSI bounds for a moderate and a large shift (Siddiqi, Credit Risk Scorecards, 2006)."""
 
 NOISE_DEVIATIONS = 3
 DECIMALS = 6
@@ -35,13 +34,13 @@ Level = Literal["none", "warn", "alarm"]
 Kind = Literal["constant", "missing", "unit", "distribution"]
 
 UNIT_FACTORS = (10, 24, 60, 100, 1_000, 3_600, 1_000_000)
-"""Between units of time, of money, and of thousands."""
+"""Factors between units of time, of money, and of thousands."""
 UNIT_TOLERANCE = 0.15
 NEARLY_CONSTANT = 0.99
 MISSING_CHANGE = 0.05
-"""A share of missing values that differs by less explains no shift."""
+"""A smaller change in the share of missing values does not explain a shift."""
 ROWS_KEPT = 0.5
-"""No more rows than this share of those of the run before is an alarm."""
+"""An alarm if a run has at most this share of the previous run's rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +48,11 @@ class Column:
     """One feature, then and now.
 
     Attributes:
-        then: Users of training by bin, or `SUPPRESSED`, the missing last, int64 [bins].
-        now: Users of today in the same bins.
-        rows: Users of training.
-        typical: What `typical_size` gave for training; None for categories.
-        values: Those of today, float32 [rows], NaN where missing.
+        then: Training users per bin, or `SUPPRESSED`, missing last, int64 [bins].
+        now: Today's users in the same bins.
+        rows: The number of training users.
+        typical: `typical_size` of the training users; None for categories.
+        values: Today's values, float32 [rows], NaN where missing.
     """
 
     then: np.ndarray
@@ -64,24 +63,23 @@ class Column:
 
     @property
     def missing_then(self) -> float | None:
-        """The share of training users without a value; None where it is not told."""
+        """The share of training users without a value; None if it is suppressed."""
         return None if self.then[-1] == SUPPRESSED else _share(self.then[-1], self.rows)
 
     @property
     def missing_now(self) -> float:
-        """The share of today's users without a value, or with one that has no code."""
+        """The share of today's users without a value, or with an unknown one."""
         return _share(self.now[-1], int(self.now.sum()))
 
 
 class UserSample:
-    """Every n-th user of a stream, n the smallest power of two with which at most `LIMIT` are kept.
+    """Every n-th user of a stream; n is the smallest power of two that keeps at most `LIMIT`.
 
-    Memory is flat in the number of users, and the sample depends on their order alone, not on the
-    chunks in which they come.
+    Memory is flat in the number of users. The sample depends on their order, not on the chunks.
     """
 
     LIMIT = 30_000
-    """Enough: chance alone then moves a PSI of ten bins by less than 0.001."""
+    """With this many users, chance moves the PSI of ten bins by less than 0.001."""
 
     def __init__(self) -> None:
         self._parts: list[Users] = []
@@ -89,7 +87,7 @@ class UserSample:
         self._seen = 0
 
     def add(self, users: Users) -> None:
-        """Take the next users."""
+        """Add the next users."""
         part = users[-self._seen % self._stride :: self._stride]
         self._parts.append(part)
         self._seen += users.rows
@@ -99,7 +97,7 @@ class UserSample:
 
     @property
     def users(self) -> Users:
-        """The users that were kept; at least one chunk was added."""
+        """The sampled users; at least one chunk must have been added."""
         features, probability, segment = (
             np.concatenate([getattr(part, name) for part in self._parts])
             for name in ("features", "probability", "segment")
@@ -108,14 +106,14 @@ class UserSample:
 
 
 def drift_report(reference: Reference, users: Users, manifest: Manifest) -> dict[str, Any]:
-    """Compare users with those of training, feature by feature; plain JSON values.
+    """Compare users with the training users, feature by feature; plain JSON values.
 
-    Each feature has its PSI, the share of missing values then and now, a level (none, warn, alarm)
-    and, where that is not none, its kind and what has happened in words.
+    Each feature has its PSI, the share of missing values then and now, and a level (none, warn,
+    alarm). At warn and alarm it also has a kind and a description.
 
     Args:
-        reference: The users of training.
-        users: Those of today.
+        reference: The training users.
+        users: Today's users.
         manifest: Names the features.
     """
     found = count_users(reference.edges, users, manifest)
@@ -142,7 +140,7 @@ def drift_report(reference: Reference, users: Users, manifest: Manifest) -> dict
 
 
 def findings(report: Mapping[str, Any], level: Level) -> list[str]:
-    """What has moved as far as the level says, in words, the largest shift first."""
+    """The findings at a level, in words, largest shift first."""
     return [
         f"{shown_name(entry['name'])}: {entry['words']}"
         for entry in moved(report)
@@ -151,17 +149,17 @@ def findings(report: Mapping[str, Any], level: Level) -> list[str]:
 
 
 def moved(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The features, the score and the segments that are not where they were, the largest first."""
+    """The features, score and segments that have shifted, largest shift first."""
     entries = [*report["features"], report["score"], report["segments"]]
     return sorted((e for e in entries if e["level"] != "none"), key=lambda e: -e["psi"])
 
 
 def other_unit(values: np.ndarray, typical_then: float | None) -> str:
-    """What to say where values are as many times those of training as units differ by; "" if not.
+    """A finding if the values differ from training by a factor between units; otherwise "".
 
     Args:
         values: float32 [rows], NaN where missing.
-        typical_then: What `typical_size` gave for training.
+        typical_then: `typical_size` of the training users.
     """
     typical = typical_size(values[np.isfinite(values)])
     if not typical or not typical_then:
@@ -178,7 +176,7 @@ def other_unit(values: np.ndarray, typical_then: float | None) -> str:
 
 
 def fewer_rows(rows: int, rows_before: int) -> str:
-    """What to say where far fewer rows came than in the run before; "" where they did not."""
+    """A finding if there are far fewer rows than in the previous run; otherwise ""."""
     if rows_before == 0 or rows > ROWS_KEPT * rows_before:
         return ""
     return (
@@ -191,14 +189,14 @@ def population_stability_index(then: np.ndarray, now: np.ndarray) -> float:
     """PSI = sum over bins of (q - p) ln(q / p), with half a user added to every bin.
 
     Args:
-        then: Users in each bin, int64 [bins].
-        now: The same bins.
+        then: Training users per bin, int64 [bins].
+        now: Today's users in the same bins.
     """
     return float(_psi_terms(then, now).sum())
 
 
 def chance(then: np.ndarray, now: np.ndarray) -> float:
-    """The PSI that chance alone hardly exceeds where nothing has shifted.
+    """The PSI that chance alone rarely exceeds if nothing has shifted.
 
     Without a shift PSI / (1/n + 1/m) follows a chi-squared distribution with bins - 1 degrees of
     freedom (Yurdakul, Statistical properties of the population stability index, 2018); this is its
@@ -215,7 +213,7 @@ def _feature_drift(feature: Feature, column: Column, values: tuple[str, ...]) ->
     words = ""
     if _is_constant(column):
         kind, level = "constant", "alarm"
-        words = "has one value for every user, in training it had many: is the feed broken?"
+        words = "has one value for every user, but many in training: is the feed broken?"
     elif level != "none":
         kind, words = _cause(column, level, values)
     return {
@@ -230,7 +228,7 @@ def _feature_drift(feature: Feature, column: Column, values: tuple[str, ...]) ->
 
 
 def _cause(column: Column, level: Level, values: tuple[str, ...]) -> tuple[Kind, str]:
-    """What explains a shift, as far as the figures show it."""
+    """The explanation of a shift that the figures suggest."""
     was, now = column.missing_then or 0.0, column.missing_now
     known_then = round(column.rows * (1 - was))
     then, today = _told(column.then[:-1], column.now[:-1], known_then)
@@ -252,7 +250,7 @@ def _cause(column: Column, level: Level, values: tuple[str, ...]) -> tuple[Kind,
         most = int(np.argmax(terms))
         name = [*names, "the rest"][most]
         p, q = (counts[most] / max(int(counts.sum()), 1) for counts in (then, today))
-        moved = f"{name} has {q:.0%} of those known, {p:.0%} in training"
+        moved = f"{name} has {q:.0%} of the known values, {p:.0%} in training"
         return "distribution", f"has another distribution ({moved})"
     middles = [
         np.average(np.arange(len(c) - 1), weights=np.maximum(c[:-1], 0) + 1e-9)
@@ -263,7 +261,7 @@ def _cause(column: Column, level: Level, values: tuple[str, ...]) -> tuple[Kind,
 
 
 def _is_constant(column: Column) -> bool:
-    """Whether all values of today are equal where those of training were not nearly so."""
+    """Whether all values are equal today but varied in training."""
     known = column.values[~np.isnan(column.values)]
     then = np.maximum(column.then[:-1], 0)
     varied = then.sum() >= TELLING_USERS and then.max() < NEARLY_CONSTANT * then.sum()
@@ -276,7 +274,7 @@ def _is_about(ratio: float, factor: int) -> bool:
 
 def _whole(name: str, then: np.ndarray, now: np.ndarray, rows: int) -> dict[str, Any]:
     psi, level = _psi_and_level(*_told(then, now, rows))
-    words = "" if level == "none" else "is spread otherwise than in training"
+    words = "" if level == "none" else "is distributed differently than in training"
     return {"name": name, "psi": psi, "level": level, "words": words}
 
 
@@ -289,7 +287,7 @@ def _psi_and_level(then: np.ndarray, now: np.ndarray) -> tuple[float, Level]:
 
 
 def _told(then: np.ndarray, now: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both counts; the bins that are not told become one: all `rows` of training but those told."""
+    """Both counts, with all suppressed bins merged into one, which has the rest of the training `rows`."""
     told = then != SUPPRESSED
     if told.all():
         return then, now

@@ -67,7 +67,7 @@ class FeatureImpact:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One user's score and where it comes from.
+    """One user's score with its explanation.
 
     Attributes:
         user: The id as text.
@@ -77,7 +77,7 @@ class Explanation:
         users_compared: Rows that can be scored; the shares refer to them.
         probability: The score.
         margin: Its log-odds: the base value plus all impacts.
-        base_value: The log-odds from which every user starts.
+        base_value: The log-odds before any impact, the same for every user.
         decile: From 1 to 10.
         band: The propensity band.
         segment: The name of the segment.
@@ -102,7 +102,7 @@ class Explanation:
     features: tuple[FeatureImpact, ...]
 
     def to_json(self) -> str:
-        """One line of JSON with the same data."""
+        """The explanation as one line of JSON."""
         document = {name: getattr(self, name) for name in self.__dataclass_fields__}
         document["snapshot"] = self.snapshot and self.snapshot.isoformat()
         document["features"] = [
@@ -126,7 +126,7 @@ def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:
     Args:
         tables: The opened input.
         scorer: The opened bundle.
-        user: The id; ids are compared as text.
+        user: The id, compared as text.
 
     Raises:
         UsageError: The bundle's schema names no id.
@@ -146,7 +146,7 @@ def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:
     if split.reasons:
         raise InputError(
             f"user {user!r}: {_place(row.file, row.rows_before + 1)} cannot be scored; caught by: "
-            f"{', '.join(split.reasons)}. Fix the row where the table is made."
+            f"{', '.join(split.reasons)}. Fix the row in the job that writes the table."
         )
     values = split.valid.row(0, named=True)
     features = to_features(split.valid, schema.model_features, scorer.manifest.categories)

@@ -49,7 +49,7 @@ def drift_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """How far users are from the training users.
 
     Args:
-        report: What `pipeline.input_drift` gives.
+        report: The report of `pipeline.input_drift`.
     """
     yield (
         f"{report['rows_read']:,} users read, {report['rows_scored']:,} can be scored; "
@@ -80,14 +80,14 @@ def _psi(entry: Mapping[str, Any]) -> str:
 
 
 def rounded_to_sum(values: Sequence[float], total: int) -> list[int]:
-    """The values as whole numbers that add up to a total near their sum.
+    """Round values to whole numbers that add up to a given total near their sum.
 
-    As few as possible are rounded to the other side.
+    As few as possible are rounded the other way.
     """
     rounded = [round(value) for value in values]
     excess = sum(rounded) - total
     step = 1 if excess > 0 else -1
-    # Those that were rounded furthest in the wrong direction give way.
+    # Adjust those that were rounded furthest in the wrong direction.
     order = sorted(range(len(values)), key=lambda n: step * (values[n] - rounded[n]))
     for n in order[: abs(excess)]:
         rounded[n] -= step
@@ -165,13 +165,13 @@ def _users(share: float) -> str:
         return "all users"
     percent = 100 * share
     decimals = 0 if percent >= 1 else -math.floor(math.log10(percent))
-    # Room for shares that binary fractions put just below a whole percentage.
+    # Tolerance for shares that floating point puts just below a whole percentage.
     lower = math.floor(percent * 10**decimals + 1e-6) / 10**decimals
     return f"{lower:.{decimals}f} % of users"
 
 
 def _percent(probability: float) -> str:
-    """One decimal; two digits that differ from 0 or 100 near the ends."""
+    """A percentage with one decimal; near 0 and 100 with two significant digits."""
     percent = 100 * probability
     end = min(percent, 100 - percent)
     decimals = 1 if end >= 1 or end <= 0 else 1 - math.floor(math.log10(end))

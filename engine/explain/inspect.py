@@ -1,4 +1,4 @@
-"""A bundle described for people: in an overview, or whole."""
+"""Describes a bundle for people: an overview or everything."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ OVERVIEW_DRIVERS = 5
 
 
 def overview_lines(manifest: Manifest, evaluation: Evaluation) -> Iterator[str]:
-    """What matters of a bundle, on one screen."""
+    """The most important facts of a bundle, on one screen."""
     yield from _head(manifest, evaluation.quality)
     yield from _section("metrics on the test users", _metrics(evaluation.metrics, HEADLINE))
     yield from _section("thresholds", _thresholds(manifest))
@@ -47,7 +47,7 @@ def overview_lines(manifest: Manifest, evaluation: Evaluation) -> Iterator[str]:
 
 
 def full_lines(manifest: Manifest, evaluation: Evaluation) -> Iterator[str]:
-    """All that a bundle says of itself."""
+    """Everything that a bundle says about itself."""
     yield from _head(manifest, evaluation.quality)
     metrics = evaluation.metrics
     yield from _section("metrics on the test users", _metrics(metrics, {n: n for n in metrics}))
@@ -72,7 +72,7 @@ def full_lines(manifest: Manifest, evaluation: Evaluation) -> Iterator[str]:
 
 
 def playbook_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What to do in which segment and band; `rows` as in `playbook.json`."""
+    """The action for each segment and band; `rows` as in `playbook.json`."""
     actions: dict[str, list[str]] = {}
     for row in rows:
         actions.setdefault(row["action"], []).append(
@@ -83,7 +83,7 @@ def playbook_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _head(manifest: Manifest, quality: Figures) -> Iterator[str]:
-    """Which bundle, whether its scores may be used, how good they are, and what speaks against them."""
+    """The bundle id, whether its scores may be used, their quality, and reasons against using them."""
     yield f"bundle {manifest.bundle_id} (format {manifest.format})"
     yield "MUST NOT BE USED" if manifest.unusable else "may be used"
     yield f"quality: {quality['sentence']}"
@@ -91,7 +91,7 @@ def _head(manifest: Manifest, quality: Figures) -> Iterator[str]:
 
 
 def _metrics(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> Iterator[str]:
-    """The metrics that are one number, with their 95 % intervals."""
+    """The scalar metrics with their 95 % intervals."""
     intervals = metrics.get("intervals", {})
     rows = []
     for name, title in titles.items():
@@ -156,9 +156,9 @@ def _direction(driver: Mapping[str, Any]) -> str:
 
 
 def _top(parts: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The largest means of each part, in the order of `names`."""
+    """The largest mean impacts of each part, in the order of `names`."""
     for part, name in names.items():
-        # Suppressed where a part has too few users.
+        # Suppressed if a part has too few users.
         known = [found for found in (parts.get(part) or {}).items() if found[1] is not None]
         largest = sorted(known, key=lambda found: -found[1])[:SHOWN_PART_DRIVERS]
         if largest:
@@ -168,7 +168,7 @@ def _top(parts: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[s
 
 def _feature(feature: Feature) -> tuple[str, ...]:
     if feature.kind == "categorical":
-        # Without values in the schema they are learned from the data.
+        # Values that the schema does not list are learned from the data.
         what = f"{len(feature.values)} values" if feature.values else ""
     else:
         what = f"{_bounds(feature)} {shown_name(feature.unit)}".strip()

@@ -1,4 +1,4 @@
-"""`engine validate`: which rows a run would score and which it would reject, without scoring."""
+"""`engine validate`: finds the rows that a run would score or reject, without scoring."""
 
 import json
 from collections import Counter
@@ -28,7 +28,7 @@ PLACES_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A row: its file, and its number from 1, the header not counted."""
+    """The file of a row, and its number from 1, not counting the header."""
 
     file: str
     row: int
@@ -46,7 +46,7 @@ class Validation:
         unseen_categories: The number of values that the bundle does not know, by feature.
         near_categories: How many of them differ from a known value only in case, outer spaces or
             Unicode form, by feature and known value.
-        refusal: Why nothing would be published; None if the scores would be.
+        refusal: Why nothing would be published; None if scores would be published.
     """
 
     bundle_id: str
@@ -61,11 +61,11 @@ class Validation:
     refusal: str | None
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """The result as one line of JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     def to_lines(self) -> list[str]:
-        """The same for people."""
+        """The result as lines for people."""
         lines = [
             f"{self.rows_read:,} users read: {self.rows_valid:,} would be scored, "
             f"{self.rows_rejected:,} quarantined"
@@ -89,7 +89,7 @@ def validate_input(
     max_reject_share: float,
     progress: Progress = lambda done, total: None,  # noqa: ARG005
 ) -> Validation:
-    """Check an input as `engine score` does, and publish nothing.
+    """Check an input as `engine score` does, without scoring or writing.
 
     Args:
         inputs: Files, globs, directories, or `-` for standard input.
@@ -135,7 +135,7 @@ def validate_input(
 
 @dataclass(frozen=True, slots=True)
 class _CheckedChunk:
-    """A chunk, and how many of its unseen values are near each known one, by feature."""
+    """A prepared chunk, and its number of unseen values near each known value, by feature."""
 
     prepared: PreparedChunk
     near: dict[str, Counter[str]]
@@ -188,7 +188,7 @@ def _check(chunk: Chunk, manifest: Manifest) -> _CheckedChunk:
 
 
 def _near_values(prepared: PreparedChunk, name: str, manifest: Manifest) -> Counter[str]:
-    """How many unseen values differ from each known one only in case, outer spaces or Unicode form."""
+    """The number of unseen values that differ from a known one only in case, outer spaces or Unicode form."""
     features = [feature.name for feature in manifest.schema.model_features]
     is_unseen = np.isnan(prepared.features[:, features.index(name)])
     values = prepared.valid[name].filter(pl.Series(is_unseen)).drop_nulls()
@@ -199,5 +199,5 @@ def _near_values(prepared: PreparedChunk, name: str, manifest: Manifest) -> Coun
 
 
 def _plain(texts: pl.Series) -> pl.Series:
-    """Texts without case, outer spaces and Unicode form."""
+    """Texts normalised for case, outer spaces and Unicode form."""
     return texts.str.normalize("NFC").str.strip_chars().str.to_lowercase()

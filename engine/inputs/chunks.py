@@ -38,7 +38,7 @@ def check_tables(manifest: Manifest, tables: Sequence[Table]) -> None:
         except InputError as error:
             if table is tables[0]:
                 raise
-            message = f"{str(error).rstrip('.')}. {tables[0].name} has the columns as needed."
+            message = f"{str(error).rstrip('.')}. {tables[0].name} has the right columns."
             raise InputError(message) from None
     check_same_keys(manifest.schema, ((table.name, table.columns) for table in tables))
 
@@ -52,8 +52,8 @@ def read_users(
     """Read every table chunk by chunk, in order, with duplicate keys marked.
 
     Args:
-        tables: What `open_inputs` gives.
-        columns: The columns to read, where a table has them; None reads those of `flat_columns`.
+        tables: Tables from `open_inputs`.
+        columns: The columns to read if a table has them; None reads those of `flat_columns`.
         chunk_rows: The most rows of a chunk.
         schema: The table that the bundle scores; without an id there are no duplicates.
 
@@ -68,7 +68,7 @@ def read_users(
 def read_chunks(
     tables: Sequence[Table], columns: Sequence[str] | None, chunk_rows: int
 ) -> Iterator[Chunk]:
-    """The same without a look for duplicates."""
+    """Read every table without checking for duplicates."""
     flat = flat_columns(tables)
     columns = tuple(flat) if columns is None else columns
     input_rows = 0
@@ -82,7 +82,7 @@ def read_chunks(
 
 
 def find_rows(table: Table, columns: Sequence[str], condition: pl.Expr) -> pl.DataFrame:
-    """The rows of a table that meet a condition, with `source_row` (from 1); others are not kept.
+    """The rows of a table that meet a condition, with `source_row` (from 1).
 
     Raises:
         InputError: The file is cut off or cannot be decoded.
@@ -117,7 +117,7 @@ def _read_keys(tables: Sequence[Table], schema: FeatureSchema) -> Iterator[pl.Da
 def _frames_and_faults(
     table: Table, columns: list[str], chunk_rows: int
 ) -> Iterator[tuple[pl.DataFrame, dict[str, pl.Series]]]:
-    """The rows of a table, and which of them are too short."""
+    """The rows of a table, with the fault of those that are too short."""
     if table.format != "csv":
         for frame in _frames(table, columns, chunk_rows):
             yield frame, {}

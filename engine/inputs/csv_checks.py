@@ -78,8 +78,8 @@ def short_rows(path: Path, columns: int) -> np.ndarray:
     """The rows, from 0 after the header, that have fewer fields than the header: int64 [short rows].
 
     Args:
-        path: A CSV file that has no row with more fields.
-        columns: Fields of the header.
+        path: A CSV file without rows that have more fields.
+        columns: The number of fields of the header.
     """
     separators = rows = 0
     ends_in_row = False
@@ -100,7 +100,7 @@ def csv_fault(path: Path, columns: int) -> str | None:
 
     Args:
         path: A CSV file.
-        columns: Fields of the header.
+        columns: The number of fields of the header.
     """
     if wrong := wrong_byte(path):
         return wrong

@@ -25,15 +25,15 @@ from engine.inputs.partitions import partition_columns
 
 SCHEMES = ("s3://", "gs://", "az://")
 HIDDEN_PREFIXES = ("_", ".")
-# A column of the places of objects, of a name that no table has.
+# The column for the locations of objects; no table has this name.
 _PLACE = " place"
-# What stores and the readers of Polars say, first match first.
+# Patterns in the messages of stores and of Polars; the first match counts.
 _Cause = tuple[str, type[EngineError], str]
 _CAUSES: tuple[_Cause, ...] = (
     (
         r"\b40[13]\b|Forbidden|Unauthorized|AccessDenied|credential|InvalidAccessKeyId",
         AccessError,
-        "may not be read. Check the store's credentials in the environment",
+        "access denied. Check the store's credentials in the environment",
     ),
     (
         r"\b404\b|expanded paths were empty|not found",
@@ -43,7 +43,7 @@ _CAUSES: tuple[_Cause, ...] = (
     (
         r"\b(429|5\d\d)\b|error sending request|[Tt]imed? ?out|[Cc]onnect|after \d+ retries",
         UnavailableError,
-        "the store does not answer, though asked several times. Run again later",
+        "the store does not answer after several attempts. Run again later",
     ),
 )
 
@@ -63,7 +63,7 @@ def fetch_objects(text: str, path: Path) -> None:
 
     Raises:
         NoInputError: There is no such object.
-        AccessError: The store does not allow it.
+        AccessError: The store denies access.
         UnavailableError: The store does not answer.
         InputError: An object is not Parquet, or a column is both in the names and in the objects.
     """

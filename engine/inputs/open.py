@@ -31,13 +31,13 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages and the quarantine call it."""
+        """Its name in messages and in the quarantine."""
 
     def fetch(self, path: Path) -> None:
         """Write the rows to an Arrow IPC file.
 
         Raises:
-            EngineError: They cannot be read, or a signal came.
+            EngineError: The rows cannot be read, or a signal came.
         """
 
 

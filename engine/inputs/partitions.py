@@ -23,11 +23,11 @@ def partitioned_files(folder: Path) -> Iterator[Path]:
                 yield path
         elif _is_partition(path) and path.is_dir():
             if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
-                raise NoInputError(f"{path}: a link that leads back up. Remove it.")
+                raise NoInputError(f"{path}: a link to a folder above it. Remove it.")
             yield from partitioned_files(path)
         elif path.is_dir() and not path.name.startswith(HIDDEN_PREFIXES):
             LOG.warning(
-                "%s: passed over, as no folder column=value. Name it as an input if it is one.",
+                "%s: skipped, because its name is not column=value. Give it as an input if it is one.",
                 path,
             )
 
@@ -39,7 +39,7 @@ def is_passed_over(name: str) -> bool:
 
 
 def partition_values(file: Path, folder: Path) -> dict[str, str | None]:
-    """The columns that the folders between a dataset and one of its files stand for."""
+    """The columns in the names of the folders between a dataset and one of its files."""
     if not file.is_relative_to(folder):
         return {}
     parts = [part.partition("=") for part in file.relative_to(folder).parts[:-1]]
@@ -56,7 +56,7 @@ def partition_columns(name: str) -> tuple[str, ...]:
 
 
 def without_partitions(folder: Path) -> Path:
-    """The dataset that a folder is a partition of; the folder itself if it is none."""
+    """The dataset of a partition folder; for any other folder, the folder itself."""
     while _is_partition(folder):
         folder = folder.parent
     return folder

@@ -85,7 +85,7 @@ def score_columns(
 def _driver_columns(
     predictions: Predictions, manifest: Manifest, count: int
 ) -> dict[str, pl.Series | pl.Expr]:
-    """Names, then impacts; null where the model has fewer features."""
+    """Driver names, then impacts; null if the model has fewer features."""
     features = pl.Series([feature.name for feature in manifest.schema.model_features])
     found = predictions.driver_index.shape[1]
     names: dict[str, pl.Series | pl.Expr] = {}

@@ -1,6 +1,6 @@
-"""Conformance rows: made-up users, and the outputs that every runtime must give for them.
+"""Conformance rows: made-up users, and the outputs that every runtime must produce for them.
 
-Intact files do not prove a correct runtime: ONNX Runtime 1.26.0 gave wrong probabilities for sound
+Intact files do not prove a correct runtime: ONNX Runtime 1.26.0 gave wrong probabilities for valid
 graphs (https://github.com/microsoft/onnxruntime/issues/28557).
 """
 
@@ -20,7 +20,7 @@ from engine.model.session import CLASSIFIER_OUTPUTS, Session
 from engine.rows.typed import to_features
 
 CORE_ROWS = 256
-"""The first rows, which are checked at every start."""
+"""The number of first rows that are checked at every start."""
 
 TOLERANCES = {
     "margin": 1e-5,
@@ -31,10 +31,10 @@ TOLERANCES = {
     "segment": 1e-5,
     "distances": 1e-5,
 }
-"""The largest difference of each output; of numbers above 1, as a share of the number.
+"""The largest allowed difference of each output, relative for numbers above 1.
 
-A driver may be any feature whose impact is as large as the expected one's; a segment may be any that
-is as near as the nearest."""
+A driver may be any feature with as large an impact as the expected one, and a segment any that is as
+near as the nearest."""
 
 _ELEMENTS = {FLOAT: wire.FLOAT, INT64: wire.INT64, TEXT: wire.TEXT}
 
@@ -47,9 +47,9 @@ class Vectors:
     """Inputs and expected outputs of some rows.
 
     Attributes:
-        inputs: What `typed.to_typed` gives: Float32 or String, null where missing.
-        outputs: What `scorer.onnx` must give.
-        segments: The ids in the order of its `distances`.
+        inputs: Typed columns as from `typed.to_typed`: Float32 or String, null if missing.
+        outputs: The expected outputs of `scorer.onnx`.
+        segments: The segment ids in the order of `distances`.
     """
 
     inputs: pl.DataFrame
@@ -67,10 +67,10 @@ def read_vectors(bundle: Bundle, rows: int | None = None) -> Vectors:
 
     Args:
         bundle: An opened bundle.
-        rows: How many of the first rows; all if None.
+        rows: How many rows to read; None reads all.
 
     Raises:
-        BundleError: They are not those of this bundle's `scorer.onnx`.
+        BundleError: They do not match this bundle's `scorer.onnx`.
     """
     signature = signatures(bundle.manifest)[SCORER]
     inputs, outputs = (
@@ -86,7 +86,7 @@ def read_vectors(bundle: Bundle, rows: int | None = None) -> Vectors:
     found = sorted({len(values) for values in (*inputs.values(), *outputs.values())})
     if len(found) != 1 or found == [0]:
         raise BundleError(
-            f"{bundle.path}: conformance files of {found} rows, expected one number above 0. "
+            f"{bundle.path}: conformance files of {found} rows, expected one positive number. "
             "Copy the bundle again."
         )
     columns = {name: _input_column(values) for name, values in inputs.items()}
@@ -95,10 +95,10 @@ def read_vectors(bundle: Bundle, rows: int | None = None) -> Vectors:
 
 
 def check_core(bundle: Bundle, session: Session) -> None:
-    """Run the first conformance rows through the engine's own path.
+    """Score the first conformance rows on the engine's own path.
 
     Raises:
-        SelfCheckError: The results of this machine differ.
+        SelfCheckError: This machine's results differ.
     """
     vectors = read_vectors(bundle, CORE_ROWS)
     worst = differences(vectors, run_engine(bundle.manifest, session, vectors))
@@ -114,7 +114,7 @@ def run_engine(manifest: Manifest, session: Session, vectors: Vectors) -> dict[s
 
 
 def differences(vectors: Vectors, found: Outputs) -> dict[str, float]:
-    """The largest difference of each output that was found, by the rules of `TOLERANCES`.
+    """The largest difference found of each output, by the rules of `TOLERANCES`.
 
     Args:
         vectors: The expected outputs.
@@ -127,12 +127,12 @@ def refuse_differences(worst: Mapping[str, float], rows: int, where: str) -> Non
     """Refuse outputs that differ too much.
 
     Args:
-        worst: What `differences` gives.
+        worst: The result of `differences`.
         rows: How many rows were compared.
-        where: The path that gave the outputs; it opens the message.
+        where: The path that produced the outputs; it begins the message.
 
     Raises:
-        SelfCheckError: One differs by more than `TOLERANCES` allow.
+        SelfCheckError: An output differs by more than `TOLERANCES` allow.
     """
     wrong = [
         f"{name} by {value:.3g} (allowed {TOLERANCES[name]:g})"
@@ -159,7 +159,7 @@ def _difference(vectors: Vectors, name: str, found: np.ndarray) -> float:
 
 
 def _driver_difference(vectors: Vectors, index: np.ndarray) -> float:
-    """How much smaller or larger the impacts of the named drivers are than those expected."""
+    """The differences between the impacts of the named drivers and those expected."""
     size = np.abs(vectors.outputs["impacts"].astype(np.float64))
     repeated = (np.diff(np.sort(index, axis=1), axis=1) == 0).any()
     if repeated or index.min(initial=0) < 0 or index.max(initial=0) >= size.shape[1]:
@@ -169,7 +169,7 @@ def _driver_difference(vectors: Vectors, index: np.ndarray) -> float:
 
 
 def _segment_difference(vectors: Vectors, segment: np.ndarray) -> float:
-    """How much farther the named segments are than the nearest."""
+    """How much farther away the named segments are than the nearest."""
     named = segment[:, np.newaxis] == np.array(vectors.segments)
     if not named.any(axis=1).all():
         return np.inf
@@ -180,7 +180,7 @@ def _segment_difference(vectors: Vectors, segment: np.ndarray) -> float:
 
 def _largest(difference: np.ndarray, expected: np.ndarray) -> float:
     shares = np.abs(difference) / np.maximum(1, np.abs(expected))
-    # NaN is no difference that could be allowed.
+    # NaN is never an allowed difference.
     return float(np.where(np.isnan(shares), np.inf, shares).max(initial=0))
 
 
@@ -202,7 +202,7 @@ def _read_values(bundle: Bundle, name: str, spec: TensorSpec, rows: int | None) 
 
 
 def _input_column(values: np.ndarray) -> pl.Series:
-    """float32 [rows, 1] or texts [rows], with nulls in the place of NaN and empty texts."""
+    """float32 [rows, 1] or texts [rows], with null for NaN and empty texts."""
     if values.dtype == object:
         texts = pl.Series(values, dtype=pl.String)
         return texts.set(texts == "", None)

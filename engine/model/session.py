@@ -20,24 +20,24 @@ from engine.errors import BundleError, SelfCheckError, pluralize, quoted
 CLASSIFIER_OUTPUTS = ["margin", "probability", "impacts", "driver_index", "driver_impact"]
 
 RUN_ROWS = 2_048
-"""Rows in one call of a graph: what they need stays in the cache, however large the chunk is."""
+"""Rows per call of a graph: their data stays in the cache, however large the chunk is."""
 
-# How ONNX Runtime adds numbers up depends on the rows of a call; at multiples of 64 the order is
-# always the same. Padding to a multiple makes a user's score independent of the chunk it came in.
+# ONNX Runtime's order of summation depends on the rows of a call, except at multiples of 64. Padding to
+# a multiple makes a user's score independent of its chunk.
 PADDED_ROWS = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What the models say of each row of a chunk.
+    """The predictions for each row of a chunk.
 
     Attributes:
         margin: Log-odds of the probability, float32 [rows].
         probability: float32 [rows].
-        impacts: Of each feature on the margin, float32 [rows, features].
+        impacts: The impact of each feature on the margin, float32 [rows, features].
         driver_index: The features with the largest impacts, int64 [rows, drivers].
         driver_impact: Their impacts, float32 [rows, drivers].
-        segment: The stable ids, int64 [rows].
+        segment: The stable segment ids, int64 [rows].
     """
 
     margin: np.ndarray
@@ -53,7 +53,7 @@ class Predictions:
 
 
 class Session:
-    """The classifier and the segmenter of one bundle, ready to run; safe to share by threads."""
+    """The classifier and the segmenter of one bundle, ready to run; threads may share it."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._width = len(bundle.manifest.schema.model_features)
@@ -65,11 +65,11 @@ class Session:
         """Run both models.
 
         Args:
-            features: float32 [rows, features], what `typed.to_features` gives.
+            features: The tensor from `typed.to_features`, float32 [rows, features].
 
         Raises:
-            SelfCheckError: A model gave a score that is not finite.
-            BundleError: It gave a segment that the manifest does not have.
+            SelfCheckError: A score is not finite.
+            BundleError: A segment is not in the manifest.
         """
         starts = range(0, len(features), RUN_ROWS)
         found = concat_predictions(
@@ -101,7 +101,7 @@ def concat_predictions(parts: Sequence[Predictions], width: int) -> Predictions:
     """Concatenate predictions of consecutive rows.
 
     Args:
-        parts: In the order of their rows.
+        parts: The predictions, in row order.
         width: The number of features.
     """
     if not parts:
@@ -115,33 +115,33 @@ def concat_predictions(parts: Sequence[Predictions], width: int) -> Predictions:
 def load_graph(bundle: Bundle, name: str) -> ort.InferenceSession:
     """Open one graph of a bundle, from the bytes that were checked.
 
-    No graph reaches ONNX Runtime by another way: its operators are checked before, its inputs and
-    outputs and the bundle that it was made for afterwards.
+    Every graph is loaded here: its operators are checked before, its signature and its bundle id
+    afterwards.
 
     Raises:
-        BundleError: It is no graph of this bundle, or ONNX Runtime cannot load it.
+        BundleError: The graph is not of this bundle, or ONNX Runtime cannot load it.
         VersionError: It needs a newer ONNX than this engine reads.
     """
     where, content = str(bundle.path / name), bundle.contents[name]
     check_operators(content, where)
     options = ort.SessionOptions()
-    # More threads inside a run split the trees, with a barrier every 128 rows: slower than one
-    # thread a chunk. Idle threads must not spin on the core that another chunk needs.
+    # More threads per call are slower than one thread per chunk, because of a barrier every 128 rows.
+    # Idle threads must not spin on a core that another chunk needs.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # `check_operators` has read it as ONNX; no other format may be found in the same bytes.
+    # `check_operators` has read the bytes as ONNX; ONNX Runtime must not read them as another format.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    # Errors are raised as exceptions; in the log they would appear twice.
+    # Errors are raised as exceptions; the log would repeat them.
     options.log_severity_level = 4
     try:
-        # NOTE: its fallback to other providers would print on standard output and try once more.
+        # NOTE: the fallback to other providers would print to standard output and try again.
         graph = ort.InferenceSession(
             content, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
         found, made_for = _signature(graph), graph.get_modelmeta().custom_metadata_map
-    # NOTE: ONNX Runtime's own exceptions share no base class but Exception, and texts that are not
-    # UTF-8 fail only where they are read.
+    # NOTE: ONNX Runtime's exceptions share no base class but Exception, and texts that are not UTF-8
+    # fail only when they are read.
     except Exception as error:
         raise BundleError(
             f"{where}: ONNX Runtime {ort.__version__} cannot load it: {error}"
@@ -152,7 +152,7 @@ def load_graph(bundle: Bundle, name: str) -> ort.InferenceSession:
 
 
 def _signature(graph: ort.InferenceSession) -> Signature:
-    """The inputs and outputs that ONNX Runtime found, with the sizes that it will give."""
+    """The inputs and outputs that ONNX Runtime found, with their sizes."""
     inputs, outputs = (
         tuple(TensorSpec(node.name, node.type, tuple(node.shape)) for node in nodes)
         for nodes in (graph.get_inputs(), graph.get_outputs())
@@ -178,17 +178,17 @@ def run_graph(
     """Run one graph.
 
     Args:
-        graph: What `load_graph` gives.
-        outputs: Which to give, in this order.
-        inputs: All of them, by name.
-        name: The file, which opens the message of an error.
+        graph: A graph from `load_graph`.
+        outputs: The outputs to return, in this order.
+        inputs: All inputs, by name.
+        name: The file; it begins the message of an error.
 
     Raises:
         SelfCheckError: ONNX Runtime cannot run the graph.
     """
     try:
         found: list[np.ndarray] = graph.run(outputs, inputs)
-    # NOTE: ONNX Runtime's own exceptions share no base class but Exception.
+    # NOTE: ONNX Runtime's exceptions share no base class but Exception.
     except Exception as error:
         raise SelfCheckError(
             f"{name}: ONNX Runtime {ort.__version__} cannot run it: {error} Run: engine verify"
@@ -216,7 +216,7 @@ def _nothing(width: int) -> Predictions:
 
 
 def _check_finite(found: Predictions) -> None:
-    # An impact that is not finite makes a margin that is not.
+    # If an impact is not finite, neither is the margin.
     wrong = int(np.count_nonzero(~(np.isfinite(found.margin) & np.isfinite(found.probability))))
     if wrong:
         raise SelfCheckError(

@@ -22,8 +22,8 @@ def in_order(
 ) -> Generator[Result]:
     """Apply a function to items on several threads; results come in the order of the items.
 
-    Only a few more items than threads are taken ahead, so that memory stays flat. The items are
-    taken on a thread of their own: a signal ends the wait for the next one, too.
+    Only a few more items than threads are read ahead, so memory stays flat. A separate thread reads
+    the items, so a signal also ends the wait for the next one.
 
     Raises:
         InterruptedRunError: A signal came.
@@ -41,7 +41,7 @@ def in_order(
         while waiting:
             yield finished(waiting.popleft())
     finally:
-        # A run that ends early does not wait for the chunks under way.
+        # A run that ends early does not wait for chunks in progress.
         for executor in (reader, pool):
             executor.shutdown(wait=False, cancel_futures=True)
 

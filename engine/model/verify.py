@@ -1,4 +1,4 @@
-"""`engine verify`: everything that can be checked of a bundle on this machine without any user."""
+"""`engine verify`: every check of a bundle that needs no users, on this machine."""
 
 import json
 from collections import Counter
@@ -32,18 +32,18 @@ from engine.versions import running_versions
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was checked of a bundle.
+    """The result of checking a bundle.
 
     Attributes:
-        bundle_id: Which one.
-        files: How many match the manifest's SHA-256.
-        size_bytes: Of all of them.
-        operators: How many nodes of each kind its graphs have; all are allowed.
-        rows: Conformance rows that went through the engine and through `scorer.onnx`.
+        bundle_id: The bundle.
+        files: The number of files, all of which match the manifest's SHA-256.
+        size_bytes: Their total size.
+        operators: The number of nodes of each operator in the graphs; all are allowed.
+        rows: Conformance rows scored by the engine and by `scorer.onnx`.
         core_rows: How many of them are checked at every start.
-        tolerances: The largest difference allowed of each output.
+        tolerances: The largest allowed difference of each output.
         worst: The largest difference found, for the engine's own path and for `scorer.onnx`.
-        versions: The versions that computed it.
+        versions: The package versions used.
     """
 
     bundle_id: str
@@ -57,7 +57,7 @@ class Verification:
     versions: Mapping[str, str]
 
     def to_json(self) -> str:
-        """One JSON object; a difference that is no number is null."""
+        """One JSON object; a difference that is NaN is null."""
         worst = {
             path: {name: value if np.isfinite(value) else None for name, value in found.items()}
             for path, found in self.worst.items()
@@ -65,7 +65,7 @@ class Verification:
         return json.dumps({**asdict(self), "worst": worst}, ensure_ascii=False)
 
     def to_lines(self) -> Iterator[str]:
-        """The same for people."""
+        """The result as lines for people."""
         nodes = sum(self.operators.values())
         yield f"bundle {self.bundle_id}"
         yield f"{pluralize(self.files, 'file')}, {self.size_bytes:,} bytes: every SHA-256 matches"
@@ -82,7 +82,7 @@ class Verification:
         yield ", ".join(f"{name} {version}" for name, version in self.versions.items())
 
     def refuse_failures(self) -> None:
-        """Refuse a machine whose results differ.
+        """Check that this machine's results do not differ.
 
         Raises:
             SelfCheckError: An output differs by more than its tolerance.
@@ -98,7 +98,7 @@ def verify(path: Path) -> Verification:
         BundleError: The bundle is missing, altered or invalid.
         VersionError: The bundle needs another engine version.
         AccessError: A file may not be read.
-        SelfCheckError: A model gave a score that is not finite.
+        SelfCheckError: A score is not finite.
     """
     bundle = open_bundle(path)
     read_evaluation(bundle)
@@ -125,14 +125,14 @@ def verify(path: Path) -> Verification:
 def _run_scorer(
     graph: ort.InferenceSession, bundle: Bundle, vectors: Vectors
 ) -> dict[str, np.ndarray]:
-    """The outputs of `scorer.onnx` for named inputs: none of the engine's own code is involved."""
+    """The outputs of `scorer.onnx` for named inputs, without the engine's own preprocessing."""
     inputs = named_inputs(vectors.inputs, bundle.manifest.schema.model_features)
     names = list(vectors.outputs)
     return dict(zip(names, run_graph(graph, names, inputs, SCORER), strict=True))
 
 
 def _operators(bundle: Bundle) -> dict[str, int]:
-    """How many nodes of each kind all graphs have together."""
+    """The number of nodes of each operator in all graphs together."""
     counts = Counter(
         f"{domain or 'ai.onnx'}.{kind}"
         for name in signatures(bundle.manifest)
@@ -142,7 +142,7 @@ def _operators(bundle: Bundle) -> dict[str, int]:
 
 
 def check_document(bundle: Bundle, vectors: Vectors) -> None:
-    """Check that the JSON for other languages says what the ONNX test data says."""
+    """Check that the JSON for other languages agrees with the ONNX test data."""
     where = bundle.path / CONFORMANCE
     try:
         document: dict[str, Any] = json.loads(bundle.contents[CONFORMANCE])
@@ -164,5 +164,5 @@ def check_document(bundle: Bundle, vectors: Vectors) -> None:
         ) from error
     if not all(same):
         raise BundleError(
-            f"{where}: says other than the ONNX test data beside it. Copy the bundle again."
+            f"{where}: differs from the ONNX test data beside it. Copy the bundle again."
         )

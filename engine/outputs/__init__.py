@@ -1,1 +1,1 @@
-"""Scores, quarantine, summary and metrics of a run: where they go, how they are written and published."""
+"""Writes and publishes the outputs of a run: scores, quarantine, summary and metrics."""

@@ -1,4 +1,4 @@
-"""A summary as metrics that Prometheus reads from a file: counts and shares, no user's data."""
+"""A summary as metrics in a Prometheus text file: counts and shares, no user's data."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from engine.outputs.summary import Summary
 def to_prometheus(summary: Summary) -> bytes:
     """The metrics of one run in Prometheus' text format, version 0.0.4.
 
-    They hold no time of the run: whoever collects the file adds its modification time.
+    They contain no timestamp; collectors add the file's modification time.
     """
     labels = {"bundle_id": summary.bundle_id or "", "status": summary.status}
     rows = {
@@ -21,18 +21,18 @@ def to_prometheus(summary: Summary) -> bytes:
     labels |= {name.replace("-", "_"): version for name, version in versions.items()}
     blocks = [
         _gauge("info", "The bundle and the versions of the last run.", [(labels, 1)]),
-        _plain("exit_code", "What the last run ended with.", summary.exit_code),
+        _plain("exit_code", "Status of the last run.", summary.exit_code),
         _plain("published", "1 if the last run published its scores.", int(summary.published)),
         _plain("seconds", "How long the last run took.", summary.seconds),
-        _plain("peak_memory_bytes", "The most memory it held.", summary.peak_memory_bytes),
-        _by("rows", "Rows by what became of them.", "result", rows),
-        _by("quarantined_rows", "Rows caught by each rule.", "rule", summary.reasons),
+        _plain("peak_memory_bytes", "Peak memory of the last run.", summary.peak_memory_bytes),
+        _by("rows", "Rows by outcome.", "result", rows),
+        _by("quarantined_rows", "Rows that break each rule.", "rule", summary.reasons),
         _by("unseen_values", "Values unknown to the bundle.", "feature", summary.unseen_categories),
         _plain("will_purchase_rows", "Rows at or above the threshold.", summary.will_purchase_rows),
         _by("band_rows", "Rows by propensity band.", "band", summary.bands),
         _by("segment_rows", "Rows by segment.", "segment", summary.segments),
-        _by("output_bytes", "Size of what was published.", "file", files),
-        _plain("drift_alarms", "What moved too far from training.", len(summary.drift.alarms)),
+        _by("output_bytes", "Size of each published file.", "file", files),
+        _plain("drift_alarms", "Drift findings by level.", len(summary.drift.alarms)),
     ]
     if summary.mean_probability is not None:
         blocks.append(

@@ -1,4 +1,4 @@
-"""Where the outputs of a run go, and whether they may be written there."""
+"""The paths of a run's outputs, and checks that they can be written."""
 
 import os
 import re
@@ -16,11 +16,11 @@ from engine.outputs.writer import output_format
 from engine.storage import check_no_device, move, storage_errors
 
 STANDING_SECONDS = 0.5
-"""How long a failed or interrupted run asks which scores its destination holds."""
+"""How long a failed run waits to learn which scores its destination holds."""
 
 
 class Destination(Protocol):
-    """Where scores become visible in one step: a file, or a table of a database."""
+    """A place where scores appear in one step: a file or a database table."""
 
     @property
     def path(self) -> Path:
@@ -31,32 +31,32 @@ class Destination(Protocol):
 
     @property
     def label(self) -> str:
-        """What messages and the summary call the destination."""
+        """The name of the destination in messages and in the summary."""
 
     @property
     def suffix(self) -> str:
-        """The ending of the staged scores, which says their format."""
+        """The ending of the staged scores, which decides their format."""
 
     def exists(self, limit_seconds: float | None = None) -> bool:
-        """Whether something is there already; a database has `limit_seconds` to answer.
+        """Whether the destination exists; a database has `limit_seconds` to answer.
 
         Raises:
-            EngineError: A database cannot be asked.
+            EngineError: The database does not answer.
         """
 
     def check(self, *, replace: bool) -> None:
         """Check that scores can be published here.
 
         Raises:
-            CannotCreateError: Something is there and may not be replaced, or cannot be.
+            CannotCreateError: The destination exists and may not or cannot be replaced.
         """
 
     def loaded(self, scores: Path, *, replace: bool) -> AbstractContextManager[Callable[[], None]]:
-        """Prepare everything but the commit, which is what the context gives; its end undoes the rest.
+        """Prepare everything except the commit, and yield the commit; leaving the context undoes the rest.
 
         Args:
             scores: The staged scores, complete and verified.
-            replace: Whether what is there may be replaced.
+            replace: Whether existing scores may be replaced.
         """
 
 
@@ -77,11 +77,11 @@ class ScoresFile:
         return self.path.suffix
 
     def exists(self, limit_seconds: float | None = None) -> bool:  # noqa: ARG002 - files answer at once
-        """Whether a file is there already."""
+        """Whether the file exists."""
         return self.path.exists()
 
     def check(self, *, replace: bool) -> None:
-        """Check that the ending names a format, and that no file is there that must stay.
+        """Check that the ending names a format, and that no file is in the way.
 
         Raises:
             CannotCreateError: The ending is unknown, or the file exists.
@@ -94,21 +94,21 @@ class ScoresFile:
 
     @contextmanager
     def loaded(self, scores: Path, *, replace: bool) -> Iterator[Callable[[], None]]:  # noqa: ARG002
-        """Give the commit: the staged file replaces this one."""
+        """Yield the commit: the staged file replaces this one."""
         yield partial(move, scores, self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Where the outputs of one run go.
+    """The destinations of one run's outputs.
 
     Attributes:
-        destination: Where the scores go.
-        quarantine: Rows that cannot be scored; written only if there are any.
-        summary: The JSON summary.
+        destination: The file or table for the scores.
+        quarantine: The file for rejected rows; written only if there are any.
+        summary: The file for the JSON summary.
         own_quarantine: Whether the quarantine has its default path. An older file there belongs to
-            older scores and goes with them.
-        metrics: The summary in the text format of Prometheus, if wanted.
+            older scores and is removed with them.
+        metrics: The file for Prometheus metrics, if wanted.
     """
 
     destination: Destination
@@ -140,7 +140,7 @@ class Targets:
             quarantine is None,
             metrics,
         )
-        # NOTE: names that differ only in case are one file on many disks of macOS.
+        # NOTE: on many macOS disks, names that differ only in case are one file.
         paths = (*found.paths, found.lock)
         if len({str(real_path(path)).casefold() for path in paths}) < len(paths):
             raise UsageError(
@@ -151,12 +151,12 @@ class Targets:
 
     @property
     def out(self) -> Path:
-        """The path that the scores go to, or that stands for their table."""
+        """The path of the scores, or the one that stands for their table."""
         return self.destination.path
 
     @property
     def label(self) -> str:
-        """What messages and the summary call the destination of the scores."""
+        """The name of the scores' destination in messages and in the summary."""
         return self.destination.label
 
     @property
@@ -194,7 +194,7 @@ class Targets:
             check_creatable(path)
 
     def standing(self) -> Literal["earlier run", "none", "unknown"]:
-        """Which scores are at the destination while those of this run are not."""
+        """Which scores the destination holds before this run publishes."""
         try:
             return "earlier run" if self.destination.exists(STANDING_SECONDS) else "none"
         except EngineError:
@@ -202,7 +202,7 @@ class Targets:
 
 
 def real_path(path: Path) -> Path:
-    """The path with its links followed as far as possible."""
+    """The path with links resolved as far as possible."""
     # NOTE: `Path.resolve` raises on links that form a circle.
     return Path(os.path.realpath(path))
 
@@ -210,16 +210,16 @@ def real_path(path: Path) -> Path:
 def check_outside_bundles(
     out: Path, named: Path | None = None, *, is_bundle_itself: bool = False
 ) -> None:
-    """Check that nothing is written into a bundle, which every unlisted file would spoil.
+    """Check that nothing is written into a bundle, because any unlisted file invalidates it.
 
     Args:
-        out: What is to be written.
-        named: The bundle in use. It counts as one even if its manifest is lost.
-        is_bundle_itself: Whether `out` is a bundle or a folder of bundles; it may then lie beside
+        out: The path to write to.
+        named: The bundle in use; it counts as a bundle even without its manifest.
+        is_bundle_itself: Whether `out` is a bundle or a folder of bundles, which may be beside
             others.
 
     Raises:
-        UsageError: It lies in a bundle, or is no bundle and lies in a folder of bundles.
+        UsageError: It is inside a bundle, or is not a bundle but inside a folder of bundles.
     """
     in_use = real_path(named) if named is not None and named.is_dir() else None
     around = [
@@ -235,12 +235,12 @@ def check_outside_bundles(
 
 
 def check_apart(outputs: Sequence[Path], inputs: Iterable[str], files: Iterable[Path]) -> None:
-    """Check that no output replaces an input or would be read as one by the next run.
+    """Check that no output replaces an input, or would be an input of the next run.
 
     Args:
-        outputs: What is to be written.
-        inputs: The inputs as named: files, directories and others.
-        files: The files that were found there.
+        outputs: The paths to write to.
+        inputs: The inputs as given: files, directories and others.
+        files: The files found there.
 
     Raises:
         UsageError: One does.
@@ -265,7 +265,7 @@ def check_links(path: Path) -> None:
         CannotCreateError: They form a circle.
     """
     real = real_path(path)
-    # Only links that cannot be followed are left in it.
+    # Only links that cannot be resolved are left in it.
     if any(os.path.islink(part) for part in (real, *real.parents)):  # noqa: PTH114 - never raises
         raise CannotCreateError(
             f"{path}: cannot be created: a link that leads back to itself. Give another path."
@@ -278,9 +278,9 @@ def check_creatable(path: Path) -> None:
     Raises:
         CannotCreateError: The directory is missing, the path is a directory or a device, its links
             form a circle, or its name is too long or not UTF-8.
-        AccessError: The directory may not be searched.
+        AccessError: This user may not search the directory.
     """
-    # File names are bytes; Python has surrogates for those that are not UTF-8.
+    # File names are bytes; Python shows those that are not UTF-8 as surrogates.
     if re.search("[\ud800-\udfff]", str(path)):
         raise CannotCreateError(
             f"{str(path)!a}: is not UTF-8, which the writers of all formats need. "
@@ -293,5 +293,5 @@ def check_creatable(path: Path) -> None:
         check_no_device(path)
         if not path.parent.is_dir():
             raise CannotCreateError(
-                f"{path}: the directory {path.parent} does not exist. Make it first."
+                f"{path}: the directory {path.parent} does not exist. Create it first."
             )

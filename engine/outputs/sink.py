@@ -34,18 +34,18 @@ from engine.storage import (
 )
 
 METRICS_MODE = 0o644
-"""The user who scrapes the metrics is seldom the one who scores; no user's data is in them."""
+"""Metrics hold no user's data, and a different system user usually scrapes them."""
 
 
 class Sink:
     """The outputs of one run: scores, quarantine if needed, summary, and metrics if wanted.
 
-    A context: it locks the output on entry; on exit staging and lock are gone, whatever happened.
-    In between: `prepare`, `write`, `finish`, `publish`; or `report` after a failure.
+    A context manager: it locks the output on entry; on exit it always removes staging and lock. In
+    between call `prepare`, `write`, `finish` and `publish`, or `report` after a failure.
 
     Attributes:
-        targets: Where the outputs go.
-        committed: Whether the scores of this run are at their destination.
+        targets: The destinations of the outputs.
+        committed: Whether this run's scores are published.
     """
 
     def __init__(
@@ -75,15 +75,15 @@ class Sink:
         return self
 
     def prepare(self) -> None:
-        """Remove what killed runs left, and make a staging folder beside every output."""
+        """Remove files left by killed runs, and create a staging folder beside every output."""
         with storage_errors(self.targets.out):
             for folder in self._left_behind():
                 _remove(folder)
-                LOG.info("%s: removed what a killed run left (%s)", self.targets.out, folder.name)
+                LOG.info("%s: removed files of a killed run (%s)", self.targets.out, folder.name)
             self._make_staging()
 
     def write(self, scores: pl.DataFrame, rejected: pl.DataFrame) -> None:
-        """Take the next rows of scores and quarantine."""
+        """Add the next rows to scores and quarantine."""
         targets = self.targets
         if self._scores is None:
             self._scores = self._writer(scores.schema, self._staged_scores, targets.out)
@@ -97,7 +97,7 @@ class Sink:
                 self._rejected.write(rejected)
 
     def finish(self) -> tuple[Written | None, Written | None]:
-        """Complete and verify the staged files, and load a table; gives scores and quarantine."""
+        """Complete and verify the staged files, and load a table; returns scores and quarantine."""
         if self._scores is None:
             raise SelfCheckError(f"{self.targets.out}: no chunk was written.")
         scores = self._scores.finish()
@@ -109,10 +109,10 @@ class Sink:
     def publish(self, summary: bytes, metrics: bytes) -> None:
         """Move quarantine, then summary, then scores into place; that last move is the commit.
 
-        From here on a signal is too late.
+        Signals are ignored from here on.
 
         Raises:
-            InterruptedRunError: A signal came before.
+            InterruptedRunError: A signal came earlier.
             StorageError: Before the commit: the old scores are still there. After it: the message
                 says so.
         """
@@ -133,9 +133,9 @@ class Sink:
             self._end_publishing()
 
     def report(self, summary: bytes, metrics: bytes) -> None:
-        """Write the summary of a run that failed.
+        """Write the summary of a failed run.
 
-        What was staged is removed first: it may be what fills the disk.
+        Staged files are removed first, because they may fill the disk.
         """
         targets = self.targets
         with storage_errors(targets.summary):
@@ -156,7 +156,7 @@ class Sink:
         return targets.out.parent / self._staging / f"scores{targets.destination.suffix}"
 
     def _staged(self, target: Path) -> Path:
-        """Where an output is before it is published: a rename works within one file system only."""
+        """The staging path of an output, on the same file system because it will be renamed."""
         return target.parent / self._staging / target.name
 
     def _make_staging(self) -> None:
@@ -165,7 +165,7 @@ class Sink:
             (folder / self._staging).mkdir(mode=0o700)
 
     def _clear(self) -> None:
-        """Give up what is being written, and remove staging."""
+        """Abandon unfinished files and remove staging."""
         for writer in (self._scores, self._rejected):
             if writer is not None:
                 writer.abort()
@@ -196,7 +196,7 @@ class Sink:
                 write_synced(self._staged(targets.metrics), metrics, METRICS_MODE)
 
     def _end_publishing(self) -> None:
-        """What is left to do after the commit."""
+        """The steps after the commit."""
         targets = self.targets
         try:
             if targets.metrics is not None:
@@ -211,11 +211,11 @@ class Sink:
 
 
 class DryRun:
-    """What a `Sink` would do, without writing: the same checks of lock and directories.
+    """A `Sink` that checks lock and directories but writes nothing.
 
     Attributes:
-        targets: Where the outputs would go.
-        committed: Never.
+        targets: The destinations of the outputs.
+        committed: Always false.
     """
 
     def __init__(self, targets: Targets) -> None:
@@ -226,7 +226,7 @@ class DryRun:
         return self
 
     def prepare(self) -> None:
-        """Check that no other run holds the output and that the directories can be written."""
+        """Check that no other run holds the output and that the directories are writable."""
         lock = self.targets.lock
         with storage_errors(self.targets.out):
             if lock.exists():
@@ -237,17 +237,17 @@ class DryRun:
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def write(self, scores: pl.DataFrame, rejected: pl.DataFrame) -> None:
-        """Drop the rows."""
+        """Discard the rows."""
 
     def finish(self) -> tuple[Written | None, Written | None]:
-        """No file was made."""
+        """Return nothing, because no file was written."""
         return None, None
 
     def publish(self, summary: bytes, metrics: bytes) -> None:
-        """Nothing is published."""
+        """Publish nothing."""
 
     def report(self, summary: bytes, metrics: bytes) -> None:
-        """The error alone says what went wrong."""
+        """Write no summary; the error itself says what went wrong."""
 
     def __exit__(self, *_: object) -> None:
         pass
@@ -255,12 +255,12 @@ class DryRun:
 
 @contextmanager
 def failures_reported(sink: Sink | DryRun, tally: Tally, started: float) -> Iterator[None]:
-    """Write the summary of a run that fails, unless its scores are published nevertheless.
+    """Write the summary of a run that fails, unless its scores are already published.
 
     Args:
         sink: The outputs of the run.
-        tally: What was counted so far.
-        started: When the run began, on the monotonic clock.
+        tally: The counts so far.
+        started: The start of the run, on the monotonic clock.
     """
     try:
         yield
@@ -271,19 +271,19 @@ def failures_reported(sink: Sink | DryRun, tally: Tally, started: float) -> Iter
         if not sink.committed:
             targets, seconds = sink.targets, time.monotonic() - started
             summary = failed_summary(error, targets.label, targets.standing(), seconds, tally)
-            # The error itself reaches the user, whether or not its summary can be written.
+            # The user sees the error itself, whether or not its summary can be written.
             with suppress(OSError, EngineError):
                 sink.report(summary.to_json(), to_prometheus(summary))
         raise
 
 
 def glob_escape(name: str) -> str:
-    """A file name as a pattern that matches only itself."""
+    """A glob pattern that matches only this file name."""
     return re.sub(r"([*?\[])", r"[\1]", name)
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder, or a file in its place; the next run removes what cannot be removed now."""
+    """Remove a folder or file; the next run removes what cannot be removed now."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a run did, in numbers: counted chunk by chunk, written as JSON and as a few lines of text."""
+"""The summary of a run: counted chunk by chunk, written as JSON and as a few lines of text."""
 
 import json
 import resource
@@ -31,15 +31,15 @@ Standing = Literal["this run", "earlier run", "none", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How far the users of a run are from those of training, measured on a sample.
+    """The shift of a run's users from the training users, measured on a sample.
 
     Attributes:
         rows: Users in the sample.
-        alarms: What has moved far, in words.
-        warnings: What has moved.
+        alarms: Large shifts, in words.
+        warnings: Moderate shifts, in words.
         psi: The population stability index of the score, the segments and every feature.
-        rows_before: Rows of the last published run before this one; None if no summary has them,
-            and the numbers were not compared.
+        rows_before: Rows of the previous published run; None if there is no summary of it, so that
+            the numbers were not compared.
     """
 
     rows: int = 0
@@ -50,7 +50,7 @@ class Drift:
 
     @classmethod
     def of(cls, report: Mapping[str, Any], rows_read: int, before: int | None) -> "Drift":
-        """From what `drift.drift_report` gives, and the rows of this run and the one before."""
+        """Build it from a drift report and the rows of this run and the previous one."""
         fewer = "" if before is None else fewer_rows(rows_read, before)
         whole = {name: report[name]["psi"] for name in ("score", "segments")}
         return cls(
@@ -62,7 +62,7 @@ class Drift:
         )
 
     def to_lines(self) -> list[str]:
-        """In words: every alarm, and what else has moved."""
+        """Every alarm and the number of moderate shifts, as lines for people."""
         lines = [f"DRIFT: {alarm}" for alarm in self.alarms]
         if self.warnings:
             lines.append(
@@ -75,18 +75,18 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One run of `engine score`.
+    """The summary of one run of `engine score`.
 
     Attributes:
-        published: Whether the scores of this run are at the output.
-        reasons: Rows caught by each rule of the quarantine; a row may be caught by several.
-        unseen_categories: Values that the bundle does not know, counted per feature.
+        published: Whether this run's scores are at the output.
+        reasons: The number of rows that break each rule; a row may break several.
+        unseen_categories: The number of values that the bundle does not know, by feature.
         outputs: Path, rows, size in bytes and SHA-256 of each file.
         unusable: Why the bundle's scores must not be used; empty if they may be.
-        drift: How far the users are from those of training.
-        stands: Which scores are at the output now: those of this run, earlier ones, or none;
-            unknown if a database does not answer.
-        peak_memory_bytes: The most memory that the process has held.
+        drift: The shift from the training users.
+        stands: Which scores are at the output now: this run's, an earlier run's, or none; unknown
+            if a database does not answer.
+        peak_memory_bytes: The peak memory of the process.
 
     A summary describes the scores beside it only if their SHA-256 is the one in its `outputs`. After
     a run that was killed between two renames, a new summary may be beside old scores.
@@ -119,13 +119,13 @@ class Summary:
     exit_code: int = 0
 
     def to_json(self) -> bytes:
-        """The summary as UTF-8 JSON, one key a line."""
+        """The summary as UTF-8 JSON, one key per line."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
-        # NOTE: a path that is no UTF-8 has surrogates, which JSON writes as \udcff.
+        # NOTE: a path that is not UTF-8 has surrogates, which JSON writes as \udcff.
         return text.encode("utf-8", "backslashreplace")
 
     def to_lines(self) -> list[str]:
-        """The summary in words."""
+        """The summary as lines for people."""
         if self.status == "skipped":
             return [f"{self.out} exists already: nothing was done."]
         rate = self.rows_read / self.seconds if self.seconds else 0.0
@@ -158,7 +158,7 @@ class Tally:
     """Adds up chunks in input order.
 
     Attributes:
-        drift: How far the users are from those of training, once all are counted.
+        drift: The shift from the training users, once all rows are counted.
     """
 
     def __init__(self) -> None:
@@ -197,7 +197,7 @@ class Tally:
 
     @property
     def reasons(self) -> Counter[str]:
-        """Rows caught by each rule."""
+        """The number of rows that break each rule."""
         return self._counts["reasons"]
 
     def figures(self) -> dict[str, Any]:
@@ -221,9 +221,9 @@ class Tally:
 
 
 def rows_before(summary: Path) -> int | None:
-    """The rows that the last published run read, according to the summary of the last run.
+    """The rows of the previous published run, from the summary beside the output.
 
-    The summary of a run that published nothing passes on what it found. None if it cannot be read.
+    A run that published nothing copies this number into its summary. None if it cannot be read.
     """
     try:
         document = json.loads(summary.read_bytes())
@@ -237,14 +237,14 @@ def rows_before(summary: Path) -> int | None:
 def failed_summary(
     error: BaseException, out: str, stands: Standing, seconds: float, tally: "Tally"
 ) -> Summary:
-    """The summary of a run that failed or was interrupted.
+    """The summary of a failed or interrupted run.
 
     Args:
-        error: What ended the run. The text of a bug is left out: it may quote a value of the input.
-        out: What messages call the destination of the scores.
+        error: The error. The text of a bug is omitted, because it may quote a value of the input.
+        out: The name of the scores' destination in messages.
         stands: Which scores are there.
-        seconds: How long the run took.
-        tally: What was counted so far.
+        seconds: The duration of the run.
+        tally: The counts so far.
     """
     if isinstance(error, KeyboardInterrupt):
         error = InterruptedRunError(signal.SIGINT)
@@ -265,17 +265,17 @@ def failed_summary(
 def _exit_code(error: BaseException) -> int:
     if isinstance(error, EngineError):
         return error.exit_code
-    # As the command line ends.
+    # The exit code of the command line.
     return StorageError.exit_code if isinstance(error, OSError) else EngineError.exit_code
 
 
 def file_entry(name: str, path: str, written: Written | None) -> dict[str, dict[str, Any]]:
-    """What the summary says of one output file; empty if none was written."""
+    """The entry of one output file in the summary; empty if it was not written."""
     return {name: {"path": path, **asdict(written)}} if written else {}
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that this process has held, according to the operating system."""
+    """The peak memory of this process, as the operating system reports it."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

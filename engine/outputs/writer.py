@@ -1,4 +1,4 @@
-"""Frames to one file: written, forced to disk, opened again and verified."""
+"""Writes frames to one file, forces it to disk, reopens and verifies it."""
 
 import hashlib
 import os
@@ -27,17 +27,17 @@ ENDINGS = {
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
 }
-# Fixed, so that the bytes of a file do not depend on the size of the chunks it was written in.
+# Fixed, so that the bytes of a file do not depend on the chunk size.
 ROW_GROUP_ROWS = 65_536
 FRAMES_WAITING = 4
-# What OWASP lists under "CSV injection": https://owasp.org/www-community/attacks/CSV_Injection
+# The characters that OWASP lists under "CSV injection": https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = r"^[=+\-@\t\r\n]"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A finished file."""
+    """A complete file."""
 
     rows: int
     size_bytes: int
@@ -45,11 +45,11 @@ class Written:
 
 
 class FrameWriter:
-    """One file, written from frames as they come, by Polars' own streaming writers.
+    """Streams frames into one file with Polars' writers.
 
     The format follows the ending of the path. Columns named in `repeated_texts` become
-    dictionaries in Arrow IPC; Parquet makes dictionaries by itself. Messages name `target`, the
-    path where the file will go. CSV `for_spreadsheets` holds no formulas.
+    dictionaries in Arrow IPC; Parquet has dictionaries anyway. Messages name `target`, the final
+    path of the file. With `for_spreadsheets`, a CSV contains no formulas.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class FrameWriter:
         self._written = started(partial(self._write, lazy))
 
     def write(self, frame: pl.DataFrame) -> None:
-        """Pass on some rows; waits while the disk is behind.
+        """Add rows; waits while the disk is behind.
 
         Raises:
             EngineError: An earlier write failed, or a signal came.
@@ -86,17 +86,17 @@ class FrameWriter:
         self._put(frame)
 
     def finish(self) -> Written:
-        """End the file, force it to disk, open it again and check it.
+        """Complete the file, force it to disk, reopen and check it.
 
         Raises:
             EngineError: The file could not be written, or a signal came.
-            SelfCheckError: It does not hold the rows that were passed on.
+            SelfCheckError: It does not hold all rows.
         """
         self._put(None)
         return finished(self._written)
 
     def abort(self) -> None:
-        """Give the file up; what is on disk is of no use."""
+        """Abandon the file; its content is incomplete."""
         self._aborted = True
         with suppress(Empty):
             while True:
@@ -145,10 +145,10 @@ class FrameWriter:
 
 
 def output_format(path: Path) -> str:
-    """The format that the ending of a path names.
+    """The format of a path by its ending.
 
     Raises:
-        CannotCreateError: The ending names none.
+        CannotCreateError: The ending is unknown.
     """
     kind = ENDINGS.get(path.suffix.lower())
     if kind is None:
@@ -159,9 +159,9 @@ def output_format(path: Path) -> str:
 
 
 def without_formulas(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """The same table with an apostrophe before every text that a spreadsheet would run as a formula.
+    """Put an apostrophe before every text that a spreadsheet would run as a formula.
 
-    Column names are texts like any other; a text that is a plain number stays as it is.
+    This includes column names; plain numbers stay unchanged.
     """
     columns = frame.collect_schema()
     names = pl.Series(list(columns), dtype=pl.String).to_frame("name").select(_harmless("name"))

@@ -39,14 +39,14 @@ def whole_batches(
 ) -> Iterator[pl.DataFrame]:
     """Read a table in batches, in order, and fail if rows are missing at the end.
 
-    NOTE: `collect_batches` is marked unstable, and when a Polars thread panics it just stops without
-    an error (Polars 2.1). This is its only use.
+    NOTE: `collect_batches` is marked unstable, and if a Polars thread panics it stops without an
+    error (Polars 2.1). It is used only here.
 
     Args:
         frame: The table.
-        rows: The number of rows expected, from another count.
+        rows: The expected number of rows, from an independent count.
         batch_rows: The most rows of a batch.
-        lost: Makes the error to raise, given the number of rows that came.
+        lost: Makes the error to raise, given the number of rows that arrived.
     """
     found = 0
     for batch in frame.collect_batches(chunk_size=batch_rows, maintain_order=True):

@@ -91,7 +91,7 @@ def mark_duplicates(
 
 
 def mark_own_duplicates(chunk: Chunk, schema: FeatureSchema) -> Chunk:
-    """The same for a chunk that is the whole input."""
+    """Mark duplicates in a chunk that is the whole input."""
     repeated = find_repeated_keys(lambda: [chunk.frame], schema, chunk.frame.height)
     return next(mark_duplicates([chunk], repeated, schema))
 

@@ -82,7 +82,7 @@ def check_columns(schema: FeatureSchema, found: pl.Schema, where: str, bundle_id
 
 
 def check_same_keys(schema: FeatureSchema, tables: Iterable[tuple[str, pl.Schema]]) -> None:
-    """Check that all inputs have the key columns in one form, because the score file can hold only one.
+    """Check that the key columns have the same type in all inputs, as the score file holds only one.
 
     Args:
         schema: The table that the bundle scores.

@@ -57,7 +57,7 @@ def to_typed(frame: pl.DataFrame, schema: FeatureSchema) -> Typed:
     faults = {
         f"{name}|{rule}": _is_unreadable(frame[name], typed[name])
         for name, rule in rules.items()
-        # Most columns have no more nulls than before, so that no text needs to be looked at.
+        # Most columns have no more nulls than before, so their text need not be checked.
         if found[name] == pl.String and typed[name].null_count() > frame[name].null_count()
     }
     return Typed(typed, {rule: rows for rule, rows in faults.items() if rows.any()})

@@ -83,7 +83,7 @@ def test_as_many_drivers_as_asked_for(users, scorer, expected, count):
 
 
 def test_more_drivers_than_there_are_is_refused(users, scorer):
-    with pytest.raises(UsageError, match="drivers: 4 asked for; give 0 to 3"):
+    with pytest.raises(UsageError, match="drivers: 4 given; expected 0 to 3"):
         scorer.score(users, drivers=4)
 
 

@@ -71,7 +71,7 @@ def test_wrong_columns_are_named_with_what_was_expected(few, tmp_path, change, m
     with pytest.raises(InputError, match=f"wrong.parquet: .*{message}") as caught:
         validated(*files)
     # B15: where the first file is right, the message names both.
-    assert ("good.parquet has the columns as needed" in str(caught.value)) == (position == 1)
+    assert ("good.parquet has the right columns" in str(caught.value)) == (position == 1)
 
 
 def test_a_date_with_a_time_in_the_second_file_names_both_b12_b15(few, tmp_path):

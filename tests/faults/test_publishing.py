@@ -144,7 +144,7 @@ def test_f04_a_rename_across_file_systems(night, mounted):
 def test_f05_a_missing_directory(night):
     done = engine(night, "--out", "absent/scores.parquet")
     assert done.returncode == 73
-    assert "the directory absent does not exist. Make it first" in done.stderr
+    assert "the directory absent does not exist. Create it first" in done.stderr
     assert not (night.folder / "absent").exists()
 
 

@@ -97,7 +97,7 @@ def test_an_object_that_is_no_parquet(server, put, users, tmp_path):
 
 @pytest.mark.parametrize(
     ("status", "error", "message", "least_requests"),
-    [(403, AccessError, "may not be read", 1), (503, UnavailableError, "does not answer", 3)],
+    [(403, AccessError, "access denied", 1), (503, UnavailableError, "does not answer", 3)],
 )
 def test_a_store_that_refuses(status, error, message, least_requests, environment, tmp_path):
     requests = []

@@ -278,7 +278,7 @@ def test_a_bundle_without_an_id_is_refused(spark, users, tmp_path):
 
 
 def test_an_unknown_word_for_duplicates_is_refused(spark, users):
-    with pytest.raises(UsageError, match='give "check" or "checked"'):
+    with pytest.raises(UsageError, match='expected "check" or "checked"'):
         score(to_spark(spark, users[:10], 1), BUNDLE, duplicates="none")
 
 
@@ -286,9 +286,9 @@ def test_workers_check_the_bytes_they_get():
     sent = shipped(open_bundle(BUNDLE))
     broken = {**sent.contents, CLASSIFIER: sent.contents[CLASSIFIER] + b" "}
     open_scorer.cache_clear()
-    with pytest.raises(BundleError, match="classifier.onnx: altered on its way"):
+    with pytest.raises(BundleError, match="classifier.onnx: altered on the way"):
         open_scorer(replace(sent, contents=broken))
-    with pytest.raises(BundleError, match="manifest.json: altered on its way"):
+    with pytest.raises(BundleError, match="manifest.json: altered on the way"):
         open_scorer(replace(sent, manifest=sent.manifest + b" "))
     assert open_scorer(sent).manifest == open_bundle(BUNDLE).manifest
 

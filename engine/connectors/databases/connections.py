@@ -1,4 +1,4 @@
-"""Connections to databases through ADBC, single statements, and cancelling both."""
+"""Connects to databases through ADBC, runs single statements, and cancels both."""
 
 import os
 import random
@@ -21,10 +21,10 @@ CONNECT_TIMEOUT_SECONDS = 10
 
 
 class Cancellation:
-    """Lets one thread end what another does with a connection.
+    """Lets one thread cancel another thread's work on a connection.
 
     Attributes:
-        asked: Whether the other is to end.
+        asked: Whether cancellation was requested.
         connection: The connection in use; None before it is opened.
     """
 
@@ -33,9 +33,9 @@ class Cancellation:
         self.connection: Any = None
 
     def cancel(self) -> None:
-        """Ask for the end."""
+        """Request cancellation."""
         self.asked = True
-        # SQLite's driver cannot cancel; a connection may have ended by now.
+        # SQLite's driver cannot cancel, and the connection may be closed already.
         with suppress(Exception):
             if self.connection is not None:
                 self.connection.cancel()
@@ -45,18 +45,18 @@ class Cancellation:
 def connected(
     database: Database, cancellation: Cancellation | None = None, *, read_only: bool = False
 ) -> Iterator[Any]:
-    """A connection inside a transaction; what is not committed is undone at the end.
+    """Open a connection in a transaction, which is rolled back unless committed.
 
-    A database that does not answer is tried a few times, after growing, random waits.
+    A database that does not answer is retried a few times, with random and growing waits.
 
     Args:
-        database: Where it is.
-        cancellation: Gets the connection, so that another thread can end what it does.
-        read_only: Whether files are opened for reading only.
+        database: The database.
+        cancellation: Receives the connection, so that another thread can cancel its work.
+        read_only: Whether to open database files for reading only.
 
     Raises:
         UnavailableError: The driver is not installed, or the database does not answer.
-        EngineError: It refuses the user, or the URI is wrong.
+        EngineError: The database refuses the user, or the URI is wrong.
     """
     _check_installed(database.kind)
     file = database.file
@@ -72,14 +72,14 @@ def connected(
     try:
         yield connection
     finally:
-        # Closing undoes what was not committed; a connection that is lost has been undone already.
+        # Closing rolls back; a lost connection has been rolled back already.
         for resource in (connection, handle):
             with suppress(Exception):
                 resource.close()
 
 
 def execute(database: Database, connection: Any, sql: str, doing: str = "writing") -> None:  # noqa: ANN401 - ADBC's, untyped
-    """Execute one statement; `doing` is what messages call it.
+    """Execute one statement; `doing` is its name in messages.
 
     Raises:
         EngineError: The database refuses it.
@@ -90,7 +90,7 @@ def execute(database: Database, connection: Any, sql: str, doing: str = "writing
 
 
 def answer(database: Database, connection: Any, sql: str) -> Any:  # noqa: ANN401 - of any type
-    """The one value that a query gives.
+    """The single value that a query returns.
 
     Raises:
         EngineError: The database refuses it.
@@ -112,7 +112,7 @@ def result_of(statement: Any) -> Any:  # noqa: ANN401 - pyarrow's, untyped
 
 
 def statement_of(connection: Any) -> closing[Any]:  # noqa: ANN401 - ADBC's, untyped
-    """A statement of ADBC, for the length of a `with`."""
+    """An ADBC statement that is closed after the `with` block."""
     return closing(import_module("adbc_driver_manager").AdbcStatement(connection))
 
 
@@ -155,8 +155,8 @@ def _driver_options(database: Database, *, read_only: bool) -> dict[str, str]:
 
 
 def _with_timeout(uri: str) -> str:
-    """The URI, with a limit for the wait for a connection unless it has one: libpq has none."""
-    # NOTE: it is not parsed and put together again: libpq's rules are not those of the web.
+    """The URI with a connection timeout; libpq has none by default."""
+    # NOTE: the URI is not parsed and rebuilt, because libpq's rules differ from those of URLs.
     query = uri.partition("?")[2]
     if "connect_timeout" in (option.partition("=")[0] for option in query.split("&")):
         return uri

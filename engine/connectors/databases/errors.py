@@ -1,7 +1,7 @@
-"""What the errors of database drivers mean.
+"""Translates errors of database drivers.
 
-Messages name the environment variable that holds the URI. A driver's own text is never shown: it
-holds hosts, users, files and values of rows.
+Messages name the environment variable that holds the URI. A driver's own text is never shown, because
+it contains hosts, users, files and values of rows.
 """
 
 import re
@@ -21,11 +21,11 @@ from engine.errors import (
     UnavailableError,
 )
 
-# A pattern in the driver's text, the error that it means, and our own words; the first match counts.
+# A pattern in the driver's text, the error it stands for, and our message; the first match counts.
 _Cause = tuple[str, type[EngineError], str]
 _FORBIDDEN = "the user of the URI may not do this. Ask the owner of the database"
 _FULL = "its disk is full. Free space and run again"
-_MEANWHILE = "another process has created the table meanwhile. Run again"
+_MEANWHILE = "another process created the table in the meantime. Run again"
 _ENDED = "the database ended the statement, perhaps at a time limit. Ask its owner, and run again"
 _ABSENT = "no such table or file. Check the query and the URI"
 _REFUSED = "the statement is refused. Try it in the database's own client"
@@ -33,12 +33,12 @@ _CAUSES: tuple[_Cause, ...] = (
     (
         r"not a valid DuckDB database|file is not a database|disk image is malformed",
         BundleError,
-        "its file is no such database, or is damaged. Check the URI in the variable",
+        "its file is not such a database, or is damaged. Check the URI in the variable",
     ),
     (
         r"error in (view|trigger)",
         CannotCreateError,
-        "others, such as views, depend on the old table. Name another",
+        "views or other objects depend on the old table. Name another",
     ),
     (
         r"canceling statement|Interrupted!",
@@ -70,7 +70,7 @@ _CAUSES: tuple[_Cause, ...] = (
     (
         r"locked|lock timeout|set lock on file",
         UnavailableError,
-        "another process holds it. Run again once that has ended",
+        "another process has locked it. Run again when that process has ended",
     ),
     (
         r"no such table|Table with name|relation \S+ does not exist|unable to open database file",
@@ -92,7 +92,7 @@ _STATES: tuple[_Cause, ...] = (
     (
         "2BP01|42809",
         CannotCreateError,
-        "what has this name is no table, or others, such as views, depend on it. Name another",
+        "this name is not a table, or views or other objects depend on it. Name another",
     ),
     ("42P01", NoInputError, _ABSENT),
     ("42|22|21", InputError, _REFUSED),
@@ -101,7 +101,7 @@ _STATES: tuple[_Cause, ...] = (
 
 @contextmanager
 def database_errors(database: Database, doing: str) -> Iterator[None]:
-    """Turn what a driver, or pyarrow reading from it, raises into an `EngineError` in our own words."""
+    """Turn errors of a driver, or of pyarrow reading from it, into an `EngineError`."""
     driver_error = import_module("adbc_driver_manager").Error
     arrow_error = import_module("pyarrow").ArrowException
     try:
@@ -122,7 +122,7 @@ def _database_error(database: Database, doing: str, error: BaseException) -> Eng
 
 
 def _own_words(database: Database, text: str) -> str:
-    """A driver's text without the statement and the path that it quotes, which may hold any word."""
+    """A driver's text without the statement and path that it quotes, which could match any pattern."""
     said = re.split(r"\n(?:query: |Query was: |LINE \d+: )", text)[0]
     file = database.file
     return said if file is None else said.replace(str(file.absolute()), "").replace(str(file), "")

@@ -1,4 +1,4 @@
-"""Users as the rows of a query, read into a file."""
+"""Reads users from a query into a file."""
 
 import re
 from collections import Counter
@@ -20,7 +20,7 @@ from engine.connectors.databases.uri import Database
 from engine.errors import InputError, NoInputError, pluralize, quoted
 from engine.interruption import in_background
 
-# SQLite gives a thousand rows at a time otherwise.
+# By default SQLite returns a thousand rows at a time.
 BATCH_ROWS = 32_768
 
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -28,20 +28,20 @@ _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Users as the rows of a query, in the order in which the database gives them."""
+    """Users from a query, in the order in which the database returns them."""
 
     sql: str
     database: Database
 
     @property
     def name(self) -> str:
-        """What messages and the quarantine call it."""
+        """Its name in messages and in the quarantine."""
         return f"query of {self.database.variable}"
 
     def fetch(self, path: Path) -> None:
         """Write the rows to an Arrow IPC file, batch by batch.
 
-        Scoring reads its input more than once, and a database need not wait for it.
+        Scoring reads its input more than once, and the database should not wait for it.
 
         Args:
             path: A new file.
@@ -73,7 +73,7 @@ def _fetch(query: Query, path: Path, cancellation: Cancellation) -> None:
             statement.set_sql_query(query.sql)
             rows = result_of(statement)
         if rows is None:
-            raise InputError(f"{query.name}: gives no columns. Begin it with SELECT.")
+            raise InputError(f"{query.name}: returns no columns. Begin it with SELECT.")
         _check_columns(rows.schema, query.name)
         _copy(rows.schema, _batches(database, rows, cancellation), path)
 
@@ -99,7 +99,7 @@ def _copy(schema: Any, batches: Iterator[Any], path: Path) -> None:  # noqa: ANN
 
 
 def _plain(dtype: Any) -> Any:  # noqa: ANN401
-    """The type that values are stored in: PostgreSQL's NUMERIC is text, an ENUM of DuckDB too."""
+    """The storage type of values: PostgreSQL's NUMERIC and DuckDB's ENUM become text."""
     import pyarrow
 
     if isinstance(dtype, pyarrow.BaseExtensionType):
@@ -108,7 +108,7 @@ def _plain(dtype: Any) -> Any:  # noqa: ANN401
 
 
 def _check_columns(schema: Any, name: str) -> None:  # noqa: ANN401
-    """Check that every column has a name of its own and a type that Polars can read."""
+    """Check that every column has a unique name and a type that Polars can read."""
     twice = [column for column, count in Counter(schema.names).items() if count > 1]
     if twice:
         raise InputError(
@@ -125,7 +125,7 @@ def _check_columns(schema: Any, name: str) -> None:  # noqa: ANN401
 
 
 def _unreadable(dtype: Any) -> str | None:  # noqa: ANN401
-    """The type in a column, or inside it, on which Polars panics; None if there is none."""
+    """A type in a column, possibly nested, on which Polars panics; None if there is none."""
     import pyarrow
 
     if pyarrow.types.is_interval(dtype):

@@ -1,7 +1,7 @@
-"""Scores to a table of a database: loaded into a new table that replaces the old in one transaction.
+"""Writes scores to a database: a new table replaces the old one in one transaction.
 
-No other connection sees any of it before the commit. If the run or the connection ends earlier, the
-database undoes everything, and the old table is kept.
+No other connection sees the new table before the commit. If the run or the connection ends earlier, the
+database rolls back and keeps the old table.
 """
 
 import os
@@ -33,7 +33,7 @@ LOADED_ROWS = 65_536
 # PostgreSQL truncates longer names.
 NAME_CHARACTERS = 63
 MARKS = ("purchase_probability", "bundle_id")
-"""Columns that every table of scores has; only a table that has them is replaced."""
+"""Columns that every table of scores has; only tables with them are replaced."""
 # PostgreSQL's schemas pg_temp* belong to one connection, other pg_* to the server.
 _RESERVED_SCHEMA = re.compile(r"pg_\w*|information_schema|temp|system", re.IGNORECASE)
 _PLAIN_NAME = rf"[A-Za-z_]\w{{0,{NAME_CHARACTERS - 1}}}"
@@ -42,11 +42,11 @@ _NAME = re.compile(rf"(?:({_PLAIN_NAME})\.)?{_PLAIN_NAME}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class ScoresTable:
-    """A table that scores go to: an `engine.outputs.paths.Destination`.
+    """A table for scores: an `engine.outputs.paths.Destination`.
 
     Attributes:
         name: The table as the user named it, with or without a schema.
-        database: Where it is.
+        database: The database.
     """
 
     name: str
@@ -67,13 +67,12 @@ class ScoresTable:
             )
         if self.database.kind == "sqlite" and self.table.lower().startswith("sqlite_"):
             raise UsageError(
-                f"table {self.name!r}: SQLite keeps names that begin with sqlite_ for itself. "
-                "Name another."
+                f"table {self.name!r}: SQLite reserves names that begin with sqlite_. Name another."
             )
 
     @property
     def schema(self) -> str | None:
-        """The schema, where it was named."""
+        """The schema, if it was named."""
         found = _NAME.fullmatch(self.name)
         return found[1] if found else None
 
@@ -84,12 +83,12 @@ class ScoresTable:
 
     @property
     def path(self) -> Path:
-        """What lock, staging, quarantine and summary are named after, in the working directory."""
+        """The path in the working directory from which lock, staging, quarantine and summary get their names."""
         return Path(self.name)
 
     @property
     def label(self) -> str:
-        """What messages and the summary call it."""
+        """Its name in messages and in the summary."""
         return f"table {self.name} of {self.database.variable}"
 
     @property
@@ -103,14 +102,14 @@ class ScoresTable:
         return ".".join(f'"{name}"' for name in names if name)
 
     def exists(self, limit_seconds: float | None = None) -> bool:
-        """Whether something of this name is there.
+        """Whether something of this name exists.
 
         Args:
             limit_seconds: The longest wait for the answer.
 
         Raises:
             CannotCreateError: The directory of the database's file is missing.
-            EngineError: The database cannot be asked.
+            EngineError: The database does not answer.
         """
         return self._found(limit_seconds) != "nothing"
 
@@ -118,9 +117,9 @@ class ScoresTable:
         """Check that the table can be created, and that only scores are replaced.
 
         Raises:
-            CannotCreateError: Something of this name is there and is not to be replaced or is no
-                table of scores; or the directory of the database's file is missing.
-            EngineError: The database cannot be asked.
+            CannotCreateError: Something of this name exists and may not be replaced or is not a table
+                of scores; or the directory of the database's file is missing.
+            EngineError: The database does not answer.
         """
         found = self._found()
         if found != "nothing" and not replace:
@@ -131,16 +130,16 @@ class ScoresTable:
 
     @contextmanager
     def loaded(self, scores: Path, *, replace: bool) -> Iterator[Callable[[], None]]:
-        """Load a file into a new table which replaces the old, and give the commit.
+        """Load a file into a new table that replaces the old one, and yield the commit.
 
-        Without the commit everything is undone at the end of the context.
+        Without the commit, leaving the context rolls back.
 
         Args:
             scores: A complete Parquet file.
             replace: Whether an existing table may be dropped.
 
         Raises:
-            EngineError: The database does not answer or refuses it, or a signal came.
+            EngineError: The database does not answer or refuses the table, or a signal came.
         """
         cancellation = Cancellation()
         with ExitStack() as opened:
@@ -148,21 +147,21 @@ class ScoresTable:
             yield partial(self._commit, in_background(load, cancellation.cancel))
 
     def _commit(self, connection: Any) -> None:  # noqa: ANN401 - ADBC's, untyped
-        # Where the connection is lost, whether it was committed cannot be known.
+        # If the connection is lost, whether it was committed is unknown.
         with database_errors(self.database, "committing"):
             connection.commit()
 
     def _load(
         self, scores: Path, cancellation: Cancellation, opened: ExitStack, *, replace: bool
     ) -> Any:  # noqa: ANN401
-        """Do everything but the commit, and leave the open connection to `opened`.
+        """Do everything except the commit, and pass the open connection to `opened`.
 
-        Until then it belongs to this thread, which closes it when loading fails or is cancelled. A
-        driver that cannot cancel keeps it until the process ends.
+        Until then this thread owns the connection, and closes it if loading fails or is cancelled.
+        A driver that cannot cancel keeps it until the process ends.
         """
         with ExitStack() as stack:
             connection = stack.enter_context(connected(self.database, cancellation))
-            # Processes of two machines may have the same number.
+            # Processes on two machines may have the same id.
             staging = f"scores_staging_{os.getpid()}_{secrets.token_hex(4)}"
             mode = "create"
             for frame in _frames(scores):
@@ -191,7 +190,7 @@ class ScoresTable:
     def _replace(self, connection: Any, staging: str, *, replace: bool) -> None:  # noqa: ANN401
         database = self.database
         if database.kind == "postgresql":
-            # Runs that create the same table wait for each other here: a new table has no lock.
+            # Runs that create the same table wait for each other here, because a new table has no lock.
             lock = f"SELECT pg_advisory_xact_lock(hashtextextended('{self.table}', 0)) IS NULL"
             answer(database, connection, lock)
         if replace:
@@ -212,7 +211,7 @@ class ScoresTable:
         if file is not None and not file.exists():
             if not file.parent.is_dir():
                 raise CannotCreateError(
-                    f"{self.label}: the directory of its file does not exist. Make it first."
+                    f"{self.label}: the directory of its file does not exist. Create it first."
                 )
             return "nothing"
         cancellation = Cancellation()
@@ -230,7 +229,7 @@ class ScoresTable:
             return self._found_by(connection)
 
     def _found_by(self, connection: Any) -> str:  # noqa: ANN401
-        """What is there: `nothing`, `no table` as a view, a `table`, or one of `scores`."""
+        """What the name refers to: `nothing`, `no table` (such as a view), a `table`, or `scores`."""
         found = (
             "SELECT CASE WHEN NOT is_there THEN 'nothing' WHEN NOT is_table THEN 'no table' "  # noqa: S608
             f"WHEN marks < {len(MARKS)} THEN 'table' ELSE 'scores' END FROM ({self._facts()}) AS f"
@@ -238,8 +237,8 @@ class ScoresTable:
         return str(answer(self.database, connection, found))
 
     def _facts(self) -> str:
-        """A query for `is_there`, `is_table` and `marks`, the number of columns of `MARKS`."""
-        # Names are letters, digits and underscores: nothing in them ends a text.
+        """A query for `is_there`, `is_table` and `marks`, the number of `MARKS` that are columns."""
+        # Names are letters, digits and underscores, so they need no escaping.
         name, marks = self.table, ", ".join(f"'{mark}'" for mark in MARKS)
         if self.database.kind == "postgresql":
             there = f"to_regclass('{self.qualified()}')"

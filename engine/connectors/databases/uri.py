@@ -1,4 +1,4 @@
-"""Where a PostgreSQL, SQLite or DuckDB database is: a URI that is never shown."""
+"""The location of a PostgreSQL, SQLite or DuckDB database: a URI that is never shown."""
 
 import re
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Where a database is.
+    """The location of a database.
 
     Attributes:
         variable: The environment variable that holds the URI; messages name it.
         uri: `postgresql://user:password@host/name`, `sqlite:///file` or `duckdb:///file`, with a
-            fourth slash where the path is absolute.
-        kind: Which database it is.
+            fourth slash if the path is absolute.
+        kind: The kind of database.
     """
 
     variable: str
@@ -38,15 +38,15 @@ class Database:
 
     @classmethod
     def of(cls, variable: str, environment: Mapping[str, str]) -> "Database":
-        """Take the URI from an environment variable.
+        """Read the URI from an environment variable.
 
         Raises:
-            UsageError: That is no name of a variable.
-            BundleError: The variable is not set, or holds no URI of a known database.
+            UsageError: The name is not valid for a variable.
+            BundleError: The variable is not set, or is not the URI of a known database.
         """
         if not _VARIABLE.fullmatch(variable):
             raise UsageError(
-                "--source-env, --target-env: no name of an environment variable; not shown here, "
+                "--source-env, --target-env: not the name of an environment variable; not shown here, "
                 "as it may hold a password. Put the URI into a variable, and give its name."
             )
         uri = environment.get(variable, "")
@@ -59,14 +59,14 @@ class Database:
             or (KINDS[scheme] != "postgresql" and len(rest) < 2)
         ):
             raise BundleError(
-                f"{variable}: holds no URI that begins postgresql://, sqlite:/// or duckdb:///. "
+                f"{variable}: does not begin with postgresql://, sqlite:/// or duckdb:///. "
                 "Fix it; it is not shown here."
             )
         return cls(variable, uri, KINDS[scheme])
 
     @property
     def file(self) -> Path | None:
-        """The file that SQLite or DuckDB keeps it in."""
+        """The file of a SQLite or DuckDB database."""
         if self.kind == "postgresql":
             return None
         return Path(unquote(self.uri.partition("://")[2].removeprefix("/")))

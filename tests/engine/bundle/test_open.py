@@ -172,7 +172,7 @@ def test_a_field_that_a_later_engine_may_add_is_ignored(version):
 )
 def test_cut_points_that_are_none_are_refused(version, changes):
     rewrite_manifest(version, **changes)
-    with pytest.raises(BundleError, match=f"{next(iter(changes))} must be . rising"):
+    with pytest.raises(BundleError, match=f"{next(iter(changes))} must be . increasing"):
         open_bundle(version)
 
 
@@ -208,7 +208,7 @@ def test_a_folder_without_a_bundle_is_refused(tmp_path):
 def test_values_that_scoring_cannot_rely_on_are_refused(version, changes):
     rewrite_manifest(version, **changes)
     name = next(iter(changes))
-    with pytest.raises(BundleError, match=f"no manifest has: '{name}|not a manifest"):
+    with pytest.raises(BundleError, match=f"not valid in a manifest: '{name}|not a manifest"):
         open_bundle(version)
 
 

@@ -114,7 +114,7 @@ def test_fingerprint_changes_with_any_field():
         ),
         (
             'name = "x\\n"\n[[feature]]\nname = "a"\nkind = "numeric"',
-            "characters unseen",
+            "invisible characters",
         ),
         ("nonsense", "not a readable TOML file"),
     ],
@@ -142,7 +142,7 @@ def table_with(name, place):
     ],
 )
 def test_names_that_the_engine_makes_are_refused(name, place):
-    with pytest.raises(BundleError, match=f"here: 1 column named as .* makes: '{name}'") as caught:
+    with pytest.raises(BundleError, match=f"here: 1 column named like .* adds: '{name}'") as caught:
         schema_from_dict(table_with(name, place), "here")
     assert caught.value.exit_code == 78
 
@@ -170,7 +170,7 @@ def test_names_near_those_are_fine(name):
 def test_every_column_of_the_score_file_is_refused_as_a_feature(scorer, users):
     schema = scorer.manifest.schema
     for name in set(scorer.score(users.head(10)).columns) - {schema.id, schema.snapshot}:
-        with pytest.raises(BundleError, match="that the engine makes"):
+        with pytest.raises(BundleError, match="that the engine adds"):
             schema_from_dict(table_with(name, "feature"), "here")
 
 

@@ -134,7 +134,7 @@ def test_a_missing_input_ends_with_66(old):
 def test_an_output_in_no_directory_ends_with_73(users_file, tmp_path):
     result = invoke("score", users_file, "--out", tmp_path / "absent" / "s.csv")
     assert result.exit_code == 73
-    assert "does not exist. Make it first" in result.output
+    assert "does not exist. Create it first" in result.output
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_files_of_databases_that_are_not_there(kind, users_file, tmp_path):
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / "shop.db").write_text("no database, but long enough to be read as one" * 100)
     shop = store(f"sqlite:///{tmp_path}/shop.db")
-    with pytest.raises(BundleError, match="SHOP_DATABASE: .*is no such database"):
+    with pytest.raises(BundleError, match="SHOP_DATABASE: .*is not such a database"):
         score([all_users(shop)], BUNDLE, tmp_path / "scores.parquet")
 
 
@@ -123,7 +123,7 @@ def test_options_of_libpq_with_spaces(postgres, tmp_path):
 @pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
 def test_uris_that_name_no_database(kind, users_file, tmp_path):
     (tmp_path / "readonly.db").write_text("no database, but long enough to be read as one" * 100)
-    for name, message in (("readonly.db", "is no such database"), ("", "names a directory")):
+    for name, message in (("readonly.db", "is not such a database"), ("", "names a directory")):
         shop = store(f"{kind}:///{tmp_path}/{name}")
         with chdir(tmp_path), pytest.raises(BundleError, match=message):
             score([str(users_file)], BUNDLE, ScoresTable("scores", shop.database))
@@ -141,6 +141,6 @@ def test_a_uri_in_the_place_of_a_name_is_not_shown(option, tmp_path):
     arguments = score_options(shop, **{option: f"postgresql://bob:{PASSWORD}@host/shop"})
     done = run("engine", "score", *arguments, env=shop.env, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
-    assert "no name of an environment variable" in done.stderr
+    assert "not the name of an environment variable" in done.stderr
     for secret in (PASSWORD, "bob", "host"):
         assert secret not in done.stdout + done.stderr

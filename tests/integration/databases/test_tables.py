@@ -227,10 +227,10 @@ def test_a_table_of_sqlite_with_a_view_on_it_is_not_replaced(users, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
-        ("postgresql", "pg_temp.scores", "would not stay"),
-        ("postgresql", "pg_temp_3.scores", "would not stay"),
-        ("postgresql", "pg_catalog.scores", "would not stay"),
-        ("duckdb", "temp.scores", "would not stay"),
+        ("postgresql", "pg_temp.scores", "would not last"),
+        ("postgresql", "pg_temp_3.scores", "would not last"),
+        ("postgresql", "pg_catalog.scores", "would not last"),
+        ("duckdb", "temp.scores", "would not last"),
         ("sqlite", "temp.scores", "SQLite has no schemas"),
         ("sqlite", "SQLite_scores", "begin with sqlite_"),
     ],
