@@ -16,7 +16,7 @@ WEEK_TRIALS ?= 5
 .DELETE_ON_ERROR:
 .PHONY: install score test test-integration test-faults test-docs test-slow lint gates bench bench-contenders pictures model week what-if-runtime lock clean
 
-# The lean engine: score everybody with the bundle in force.
+# The lean engine: score everybody with the current bundle.
 score: users.parquet
 	@$(BIN)/engine score users.parquet --bundle $(BUNDLE) --out scores.parquet --if-exists replace
 	@$(BIN)/python -c "import polars as pl; pl.Config.set_tbl_cols(8); print(pl.read_parquet('scores.parquet', columns=['user_id', 'purchase_probability', 'will_purchase', 'propensity_band', 'segment_name', 'driver_1', 'driver_1_impact'], n_rows=5))"
@@ -89,7 +89,7 @@ model: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.figures
 	$(BIN)/python -m benchmarks.comparison --into docs/supervised_vs_unsupervised.md
 
-# One week of the life of a bundle, in build/week: users of the week after the bundle in force was
+# One week of the life of a bundle, in build/week: users of the week after the current bundle was
 # trained teach a candidate, who is measured on users a week later, scores those of a week after that,
 # and is held against what they did. The dates are the three weeks after the last snapshot.
 NEXT_WEEKS = $(BIN)/python -c "import datetime as d, pathlib, engine.bundle.open as b, engine.bundle.evaluation as e; \

@@ -220,10 +220,14 @@ def _rows(rows: list[list[str]], width: int) -> str:
     return rule + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _difference(way: dict, figure: str, decimals: int) -> str:
-    from training.report.text import difference
+def _difference(strategy: dict, figure: str, decimals: int) -> str:
+    """How far a strategy is from the model alone, and half the 95 % interval of that."""
+    from training.compare.evidence import Difference
 
-    return difference(way, figure, decimals)
+    if strategy["difference"] is None:
+        return ""
+    gap = Difference(strategy["difference"][figure], strategy["standard_error"][figure])
+    return gap.words(decimals)
 
 
 def _interval(ends: list[float] | None, decimals: int) -> str:
