@@ -225,7 +225,7 @@ def test_evaluate_prints_and_writes_its_figures(tiny, command):
     assert json.loads(to_stdout.stdout) == report
 
 
-def test_promote_puts_a_bundle_in_force_once(tiny, command):
+def test_promote_makes_a_bundle_the_current_one_once(tiny, command):
     first = command("training", "promote", "bundle", "--to", "models", cwd=tiny)
     assert (first.returncode, first.stdout) == (0, "")
     assert "is the current bundle\n" in first.stderr
@@ -267,7 +267,7 @@ def test_on_a_terminal_promote_shows_a_table_and_no_json(tiny):
     assert "{" not in output
 
 
-def test_rollback_puts_a_named_version_in_force(tiny, command):
+def test_rollback_makes_a_named_version_the_current_one(tiny, command):
     command("training", "promote", "bundle", "--to", "back", cwd=tiny)
     version = open_bundle(tiny / "back").path.name
     found = command("training", "rollback", "back", "--version", version, cwd=tiny)
