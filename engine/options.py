@@ -1,4 +1,4 @@
-"""What a caller can choose about a run."""
+"""The options of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +25,12 @@ class OutputOptions:
 
     def __post_init__(self) -> None:
         if self.drivers not in range(DRIVERS + 1):
-            raise UsageError(f"drivers: {self.drivers} asked for; give 0 to {DRIVERS}.")
+            raise UsageError(f"drivers: {self.drivers} given; expected 0 to {DRIVERS}.")
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
-    """How `score` works.
+    """Options of `score`.
 
     Only `drivers`, `impacts` and `csv_for_spreadsheets` change the bytes of what is published.
 
@@ -38,15 +38,15 @@ class ScoreOptions:
         if_exists: What to do if the output exists already.
         chunk_rows: Rows per chunk.
         threads: Chunks scored in parallel; by default one for each available core.
-        quarantine: Where rejected rows go; by default beside the output.
+        quarantine: The file for rejected rows; by default beside the output.
         max_reject_share: The largest share of rejected rows with which scores are published.
-        summary: Where the JSON summary goes; by default beside the output.
+        summary: The file for the JSON summary; by default beside the output.
         drivers: The number of drivers in the scores, 0 to 3.
         impacts: Whether to add the base value and the impacts of all features.
-        metrics_file: Where the summary goes in the text format of Prometheus.
+        metrics_file: A file for the summary in Prometheus' text format.
         strict: Whether a drift alarm stops the run before anything is published.
         dry_run: Whether to read, check and score everything, but write nothing.
-        csv_for_spreadsheets: Whether CSV texts that begin like a formula get an apostrophe.
+        csv_for_spreadsheets: Whether to put an apostrophe before CSV texts that look like a formula.
     """
 
     if_exists: Literal["fail", "replace", "skip"] = "fail"

@@ -1,4 +1,4 @@
-"""What the bytes of a CSV show that Polars does not: mistakes it reads past, and where it stopped.
+"""Finds CSV faults that Polars reads past, and the row where it stopped.
 
 Polars fills a row that is too short with nulls. When it cannot read a row, its message either shows
 the values or does not say where the row is.
@@ -170,7 +170,7 @@ def _name_repeated(header: Sequence[str], repeated: Sequence[str], wanted: Seque
 
 
 def _ends_within_row(path: Path, columns: int) -> bool:
-    """Whether the last line is cut off; judged by the last bytes."""
+    """Whether the last line is truncated, judged by the last bytes."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - TAIL_BYTES))
         tail = file.read()

@@ -1,4 +1,4 @@
-"""What the bytes of NDJSON show that Polars does not: half characters, and the line that it cannot read."""
+"""Finds NDJSON faults that Polars hides: lone surrogates, and the line that it cannot read."""
 
 import re
 from bisect import bisect_left

@@ -91,7 +91,7 @@ def open_table(
         if kind == "csv":
             check_csv(content, head, name, wanted)
         if kind == "ndjson" and (line := half_character(content)):
-            raise broken(name, f"line {line:,} has half of a pair of surrogates")
+            raise broken(name, f"line {line:,} has half of a surrogate pair")
     with reading(name, _find_fault(content, kind)):
         frame = _scan(content, kind, wanted)
         rows = int(frame.select(pl.len()).collect().item())
