@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from engine.bundle.evaluation import Figures, FitRecord
+from engine.bundle.evaluation import Evaluation, FitRecord
 from engine.bundle.manifest import Manifest
 from engine.bundle.schema import FeatureSchema, load_schema
 from training.effort import Effort
@@ -38,7 +38,7 @@ class Fold:
     bundle: Path
     manifest: Manifest
     fit: FitRecord
-    metrics: Figures
+    evaluation: Evaluation
 
 
 def schema_of(*, page_values: bool) -> FeatureSchema:
@@ -70,8 +70,8 @@ def folds(
         sessions.filter(part == number).write_csv(test)
         bundle = folder / f"bundle{number}"
         fitted = fit([str(train)], FitOptions(schema, effort=effort), bundle)
-        metrics = evaluate_bundle(bundle, [str(test)]).metrics
-        yield Fold(bundle, fitted.manifest, fitted.evaluation.fit, metrics)
+        measured = evaluate_bundle(bundle, [str(test)])
+        yield Fold(bundle, fitted.manifest, fitted.evaluation.fit, measured)
 
 
 def main() -> None:
@@ -90,7 +90,7 @@ def main() -> None:
 
 def _line(name: str, found: list[Fold]) -> str:
     auc, f1, log_loss = (
-        [fold.metrics[figure] for fold in found] for figure in ("roc_auc", "f1", "log_loss")
+        [fold.evaluation.metrics[figure] for fold in found] for figure in ("roc_auc", "f1", "log_loss")
     )
     rows = round(np.mean([fold.fit.training["rows"] for fold in found]))
     usable = sum(not fold.manifest.unusable for fold in found)

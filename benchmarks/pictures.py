@@ -28,7 +28,7 @@ TYPICAL_USER = 2
 # A week after the committed bundle's training data: users it has not seen.
 HOLDOUT = ("--as-of", "2026-11-29", "--rows", "60000", "--with-truth")
 COMMANDS = (
-    ("engine", "score", "users.parquet", "--out", "scores.parquet", "--if-exists", "replace"),
+    ("engine", "score", "users.parquet", "-o", "scores.parquet", "--if-exists", "replace"),
     ("engine", "explain", "users.parquet", "--user", "U00000007"),
 )
 BADGES = {

@@ -247,7 +247,7 @@ def _refused() -> dict[str, Refused]:
         ),
         "no label": Refused(Foreign(some, {"id": "member"}), 78, "names no label"),
         "a name of the engine's": Refused(
-            Foreign(some.rename({"x": "row"}), ID, (number("row"),)), 78, "the engine makes: 'row'"
+            Foreign(some.rename({"x": "row"}), ID, (number("row"),)), 78, "the engine adds: 'row'"
         ),
     }
 

@@ -24,16 +24,16 @@ def test_a_whole_bundle_of_real_sessions(sessions, tmp_path, page_values, roc_au
     schema = schema_of(page_values=page_values)
     fold = next(folds(sessions, schema, SMALL, tmp_path))
     # One fold has a standard error of 0.006 with, 0.013 without: all five are measured below.
-    assert fold.metrics["roc_auc"] > roc_auc
-    assert fold.metrics["rows"] == 2_466
+    assert fold.evaluation.metrics["roc_auc"] > roc_auc
+    assert fold.evaluation.metrics["rows"] == 2_466
     manifest = fold.manifest
     assert manifest.unusable == ()
     assert fold.fit.leakage["broken"] == []
     assert fold.fit.parity["rows"] == sessions.height - 2_466
-    assert manifest.parity["max_probability_difference"] <= TOLERANCES["probability"]
-    assert manifest.parity["changed_segment"] == 0
+    assert fold.fit.parity["max_probability_difference"] <= TOLERANCES["probability"]
+    assert fold.fit.parity["changed_segment"] == 0
     assert len(manifest.segments) in range(3, 9)
-    first = manifest.drivers["features"][0]["name"]
+    first = fold.evaluation.drivers["features"][0]["name"]
     assert (first == PAGE_VALUES) == page_values
     scores = load_bundle(fold.bundle).score(sessions)
     assert scores["row"].to_list() == list(range(1, sessions.height + 1))
@@ -48,5 +48,5 @@ def test_real_buyers_are_told_apart_in_the_mean_of_five_folds(
     sessions, tmp_path, page_values, roc_auc
 ):
     schema = schema_of(page_values=page_values)
-    found = [f.metrics["roc_auc"] for f in folds(sessions, schema, Effort(), tmp_path)]
+    found = [f.evaluation.metrics["roc_auc"] for f in folds(sessions, schema, Effort(), tmp_path)]
     assert np.mean(found) >= roc_auc

@@ -21,7 +21,7 @@ Missing = Literal["never", "allowed"]
 
 # Columns and tensors that the engine creates. Input columns cannot have these names: they would collide
 # in the score file, the quarantine or a graph.
-_MADE_NAMES = frozenset(
+_RESERVED_NAMES = frozenset(
     (
         *("row", "purchase_probability", "will_purchase", "propensity_decile", "propensity_band"),
         *("segment_id", "segment_name", "base_value", "action", "in_control_group", "bundle_id"),
@@ -30,7 +30,7 @@ _MADE_NAMES = frozenset(
         *("impacts", "driver_index", "driver_impact"),
     )
 )
-_MADE_PATTERN = re.compile(r"impact_.*|driver_\d+(_impact)?")
+_RESERVED_PATTERN = re.compile(r"impact_.*|driver_\d+(_impact)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +277,7 @@ def _check_names(schema: FeatureSchema, where: str) -> None:
             f"{where}: columns named more than once: {quoted(repeated)}. "
             "Each column has one role: id, label, snapshot or feature."
         )
-    taken = sorted(name for name in names if name != schema.label and _is_made(name))
+    taken = sorted(name for name in names if name != schema.label and is_reserved(name))
     if taken:
         raise BundleError(
             f"{where}: {pluralize(len(taken), 'column')} named like columns that the engine adds: "
@@ -299,5 +299,6 @@ def _check_names(schema: FeatureSchema, where: str) -> None:
         raise BundleError(f"{where}: every feature has use = false; the models need at least one.")
 
 
-def _is_made(name: str) -> bool:
-    return name in _MADE_NAMES or _MADE_PATTERN.fullmatch(name) is not None
+def is_reserved(name: str) -> bool:
+    """Whether a column of the engine has this name, so that no column of a table can have it."""
+    return name in _RESERVED_NAMES or _RESERVED_PATTERN.fullmatch(name) is not None

@@ -10,6 +10,7 @@ from engine.bundle.schema import (
     Feature,
     FeatureSchema,
     default_schema_path,
+    is_reserved,
     load_schema,
     schema_from_dict,
     schema_to_dict,
@@ -31,9 +32,8 @@ def features(draw, name):
 
 @st.composite
 def schemas(draw):
-    # The engine's own names, of which "row" and "action" are short enough to be drawn, are refused,
-    # and so are patterns of names.
-    columns = NAMES.filter(lambda name: "|" not in name and name not in ("row", "action", "*"))
+    # The engine's own names and patterns of names are refused.
+    columns = NAMES.filter(lambda name: "|" not in name and name != "*" and not is_reserved(name))
     columns = columns.filter(lambda name: name[0] != "^" or name[-1] != "$")
     names = draw(st.lists(columns, min_size=1, max_size=6, unique=True))
     # A title is the name of a folder.

@@ -12,7 +12,7 @@ from training.pipeline import FitOptions, fit
 def comparison(tmp_path_factory):
     out = tmp_path_factory.mktemp("shoppers") / "bundle"
     options = FitOptions(schema_of(page_values=False), effort=SMALL)
-    return fit([str(online_shoppers())], options, out).comparison
+    return fit([str(online_shoppers())], options, out).evaluation.comparison
 
 
 def test_the_model_ranks_real_sessions_better_than_segments(comparison):
