@@ -19,7 +19,7 @@ WEEK_TRIALS ?= 5
 # The lean engine: score everybody with the current bundle.
 score: users.parquet
 	@$(BIN)/engine score users.parquet --bundle $(BUNDLE) --out scores.parquet --if-exists replace
-	@$(BIN)/python -c "import polars as pl; pl.Config.set_tbl_cols(8); print(pl.read_parquet('scores.parquet', columns=['user_id', 'purchase_probability', 'will_purchase', 'propensity_band', 'segment_name', 'driver_1', 'driver_1_impact'], n_rows=5))"
+	@$(BIN)/python -c "import polars as pl; pl.Config(tbl_width_chars=110, tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_formatting='ASCII_MARKDOWN'); print(pl.read_parquet('scores.parquet', columns=['user_id', 'purchase_probability', 'propensity_band', 'segment_name', 'driver_1'], n_rows=3))"
 
 users.parquet: | $(VENV)/engine.stamp
 	@echo "simulating 240,000 users into users.parquet"

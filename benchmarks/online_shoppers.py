@@ -90,7 +90,8 @@ def main() -> None:
 
 def _line(name: str, found: list[Fold]) -> str:
     auc, f1, log_loss = (
-        [fold.evaluation.metrics[figure] for fold in found] for figure in ("roc_auc", "f1", "log_loss")
+        [fold.evaluation.metrics[figure] for fold in found]
+        for figure in ("roc_auc", "f1", "log_loss")
     )
     rows = round(np.mean([fold.fit.training["rows"] for fold in found]))
     usable = sum(not fold.manifest.unusable for fold in found)

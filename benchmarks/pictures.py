@@ -11,7 +11,7 @@ import sys
 import tempfile
 from html import escape
 from pathlib import Path
-from subprocess import run
+from subprocess import PIPE, STDOUT, run
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -22,7 +22,9 @@ FOLDER = ROOT / "docs" / "pictures"
 CHROMIUM_OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 COLUMNS = 100
 WINDOW = {"width": 1200, "height": 760}
-DRIVERS_HEADING = "What moves the score"
+DRIVERS_HEADING = "What drives the score"
+SHOWN_LINES = 18
+"""Of a command's output; more would be too small to read in a picture."""
 TYPICAL_USER = 2
 """The button of a segment with a high probability, so that the picture shows reasons."""
 # A week after the committed bundle's training data: users it has not seen.
@@ -48,7 +50,7 @@ LETTER = 7
 
 TERMINAL = """<!doctype html><meta charset="utf-8"><style>
 body {{ margin: 0; background: #0d1117 }}
-pre {{ display: inline-block; margin: 0; padding: 20px 24px; color: #e6edf3;
+pre {{ display: inline-block; width: 104ch; white-space: pre-wrap; margin: 0; padding: 20px 24px; color: #e6edf3;
       font: 14px/1.45 "DejaVu Sans Mono", monospace }}
 .p {{ color: #7d8590 }} .s1 {{ font-weight: 700 }} .s2 {{ color: #7d8590 }}
 .s31, .s91 {{ color: #ff7b72 }} .s32, .s92 {{ color: #3fb950 }} .s33, .s93 {{ color: #d29922 }}
@@ -85,8 +87,13 @@ def main() -> None:
 
 def quickstart() -> str:
     """What `make score` prints."""
-    done = run(["make", "score"], cwd=ROOT, check=True, capture_output=True, text=True)
-    lines = (done.stderr + done.stdout).strip().splitlines()
+    # Without the variables of an outer `make`, which would have this one tell where it works.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    (ROOT / "users.parquet").unlink(missing_ok=True)
+    done = run(
+        ["make", "score"], cwd=ROOT, env=alone, check=True, stdout=PIPE, stderr=STDOUT, text=True
+    )
+    lines = done.stdout.strip().splitlines()
     return "```text\n" + "".join(f"{line.rstrip()}\n" for line in lines) + "```\n"
 
 
@@ -127,8 +134,10 @@ def terminal_text(command: tuple[str, ...], folder: Path) -> str:
     sys.stdout.flush()
     pty.spawn([str(BIN / command[0]), *command[1:]], keep)
     os.chdir(before)
-    return f'<span class="p">$</span> {escape(" ".join(command))}\n' + from_ansi(
-        b"".join(chunks).decode()
+    shown = from_ansi(b"".join(chunks).decode()).splitlines()
+    more = ["  …", ""] if len(shown) > SHOWN_LINES else [""]
+    return "\n".join(
+        [f'<span class="p">$</span> {escape(" ".join(command))}', *shown[:SHOWN_LINES], *more]
     )
 
 
