@@ -89,9 +89,8 @@ model: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.figures
 	$(BIN)/python -m benchmarks.comparison --into docs/supervised_vs_unsupervised.md
 
-# One week of the life of a bundle, in build/week: users of the week after the current bundle was
-# trained teach a candidate, who is measured on users a week later, scores those of a week after that,
-# and is held against what they did. The dates are the three weeks after the last snapshot.
+# One weekly cycle, in build/week: fit a candidate on the week after the current bundle's data, promote
+# it on users of the next week, score users of the week after that and compare with their outcomes. The dates are the three weeks after the last snapshot.
 NEXT_WEEKS = $(BIN)/python -c "import datetime as d, pathlib, engine.bundle.open as b, engine.bundle.evaluation as e; \
 	last = d.date.fromisoformat(e.read_evaluation(b.open_bundle(pathlib.Path('$(BUNDLE)'))).fit.training['snapshots'][-1]); \
 	print(*(last + d.timedelta(days=7 * n) for n in (1, 2, 3)))"

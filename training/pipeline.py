@@ -68,7 +68,7 @@ class FitOptions:
 
     Attributes:
         schema: The table.
-        seed: Of every draw.
+        seed: The seed of every random draw.
         playbook: What to do in which segment and band, and where the bands are cut.
         effort: How much work the fit does.
         previous: The bundle whose segments are carried on; its folder, or one with `CURRENT`. None
@@ -332,7 +332,7 @@ def _evaluated(
 
 
 def _judged(bundle: Bundle, evaluation: Evaluation) -> Bundle:
-    """The bundle with the verdict of its evaluation: the one entry of a manifest that is measured."""
+    """The bundle with the verdict of its evaluation, the only measured entry of a manifest."""
     quality = evaluation.quality
     unusable = () if quality["may_be_used"] else tuple(quality["reasons"])
     return replace(bundle, manifest=replace(bundle.manifest, unusable=unusable))

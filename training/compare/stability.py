@@ -1,4 +1,4 @@
-"""What lasts over several dates: ranking, segments and bands of the same users; plain JSON values."""
+"""Stability over dates: ranking, segments and bands of the same users; plain JSON values."""
 
 from collections.abc import Sequence
 from itertools import pairwise

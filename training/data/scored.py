@@ -1,4 +1,4 @@
-"""Labelled users and what the engine says of them: scored once, measured by whoever needs it."""
+"""Labelled users with the predictions of the engine, scored once for every measurement."""
 
 from dataclasses import dataclass
 

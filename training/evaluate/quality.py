@@ -1,7 +1,7 @@
 """The quality band of a purchase model, for people who do not read metrics, and its reasons.
 
-Only what is beyond chance counts: the end of each interval that is nearer to no merit, or to no
-fault. A small test part cannot earn a good band, and is not blamed for noise.
+Each metric counts by the cautious end of its 95 % interval: the worse end for merits, the better
+end for faults. So a small test part cannot earn a good band, and noise does not cost one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Figures told by what users are: does the model serve some of them worse than others?
+"""Metrics by slice: does the model serve some groups of users worse than others?
 
 Slices are the values of every categorical feature, new or returning users, users about whom a whole
 group of features is missing, and the features that the schema keeps out of the models.

@@ -1,8 +1,8 @@
-"""Made-up users, with whom a runtime shows that it computes as it should.
+"""Synthetic users that test whether a runtime computes the same results.
 
 No user of training is among them. Their values are split thresholds, edges of the bins of
-`reference.json`, bounds of the schema and category tables; which values come together in a row is
-drawn by lot.
+`reference.json`, bounds of the schema and category tables; their combinations are
+random.
 """
 
 from dataclasses import dataclass

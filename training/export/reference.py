@@ -1,4 +1,4 @@
-"""The users of training in bins, none of them of few users."""
+"""Histograms of the test users, the reference for drift; no bin counts fewer than 20 users."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Gates on drivers: none appears from nowhere, none vanishes, none knows the label."""
+"""Gates on drivers: none appears, vanishes or leaks the label."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -83,7 +83,7 @@ def conformance_gate(contest: Contest) -> Gate:
 def speed_gate(
     contest: Contest, champion: Contender, clock: Callable[[], float] = time.thread_time
 ) -> Gate:
-    """How long the models take for the same users, in turns, as a ratio.
+    """Scoring time of the candidate over the champion, on the same users, in interleaved rounds.
 
     Args:
         contest: The users and the candidate.

@@ -1,4 +1,4 @@
-"""Gates on the segments: they are still apart, and an id still means the same users."""
+"""Gates on the segments: well separated, and each id keeps its users."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The gate on slices: no group of users gets clearly worse scores for the sake of the others."""
+"""The gate on slices: no group of users gets significantly worse scores."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a bundle carries for people."""
+"""The report and the model card of a bundle."""
 
 from engine.bundle.open import MODEL_CARD, REPORT
 from training.report.card import model_card

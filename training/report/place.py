@@ -5,7 +5,7 @@ from pathlib import Path
 from engine.errors import CannotCreateError
 
 GENERATOR = "training report"
-"""What a page says it was made by; an earlier report is known by it."""
+"""The generator named in a report; it identifies earlier reports, which may be replaced."""
 
 _HEAD_BYTES = 2_000
 
