@@ -16,11 +16,11 @@ export interface User {
   searches_last_30d: number;
   /** Share of sessions with an add-to-cart, share; from 0 to 1. */
   cart_add_rate: number | null;
-  /** Share of carts not ordered, share; from 0 to 1. */
+  /** Share of carts abandoned, share; from 0 to 1. */
   cart_abandonment_rate: number | null;
   /** Checkouts started in the last 30 days, checkouts; from 0 to 1000. */
   checkout_starts_last_30d: number;
-  /** Wish-list items added in the last 30 days, items; from 0 to 5000. */
+  /** Wishlist items added in the last 30 days, items; from 0 to 5000. */
   wishlist_adds_last_30d: number;
   /** Share of one-page sessions, share; from 0 to 1. */
   bounce_rate: number | null;
@@ -76,6 +76,6 @@ export interface User {
   recency_score: number;
   /** Activity trend, log ratio; from -8 to 8. */
   activity_trend: number;
-  /** Days since last order in usual gaps between orders, ratio; from 0 to 100. */
+  /** Days since last order ÷ usual gap, ratio; from 0 to 100. */
   purchase_cadence_ratio: number | null;
 }
