@@ -34,7 +34,7 @@ def test_h01_a_second_run_is_turned_away(night):
     names = sorted(night.folder.iterdir())
     done = engine(night, "--metrics-file", "m.prom")
     assert done.returncode == 75
-    assert "another run holds this output. Wait for it, or write elsewhere" in done.stderr
+    assert "another run holds this output. Wait for it, or write to another path" in done.stderr
     assert sorted(night.folder.iterdir()) == names
     assert night.outputs() == night.before
     assert read_summary(night.out)["published"] is True
