@@ -15,8 +15,6 @@ import polars as pl
 
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "onnx_models" / "shopnow"
-SOON = 10
-"""Seconds in which a signal ends what would wait for minutes; two are promised, of a machine that is free."""
 
 
 def run(

@@ -11,7 +11,7 @@ from engine import score
 from engine.connectors.databases.tables import ScoresTable
 from engine.connectors.databases.uri import Database
 from engine.errors import AccessError, BundleError, CannotCreateError, NoInputError
-from tests.helpers import BUNDLE, SOON, run
+from tests.helpers import BUNDLE, run
 from tests.integration.databases.server import ENCODED_PASSWORD, PASSWORD, store
 from tests.integration.databases.shops import all_users, make, score_options, started
 
@@ -102,7 +102,7 @@ def test_a_signal_ends_the_wait_for_a_connection(tmp_path):
             connection, _ = server.accept()
             time.sleep(0.5)
             process.terminate()
-            said = process.communicate(timeout=SOON)[1]
+            said = process.communicate(timeout=2)[1]
         connection.close()
     assert process.returncode == 143, said
     summary = json.loads((tmp_path / "scores.summary.json").read_bytes())

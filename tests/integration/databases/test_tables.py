@@ -13,7 +13,7 @@ from engine import ScoreOptions, score
 from engine.connectors.databases.connections import answer, connected, execute
 from engine.connectors.databases.tables import ScoresTable
 from engine.errors import CannotCreateError, InputError, UsageError
-from tests.helpers import BUNDLE, SOON
+from tests.helpers import BUNDLE
 from tests.integration.databases.server import store
 from tests.integration.databases.shops import (
     REPLACE,
@@ -249,7 +249,7 @@ def test_a_signal_ends_the_wait_for_the_old_table(postgres, tmp_path):
         with started(postgres, "--if-exists", "replace", cwd=work) as process:
             wait_for(lambda: waits_for_a_lock(postgres))
             process.terminate()
-            said = process.communicate(timeout=SOON)[1]
+            said = process.communicate(timeout=2)[1]
     assert process.returncode == 143, said
     assert not list(work.glob(".*"))
     assert postgres.read("SELECT count(*) AS n FROM scores", tmp_path).item() == ROWS
