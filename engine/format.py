@@ -1,7 +1,7 @@
 """Text for people: names from outside made safe to show, numbers, and tables."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 SHOWN_NAME = 80
 """The most characters of a name that are shown."""
@@ -52,11 +52,24 @@ def plain_number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> Iterator[str]:
-    """Rows as lines of aligned columns; columns of numbers are aligned right."""
-    columns = list(zip(*rows, strict=True))
+def table(
+    rows: Sequence[Sequence[str]],
+    head: Sequence[str] = (),
+    numbers: Collection[int] | None = None,
+) -> Iterator[str]:
+    """Rows as lines of aligned columns, numbers to the right.
+
+    Args:
+        rows: The cells of each row.
+        head: The titles of the columns, if they have any.
+        numbers: The columns of numbers; by default those whose cells all look like numbers.
+    """
+    columns = list(zip(*rows, strict=True)) or [()] * len(head)
     widths = [max(map(len, cells)) for cells in zip(*rows, *([head] if head else []), strict=True)]
-    right = [all(NUMBERS.fullmatch(cell) for cell in cells) for cells in columns]
+    right = [
+        all(map(NUMBERS.fullmatch, cells)) if numbers is None else column in numbers
+        for column, cells in enumerate(columns)
+    ]
     for row in (head, *rows) if head else rows:
         cells = (
             text.rjust(width) if is_right else text.ljust(width)

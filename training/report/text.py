@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from engine.format import short, visible
+from engine.format import short, table, visible
 from training.format import LONGEST, UNKNOWN, shown
 from training.report.blocks import (
     Bullets,
@@ -86,14 +86,9 @@ def _stacked(block: TableBlock) -> Iterator[str]:
 
 def _columns(block: TableBlock) -> Iterator[str]:
     """Columns side by side, numbers to the right."""
-    rows = [block.header, *([_words(cell, WIDEST) for cell in row] for row in block.rows)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (
-            text.rjust(width) if column in block.numbers else text.ljust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        yield f"{INDENT}{'  '.join(cells)}".rstrip()
+    rows = [[_words(cell, WIDEST) for cell in row] for row in block.rows]
+    for line in table(rows, block.header, block.numbers):
+        yield f"{INDENT}{line}"
 
 
 def _words(cell: Cell, longest: int = LONGEST) -> str:
