@@ -53,9 +53,7 @@ def plain_number(value: float) -> str:
 
 
 def table(
-    rows: Sequence[Sequence[str]],
-    head: Sequence[str] = (),
-    numbers: Collection[int] | None = None,
+    rows: Sequence[Sequence[str]], head: Sequence[str] = (), numbers: Collection[int] | None = None
 ) -> Iterator[str]:
     """Rows as lines of aligned columns, numbers to the right.
 

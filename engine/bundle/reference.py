@@ -81,11 +81,7 @@ class Reference:
     rows: int
 
 
-def count_users(
-    edges: Sequence[Sequence[float]],
-    users: Users,
-    manifest: Manifest,
-) -> Counts:
+def count_users(edges: Sequence[Sequence[float]], users: Users, manifest: Manifest) -> Counts:
     """Count users by bin.
 
     Args:
@@ -98,9 +94,7 @@ def count_users(
 
 
 def bins_of(
-    edges: Sequence[Sequence[float]],
-    users: Users,
-    manifest: Manifest,
+    edges: Sequence[Sequence[float]], users: Users, manifest: Manifest
 ) -> Iterator[tuple[np.ndarray, int]]:
     """The bin of each user, int64 [rows], and the number of bins; by feature, decile and segment.
 

@@ -173,11 +173,7 @@ class _Counts:
 
 
 def _explanation(
-    user: str,
-    valid: pl.DataFrame,
-    predictions: Predictions,
-    counts: _Counts,
-    scorer: Scorer,
+    user: str, valid: pl.DataFrame, predictions: Predictions, counts: _Counts, scorer: Scorer
 ) -> Explanation:
     manifest = scorer.manifest
     schema = manifest.schema

@@ -44,10 +44,7 @@ def check_tables(manifest: Manifest, tables: Sequence[Table]) -> None:
 
 
 def read_users(
-    tables: Sequence[Table],
-    columns: Sequence[str] | None,
-    chunk_rows: int,
-    schema: FeatureSchema,
+    tables: Sequence[Table], columns: Sequence[str] | None, chunk_rows: int, schema: FeatureSchema
 ) -> Iterator[Chunk]:
     """Read every table chunk by chunk, in order, with duplicate keys marked.
 

@@ -12,14 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.errors import InputError, pluralize, quoted
-from engine.inputs.csv_scan import (
-    COMMA,
-    NEWLINE,
-    QUOTE,
-    RETURN,
-    read_blocks,
-    separators_by_row,
-)
+from engine.inputs.csv_scan import COMMA, NEWLINE, QUOTE, RETURN, read_blocks, separators_by_row
 from engine.inputs.formats import BLOCK_BYTES, wrong_byte
 
 TAIL_BYTES = 65_536

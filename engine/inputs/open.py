@@ -102,11 +102,7 @@ def _open_input(
 
 
 def _opened(
-    name: str,
-    path: Path | None,
-    content: Path,
-    new_file: Callable[[], Path],
-    wanted: Sequence[str],
+    name: str, path: Path | None, content: Path, new_file: Callable[[], Path], wanted: Sequence[str]
 ) -> Table:
     # Unpacking, checking and counting a large file may take minutes.
     return in_background(partial(open_table, name, path, content, new_file, wanted))

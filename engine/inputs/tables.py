@@ -57,11 +57,7 @@ class Table:
 
 
 def open_table(
-    name: str,
-    path: Path | None,
-    content: Path,
-    new_file: Callable[[], Path],
-    wanted: Sequence[str],
+    name: str, path: Path | None, content: Path, new_file: Callable[[], Path], wanted: Sequence[str]
 ) -> Table:
     """Open one file.
 

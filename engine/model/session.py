@@ -6,13 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import onnxruntime as ort
 
-from engine.bundle.graphs import (
-    Signature,
-    TensorSpec,
-    check_operators,
-    check_signature,
-    signatures,
-)
+from engine.bundle.graphs import Signature, TensorSpec, check_operators, check_signature, signatures
 from engine.bundle.manifest import DRIVERS
 from engine.bundle.open import CLASSIFIER, SEGMENTER, Bundle
 from engine.errors import BundleError, SelfCheckError, pluralize, quoted
@@ -170,10 +164,7 @@ def _check_bundle_id(found: str | None, bundle_id: str, where: str) -> None:
 
 
 def run_graph(
-    graph: ort.InferenceSession,
-    outputs: Sequence[str],
-    inputs: Mapping[str, np.ndarray],
-    name: str,
+    graph: ort.InferenceSession, outputs: Sequence[str], inputs: Mapping[str, np.ndarray], name: str
 ) -> list[np.ndarray]:
     """Run one graph.
 

@@ -24,14 +24,7 @@ from engine.outputs.metrics import to_prometheus
 from engine.outputs.paths import Targets
 from engine.outputs.summary import Tally, failed_summary
 from engine.outputs.writer import FrameWriter, Written
-from engine.storage import (
-    check_no_device,
-    locked,
-    move,
-    storage_errors,
-    sync_path,
-    write_synced,
-)
+from engine.storage import check_no_device, locked, move, storage_errors, sync_path, write_synced
 
 METRICS_MODE = 0o644
 """Metrics hold no user's data, and a different system user usually scrapes them."""
@@ -180,11 +173,7 @@ class Sink:
 
     def _writer(self, schema: pl.Schema, staged: Path, target: Path) -> FrameWriter:
         return FrameWriter(
-            staged,
-            schema,
-            self._repeated_texts,
-            target,
-            for_spreadsheets=self._for_spreadsheets,
+            staged, schema, self._repeated_texts, target, for_spreadsheets=self._for_spreadsheets
         )
 
     def _stage_reports(self, summary: bytes, metrics: bytes) -> None:

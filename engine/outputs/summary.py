@@ -14,13 +14,7 @@ import polars as pl
 
 from engine.bundle.manifest import BANDS
 from engine.bundle.reference import Users
-from engine.errors import (
-    EngineError,
-    InterruptedRunError,
-    StorageError,
-    bug_text,
-    pluralize,
-)
+from engine.errors import EngineError, InterruptedRunError, StorageError, bug_text, pluralize
 from engine.explain.drift import UserSample, fewer_rows, findings
 from engine.model.columns import ScoredChunk
 from engine.outputs.writer import Written

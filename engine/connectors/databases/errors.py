@@ -40,33 +40,21 @@ _CAUSES: tuple[_Cause, ...] = (
         CannotCreateError,
         "views or other objects depend on the old table. Name another",
     ),
-    (
-        r"canceling statement|Interrupted!",
-        UnavailableError,
-        _ENDED,
-    ),
+    (r"canceling statement|Interrupted!", UnavailableError, _ENDED),
     (
         r"authentication failed|no password supplied|no pg_hba|permission denied|not authorized"
         r"|Permission|readonly|read-only|read only",
         AccessError,
         _FORBIDDEN,
     ),
-    (
-        r"No space left|disk.*full|database or disk is full",
-        StorageError,
-        _FULL,
-    ),
+    (r"No space left|disk.*full|database or disk is full", StorageError, _FULL),
     (
         r"(database|role) \S+ does not exist|translate host name|invalid (URI|connection|port)"
         r"|invalid integer|unexpected spaces|in URI",
         BundleError,
         "no such database, host or option. Check the URI in the variable",
     ),
-    (
-        r"already exists|another table",
-        CannotCreateError,
-        _MEANWHILE,
-    ),
+    (r"already exists|another table", CannotCreateError, _MEANWHILE),
     (
         r"locked|lock timeout|set lock on file",
         UnavailableError,
