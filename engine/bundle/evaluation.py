@@ -3,14 +3,13 @@
 `training.evaluate` measures it; `inspect`, the report and promotion read it.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from math import isfinite
 from typing import Any
 
-from engine.bundle.files import parse_json
+from engine.bundle.files import parse_json, to_json
 from engine.bundle.manifest import Manifest
 from engine.bundle.open import EVALUATION, Bundle
 from engine.errors import BundleError, quoted
@@ -73,9 +72,7 @@ class Evaluation:
 
 def evaluation_to_json(evaluation: Evaluation) -> bytes:
     """The evaluation as UTF-8 JSON with sorted keys: equal evaluations give equal bytes."""
-    document = asdict(evaluation)
-    text = json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode()
+    return to_json(asdict(evaluation))
 
 
 def read_evaluation(bundle: Bundle) -> Evaluation:
@@ -98,57 +95,50 @@ def evaluation_from_json(content: bytes, manifest: Manifest, where: str) -> Eval
         document = parse_json(content)
     except ValueError as error:
         raise BundleError(f"{where}: not JSON: {error}. Copy the bundle again.") from error
-    problem = _shape_problem(document, _EVALUATION, "it") or _mismatch(document, manifest)
+    problem = _problem(document, _EVALUATION, "it") or _mismatch(document, manifest)
     if problem:
         raise BundleError(f"{where}: not an evaluation: {problem}. Copy the bundle again.")
     record = document["fit"]
     profiles = {int(number): profile for number, profile in record["profiles"].items()}
     fit = FitRecord(**{name: record[name] for name in _FIT} | {"profiles": profiles})
-    given = {name: document[name] for name in _EVALUATION}
-    return Evaluation(**given | {"cautions": tuple(document["cautions"]), "fit": fit})
+    parts = {name: document[name] for name in _EVALUATION}
+    return Evaluation(**parts | {"cautions": tuple(document["cautions"]), "fit": fit})
 
 
-def _is_number(value: object) -> bool:
+def _number(value: object) -> bool:
     # NOTE: an integer of hundreds of digits cannot become a float, nor be formatted as one.
     if isinstance(value, float):
         return isfinite(value)
     return type(value) is int and abs(value) < 1 << 63
 
 
-def _is_figure(value: object) -> bool:
+def _metric(value: object) -> bool:
     """Whether a value is a number that can be formatted, or no number."""
-    return type(value) not in (int, float) or _is_number(value)
+    return type(value) not in (int, float) or _number(value)
 
 
-def _is_date(value: object) -> bool:
+def _date(value: object) -> bool:
     try:
         return isinstance(value, str) and bool(date.fromisoformat(value))
     except ValueError:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Optional:
-    """A value that may be null."""
-
-    shape: Any
+def _interval(value: object) -> bool:
+    return value is None or (isinstance(value, list) and [*map(_number, value)] == [True, True])
 
 
-_Check = Callable[[object], bool]
-_NUMBER: _Check = _is_number
-_DATE: _Check = _is_date
-_FIGURE: _Check = _is_figure
-_MEANS = {str: {str: _Optional(_NUMBER)}}
-_INTERVAL = _Optional((_NUMBER, _NUMBER))
-_DIFFERENCE = {"feature": str, "words?": str, "mean?": _Optional(_NUMBER)}
+_NUMBER_OR_NULL = (None, _number)
+_MEANS = {str: {str: _NUMBER_OR_NULL}}
+_DIFFERENCE = {"feature": str, "words?": str, "mean?": _NUMBER_OR_NULL}
 
 _FIT: dict[str, Any] = {
     "training": {
-        "rows": _NUMBER,
-        "users": _NUMBER,
-        "rows_left_out": {str: _NUMBER},
-        "seed?": _NUMBER,
-        "snapshots": [_DATE],
+        "rows": _number,
+        "users": _number,
+        "rows_left_out": {str: _number},
+        "seed?": _number,
+        "snapshots": [_date],
         "data_fingerprint": str,
         "split": {"kind": str},
     },
@@ -157,19 +147,20 @@ _FIT: dict[str, Any] = {
             {
                 "name": str,
                 "chosen": bool,
-                "trees": _NUMBER,
+                "trees": _number,
                 "parameters": {str: object},
-                "log_loss": _Optional(_NUMBER),
-                "roc_auc": _Optional(_NUMBER),
+                "log_loss": _NUMBER_OR_NULL,
+                "roc_auc": _NUMBER_OR_NULL,
             }
         ],
-        "baselines": [{"name": str, "log_loss": _NUMBER, "roc_auc": _Optional(_NUMBER)}],
-        "depth_gain": _Optional(
+        "baselines": [{"name": str, "log_loss": _number, "roc_auc": _NUMBER_OR_NULL}],
+        "depth_gain": (
+            None,
             {
-                "depth": _NUMBER,
-                "roc_auc": _Optional(_NUMBER),
-                "roc_auc_standard_error": _Optional(_NUMBER),
-            }
+                "depth": _number,
+                "roc_auc": _NUMBER_OR_NULL,
+                "roc_auc_standard_error": _NUMBER_OR_NULL,
+            },
         ),
     },
     "clustering": {
@@ -177,35 +168,35 @@ _FIT: dict[str, Any] = {
         "transforms": [str],
         "reasons": [str],
         "changes": [str],
-        "imputation": [_NUMBER],
-        "mean": [_NUMBER],
-        "scale": [_NUMBER],
-        "silhouette": _Optional(_NUMBER),
-        "silhouette_permuted": _Optional(_NUMBER),
-        "silhouette_copula": _Optional(_NUMBER),
-        "counts_tried": [{"segments": _NUMBER, "chosen": bool, str: _Optional(_NUMBER)}],
+        "imputation": [_number],
+        "mean": [_number],
+        "scale": [_number],
+        "silhouette": _NUMBER_OR_NULL,
+        "silhouette_permuted": _NUMBER_OR_NULL,
+        "silhouette_copula": _NUMBER_OR_NULL,
+        "counts_tried": [{"segments": _number, "chosen": bool, str: _NUMBER_OR_NULL}],
     },
     "profiles": {
         str: {
             "name_features": [{"feature": str, "value": str, "side": str}],
             "over": [_DIFFERENCE],
             "under": [_DIFFERENCE],
-            **dict.fromkeys(("recency?", "frequency?", "spend?"), _Optional(_NUMBER)),
+            **dict.fromkeys(("recency?", "frequency?", "spend?"), _NUMBER_OR_NULL),
         }
     },
     "leakage": {
         "broken": [str],
         "reasons": [str],
-        "shuffled_labels": {"roc_auc": _Optional(_NUMBER)},
-        "single_features": [{"feature": str, "roc_auc": _Optional(_NUMBER), "suspicious": bool}],
+        "shuffled_labels": {"roc_auc": _NUMBER_OR_NULL},
+        "single_features": [{"feature": str, "roc_auc": _NUMBER_OR_NULL, "suspicious": bool}],
     },
     "parity": {
-        "rows": _NUMBER,
-        "tolerances": {str: _NUMBER},
-        "max_probability_difference": _NUMBER,
-        "max_margin_difference": _NUMBER,
-        "max_impact_difference": _NUMBER,
-        str: _NUMBER,
+        "rows": _number,
+        "tolerances": {str: _number},
+        "max_probability_difference": _number,
+        "max_margin_difference": _number,
+        "max_impact_difference": _number,
+        str: _number,
     },
     "packages": {str: str},
 }
@@ -213,71 +204,62 @@ _EVALUATION: dict[str, Any] = {
     "bundle_id": str,
     "data": {str: object},
     "cautions": [str],
-    "metrics": {"intervals?": {str: _INTERVAL}, "suppressed?": [str], str: _FIGURE},
+    "metrics": {"intervals?": {str: _interval}, "suppressed?": [str], str: _metric},
     "segments": {str: object},
     "drivers": {
         "features": [
             {
                 "name": str,
-                "mean_absolute_impact": _NUMBER,
+                "mean_absolute_impact": _number,
                 "direction": str,
                 "raises_most?": str,
                 "lowers_most?": str,
             }
         ],
-        "groups": {str: _NUMBER},
+        "groups": {str: _number},
         "segments": _MEANS,
         "bands": _MEANS,
     },
     "drift": {str: object},
     "comparison": {
-        "fitted": [dict.fromkeys(("segment_id", "purchase_rate", "slope", "intercept"), _NUMBER)]
+        "fitted": [dict.fromkeys(("segment_id", "purchase_rate", "slope", "intercept"), _number)]
     },
     "quality": {"band": str, "may_be_used": bool, "sentence": str, "reasons": [str]},
     "fit": _FIT,
 }
-"""The structure that readers rely on: `?` marks a name that may be absent, `str` stands for all other
-names."""
+"""The structure that readers rely on.
+
+A type or a predicate describes a single value; `[shape]` a list; `(None, shape)` a value that may be
+null; a mapping its keys: `?` marks one that may be absent, and `str` stands for all others.
+"""
 
 
-def _shape_problem(value: object, shape: Any, place: str) -> str | None:  # noqa: ANN401
+def _problem(value: object, shape: Any, place: str) -> str | None:  # noqa: ANN401
     """The first difference between a value and its shape, in words; None if there is none."""
+    parts: list[tuple[str, object, Any]] = []
     match shape:
-        case _Optional():
-            return None if value is None else _shape_problem(value, shape.shape, place)
-        case {}:
-            return _mapping_problem(value, shape, place)
-        case [item]:
-            valid, items = isinstance(value, list), [(each, item) for each in _items(value)]
-        case tuple():
-            valid = isinstance(value, list) and len(value) == len(shape)
-            items = list(zip(_items(value), shape, strict=False))
-        case type():
-            valid, items = isinstance(value, shape), []
+        case (None, inner):
+            return None if value is None else _problem(value, inner, place)
+        case {} if isinstance(value, dict):
+            named = {
+                name.removesuffix("?"): inner for name, inner in shape.items() if name is not str
+            }
+            absent = [name for name in named if name in shape and name not in value]
+            if absent:
+                return f"{place} has no {quoted(absent)}"
+            other = shape.get(str, object)
+            parts = [(f"{place}.{k}", each, named.get(k, other)) for k, each in value.items()]
+        case [inner] if isinstance(value, list):
+            parts = [(f"{place}[{n}]", each, inner) for n, each in enumerate(value)]
         case _:
-            valid, items = shape(value), []
-    if not valid:
-        return f"{place} cannot be {str(value)[:60]!r}"
-    problems = (_shape_problem(each, item, f"{place}[{n}]") for n, (each, item) in enumerate(items))
-    return next(filter(None, problems), None)
-
-
-def _mapping_problem(value: object, shape: Mapping[Any, Any], place: str) -> str | None:
-    if not isinstance(value, dict):
-        return f"{place} cannot be {str(value)[:60]!r}"
-    named = {name.removesuffix("?"): inner for name, inner in shape.items() if name is not str}
-    absent = [name for name in named if name in shape and name not in value]
-    if absent:
-        return f"{place} has no {quoted(absent)}"
-    problems = (
-        _shape_problem(each, named.get(name, shape.get(str, object)), f"{place}.{name}")
-        for name, each in value.items()
-    )
-    return next(filter(None, problems), None)
-
-
-def _items(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
+            valid = (
+                isinstance(value, shape)
+                if isinstance(shape, type)
+                else (callable(shape) and shape(value))
+            )
+            if not valid:
+                return f"{place} cannot be {str(value)[:60]!r}"
+    return next(filter(None, (_problem(each, inner, name) for name, each, inner in parts)), None)
 
 
 def _mismatch(document: Figures, manifest: Manifest) -> str | None:

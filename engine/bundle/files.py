@@ -4,7 +4,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,12 @@ def _content(descriptor: int, path: Path, limit_bytes: int, remedy: str) -> byte
     if len(content) != found.st_size:
         raise BundleError(f"{path}: changed while it was read. Start again once it is whole.")
     return content
+
+
+def to_json(document: Mapping[str, Any]) -> bytes:
+    """A document as UTF-8 JSON with sorted keys: equal documents give equal bytes."""
+    text = json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
 
 
 def parse_json(content: bytes) -> Any:  # noqa: ANN401 - any JSON

@@ -3,14 +3,13 @@
 What was measured of the bundle is in `evaluation.json`.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from engine.bundle.files import parse_json
+from engine.bundle.files import parse_json, to_json
 from engine.bundle.format_1 import manifest_document
-from engine.bundle.schema import FeatureSchema, schema_from_dict, schema_to_dict
+from engine.bundle.schema import FeatureSchema, schema_from_dict
 from engine.errors import BundleError, VersionError, pluralize, quoted
 
 # Raise the number if an engine that knows only the old one would misread a bundle: a file is renamed, a
@@ -103,16 +102,7 @@ class Manifest:
 
 def manifest_to_json(manifest: Manifest) -> bytes:
     """The manifest as UTF-8 JSON with sorted keys: equal manifests give equal bytes."""
-    document = {
-        **{each.name: getattr(manifest, each.name) for each in fields(Manifest)},
-        "schema": schema_to_dict(manifest.schema),
-        "calibration": asdict(manifest.calibration),
-        "segments": [asdict(segment) for segment in manifest.segments],
-        "files": {name: asdict(entry) for name, entry in manifest.files.items()},
-        "format": BUNDLE_FORMAT,
-    }
-    text = json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode()
+    return to_json({**asdict(manifest), "format": BUNDLE_FORMAT})
 
 
 def manifest_from_json(text: bytes, where: str) -> Manifest:
@@ -124,18 +114,8 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
     """
     try:
         document = parse_json(text)
-        number = document["format"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise BundleError(f"{where}: not a manifest: {error}. Copy the bundle again.") from error
-    # NOTE: true and 1.0 equal 1 in Python, but are not formats.
-    if type(number) is not int or number not in READABLE_FORMATS:
-        raise VersionError(
-            f"{where}: bundle format {number}; this engine reads "
-            f"{' and '.join(map(str, READABLE_FORMATS))}. Install the engine version that made it, "
-            "or train again."
-        )
-    try:
-        manifest = _manifest(manifest_document(document) if number == 1 else document, where)
+        _check_format(document["format"], where)
+        manifest = _manifest(document, where)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise BundleError(f"{where}: not a manifest: {error}. Copy the bundle again.") from error
     _check_values(manifest, where)
@@ -143,24 +123,30 @@ def manifest_from_json(text: bytes, where: str) -> Manifest:
     return manifest
 
 
+def _check_format(number: object, where: str) -> None:
+    # NOTE: true and 1.0 equal 1 in Python, but are not formats.
+    if type(number) is not int or number not in READABLE_FORMATS:
+        raise VersionError(
+            f"{where}: bundle format {number}; this engine reads "
+            f"{' and '.join(map(str, READABLE_FORMATS))}. Install the engine version that made it, "
+            "or train again."
+        )
+
+
 def _manifest(document: Mapping[str, Any], where: str) -> Manifest:
-    """The fields of a document of this format; unknown keys are ignored."""
+    """The fields of a document of a readable format; unknown keys are ignored."""
+    if document["format"] == 1:
+        document = manifest_document(document)
+    lists = ("decile_cuts", "band_cuts", "retired_segments", "unusable", "segments_unusable")
     return Manifest(
         **{
             **_known(document, Manifest),
+            **{name: tuple(document[name]) for name in lists},
             "schema": schema_from_dict(document["schema"], where),
             "categories": {name: tuple(v) for name, v in document["categories"].items()},
             "calibration": Calibration(**_known(document["calibration"], Calibration)),
-            "decile_cuts": tuple(document["decile_cuts"]),
-            "band_cuts": tuple(document["band_cuts"]),
             "segments": tuple(Segment(**_known(s, Segment)) for s in document["segments"]),
-            "retired_segments": tuple(document["retired_segments"]),
-            "unusable": tuple(document["unusable"]),
-            "segments_unusable": tuple(document["segments_unusable"]),
-            "files": {
-                name: FileEntry(**_known(entry, FileEntry))
-                for name, entry in document["files"].items()
-            },
+            "files": {n: FileEntry(**_known(e, FileEntry)) for n, e in document["files"].items()},
         }
     )
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-import math
 import re
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -92,7 +92,7 @@ class FeatureSchema:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the whole schema, as 64 hex digits."""
-        text = json.dumps(schema_to_dict(self), sort_keys=True, ensure_ascii=False)
+        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -118,13 +118,8 @@ def load_schema(path: Path) -> FeatureSchema:
     return schema_from_dict(document, where=str(path))
 
 
-def schema_to_dict(schema: FeatureSchema) -> dict[str, Any]:
-    """The schema as plain JSON values; `schema_from_dict` is the inverse."""
-    return asdict(schema)
-
-
 def schema_from_dict(document: Mapping[str, Any], where: str) -> FeatureSchema:
-    """Build a schema from plain values; an error names all mistakes at once.
+    """Build a schema from plain values, as `asdict` gives them; an error names all mistakes at once.
 
     Raises:
         BundleError: The schema is invalid; `where` begins the message.
@@ -159,11 +154,7 @@ def _table_problems(document: Mapping[str, Any]) -> list[str]:
             f"'name' must not be a path or contain '/' or invisible characters, found {name!r}"
         )
     horizon = document.get("horizon_days", 0)
-    if (
-        not isinstance(horizon, int)
-        or isinstance(horizon, bool)
-        or not 0 <= horizon <= MAX_HORIZON_DAYS
-    ):
+    if not _is_of(horizon, (int,)) or not 0 <= horizon <= MAX_HORIZON_DAYS:
         problems.append(
             f"'horizon_days' must be a whole number from 0 to {MAX_HORIZON_DAYS}, found {horizon!r}"
         )
@@ -206,7 +197,7 @@ def _feature_problems(raw: object, place: str) -> list[str]:
     ]
     problems += [
         f"'{name}': {key} must be {word}, found {raw[key]!r}"
-        for key, types, word in _FEATURE_TYPES
+        for key, (types, word) in _FEATURE_TYPES.items()
         if raw.get(key) is not None and not _is_of(raw[key], types)
     ]
     if not problems:
@@ -221,7 +212,7 @@ def _feature_contradictions(raw: Mapping[str, Any], name: str) -> list[str]:
         f"'{name}': {key} must be finite, found {str(raw[key])[:80]}; leave it out if there is no "
         "bound"
         for key in ("min", "max")
-        if raw.get(key) is not None and not _is_finite(raw[key])
+        if raw.get(key) is not None and not abs(raw[key]) <= sys.float_info.max
     ]
     if raw["kind"] == "numeric" and (values or raw.get("ordered")):
         problems.append(f"'{name}': a numeric feature has no values and no order")
@@ -236,26 +227,13 @@ def _feature_contradictions(raw: Mapping[str, Any], name: str) -> list[str]:
     return problems
 
 
-def _is_finite(bound: float) -> bool:
-    try:
-        return math.isfinite(bound)
-    # A whole number of hundreds of digits.
-    except OverflowError:
-        return False
-
-
-_FEATURE_TYPES: tuple[tuple[str, tuple[type, ...], str], ...] = (
-    ("group", (str,), "a text"),
-    ("unit", (str,), "a text"),
-    ("label", (str,), "a text"),
-    ("high", (str,), "a text"),
-    ("low", (str,), "a text"),
-    ("min", (int, float), "a number"),
-    ("max", (int, float), "a number"),
-    ("use", (bool,), "true or false"),
-    ("ordered", (bool,), "true or false"),
-    ("values", (list, tuple), "a list"),
-)
+_TEXT, _NUMBER, _FLAG = ((str,), "a text"), ((int, float), "a number"), ((bool,), "true or false")
+_FEATURE_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("group", "unit", "label", "high", "low"), _TEXT),
+    **dict.fromkeys(("min", "max"), _NUMBER),
+    **dict.fromkeys(("use", "ordered"), _FLAG),
+    "values": ((list, tuple), "a list"),
+}
 
 
 def _is_of(value: object, types: tuple[type, ...]) -> bool:
@@ -274,27 +252,25 @@ def _check_names(schema: FeatureSchema, where: str) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise BundleError(
-            f"{where}: columns named more than once: {quoted(repeated)}. "
+            f"{where}: {pluralize(len(repeated), 'column')} named more than once: {quoted(repeated)}. "
             "Each column has one role: id, label, snapshot or feature."
         )
-    taken = sorted(name for name in names if name != schema.label and is_reserved(name))
-    if taken:
-        raise BundleError(
-            f"{where}: {pluralize(len(taken), 'column')} named like columns that the engine adds: "
-            f"{quoted(taken)}. Rename them in the table and in the schema."
-        )
-    barred = sorted(name for name in names if "|" in name)
-    if barred:
-        raise BundleError(
-            f"{where}: {pluralize(len(barred), 'column')} with '|' in the name: {quoted(barred)}. "
-            "It separates column and rule in the reasons of quarantined rows; rename them."
-        )
-    patterns = sorted(n for n in names if n == "*" or (n.startswith("^") and n.endswith("$")))
-    if patterns:
-        raise BundleError(
-            f"{where}: {pluralize(len(patterns), 'column')} named as a pattern of columns: "
-            f"{quoted(patterns)}. Rename them in the table and in the schema."
-        )
+    problems = {
+        "named like columns that the engine adds": [
+            name for name in names if name != schema.label and is_reserved(name)
+        ],
+        # It separates column and rule in the reasons of quarantined rows.
+        "with '|' in the name": [name for name in names if "|" in name],
+        "named as a pattern of columns": [
+            name for name in names if name == "*" or (name.startswith("^") and name.endswith("$"))
+        ],
+    }
+    for problem, found in problems.items():
+        if found:
+            raise BundleError(
+                f"{where}: {pluralize(len(found), 'column')} {problem}: {quoted(sorted(found))}. "
+                "Rename them in the table and in the schema."
+            )
     if not schema.model_features:
         raise BundleError(f"{where}: every feature has use = false; the models need at least one.")
 

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from engine.bundle.schema import (
     is_reserved,
     load_schema,
     schema_from_dict,
-    schema_to_dict,
 )
 from engine.errors import BundleError
 
@@ -44,7 +44,7 @@ def schemas(draw):
 
 @given(schemas())
 def test_schema_survives_json(schema):
-    text = json.dumps(schema_to_dict(schema))
+    text = json.dumps(asdict(schema))
     again = schema_from_dict(json.loads(text), "here")
     assert again == schema
     assert again.fingerprint == schema.fingerprint
