@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.bundle.manifest import Manifest
 from engine.errors import InputError, SelfCheckError, UsageError, pluralize
-from engine.explain.diagnose import Rejects, check_rejects
+from engine.explain.diagnose import check_rejects
 from engine.explain.drift import drift_report
 from engine.inputs.chunks import check_tables, read_users
 from engine.inputs.open import Source, open_inputs
@@ -76,8 +76,8 @@ def score(
                 for scored in chunks_scored:
                     sink.write(scored.scores, scored.rejected)
                     tally.add(scored)
-                    LOG.debug("%s rows done", f"{tally.rows_read:,}")
-                    progress(tally.rows_read, total)
+                    LOG.debug("%s rows done", f"{tally.rows.read:,}")
+                    progress(tally.rows.read, total)
             _check_totals(tally, options.max_reject_share, scorer, tables)
         _check_drift(tally, scorer, strict=options.strict)
         written = sink.finish()
@@ -115,11 +115,11 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
         with closing(in_order(score_chunk, chunks, available_cores())) as chunks_scored:
             for scored in chunks_scored:
                 tally.add(scored)
-    if tally.rows_scored == 0:
+    if tally.scored == 0:
         raise InputError(
-            f"input: none of {tally.rows_read:,} rows can be scored. Check its columns."
+            f"input: none of {tally.rows.read:,} rows can be scored. Check its columns."
         )
-    counts = {"rows_read": tally.rows_read, "rows_scored": tally.rows_scored}
+    counts = {"rows_read": tally.rows.read, "rows_scored": tally.scored}
     report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
     return {"bundle_id": scorer.manifest.bundle_id, **counts, **report}
 
@@ -149,19 +149,19 @@ def _check_inputs(
 def _check_totals(
     tally: Tally, max_reject_share: float, scorer: Scorer, tables: Sequence[Table]
 ) -> None:
-    rejects = Rejects(tally.rows_read, tally.rejected_files, tally.reasons)
-    check_rejects(rejects, max_reject_share, tables, scorer.manifest, scorer.reference)
-    if tally.rows_read != tally.rows_scored + tally.rows_quarantined:
+    rows = tally.rows
+    check_rejects(rows, max_reject_share, tables, scorer.manifest, scorer.reference)
+    if rows.read != tally.scored + rows.rejected.total():
         raise SelfCheckError(
-            f"{tally.rows_read:,} rows read, but {tally.rows_scored:,} scored and "
-            f"{tally.rows_quarantined:,} quarantined. Nothing was published; report this."
+            f"{rows.read:,} rows read, but {tally.scored:,} scored and "
+            f"{rows.rejected.total():,} quarantined. Nothing was published; report this."
         )
 
 
 def _check_drift(tally: Tally, scorer: Scorer, *, strict: bool) -> None:
     """Compare the users with the training users; with `strict`, refuse alarms."""
     report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
-    tally.drift = drift = Drift.of(report, tally.rows_read, tally.drift.rows_before)
+    tally.drift = drift = Drift.of(report, tally.rows.read, tally.drift.rows_before)
     if strict and drift.alarms:
         raise InputError(
             f"input: {pluralize(len(drift.alarms), 'drift alarm')}: {'; '.join(drift.alarms)}. "
@@ -190,5 +190,5 @@ def _summary(
         versions=running_versions(),
         unusable=manifest.unusable,
         peak_memory_bytes=peak_memory_bytes(),
-        **tally.figures(),
+        **tally.for_summary(),
     )

@@ -4,8 +4,9 @@ A changed unit, column or format is recognised in the first rows of the file wit
 The diagnosis is a guess for the person who fixes the input: it rejects no row and shows no value.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -15,6 +16,8 @@ from engine.errors import NAMES_SHOWN, InputError, rule_counts
 from engine.explain.drift import other_unit
 from engine.inputs.chunks import read_chunks
 from engine.inputs.tables import Table
+from engine.model.columns import ScoredChunk
+from engine.rows.prepare import PreparedChunk
 from engine.rows.typed import MISSING_TEXTS, Typed, to_typed
 
 SAMPLE_ROWS = 32_768
@@ -27,23 +30,33 @@ DECIMAL_COMMA = r"^\s*-?\d+(\.\d{3})*,\d+\s*$|^\s*-?\d{1,3}(,\d{3})+(\.\d+)?\s*$
 OTHER_DATE = r"^\s*\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([T ].*)?\s*$"
 
 
-@dataclass(frozen=True, slots=True)
-class Rejects:
-    """The rows of an input that cannot be scored.
+@dataclass(slots=True)
+class RowCounts:
+    """Rows and values counted over the chunks of an input.
 
     Attributes:
-        rows_read: All rows of the input.
-        by_file: The number of rejected rows of each file that has any.
-        by_rule: The number of rows that break each rule, `column|rule`.
+        read: All rows.
+        rejected: The number of rejected rows of each file that has any.
+        reasons: The number of rows that break each rule, `column|rule`; a row may break several.
+        unseen: The number of values without a category code, by feature.
     """
 
-    rows_read: int
-    by_file: Mapping[str, int]
-    by_rule: Mapping[str, int]
+    read: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    unseen: Counter[str] = field(default_factory=Counter)
+
+    def add(self, chunk: PreparedChunk | ScoredChunk) -> None:
+        """Count one chunk."""
+        self.read += chunk.rows_read
+        if chunk.rejected.height:
+            self.rejected[chunk.rejected["source_file"][0]] += chunk.rejected.height
+        self.reasons.update(chunk.reasons)
+        self.unseen.update(chunk.unseen)
 
 
 def check_rejects(
-    rejects: Rejects,
+    counts: RowCounts,
     max_reject_share: float,
     tables: Sequence[Table],
     manifest: Manifest,
@@ -52,8 +65,8 @@ def check_rejects(
     """Refuse an input without rows, or with too many rows that cannot be scored.
 
     Args:
-        rejects: The rows that cannot be scored.
-        max_reject_share: The largest share of them that is allowed.
+        counts: The rows of the input.
+        max_reject_share: The largest share of rejected rows that is allowed.
         tables: The opened input, in which the cause is looked for.
         manifest: Schema and category tables.
         reference: The training users.
@@ -61,20 +74,20 @@ def check_rejects(
     Raises:
         InputError: There are no rows, or too many are rejected; the message names the probable cause.
     """
-    if rejects.rows_read == 0:
+    if counts.read == 0:
         files = ", ".join(table.name for table in tables[:NAMES_SHOWN])
         raise InputError(f"{files}: no rows. Check the job that writes it.")
-    rows = sum(rejects.by_file.values())
-    if rows <= max_reject_share * rejects.rows_read:
+    rows = counts.rejected.total()
+    if rows <= max_reject_share * counts.read:
         return
-    worst = max(rejects.by_file, key=lambda file: rejects.by_file[file])
+    worst = max(counts.rejected, key=lambda file: counts.rejected[file])
     table = next(table for table in tables if table.name == worst)
     sample = next(read_chunks([table], None, SAMPLE_ROWS)).frame
-    causes = " ".join(diagnose(sample, rejects.by_rule, manifest, reference))
+    causes = " ".join(diagnose(sample, counts.reasons, manifest, reference))
     raise InputError(
-        f"{rows:,} of {rejects.rows_read:,} rows ({rows / rejects.rows_read:.1%}) cannot be scored, "
+        f"{rows:,} of {counts.read:,} rows ({rows / counts.read:.1%}) cannot be scored, "
         f"more than --max-reject-share {max_reject_share:.1%}; "
-        f"caught by: {rule_counts(rejects.by_rule)}. "
+        f"caught by: {rule_counts(counts.reasons)}. "
         + (f"Probable cause in {worst}: {causes} " if causes else "")
         + "Nothing was published: fix the input, or allow more."
     )
@@ -121,9 +134,9 @@ def _empty(name: str, sample: pl.DataFrame, *_: object) -> str | None:
 def _text(
     name: str, sample: pl.DataFrame, typed: Typed, manifest: Manifest, _: Reference
 ) -> str | None:
-    if f"{name}|not_a_number" not in typed.faults:
+    wrong = _unreadable(name, "not_a_number", sample, typed)
+    if not len(wrong):
         return None
-    wrong = sample[name].filter(typed.faults[f"{name}|not_a_number"])
     if _share(wrong.str.contains(DECIMAL_COMMA)) >= MOST:
         return f"{name!r} has numbers with commas: write 1234.5, not 1.234,5 or 1,234.5."
     for other, values in manifest.categories.items():
@@ -134,12 +147,16 @@ def _text(
 
 
 def _date(name: str, sample: pl.DataFrame, typed: Typed, *_: object) -> str | None:
-    if f"{name}|not_a_date" not in typed.faults:
-        return None
-    wrong = sample[name].filter(typed.faults[f"{name}|not_a_date"])
+    wrong = _unreadable(name, "not_a_date", sample, typed)
     if _share(wrong.str.contains(OTHER_DATE)) < MOST:
         return None
     return f"{name!r} has dates in another format: write 2026-11-22, without a time."
+
+
+def _unreadable(name: str, rule: str, sample: pl.DataFrame, typed: Typed) -> pl.Series:
+    """The texts of a column that break a rule in the sample."""
+    rows = typed.faults.get(f"{name}|{rule}")
+    return pl.Series(dtype=pl.String) if rows is None else sample[name].filter(rows)
 
 
 def _repeats(name: str, *_: object) -> str:

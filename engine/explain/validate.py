@@ -15,7 +15,7 @@ from engine.bundle.manifest import Manifest
 from engine.bundle.open import REFERENCE, open_bundle
 from engine.bundle.reference import reference_from_json
 from engine.errors import NAMES_SHOWN, InputError, pluralize
-from engine.explain.diagnose import Rejects, check_rejects
+from engine.explain.diagnose import RowCounts, check_rejects
 from engine.inputs.chunks import check_tables, read_users
 from engine.inputs.open import open_inputs
 from engine.model.threads import Progress, available_cores, in_order
@@ -111,64 +111,44 @@ def validate_input(
         check = partial(_check, manifest=manifest)
         with closing(in_order(check, chunks, available_cores())) as chunks_checked:
             for found in chunks_checked:
-                findings.add(found)
-                progress(findings.rows_read, total)
+                findings.add(*found)
+                progress(findings.rows.read, total)
         refusal = None
         try:
-            check_rejects(findings.rejects, max_reject_share, tables, manifest, reference)
+            check_rejects(findings.rows, max_reject_share, tables, manifest, reference)
         except InputError as error:
             refusal = str(error)
-    rejected = sum(findings.rejected.values())
+    rows, rejected = findings.rows, findings.rows.rejected.total()
     return Validation(
         bundle_id=manifest.bundle_id,
         inputs=tuple(table.name for table in tables),
-        rows_read=findings.rows_read,
-        rows_valid=findings.rows_read - rejected,
+        rows_read=rows.read,
+        rows_valid=rows.read - rejected,
         rows_rejected=rejected,
-        reasons=dict(findings.reasons.most_common()),
+        reasons=dict(rows.reasons.most_common()),
         first_rows={rule: tuple(places) for rule, places in findings.places.items()},
-        unseen_categories=dict(sorted(findings.unseen.items())),
+        unseen_categories=dict(sorted(rows.unseen.items())),
         near_categories={name: dict(c.most_common()) for name, c in findings.near.items()},
         refusal=refusal,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _CheckedChunk:
-    """A prepared chunk, and its number of unseen values near each known value, by feature."""
-
-    prepared: PreparedChunk
-    near: dict[str, Counter[str]]
 
 
 class _Findings:
     """Adds up chunks in input order."""
 
     def __init__(self) -> None:
-        self.rows_read = 0
-        self.rejected: Counter[str] = Counter()
-        self.reasons: Counter[str] = Counter()
+        self.rows = RowCounts()
         self.places: dict[str, list[Place]] = {}
-        self.unseen: Counter[str] = Counter()
         self.near: dict[str, Counter[str]] = {}
 
-    @property
-    def rejects(self) -> Rejects:
-        return Rejects(self.rows_read, self.rejected, self.reasons)
-
-    def add(self, found: _CheckedChunk) -> None:
-        chunk = found.prepared
-        self.rows_read += chunk.rows_read
-        self.reasons.update(chunk.reasons)
-        self.unseen.update(chunk.unseen)
-        for name, counts in found.near.items():
+    def add(self, chunk: PreparedChunk, near: dict[str, Counter[str]]) -> None:
+        self.rows.add(chunk)
+        for name, counts in near.items():
             self.near.setdefault(name, Counter()).update(counts)
-        if chunk.rejected.height:
-            self.rejected[chunk.rejected["source_file"][0]] += chunk.rejected.height
-            for rule, file, row in _first_places(chunk.rejected).iter_rows():
-                places = self.places.setdefault(rule, [])
-                if len(places) < PLACES_SHOWN:
-                    places.append(Place(file, row))
+        for rule, file, row in _first_places(chunk.rejected).iter_rows():
+            places = self.places.setdefault(rule, [])
+            if len(places) < PLACES_SHOWN:
+                places.append(Place(file, row))
 
 
 def _first_places(rejected: pl.DataFrame) -> pl.DataFrame:
@@ -181,10 +161,11 @@ def _first_places(rejected: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _check(chunk: Chunk, manifest: Manifest) -> _CheckedChunk:
+def _check(chunk: Chunk, manifest: Manifest) -> tuple[PreparedChunk, dict[str, Counter[str]]]:
+    """A prepared chunk, and its number of unseen values near each known value, by feature."""
     prepared = prepare_chunk(chunk, manifest)
     near = {name: _near_values(prepared, name, manifest) for name in prepared.unseen}
-    return _CheckedChunk(prepared, {name: counts for name, counts in near.items() if counts})
+    return prepared, {name: counts for name, counts in near.items() if counts}
 
 
 def _near_values(prepared: PreparedChunk, name: str, manifest: Manifest) -> Counter[str]:

@@ -15,6 +15,7 @@ import polars as pl
 from engine.bundle.manifest import BANDS
 from engine.bundle.reference import Users
 from engine.errors import EngineError, InterruptedRunError, StorageError, bug_text, pluralize
+from engine.explain.diagnose import RowCounts
 from engine.explain.drift import UserSample, fewer_rows, findings
 from engine.model.columns import ScoredChunk
 from engine.outputs.writer import Written
@@ -129,8 +130,8 @@ class Summary:
             f"will purchase: {self.will_purchase_rows:,} "
             f"({_share(self.will_purchase_rows, self.rows_scored)}), "
             f"mean probability {self.mean_probability or 0.0:.3f}",
-            *_share_lines("bands", self.bands, self.rows_scored),
-            *_share_lines("segments", self.segments, self.rows_scored),
+            _shares("bands", self.bands, self.rows_scored),
+            _shares("segments", self.segments, self.rows_scored),
         ]
         lines += [f"MUST NOT BE USED: {reason}" for reason in self.unusable]
         lines += self.drift.to_lines()
@@ -148,68 +149,54 @@ class Summary:
         return lines + [f"{name}: {file['path']}" for name, file in self.outputs.items()]
 
 
+COUNTED_COLUMNS = ("will_purchase", "propensity_decile", "propensity_band", "segment_name")
+
+
 class Tally:
     """Adds up chunks in input order.
 
     Attributes:
+        rows: The rows read and rejected.
+        scored: The rows scored.
+        sample: The users that drift is measured on.
         drift: The shift from the training users, once all rows are counted.
     """
 
     def __init__(self) -> None:
-        self.rows_read = 0
-        self.rows_scored = 0
-        self.rows_quarantined = 0
+        self.rows = RowCounts()
+        self.scored = 0
         self.sample = UserSample()
-        self.rejected_files: Counter[str] = Counter()
         self.drift = Drift()
         self._probability_sum = 0.0
-        self._counts: dict[str, Counter[Any]] = {
-            name: Counter()
-            for name in (
-                *("will_purchase", "propensity_decile", "propensity_band", "segment_name"),
-                *("reasons", "unseen_categories"),
-            )
-        }
+        self._values: dict[str, Counter[Any]] = {name: Counter() for name in COUNTED_COLUMNS}
 
     def add(self, chunk: ScoredChunk) -> None:
         """Count one chunk."""
         scores = chunk.scores
-        self.rows_read += chunk.rows_read
-        self.rows_scored += scores.height
-        self.rows_quarantined += chunk.rejected.height
+        self.rows.add(chunk)
+        self.scored += scores.height
         probability, segment = (
             scores[name].to_numpy() for name in ("purchase_probability", "segment_id")
         )
         self.sample.add(Users(chunk.features, probability, segment))
-        if chunk.rejected.height:
-            self.rejected_files[chunk.rejected["source_file"][0]] += chunk.rejected.height
         self._probability_sum += float(scores["purchase_probability"].cast(pl.Float64).sum())
-        for name in ("will_purchase", "propensity_decile", "propensity_band", "segment_name"):
-            self._counts[name].update(dict(scores[name].value_counts().iter_rows()))
-        self._counts["reasons"].update(chunk.reasons)
-        self._counts["unseen_categories"].update(chunk.unseen)
+        for name, counts in self._values.items():
+            counts.update(dict(scores[name].value_counts().iter_rows()))
 
-    @property
-    def reasons(self) -> Counter[str]:
-        """The number of rows that break each rule."""
-        return self._counts["reasons"]
-
-    def figures(self) -> dict[str, Any]:
+    def for_summary(self) -> dict[str, Any]:
         """The counts under the names that `Summary` gives them."""
-        counts = self._counts
-        mean = self._probability_sum / self.rows_scored if self.rows_scored else None
-        deciles = counts["propensity_decile"]
+        purchases, deciles, bands, segments = (self._values[name] for name in COUNTED_COLUMNS)
         return {
-            "rows_read": self.rows_read,
-            "rows_scored": self.rows_scored,
-            "rows_quarantined": self.rows_quarantined,
-            "reasons": dict(sorted(counts["reasons"].items())),
-            "unseen_categories": dict(sorted(counts["unseen_categories"].items())),
-            "will_purchase_rows": counts["will_purchase"][True],
-            "mean_probability": mean,
+            "rows_read": self.rows.read,
+            "rows_scored": self.scored,
+            "rows_quarantined": self.rows.rejected.total(),
+            "reasons": dict(sorted(self.rows.reasons.items())),
+            "unseen_categories": dict(sorted(self.rows.unseen.items())),
+            "will_purchase_rows": purchases[True],
+            "mean_probability": self._probability_sum / self.scored if self.scored else None,
             "deciles": {str(d): deciles[d] for d in range(1, 11)},
-            "bands": {band: counts["propensity_band"][band] for band in BANDS},
-            "segments": dict(sorted(counts["segment_name"].items())),
+            "bands": {band: bands[band] for band in BANDS},
+            "segments": dict(sorted(segments.items())),
             "drift": self.drift,
         }
 
@@ -229,7 +216,7 @@ def rows_before(summary: Path) -> int | None:
 
 
 def failed_summary(
-    error: BaseException, out: str, stands: Standing, seconds: float, tally: "Tally"
+    error: BaseException, out: str, stands: Standing, seconds: float, tally: Tally
 ) -> Summary:
     """The summary of a failed or interrupted run.
 
@@ -252,7 +239,7 @@ def failed_summary(
         error=str(error) if known else bug_text(error),
         exit_code=_exit_code(error),
         peak_memory_bytes=peak_memory_bytes(),
-        **tally.figures(),
+        **tally.for_summary(),
     )
 
 
@@ -278,6 +265,6 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else "0.0%"
 
 
-def _share_lines(title: str, counts: dict[str, int], whole: int) -> list[str]:
+def _shares(title: str, counts: dict[str, int], whole: int) -> str:
     parts = ", ".join(f"{name} {_share(count, whole)}" for name, count in counts.items())
-    return [f"{title}: {parts}"]
+    return f"{title}: {parts}"

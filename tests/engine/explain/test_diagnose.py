@@ -1,10 +1,12 @@
+from collections import Counter
+
 import polars as pl
 import pytest
 
 from engine.bundle.open import REFERENCE, open_bundle
 from engine.bundle.reference import reference_from_json
 from engine.errors import InputError
-from engine.explain.diagnose import Rejects, check_rejects
+from engine.explain.diagnose import RowCounts, check_rejects
 from engine.inputs.open import open_inputs
 from tests.helpers import BUNDLE, write_table
 
@@ -23,9 +25,10 @@ def check(users, tmp_path):
     }
 
     def call(rows_read, by_file, by_rule, max_reject_share):
-        rejects = Rejects(rows_read, {paths[name]: n for name, n in by_file.items()}, by_rule)
+        rejected = Counter({paths[name]: n for name, n in by_file.items()})
+        counts = RowCounts(rows_read, rejected, Counter(by_rule))
         with open_inputs(list(paths.values())) as opened:
-            check_rejects(rejects, max_reject_share, opened, bundle.manifest, reference)
+            check_rejects(counts, max_reject_share, opened, bundle.manifest, reference)
 
     return call
 
