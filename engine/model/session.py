@@ -7,7 +7,6 @@ import numpy as np
 import onnxruntime as ort
 
 from engine.bundle.graphs import Signature, TensorSpec, check_operators, check_signature, signatures
-from engine.bundle.manifest import DRIVERS
 from engine.bundle.open import CLASSIFIER, SEGMENTER, Bundle
 from engine.errors import BundleError, SelfCheckError, pluralize, quoted
 
@@ -50,7 +49,6 @@ class Session:
     """The classifier and the segmenter of one bundle, ready to run; threads may share it."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self._width = len(bundle.manifest.schema.model_features)
         self._segments = np.array([segment.id for segment in bundle.manifest.segments])
         self._classifier = load_graph(bundle, CLASSIFIER)
         self._segmenter = load_graph(bundle, SEGMENTER)
@@ -65,10 +63,9 @@ class Session:
             SelfCheckError: A score is not finite.
             BundleError: A segment is not in the manifest.
         """
-        starts = range(0, len(features), RUN_ROWS)
-        found = concat_predictions(
-            [self._run_slice(features[i : i + RUN_ROWS]) for i in starts], self._width
-        )
+        # Without rows the graphs run on padding alone, which gives outputs of the right shape.
+        starts = range(0, max(len(features), 1), RUN_ROWS)
+        found = concat_predictions([self._run_slice(features[i : i + RUN_ROWS]) for i in starts])
         _check_finite(found)
         self._check_segments(found)
         return found
@@ -91,15 +88,8 @@ class Session:
         return found[: len(features)]
 
 
-def concat_predictions(parts: Sequence[Predictions], width: int) -> Predictions:
-    """Concatenate predictions of consecutive rows.
-
-    Args:
-        parts: The predictions, in row order.
-        width: The number of features.
-    """
-    if not parts:
-        return _nothing(width)
+def concat_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Concatenate predictions of consecutive rows; there is at least one part."""
     if len(parts) == 1:
         return parts[0]
     names = [f.name for f in fields(Predictions)]
@@ -188,22 +178,10 @@ def run_graph(
 
 
 def _padded(features: np.ndarray) -> np.ndarray:
-    missing = -len(features) % PADDED_ROWS
+    missing = PADDED_ROWS if not len(features) else -len(features) % PADDED_ROWS
     if not missing:
         return features
     return np.concatenate([features, np.zeros((missing, features.shape[1]), np.float32)])
-
-
-def _nothing(width: int) -> Predictions:
-    scores, drivers = np.empty(0, np.float32), (0, min(DRIVERS, width))
-    return Predictions(
-        margin=scores,
-        probability=scores,
-        impacts=np.empty((0, width), np.float32),
-        driver_index=np.empty(drivers, np.int64),
-        driver_impact=np.empty(drivers, np.float32),
-        segment=np.empty(0, np.int64),
-    )
 
 
 def _check_finite(found: Predictions) -> None:

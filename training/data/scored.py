@@ -44,4 +44,4 @@ def run_engine(session: Session, features: np.ndarray) -> Predictions:
     """
     chunks = (features[i : i + CHUNK_ROWS] for i in range(0, len(features), CHUNK_ROWS))
     found = list(in_order(session.run, chunks, available_cores()))
-    return concat_predictions(found, features.shape[1])
+    return concat_predictions(found)

@@ -123,7 +123,7 @@ def run_scorer(
         return Predictions(margin[:, 0], probability[:, 0], *others)[: chunk.height]
 
     found = list(in_order(run, typed.iter_slices(CHUNK_ROWS), available_cores()))
-    return concat_predictions(found, len(features))
+    return concat_predictions(found)
 
 
 def run_native(features: np.ndarray, classifier: Classifier, segmentation: Segmentation) -> Native:
@@ -195,7 +195,7 @@ def chunk_differences(session: Session, features: np.ndarray, whole: Predictions
     for size in CHUNK_SIZES:
         rows = min(len(features), CHUNKS_CHECKED * size)
         parts = [session.run(features[i : i + size]) for i in range(0, rows, size)]
-        changed += different_bits(concat_predictions(parts, features.shape[1])[:rows], whole[:rows])
+        changed += different_bits(concat_predictions(parts)[:rows], whole[:rows])
     return changed
 
 
