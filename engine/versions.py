@@ -7,4 +7,4 @@ from importlib.metadata import version
 def running_versions() -> dict[str, str]:
     """The versions that decide the bytes of an output."""
     packages = ("shopnow-scoring", "polars", "onnxruntime", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    return {**{name: version(name) for name in packages}, "python": platform.python_version()}

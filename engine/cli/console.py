@@ -78,6 +78,14 @@ def show_lines(lines: Iterable[str]) -> None:
     show("\n".join(wrapped(map(visible, lines), sys.stdout)))
 
 
+def show_result(document: str, lines: Iterable[str], *, as_json: bool) -> None:
+    """Show a result on standard output: its JSON, or lines for people."""
+    if as_json:
+        show(document)
+    else:
+        show_lines(lines)
+
+
 def show(text: str | bytes, consequence: str = "Fix it and run again.") -> None:
     """Show a result on standard output.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from engine.cli.console import Command, show, show_lines
+from engine.cli.console import Command, show_result
 from engine.cli.options import bundle_option, example, inputs_argument, json_option
 
 
@@ -24,7 +24,4 @@ def drift(inputs: tuple[str, ...], bundle: Path, as_json: bool) -> None:
     from engine.pipeline import input_drift
 
     report = input_drift(inputs, bundle)
-    if as_json:
-        show(json.dumps(report, ensure_ascii=False))
-    else:
-        show_lines(drift_lines(report))
+    show_result(json.dumps(report, ensure_ascii=False), drift_lines(report), as_json=as_json)

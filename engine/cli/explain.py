@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from engine.cli.console import Command, show, show_lines
+from engine.cli.console import Command, show_result
 from engine.cli.options import bundle_option, example, inputs_argument, json_option
 
 
@@ -27,7 +27,4 @@ def explain(inputs: tuple[str, ...], user: str, bundle: Path, as_json: bool) -> 
     scorer = load_bundle(bundle)
     with open_inputs(inputs, scorer.columns) as tables:
         explanation = explain_user(tables, scorer, user)
-    if as_json:
-        show(explanation.to_json())
-    else:
-        show_lines(explanation_lines(explanation))
+    show_result(explanation.to_json(), explanation_lines(explanation), as_json=as_json)

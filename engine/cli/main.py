@@ -1,8 +1,5 @@
 """The command line of the engine: each command parses, makes one call, and prints."""
 
-import platform
-from importlib.metadata import version
-
 import click
 
 from engine.cli.console import Program
@@ -12,14 +9,12 @@ from engine.cli.inspect import inspect
 from engine.cli.score import score
 from engine.cli.validate import validate
 from engine.cli.verify import verify
-
-_PACKAGES = ("shopnow-scoring", "polars", "onnxruntime", "numpy")
+from engine.versions import running_versions
 
 
 def _print_versions(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted:
-        versions = " ".join(f"{name} {version(name)}" for name in _PACKAGES)
-        click.echo(f"{versions} python {platform.python_version()}")
+        click.echo(" ".join(f"{name} {version}" for name, version in running_versions().items()))
         context.exit()
 
 

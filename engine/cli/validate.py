@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from engine.cli.console import Command, show, show_lines
+from engine.cli.console import Command, show_result
 from engine.cli.options import (
     bundle_option,
     example,
@@ -30,9 +30,6 @@ def validate(inputs: tuple[str, ...], bundle: Path, max_reject_share: float, as_
 
     with rows_bar("checking") as progress:
         found = validate_input(inputs, bundle, max_reject_share, progress)
-    if as_json:
-        show(found.to_json())
-    else:
-        show_lines(found.to_lines())
+    show_result(found.to_json(), found.to_lines(), as_json=as_json)
     if found.refusal is not None:
         raise InputError(found.refusal)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from engine.cli.console import Command, show, show_lines
+from engine.cli.console import Command, show, show_result
 from engine.cli.options import bundle_argument, example, json_option
 
 
@@ -21,10 +21,7 @@ def verify(bundle: Path, as_json: bool) -> None:
     from engine.model.verify import verify as verify_bundle
 
     verification = verify_bundle(bundle)
-    if as_json:
-        show(verification.to_json())
-    else:
-        show_lines(verification.to_lines())
+    show_result(verification.to_json(), verification.to_lines(), as_json=as_json)
     verification.refuse_failures()
     if not as_json:
         show("passed: the bundle is intact and computes correctly on this machine")
