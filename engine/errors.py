@@ -56,15 +56,6 @@ class InputError(EngineError):
             "Convert them in the job that writes the table."
         )
 
-    @classmethod
-    def different_inputs(cls, name: str, places: Mapping[str, str]) -> "InputError":
-        """Name a column that differs between inputs, with the first input of each kind."""
-        details = ", ".join(f"{what} in {where}" for what, where in places.items())
-        return cls(
-            f"column {name!r} differs between the inputs: {details}. "
-            "Convert them to one form, or score them separately."
-        )
-
 
 class NoInputError(EngineError):
     """There is nothing to read."""

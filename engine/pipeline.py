@@ -24,7 +24,13 @@ from engine.model.columns import REPEATED_TEXTS
 from engine.model.threads import Progress, available_cores, in_order
 from engine.options import CHUNK_ROWS, OutputOptions, ScoreOptions
 from engine.outputs.metrics import to_prometheus
-from engine.outputs.paths import Destination, ScoresFile, Targets, check_apart
+from engine.outputs.paths import (
+    Destination,
+    ScoresFile,
+    Targets,
+    check_apart,
+    check_outside_bundles,
+)
 from engine.outputs.sink import DryRun, Sink, failures_reported
 from engine.outputs.summary import Drift, Summary, Tally, file_entry, peak_memory_bytes, rows_before
 from engine.outputs.writer import Written
@@ -54,7 +60,8 @@ def score(
     started = time.monotonic()
     destination = ScoresFile(Path(out)) if isinstance(out, str | Path) else out
     targets = Targets.of(destination, options.quarantine, options.summary, options.metrics_file)
-    targets.check_outside_bundles(Path(bundle))
+    for path in targets.paths:
+        check_outside_bundles(path, Path(bundle))
     if options.if_exists == "skip" and destination.exists():
         return Summary("skipped", published=False, out=targets.label, stands="earlier run")
     output = options.output
@@ -124,12 +131,10 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
     return {"bundle_id": scorer.manifest.bundle_id, **counts, **report}
 
 
-def _sink(targets: Targets, options: ScoreOptions) -> Sink | DryRun:
+def _sink(targets: Targets, options: ScoreOptions) -> Sink:
     if options.csv_for_spreadsheets and targets.out.suffix.lower() != ".csv":
         raise UsageError(f"{targets.out}: not a CSV file; --csv-for-spreadsheets needs one.")
-    if options.dry_run:
-        return DryRun(targets)
-    return Sink(
+    return (DryRun if options.dry_run else Sink)(
         targets,
         REPEATED_TEXTS,
         replace=options.if_exists == "replace",

@@ -135,10 +135,15 @@ def check_no_device(path: Path) -> None:
         raise CannotCreateError(f"{path}: is a device or a pipe, not a file. Name a file.")
 
 
-def _storage_error(path: Path, error: BaseException) -> EngineError:
-    # NOTE: Polars raises some operating-system errors without errno, only in the text.
+def error_number(error: BaseException) -> int | None:
+    """The number that the operating system gives an error; None if it has none."""
+    # NOTE: Polars raises some errors of the operating system without errno, only in the text.
     stated = re.search(r"os error (\d+)", str(error))
-    number = getattr(error, "errno", None) or (int(stated[1]) if stated else None)
+    return getattr(error, "errno", None) or (int(stated[1]) if stated else None)
+
+
+def _storage_error(path: Path, error: BaseException) -> EngineError:
+    number = error_number(error)
     reason = os.strerror(number) if number else str(error).split("\n")[0]
     if number in (errno.EACCES, errno.EPERM):
         return AccessError(f"{path}: may not be written by this user ({reason}).")

@@ -6,6 +6,7 @@ checks protect against bundles that were made wrongly or by others.
 """
 
 from dataclasses import dataclass
+from itertools import count
 
 from engine.bundle.manifest import DRIVERS, Manifest
 from engine.bundle.open import CLASSIFIER, PREPROCESS, SCORER, SEGMENTER
@@ -119,8 +120,17 @@ def check_signature(wanted: Signature, found: Signature, where: str) -> None:
     Raises:
         BundleError: They differ from those of the manifest.
     """
-    _check_specs("input", wanted.inputs, found.inputs, where)
-    _check_specs("output", wanted.outputs, found.outputs, where)
+    for kind, specs, others in (
+        ("input", wanted.inputs, found.inputs),
+        ("output", wanted.outputs, found.outputs),
+    ):
+        if specs != others:
+            n = next(n for n in count() if specs[n : n + 1] != others[n : n + 1])
+            is_there, due = ("".join(map(str, s[n : n + 1])) or "none" for s in (others, specs))
+            raise BundleError(
+                f"{where}: {pluralize(len(others), kind)}, expected {len(specs)}; {kind} {n} is "
+                f"{is_there}, expected {due}. Copy the bundle again."
+            )
 
 
 def _check_versions(model: Model, where: str) -> None:
@@ -142,17 +152,3 @@ def _check_versions(model: Model, where: str) -> None:
             raise BundleError(
                 f"{where}: {name} version {found} is not a version. Copy the bundle again."
             )
-
-
-def _check_specs(
-    kind: str, wanted: tuple[TensorSpec, ...], found: tuple[TensorSpec, ...], where: str
-) -> None:
-    if wanted == found:
-        return
-    positions = range(max(len(wanted), len(found)))
-    n = next(n for n in positions if wanted[n : n + 1] != found[n : n + 1])
-    named = ["".join(map(str, specs[n : n + 1])) or "none" for specs in (found, wanted)]
-    raise BundleError(
-        f"{where}: {pluralize(len(found), kind)}, expected {len(wanted)}; {kind} {n} is "
-        f"{named[0]}, expected {named[1]}. Copy the bundle again."
-    )

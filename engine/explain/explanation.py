@@ -9,7 +9,7 @@ streaming pass over all features counts the users with lower and with equal valu
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
@@ -103,18 +103,10 @@ class Explanation:
 
     def to_json(self) -> str:
         """The explanation as one line of JSON."""
-        document = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        document["snapshot"] = self.snapshot and self.snapshot.isoformat()
-        document["features"] = [
-            {name: getattr(feature, name) for name in _FEATURE_FIELDS} for feature in self.features
-        ]
-        return json.dumps(document, ensure_ascii=False, allow_nan=False)
-
-
-_FEATURE_FIELDS = (
-    *("name", "label", "value", "unit", "impact", "odds_factor"),
-    *("share_below", "share_equal", "unseen"),
-)
+        document = asdict(self)
+        for each, feature in zip(document["features"], self.features, strict=True):
+            each["odds_factor"] = feature.odds_factor
+        return json.dumps(document, ensure_ascii=False, allow_nan=False, default=str)
 
 
 def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:

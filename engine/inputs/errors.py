@@ -3,7 +3,6 @@
 import csv
 import errno
 import os
-import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 import polars as pl
 
 from engine.errors import AccessError, EngineError, InputError, NoInputError, StorageError
+from engine.storage import error_number
 
 # What reading a header raises if the bytes are not CSV or not gzip.
 _UNREADABLE = (EOFError, zlib.error, csv.Error)
@@ -45,12 +45,10 @@ def broken(name: str, reason: str) -> InputError:
 
 
 def _system_error(name: str, error: OSError) -> EngineError:
-    # NOTE: Polars gives the error number of the operating system only in the text of its error,
-    # and none at all if data cannot be decompressed.
-    stated = re.search(r"os error (\d+)", str(error))
-    number = error.errno or (int(stated[1]) if stated else None)
+    number = error_number(error)
     if isinstance(error, PermissionError) or number in (errno.EACCES, errno.EPERM):
         return AccessError(f"{name}: may not be read by this user. Ask its owner.")
+    # Polars gives none if data cannot be decompressed.
     if number is None:
         return broken(name, str(error))
     reason = os.strerror(number)

@@ -170,15 +170,6 @@ class Targets:
         """The file that a run locks while it works."""
         return self.out.with_name(f"{self.out.name}.lock")
 
-    def check_outside_bundles(self, bundle: Path) -> None:
-        """Check that no output lies in this or another bundle.
-
-        Raises:
-            UsageError: One does.
-        """
-        for path in self.paths:
-            check_outside_bundles(path, bundle)
-
     def check(self, *, replace: bool) -> None:
         """Check that every output can be created.
 

@@ -199,17 +199,8 @@ class Sink:
             ) from error
 
 
-class DryRun:
-    """A `Sink` that checks lock and directories but writes nothing.
-
-    Attributes:
-        targets: The destinations of the outputs.
-        committed: Always false.
-    """
-
-    def __init__(self, targets: Targets) -> None:
-        self.targets = targets
-        self.committed = False
+class DryRun(Sink):
+    """A sink that checks lock and directories but writes nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -238,12 +229,9 @@ class DryRun:
     def report(self, summary: bytes, metrics: bytes) -> None:
         """Write no summary; the error itself says what went wrong."""
 
-    def __exit__(self, *_: object) -> None:
-        pass
-
 
 @contextmanager
-def failures_reported(sink: Sink | DryRun, tally: Tally, started: float) -> Iterator[None]:
+def failures_reported(sink: Sink, tally: Tally, started: float) -> Iterator[None]:
     """Write the summary of a run that fails, unless its scores are already published.
 
     Args:

@@ -101,7 +101,11 @@ def check_same_keys(schema: FeatureSchema, tables: Iterable[tuple[str, pl.Schema
             forms.setdefault(schema.snapshot, {}).setdefault(form, where)
     for name, places in forms.items():
         if len(places) > 1:
-            raise InputError.different_inputs(name, places)
+            details = ", ".join(f"{form} in {where}" for form, where in places.items())
+            raise InputError(
+                f"column {name!r} differs between the inputs: {details}. "
+                "Convert them to one form, or score them separately."
+            )
 
 
 def _types(feature: Feature) -> tuple[tuple[type[pl.DataType], ...], str]:
