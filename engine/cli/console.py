@@ -49,6 +49,7 @@ class Program(click.Group):
         extra |= {"standalone_mode": False, "prog_name": self.name}
         extra |= {"auto_envvar_prefix": str(self.name).upper()}
         extra |= {"help_option_names": ["--help", "-h"], "max_content_width": MAX_HELP_WIDTH}
+        extra |= {"show_default": True}
         with logged_lines(str(self.name)) as lines, signals_noted():
             code = _exit_code(partial(self.run, *args, obj=lines, **extra), lines)
         if code > 128 and threading.active_count() > 1:
@@ -111,24 +112,24 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
         run()
     except click.ClickException as error:
         if lines.as_json:
-            return _told(error.format_message(), error.exit_code)
+            return _failed(error.format_message(), error.exit_code)
         with suppress(OSError):
             error.show()
         return error.exit_code
     except EngineError as error:
-        return _told(str(error), error.exit_code)
+        return _failed(str(error), error.exit_code)
     # NOTE: click turns a BrokenPipeError into a SystemExit.
     except (BrokenPipeError, SystemExit):
         _close_stdout()
         return 0
     except OSError as error:
         _close_stdout()
-        return _told(_system_words(error), StorageError.exit_code)
+        return _failed(_system_message(error), StorageError.exit_code)
     except MemoryError:
-        return _told("out of memory. Lower --chunk-rows, or give it more.", EngineError.exit_code)
+        return _failed("out of memory. Lower --chunk-rows, or give it more.", EngineError.exit_code)
     # NOTE: a panic inside Polars derives from BaseException.
     except BaseException as error:  # noqa: BLE001 - the last resort before a traceback
-        return _told(
+        return _failed(
             f"{bug_text(error)}; please report this with the command and the versions that "
             "'engine --version' gives.",
             EngineError.exit_code,
@@ -145,14 +146,14 @@ def _check_polars_threads(value: str | None) -> None:
         )
 
 
-def _system_words(error: OSError) -> str:
+def _system_message(error: OSError) -> str:
     """The message for an operating-system error that no other code has translated."""
-    if error.filename is None and _is_nowhere():
+    if error.filename is None and _is_directory_gone():
         return "the working directory is gone. Change to one that exists and run again."
     return f"{error.filename or 'standard output'}: {error.strerror}. Fix it and run again."
 
 
-def _is_nowhere() -> bool:
+def _is_directory_gone() -> bool:
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -160,7 +161,7 @@ def _is_nowhere() -> bool:
     return False
 
 
-def _told(message: str, exit_code: int) -> int:
+def _failed(message: str, exit_code: int) -> int:
     LOG.error("%s", message, extra={"fields": {"exit_code": exit_code}})
     return exit_code
 

@@ -39,7 +39,6 @@ max_reject_share_option = click.option(
     metavar="SHARE",
     callback=not_nan,
     default=0.01,
-    show_default=True,
     help="Publish nothing if more than this share of the rows cannot be scored.",
 )
 
@@ -50,7 +49,6 @@ def bundle_option(command: str) -> Callable[[Function], Function]:
         "--bundle",
         type=PLACE,
         default=DEFAULT_BUNDLE,
-        show_default=True,
         envvar=[f"ENGINE_{command.upper()}_BUNDLE", "ENGINE_BUNDLE"],
         help="A bundle, or a folder of versions with CURRENT. Environment: ENGINE_BUNDLE.",
     )

@@ -44,7 +44,6 @@ def _choose_log_format(context: click.Context, _option: click.Parameter, value: 
     "--if-exists",
     type=click.Choice(["fail", "replace", "skip"]),
     default="fail",
-    show_default=True,
     help="What to do if the output exists.",
 )
 @bundle_option("score")
@@ -53,7 +52,6 @@ def _choose_log_format(context: click.Context, _option: click.Parameter, value: 
     type=click.IntRange(0, 3),
     metavar="N",
     default=3,
-    show_default=True,
     help="Add the N features with the largest impact on each score.",
 )
 @click.option("--impacts", is_flag=True, help="Add the base value and the impact of every feature.")
@@ -103,7 +101,6 @@ def _choose_log_format(context: click.Context, _option: click.Parameter, value: 
     type=click.IntRange(1, MAX_CHUNK_ROWS),
     metavar="N",
     default=32_768,
-    show_default=True,
     help="Rows per chunk.",
 )
 @click.option(
@@ -119,7 +116,6 @@ def _choose_log_format(context: click.Context, _option: click.Parameter, value: 
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
-    show_default=True,
     is_eager=True,
     expose_value=False,
     callback=_choose_log_format,

@@ -32,7 +32,6 @@ from training.cli.progress import FitProgress
     type=click.IntRange(0, MAX_SEED),
     metavar="N",
     default=DEFAULT_SEED,
-    show_default=True,
     help="The seed of every random draw.",
 )
 @click.option(

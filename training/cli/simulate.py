@@ -29,7 +29,6 @@ MAX_SIMULATED_ROWS = 1_000_000_000
     "--rows",
     type=click.IntRange(1, MAX_SIMULATED_ROWS),
     default=240_000,
-    show_default=True,
     metavar="N",
     help="How many users.",
 )
@@ -38,14 +37,12 @@ MAX_SIMULATED_ROWS = 1_000_000_000
     type=click.IntRange(0, MAX_SEED),
     metavar="N",
     default=DEFAULT_SEED,
-    show_default=True,
     help="The seed of every random draw.",
 )
 @click.option(
     "--as-of",
     type=click.DateTime(["%Y-%m-%d"]),
     default="2026-11-22",
-    show_default=True,
     metavar="DATE",
     help="The snapshot date; season and trend follow from it.",
 )
@@ -54,7 +51,6 @@ MAX_SIMULATED_ROWS = 1_000_000_000
     type=click.FloatRange(0, 100),
     callback=not_nan,
     default=0.0,
-    show_default=True,
     metavar="X",
     help="Shift the users suddenly: 0 not at all, 1 clearly.",
 )
