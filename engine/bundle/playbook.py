@@ -93,7 +93,8 @@ def playbook_from_rows(rows: list[dict[str, Any]], manifest: Manifest) -> Playbo
     Raises:
         BundleError: A cell is missing or repeated, or an action or share is invalid.
     """
-    wanted = [(s, band) for s in sorted(s.id for s in manifest.segments) for band in BANDS]
+    ids = tuple(sorted(segment.id for segment in manifest.segments))
+    wanted = [(segment_id, band) for segment_id in ids for band in BANDS]
     try:
         found = {(row["segment_id"], row["band"]): row for row in rows}
         missing = [cell for cell in wanted if cell not in found]
@@ -109,7 +110,7 @@ def playbook_from_rows(rows: list[dict[str, Any]], manifest: Manifest) -> Playbo
             "Copy the bundle again."
         )
     return Playbook(
-        segment_ids=tuple(sorted(segment.id for segment in manifest.segments)),
+        segment_ids=ids,
         actions=tuple(found[cell]["action"] for cell in wanted),
         control_shares=tuple(float(found[cell]["control_share"]) for cell in wanted),
     )

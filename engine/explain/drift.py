@@ -208,7 +208,7 @@ def chance(then: np.ndarray, now: np.ndarray) -> float:
 
 
 def _feature_drift(feature: Feature, column: Column, values: tuple[str, ...]) -> dict[str, Any]:
-    psi, level = _psi_and_level(*_told(column.then, column.now, column.rows))
+    psi, level = _psi_and_level(*_merge_suppressed(column.then, column.now, column.rows))
     kind: Kind | None = None
     words = ""
     if _is_constant(column):
@@ -231,7 +231,7 @@ def _cause(column: Column, level: Level, values: tuple[str, ...]) -> tuple[Kind,
     """The explanation of a shift that the figures suggest."""
     was, now = column.missing_then or 0.0, column.missing_now
     known_then = round(column.rows * (1 - was))
-    then, today = _told(column.then[:-1], column.now[:-1], known_then)
+    then, today = _merge_suppressed(column.then[:-1], column.now[:-1], known_then)
     terms = _psi_terms(then, today)
     if abs(now - was) >= MISSING_CHANGE and (
         terms.sum() < WARN or column.now[:-1].sum() < TELLING_USERS
@@ -273,7 +273,7 @@ def _is_about(ratio: float, factor: int) -> bool:
 
 
 def _whole(name: str, then: np.ndarray, now: np.ndarray, rows: int) -> dict[str, Any]:
-    psi, level = _psi_and_level(*_told(then, now, rows))
+    psi, level = _psi_and_level(*_merge_suppressed(then, now, rows))
     words = "" if level == "none" else "is distributed differently than in training"
     return {"name": name, "psi": psi, "level": level, "words": words}
 
@@ -286,13 +286,18 @@ def _psi_and_level(then: np.ndarray, now: np.ndarray) -> tuple[float, Level]:
     return round(found, DECIMALS), level
 
 
-def _told(then: np.ndarray, now: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both counts, with all suppressed bins merged into one, which has the rest of the training `rows`."""
-    told = then != SUPPRESSED
-    if told.all():
+def _merge_suppressed(
+    then: np.ndarray, now: np.ndarray, rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both counts with one bin in place of all suppressed bins.
+
+    In training that bin has the users that the disclosed bins leave of `rows`.
+    """
+    disclosed = then != SUPPRESSED
+    if disclosed.all():
         return then, now
-    rest = max(rows - int(then[told].sum()), 0)
-    return np.append(then[told], rest), np.append(now[told], now[~told].sum())
+    rest = max(rows - int(then[disclosed].sum()), 0)
+    return np.append(then[disclosed], rest), np.append(now[disclosed], now[~disclosed].sum())
 
 
 def _psi_terms(then: np.ndarray, now: np.ndarray) -> np.ndarray:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.bundle.manifest import Manifest
 from engine.bundle.schema import Feature
 from engine.errors import NAMES_SHOWN, InputError, UsageError, pluralize, quoted
 from engine.inputs.chunks import find_rows, read_chunks
@@ -185,13 +184,14 @@ def _explanation(
             if feature.kind == "numeric" and values[feature.name] is not None
             else None,
             share_equal=int(counts.equal[n]) / counts.valid,
-            unseen=_is_unseen(feature, values[feature.name], manifest),
+            unseen=feature.kind == "categorical"
+            and values[feature.name] not in (None, *manifest.categories[feature.name]),
         )
         for n, feature in enumerate(schema.model_features)
     ]
     return Explanation(
         user=user,
-        snapshot=values.get(schema.snapshot) if schema.snapshot is not None else None,
+        snapshot=values.get(schema.snapshot or ""),
         bundle_id=manifest.bundle_id,
         users_read=counts.read,
         users_compared=counts.valid,
@@ -278,14 +278,6 @@ def _date(snapshot: str | None, found: pl.Schema) -> pl.Expr:
 
 def _place(file: str, row: int) -> str:
     return f"row {row:,} of {file}"
-
-
-def _is_unseen(feature: Feature, value: Value, manifest: Manifest) -> bool:
-    return (
-        feature.kind == "categorical"
-        and value is not None
-        and value not in manifest.categories[feature.name]
-    )
 
 
 def _plain(value: Value) -> Value:

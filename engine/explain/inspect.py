@@ -32,10 +32,8 @@ def overview_lines(manifest: Manifest, evaluation: Evaluation) -> Iterator[str]:
     yield from _head(manifest, evaluation.quality)
     yield from _section("metrics on the test users", _metrics(evaluation.metrics, HEADLINE))
     yield from _section("thresholds", _thresholds(manifest))
-    yield from _section(
-        "segments and their shares of users",
-        table([_segment(segment) for segment in manifest.segments]),
-    )
+    segments = table([_segment(segment) for segment in manifest.segments])
+    yield from _section("segments and their shares of users", segments)
     drivers = evaluation.drivers["features"][:OVERVIEW_DRIVERS]
     yield from _section("top drivers, mean |SHAP value| in log-odds", _drivers(drivers))
     size = sum(entry.size_bytes for entry in manifest.files.values()) / 1e6
@@ -60,15 +58,11 @@ def full_lines(manifest: Manifest, evaluation: Evaluation) -> Iterator[str]:
     yield from _section(f"{len(features)} features", table([_feature(f) for f in features]))
     yield from _section("parity with the native models", table([*_flat(evaluation.fit.parity)]))
     yield from _section("packages", table([*_flat(evaluation.fit.packages)]))
-    yield from _section(
-        "files",
-        table(
-            [
-                (name, f"{entry.size_bytes:,}", "bytes", f"SHA-256 {_short(entry.sha256)}")
-                for name, entry in sorted(manifest.files.items())
-            ]
-        ),
-    )
+    files = [
+        (name, f"{entry.size_bytes:,}", "bytes", f"SHA-256 {entry.sha256[:SHOWN_HASH_DIGITS]}…")
+        for name, entry in sorted(manifest.files.items())
+    ]
+    yield from _section("files", table(files))
 
 
 def playbook_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -140,12 +134,8 @@ def _all_drivers(manifest: Manifest, report: Figures) -> Iterator[str]:
 
 
 def _drivers(drivers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    return table(
-        [
-            (shown_name(d["name"]), f"{d['mean_absolute_impact']:.3f}", _direction(d))
-            for d in drivers
-        ]
-    )
+    means = [(each["name"], f"{each['mean_absolute_impact']:.3f}", each) for each in drivers]
+    return table([(shown_name(name), mean, _direction(each)) for name, mean, each in means])
 
 
 def _direction(driver: Mapping[str, Any]) -> str:
@@ -200,7 +190,3 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 def _indented(lines: Iterable[str]) -> Iterator[str]:
     return (f"  {line}" for line in lines)
-
-
-def _short(digest: str) -> str:
-    return f"{digest[:SHOWN_HASH_DIGITS]}…"

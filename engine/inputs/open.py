@@ -84,39 +84,31 @@ def input_paths(inputs: Sequence[str]) -> list[Path]:
 def _open_input(
     one: str | Source, new_file: Callable[[], Path], wanted: Sequence[str]
 ) -> Iterator[Table]:
-    if not isinstance(one, str):
-        fetched = _fetched(one.name, one.fetch, new_file())
-        yield _opened(one.name, None, fetched, new_file, wanted)
-    elif one == STANDARD_INPUT:
-        fetched = _fetched(STANDARD_INPUT_NAME, _in_background(_copy_standard_input), new_file())
-        yield _opened(STANDARD_INPUT_NAME, None, fetched, new_file, wanted)
-    elif is_object(one):
-        fetched = _fetched(one, _in_background(partial(fetch_objects, one)), new_file())
-        yield _opened(one, None, fetched, new_file, wanted)
-    else:
+    opened = partial(open_table, new_file=new_file, wanted=wanted)
+    if isinstance(one, str) and one != STANDARD_INPUT and not is_object(one):
         with reading(one):
             paths = _paths(one)
         _check_names(paths)
         for path in paths:
-            yield _with_partitions(_opened(str(path), path, path, new_file, wanted), one)
-
-
-def _opened(
-    name: str, path: Path | None, content: Path, new_file: Callable[[], Path], wanted: Sequence[str]
-) -> Table:
-    # Unpacking, checking and counting a large file may take minutes.
-    return in_background(partial(open_table, name, path, content, new_file, wanted))
-
-
-def _fetched(name: str, fetch: Callable[[Path], None], path: Path) -> Path:
-    """A file of the rows of an input that is not one, because rows are read more than once."""
+            # Unpacking, checking and counting a large file may take minutes.
+            table = in_background(partial(opened, str(path), path, path))
+            yield _with_partitions(table, one)
+        return
+    name, fetch = _fetching(one)
+    # Rows are read more than once, so they go to a file first.
+    content = new_file()
     with reading(name):
-        fetch(path)
-    return path
+        fetch(content)
+    yield in_background(partial(opened, name, None, content))
 
 
-def _in_background(fetch: Callable[[Path], None]) -> Callable[[Path], None]:
-    return lambda path: in_background(partial(fetch, path))
+def _fetching(one: str | Source) -> tuple[str, Callable[[Path], None]]:
+    """The name of an input that is not a file, and what writes its rows to one."""
+    if not isinstance(one, str):
+        return one.name, one.fetch
+    if one == STANDARD_INPUT:
+        return STANDARD_INPUT_NAME, lambda path: in_background(partial(_copy_standard_input, path))
+    return one, lambda path: in_background(partial(fetch_objects, one, path))
 
 
 def _copy_standard_input(path: Path) -> None:

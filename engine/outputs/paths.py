@@ -166,6 +166,11 @@ class Targets:
         return paths if self.metrics is None else (*paths, self.metrics)
 
     @property
+    def folders(self) -> list[Path]:
+        """The folders of all outputs."""
+        return sorted({path.parent for path in self.paths})
+
+    @property
     def lock(self) -> Path:
         """The file that a run locks while it works."""
         return self.out.with_name(f"{self.out.name}.lock")

@@ -70,9 +70,10 @@ class Sink:
     def prepare(self) -> None:
         """Remove files left by killed runs, and create a staging folder beside every output."""
         with storage_errors(self.targets.out):
-            for folder in self._left_behind():
-                _remove(folder)
-                LOG.info("%s: removed files of a killed run (%s)", self.targets.out, folder.name)
+            pattern = f".{glob_escape(self.targets.out.name)}.staging-*"
+            for left in [path for folder in self.targets.folders for path in folder.glob(pattern)]:
+                _remove(left)
+                LOG.info("%s: removed files of a killed run (%s)", self.targets.out, left.name)
             self._make_staging()
 
     def write(self, scores: pl.DataFrame, rejected: pl.DataFrame) -> None:
@@ -120,7 +121,8 @@ class Sink:
             elif targets.own_quarantine:
                 targets.quarantine.unlink(missing_ok=True)
             move(self._staged(targets.summary), targets.summary)
-            _sync_folders(targets.quarantine, targets.summary)
+            for folder in {targets.quarantine.parent, targets.summary.parent}:
+                sync_path(folder)
             self._commit()
             self.committed = True
             self._end_publishing()
@@ -154,7 +156,7 @@ class Sink:
 
     def _make_staging(self) -> None:
         self._work.callback(self._clear)
-        for folder in sorted({path.parent for path in self.targets.paths}):
+        for folder in self.targets.folders:
             (folder / self._staging).mkdir(mode=0o700)
 
     def _clear(self) -> None:
@@ -163,13 +165,8 @@ class Sink:
             if writer is not None:
                 writer.abort()
         self._scores = self._rejected = None
-        for path in self.targets.paths:
-            _remove(path.parent / self._staging)
-
-    def _left_behind(self) -> list[Path]:
-        pattern = f".{glob_escape(self.targets.out.name)}.staging-*"
-        folders = {path.parent for path in self.targets.paths}
-        return sorted(left for folder in folders for left in folder.glob(pattern))
+        for folder in self.targets.folders:
+            _remove(folder / self._staging)
 
     def _writer(self, schema: pl.Schema, staged: Path, target: Path) -> FrameWriter:
         return FrameWriter(
@@ -190,7 +187,8 @@ class Sink:
         try:
             if targets.metrics is not None:
                 move(self._staged(targets.metrics), targets.metrics, METRICS_MODE)
-            _sync_folders(*targets.paths)
+            for folder in targets.folders:
+                sync_path(folder)
         except OSError as error:
             raise StorageError(
                 f"{targets.out}: the scores of this run are published, but what follows failed "
@@ -212,7 +210,7 @@ class DryRun(Sink):
             if lock.exists():
                 with locked(lock, self.targets.out):
                     pass
-            for folder in {path.parent for path in self.targets.paths}:
+            for folder in self.targets.folders:
                 if not os.access(folder, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -266,8 +264,3 @@ def _remove(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
-
-
-def _sync_folders(*paths: Path) -> None:
-    for folder in sorted({path.parent for path in paths}):
-        sync_path(folder)
