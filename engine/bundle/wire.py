@@ -41,11 +41,11 @@ _REFUSED = {
 }
 """Fields that no bundle's graph may have: they hold code or data that the other checks do not see."""
 
-Span = tuple[int, int]
-"""Where the bytes of a value begin and end."""
+Value = int | memoryview
+"""An integer for varints, the bytes for all others."""
 
-Message = dict[int, list[int | Span]]
-"""The values of each field by number, in order: integers for varints, spans for all others."""
+Message = dict[int, list[Value]]
+"""The values of each field by number, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ def read_model(content: bytes, where: str) -> Model:
         BundleError: The bytes are not a ModelProto, or hold functions, subgraphs or external data;
             `where` begins the message.
     """
-    wire = _Wire(content, where)
-    model = wire.opened("ModelProto", [(0, len(content))])[0]
+    wire = _Wire(where)
+    (model,) = wire.opened("ModelProto", [memoryview(content)])
     graphs = wire.opened("GraphProto", model.get(7, []))
     nodes = wire.opened("NodeProto", [node for graph in graphs for node in graph.get(1, [])])
     wire.opened("AttributeProto", [found for node in nodes for found in node.get(5, [])])
@@ -110,8 +110,8 @@ def read_tensor(content: bytes, where: str) -> Tensor:
         BundleError: The bytes are not such a tensor, or its shape does not match its values;
             `where` begins the message.
     """
-    wire = _Wire(content, where)
-    (tensor,) = wire.opened("TensorProto", [(0, len(content))])
+    wire = _Wire(where)
+    (tensor,) = wire.opened("TensorProto", [memoryview(content)])
     name, element, shape = wire.text(tensor, 8), wire.integer(tensor, 2), wire.sizes(tensor, 1)
     raw, texts = wire.content(tensor, 9), tuple(wire.slices(tensor, 6))
     values = len(texts) if element == TEXT else len(raw) / _ELEMENT_BYTES.get(element, 1)
@@ -123,30 +123,29 @@ def read_tensor(content: bytes, where: str) -> Tensor:
 
 
 class _Wire:
-    """The bytes of one file; every field read counts towards `MAX_FIELDS`."""
+    """A reader of one file; every field read counts towards `MAX_FIELDS`."""
 
-    def __init__(self, content: bytes, where: str) -> None:
-        self._content = content
+    def __init__(self, where: str) -> None:
         self._where = where
         self._fields_left = MAX_FIELDS
 
-    def opened(self, kind: str, spans: list[int | Span]) -> list[Message]:
+    def opened(self, kind: str, values: list[Value]) -> list[Message]:
         """The fields of messages of one kind; raises on a field in `_REFUSED`."""
         refused = _REFUSED.get(kind, {})
         messages = []
-        for span in spans:
+        for value in values:
             message: Message = {}
-            for number, value in self._fields(self._span(span, kind)):
+            for number, inner in self._fields(self._bytes(value, kind)):
                 if number in refused:
                     self.refuse(f"{kind} has field {number} ({refused[number]})")
-                message.setdefault(number, []).append(value)
+                message.setdefault(number, []).append(inner)
             messages.append(message)
         return messages
 
     def integer(self, message: Message, number: int) -> int:
         """A number; 0 if absent."""
         value = self._only(message, number)
-        if isinstance(value, tuple):
+        if isinstance(value, memoryview):
             self.refuse(f"field {number} is not a number")
         return _signed(value or 0)
 
@@ -160,7 +159,7 @@ class _Wire:
     def content(self, message: Message, number: int) -> bytes:
         """The bytes of a field; empty if absent."""
         value = self._only(message, number)
-        return b"" if value is None else self._slice(value, f"field {number}")
+        return b"" if value is None else bytes(self._bytes(value, f"field {number}"))
 
     def text(self, message: Message, number: int) -> str:
         """A text; empty if absent."""
@@ -171,63 +170,59 @@ class _Wire:
 
     def slices(self, message: Message, number: int) -> Iterator[bytes]:
         """The bytes of each value of a repeated field."""
-        return (self._slice(value, f"field {number}") for value in message.get(number, []))
+        return (bytes(self._bytes(v, f"field {number}")) for v in message.get(number, []))
 
     def refuse(self, what: str) -> NoReturn:
         raise BundleError(
             f"{self._where}: not what this engine loads: {what}. Copy the bundle again."
         )
 
-    def _only(self, message: Message, number: int) -> int | Span | None:
+    def _only(self, message: Message, number: int) -> Value | None:
         values = message.get(number, [])
         # NOTE: given two values, two readers may use different ones.
         if len(values) > 1:
             self.refuse(f"field {number} comes twice")
         return values[0] if values else None
 
-    def _span(self, value: int | Span, what: str) -> Span:
+    def _bytes(self, value: Value, what: str) -> memoryview:
         if isinstance(value, int):
             self.refuse(f"{what} is a number")
         return value
 
-    def _slice(self, value: int | Span, what: str) -> bytes:
-        start, end = self._span(value, what)
-        return self._content[start:end]
-
-    def _fields(self, span: Span) -> Iterator[tuple[int, int | Span]]:
+    def _fields(self, content: memoryview) -> Iterator[tuple[int, Value]]:
         """The number and the value of each field of a message."""
-        position, end = span
-        while position < end:
+        position = 0
+        while position < len(content):
             self._fields_left -= 1
             if self._fields_left < 0:
                 self.refuse(f"more than {MAX_FIELDS:,} fields")
-            key, position = self._varint(position, end)
+            key, position = self._varint(content, position)
             wire = key & 7
             if wire == _VARINT:
-                value, position = self._varint(position, end)
+                value, position = self._varint(content, position)
                 yield key >> 3, value
                 continue
             if wire == _BYTES:
-                size, position = self._varint(position, end)
+                size, position = self._varint(content, position)
             elif wire in (_FIXED64, _FIXED32):
                 size = 8 if wire == _FIXED64 else 4
             else:
                 self.refuse(f"a field of wire type {wire}")
-            if size > end - position:
-                self.refuse(f"a field of {size:,} bytes where {end - position:,} are left")
-            yield key >> 3, (position, position + size)
+            if size > len(content) - position:
+                self.refuse(f"a field of {size:,} bytes where {len(content) - position:,} are left")
+            yield key >> 3, content[position : position + size]
             position += size
 
-    def _packed(self, span: Span) -> Iterator[int]:
-        position, end = span
-        while position < end:
-            number, position = self._varint(position, end)
+    def _packed(self, content: memoryview) -> Iterator[int]:
+        position = 0
+        while position < len(content):
+            number, position = self._varint(content, position)
             yield number
 
-    def _varint(self, position: int, end: int) -> tuple[int, int]:
+    def _varint(self, content: memoryview, position: int) -> tuple[int, int]:
         """An unsigned number of at most 64 bits, and where the next value begins."""
         number = 0
-        for n, byte in enumerate(self._content[position : min(position + _MAX_VARINT_BYTES, end)]):
+        for n, byte in enumerate(content[position : position + _MAX_VARINT_BYTES]):
             number |= (byte & 0x7F) << (7 * n)
             if byte < 0x80 and number < 1 << 64:
                 return number, position + n + 1
