@@ -3,13 +3,11 @@
 import json
 from pathlib import Path
 
-import click
-
-from engine.cli.console import Command, show_result
-from engine.cli.options import bundle_option, example, inputs_argument, json_option
+from engine.cli.console import show_result
+from engine.cli.options import bundle_option, command, inputs_argument, json_option
 
 
-@click.command(cls=Command, epilog=example("engine drift users.parquet"))
+@command("engine drift users.parquet")
 @inputs_argument
 @bundle_option("drift")
 @json_option

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from engine.cli.console import Command, show_result
-from engine.cli.options import bundle_option, example, inputs_argument, json_option
+from engine.cli.console import show_result
+from engine.cli.options import bundle_option, command, inputs_argument, json_option
 
 
-@click.command(cls=Command, epilog=example("engine explain users.parquet --user U00000001"))
+@command("engine explain users.parquet --user U00000001")
 @inputs_argument
 @click.option("--user", required=True, metavar="ID", help="The user's value in the id column.")
 @bundle_option("explain")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from engine.cli.console import Command, show, show_lines
-from engine.cli.options import bundle_argument, example, json_option
+from engine.cli.console import show, show_lines
+from engine.cli.options import bundle_argument, command, json_option
 
 
-@click.command(cls=Command, epilog=example("engine inspect"))
+@command("engine inspect")
 @bundle_argument
 @click.option("--full", is_flag=True, help="Show everything: features, playbook, files, hashes.")
 @json_option

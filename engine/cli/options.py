@@ -7,14 +7,16 @@ from typing import Any, TypeVar
 
 import click
 
+from engine.cli.console import Command
+
 DEFAULT_BUNDLE = Path("onnx_models/shopnow")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def example(text: str) -> str:
-    """The example that ends a help text, protected from re-wrapping."""
-    return f"\b\nExample:\n  {text}"
+def command(example: str) -> Callable[[Callable[..., Any]], Command]:
+    """A command of either program; the example ends its help text, protected from re-wrapping."""
+    return click.command(cls=Command, epilog=f"\b\nExample:\n  {example}")
 
 
 def not_nan(_context: click.Context, option: click.Parameter, value: Any) -> Any:  # noqa: ANN401

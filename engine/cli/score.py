@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.console import Command, show
-from engine.cli.options import INPUT, PLACE, bundle_option, example, max_reject_share_option
+from engine.cli.console import show
+from engine.cli.options import INPUT, PLACE, bundle_option, command, max_reject_share_option
 from engine.cli.render import rows_bar
 from engine.logs import LOG
 
@@ -29,10 +29,7 @@ def _choose_log_format(context: click.Context, _option: click.Parameter, value: 
     context.find_root().obj.as_json = value == "json"
 
 
-@click.command(
-    cls=Command,
-    epilog=example("engine score users.parquet --out scores.parquet --if-exists replace"),
-)
+@command("engine score users.parquet --out scores.parquet --if-exists replace")
 @click.argument("inputs", nargs=-1, metavar="[INPUT...]", type=INPUT)
 @click.option(
     "-o",

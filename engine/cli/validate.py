@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import click
-
-from engine.cli.console import Command, show_result
+from engine.cli.console import show_result
 from engine.cli.options import (
     bundle_option,
-    example,
+    command,
     inputs_argument,
     json_option,
     max_reject_share_option,
@@ -16,7 +14,7 @@ from engine.cli.render import rows_bar
 from engine.errors import InputError
 
 
-@click.command(cls=Command, epilog=example("engine validate users.parquet"))
+@command("engine validate users.parquet")
 @inputs_argument
 @bundle_option("validate")
 @max_reject_share_option

@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import click
-
-from engine.cli.console import Command, show, show_result
-from engine.cli.options import bundle_argument, example, json_option
+from engine.cli.console import show, show_result
+from engine.cli.options import bundle_argument, command, json_option
 
 
-@click.command(cls=Command, epilog=example("engine verify"))
+@command("engine verify")
 @bundle_argument
 @json_option
 def verify(bundle: Path, as_json: bool) -> None:

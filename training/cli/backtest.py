@@ -4,14 +4,12 @@ from pathlib import Path
 
 import click
 
-from engine.cli.console import Command, show_lines
-from engine.cli.options import INPUT, example
+from engine.cli.console import show_lines
+from engine.cli.options import INPUT, command
 from training.cli.checks import FIT_PACKAGES, check_packages, schema_option
 
 
-@click.command(
-    cls=Command, epilog=example("training backtest scores_mine.parquet --outcomes holdout.parquet")
-)
+@command("training backtest scores_mine.parquet --outcomes holdout.parquet")
 @click.argument("scores", nargs=-1, required=True, metavar="SCORES...", type=INPUT)
 @click.option(
     "--outcomes",

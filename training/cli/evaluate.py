@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from engine.cli.console import Command, show, show_lines
-from engine.cli.options import INPUT, PLACE, example
+from engine.cli.console import show, show_lines
+from engine.cli.options import INPUT, PLACE, command
 from training.cli.checks import FIT_PACKAGES, check_output, check_packages
 
 
-@click.command(cls=Command, epilog=example("training evaluate candidate holdout.parquet"))
+@command("training evaluate candidate holdout.parquet")
 @click.argument("bundle", type=PLACE)
 @click.argument("data", nargs=-1, required=True, metavar="DATA...", type=INPUT)
 @click.option(

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from engine.cli.console import Command, say
-from engine.cli.options import INPUT, PLACE, example, not_nan
+from engine.cli.console import say
+from engine.cli.options import INPUT, PLACE, command, not_nan
 from engine.errors import pluralize, rule_counts
 from training.cli.checks import (
     DEFAULT_SEED,
@@ -21,7 +21,7 @@ from training.cli.checks import (
 from training.cli.progress import FitProgress
 
 
-@click.command(cls=Command, epilog=example("training fit history.parquet --out candidate"))
+@command("training fit history.parquet --out candidate")
 @click.argument("data", nargs=-1, required=True, metavar="DATA...", type=INPUT)
 @click.option(
     "-o", "--out", type=PLACE, required=True, help="The folder for the bundle, empty or absent."

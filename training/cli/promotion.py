@@ -7,16 +7,14 @@ from typing import Any
 
 import click
 
-from engine.cli.console import Command, say, show
-from engine.cli.options import INPUT, PLACE, example
+from engine.cli.console import say, show
+from engine.cli.options import INPUT, PLACE, command
 from engine.cli.render import on_terminal, wrapped
 from engine.format import table, visible
 from training.cli.checks import FIT_PACKAGES, check_packages
 
 
-@click.command(
-    cls=Command, epilog=example("training promote next --to onnx_models/mine --data later.parquet")
-)
+@command("training promote next --to onnx_models/mine --data later.parquet")
 @click.argument("candidate", type=PLACE)
 @click.option(
     "--to",
@@ -59,7 +57,7 @@ def promote(candidate: Path, root: Path, data: tuple[str, ...]) -> None:
     )
 
 
-@click.command(cls=Command, epilog=example("training rollback onnx_models/mine"))
+@command("training rollback onnx_models/mine")
 @click.argument("root", type=PLACE)
 @click.option("--version", help="The version to return to.  [default: the one before the current]")
 def rollback(root: Path, version: str | None) -> None:

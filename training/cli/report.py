@@ -5,15 +5,12 @@ from typing import Any
 
 import click
 
-from engine.cli.console import Command, say
-from engine.cli.options import INPUT, PLACE, example
+from engine.cli.console import say
+from engine.cli.options import INPUT, PLACE, command
 from training.cli.checks import FIT_PACKAGES, REPORT_PACKAGES, check_output, check_packages
 
 
-@click.command(
-    cls=Command,
-    epilog=example("training report candidate holdout.parquet --out report.html --what-if what_if"),
-)
+@command("training report candidate holdout.parquet --out report.html --what-if what_if")
 @click.argument("bundle", type=PLACE)
 @click.argument("data", nargs=-1, required=True, metavar="DATA...", type=INPUT)
 @click.option("-o", "--out", type=PLACE, required=True, help="The page to write, an .html file.")

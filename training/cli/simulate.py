@@ -6,18 +6,15 @@ from typing import Any
 
 import click
 
-from engine.cli.console import Command, say
-from engine.cli.options import PLACE, example, not_nan
+from engine.cli.console import say
+from engine.cli.options import PLACE, command, not_nan
 from engine.cli.render import rows_bar
 from training.cli.checks import DEFAULT_SEED, MAX_SEED
 
 MAX_SIMULATED_ROWS = 1_000_000_000
 
 
-@click.command(
-    cls=Command,
-    epilog=example("training simulate --with-truth --out history.parquet"),
-)
+@command("training simulate --with-truth --out history.parquet")
 @click.option(
     "-o",
     "--out",
