@@ -61,12 +61,3 @@ class ScoreOptions:
     strict: bool = False
     dry_run: bool = False
     csv_for_spreadsheets: bool = False
-
-    @property
-    def output(self) -> OutputOptions:
-        """Which columns the scores have.
-
-        Raises:
-            UsageError: `drivers` is out of range.
-        """
-        return OutputOptions(self.drivers, self.impacts)

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
-from engine.bundle.evaluation import Evaluation, Figures
+from engine.bundle.evaluation import Evaluation, Json
 from engine.bundle.files import read_configuration
 from engine.bundle.manifest import BANDS, Segment
 from engine.bundle.playbook import MAX_CONTROL_SHARE
@@ -230,7 +230,7 @@ def detectable_lift(rate: float, users: int, control_share: float) -> float | No
 
 
 def _settings(
-    rules: Sequence[Rule], segment: Segment, profile: Figures, band: str, spenders: Set[int]
+    rules: Sequence[Rule], segment: Segment, profile: Json, band: str, spenders: Set[int]
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
     over = [entry["feature"] for entry in profile["over"]]
@@ -267,7 +267,7 @@ def _figures(cell: CellFigures | None, settings: Mapping[str, Any], scale: float
     }
 
 
-def _spenders(segments: Sequence[Segment], profiles: Mapping[int, Figures]) -> set[int]:
+def _spenders(segments: Sequence[Segment], profiles: Mapping[int, Json]) -> set[int]:
     """Segments that spend at least what the average user does; none where spend is not known."""
     shares = {s.id: s.share for s in segments}
     found = {number: profiles[number].get("spend") for number in shares}

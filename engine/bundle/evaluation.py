@@ -14,7 +14,7 @@ from engine.bundle.manifest import Manifest
 from engine.bundle.open import EVALUATION, Bundle
 from engine.errors import BundleError, quoted
 
-Figures = Mapping[str, Any]
+Json = Mapping[str, Any]
 """Plain JSON values, by name."""
 
 
@@ -32,12 +32,12 @@ class FitRecord:
         packages: The package versions of the fit.
     """
 
-    training: Figures
-    search: Figures
-    clustering: Figures
-    profiles: Mapping[int, Figures]
-    leakage: Figures
-    parity: Figures
+    training: Json
+    search: Json
+    clustering: Json
+    profiles: Mapping[int, Json]
+    leakage: Json
+    parity: Json
     packages: Mapping[str, str]
 
 
@@ -59,14 +59,14 @@ class Evaluation:
     """
 
     bundle_id: str
-    data: Figures
+    data: Json
     cautions: tuple[str, ...]
-    metrics: Figures
-    segments: Figures
-    drivers: Figures
-    drift: Figures
-    comparison: Figures
-    quality: Figures
+    metrics: Json
+    segments: Json
+    drivers: Json
+    drift: Json
+    comparison: Json
+    quality: Json
     fit: FitRecord
 
 
@@ -262,7 +262,7 @@ def _problem(value: object, shape: Any, place: str) -> str | None:  # noqa: ANN4
     return next(filter(None, (_problem(each, inner, name) for name, each, inner in parts)), None)
 
 
-def _mismatch(document: Figures, manifest: Manifest) -> str | None:
+def _mismatch(document: Json, manifest: Manifest) -> str | None:
     """The parts that belong to another bundle than the manifest."""
     clustering, fitted = document["fit"]["clustering"], document["comparison"]["fitted"]
     ids = [segment.id for segment in manifest.segments]

@@ -31,7 +31,7 @@ NOISE_DEVIATIONS = 3
 DECIMALS = 6
 
 Level = Literal["none", "warn", "alarm"]
-Kind = Literal["constant", "missing", "unit", "distribution"]
+ShiftKind = Literal["constant", "missing", "unit", "distribution"]
 
 UNIT_FACTORS = (10, 24, 60, 100, 1_000, 3_600, 1_000_000)
 """Factors between units of time, of money, and of thousands."""
@@ -209,7 +209,7 @@ def chance(then: np.ndarray, now: np.ndarray) -> float:
 
 def _feature_drift(feature: Feature, column: Column, values: tuple[str, ...]) -> dict[str, Any]:
     psi, level = _psi_and_level(*_merge_suppressed(column.then, column.now, column.rows))
-    kind: Kind | None = None
+    kind: ShiftKind | None = None
     words = ""
     if _is_constant(column):
         kind, level = "constant", "alarm"
@@ -227,7 +227,7 @@ def _feature_drift(feature: Feature, column: Column, values: tuple[str, ...]) ->
     }
 
 
-def _cause(column: Column, level: Level, values: tuple[str, ...]) -> tuple[Kind, str]:
+def _cause(column: Column, level: Level, values: tuple[str, ...]) -> tuple[ShiftKind, str]:
     """The explanation of a shift that the figures suggest."""
     was, now = column.missing_then or 0.0, column.missing_now
     known_then = round(column.rows * (1 - was))

@@ -150,10 +150,8 @@ def _effect(feature: FeatureImpact) -> str:
         return "hardly matters"
     change = feature.odds_factor - 1
     if feature.impact < 0:
-        cut = change / feature.odds_factor
-        return "cuts the odds by " + (f"{cut:.0%}" if cut < 0.995 else "over 99%").replace(
-            "%", " %"
-        )
+        cut = 100 * change / feature.odds_factor
+        return f"cuts the odds by {f'{cut:.0f}' if cut < 99.5 else 'over 99'} %"
     if change < 1:
         return f"raises the odds by {100 * change:.0f} %"
     return f"multiplies the odds by {feature.odds_factor:,.1f}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from engine.bundle.evaluation import Evaluation, Figures
+from engine.bundle.evaluation import Evaluation, Json
 from engine.bundle.manifest import BANDS, Manifest, Segment
 from engine.bundle.schema import Feature
 from engine.errors import pluralize
@@ -76,7 +76,7 @@ def playbook_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from _section("playbook", lines)
 
 
-def _head(manifest: Manifest, quality: Figures) -> Iterator[str]:
+def _head(manifest: Manifest, quality: Json) -> Iterator[str]:
     """The bundle id, whether its scores may be used, their quality, and reasons against using them."""
     yield f"bundle {manifest.bundle_id} (format {manifest.format})"
     yield "MUST NOT BE USED" if manifest.unusable else "may be used"
@@ -119,7 +119,7 @@ def _described_segments(manifest: Manifest) -> Iterator[str]:
             yield f"   {without_head(segment.sentence, segment.name)}"
 
 
-def _all_drivers(manifest: Manifest, report: Figures) -> Iterator[str]:
+def _all_drivers(manifest: Manifest, report: Json) -> Iterator[str]:
     yield from _section(
         "drivers, mean |SHAP value| in log-odds", _drivers(report["features"][:SHOWN_DRIVERS])
     )

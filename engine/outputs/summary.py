@@ -230,6 +230,8 @@ def failed_summary(
     if isinstance(error, KeyboardInterrupt):
         error = InterruptedRunError(signal.SIGINT)
     known = isinstance(error, EngineError)
+    # The command line gives other errors the same exit codes.
+    other = StorageError if isinstance(error, OSError) else EngineError
     return Summary(
         status="interrupted" if isinstance(error, InterruptedRunError) else "failed",
         published=False,
@@ -237,17 +239,10 @@ def failed_summary(
         stands=stands,
         seconds=round(seconds, 3),
         error=str(error) if known else bug_text(error),
-        exit_code=_exit_code(error),
+        exit_code=getattr(error, "exit_code", other.exit_code),
         peak_memory_bytes=peak_memory_bytes(),
         **tally.for_summary(),
     )
-
-
-def _exit_code(error: BaseException) -> int:
-    if isinstance(error, EngineError):
-        return error.exit_code
-    # The exit code of the command line.
-    return StorageError.exit_code if isinstance(error, OSError) else EngineError.exit_code
 
 
 def file_entry(name: str, path: str, written: Written | None) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -178,26 +178,23 @@ def _harmless(name: str) -> pl.Expr:
 
 
 def _sink(lazy: pl.LazyFrame, path: Path) -> None:
-    kind = output_format(path)
-    if kind == "parquet":
-        lazy.sink_parquet(path, row_group_size=ROW_GROUP_ROWS, maintain_order=True)
-    elif kind == "ipc":
-        lazy.sink_ipc(path, record_batch_size=ROW_GROUP_ROWS, maintain_order=True)
-    elif kind == "csv":
-        lazy.sink_csv(path, maintain_order=True)
-    else:
-        lazy.sink_ndjson(path, maintain_order=True)
+    sinks: dict[str, Callable[..., object]] = {
+        "parquet": partial(lazy.sink_parquet, row_group_size=ROW_GROUP_ROWS),
+        "ipc": partial(lazy.sink_ipc, record_batch_size=ROW_GROUP_ROWS),
+        "csv": lazy.sink_csv,
+        "ndjson": lazy.sink_ndjson,
+    }
+    sinks[output_format(path)](path, maintain_order=True)
 
 
 def _count_rows(path: Path) -> int:
-    kind = output_format(path)
-    if kind == "parquet":
-        frame = pl.scan_parquet(path, glob=False)
-    elif kind == "ipc":
-        frame = pl.scan_ipc(path, glob=False)
-    elif kind == "csv":
-        frame = pl.scan_csv(path, infer_schema=False, glob=False)
-    else:
+    if output_format(path) == "ndjson":
         with path.open("rb") as file:
             return sum(1 for _ in file)
+    scans: dict[str, Callable[..., pl.LazyFrame]] = {
+        "parquet": pl.scan_parquet,
+        "ipc": pl.scan_ipc,
+        "csv": partial(pl.scan_csv, infer_schema=False),
+    }
+    frame = scans[output_format(path)](path, glob=False)
     return int(frame.select(pl.len()).collect().item())

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
-from engine.bundle.evaluation import Figures, read_evaluation
+from engine.bundle.evaluation import Json, read_evaluation
 from engine.bundle.manifest import MAX_SEGMENT_ID, Segment
 from engine.bundle.open import Bundle
 from engine.bundle.schema import FeatureSchema
@@ -35,7 +35,7 @@ class PreviousSegments:
 
     bundle_id: str
     segments: tuple[Segment, ...]
-    profiles: Mapping[int, Figures]
+    profiles: Mapping[int, Json]
     retired: tuple[int, ...]
     features: Mapping[str, bool]
     assigned: np.ndarray

@@ -32,6 +32,11 @@ class Cancellation:
         self.asked = False
         self.connection: Any = None
 
+    def check(self) -> None:
+        """Raise `InterruptedError` if cancellation was requested."""
+        if self.asked:
+            raise InterruptedError
+
     def cancel(self) -> None:
         """Request cancellation."""
         self.asked = True

@@ -82,8 +82,7 @@ def _batches(database: Database, rows: Any, cancellation: Cancellation) -> Itera
     while True:
         with database_errors(database, "reading"):
             batch = next(rows, None)
-        if cancellation.asked:
-            raise InterruptedError
+        cancellation.check()
         if batch is None:
             return
         yield batch

@@ -165,13 +165,11 @@ class ScoresTable:
             staging = f"scores_staging_{os.getpid()}_{secrets.token_hex(4)}"
             mode = "create"
             for frame in _frames(scores):
-                if cancellation.asked:
-                    raise InterruptedError
+                cancellation.check()
                 self._ingest(connection, frame, staging, mode)
                 mode = "append"
             self._replace(connection, staging, replace=replace)
-            if cancellation.asked:
-                raise InterruptedError
+            cancellation.check()
             opened.push(stack.pop_all())
             return connection
 
