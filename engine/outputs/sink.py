@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -121,8 +121,7 @@ class Sink:
             elif targets.own_quarantine:
                 targets.quarantine.unlink(missing_ok=True)
             move(self._staged(targets.summary), targets.summary)
-            for folder in {targets.quarantine.parent, targets.summary.parent}:
-                sync_path(folder)
+            _sync_folders({targets.quarantine.parent, targets.summary.parent})
             self._commit()
             self.committed = True
             self._end_publishing()
@@ -187,8 +186,7 @@ class Sink:
         try:
             if targets.metrics is not None:
                 move(self._staged(targets.metrics), targets.metrics, METRICS_MODE)
-            for folder in targets.folders:
-                sync_path(folder)
+            _sync_folders(targets.folders)
         except OSError as error:
             raise StorageError(
                 f"{targets.out}: the scores of this run are published, but what follows failed "
@@ -264,3 +262,8 @@ def _remove(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
+
+
+def _sync_folders(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        sync_path(folder)
