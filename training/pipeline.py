@@ -43,14 +43,8 @@ from training.model.categories import fit_categories, order_by_train_rates
 from training.model.classifier import Classifier, fit_classifier
 from training.model.search import Fold, Pool
 from training.model.trees import Sample
-from training.playbook import (
-    PlaybookRules,
-    check_features,
-    load_rules,
-    playbook_document,
-    playbook_to_json,
-    rules_document,
-)
+from training.playbook.document import playbook_document, playbook_to_json
+from training.playbook.rules import PlaybookRules, check_features, load_rules, rules_document
 from training.promote.publish import check_target, publish_bundle
 from training.report.contents import report_contents
 from training.report.subject import Subject

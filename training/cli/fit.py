@@ -82,7 +82,7 @@ def fit(
     from engine.bundle.schema import default_schema_path, load_schema
     from training.effort import effort_of
     from training.pipeline import FitOptions, fit
-    from training.playbook import load_rules
+    from training.playbook.rules import load_rules
 
     table = load_schema(schema or default_schema_path())
     effort = effort_of(trials, minutes)
