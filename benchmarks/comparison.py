@@ -226,8 +226,7 @@ def _difference(strategy: dict, figure: str, decimals: int) -> str:
 
     if strategy["difference"] is None:
         return ""
-    gap = Difference(strategy["difference"][figure], strategy["standard_error"][figure])
-    return gap.words(decimals)
+    return Difference.from_model(strategy, figure).words(decimals)
 
 
 def _interval(ends: list[float] | None, decimals: int) -> str:
