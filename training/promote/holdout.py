@@ -1,7 +1,7 @@
 """The holdout: later users, scored with the candidate and with the champion.
 
-Rows inside the training window of either bundle, or within the horizon after it, are refused: that
-bundle knows more about them than about the users of next week.
+Rows inside the training window of either bundle, or within the horizon after it, are refused,
+because that bundle has partly seen their outcomes.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,6 @@ from training.data.freshness import (
 )
 from training.data.scored import ScoredUsers, score_users
 from training.evaluate.evaluation import evaluate_users
-from training.metrics.metrics import Outcomes
 
 MIN_USERS = 1_000
 """With fewer, the interval of every figure is wider than the gates allow."""
@@ -76,7 +75,7 @@ class Contest:
     Attributes:
         candidate: The new bundle.
         champion: The current bundle; None where there is none yet.
-        dataset: Labelled users, later than those of training of either.
+        dataset: Labelled users, later than the training users of both.
         evaluation: The candidate, measured on them.
     """
 
@@ -89,13 +88,6 @@ class Contest:
     def table(self) -> pl.DataFrame:
         """All features of the users, also those that the models do not use."""
         return self.dataset.typed.hstack(self.dataset.unused)
-
-    def outcomes(self, contender: Contender) -> Outcomes:
-        """The scores that one of them gave to the users, and the labels."""
-        dataset = self.dataset
-        return Outcomes(
-            contender.scored.probability, dataset.label, dataset.users, truth=dataset.truth
-        )
 
 
 def open_contest(candidate: Bundle, champion: Bundle | None, inputs: Sequence[str]) -> Contest:
@@ -116,8 +108,8 @@ def open_contest(candidate: Bundle, champion: Bundle | None, inputs: Sequence[st
     users = len(np.unique(dataset.users))
     if users < MIN_USERS:
         raise InputError(
-            f"{where}: {pluralize(users, 'user')} to measure a candidate on; at least {MIN_USERS:,} "
-            "are needed. Give more users."
+            f"{where}: {pluralize(users, 'user')}; measuring a candidate needs at least "
+            f"{MIN_USERS:,}. Give more users."
         )
     sides = [
         _contender(bundle, dataset, where) for bundle in (candidate, champion) if bundle is not None
@@ -134,7 +126,7 @@ def common_schema(candidate: Bundle, champion: Bundle | None) -> FeatureSchema:
     """The candidate's table, with every feature that only the champion reads.
 
     Raises:
-        BundleError: Both are not of the same table.
+        BundleError: The bundles are of different tables.
     """
     schema = candidate.manifest.schema
     if champion is None:
@@ -162,11 +154,11 @@ def common_schema(candidate: Bundle, champion: Bundle | None) -> FeatureSchema:
 def check_later(dataset: Dataset, manifest: Manifest, fit: FitRecord, where: str) -> None:
     """Check that users are later than those that a bundle was fitted to.
 
-    A table without dates cannot show that: only the very users of training are recognised.
+    Without dates in the schema, only the exact users of training are recognised.
 
     Raises:
-        InputError: Rows lie in its training window or within the horizon after it, or dates are
-            missing that would tell.
+        InputError: Rows lie in its training window or within the horizon after it, or their dates
+            are missing.
     """
     bundle_id = manifest.bundle_id
     if are_those_of_training(dataset, fit):

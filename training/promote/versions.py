@@ -1,8 +1,8 @@
 """The versions in a folder of bundles: the current one, the one before it, and the switch.
 
 `CURRENT` names the current version. `HISTORY` has a line `<version> <version before>` for every
-promotion over another bundle, the latest last: where a rollback leads does not depend on clocks or
-on what else was copied into the folder.
+promotion over another bundle, the latest last. So a rollback does not depend on clocks or on other
+files in the folder.
 """
 
 import os
@@ -19,7 +19,7 @@ HISTORY_LIMIT_BYTES = 16_000_000
 
 
 def check_root(root: Path) -> None:
-    """Check that a folder can hold bundles: a bundle cannot, as another file in it would spoil it.
+    """Check that a folder can hold bundles. A bundle cannot: another file would make it invalid.
 
     Raises:
         UsageError: The folder is a bundle, or lies in one.
@@ -71,7 +71,9 @@ def make_current(root: Path, version: str, before: str | None) -> None:
         before: The current version until now; None where there was none.
     """
     if before is not None:
-        _append(root, f"{version} {before}\n")
+        history = _text(root, HISTORY, HISTORY_LIMIT_BYTES) + f"{version} {before}\n"
+        # The whole file in one step: a torn line would hide where a rollback leads.
+        write_atomic(root / HISTORY, history.encode(), SHARED_MODE)
     write_current(root, version)
 
 
@@ -81,17 +83,13 @@ def version_before(root: Path, version: str) -> str:
     Raises:
         BundleError: None is known.
     """
-    lines = [line.split() for line in _history(root).splitlines()]
+    lines = [line.split() for line in _text(root, HISTORY, HISTORY_LIMIT_BYTES).splitlines()]
     found = [words[1] for words in lines if len(words) == 2 and words[0] == version]
     if not found:
         raise BundleError(
             f"{root}: {HISTORY} knows of no version before {version!r}. Name one with --version."
         )
     return found[-1]
-
-
-def _history(root: Path) -> str:
-    return _text(root, HISTORY, HISTORY_LIMIT_BYTES)
 
 
 def _text(root: Path, name: str, limit_bytes: int) -> str:
@@ -110,8 +108,3 @@ def _exists(path: Path) -> bool:
         except (FileNotFoundError, NotADirectoryError):
             return False
     return True
-
-
-def _append(root: Path, line: str) -> None:
-    """Rewrite the whole file in one step: a torn line would hide where a rollback leads."""
-    write_atomic(root / HISTORY, (_history(root) + line).encode(), SHARED_MODE)

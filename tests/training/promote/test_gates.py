@@ -309,7 +309,7 @@ def test_the_users_of_training_are_recognised_without_dates(folder, tmp_path):
 
 def test_too_few_users_are_refused(good, champion, tmp_path):
     data = write_table(users_of(3, MIN_USERS - 1), tmp_path / "users.parquet")
-    with pytest.raises(InputError, match="999 users to measure a candidate on"):
+    with pytest.raises(InputError, match="999 users; measuring a candidate needs"):
         open_contest(open_bundle(good), open_bundle(champion), [str(data)])
 
 
