@@ -1,6 +1,6 @@
 """Whether users are more recent than those that a bundle was fitted to.
 
-Without dates this cannot be seen: only the very rows of training are recognised.
+Without dates, only the exact rows of training are recognised.
 """
 
 from datetime import date, timedelta
@@ -14,7 +14,7 @@ from training.data.dataset import Dataset
 
 
 def are_those_of_training(dataset: Dataset, fit: FitRecord) -> bool:
-    """Whether these are the very rows that a bundle was fitted to."""
+    """Whether these are exactly the rows that a bundle was fitted to."""
     return bool(fit.training["data_fingerprint"] == dataset.fingerprint)
 
 
@@ -30,7 +30,7 @@ def first_later_date(manifest: Manifest, last: date) -> date:
 
 
 def early_dates(snapshots: pl.Series, first_allowed: date) -> pl.Series:
-    """The dates before the first that is late enough, one for each row, rising."""
+    """The dates before the first allowed one, one for each row, rising."""
     return snapshots.filter(snapshots < first_allowed).sort()
 
 
@@ -40,7 +40,7 @@ def days(dates: pl.Series) -> str:
 
 
 def cautions(dataset: Dataset, manifest: Manifest, fit: FitRecord) -> list[str]:
-    """Why figures on these users may be better than those of next week's will be, in sentences."""
+    """Why figures on these users may be too good, in sentences."""
     if are_those_of_training(dataset, fit):
         return [
             f"These are the users that {manifest.bundle_id} was fitted to: the models have seen most "

@@ -41,10 +41,10 @@ def conformance_contents(
 
     Args:
         bundle: Its graphs and its manifest, before it is written.
-        reference: The users of training in bins.
+        reference: Histograms of the training users.
         classifier: The native purchase model.
         segmentation: The native segments.
-        seed: Of what is drawn by lot.
+        seed: Of the random draws.
 
     Raises:
         SelfCheckError: Engine, `scorer.onnx` and the native models differ on a row.

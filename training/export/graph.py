@@ -1,4 +1,4 @@
-"""What all graphs share: versions, names, and the checks that every builder ends with."""
+"""What all graphs share: versions, names, and the final checks of every builder."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -63,7 +63,7 @@ def checked_model(
     """A model that has passed the full checker and strict shape inference.
 
     Raises:
-        SelfCheckError: It has not: a bug in the builder named by `name`.
+        SelfCheckError: A check failed, which is a bug in the builder of `name`.
     """
     graph = helper.make_graph(list(nodes), name, inputs, outputs, constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(ML_DOMAIN, ML_OPSET)]
@@ -84,7 +84,7 @@ def renamed(model: ModelProto, names: Mapping[str, str], prefix: str) -> ModelPr
     Args:
         model: A graph without subgraphs.
         names: New names of some values; all others get the prefix.
-        prefix: Keeps inner names apart from those of other graphs and of features.
+        prefix: Avoids clashes of inner names with other graphs and features.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
