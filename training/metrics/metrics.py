@@ -90,7 +90,7 @@ def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, 
 def bought_evenly(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
     """Purchases averaged over rows of equal probability, float64 [rows].
 
-    Otherwise a bin that cuts through equal probabilities would depend on the order of the file.
+    Otherwise a bin that divides equal probabilities would depend on the order of the file.
 
     Args:
         ranked: Outcomes in order.
@@ -124,7 +124,7 @@ def pr_auc(ranked: Ranked, weight: np.ndarray) -> float:
 
 
 def log_losses(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """The log-loss of each row, float64 [rows]; probabilities are kept off 0 and 1.
+    """The log-loss of each row, float64 [rows]; probabilities are clipped away from 0 and 1.
 
     Args:
         probability: float [rows].

@@ -15,6 +15,7 @@ from engine.errors import BundleError, quoted
 from engine.model.session import Session
 from engine.rows.typed import to_features
 from training.metrics.metrics import rounded
+from training.segments.phrases import Name
 
 MIN_JACCARD = 0.5
 """A segment with less overlap with every previous one is new."""
@@ -39,6 +40,11 @@ class PreviousSegments:
     retired: tuple[int, ...]
     features: Mapping[str, bool]
     assigned: np.ndarray
+
+    @property
+    def names(self) -> dict[int, Name]:
+        """The names of the previous segments, by id."""
+        return {s.id: Name(s.name, self.profiles[s.id]["name_features"]) for s in self.segments}
 
     @property
     def ids(self) -> list[int]:

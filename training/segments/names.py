@@ -15,7 +15,7 @@ NOTABLE = 0.08
 """The smallest effect that may appear in a name."""
 
 NAMING_EFFECTS = 24
-"""Triples of so many are 2,024; of 500 features they would be 20 million."""
+"""At most so many effects are combined: 24 give 2,024 triples, 500 would give 20 million."""
 
 DISTINCT = 0.1
 """The smallest distinction for which a second effect joins a name that is already unique."""
@@ -36,8 +36,8 @@ def named(
     Args:
         segments: Ids and shares.
         effects: What `profiles.segment_effects` returns.
-        kept: Names of segments before, by the id that they hand on.
-        taken: Names of other segments before, which would mislead.
+        kept: Names of previous segments, by the id that continues.
+        taken: Names of all previous segments; reusing one for other users would mislead.
     """
     names = {number: name for number, name in kept.items() if _still_true(name, effects[number])}
     used = {*taken, *(name.text for name in kept.values())}

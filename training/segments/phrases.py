@@ -25,7 +25,7 @@ Reason = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class FeatureEffect:
-    """How a segment differs from all users in a number, an ordered category, or one value of another.
+    """How a segment differs from all users in a number, an ordered category, or one value of a category.
 
     Attributes:
         feature: The feature.
@@ -80,7 +80,7 @@ class Name:
 
 
 def segment_sentence(name: Name, effects: Sequence[FeatureEffect]) -> str:
-    """Who they are, with figures: the effects in the name first, then other strong ones."""
+    """The segment described with figures: the effects in the name first, then other strong ones."""
     stated = [(reason["feature"], reason["value"]) for reason in name.reasons]
     chosen = [effect for key in stated for effect in effects if effect.key == key][:FACTS]
     worded = [effect for effect in effects if effect.worded]
@@ -104,11 +104,9 @@ def fact(effect: FeatureEffect) -> str:
         return f"typically no {label}" if none else f"{label} typically {clean(effect.value)}"
     if unit == "share" and 0 <= effect.mean <= 1:
         what = label.removeprefix("share of ")
-        return (
-            f"{_of_many(effect.mean)} {what}"
-            if what != label
-            else f"{label} {percent(effect.mean, 0)}"
-        )
+        if what == label:
+            return f"{label} {percent(effect.mean, 0)}"
+        return f"{_of_many(effect.mean)} {what}"
     number = _short_number(effect.mean)
     head, between, tail = label.partition(" in the last ")
     if unit not in NO_UNITS and says(label.partition(" in ")[0], unit):

@@ -35,9 +35,9 @@ class Space:
     Attributes:
         columns: Column of the `features` tensor, int64.
         logged: Whether log(1 + max(x, 0)) is taken, bool.
-        imputation: What stands in for a missing value: the median of the train part, float64.
-        mean: Subtracted last but one, float64.
-        scale: Divided by last, float64.
+        imputation: Replaces a missing value: the median of the train part, float64.
+        mean: Subtracted, float64.
+        scale: Divided by, last, float64.
     """
 
     columns: np.ndarray
