@@ -32,7 +32,7 @@ DRIVER_INDEX = "driver_index"
 DRIVER_IMPACT = "driver_impact"
 
 BLOCK_PRODUCTS = 256
-"""So many products are weighed at a time: as float32 they take four times the memory of bool."""
+"""So many products are weighted at a time: as float32 they take four times the memory of bool."""
 
 
 def drivers_graph(effects: Effects, feature_count: int) -> ModelProto:

@@ -43,11 +43,6 @@ def node(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> No
     return helper.make_node(kind, inputs, [output], name=output, **attributes)
 
 
-def ml_node(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> NodeProto:  # noqa: ANN401
-    """As `node`, from the operators of ai.onnx.ml."""
-    return helper.make_node(kind, inputs, [output], name=output, domain=ML_DOMAIN, **attributes)
-
-
 def constant(name: str, value: np.ndarray) -> TensorProto:
     """A constant of the graph, in the array's own type."""
     return numpy_helper.from_array(np.ascontiguousarray(value), name)

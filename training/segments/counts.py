@@ -194,23 +194,21 @@ def _silhouette(figures: Figures) -> float:
 
 def _lacks(figures: Figures) -> list[str]:
     """The shortcomings of a number of segments, in words."""
-    lacks = []
     found, null = figures["silhouette"], figures["silhouette_permuted"]
-    if found is not None and (null is None or found - null < MIN_EXCESS):
-        lacks.append(
-            f"silhouette {found}, {null} on column-permuted data: less than {MIN_EXCESS} above"
-        )
-    if figures["smallest_share"] < MIN_SHARE:
-        lacks.append(
-            f"the smallest has {figures['smallest_share']:.1%} of users, under {MIN_SHARE:.0%}"
-        )
-    if figures["agreement"] < MIN_AGREEMENT:
-        lacks.append(
-            f"refits agree to {decimal(figures['agreement'], 2)} on average, under {MIN_AGREEMENT}"
-        )
-    if figures["agreement_worst"] < MIN_WORST_AGREEMENT:
-        lacks.append(
-            f"the worst refit agrees to {decimal(figures['agreement_worst'], 2)}, "
-            f"under {MIN_WORST_AGREEMENT}"
-        )
-    return lacks
+    smallest, mean, worst = (
+        figures[name] for name in ("smallest_share", "agreement", "agreement_worst")
+    )
+    weak = found is not None and (null is None or found - null < MIN_EXCESS)
+    checks = (
+        (weak, f"silhouette {found}, {null} on column-permuted data: less than {MIN_EXCESS} above"),
+        (smallest < MIN_SHARE, f"the smallest has {smallest:.1%} of users, under {MIN_SHARE:.0%}"),
+        (
+            mean < MIN_AGREEMENT,
+            f"refits agree to {decimal(mean, 2)} on average, under {MIN_AGREEMENT}",
+        ),
+        (
+            worst < MIN_WORST_AGREEMENT,
+            f"the worst refit agrees to {decimal(worst, 2)}, under {MIN_WORST_AGREEMENT}",
+        ),
+    )
+    return [words for lacks, words in checks if lacks]

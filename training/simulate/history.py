@@ -1,8 +1,7 @@
 """Sessions, carts and orders of the last 365 days, and the features they give.
 
-Every order is a checkout, every checkout a cart, every
-cart a session, and all are counted in the same five windows: counts agree by construction. NaN
-stands for a quantity that does not exist.
+Every order is a checkout, every checkout a cart, every cart a session, and all are counted in the
+same five windows, so counts always agree. NaN is a quantity that does not exist.
 """
 
 from dataclasses import dataclass

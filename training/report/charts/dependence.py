@@ -65,7 +65,7 @@ def _text_marks(texts: Rows, color: str, align: str, size: float, weight: int) -
 
 
 def _largest(parts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Numbers in their order; of very many categories those that most users have, by impact.
+    """Numbers in their order; categories by impact, only the most frequent ones if there are many.
 
     Users without a value come last.
     """
@@ -133,7 +133,7 @@ def _texts(parts: Sequence[Mapping[str, Any]], title: str) -> Rows:
     bottom = _BARS_TOP + _BAR_HEIGHT + 5
     ends = [(numbers[0], 0.0, "left")]
     if len(numbers) > 1:
-        # Users without a value have the last bar, which is beyond the numbers.
+        # The last bar is for users without a value, so the numbers end before it.
         ends.append((numbers[-1], PANEL_WIDTH * len(numbers) / len(parts), "right"))
     texts += [
         {"x": x, "y": bottom, "text": short(place(part), 14), "color": MUTED, "align": align}
@@ -152,7 +152,7 @@ def _title_lines(title: str) -> list[str]:
 
 
 def place(part: Mapping[str, Any]) -> str:
-    """Which values a part of a shape stands for, in words."""
+    """The values of a bin or category, in words."""
     if "value" in part:
         return "not known" if part["value"] is None else shown(part["value"])
     low, high = part["low"], part["high"]
