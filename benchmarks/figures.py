@@ -96,10 +96,7 @@ def silhouettes_table(fitted: Fitted) -> str:
                     "Gaussian copula (same marginals and rank correlations, no clusters)",
                     "silhouette_copula",
                 ),
-                (
-                    "permuted columns (same marginals, no correlation)",
-                    "silhouette_permuted",
-                ),
+                ("permuted columns (same marginals, no correlation)", "silhouette_permuted"),
                 (
                     f"same segments, all {features} features with `high`/`low` words, standardised, no "
                     "log",

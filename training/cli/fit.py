@@ -49,9 +49,7 @@ from training.cli.progress import FitProgress
     help="The current bundle: segments that stay the same keep their ids and names.",
 )
 @click.option(
-    "--playbook",
-    type=PLACE,
-    help="Your own playbook.toml, applied after the rules of the package.",
+    "--playbook", type=PLACE, help="Your own playbook.toml, applied after the rules of the package."
 )
 def fit(
     data: tuple[str, ...],

@@ -14,10 +14,7 @@ from training.cli.checks import seed_option
 MAX_SIMULATED_ROWS = 1_000_000_000
 
 
-@click.command(
-    cls=Command,
-    epilog=example("training simulate --with-truth --out history.parquet"),
-)
+@click.command(cls=Command, epilog=example("training simulate --with-truth --out history.parquet"))
 @click.option(
     "-o",
     "--out",

@@ -20,13 +20,7 @@ from training.compare.strategies import Compared, SegmentFigures, figures_to_jso
 from training.metrics.audiences import top_users
 from training.metrics.disclosure import MIN_USERS, enough
 from training.metrics.intervals import auc_interval
-from training.metrics.metrics import (
-    Outcomes,
-    buyers_in_top,
-    rank,
-    rounded,
-    segment_places,
-)
+from training.metrics.metrics import Outcomes, buyers_in_top, rank, rounded, segment_places
 from training.segments.counts import explained_shares
 
 TOP_DECILE = 0.10

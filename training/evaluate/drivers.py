@@ -141,11 +141,7 @@ def _quantiles(sorted_values: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def _effect(
-    feature: Feature,
-    values: np.ndarray,
-    impacts: np.ndarray,
-    users: np.ndarray,
-    manifest: Manifest,
+    feature: Feature, values: np.ndarray, impacts: np.ndarray, users: np.ndarray, manifest: Manifest
 ) -> dict[str, Any]:
     if feature.kind == "numeric" or feature.ordered:
         return {"direction": direction(values, impacts)}

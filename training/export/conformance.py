@@ -23,11 +23,7 @@ from training.export.scorer import OUTPUTS
 from training.model.classifier import Classifier
 from training.segments.segments import Segmentation
 
-NATIVE_FIGURES = (
-    "max_probability_difference",
-    "max_margin_difference",
-    "max_impact_difference",
-)
+NATIVE_FIGURES = ("max_probability_difference", "max_margin_difference", "max_impact_difference")
 
 
 def conformance_contents(

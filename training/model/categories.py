@@ -41,10 +41,7 @@ def fit_categories(
 
 
 def order_by_train_rates(
-    train: Sample,
-    users: np.ndarray,
-    validation: Sample,
-    values: Mapping[int, tuple[str, ...]],
+    train: Sample, users: np.ndarray, validation: Sample, values: Mapping[int, tuple[str, ...]]
 ) -> tuple[Sample, Sample]:
     """Both samples with categories ordered by the purchase rates of the train rows only.
 

@@ -9,14 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.simulate.climate import Climate
-from training.simulate.people import (
-    HISTORY_DAYS,
-    FloatArray,
-    IntArray,
-    People,
-    log_odds,
-    sigmoid,
-)
+from training.simulate.people import HISTORY_DAYS, FloatArray, IntArray, People, log_odds, sigmoid
 
 # Days ago [start, end), newest first; the bounds follow the features.
 WINDOWS = ((0, 7), (7, 30), (30, 60), (60, 90), (90, HISTORY_DAYS))

@@ -13,11 +13,7 @@ _HEIGHT, _BAR_HEIGHT = 132, 58
 _TITLE_LETTERS, _TITLE_LINES, _LINE_HEIGHT = 26, 2, 16
 _BARS_TOP = 20 + _TITLE_LINES * _LINE_HEIGHT + 4
 _SHOWN_BARS = 30
-_TEXT_LOOKS = (
-    (INK, "left", 12, 600),
-    (MUTED, "left", 11, 400),
-    (MUTED, "right", 11, 400),
-)
+_TEXT_LOOKS = ((INK, "left", 12, 600), (MUTED, "left", 11, 400), (MUTED, "right", 11, 400))
 
 
 def dependence_chart(feature: Mapping[str, Any], titles: Mapping[str, str], name: str) -> str:
