@@ -9,7 +9,6 @@ from engine.bundle.schema import Feature, FeatureSchema
 from engine.errors import BundleError, InputError, pluralize, quoted, rule_counts
 from engine.inputs.chunks import read_chunks
 from engine.inputs.open import open_inputs
-from engine.inputs.tables import Table
 from engine.options import CHUNK_ROWS
 from engine.rows.rules import check_columns, check_same_keys, split_rows
 
@@ -83,10 +82,11 @@ def join_outcomes(scores: Sequence[str], outcomes: Sequence[str], schema: Featur
     known = _labels(known, schema.label, ", ".join(outcomes))
     joined = scored.join(known, on=keys, how="inner").filter(pl.col("bought").is_not_null())
     if not joined.height:
+        caught = f"; left out: {rule_counts(left_out)}" if left_out else ""
         raise InputError(
             f"{', '.join(scores)}: no row of {scored.height:,} has an outcome in "
-            f"{', '.join(outcomes)} ({known.height:,} rows{_without(left_out)}), joined by {quoted(named)}. Give the "
-            "outcomes of the users and dates that were scored."
+            f"{', '.join(outcomes)} ({known.height:,} rows{caught}), joined by {quoted(named)}. Give "
+            "the outcomes of the users and dates that were scored."
         )
     return Joined(
         frame=joined.with_columns(user=pl.col("id").rank("dense").cast(pl.Int64) - 1).drop("id"),
@@ -95,10 +95,6 @@ def join_outcomes(scores: Sequence[str], outcomes: Sequence[str], schema: Featur
         without_score=known.join(scored, on=keys, how="anti").height,
         left_out=left_out,
     )
-
-
-def _without(left_out: Mapping[str, int]) -> str:
-    return f"; left out: {rule_counts(left_out)}" if left_out else ""
 
 
 def _table(schema: FeatureSchema, features: tuple[Feature, ...]) -> FeatureSchema:
@@ -121,7 +117,9 @@ def _read(
     with open_inputs(inputs, wanted) as tables:
         for found in tables:
             check_columns(table, found.columns, found.name, f"a backtest of {what}")
-        check_same_keys(table, ((t.name, _id_as_text(t, table)) for t in tables))
+        # Ids are compared as text, whatever their type.
+        text = {str(table.id): pl.String()}
+        check_same_keys(table, ((t.name, pl.Schema({**t.columns, **text})) for t in tables))
         frames, caught = [], dict[str, int]()
         for chunk in read_chunks(tables, wanted, CHUNK_ROWS):
             split = split_rows(chunk.frame, table, chunk.faults)
@@ -134,11 +132,6 @@ def _read(
     if not frames:
         raise InputError(f"{', '.join(inputs)}: no row of {what}. Check the job that writes it.")
     return pl.concat(frames), caught
-
-
-def _id_as_text(found: Table, table: FeatureSchema) -> pl.Schema:
-    """The columns of a table, with ids as text: ids of different types are compared as text."""
-    return pl.Schema({**found.columns, str(table.id): pl.String()})
 
 
 def _keys(scored: pl.DataFrame, known: pl.DataFrame, schema: FeatureSchema) -> list[str]:

@@ -6,6 +6,7 @@ difference counts when it is more than 1.96 standard errors from 0.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from engine.format import shown_name
@@ -101,14 +102,19 @@ def whom_inside(evidence: Evidence) -> tuple[str, str]:
     ranked = [s for s in known if s["roc_auc_interval"][0] > 0.5]
     if not ranked:
         return NEITHER, "the score ranks no better than chance inside any segment"
-    why = f"ROC-AUC inside {_of_all(ranked, segments)} is {_range(ranked, 'roc_auc', decimal)}"
+    some = f"{len(ranked)} of {len(segments)}" if len(ranked) < len(segments) else "the"
+    why = f"ROC-AUC inside {some} segments is {_range(ranked, 'roc_auc', decimal)}"
     lifts = [s for s in ranked if s["top_decile_lift"] is not None]
     if lifts:
-        why += (
-            f", and a segment’s top tenth buys {_range(lifts, 'top_decile_lift', _tenths)} times as often "
-            "as the segment"
-        )
-    return THE_MODEL, f"{why}{_of_the_others(segments, known, ranked)}"
+        lift = _range(lifts, "top_decile_lift", partial(decimal, decimals=1))
+        why += f", and a segment’s top tenth buys {lift} times as often as the segment"
+    # Why segments are missing from the range.
+    missing = {
+        "it ranks no better than chance": len(known) - len(ranked),
+        "there are too few buyers or non-buyers to tell": len(segments) - len(known),
+    }
+    why += "".join(f"; in {number} {reason}" for reason, number in missing.items() if number)
+    return THE_MODEL, why
 
 
 def what_to_say(evidence: Evidence) -> tuple[str, str]:
@@ -272,24 +278,3 @@ def _tops(evidence: Evidence) -> str:
 def _range(parts: Sequence[Mapping[str, Any]], name: str, shown: Callable[[float], str]) -> str:
     ends = [shown(end(part[name] for part in parts)) for end in (min, max)]
     return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
-
-
-def _tenths(factor: float) -> str:
-    return decimal(factor, 1)
-
-
-def _of_all(some: Sequence[object], segments: Sequence[object]) -> str:
-    if len(some) == len(segments):
-        return "the segments"
-    return f"{len(some)} of {len(segments)} segments"
-
-
-def _of_the_others(
-    segments: Sequence[object], known: Sequence[object], ranked: Sequence[object]
-) -> str:
-    """Why some segments are missing from the ROC-AUC range."""
-    reasons = (
-        (len(known) - len(ranked), "it ranks no better than chance"),
-        (len(segments) - len(known), "there are too few buyers or non-buyers to tell"),
-    )
-    return "".join(f"; in {number} {reason}" for number, reason in reasons if number)

@@ -57,6 +57,11 @@ class Dataset:
         return self.typed.height
 
     @property
+    def every_feature(self) -> pl.DataFrame:
+        """All features of the users, also those that the models do not use."""
+        return self.typed.hstack(self.unused)
+
+    @property
     def ids(self) -> pl.Series | None:
         """The id of each row, or None where the schema names no id."""
         return None if self.schema.id is None else self.typed[self.schema.id]
@@ -207,9 +212,9 @@ def _concat(frames: Sequence[pl.DataFrame], rejected: Counter[str], where: str) 
 
 def _without_repeats(rows: pl.DataFrame, schema: FeatureSchema) -> tuple[pl.DataFrame, int]:
     """The first row of every key, and the number of the others."""
-    keys = [name for name in (schema.id, schema.snapshot) if name in rows.columns]
     if schema.id is None:
         return rows, 0
+    keys = [name for name in (schema.id, schema.snapshot) if name in rows.columns]
     kept = rows.unique(keys, keep="first", maintain_order=True)
     return kept, rows.height - kept.height
 

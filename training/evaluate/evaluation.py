@@ -138,10 +138,9 @@ def outcome_metrics(
     """
     truth = None if dataset.truth is None else dataset.truth[rows]
     outcomes = Outcomes(scored.probability, dataset.label[rows], dataset.users[rows], truth)
-    table = dataset.typed.hstack(dataset.unused)[rows]
     return {
         **classification_metrics(outcomes, manifest.threshold, manifest.decile_cuts),
-        "slices": slice_metrics(outcomes, table, manifest.schema),
+        "slices": slice_metrics(outcomes, dataset.every_feature[rows], manifest.schema),
         "cells": cell_metrics(outcomes, scored.segment, manifest),
     }
 

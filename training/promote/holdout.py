@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import polars as pl
 
 from engine.bundle.evaluation import Evaluation, FitRecord, read_evaluation
 from engine.bundle.manifest import Manifest
@@ -17,13 +16,7 @@ from engine.bundle.schema import FeatureSchema
 from engine.errors import BundleError, InputError, pluralize
 from engine.model.session import Predictions, Session
 from training.data.dataset import Dataset, load_dataset
-from training.data.freshness import (
-    are_those_of_training,
-    days,
-    early_dates,
-    first_later_date,
-    last_date,
-)
+from training.data.freshness import are_those_of_training, early_rows, first_later_date
 from training.data.scored import ScoredUsers, score_users
 from training.evaluate.evaluation import evaluate_users
 
@@ -83,11 +76,6 @@ class Contest:
     champion: Contender | None
     dataset: Dataset
     evaluation: Evaluation
-
-    @property
-    def table(self) -> pl.DataFrame:
-        """All features of the users, also those that the models do not use."""
-        return self.dataset.typed.hstack(self.dataset.unused)
 
 
 def open_contest(candidate: Bundle, champion: Bundle | None, inputs: Sequence[str]) -> Contest:
@@ -165,22 +153,17 @@ def check_later(dataset: Dataset, manifest: Manifest, fit: FitRecord, where: str
         raise InputError(
             f"{where}: these are the users that {bundle_id} was fitted to. Give later ones."
         )
-    last = last_date(fit)
-    if last is None:
+    first_allowed = first_later_date(manifest, fit)
+    if first_allowed is None:
         return
     if dataset.snapshots is None:
         raise InputError(
             f"{where}: no column {manifest.schema.snapshot!r}, which {bundle_id} was fitted with; "
             "without it, whether these users are later is unknown. Give dated users."
         )
-    first_allowed = first_later_date(manifest, last)
-    early = early_dates(dataset.snapshots, first_allowed)
-    if len(early):
-        raise InputError(
-            f"{where}: {pluralize(len(early), 'row')} of {dataset.rows:,} of {days(early)}; "
-            f"{bundle_id} was fitted to users up to {last}, whose outcomes end "
-            f"{manifest.schema.horizon_days} days later. Give users of {first_allowed} or later."
-        )
+    early = early_rows(dataset, manifest, fit)
+    if early:
+        raise InputError(f"{where}: {early}. Give users of {first_allowed} or later.")
 
 
 def _contender(bundle: Bundle, dataset: Dataset, where: str) -> Contender:

@@ -62,14 +62,15 @@ def slice_gate(contest: Contest, champion: Contender) -> Gate:
 
 
 def slice_differences(contest: Contest, champion: Contender) -> Iterator[SliceDifference]:
-    """The paired difference in log-loss of every slice that is large enough."""
-    label = contest.dataset.label
+    """The paired difference in log-loss of every large enough slice."""
+    dataset = contest.dataset
+    label = dataset.label
     sides = (contest.candidate, champion)
     more = np.subtract(*(log_losses(side.scored.probability, label) for side in sides))
-    for slicing in slicings(contest.table, contest.dataset.schema, contest.dataset.users):
+    for slicing in slicings(dataset.every_feature, dataset.schema, dataset.users):
         for part, value in enumerate(slicing.values):
             rows = slicing.part == part
-            users = contest.dataset.users[rows]
+            users = dataset.users[rows]
             if len(np.unique(users)) >= MIN_SLICE_USERS:
                 mean, error = mean_and_error(more[rows], users)
                 yield SliceDifference(slicing.name, value, mean, error)

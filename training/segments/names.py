@@ -6,7 +6,7 @@ use feature labels.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, count
 
 from engine.bundle.manifest import Segment
 from training.segments.phrases import MIN_KNOWN, FeatureEffect, Name, clean, in_running_text
@@ -111,10 +111,8 @@ def _first_free(candidates: Sequence[tuple[FeatureEffect, ...]], noun: str, used
         if text not in used:
             reasons = [{"feature": t.key[0], "value": t.key[1], "side": t.side} for t in effects]
             return Name(text, reasons)
-    number = 1
-    while (text := "Average users" + (f" {number}" if number > 1 else "")) in used:
-        number += 1
-    return Name(text, [])
+    plain = ("Average users" + (f" {number}" if number > 1 else "") for number in count(1))
+    return Name(next(text for text in plain if text not in used), [])
 
 
 def _phrase(effect: FeatureEffect) -> str:
@@ -137,11 +135,11 @@ def _composed(phrases: Sequence[str], noun: str) -> str:
 
     Modifiers of the common noun may precede any other noun, short words first.
     """
-    modifiers = [p.removesuffix(f" {noun}") for p in phrases if noun and p.endswith(f" {noun}")]
-    others = [p for p in phrases if not (noun and p.endswith(f" {noun}"))]
-    head = others[0] if len(others) == 1 else noun
+    common = [p for p in phrases if noun and p.endswith(f" {noun}")]
+    modifiers = sorted((p.removesuffix(f" {noun}") for p in common), key=len)
+    others = [p for p in phrases if p not in common]
     if len(others) > 1 or not modifiers:
-        text = ", ".join([*sorted(modifiers, key=len), *others])
+        text = ", ".join([*modifiers, *others])
     else:
-        text = " ".join([*sorted(modifiers, key=len), head])
+        text = " ".join([*modifiers, *(others or [noun])])
     return text[:1].upper() + text[1:]

@@ -197,7 +197,7 @@ def with_manifest(side, **changes):
 
 def test_a_slice_that_is_served_worse_is_named(contest):
     scored = contest.candidate.scored
-    oslo = (contest.table["city"] == "oslo").to_numpy()
+    oslo = (contest.dataset.every_feature["city"] == "oslo").to_numpy()
     probability = np.where(oslo, np.float32(0.2), scored.probability)
     scored = dataclasses.replace(scored, probability=probability)
     users = dataclasses.replace(contest.candidate.users, predictions=scored)
