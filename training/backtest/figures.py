@@ -97,7 +97,7 @@ def _bundle_figures(bundle_id: str, frame: pl.DataFrame) -> dict[str, Any]:
 
 
 def _metrics(frame: pl.DataFrame) -> dict[str, Any]:
-    """Figures with 95 % intervals; empty where all users bought, or none did."""
+    """Figures with 95 % intervals; empty if all users bought, or none did."""
     label, users = frame["bought"].to_numpy(), frame["user"].to_numpy()
     if not 0 < label.sum() < len(label):
         return {}
@@ -157,7 +157,7 @@ def _rates(frame: pl.DataFrame, part: pl.DataFrame) -> dict[str, Any]:
 
 
 def _summed(deciles: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Deciles with the share of all buyers down to each; null where nobody bought."""
+    """Deciles with the cumulative share of buyers; null if nobody bought."""
     reached, found = 0.0, []
     for decile in deciles:
         share = decile["share_of_buyers"]

@@ -154,7 +154,7 @@ def _check_once(frame: pl.DataFrame, keys: list[str], named: list[str], where: s
 
 
 def _labels(known: pl.DataFrame, label: str, where: str) -> pl.DataFrame:
-    """`bought` as Int8, null where it is not known yet."""
+    """`bought` as Int8, null if it is not known yet."""
     wrong = int((~known["bought"].is_in([0.0, 1.0])).sum())
     if wrong:
         raise InputError(

@@ -169,7 +169,7 @@ class Compared:
         users: A number from 0 for each user, int64 [rows].
         scored: Engine predictions.
         strategies: Probabilities by the names in `STRATEGIES`, float32 [rows]; `MODEL` is among them.
-        snapshots: The date of each row, datetime64[D] [rows], where rows have one.
+        snapshots: The date of each row, datetime64[D] [rows], if rows have one.
     """
 
     label: np.ndarray

@@ -38,7 +38,7 @@ class Dataset:
         typed: The key columns and every model feature, as `to_typed` returns them.
         unused: The features with `use = false` that the data has, as `typed`; no model sees them.
         label: int8 [rows], 1 for a purchase.
-        truth: float64 [rows], where the data has a complete column `true_probability`.
+        truth: float64 [rows], if the data has a complete column `true_probability`.
         rejected: Rows left out, counted by rule.
         fingerprint: SHA-256 over keys, labels and values; the same for every file format.
     """
@@ -63,7 +63,7 @@ class Dataset:
 
     @property
     def ids(self) -> pl.Series | None:
-        """The id of each row, or None where the schema names no id."""
+        """The id of each row, or None if the schema names no id."""
         return None if self.schema.id is None else self.typed[self.schema.id]
 
     @property
@@ -75,7 +75,7 @@ class Dataset:
 
     @property
     def snapshots(self) -> pl.Series | None:
-        """The snapshot date of each row, or None where there is none."""
+        """The snapshot date of each row, or None if there is none."""
         name = self.schema.snapshot
         return None if name not in self.typed.columns else self.typed[name]
 

@@ -83,7 +83,7 @@ def direction(values: np.ndarray, impacts: np.ndarray) -> str:
     """
     known = ~np.isnan(values)
     ranks = pl.DataFrame({"value": values[known], "impact": impacts[known]}).select(pl.all().rank())
-    # Not a number where a column is constant or empty.
+    # NaN if a column is constant or empty.
     correlation = ranks.select(pl.corr("value", "impact")).item() or 0.0
     if not abs(correlation) >= CLEAR_CORRELATION:
         return "none"

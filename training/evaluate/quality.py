@@ -41,9 +41,9 @@ def quality_band(
     """The band of a bundle, whether it may be used, a sentence for marketing, and the reasons.
 
     Args:
-        metrics: What `classification_metrics` gives.
-        leakage: What `leakage.leakage_checks` gives.
-        unusable: Why the purchase model must not be used, as far as known.
+        metrics: As `classification_metrics` returns them.
+        leakage: As `leakage_checks` returns them.
+        unusable: Why the purchase model must not be used, if already known.
         segment_reasons: Why the segments are weak; the scores may still be used, but the bundle is at
             most good.
 

@@ -173,7 +173,7 @@ def _absent(table: pl.DataFrame, schema: FeatureSchema, group: str) -> np.ndarra
 
 
 def _by_value(feature: Feature, column: pl.Series, users: np.ndarray, missing: bool) -> Slicing:  # noqa: FBT001
-    """The most frequent values, in the order of the schema where it has a meaning; then the others."""
+    """The most frequent values, in the order of the schema if it is meaningful; then the others."""
     counts = (
         pl.DataFrame({"value": column, "user": users})
         .drop_nulls("value")

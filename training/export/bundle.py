@@ -104,7 +104,7 @@ def bundle_manifest(
 
 
 def with_values(schema: FeatureSchema, categories: CategoryTables) -> FeatureSchema:
-    """The schema with the values that were learned where it lists none."""
+    """The schema, with learned values for categories whose values it does not list."""
     features = (
         f
         if f.values or f.name not in categories

@@ -103,7 +103,7 @@ def _feature(feature: Feature, manifest: Manifest) -> dict[str, object]:
 
 
 def _model_version(snapshots: Sequence[str]) -> int:
-    """The last snapshot as a number, 20261122; 0 where rows have no date."""
+    """The last snapshot as a number, 20261122; 0 if rows have no date."""
     return int(snapshots[-1].replace("-", "")) if snapshots else 0
 
 

@@ -73,7 +73,7 @@ def intervals(
         resamples: How many.
 
     Returns:
-        Low and high by name; None where no resample has both labels.
+        Low and high by name; None if no resample has both labels.
     """
     label = np.empty(len(ranked.p))
     label[ranked.order] = ranked.positive

@@ -75,7 +75,7 @@ class Trial:
         scores: Raw scores of each fold's validation rows, float64 [rows]; of the first fold only
             where the trial stopped there.
         booster: The trees of the first fold.
-        cost: Comparisons, lookups and products for a row; None where it cannot be exported.
+        cost: Comparisons, lookups and products for a row; None if it cannot be exported.
     """
 
     number: int

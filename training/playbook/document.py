@@ -82,7 +82,7 @@ def sample_size(rate: float, relative_lift: float, control_share: float) -> int 
         control_share: The control group's share of the users.
 
     Returns:
-        None where no number of users is enough: without a control group, at a rate of 0, or where
+        None if no number of users is enough: without a control group, at a rate of 0, or if
         the lifted rate would exceed 1.
     """
     lifted = rate * (1 + relative_lift)
@@ -144,7 +144,7 @@ def _figures(cell: Figures | None, settings: Mapping[str, Any], scale: float) ->
     if cell is None or cell["purchase_rate"] is None:
         return dict.fromkeys(FIGURES)
     rate, share = cell["purchase_rate"], settings["control_share"]
-    # Where nobody is contacted there is nothing to test.
+    # If nobody is contacted, there is nothing to test.
     tested = settings["channel"] != NO_CHANNEL
     users = round(cell["rows"] * scale)
     return {
@@ -157,7 +157,7 @@ def _figures(cell: Figures | None, settings: Mapping[str, Any], scale: float) ->
 
 
 def _spenders(segments: Sequence[Segment], profiles: Mapping[int, Figures]) -> set[int]:
-    """Segments that spend at least what the average user does; none where spend is not known."""
+    """Segments that spend at least what the average user does; none if spend is unknown."""
     known = [(s, spend) for s in segments if (spend := profiles[s.id].get("spend")) is not None]
     total = sum(segment.share for segment, _ in known)
     if not total:

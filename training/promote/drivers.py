@@ -74,7 +74,7 @@ def _leakage_gate(candidate: Contender, champion: Contender) -> Gate:
 
 
 def impact_shares(side: Contender) -> dict[str, float]:
-    """The share of each feature in all mean absolute impacts; 0 where there is no impact."""
+    """The share of each feature in all mean absolute impacts; 0 if there is no impact."""
     size = np.abs(side.scored.impacts.astype(np.float64)).mean(axis=0)
     shares = size / size.sum() if size.sum() else size
     return dict(zip(side.names, shares.tolist(), strict=True))

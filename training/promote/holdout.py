@@ -67,7 +67,7 @@ class Contest:
 
     Attributes:
         candidate: The new bundle.
-        champion: The current bundle; None where there is none yet.
+        champion: The current bundle; None if there is none yet.
         dataset: Labelled users, later than the training users of both.
         evaluation: The candidate, measured on them.
     """

@@ -26,7 +26,7 @@ class RefusedError(EngineError):
     """The candidate may not replace the current bundle.
 
     Attributes:
-        report: What was measured at every gate; empty where the candidate was not measured.
+        report: What was measured at every gate; empty if the candidate was not measured.
     """
 
     exit_code = 79
@@ -42,7 +42,7 @@ class Promotion:
 
     Attributes:
         folder: Its folder.
-        report: What was measured at every gate; empty where nothing was.
+        report: What was measured at every gate; empty if nothing was.
     """
 
     folder: Path
@@ -58,7 +58,7 @@ def promote(candidate: Path, root: Path, data: Sequence[str] = ()) -> Promotion:
     Args:
         candidate: A bundle.
         root: The folder of bundles; created if it does not exist.
-        data: Labelled users, later than those of both bundles; may be empty only where there is no
+        data: Labelled users, later than those of both bundles; may be empty only if there is no
             current bundle.
 
     Raises:

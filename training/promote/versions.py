@@ -35,7 +35,7 @@ def check_root(root: Path) -> None:
 
 
 def current_bundle(root: Path) -> Bundle | None:
-    """The current bundle of a folder of bundles, all hashes checked; None where there is none.
+    """The current bundle of a folder of bundles, all hashes checked; None if there is none.
 
     Raises:
         BundleError: It is named, but missing, altered or invalid.
@@ -68,7 +68,7 @@ def make_current(root: Path, version: str, before: str | None) -> None:
     Args:
         root: The folder of bundles.
         version: A bundle in it that was opened and found sound.
-        before: The current version until now; None where there was none.
+        before: The current version until now; None if there was none.
     """
     if before is not None:
         history = _text(root, HISTORY, HISTORY_LIMIT_BYTES) + f"{version} {before}\n"
@@ -93,7 +93,7 @@ def version_before(root: Path, version: str) -> str:
 
 
 def _text(root: Path, name: str, limit_bytes: int) -> str:
-    """The text of a file; empty where there is none."""
+    """The text of a file; empty if there is none."""
     if not _exists(root / name):
         return ""
     content = read_file(root, name, limit_bytes, remedy="Name a version with --version.")

@@ -118,7 +118,7 @@ def actionability(values: np.ndarray, labels: np.ndarray) -> float:
         labels: The segment of each user, int [rows].
 
     Returns:
-        0 to 1; 0 where no feature varies.
+        0 to 1; 0 if no feature varies.
     """
     explained = explained_shares(values, labels)
     known = ~np.isnan(explained)

@@ -59,7 +59,7 @@ class Lineage:
     Attributes:
         ids: One for each new segment, in their order.
         retired: Every id that is never used again, rising.
-        overlap: The largest Jaccard index with any previous segment, 0 where there was none.
+        overlap: The largest Jaccard index with any previous segment, 0 if there was none.
     """
 
     ids: tuple[int, ...]
@@ -117,7 +117,7 @@ def starting_centroids(points: np.ndarray, before: PreviousSegments) -> np.ndarr
         before: The previous segments.
 
     Returns:
-        float64 [segments, coordinates]; None where a segment has no user.
+        float64 [segments, coordinates]; None if a segment has no user.
     """
     members = [before.assigned == number for number in before.ids]
     if not all(rows.any() for rows in members):

@@ -57,7 +57,7 @@ class FeatureEffect:
 
     @property
     def worded(self) -> str:
-        """The schema's words for users like these, "" where it has none."""
+        """The schema's words for users like these, "" if it has none."""
         return clean(self.feature.high if self.effect >= 0 else self.feature.low)
 
     @property
@@ -160,7 +160,7 @@ def _of_many(share: float) -> str:
 
 
 def _short_number(number: float) -> str:
-    """A mean in a sentence, with one decimal under 10; "" where it is hardly above 0."""
+    """A mean in a sentence, with one decimal under 10; "" if it is hardly above 0."""
     if 0 <= number < HARDLY_ANY:
         return ""
     text = f"{number:,.0f}" if abs(number) >= 10 else f"{round(number, 1) + 0.0:g}"

@@ -205,7 +205,7 @@ def _category_effects(column: FeatureValues) -> Iterator[tuple[int, FeatureEffec
 
 
 def _middle(texts: tuple[str, ...], codes: np.ndarray) -> str:
-    """The median category, where there are categories."""
+    """The median category, if there are categories."""
     return texts[int(np.quantile(codes, 0.5, method="lower"))] if texts else ""
 
 

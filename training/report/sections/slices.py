@@ -63,7 +63,7 @@ def _named(part: Figures) -> str:
 
 
 def _largest_gap(found: Sequence[Figures]) -> str:
-    """The gap that is furthest beyond chance, or that none is."""
+    """The gap furthest beyond chance, or a sentence that there is none."""
     known = [part for part in found if part.get("calibration_gap") is not None]
     worst = max(known, key=_beyond_chance, default=None)
     if worst is None or _beyond_chance(worst) < CHANCE:

@@ -36,7 +36,7 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
 
     Args:
         folder: Created if it does not exist.
-        contents: What `what_if_files` gives.
+        contents: As `what_if_files` returns them.
 
     Raises:
         EngineError: A file cannot be written.

@@ -10,7 +10,7 @@ from training.data.scored import ScoredUsers
 from training.metrics.disclosure import MIN_USERS, enough, users_in
 
 Value = float | str | None
-"""A number, a category, or None where it is missing."""
+"""A number, a category, or None if it is missing."""
 
 DIGITS = 2
 """Significant digits of a median, so that it is no user's exact value."""
