@@ -110,7 +110,7 @@ def starts(bundle: Bundle) -> None:
 
 
 def main() -> None:
-    """Measure everything on the bundle in force."""
+    """Measure everything on the committed bundle."""
     bundle = open_bundle(BUNDLE)
     starts(bundle)
     users = pl.concat(simulate(SimulateOptions(rows=ROWS, seed=8)))

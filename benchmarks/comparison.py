@@ -79,16 +79,13 @@ def inside_table(comparison: dict, names: dict[int, str]) -> str:
 
 def answers_table(comparison: dict) -> str:
     """The answers that `training.compare.answers` derives from the figures."""
-    rows = [[a["question"], a["tool"], a["why"]] for a in comparison["answer"]]
-    lines = ["| question | use | why |\n|---|---|---|\n"]
-    lines += [f"| {' | '.join(row)} |\n" for row in rows]
-    lines += [
-        "\nQuestions that neither answers:\n\n",
-        *(f"- {_sentence(t)}\n" for t in comparison["neither"]),
-    ]
-    lines += ["\nWhat would change these answers:\n\n"]
-    lines += [f"- {_sentence(text)}\n" for text in comparison["would_change"]]
-    return "".join(lines)
+    lines = ["| question | use | why |", "|---|---|---|"]
+    lines += [f"| {a['question']} | {a['tool']} | {a['why']} |" for a in comparison["answer"]]
+    lines += ["", "Questions that neither answers:", ""]
+    lines += [f"- {text.rstrip('.')}." for text in comparison["neither"]]
+    lines += ["", "What would change these answers:", ""]
+    lines += [f"- {text.rstrip('.')}." for text in comparison["would_change"]]
+    return "\n".join(lines) + "\n"
 
 
 def drift_table(bundle: Path, folder: Path) -> str:
@@ -121,24 +118,19 @@ def weeks_table(bundle: Path, folder: Path) -> str:
 
     files = [simulated(folder, WEEK_ROWS, day) for day in WEEKS]
     found = evaluated(bundle, files)
-    stability = found["stability"]
-    changes = [None, *stability["changes"]]
+    changes = [["", "", ""]]
+    changes += [
+        [percent(c["segment_changed"]), percent(c["band_changed"]), f"{c['agreement']:.3f}"]
+        for c in found["stability"]["changes"]
+    ]
     rows = [
         [
             week["snapshot"],
             percent(week["purchase_rate"]),
             *(f"{week['roc_auc'][key]:.4f}" for key in ("model", "segment_rate", "together")),
-            *(
-                ["", "", ""]
-                if change is None
-                else [
-                    percent(change["segment_changed"]),
-                    percent(change["band_changed"]),
-                    f"{change['agreement']:.3f}",
-                ]
-            ),
+            *moved,
         ]
-        for week, change in zip(stability["weeks"], changes, strict=True)
+        for week, moved in zip(found["stability"]["weeks"], changes, strict=True)
     ]
     head = (
         "| date | purchase rate | ROC-AUC: model | segment rate | together | changed segment "
@@ -226,18 +218,13 @@ def _difference(strategy: dict, figure: str, decimals: int) -> str:
 
     if strategy["difference"] is None:
         return ""
-    gap = Difference(strategy["difference"][figure], strategy["standard_error"][figure])
-    return gap.words(decimals)
+    return Difference.from_model(strategy, figure).words(decimals)
 
 
 def _interval(ends: list[float] | None, decimals: int) -> str:
     from training.format import interval
 
     return interval(ends, decimals)
-
-
-def _sentence(text: str) -> str:
-    return f"{text.rstrip('.')}."
 
 
 def main() -> None:

@@ -96,10 +96,7 @@ def silhouettes_table(fitted: Fitted) -> str:
                     "Gaussian copula (same marginals and rank correlations, no clusters)",
                     "silhouette_copula",
                 ),
-                (
-                    "permuted columns (same marginals, no correlation)",
-                    "silhouette_permuted",
-                ),
+                ("permuted columns (same marginals, no correlation)", "silhouette_permuted"),
                 (
                     f"same segments, all {features} features with `high`/`low` words, standardised, no "
                     "log",
@@ -133,7 +130,7 @@ def summary(fitted: Fitted) -> str:
     """The headline figures of the committed bundle."""
     metrics, found = fitted.evaluation.metrics, fitted.evaluation.fit.clustering
     return (
-        f"The committed bundle on the {metrics['rows']:,} test users that were set aside before its fit: "
+        f"The committed bundle on the {metrics['rows']:,} test users held out before its fit: "
         f"ROC-AUC {decimal(metrics['roc_auc'])}, which is {decimal(metrics['share_of_best_auc'])} of the "
         f"best that any model could reach on them; F1 {decimal(metrics['f1'])}; "
         f"{len(fitted.manifest.segments)} segments, silhouette {decimal(found['silhouette'])}.\n"

@@ -87,7 +87,7 @@ def main() -> None:
 
 def quickstart() -> str:
     """What `make score` prints."""
-    # Without the variables of an outer `make`, which would have this one tell where it works.
+    # Without the variables of an outer `make`, which would make this one print its directory.
     alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     (ROOT / "users.parquet").unlink(missing_ok=True)
     done = run(
@@ -142,7 +142,7 @@ def terminal_text(command: tuple[str, ...], folder: Path) -> str:
 
 
 def from_ansi(text: str) -> str:
-    """Terminal output as HTML: what stands there once all is written, with its colours."""
+    """The final text of a terminal as HTML, with its colours."""
     text = text.replace("\r\n", "\n")
     # A progress bar overwrites its line; what was written last stays.
     lines = [

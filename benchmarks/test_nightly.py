@@ -1,6 +1,6 @@
 """The nightly job at full size, with its gates.
 
-The gates hold with room for a noisy machine; what is measured stands in the README.
+The gates leave room for a noisy machine; the README gives the measured figures.
 """
 
 import statistics

@@ -1,1 +1,1 @@
-"""Making bundles: users simulated, models fitted, exported to ONNX, checked and promoted."""
+"""Makes bundles: simulates users, fits models, exports them to ONNX, checks and promotes them."""

@@ -16,16 +16,16 @@ def unwatched(number: int, best: float | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much work a fit does: more takes longer and gives firmer choices.
+    """How much work a fit does: more takes longer and gives more reliable choices.
 
     The defaults are those of every bundle that is promoted; tests fit with less.
 
     Attributes:
-        trials: At most so many purchase models are tried, and at least one.
-        minutes: No purchase model is tried after so many; None for no limit.
+        trials: The most purchase models that are tried; at least one is.
+        minutes: No further model is tried after this time; None for no limit.
         kmeans_starts: KMeans keeps the best of so many starts. With 10, the agreement between
-            refits of 8 clusters still measured luck (docs/modelling.md).
-        refits: Resamples that every number of segments is refitted to.
+            refits of 8 clusters is still mostly chance (docs/modelling.md).
+        refits: How often each number of segments is refitted to a resample.
     """
 
     trials: int = 12

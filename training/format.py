@@ -76,7 +76,7 @@ def odds(impact: float) -> str:
 
 
 def interval(bounds: Sequence[float] | None, decimals: int = 3, scale: float = 1) -> str:
-    """An interval as `0.826 to 0.840`; empty where there is none."""
+    """An interval as `0.826 to 0.840`; empty if there is none."""
     if not bounds or None in bounds:
         return ""
     low, high = (decimal(scale * bound, decimals) for bound in bounds)
@@ -84,7 +84,7 @@ def interval(bounds: Sequence[float] | None, decimals: int = 3, scale: float = 1
 
 
 def percent_interval(bounds: Sequence[float] | None) -> str:
-    """An interval of a share as `12.3 to 14.1 %`; empty where there is none."""
+    """An interval of a share as `12.3 to 14.1 %`; empty if there is none."""
     words = interval(bounds, 1, 100)
     return f"{words}{THIN}%" if words else ""
 
@@ -108,7 +108,7 @@ def says(label: str, unit: str) -> bool:
 
 
 def unit_beside(label: str, unit: str) -> str:
-    """The unit to show beside a labelled number; "" where there is none or the label names it."""
+    """The unit to show beside a labelled number; "" if there is none or the label names it."""
     return "" if unit in NO_UNITS or says(label, unit) else unit
 
 

@@ -8,9 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from engine.bundle.evaluation import Evaluation, FitRecord, evaluation_to_json
+from engine.bundle.evaluation import Evaluation, FitRecord, Json, evaluation_to_json
 from engine.bundle.manifest import Manifest
-from engine.bundle.open import EVALUATION, MANIFEST, PLAYBOOK, REFERENCE, Bundle, open_bundle
+from engine.bundle.open import (
+    EVALUATION,
+    MANIFEST,
+    MODEL_CARD,
+    PLAYBOOK,
+    REFERENCE,
+    REPORT,
+    Bundle,
+    open_bundle,
+)
 from engine.bundle.reference import Reference, reference_to_json
 from engine.bundle.schema import FeatureSchema
 from engine.errors import BundleError
@@ -43,16 +52,11 @@ from training.model.categories import fit_categories, order_by_train_rates
 from training.model.classifier import Classifier, fit_classifier
 from training.model.search import Fold, Pool
 from training.model.trees import Sample
-from training.playbook import (
-    PlaybookRules,
-    check_features,
-    load_rules,
-    playbook_document,
-    playbook_to_json,
-    rules_document,
-)
+from training.playbook.document import playbook_document, playbook_to_json
+from training.playbook.rules import PlaybookRules, check_features, load_rules, rules_document
 from training.promote.publish import check_target, publish_bundle
-from training.report.contents import report_contents
+from training.report.card import model_card
+from training.report.page import report_html
 from training.report.subject import Subject
 from training.segments.lineage import PreviousSegments, check_previous, previous_segments
 from training.segments.profiles import Description, Profiled, describe_segments
@@ -64,15 +68,15 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """What decides a fit, beside the data.
+    """What decides a fit, besides the data.
 
     Attributes:
         schema: The table.
         seed: The seed of every random draw.
         playbook: What to do in which segment and band, and where the bands are cut.
         effort: How much work the fit does.
-        previous: The bundle whose segments are carried on; its folder, or one with `CURRENT`. None
-            numbers segments anew.
+        previous: The bundle whose segments are continued: its folder, or one with `CURRENT`. None
+            numbers segments from 1.
     """
 
     schema: FeatureSchema
@@ -84,7 +88,7 @@ class FitOptions:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A bundle that a fit has written, in values.
+    """The bundle that a fit has written.
 
     Attributes:
         manifest: As written.
@@ -112,7 +116,7 @@ def fit(
         watch: Follows the search for the purchase model.
 
     Raises:
-        EngineError: The kind says what went wrong; nothing was written.
+        EngineError: The fit failed; nothing was written.
     """
     check_target(out)
     check_features(options.playbook, options.schema)
@@ -139,7 +143,7 @@ def fit(
     progress("measuring the models on users they have not seen")
     record = _record(users, models, parity, predictions.probability, options)
     evaluation = _evaluated(bundle, scored, users, models, record, options.seed)
-    bundle = _judged(bundle, evaluation)
+    bundle = _with_verdict(bundle, evaluation.quality)
     progress("writing the report")
     test = parts.test
     reference = fit_reference(
@@ -157,7 +161,7 @@ class _Users:
 
     Attributes:
         dataset: The users.
-        parts: Who trains, validates, calibrates and tests.
+        parts: Which rows train, validate, calibrate and test.
         categories: The codes of categories, learned from the train part.
         features: float32 [rows, features], NaN where missing.
     """
@@ -186,8 +190,8 @@ def _open_previous(options: FitOptions) -> Bundle | None:
         return None
     if not options.previous.is_dir():
         raise BundleError(
-            f"{options.previous}: no such bundle. Give the current one with --previous, or leave it "
-            "out to number the segments anew."
+            f"{options.previous}: no such bundle. Give the current one with --previous, or omit it to "
+            "number segments from 1."
         )
     previous = open_bundle(options.previous)
     check_previous(previous, options.schema)
@@ -225,16 +229,12 @@ def _pool(users: _Users) -> Pool:
         for column, feature in enumerate(users.dataset.schema.model_features)
         if feature.kind == "categorical" and not feature.ordered
     }
-    members = (
-        (
-            order_by_train_rates(
-                whole.subset(teach), people[teach], whole.subset(judge), unordered
-            ),
-            people[judge],
-        )
-        for teach, judge in folds.members
-    )
-    return Pool(whole, tuple(Fold(*both, judging) for both, judging in members), folds.description)
+
+    def fold(train: np.ndarray, validation: np.ndarray) -> Fold:
+        samples = whole.subset(train), people[train], whole.subset(validation)
+        return Fold(*order_by_train_rates(*samples, unordered), people[validation])
+
+    return Pool(whole, tuple(fold(*rows) for rows in folds.members), folds.description)
 
 
 def _fit_segments(
@@ -277,7 +277,7 @@ def _record(
 ) -> FitRecord:
     """What only the fit can know; `probability` is of all users, float32 [rows]."""
     dataset, parts = users.dataset, users.parts
-    # Without ids, rows of one user on two dates cannot be told from rows of two users alike.
+    # Without ids, rows of one user on two dates look the same as rows of two similar users.
     nameless = parts.description["kind"] == "time" and dataset.ids is None
     seen = Parts(
         users.features,
@@ -326,14 +326,13 @@ def _evaluated(
         parts.test,
         record,
         figures,
-        what=f"the test part: {which} set aside before fitting, looked at once",
+        what=f"the test part: {which} held out from fitting, measured once",
         strategies={SEGMENT_FEATURE: grown},
     )
 
 
-def _judged(bundle: Bundle, evaluation: Evaluation) -> Bundle:
+def _with_verdict(bundle: Bundle, quality: Json) -> Bundle:
     """The bundle with the verdict of its evaluation, the only measured entry of a manifest."""
-    quality = evaluation.quality
     unusable = () if quality["may_be_used"] else tuple(quality["reasons"])
     return replace(bundle, manifest=replace(bundle.manifest, unusable=unusable))
 
@@ -348,6 +347,7 @@ def _documented(
     """The bundle with every file but the conformance rows, and graphs that describe themselves."""
     manifest = bundle.manifest
     playbook = playbook_document(rules, manifest.segments, evaluation, _population(dataset))
+    subject = Subject(manifest, evaluation, playbook)
     snapshots = evaluation.fit.training["snapshots"]
     contents = {
         **bundle.contents,
@@ -355,13 +355,14 @@ def _documented(
         REFERENCE: reference_to_json(reference, manifest),
         PLAYBOOK: playbook_to_json(playbook),
         **described(bundle.contents, manifest, playbook, snapshots),
-        **report_contents(Subject(manifest, evaluation, playbook)),
+        REPORT: report_html(subject).encode(),
+        MODEL_CARD: model_card(subject).encode(),
     }
     return replace(bundle, contents=contents)
 
 
 def _population(dataset: Dataset) -> int:
-    """As many users as the last snapshot has."""
+    """The number of users of the last snapshot."""
     dates = dataset.snapshots
     return dataset.rows if dates is None else int((dates == dates.max()).sum())
 

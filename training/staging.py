@@ -11,10 +11,10 @@ from engine.storage import storage_errors, take_lock
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """Give an empty folder beside a target, and remove it afterwards.
+    """An empty folder beside a target, removed afterwards.
 
-    The folder always has the same name, so that the next run removes what a killed one left. Its
-    lock lets one process at a time make the target.
+    The folder always has the same name, so the next run removes what a killed one left. Its lock
+    lets only one process at a time make the target.
 
     Raises:
         LockedError: Another process makes the target.

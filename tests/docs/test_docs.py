@@ -23,7 +23,7 @@ from engine.bundle.playbook import control_draws
 from engine.bundle.schema import default_schema_path, load_schema
 from tests.foreign import online_shoppers
 from tests.helpers import ROOT
-from training.playbook import check_features, load_rules
+from training.playbook.rules import check_features, load_rules
 
 README = (ROOT / "README.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()

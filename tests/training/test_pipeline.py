@@ -27,7 +27,7 @@ from training.evaluate.evaluation import evaluate_bundle
 from training.export.bundle import CODE, code_fingerprint
 from training.format import LONGEST
 from training.pipeline import FitOptions, fit
-from training.playbook import load_rules
+from training.playbook.rules import load_rules
 from training.promote.promotion import RefusedError, promote
 from training.report.blocks import Section, Text, table
 from training.report.subject import measured_subject

@@ -8,15 +8,13 @@ import pytest
 from engine.bundle.manifest import BANDS, Segment
 from engine.errors import BundleError
 from tests.fitting import SHOP
-from training.playbook import (
-    PlaybookRules,
-    check_features,
+from training.playbook.document import (
     detectable_lift,
-    load_rules,
     playbook_document,
     playbook_to_json,
     sample_size,
 )
+from training.playbook.rules import PlaybookRules, check_features, load_rules
 
 DEFAULT = load_rules()
 SEGMENTS = (
@@ -175,8 +173,8 @@ def test_a_rule_for_no_feature_tells_the_nearest(tmp_path):
         ("[[rule]]\nplace = 'x'", "unknown keys 'place'"),
         ("[[rule]]\nspender = 1", "spender must be true or false"),
         ("[[rule]]\nsegment = 1.5", "segment must be an id or a name"),
-        ("rule = 3", r"rules must stand as \[\[rule\]\]"),
-        ("rule = [3]", r"rules must stand as \[\[rule\]\]"),
+        ("rule = 3", r"rules must be written as \[\[rule\]\]"),
+        ("rule = [3]", r"rules must be written as \[\[rule\]\]"),
         ("[bands]\nshares = [0.5, 0.8]", "3 rising numbers between 0 and 1"),
         ("[bands]\nshares = [0.8, 0.5, 0.9]", "3 rising numbers between 0 and 1"),
         ("bands = 3", "3 rising numbers between 0 and 1"),

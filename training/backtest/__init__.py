@@ -1,1 +1,1 @@
-"""How past scores did against what happened: aggregates only."""
+"""Past scores compared with outcomes: aggregates only."""

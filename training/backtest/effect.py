@@ -17,8 +17,8 @@ def control_effect(frame: pl.DataFrame, names: Mapping[int, str]) -> dict[str, A
     """Purchase rates of both groups in each cell, and their difference; plain JSON values.
 
     A cell is a segment and a band. One with fewer than `MIN_USERS` users in either group is left out,
-    also of the figure of all cells. It is not merged with its neighbour: bands may hold out different
-    shares, and a merged cell would take that for an effect.
+    also from the figure of all cells. It is not merged with its neighbour: bands may have different
+    control shares, which would look like an effect in a merged cell.
 
     Args:
         frame: `Joined.frame` of one bundle.
@@ -56,7 +56,7 @@ def control_effect(frame: pl.DataFrame, names: Mapping[int, str]) -> dict[str, A
 
 
 def rate_differences(rate: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % intervals of the first rate less the second: Newcombe's hybrid score (1998), method 10.
+    """95 % intervals of the first rate minus the second: Newcombe's hybrid score (1998), method 10.
 
     Args:
         rate: float64 [2, cells].

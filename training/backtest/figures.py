@@ -27,7 +27,7 @@ FIGURES = ("rows", "mean_probability", "purchase_rate", "interval", "lift", "sha
 def backtest(
     scores: Sequence[str], outcomes: Sequence[str], schema: FeatureSchema
 ) -> dict[str, Any]:
-    """How past scores did against what happened.
+    """Compare past scores with outcomes.
 
     Args:
         scores: Score files.
@@ -42,14 +42,8 @@ def backtest(
         EngineError: The files cannot be read or joined, or hold too few users.
     """
     joined = join_outcomes(scores, outcomes, schema)
-    return rounded(
-        {
-            **_counts(joined),
-            "bundles": [
-                _bundle_figures(name, frame) for name, frame in _measurable(joined).items()
-            ],
-        }
-    )
+    bundles = [_bundle_figures(name, frame) for name, frame in _measurable(joined).items()]
+    return rounded({**_counts(joined), "bundles": bundles})
 
 
 def _measurable(joined: Joined) -> dict[str, pl.DataFrame]:
@@ -61,8 +55,8 @@ def _measurable(joined: Joined) -> dict[str, pl.DataFrame]:
     if not found:
         raise InputError(
             f"{pluralize(joined.frame['user'].n_unique(), 'user')} with a score and an outcome; at least "
-            f"{MIN_USERS} of one bundle are needed, so that no single user can be read from the figures. "
-            "Give more."
+            f"{MIN_USERS} of one bundle are needed, so that no user is identifiable in the figures. "
+            "Add users."
         )
     return found
 
@@ -72,7 +66,7 @@ def _counts(joined: Joined) -> dict[str, Any]:
     dates = frame["snapshot"].unique().sort().to_list() if "snapshot" in frame.columns else []
     return {
         "scored": joined.scored,
-        "with_outcome": joined.frame.height,
+        "with_outcome": frame.height,
         "without_outcome": joined.without_outcome,
         "without_score": joined.without_score,
         "outcomes_left_out": joined.left_out,
@@ -103,7 +97,7 @@ def _bundle_figures(bundle_id: str, frame: pl.DataFrame) -> dict[str, Any]:
 
 
 def _metrics(frame: pl.DataFrame) -> dict[str, Any]:
-    """Figures with 95 % intervals; empty where all users bought, or none did."""
+    """Figures with 95 % intervals; empty if all users bought, or none did."""
     label, users = frame["bought"].to_numpy(), frame["user"].to_numpy()
     if not 0 < label.sum() < len(label):
         return {}
@@ -112,18 +106,16 @@ def _metrics(frame: pl.DataFrame) -> dict[str, Any]:
     figures = headline(ranked, np.ones(len(label)), threshold)
     reach = intervals(ranked, users, threshold, figures)
     admitted = top_users(ranked, users, admitted_rows(ranked, threshold))
-    published = set(reach) - (
-        set(AT_THRESHOLD) if len(admitted) and not enough(admitted) else set()
-    )
+    suppressed = AT_THRESHOLD if len(admitted) and not enough(admitted) else ()
     return {
-        name: {"value": figures[name], "interval": reach[name]}
-        for name in reach
-        if name in published
+        name: {"value": figures[name], "interval": interval}
+        for name, interval in reach.items()
+        if name not in suppressed
     }
 
 
 def _threshold(frame: pl.DataFrame) -> float:
-    """The lowest probability that was called a purchase: it divides these users as the bundle did."""
+    """The lowest probability that the bundle predicted to buy."""
     called = frame.filter(pl.col("will_purchase") == 1)["purchase_probability"].to_numpy()
     return float(called.min(initial=np.inf))
 
@@ -165,9 +157,8 @@ def _rates(frame: pl.DataFrame, part: pl.DataFrame) -> dict[str, Any]:
 
 
 def _summed(deciles: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Deciles with the share of all buyers down to each; null where nobody bought."""
-    reached = 0.0
-    found = []
+    """Deciles with the cumulative share of buyers; null if nobody bought."""
+    reached, found = 0.0, []
     for decile in deciles:
         share = decile["share_of_buyers"]
         reached += share or 0.0

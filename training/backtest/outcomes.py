@@ -9,7 +9,6 @@ from engine.bundle.schema import Feature, FeatureSchema
 from engine.errors import BundleError, InputError, pluralize, quoted, rule_counts
 from engine.inputs.chunks import read_chunks
 from engine.inputs.open import open_inputs
-from engine.inputs.tables import Table
 from engine.options import CHUNK_ROWS
 from engine.rows.rules import check_columns, check_same_keys, split_rows
 
@@ -38,7 +37,7 @@ class Joined:
         scored: Rows of the score files.
         without_outcome: Those without a known outcome.
         without_score: Outcomes without a score.
-        left_out: Rows of the outcomes without a usable key, by the rule that caught them.
+        left_out: Rows of the outcomes without a usable key, by rule.
     """
 
     frame: pl.DataFrame
@@ -49,7 +48,7 @@ class Joined:
 
 
 def join_outcomes(scores: Sequence[str], outcomes: Sequence[str], schema: FeatureSchema) -> Joined:
-    """Read both and join them.
+    """Read scores and outcomes, and join them.
 
     Args:
         scores: Score files, as the engine wrote them; globs or directories of such.
@@ -68,37 +67,34 @@ def join_outcomes(scores: Sequence[str], outcomes: Sequence[str], schema: Featur
             "joined with outcomes by the id. Add it to the schema."
         )
     same = {feature.name: feature.name for feature in SCORES}
-    said, wrong = _read(scores, _table(schema, SCORES), same, "scores")
+    scored, wrong = _read(scores, _table(schema, SCORES), same, "scores")
     if wrong:
         raise InputError(
-            f"{', '.join(scores)}: {rule_counts(wrong)}; the engine never writes such "
-            "rows. Give score files."
+            f"{', '.join(scores)}: {rule_counts(wrong)}; the engine never writes such rows. Give "
+            "score files."
         )
     label = Feature(schema.label, "numeric")
-    came, left_out = _read(outcomes, _table(schema, (label,)), {"bought": label.name}, "outcomes")
-    keys = _keys(said, came, schema)
+    known, left_out = _read(outcomes, _table(schema, (label,)), {"bought": label.name}, "outcomes")
+    keys = _keys(scored, known, schema)
     named = [str(schema.id), str(schema.snapshot)][: len(keys)]
-    _check_once(said, [*keys, "bundle_id"], [*named, "bundle_id"], ", ".join(scores))
-    _check_once(came, keys, named, ", ".join(outcomes))
-    came = _labels(came, schema.label, ", ".join(outcomes))
-    joined = said.join(came, on=keys, how="inner").filter(pl.col("bought").is_not_null())
+    _check_once(scored, [*keys, "bundle_id"], [*named, "bundle_id"], ", ".join(scores))
+    _check_once(known, keys, named, ", ".join(outcomes))
+    known = _labels(known, schema.label, ", ".join(outcomes))
+    joined = scored.join(known, on=keys, how="inner").filter(pl.col("bought").is_not_null())
     if not joined.height:
+        caught = f"; left out: {rule_counts(left_out)}" if left_out else ""
         raise InputError(
-            f"{', '.join(scores)}: no row of {said.height:,} has an outcome in "
-            f"{', '.join(outcomes)} ({came.height:,} rows{_without(left_out)}), joined by {quoted(named)}. Give the "
-            "outcomes of the users and dates that were scored."
+            f"{', '.join(scores)}: no row of {scored.height:,} has an outcome in "
+            f"{', '.join(outcomes)} ({known.height:,} rows{caught}), joined by {quoted(named)}. Give "
+            "the outcomes of the users and dates that were scored."
         )
     return Joined(
         frame=joined.with_columns(user=pl.col("id").rank("dense").cast(pl.Int64) - 1).drop("id"),
-        scored=said.height,
-        without_outcome=said.height - joined.height,
-        without_score=came.join(said, on=keys, how="anti").height,
+        scored=scored.height,
+        without_outcome=scored.height - joined.height,
+        without_score=known.join(scored, on=keys, how="anti").height,
         left_out=left_out,
     )
-
-
-def _without(left_out: Mapping[str, int]) -> str:
-    return f"; left out: {rule_counts(left_out)}" if left_out else ""
 
 
 def _table(schema: FeatureSchema, features: tuple[Feature, ...]) -> FeatureSchema:
@@ -108,7 +104,7 @@ def _table(schema: FeatureSchema, features: tuple[Feature, ...]) -> FeatureSchem
 def _read(
     inputs: Sequence[str], table: FeatureSchema, features: Mapping[str, str], what: str
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    """What all files have, and how many rows cannot be used, by rule.
+    """The usable rows of all files, and the number of others by rule.
 
     Args:
         inputs: The files.
@@ -121,7 +117,9 @@ def _read(
     with open_inputs(inputs, wanted) as tables:
         for found in tables:
             check_columns(table, found.columns, found.name, f"a backtest of {what}")
-        check_same_keys(table, ((t.name, _id_as_text(t, table)) for t in tables))
+        # Ids are compared as text, whatever their type.
+        text = {str(table.id): pl.String()}
+        check_same_keys(table, ((t.name, pl.Schema({**t.columns, **text})) for t in tables))
         frames, caught = [], dict[str, int]()
         for chunk in read_chunks(tables, wanted, CHUNK_ROWS):
             split = split_rows(chunk.frame, table, chunk.faults)
@@ -136,13 +134,8 @@ def _read(
     return pl.concat(frames), caught
 
 
-def _id_as_text(found: Table, table: FeatureSchema) -> pl.Schema:
-    """The columns of a table, as far as ids of another type are the same ids here."""
-    return pl.Schema({**found.columns, str(table.id): pl.String()})
-
-
-def _keys(said: pl.DataFrame, came: pl.DataFrame, schema: FeatureSchema) -> list[str]:
-    dated = ["snapshot" in frame.columns for frame in (said, came)]
+def _keys(scored: pl.DataFrame, known: pl.DataFrame, schema: FeatureSchema) -> list[str]:
+    dated = ["snapshot" in frame.columns for frame in (scored, known)]
     if dated[0] != dated[1]:
         raise InputError(
             f"column {schema.snapshot!r}: only the {'scores' if dated[0] else 'outcomes'} have it, "
@@ -160,12 +153,12 @@ def _check_once(frame: pl.DataFrame, keys: list[str], named: list[str], where: s
         )
 
 
-def _labels(came: pl.DataFrame, label: str, where: str) -> pl.DataFrame:
-    """`bought` as Int8, null where it is not known yet."""
-    wrong = int((~came["bought"].is_in([0.0, 1.0])).sum())
+def _labels(known: pl.DataFrame, label: str, where: str) -> pl.DataFrame:
+    """`bought` as Int8, null if it is not known yet."""
+    wrong = int((~known["bought"].is_in([0.0, 1.0])).sum())
     if wrong:
         raise InputError(
-            f"{where}: {pluralize(wrong, 'row')} of {came.height:,} where {label!r} is not 0, 1, true "
+            f"{where}: {pluralize(wrong, 'row')} of {known.height:,} where {label!r} is not 0, 1, true "
             "or false. Make it 1 for a purchase, 0 for none."
         )
-    return came.with_columns(pl.col("bought").cast(pl.Int8))
+    return known.with_columns(pl.col("bought").cast(pl.Int8))

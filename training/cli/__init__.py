@@ -16,10 +16,10 @@ from training.cli.simulate import simulate
 
 
 class _Training(Program):
-    """Commands on a thread of their own: libraries that fit models look for no signal."""
+    """Runs commands on a thread of their own, because libraries that fit models ignore signals."""
 
     def run(self, *args: Any, **extra: Any) -> object:  # noqa: ANN401
-        """Run the command line; after a signal it is not waited for."""
+        """Run the command line; a signal ends it without waiting."""
         return in_background(partial(super().run, *args, **extra))
 
 

@@ -1,17 +1,16 @@
-"""What several commands share: an option, and checks before they begin."""
+"""What several commands share: options, and checks before they begin."""
 
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
-from engine.cli.options import PLACE
+from engine.cli.options import INPUT, PLACE
 from engine.errors import UsageError, quoted
 
 MAX_SEED = 2**32 - 1
 """The largest that scikit-learn takes."""
 
-DEFAULT_SEED = 7
 FIT_PACKAGES = ("lightgbm", "onnx", "scipy", "skl2onnx", "sklearn", "threadpoolctl")
 REPORT_PACKAGES = ("altair", "jinja2", "vl_convert")
 
@@ -19,28 +18,37 @@ schema_option = click.option(
     "--schema", type=PLACE, help="A schema.toml that describes the table.  [default: ShopNow's own]"
 )
 
+data_argument = click.argument("data", nargs=-1, required=True, metavar="DATA...", type=INPUT)
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(0, MAX_SEED),
+    metavar="N",
+    default=7,
+    help="The seed of every random draw.",
+)
+
 
 def check_packages(packages: tuple[str, ...]) -> None:
-    """Refuse to begin where the lean engine alone is installed.
+    """Check that the packages of training are installed.
 
     Raises:
-        UsageError: A package that the command needs is absent.
+        UsageError: One is missing.
     """
-    absent = [name for name in packages if find_spec(name) is None]
-    if absent:
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
         raise UsageError(
-            f"{quoted(absent)} not installed: this command needs the training packages. "
+            f"{quoted(missing)} not installed: this command needs the training packages. "
             "Run: pip install 'shopnow-scoring[training]', or in a clone: pip install '.[training]'"
         )
 
 
 def check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
-    """Refuse a place for results that is an input, or within a bundle.
+    """Check that an output is not an input and does not lie in a bundle.
 
     Raises:
-        UsageError: It is; the message says which.
+        UsageError: It is or does; the message says which.
         CannotCreateError: Its links lead in a circle.
-        NoInputError: An input is not there.
+        NoInputError: An input does not exist.
     """
     from engine.inputs.open import input_paths
     from engine.outputs.paths import check_apart, check_links, check_outside_bundles

@@ -5,13 +5,13 @@ from pathlib import Path
 import click
 
 from engine.cli.console import show, show_lines
-from engine.cli.options import INPUT, PLACE, command
-from training.cli.checks import FIT_PACKAGES, check_output, check_packages
+from engine.cli.options import PLACE, command
+from training.cli.checks import FIT_PACKAGES, check_output, check_packages, data_argument
 
 
 @command("training evaluate candidate holdout.parquet")
 @click.argument("bundle", type=PLACE)
-@click.argument("data", nargs=-1, required=True, metavar="DATA...", type=INPUT)
+@data_argument
 @click.option(
     "--json",
     "json_path",

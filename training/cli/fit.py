@@ -8,32 +8,26 @@ from typing import Any
 import click
 
 from engine.cli.console import say
-from engine.cli.options import INPUT, PLACE, command, not_nan
+from engine.cli.options import PLACE, command, not_nan
 from engine.errors import pluralize, rule_counts
 from training.cli.checks import (
-    DEFAULT_SEED,
     FIT_PACKAGES,
-    MAX_SEED,
     REPORT_PACKAGES,
     check_packages,
+    data_argument,
     schema_option,
+    seed_option,
 )
 from training.cli.progress import FitProgress
 
 
 @command("training fit history.parquet --out candidate")
-@click.argument("data", nargs=-1, required=True, metavar="DATA...", type=INPUT)
+@data_argument
 @click.option(
     "-o", "--out", type=PLACE, required=True, help="The folder for the bundle, empty or absent."
 )
 @schema_option
-@click.option(
-    "--seed",
-    type=click.IntRange(0, MAX_SEED),
-    metavar="N",
-    default=DEFAULT_SEED,
-    help="The seed of every random draw.",
-)
+@seed_option
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
@@ -55,9 +49,7 @@ from training.cli.progress import FitProgress
     help="The current bundle: segments that stay the same keep their ids and names.",
 )
 @click.option(
-    "--playbook",
-    type=PLACE,
-    help="Your own playbook.toml, applied after the rules of the package.",
+    "--playbook", type=PLACE, help="Your own playbook.toml, applied after the rules of the package."
 )
 def fit(
     data: tuple[str, ...],
@@ -75,26 +67,20 @@ def fit(
     and number of trials make the same bundle again.
     """
     check_packages((*FIT_PACKAGES, *REPORT_PACKAGES))
-    # Threads that spin while they wait slow a fit down tenfold where another program is running;
-    # the libraries read this when they are loaded.
+    # Threads that spin while waiting make a fit ten times slower if another program is running. The
+    # libraries read this when they are loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from engine.bundle.schema import default_schema_path, load_schema
     from training.effort import effort_of
     from training.pipeline import FitOptions, fit
-    from training.playbook import load_rules
+    from training.playbook.rules import load_rules
 
     table = load_schema(schema or default_schema_path())
     effort = effort_of(trials, minutes)
     progress = FitProgress(
         None if trials is None and minutes is not None else effort.trials, effort.minutes
     )
-    options = FitOptions(
-        table,
-        seed,
-        playbook=load_rules(playbook),
-        effort=effort,
-        previous=previous,
-    )
+    options = FitOptions(table, seed, load_rules(playbook), effort, previous)
     with progress:
         fitted = fit(data, options, out, progress.stage, progress.trial)
     say([f"bundle {fitted.manifest.bundle_id} in {out}", *_fitted_lines(fitted)])
@@ -106,25 +92,15 @@ def _fitted_lines(fitted: Any) -> Iterator[str]:  # noqa: ANN401 - imported insi
 
     manifest, evaluation = fitted.manifest, fitted.evaluation
     clustering = evaluation.fit.clustering
-    yield from _left_out(evaluation.fit.training["rows_left_out"])
-    yield (
-        f"test users: ROC-AUC {decimal(evaluation.metrics['roc_auc'], 4)}, "
-        f"F1 {decimal(evaluation.metrics['f1'], 4)}"
-    )
-    yield _segments_line(len(manifest.segments), clustering["silhouette"])
+    left_out, silhouette = evaluation.fit.training["rows_left_out"], clustering["silhouette"]
+    if left_out:
+        yield f"rows left out: {rule_counts(left_out)}"
+    auc, f1 = (decimal(evaluation.metrics[name], 4) for name in ("roc_auc", "f1"))
+    yield f"test users: ROC-AUC {auc}, F1 {f1}"
+    measured = "no silhouette" if silhouette is None else f"silhouette {decimal(silhouette)}"
+    yield f"{pluralize(len(manifest.segments), 'segment')}, {measured}"
     tried = len(evaluation.fit.search["trials"])
     yield f"{pluralize(tried, 'purchase model')} tried; --trials {tried} makes the same bundle again"
     yield from (f"MUST NOT BE USED: {reason}" for reason in manifest.unusable)
     yield from (f"segments: {reason}" for reason in manifest.segments_unusable)
     yield from (f"segments: {change}" for change in clustering["changes"])
-
-
-def _segments_line(segments: int, silhouette: float | None) -> str:
-    from training.format import decimal
-
-    measured = "no silhouette" if silhouette is None else f"silhouette {decimal(silhouette)}"
-    return f"{pluralize(segments, 'segment')}, {measured}"
-
-
-def _left_out(rejected: dict[str, int]) -> list[str]:
-    return [f"rows left out: {rule_counts(rejected)}"] if rejected else []

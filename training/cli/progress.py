@@ -1,4 +1,4 @@
-"""How far a fit has come."""
+"""The progress of a fit."""
 
 import time
 from contextlib import suppress
@@ -14,8 +14,8 @@ class FitProgress:
     """A line for each stage and, on a terminal, a bar of the purchase models tried.
 
     Args:
-        trials: How many there will be at most; None where the clock alone decides.
-        minutes: None starts after so many.
+        trials: The most that will be tried; None if only the time decides.
+        minutes: No trial starts after so many; None for no limit.
     """
 
     def __init__(self, trials: int | None, minutes: float | None) -> None:
@@ -27,7 +27,7 @@ class FitProgress:
         self._bar = progress_bar("trial", self._info, length=BAR_STEPS, eta=False)
 
     def stage(self, name: str) -> None:
-        """Show what begins, with the seconds since the start."""
+        """Show the stage that begins, with the seconds since the start."""
         end_bar(self._bar)
         say([f"{time.monotonic() - self._started:6.1f} s  {name}"])
 

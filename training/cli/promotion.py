@@ -44,17 +44,10 @@ def promote(candidate: Path, root: Path, data: tuple[str, ...]) -> None:
     except RefusedError as refused:
         _show_gates(refused.report, "Nothing was changed.")
         raise
-    _show_gates(
-        done.report,
-        f"{done.folder} is the current bundle; only the measurements could not be shown.",
-    )
-    say(
-        [
-            f"promoted: {done.folder} is the current bundle",
-            f"next: engine score INPUT --bundle {root} --out SCORES",
-            f"undo: training rollback {root}",
-        ]
-    )
+    current = f"{done.folder} is the current bundle"
+    _show_gates(done.report, f"{current}; only the measurements could not be shown.")
+    next_step = f"next: engine score INPUT --bundle {root} --out SCORES"
+    say([f"promoted: {current}", next_step, f"undo: training rollback {root}"])
 
 
 @command("training rollback onnx_models/mine")
@@ -69,11 +62,11 @@ def rollback(root: Path, version: str | None) -> None:
 
 
 def _show_gates(report: dict[str, Any], consequence: str) -> None:
-    """The gates as a table and, where no person looks at standard output, the report as JSON.
+    """Show the gates as a table and, unless standard output is a terminal, the report as JSON.
 
     Args:
-        report: What was measured; empty where nothing was.
-        consequence: What to say where standard output is full or failing.
+        report: What was measured; may be empty.
+        consequence: What to say if standard output fails.
     """
     if report:
         verdicts = {True: "passed", False: "REFUSED"}

@@ -1,18 +1,23 @@
 """`training report`."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from engine.cli.console import say
-from engine.cli.options import INPUT, PLACE, command
-from training.cli.checks import FIT_PACKAGES, REPORT_PACKAGES, check_output, check_packages
+from engine.cli.options import PLACE, command
+from training.cli.checks import (
+    FIT_PACKAGES,
+    REPORT_PACKAGES,
+    check_output,
+    check_packages,
+    data_argument,
+)
 
 
 @command("training report candidate holdout.parquet --out report.html --what-if what_if")
 @click.argument("bundle", type=PLACE)
-@click.argument("data", nargs=-1, required=True, metavar="DATA...", type=INPUT)
+@data_argument
 @click.option("-o", "--out", type=PLACE, required=True, help="The page to write, an .html file.")
 @click.option(
     "--what-if",
@@ -34,46 +39,31 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     from training.report.page import report_html
     from training.report.place import check_place
     from training.report.subject import measured_subject
+    from training.report.what_if.folder import check_folder, write_folder
+    from training.report.what_if.page import PAGE, what_if_files
+    from training.report.what_if.typical import usual_users
 
     check_output(out, bundle, data)
     with storage_errors(out):
         check_place(out)
     if what_if is not None:
-        _check_what_if(what_if, bundle, data)
+        check_output(what_if / PAGE, bundle, data)
+        with storage_errors(what_if):
+            check_folder(what_if)
     opened = open_bundle(bundle)
     users = score_users(opened, load_dataset(data, opened.manifest.schema))
     subject = measured_subject(opened, evaluate_users(opened, users, data))
     page = report_html(subject).encode()
-    second = None if what_if is None else _what_if_files(opened, subject, users)
+    contents = (
+        {}
+        if what_if is None
+        else what_if_files(opened, subject, usual_users(opened.manifest, users))
+    )
     with storage_errors(out):
         # Measuring takes minutes.
         check_place(out)
         write_atomic(out, page, SHARED_MODE)
     say([f"report on {subject.manifest.bundle_id} in {out}"])
-    if what_if is not None and second is not None:
-        _write_what_if(what_if, second)
-
-
-def _check_what_if(folder: Path, bundle: Path, data: tuple[str, ...]) -> None:
-    from engine.storage import storage_errors
-    from training.report.what_if.folder import check_folder
-    from training.report.what_if.page import PAGE
-
-    check_output(folder / PAGE, bundle, data)
-    with storage_errors(folder):
-        check_folder(folder)
-
-
-def _what_if_files(bundle: Any, subject: Any, users: Any) -> dict[str, bytes]:  # noqa: ANN401
-    from training.report.what_if.page import what_if_files
-    from training.report.what_if.typical import usual_users
-
-    return what_if_files(bundle, subject, usual_users(bundle.manifest, users))
-
-
-def _write_what_if(folder: Path, contents: dict[str, bytes]) -> None:
-    from training.report.what_if.folder import write_folder
-    from training.report.what_if.page import PAGE
-
-    write_folder(folder, contents)
-    say([f"what-if page in {folder / PAGE}"])
+    if what_if is not None:
+        write_folder(what_if, contents)
+        say([f"what-if page in {what_if / PAGE}"])

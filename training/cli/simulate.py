@@ -9,7 +9,7 @@ import click
 from engine.cli.console import say
 from engine.cli.options import PLACE, command, not_nan
 from engine.cli.render import rows_bar
-from training.cli.checks import DEFAULT_SEED, MAX_SEED
+from training.cli.checks import seed_option
 
 MAX_SIMULATED_ROWS = 1_000_000_000
 
@@ -29,13 +29,7 @@ MAX_SIMULATED_ROWS = 1_000_000_000
     metavar="N",
     help="How many users.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0, MAX_SEED),
-    metavar="N",
-    default=DEFAULT_SEED,
-    help="The seed of every random draw.",
-)
+@seed_option
 @click.option(
     "--as-of",
     type=click.DateTime(["%Y-%m-%d"]),

@@ -6,6 +6,7 @@ difference counts when it is more than 1.96 standard errors from 0.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from engine.format import shown_name
@@ -42,20 +43,19 @@ def plain_answers(
     """
     shown_titles = {name: shown_name(title) for name, title in titles.items()}
     evidence = Evidence(document, quality, names, shown_titles)
-    answers = (whom(evidence), how_many(evidence), whom_inside(evidence), what_to_say(evidence))
+    answers = {question: answer(evidence) for question, answer in QUESTIONS.items()}
     return {
         "answer": [
             {"question": question, "tool": tool, "why": why}
-            for question, tool, why in (*answers, both_in_one(evidence))
+            for question, (tool, why) in answers.items()
         ],
         "neither": list(neither(evidence)),
         "would_change": list(would_change(evidence)),
     }
 
 
-def whom(evidence: Evidence) -> tuple[str, str, str]:
+def whom(evidence: Evidence) -> tuple[str, str]:
     """Which of the two ranks users better."""
-    question = "Whom to contact first?"
     gap = evidence.gap(SEGMENT_RATE, "roc_auc")
     figures = (
         f"ROC-AUC {evidence.model['roc_auc']:.3f} by the model and {evidence.rate['roc_auc']:.3f} "
@@ -64,19 +64,18 @@ def whom(evidence: Evidence) -> tuple[str, str, str]:
     if not evidence.usable:
         why = f"the model must not be used: {evidence.quality['reasons'][0]}; "
         if evidence.segments_rank:
-            return question, THE_SEGMENTS, f"{why}the segments still rank: {figures}"
-        return question, NEITHER, f"{why}and the segments rank no better than chance"
+            return THE_SEGMENTS, f"{why}the segments still rank: {figures}"
+        return NEITHER, f"{why}and the segments rank no better than chance"
     if gap.sign > 0:
-        return question, THE_SEGMENTS, f"their purchase rates rank better: {figures}"
+        return THE_SEGMENTS, f"their purchase rates rank better: {figures}"
     if gap.sign == 0:
-        return question, EITHER, f"these users show no difference beyond chance: {figures}"
+        return EITHER, f"these users show no difference beyond chance: {figures}"
     chance = "" if evidence.segments_rank else "; the segments rank no better than chance"
-    return question, THE_MODEL, f"{figures}{_tops(evidence)}{chance}"
+    return THE_MODEL, f"{figures}{_tops(evidence)}{chance}"
 
 
-def how_many(evidence: Evidence) -> tuple[str, str, str]:
+def how_many(evidence: Evidence) -> tuple[str, str]:
     """Whose probabilities are closer to the outcomes."""
-    question = "How many purchases to plan with?"
     gap = evidence.gap(SEGMENT_RATE, "log_loss")
     figures = (
         f"log-loss {evidence.model['log_loss']:.4f} by the model and "
@@ -84,51 +83,50 @@ def how_many(evidence: Evidence) -> tuple[str, str, str]:
         f"{gap.words(4)}), {evidence.base_loss:.4f} if everyone gets the mean rate"
     )
     if not evidence.usable or gap.sign < 0:
-        if evidence.over_base_rate(SEGMENT_RATE).sign < 0:
-            return question, THE_SEGMENTS, f"their rates are closer to the outcomes: {figures}"
-        return question, NEITHER, f"the mean rate of all users is as good: {figures}"
+        if evidence.rates_predict:
+            return THE_SEGMENTS, f"their rates are closer to the outcomes: {figures}"
+        return NEITHER, f"the mean rate of all users is as good: {figures}"
     if gap.sign == 0:
-        return question, EITHER, f"these users show no difference beyond chance: {figures}"
-    return question, THE_MODEL, f"its probabilities are closer to the outcomes: {figures}"
+        return EITHER, f"these users show no difference beyond chance: {figures}"
+    return THE_MODEL, f"its probabilities are closer to the outcomes: {figures}"
 
 
-def whom_inside(evidence: Evidence) -> tuple[str, str, str]:
+def whom_inside(evidence: Evidence) -> tuple[str, str]:
     """Whether the score still ranks users within one segment."""
-    question = "Whom to pick inside a segment?"
     segments = evidence.document["segments"]
     known = [s for s in segments if s["roc_auc"] is not None]
     if not evidence.usable:
-        return question, NEITHER, "the model must not be used"
+        return NEITHER, "the model must not be used"
     if not known:
-        return question, NEITHER, "no segment has enough buyers to tell"
+        return NEITHER, "no segment has enough buyers to tell"
     ranked = [s for s in known if s["roc_auc_interval"][0] > 0.5]
     if not ranked:
-        return question, NEITHER, "the score ranks no better than chance inside any segment"
-    why = f"ROC-AUC inside {_of_all(ranked, segments)} is {_range(ranked, 'roc_auc', decimal)}"
+        return NEITHER, "the score ranks no better than chance inside any segment"
+    some = f"{len(ranked)} of {len(segments)}" if len(ranked) < len(segments) else "the"
+    why = f"ROC-AUC inside {some} segments is {_range(ranked, 'roc_auc', decimal)}"
     lifts = [s for s in ranked if s["top_decile_lift"] is not None]
     if lifts:
-        why += (
-            f", and a segment’s top tenth buys {_range(lifts, 'top_decile_lift', _tenths)} times as often "
-            "as the segment"
-        )
-    return question, THE_MODEL, f"{why}{_of_the_others(segments, known, ranked)}"
+        lift = _range(lifts, "top_decile_lift", partial(decimal, decimals=1))
+        why += f", and a segment’s top tenth buys {lift} times as often as the segment"
+    # Why segments are missing from the range.
+    missing = {
+        "it ranks no better than chance": len(known) - len(ranked),
+        "there are too few buyers or non-buyers to tell": len(segments) - len(known),
+    }
+    why += "".join(f"; in {number} {reason}" for reason, number in missing.items() if number)
+    return THE_MODEL, why
 
 
-def what_to_say(evidence: Evidence) -> tuple[str, str, str]:
+def what_to_say(evidence: Evidence) -> tuple[str, str]:
     """Whether segments differ in what drives their users' scores."""
-    question = "What to say, and through which channel?"
     if len(evidence.names) < 2:
-        return question, NEITHER, "there is one segment for all users"
+        return NEITHER, "there is one segment for all users"
     explained = evidence.explained_drivers[:NAMED_DRIVERS]
     if not evidence.segments_describe:
         most = f"at most {percent(explained[0]['explained'])}" if explained else "nothing"
-        return (
-            question,
-            NEITHER,
-            (
-                f"the segments explain {most} of the differences between users in any driver of the "
-                "score: users of one segment have no more in common than others"
-            ),
+        return NEITHER, (
+            f"the segments explain {most} of the differences between users in any driver of the "
+            "score: users of one segment have no more in common than others"
         )
     drivers = ", ".join(
         f"{evidence.titles.get(d['name'], d['name'])} {whole_percent(d['explained'])}"
@@ -136,21 +134,18 @@ def what_to_say(evidence: Evidence) -> tuple[str, str, str]:
     )
     share = evidence.document["variance"]["probability"]
     whole = (
-        "" if share is None else f", and {whole_percent(share)} of how their probabilities differ"
+        f", and {whole_percent(share)} of how their probabilities differ"
+        if share is not None
+        else ""
     )
-    return (
-        question,
-        THE_SEGMENTS,
-        (
-            f"they explain part of how users differ in the drivers of the score ({drivers}){whole}; found "
-            "without a label, they also work where nobody has bought yet"
-        ),
+    return THE_SEGMENTS, (
+        f"they explain part of how users differ in the drivers of the score ({drivers}){whole}; found "
+        "without a label, they also work where nobody has bought yet"
     )
 
 
-def both_in_one(evidence: Evidence) -> tuple[str, str, str]:
+def both_in_one(evidence: Evidence) -> tuple[str, str]:
     """Whether the score gets better when it knows the segment."""
-    question = "Does the score get better if it knows the segment?"
     words = {
         SEGMENT_FEATURE: "as a further feature",
         TOGETHER: "as a calibration inside each segment",
@@ -164,8 +159,18 @@ def both_in_one(evidence: Evidence) -> tuple[str, str, str]:
     )
     gained = [how for key, how in tried.items() if verdicts[key] == GAIN]
     if not evidence.usable:
-        return question, NEITHER, f"the model must not be used; {why}"
-    return question, f"yes, {gained[0]}" if gained else "no, the model alone", why
+        return NEITHER, f"the model must not be used; {why}"
+    return f"yes, {gained[0]}" if gained else "no, the model alone", why
+
+
+QUESTIONS = {
+    "Whom to contact first?": whom,
+    "How many purchases to plan with?": how_many,
+    "Whom to pick inside a segment?": whom_inside,
+    "What to say, and through which channel?": what_to_say,
+    "Does the score get better if it knows the segment?": both_in_one,
+}
+"""Each question with the function that answers it: which tool, and why."""
 
 
 def neither(evidence: Evidence) -> Iterator[str]:
@@ -273,24 +278,3 @@ def _tops(evidence: Evidence) -> str:
 def _range(parts: Sequence[Mapping[str, Any]], name: str, shown: Callable[[float], str]) -> str:
     ends = [shown(end(part[name] for part in parts)) for end in (min, max)]
     return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
-
-
-def _tenths(factor: float) -> str:
-    return decimal(factor, 1)
-
-
-def _of_all(some: Sequence[object], segments: Sequence[object]) -> str:
-    if len(some) == len(segments):
-        return "the segments"
-    return f"{len(some)} of {len(segments)} segments"
-
-
-def _of_the_others(
-    segments: Sequence[object], known: Sequence[object], ranked: Sequence[object]
-) -> str:
-    """Why some segments are missing from the ROC-AUC range."""
-    reasons = (
-        (len(known) - len(ranked), "it ranks no better than chance"),
-        (len(segments) - len(known), "there are too few buyers or non-buyers to tell"),
-    )
-    return "".join(f"; in {number} {reason}" for number, reason in reasons if number)

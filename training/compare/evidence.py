@@ -10,7 +10,7 @@ from training.metrics.intervals import NORMAL_QUANTILE
 from training.metrics.metrics import entropy
 
 SEGMENTS_TELL = 0.05
-"""Segments that explain a smaller share of the variance of every impact say next to nothing."""
+"""Segments describe users if they explain at least this share of the variance of some impact."""
 
 SMALL_IMPACT = 0.10
 """A driver counts if its mean impact is at least this share of the largest one's."""
@@ -37,6 +37,11 @@ class Difference:
     def sign(self) -> int:
         """1 or -1 beyond chance, else 0."""
         return 0 if abs(self.value) <= self.reach else 1 if self.value > 0 else -1
+
+    @classmethod
+    def from_model(cls, strategy: Mapping[str, Any], figure: str) -> "Difference":
+        """How far a strategy's figure is above that of the model alone."""
+        return cls(strategy["difference"][figure], strategy["standard_error"][figure])
 
     def words(self, decimals: int) -> str:
         """As `+0.012 ± 0.003`: value and half the 95 % interval."""
@@ -79,17 +84,17 @@ class Evidence:
 
     def gap(self, key: str, figure: str) -> Difference:
         """How far a strategy's figure is above that of the model alone."""
-        strategy = self.strategies[key]
-        return Difference(strategy["difference"][figure], strategy["standard_error"][figure])
+        return Difference.from_model(self.strategies[key], figure)
 
-    def over_base_rate(self, key: str) -> Difference:
-        """How far a strategy's log-loss is above that of giving everybody the purchase rate."""
-        found = self.strategies[key]["over_base_rate"]
-        return Difference(found["log_loss"], found["standard_error"])
+    @property
+    def rates_predict(self) -> bool:
+        """Whether the segments' rates have a lower log-loss than one mean rate for everyone."""
+        found = self.rate["over_base_rate"]
+        return Difference(found["log_loss"], found["standard_error"]).sign < 0
 
     @property
     def base_loss(self) -> float:
-        """The log-loss of giving everybody the purchase rate."""
+        """The log-loss of predicting the purchase rate for everyone."""
         return entropy(self.document["base_rate"])
 
     @property
@@ -105,7 +110,7 @@ class Evidence:
 
     @property
     def explained_drivers(self) -> list[Mapping[str, Any]]:
-        """Drivers by the share that segments explain, without those of next to no impact."""
+        """Drivers by the share that segments explain, without those of little impact."""
         known = [d for d in self.document["variance"]["drivers"] if d["explained"] is not None]
         largest = max((d["mean_absolute_impact"] for d in known), default=0.0)
         moving = [d for d in known if d["mean_absolute_impact"] >= SMALL_IMPACT * largest]

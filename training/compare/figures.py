@@ -20,13 +20,7 @@ from training.compare.strategies import Compared, SegmentFigures, figures_to_jso
 from training.metrics.audiences import top_users
 from training.metrics.disclosure import MIN_USERS, enough
 from training.metrics.intervals import auc_interval
-from training.metrics.metrics import (
-    Outcomes,
-    buyers_in_top,
-    rank,
-    rounded,
-    segment_places,
-)
+from training.metrics.metrics import Outcomes, buyers_in_top, rank, rounded, segment_places
 from training.segments.counts import explained_shares
 
 TOP_DECILE = 0.10
@@ -38,12 +32,12 @@ def comparison(
     figures: Sequence[SegmentFigures],
     quality: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The whole document; without figures where fewer than `MIN_USERS` users are compared.
+    """The whole document; without figures if fewer than `MIN_USERS` users are compared.
 
     Args:
         manifest: Segments, cut-points and features.
         compared: The users.
-        figures: Of every segment, from training; kept, so that others can be compared later.
+        figures: Of every segment, from training; kept so that other users can be compared later.
         quality: What `quality.quality_band` returns for the model on these users.
     """
     kept = {"fitted": figures_to_json(figures)}
@@ -71,7 +65,7 @@ def comparison(
 
 
 def inside_figures(outcomes: Outcomes) -> dict[str, Any]:
-    """How well the score ranks the users of one segment; null where they are too few.
+    """How well the score ranks the users of one segment; null if they are too few.
 
     ROC-AUC and lift are null where fewer than `MIN_USERS` rows bought, or fewer did not; the lift
     also where the top tenth has fewer than `MIN_USERS` users.

@@ -43,7 +43,9 @@ def score_figures(compared: Compared) -> list[dict[str, Any]]:
             "name": TITLES[name][0],
             "words": TITLES[name][1],
             **_way(figures, shares),
-            "roc_auc_interval": _interval(float(figures[0]), drawn[name][:, 0]),
+            "roc_auc_interval": bounded_interval(float(figures[0]), drawn[name][:, 0])
+            if len(drawn[name])
+            else None,
             "difference": None if name == MODEL else _way(figures - found[MODEL], shares),
             "standard_error": None
             if name == MODEL
@@ -65,13 +67,13 @@ def _over_base_rate(compared: Compared, name: str) -> dict[str, float]:
 def strategy_figures(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
     """ROC-AUC, log-loss, and the share of buyers in the top of each of `GAIN_SHARES`, float64 [6].
 
-    Where equal probabilities are cut through, a gain is the mean over all strategies of cutting, as in
+    If a cut divides equal probabilities, a gain is the mean over all ways to divide them, as in
     `metrics.buyers_in_top`.
 
     Args:
         ranked: Outcomes in order.
-        weight: How often each row counts, float64 [rows] as they were before ranking; both labels
-            have some.
+        weight: How often each row counts, float64 [rows] in the order before ranking; above 0 for both
+            labels.
     """
     own = weight[ranked.order]
     bought = own * ranked.positive
@@ -99,11 +101,6 @@ def _spread(drawn: np.ndarray) -> np.ndarray:
     if len(drawn) < 2:
         return np.full(drawn.shape[1], np.nan)
     return drawn.std(axis=0, ddof=1)
-
-
-def _interval(figure: float, drawn: np.ndarray) -> list[float] | None:
-    """The 95 % interval of a ROC-AUC, that of `intervals.intervals`."""
-    return bounded_interval(figure, drawn) if len(drawn) else None
 
 
 def _way(figures: np.ndarray, shares: Sequence[float]) -> dict[str, Any]:

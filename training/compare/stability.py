@@ -14,7 +14,7 @@ from training.metrics.metrics import rank, roc_auc
 
 
 def stability_figures(compared: Compared, band_cuts: Sequence[float]) -> dict[str, Any]:
-    """How each strategy performs on each date, and how many users change segment or band in between.
+    """How each strategy performs on each date, and how many users change segment or band between dates.
 
     Returns:
         `words` on what could not be measured; with several dates also `weeks` and `changes`.
@@ -29,11 +29,9 @@ def stability_figures(compared: Compared, band_cuts: Sequence[float]) -> dict[st
         }
     on = [np.flatnonzero(week == n) for n in range(len(dates))]
     changes = [_change(compared, band_cuts, *rows) for rows in pairwise(on)]
+    few = "No two dates have enough users in common: changes of segment and band were not measured."
     return {
-        "words": ""
-        if any(changes)
-        else "No two dates have enough users in common: changes of segment and band were not "
-        "measured.",
+        "words": "" if any(changes) else few,
         "weeks": [
             {"snapshot": str(date), **_week(compared, rows)}
             for date, rows in zip(dates, on, strict=True)
@@ -65,7 +63,7 @@ def _week(compared: Compared, rows: np.ndarray) -> dict[str, Any]:
 def _change(
     compared: Compared, band_cuts: Sequence[float], before: np.ndarray, after: np.ndarray
 ) -> dict[str, Any]:
-    """What changed for the users of both dates, nothing where they are too few.
+    """What changed for the users of both dates; empty if they are too few.
 
     The agreement is the adjusted Rand index.
     """

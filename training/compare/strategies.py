@@ -30,7 +30,7 @@ STRATEGIES = (MODEL, SEGMENT_RATE, SEGMENT_FEATURE, TOGETHER)
 
 @dataclass(frozen=True, slots=True)
 class SegmentFigures:
-    """What the training users show of one segment.
+    """Figures of one segment among the training users.
 
     Attributes:
         segment_id: The stable id.
@@ -52,7 +52,7 @@ def fit_segment_figures(
 
     Args:
         ids: Of all segments.
-        parts: Which users train and who calibrates.
+        parts: Which users train and which calibrate.
         label: int8 [rows].
         scored: Engine predictions for the same rows.
     """
@@ -116,7 +116,7 @@ def segment_feature_strategy(
 
     Args:
         figures: Of every segment.
-        parts: Which users train, calibrates and tests.
+        parts: Which users train, calibrate and test.
         users: All users, in the order that `parts` counts.
         segment: Their segment ids, int64 [rows].
         config: Of the model's own trees.
@@ -128,7 +128,7 @@ def segment_feature_strategy(
     wider = Sample(features, users.label)
     width = users.features.shape[1]
     pool = np.sort(np.concatenate([parts.train, parts.validation]))
-    # Numbers for names: a feature may already be called "segment".
+    # Numbers as names, because a feature may already be called "segment".
     trainer = Trainer(wider.subset(pool), tuple(str(n) for n in range(width + 1)), seed)
     booster = trainer.train(_with_partner(config, width))
     calibration = wider.subset(parts.calibration)
@@ -169,7 +169,7 @@ class Compared:
         users: A number from 0 for each user, int64 [rows].
         scored: Engine predictions.
         strategies: Probabilities by the names in `STRATEGIES`, float32 [rows]; `MODEL` is among them.
-        snapshots: The date of each row, datetime64[D] [rows], where rows have one.
+        snapshots: The date of each row, datetime64[D] [rows], if rows have one.
     """
 
     label: np.ndarray

@@ -1,8 +1,8 @@
 """Labelled users from files: typed rows, mature labels, and a fingerprint of what was read.
 
-Takes the inputs that scoring takes, plus the label; gives a `Dataset`. Rows that scoring would set
-aside are left out and counted. Features that the schema keeps out of the models are read apart, so
-that figures can be told by them. Who trains and who tests is left to `split`.
+Takes the inputs that scoring takes, plus the label; gives a `Dataset`. Rows that scoring would
+quarantine are left out and counted. Features that the schema keeps out of the models are read too,
+so that figures can be sliced by them. `split` divides the rows into parts.
 """
 
 import hashlib
@@ -36,12 +36,11 @@ class Dataset:
     Attributes:
         schema: The table.
         typed: The key columns and every model feature, as `to_typed` returns them.
-        unused: Those features with `use = false` that the data has, as `typed`, rows in its order;
-            no model sees them.
+        unused: The features with `use = false` that the data has, as `typed`; no model sees them.
         label: int8 [rows], 1 for a purchase.
-        truth: float64 [rows], where the data has a complete column `true_probability`.
-        rejected: Rows left out, counted by the rule that caught them.
-        fingerprint: SHA-256 over keys, label, typed and unused values, whatever the file format.
+        truth: float64 [rows], if the data has a complete column `true_probability`.
+        rejected: Rows left out, counted by rule.
+        fingerprint: SHA-256 over keys, labels and values; the same for every file format.
     """
 
     schema: FeatureSchema
@@ -58,20 +57,25 @@ class Dataset:
         return self.typed.height
 
     @property
+    def every_feature(self) -> pl.DataFrame:
+        """All features of the users, also those that the models do not use."""
+        return self.typed.hstack(self.unused)
+
+    @property
     def ids(self) -> pl.Series | None:
-        """The id of each row, or None where the schema names no id."""
+        """The id of each row, or None if the schema names no id."""
         return None if self.schema.id is None else self.typed[self.schema.id]
 
     @property
     def users(self) -> np.ndarray:
-        """A number from 0 for each user, int64 [rows]; without ids every row is another user."""
+        """A number from 0 for each user, int64 [rows]; without ids every row is a user."""
         if self.ids is None:
             return np.arange(self.rows)
         return self.ids.rank("dense").to_numpy().astype(np.int64) - 1
 
     @property
     def snapshots(self) -> pl.Series | None:
-        """The snapshot date of each row, or None where there is none."""
+        """The snapshot date of each row, or None if there is none."""
         name = self.schema.snapshot
         return None if name not in self.typed.columns else self.typed[name]
 
@@ -85,8 +89,8 @@ def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
 
     Raises:
         BundleError: The schema names no label.
-        InputError: An input is a bundle, columns are missing or wrong, dates cannot be read, or labels are not mature,
-            not 0/1, or all the same.
+        InputError: An input is a bundle, columns are missing or wrong, dates cannot be read, or labels
+            are missing, not 0/1, or all the same.
         NoInputError: There is nothing to read.
     """
     if schema.label is None:
@@ -131,7 +135,7 @@ def size_figures(dataset: Dataset, rows: np.ndarray | None = None) -> dict[str, 
 
 
 def _check_no_bundle(inputs: Sequence[str]) -> None:
-    """Bundle folders hold tables too, but not of users."""
+    """Check that no input is a bundle: its tables are not of users."""
     for text in inputs:
         if is_bundle(Path(text)) or holds_bundles(Path(text)):
             raise InputError(
@@ -166,21 +170,18 @@ def _read(
 
 
 def _unused_values(frame: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:
-    """The features without use, typed; what cannot be read as its kind is null."""
+    """The unused features, typed; a value that cannot be read is null."""
     features = _unused(schema, frame.schema)
     if not features:
         return pl.DataFrame()
     table = FeatureSchema(schema.name, tuple(replace(f, use=True) for f in features))
-    finite = pl.selectors.numeric()
-    return (
-        to_typed(frame, table)
-        .frame.select(f.name for f in features)
-        .with_columns(pl.when(finite.is_finite()).then(finite))
-    )
+    finite, typed = pl.selectors.numeric(), to_typed(frame, table).frame
+    names = [feature.name for feature in features]
+    return typed.select(names).with_columns(pl.when(finite.is_finite()).then(finite))
 
 
 def _unused(schema: FeatureSchema, found: pl.Schema) -> tuple[Feature, ...]:
-    """The features without use that the data has, in a type that can be read."""
+    """The unused features that the data has, in a readable type."""
     return tuple(
         feature
         for feature in schema.features
@@ -191,7 +192,7 @@ def _unused(schema: FeatureSchema, found: pl.Schema) -> tuple[Feature, ...]:
 
 
 def _outcomes(frame: pl.DataFrame, label: str) -> pl.DataFrame:
-    """Label and truth as Float32; the label is NaN where it was given but is no number."""
+    """Label and truth as Float32; a label that is not a number is NaN."""
     kind = frame.schema.get(TRUTH, pl.Null())
     names = [label, TRUTH] if kind.is_numeric() or kind == pl.String else [label]
     table = FeatureSchema(label, tuple(Feature(name, "numeric") for name in names))
@@ -211,9 +212,9 @@ def _concat(frames: Sequence[pl.DataFrame], rejected: Counter[str], where: str) 
 
 def _without_repeats(rows: pl.DataFrame, schema: FeatureSchema) -> tuple[pl.DataFrame, int]:
     """The first row of every key, and the number of the others."""
-    keys = [name for name in (schema.id, schema.snapshot) if name in rows.columns]
     if schema.id is None:
         return rows, 0
+    keys = [name for name in (schema.id, schema.snapshot) if name in rows.columns]
     kept = rows.unique(keys, keep="first", maintain_order=True)
     return kept, rows.height - kept.height
 
@@ -233,7 +234,7 @@ def _check_dates(rows: pl.DataFrame, schema: FeatureSchema, where: str) -> None:
     if undated:
         raise InputError(
             f"{where}: {pluralize(undated, 'row')} of {rows.height:,} where {schema.snapshot!r} is "
-            "missing or no date; expected YYYY-MM-DD. Correct them where the table is made."
+            "missing or no date; expected YYYY-MM-DD. Correct them in the job that makes the table."
         )
 
 
@@ -244,9 +245,8 @@ def _check_labels(rows: pl.DataFrame, schema: FeatureSchema, label: str, where: 
         if schema.snapshot in rows.columns:
             found = rows.filter(column.is_null())[schema.snapshot].unique().drop_nulls().sort()
             dates = f" (snapshots {', '.join(str(date) for date in found.head(8))})"
-        reason = ""
-        if schema.horizon_days:
-            reason = f": their {schema.horizon_days} days are not over yet"
+        days = schema.horizon_days
+        reason = f": their {days} days are not over yet" if days else ""
         raise InputError(
             f"{where}: {pluralize(column.null_count(), 'row')} of {rows.height:,} without a value of "
             f"{label!r}{dates}{reason}. Leave these rows out until their outcome is known."

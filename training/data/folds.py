@@ -1,8 +1,8 @@
 """Folds inside the train and validation parts, in which models are compared.
 
 With one snapshot, folds follow the hash of the id that also splits the parts. With several, they
-follow time, with the horizon of the label as a gap; the last fold is then the train part, validated
-on the validation part.
+follow time, with the label's horizon as a gap; the last fold then validates the train part on the
+validation part.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from training.metrics.metrics import rounded
 
 FOLDS = 3
 FOLD_ROWS = 100_000
-"""The most rows of all folds together; comparing models needs no more."""
+"""The most rows in all folds together; comparing models needs no more."""
 
 FoldRows = tuple[np.ndarray, np.ndarray]
 """Positions of the train and of the validation rows, int64, rising."""
@@ -56,21 +56,18 @@ def make_folds(dataset: Dataset, parts: Split) -> Folds:
         (np.flatnonzero(kept & train), np.flatnonzero(kept & validation))
         for train, validation in masks
     ]
-    usable = [fold for fold in found if all(_has_both(label[members]) for members in fold)]
+    usable = [fold for fold in found if all(len(np.unique(label[rows])) > 1 for rows in fold)]
     if not usable:
         kind, share = "the parts themselves", 1.0
         usable = [(np.flatnonzero(~in_validation), np.flatnonzero(in_validation))]
     members = sorted(usable, key=lambda fold: -len(fold[0]))
-    return Folds(
-        pool,
-        tuple(members),
-        {
-            "kind": kind,
-            "folds": len(members),
-            "share_of_rows": rounded(share),
-            "rows": [[len(train), len(validation)] for train, validation in members],
-        },
-    )
+    description = {
+        "kind": kind,
+        "folds": len(members),
+        "share_of_rows": rounded(share),
+        "rows": [[len(train), len(validation)] for train, validation in members],
+    }
+    return Folds(pool, tuple(members), description)
 
 
 def _by_time(day: np.ndarray, in_validation: np.ndarray, gap_days: int) -> list[FoldRows]:
@@ -91,7 +88,3 @@ def _by_time(day: np.ndarray, in_validation: np.ndarray, gap_days: int) -> list[
         train = (day <= first - np.timedelta64(gap_days, "D")) & (day < first)
         masks.append((~in_validation & train, validation))
     return masks
-
-
-def _has_both(label: np.ndarray) -> bool:
-    return len(np.unique(label)) > 1

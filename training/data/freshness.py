@@ -1,11 +1,9 @@
 """Whether users are more recent than those that a bundle was fitted to.
 
-Without dates this cannot be seen: only the very rows of training are recognised.
+Without dates, only the exact rows of training are recognised.
 """
 
 from datetime import date, timedelta
-
-import polars as pl
 
 from engine.bundle.evaluation import FitRecord
 from engine.bundle.manifest import Manifest
@@ -14,48 +12,44 @@ from training.data.dataset import Dataset
 
 
 def are_those_of_training(dataset: Dataset, fit: FitRecord) -> bool:
-    """Whether these are the very rows that a bundle was fitted to."""
+    """Whether these are exactly the rows that a bundle was fitted to."""
     return bool(fit.training["data_fingerprint"] == dataset.fingerprint)
 
 
-def last_date(fit: FitRecord) -> date | None:
-    """The last date of the users that a bundle was fitted to; None where they had none."""
+def first_later_date(manifest: Manifest, fit: FitRecord) -> date | None:
+    """The first date whose features show none of the training outcomes; None without dates."""
     dates = fit.training["snapshots"]
-    return date.fromisoformat(dates[-1]) if dates else None
+    gap = timedelta(days=max(manifest.schema.horizon_days, 1))
+    return date.fromisoformat(dates[-1]) + gap if dates else None
 
 
-def first_later_date(manifest: Manifest, last: date) -> date:
-    """The first date after those of training whose features show none of their outcomes."""
-    return last + timedelta(days=max(manifest.schema.horizon_days, 1))
-
-
-def early_dates(snapshots: pl.Series, first_allowed: date) -> pl.Series:
-    """The dates before the first that is late enough, one for each row, rising."""
-    return snapshots.filter(snapshots < first_allowed).sort()
-
-
-def days(dates: pl.Series) -> str:
-    """The first and the last of rising dates, as text."""
-    return f"{dates[0]} to {dates[-1]}" if dates[0] != dates[-1] else str(dates[0])
+def early_rows(dataset: Dataset, manifest: Manifest, fit: FitRecord) -> str:
+    """How many rows are before that date, as the beginning of a sentence; "" if none are."""
+    first_allowed, snapshots = first_later_date(manifest, fit), dataset.snapshots
+    if first_allowed is None or snapshots is None:
+        return ""
+    early = snapshots.filter(snapshots < first_allowed).sort()
+    if not len(early):
+        return ""
+    days = f"{early[0]} to {early[-1]}" if early[0] != early[-1] else str(early[0])
+    return (
+        f"{pluralize(len(early), 'row')} of {dataset.rows:,} are of {days}; {manifest.bundle_id} was "
+        f"fitted to users up to {fit.training['snapshots'][-1]}, whose outcomes end "
+        f"{manifest.schema.horizon_days} days later"
+    )
 
 
 def cautions(dataset: Dataset, manifest: Manifest, fit: FitRecord) -> list[str]:
-    """Why figures on these users may be better than those of next week's will be, in sentences."""
+    """Why figures on these users may be too good, in sentences."""
     if are_those_of_training(dataset, fit):
         return [
             f"These are the users that {manifest.bundle_id} was fitted to: the models have seen most "
             "of them, so the figures are too good. Measure the bundle on later users."
         ]
-    last, snapshots = last_date(fit), dataset.snapshots
-    if last is None or snapshots is None:
-        return []
-    first_allowed = first_later_date(manifest, last)
-    early = early_dates(snapshots, first_allowed)
-    if not len(early):
+    early = early_rows(dataset, manifest, fit)
+    if not early:
         return []
     return [
-        f"{pluralize(len(early), 'row')} of {dataset.rows:,} are of {days(early)}; "
-        f"{manifest.bundle_id} was fitted to users up to {last}, whose outcomes end "
-        f"{manifest.schema.horizon_days} days later: if these are the same users, the figures are too "
-        "good. Measure the bundle on later users."
+        f"{early}: if these are the same users, the figures are too good. Measure the bundle on "
+        "later users."
     ]

@@ -20,7 +20,7 @@ class ScoredUsers:
     Attributes:
         dataset: The users.
         features: float32 [rows, features], NaN where missing.
-        predictions: What the engine gives for the same rows.
+        predictions: Engine predictions for the same rows.
     """
 
     dataset: Dataset

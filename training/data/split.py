@@ -1,8 +1,8 @@
 """The train, validation, calibration and test parts.
 
-With one snapshot, a hash of the id decides, so that a user stays in the same part for ever. With
-several, time decides, with the horizon of the label as a gap: a label of the days before a snapshot is
-already visible in its features.
+With one snapshot, a hash of the id decides, so that a user always stays in the same part. With
+several, time decides, with the label's horizon as a gap: the outcomes of the days before a snapshot
+are already visible in its features.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ class Split:
     """Row numbers of each part, int64 [rows of the part], rising; no row is in two parts.
 
     Attributes:
-        train: For category tables and segments; trees use these and the next.
-        validation: For the number of segments, and with the train part for the folds of the trees.
-        calibration: For Platt scaling, the threshold and the cut-points.
+        train: Fits category tables and segments, and with the validation part the trees.
+        validation: Chooses the number of segments.
+        calibration: Fits Platt scaling, the threshold and the cut-points.
         test: Measured once, at the end.
         description: How the rows were divided, for the manifest.
     """
@@ -67,7 +67,7 @@ def split(dataset: Dataset) -> Split:
 
 
 def hash_draws(ids: pl.Series | None, rows: int) -> np.ndarray:
-    """A number in [0, 1) for each row, the same for the same id for ever.
+    """A number in [0, 1) for each row, always the same for the same id.
 
     The first 8 hex digits of SHA-256("split-v1:" + id) over 2**32; without ids, the row number from
     0 is hashed.
@@ -98,14 +98,12 @@ def _by_time(
     dates, rows = counts[snapshots.name].to_list(), counts["count"].to_numpy()
     middle_date, test_date = _cut_dates(dates, rows, gap)
     day = snapshots.to_numpy()
-    tuning_share = SHARES[1] / (SHARES[1] + SHARES[2])
-    train = day <= np.datetime64(middle_date - gap)
-    train &= day < np.datetime64(middle_date)
-    middle = (day >= np.datetime64(middle_date)) & (day <= np.datetime64(test_date - gap))
-    middle &= day < np.datetime64(test_date)
-    test = day >= np.datetime64(test_date)
-    validation, calibration = middle & (draws < tuning_share), middle & (draws >= tuning_share)
-    part = np.select([train, validation, calibration, test], [0, 1, 2, 3], default=-1)
+    start, end = np.datetime64(middle_date), np.datetime64(test_date)
+    train = (day <= np.datetime64(middle_date - gap)) & (day < start)
+    middle = (day >= start) & (day <= np.datetime64(test_date - gap)) & (day < end)
+    validates = draws < SHARES[1] / (SHARES[1] + SHARES[2])
+    parts = [train, middle & validates, middle & ~validates, day >= end]
+    part = np.select(parts, [0, 1, 2, 3], default=-1)
     return part, {
         "kind": "time",
         "gap_days": gap.days,

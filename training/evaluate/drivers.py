@@ -18,7 +18,7 @@ from training.metrics.metrics import rounded, segment_places
 NO_GROUP = "other"
 
 SHOWN_DEPENDENCES = 12
-"""So many of the largest drivers show how their impact runs along their values."""
+"""For this many of the largest drivers, the impact is shown along their values."""
 
 DEPENDENCE_BINS = 10
 CLEAR_CORRELATION = 0.5
@@ -34,7 +34,7 @@ def drivers_report(
     Args:
         manifest: Names, category tables, segments and cut-points.
         features: float32 [rows, features], at least one row.
-        predictions: What the models say of the same rows.
+        predictions: Of the same rows.
         users: A number from 0 for each user, int64 [rows].
     """
     used = manifest.schema.model_features
@@ -83,7 +83,7 @@ def direction(values: np.ndarray, impacts: np.ndarray) -> str:
     """
     known = ~np.isnan(values)
     ranks = pl.DataFrame({"value": values[known], "impact": impacts[known]}).select(pl.all().rank())
-    # Not a number where a column is constant or empty.
+    # NaN if a column is constant or empty.
     correlation = ranks.select(pl.corr("value", "impact")).item() or 0.0
     if not abs(correlation) >= CLEAR_CORRELATION:
         return "none"
@@ -134,18 +134,14 @@ def dependence(
 
 
 def _quantiles(sorted_values: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """The values at the shares, always values that occur; none of none."""
+    """Values that occur, at these shares of the sorted values; empty for no values."""
     if not len(sorted_values):
         return sorted_values
     return sorted_values[(shares * len(sorted_values)).astype(np.int64)]
 
 
 def _effect(
-    feature: Feature,
-    values: np.ndarray,
-    impacts: np.ndarray,
-    users: np.ndarray,
-    manifest: Manifest,
+    feature: Feature, values: np.ndarray, impacts: np.ndarray, users: np.ndarray, manifest: Manifest
 ) -> dict[str, Any]:
     if feature.kind == "numeric" or feature.ordered:
         return {"direction": direction(values, impacts)}
@@ -176,9 +172,12 @@ def _means(
 ) -> dict[str, dict[str, float]]:
     """The mean of each feature by part; nothing of a part with fewer than `MIN_USERS` users."""
     people = users_in(part, users, len(names))
-    found: dict[str, dict[str, float]] = {}
-    for n, name in enumerate(names):
-        inside = size[part == n]
-        means = inside.mean(axis=0).tolist() if people[n] >= MIN_USERS else []
-        found[name] = {f.name: rounded(m) for f, m in zip(used, means, strict=False)}
-    return found
+    return {
+        name: {
+            feature.name: rounded(float(mean))
+            for feature, mean in zip(used, size[part == n].mean(axis=0), strict=True)
+        }
+        if people[n] >= MIN_USERS
+        else {}
+        for n, name in enumerate(names)
+    }

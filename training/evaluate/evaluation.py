@@ -49,11 +49,11 @@ def evaluate(
         users: Labelled users, scored with it.
         rows: Those that are measured, int64.
         fit: What only the fit knows.
-        figures: What the fit knows of each segment, for the comparison with the model.
+        figures: Of each segment, from the fit, for the comparison with the model.
         what: The measured users, in words.
         strategies: Further scores of the measured users that the comparison includes.
-        reference: The users of training in bins, where users of later dates are measured; None for
-            the test part of a fit, which is that reference.
+        reference: Histograms of the training users, if later users are measured; None for the test
+            part of a fit, from which they are made.
 
     Returns:
         Every figure of these users.
@@ -88,8 +88,8 @@ def evaluate_users(bundle: Bundle, users: ScoredUsers, inputs: Sequence[str]) ->
         inputs: Where they were read, for the description.
 
     Raises:
-        InputError: So few users would be identifiable in the figures.
-        BundleError: The bundle's own evaluation or its reference is not valid.
+        InputError: There are so few users that they would be identifiable in the figures.
+        BundleError: The bundle's own evaluation or its reference is invalid.
     """
     own = read_evaluation(bundle)
     what = ", ".join(Path(text).name for text in inputs)
@@ -134,14 +134,13 @@ def outcome_metrics(
         manifest: Threshold, cut-points and segments.
         dataset: Labelled users.
         rows: Those that are measured, int64.
-        scored: What the engine gives for them, in the same order.
+        scored: Engine predictions for them, in the same order.
     """
     truth = None if dataset.truth is None else dataset.truth[rows]
     outcomes = Outcomes(scored.probability, dataset.label[rows], dataset.users[rows], truth)
-    table = dataset.typed.hstack(dataset.unused)[rows]
     return {
         **classification_metrics(outcomes, manifest.threshold, manifest.decile_cuts),
-        "slices": slice_metrics(outcomes, table, manifest.schema),
+        "slices": slice_metrics(outcomes, dataset.every_feature[rows], manifest.schema),
         "cells": cell_metrics(outcomes, scored.segment, manifest),
     }
 

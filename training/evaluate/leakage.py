@@ -1,7 +1,7 @@
-"""Leakage: does the model know what it could not know? Three checks.
+"""Leakage: three checks that the model does not know the outcome.
 
 A single feature that does nearly all the work may be the label under another name; shuffled labels
-must not be predictable; users of one part must not be copies of users of another.
+must not be predictable; test users must not be copies of training users.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ SUSPICIOUS_AUC = 0.95
 LABEL_AUC = 0.99
 NEAR_MODEL_AUC = 0.80
 NEAR_MODEL_SHARE = 0.95
-"""A feature is suspicious above the first, or above the third where what it has over 0.5 is this
-share of what the model has; above the second it is the label under another name."""
+"""A feature is suspicious from `SUSPICIOUS_AUC` on, or from `NEAR_MODEL_AUC` on if its excess over 0.5
+is this share of the model's. From `LABEL_AUC` on it is the label under another name."""
 
 MODEL_FEATURES = 3
 """With fewer features, one that does nearly all the work is no surprise."""
@@ -39,21 +39,20 @@ SHUFFLED = {
     "num_threads": 1,
     "verbose": -1,
 }
-"""Trees that memorise their users quickly."""
+"""Trees that memorise their training users."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Users that a model was fitted to, and users who measure it.
+    """Users that a model was fitted to, and users on whom it is measured.
 
     Attributes:
         features: Of all users, float32 [rows, features], NaN where missing.
         label: int8 [rows].
         train: Row numbers of the train part, int64.
-        test: Row numbers of the part that measures, int64.
+        test: Row numbers of the test part, int64.
         probability: The scores of the test part, float [rows of test].
-        users: A number for each user, int64 [rows]; None where users may have several rows and no id
-            says which.
+        users: A number for each user, int64 [rows]; None if users may have several rows but no id.
     """
 
     features: np.ndarray
@@ -65,41 +64,37 @@ class Parts:
 
 
 def leakage_checks(parts: Parts, features: tuple[Feature, ...], seed: int) -> dict[str, Any]:
-    """Every check, and what it found, in words; plain JSON values.
+    """All checks, with their findings in words; plain JSON values.
 
     Args:
         parts: Users, in their parts.
         features: The model's features, in order.
-        seed: Of the rows that are looked at and of the labels drawn anew.
+        seed: Of the checked sample and of the shuffled labels.
     """
     kept = np.random.default_rng(seed).random(len(parts.label)) < CHECKED_ROWS / len(parts.label)
     train, test = parts.train[kept[parts.train]], parts.test
     single = single_features(parts, train, tuple(feature.name for feature in features))
     shuffled = shuffled_labels(parts, train, test[kept[test]], seed)
     copies = copied_users(parts)
+    broken = _broken(shuffled, copies)
+    suspicious = [
+        f"{found['feature']} alone reaches a ROC-AUC of {found['roc_auc']:.3f}: it may know the outcome"
+        for found in single
+        if found["suspicious"]
+    ]
+    labels = [
+        f"{found['feature']} is the label under another name: alone it reaches a ROC-AUC of "
+        f"{found['roc_auc']:.3f}"
+        for found in single
+        if found["roc_auc"] >= LABEL_AUC
+    ]
     return rounded(
         {
             "single_features": single,
             "shuffled_labels": shuffled,
             "copied_users": copies,
-            "reasons": [
-                *(
-                    f"{found['feature']} alone reaches a ROC-AUC of {found['roc_auc']:.3f}: "
-                    "it may know the outcome"
-                    for found in single
-                    if found["suspicious"]
-                ),
-                *_broken(shuffled, copies),
-            ],
-            "broken": [
-                *(
-                    f"{found['feature']} is the label under another name: "
-                    f"alone it reaches a ROC-AUC of {found['roc_auc']:.3f}"
-                    for found in single
-                    if found["roc_auc"] is not None and found["roc_auc"] >= LABEL_AUC
-                ),
-                *_broken(shuffled, copies),
-            ],
+            "reasons": [*suspicious, *broken],
+            "broken": [*labels, *broken],
         }
     )
 
@@ -109,12 +104,12 @@ def single_features(
 ) -> list[dict[str, Any]]:
     """How well each feature alone ranks the test users, the strongest first.
 
-    Users are scored by the purchase rate that training users with like values had, so that neither
-    direction nor shape matters and a missing value counts as one.
+    Users are scored by the purchase rate of training users with similar values, so that neither
+    direction nor shape matters, and missing is a value like any other.
 
     Args:
         parts: Users, in their parts.
-        train: The training users that are looked at, int64.
+        train: The training users to use, int64.
         names: Of the features, in order.
     """
     label = parts.label[parts.test]
@@ -131,18 +126,17 @@ def single_features(
 
 
 def shuffled_labels(parts: Parts, train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, Any]:
-    """The ROC-AUC of trees that learn by heart, fitted to labels dealt out anew over all rows.
+    """The ROC-AUC of trees that memorise their users, fitted to labels shuffled over all rows.
 
-    Nothing is left to be learned but the rows themselves: an AUC further above 0.5 than chance
-    allows says that a row of the train part, the very one, stands in the test part too (a
-    permutation test: Ojala & Garriga 2010). Copies of a row get labels of their own, and so are
-    found by `copied_users`, not here.
+    An AUC further above 0.5 than chance allows shows that rows of the train part are also in the
+    test part (a permutation test: Ojala & Garriga 2010). Copies of a row get labels of their own;
+    `copied_users` finds those.
 
     Args:
         parts: Users, in their parts.
         train: Row numbers the trees are fitted to, int64.
-        test: Row numbers that measure them, int64.
-        seed: Of the new labels.
+        test: Row numbers they are measured on, int64.
+        seed: Of the shuffled labels.
     """
     label = np.random.default_rng([seed, 1]).permutation(parts.label)
     buyers, rows = int(label[test].sum()), len(test)
@@ -151,7 +145,7 @@ def shuffled_labels(parts: Parts, train: np.ndarray, test: np.ndarray, seed: int
     data = lgb.Dataset(parts.features[train], label[train], params=SHUFFLED)
     booster = lgb.train({**SHUFFLED, "seed": seed}, data, TREES)
     scores = np.asarray(booster.predict(parts.features[test], raw_score=True, num_threads=1))
-    # The standard error of the Mann-Whitney statistic where there is nothing to be found.
+    # The standard error of the Mann-Whitney statistic if nothing can be predicted.
     error = float(np.sqrt((rows + 1) / (12 * buyers * (rows - buyers))))
     return {
         "rows": rows,
@@ -163,9 +157,8 @@ def shuffled_labels(parts: Parts, train: np.ndarray, test: np.ndarray, seed: int
 def copied_users(parts: Parts) -> dict[str, Any]:
     """Test users whose every feature is that of a training user, and whether their labels agree.
 
-    Users who happen to look alike agree as often as their probabilities say; copies of the same
-    user always do. `excess` is the difference in standard errors. A user who comes again on a later
-    date may look as before, and act as before: that is no copy.
+    Different users with equal features agree as often as their probabilities say; copies always do.
+    `excess` is the difference in standard errors. The same user on a later date is no copy.
 
     Args:
         parts: Users, in their parts.
@@ -193,7 +186,7 @@ def _broken(shuffled: dict[str, Any], copies: dict[str, Any]) -> list[str]:
     reasons = []
     if shuffled["roc_auc"] is not None and shuffled["roc_auc"] > shuffled["bound"]:
         reasons.append(
-            f"rows leak between the parts: labels dealt out anew are predicted with a ROC-AUC of "
+            f"rows leak between the parts: shuffled labels are predicted with a ROC-AUC of "
             f"{shuffled['roc_auc']:.3f}, by chance at most {shuffled['bound']:.3f}"
         )
     if copies["share"] > COPIED_SHARE and copies["excess"] > STANDARD_ERRORS:

@@ -1,7 +1,7 @@
 """The quality band of a purchase model, for people who do not read metrics, and its reasons.
 
-Each metric counts by the cautious end of its 95 % interval: the worse end for merits, the better
-end for faults. So a small test part cannot earn a good band, and noise does not cost one.
+ROC-AUC and calibration error count by the lower end of their 95 % interval. So a small test part
+cannot earn a good band, and noise in the calibration error does not cost one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,20 +12,20 @@ from training.metrics.metrics import entropy
 QUALITY_BANDS = ("unusable", "poor", "fair", "good", "excellent")
 
 AUC_BOUNDS = (0.60, 0.70, 0.80)
-"""The lower end of the ROC-AUC that fair, good and excellent need: from 0.7 on discrimination is
-acceptable, from 0.8 on excellent (Hosmer, Lemeshow & Sturdivant 2013, section 5.2.4)."""
+"""The lower end of the ROC-AUC that fair, good and excellent need: discrimination is acceptable from
+0.7 on, excellent from 0.8 on (Hosmer, Lemeshow & Sturdivant 2013, section 5.2.4)."""
 
 CALIBRATION_BOUNDS = (0.35, 0.20, 0.10)
 """The lower end of the calibration error, in shares of the rarer outcome's rate, that fair, good and
 excellent may have."""
 
 USELESS_AUC = 0.55
-"""Below it the first tenth of an audience holds hardly more buyers than any other tenth."""
+"""Below it, the top tenth of the users holds hardly more buyers than any other tenth."""
 
 GROSS_CALIBRATION = 0.50
 
 ADVICE = {
-    "poor": "use it only to rank users roughly, and check what came of it",
+    "poor": "use it only to rank users roughly, and check the results",
     "fair": "use it to rank users; allow for errors where the probabilities themselves matter",
     "good": "use it to rank users and to plan with its probabilities",
     "excellent": "use it to rank users and to plan with its probabilities",
@@ -41,11 +41,11 @@ def quality_band(
     """The band of a bundle, whether it may be used, a sentence for marketing, and the reasons.
 
     Args:
-        metrics: What `classification_metrics` gives.
-        leakage: What `leakage.leakage_checks` gives.
-        unusable: Why the purchase model must not be used, as far as known.
-        segment_reasons: Why the segments are not firm; the scores may still be used, but the bundle
-            is at most good.
+        metrics: As `classification_metrics` returns them.
+        leakage: As `leakage_checks` returns them.
+        unusable: Why the purchase model must not be used, if already known.
+        segment_reasons: Why the segments are weak; the scores may still be used, but the bundle is at
+            most good.
 
     Returns:
         `band`, `may_be_used`, `sentence` and `reasons`; for an unusable bundle only the fatal ones.
@@ -71,20 +71,19 @@ def quality_band(
 
 
 def _useless(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """What makes scores worse than none."""
-    auc, low = metrics["roc_auc"], _end(metrics, "roc_auc", 0)
+    """Why the scores are useless."""
+    auc, low = metrics["roc_auc"], _low_end(metrics, "roc_auc")
     if low <= 0.5:
         yield (
-            f"ROC-AUC {auc:.3f}, of which chance may be all (95 % interval from {low:.3f}; 0.5 is "
-            "chance)"
+            f"ROC-AUC {auc:.3f}, which may be chance alone (95 % interval from {low:.3f}; 0.5 is chance)"
         )
     elif auc < USELESS_AUC:
         yield f"ROC-AUC {auc:.3f}, below {USELESS_AUC}: hardly better than chance (0.5)"
     base = entropy(metrics["base_rate"])
     if metrics["log_loss"] >= base:
         yield (
-            f"log-loss {metrics['log_loss']:.4f}, no better than the {base:.4f} of giving everybody "
-            "the purchase rate"
+            f"log-loss {metrics['log_loss']:.4f}, no better than the {base:.4f} of predicting the "
+            "purchase rate for everyone"
         )
     error = _relative_calibration(metrics)
     if error > GROSS_CALIBRATION:
@@ -96,7 +95,7 @@ def _useless(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def _limits(metrics: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
     """The best band that each shortfall allows, and the shortfall in words."""
-    low = _end(metrics, "roc_auc", 0)
+    low = _low_end(metrics, "roc_auc")
     rank = 1 + sum(low >= bound for bound in AUC_BOUNDS)
     if rank <= len(AUC_BOUNDS):
         better, bound = QUALITY_BANDS[rank + 1], AUC_BOUNDS[rank - 1]
@@ -117,13 +116,13 @@ def _limits(metrics: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
 
 def _relative_calibration(metrics: Mapping[str, Any]) -> float:
     rarer = min(metrics["base_rate"], 1 - metrics["base_rate"])
-    return _end(metrics, "calibration_error", 0) / rarer
+    return _low_end(metrics, "calibration_error") / rarer
 
 
-def _end(metrics: Mapping[str, Any], name: str, end: int) -> float:
+def _low_end(metrics: Mapping[str, Any], name: str) -> float:
     interval = metrics["intervals"][name]
     # Without an interval, nothing is known to be beyond chance.
-    return float(interval[end]) if interval else 0.0
+    return float(interval[0]) if interval else 0.0
 
 
 def _merit(metrics: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Metrics by slice: does the model serve some groups of users worse than others?
 
-Slices are the values of every categorical feature, new or returning users, users about whom a whole
-group of features is missing, and the features that the schema keeps out of the models.
+Users are sliced by every categorical feature, by whether they have ordered before, by whether a
+whole group of features is missing, and by the features that the schema keeps out of the models.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from training.metrics.intervals import auc_interval
 from training.metrics.metrics import Outcomes, log_losses, rounded
 
 MAX_VALUES = 30
-"""At most so many values of a feature are measured on their own, the most frequent ones."""
+"""At most so many values of a feature are measured separately, the most frequent ones."""
 
 QUANTILE_BINS = 4
 MISSING = "(missing)"
@@ -34,9 +34,9 @@ class Slicing:
     """One way to divide users.
 
     Attributes:
-        name: Of the feature, or what is asked of a group of features.
+        name: The feature, or the question about a group of features.
         title: For people.
-        values: The names of the parts, in the order in which they are told.
+        values: The names of the parts, in the order of the report.
         part: The part of each row, int64 [rows], -1 where it is in none.
     """
 
@@ -78,15 +78,14 @@ def slicings(table: pl.DataFrame, schema: FeatureSchema, users: np.ndarray) -> I
     """
     if schema.rfm is not None and schema.rfm.recency in table.columns:
         new = table[schema.rfm.recency].is_null().to_numpy()
-        # Who has no order on record may be new, or may never have bought.
+        # A user without an order on record may be new, or may never have bought.
         name, title = "new or returning", "Orders on record"
         yield Slicing(name, title, ("some", "none"), new.astype(int))
-    absent = {group: rows for group in _groups(schema) if (rows := _absent(table, schema, group))}
+    groups = dict.fromkeys(f.group for f in schema.features if f.group)
+    absent = {g: rows for g in groups if (rows := _absent(table, schema, g)) is not None}
     for group, rows in absent.items():
         name = f"{group} data"
-        yield Slicing(
-            name, name.capitalize(), ("known", "missing"), rows[0].to_numpy().astype(np.int64)
-        )
+        yield Slicing(name, name.capitalize(), ("known", "missing"), rows.astype(np.int64))
     for feature in schema.features:
         if feature.name in table.columns:
             if feature.kind == "categorical":
@@ -123,16 +122,16 @@ def _band_figures(outcomes: Outcomes, band: np.ndarray) -> list[dict[str, Any]]:
     place = run_of(runs, band)
     found = []
     for n, run in enumerate(runs):
-        inside = place == n
-        measured = inside.any()
+        inside = outcomes[place == n]
+        means: tuple[float | None, float | None] = None, None
+        if len(inside.label):
+            means = float(inside.label.mean()), float(inside.probability.mean(dtype=np.float64))
         found.append(
             {
                 "bands": [BANDS[number] for number in run],
-                "rows": int(inside.sum()),
-                "purchase_rate": float(outcomes.label[inside].mean()) if measured else None,
-                "mean_probability": float(outcomes.probability[inside].mean(dtype=np.float64))
-                if measured
-                else None,
+                "rows": len(inside.label),
+                "purchase_rate": means[0],
+                "mean_probability": means[1],
             }
         )
     return found
@@ -164,21 +163,17 @@ def _slice(slicing: Slicing, part: int, outcomes: Outcomes) -> dict[str, Any]:
     }
 
 
-def _groups(schema: FeatureSchema) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(f.group for f in schema.features if f.group))
-
-
-def _absent(table: pl.DataFrame, schema: FeatureSchema, group: str) -> tuple[pl.Series, ...]:
-    """Whether each user lacks every feature of a group; nothing where no user does, or all do."""
+def _absent(table: pl.DataFrame, schema: FeatureSchema, group: str) -> np.ndarray | None:
+    """Whether each user lacks every feature of a group, bool [rows]; None if no user or all do."""
     names = [f.name for f in schema.features if f.group == group and f.name in table.columns]
     if not names:
-        return ()
-    rows = table.select(pl.all_horizontal(pl.col(names).is_null())).to_series()
-    return (rows,) if rows.any() and not rows.all() else ()
+        return None
+    rows = table.select(pl.all_horizontal(pl.col(names).is_null())).to_series().to_numpy()
+    return rows if rows.any() and not rows.all() else None
 
 
 def _by_value(feature: Feature, column: pl.Series, users: np.ndarray, missing: bool) -> Slicing:  # noqa: FBT001
-    """The most frequent values, in the order of the schema where it has a meaning; then the others."""
+    """The most frequent values, in the order of the schema if it is meaningful; then the others."""
     counts = (
         pl.DataFrame({"value": column, "user": users})
         .drop_nulls("value")
@@ -199,7 +194,7 @@ def _by_value(feature: Feature, column: pl.Series, users: np.ndarray, missing: b
 
 
 def _by_quantile(feature: Feature, column: pl.Series) -> Slicing:
-    """Up to `QUANTILE_BINS` ranges of equally many users, and those without a value."""
+    """Up to `QUANTILE_BINS` ranges of equally many users, and the users without a value."""
     values = column.cast(pl.Float32).fill_null(float("nan")).to_numpy()
     known = values[~np.isnan(values)]
     shares = np.arange(1, QUANTILE_BINS) / QUANTILE_BINS

@@ -1,1 +1,1 @@
-"""Fitted parts to ONNX graphs, one module for each, and the bundle that holds them."""
+"""Exports fitted models to ONNX graphs, one module each, and to the bundle that holds them."""

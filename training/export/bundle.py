@@ -1,4 +1,4 @@
-"""A fitted model to the files and the manifest of a bundle."""
+"""The files and the manifest of a bundle, from the fitted models."""
 
 import hashlib
 import json
@@ -60,7 +60,7 @@ def bundle_contents(
 def native_text(booster: lgb.Booster) -> str:
     """LightGBM's own text of a model, without the ranges of its features.
 
-    Their ends are the values of single users. LightGBM does not predict by them.
+    The ends of a range are values of single users. LightGBM does not use them to predict.
     """
     before, infos, after = re.split(
         r"^(feature_infos=.*)$", booster.model_to_string(), maxsplit=1, flags=re.MULTILINE
@@ -76,7 +76,7 @@ def bundle_manifest(
     segmentation: Segmentation,
     segments: tuple[Segment, ...],
 ) -> Manifest:
-    """What the fitted models say of themselves; `files` are left to the writer.
+    """The manifest of the fitted models; the writer adds `files`.
 
     Args:
         bundle_id: `<name>/<version>`.
@@ -84,7 +84,7 @@ def bundle_manifest(
         categories: The codes of categories.
         classifier: The purchase model.
         segmentation: The segments as fitted.
-        segments: The same with their names.
+        segments: The same, with names.
     """
     return Manifest(
         bundle_id=bundle_id,
@@ -104,7 +104,7 @@ def bundle_manifest(
 
 
 def with_values(schema: FeatureSchema, categories: CategoryTables) -> FeatureSchema:
-    """The schema with the values that were learned where it lists none."""
+    """The schema, with learned values for categories whose values it does not list."""
     features = (
         f
         if f.values or f.name not in categories

@@ -23,11 +23,7 @@ from training.export.scorer import OUTPUTS
 from training.model.classifier import Classifier
 from training.segments.segments import Segmentation
 
-NATIVE_FIGURES = (
-    "max_probability_difference",
-    "max_margin_difference",
-    "max_impact_difference",
-)
+NATIVE_FIGURES = ("max_probability_difference", "max_margin_difference", "max_impact_difference")
 
 
 def conformance_contents(
@@ -41,10 +37,10 @@ def conformance_contents(
 
     Args:
         bundle: Its graphs and its manifest, before it is written.
-        reference: The users of training in bins.
+        reference: Histograms of the training users.
         classifier: The native purchase model.
         segmentation: The native segments.
-        seed: Of what is drawn by lot.
+        seed: Of the random draws.
 
     Raises:
         SelfCheckError: Engine, `scorer.onnx` and the native models differ on a row.

@@ -1,8 +1,7 @@
 """Synthetic users that test whether a runtime computes the same results.
 
-No user of training is among them. Their values are split thresholds, edges of the bins of
-`reference.json`, bounds of the schema and category tables; their combinations are
-random.
+No training user is among them. Their values are split thresholds, bin edges of `reference.json`,
+bounds of the schema and categories; their combinations are random.
 """
 
 from dataclasses import dataclass
@@ -20,28 +19,28 @@ from training.data.scored import run_engine
 from training.model.shapley.effects import Effects
 
 MAX_PROBED_VALUES = 3_072
-"""Of a feature with more thresholds or categories, so many: no bundle has more than 4,096 rows."""
+"""At most so many values of a feature are probed, so that no bundle has more than 4,096 rows."""
 
 PROBED_ROWS = 512
-"""Probed values are put together anew in so many rows, if a feature does not have more of them."""
+"""Probed values are combined in at least so many rows."""
 
 ORDINARY_ROWS = 256
 POOL_ROWS = 16_384
-"""So many users are made up to find some near every cut-point and in every segment."""
+"""So many users are generated to find some near every cut-point and in every segment."""
 
 KEEN_ROWS = 1_024
-"""Made-up users score less far apart than real ones, whose features go together. The values of so
-many with the highest scores are mixed anew, for users near the highest cut-points."""
+"""Generated users have less extreme scores than real ones, whose features are correlated. The values
+of so many with the highest scores are recombined, for users near the highest cut-points."""
 
 SEGMENT_ROWS = 2
 CORE_PARTS = (128, 64)
-"""Rows with probed values, and near cut-points, that come first."""
+"""How many rows with probed values, and how many near cut-points, come first."""
 
 SPECIAL_NUMBERS = (0.0, 1e-45, 1.0, 16_777_216.0)
-"""Zero, the smallest number above it, and the end of the whole numbers that float32 counts in ones."""
+"""Zero, the smallest number above it, one, and 2**24, up to which float32 holds all whole numbers."""
 
 WHOLE = 1e-4
-"""Edges so near to whole numbers are those of counts; the lowest bin ends one ulp above its value."""
+"""Edges this near to whole numbers belong to counts: the lowest bin ends one ulp above its value."""
 
 UNSEEN = ("unseen", "Zoë 🛒", " ")
 
@@ -53,8 +52,8 @@ class _Column:
     Attributes:
         feature: Its place in the schema.
         values: The category table, empty for a number.
-        edges: The lower ends of its bins in the reference, but the first; float32.
-        users: How many there were in each bin, the missing last; 0 where that is not told.
+        edges: The lower ends of its bins in the reference, except the first; float32.
+        users: How many there were in each bin, the missing last; 0 if suppressed.
         thresholds: Where the purchase model splits it, float32.
     """
 
@@ -72,12 +71,12 @@ def conformance_rows(
 
     Args:
         bundle: Its graphs and its manifest.
-        reference: The users of training in bins.
+        reference: Histograms of the training users.
         effects: The purchase model, for its thresholds.
-        seed: Of what is drawn by lot.
+        seed: Of the random draws.
 
     Returns:
-        Float32 and String columns, null where missing, as `tensors.to_typed` gives; a multiple of
+        Float32 and String columns, null if missing, as `tensors.to_typed` gives; a multiple of
         `session.PADDED_ROWS`, some of each kind among the first.
     """
     manifest = bundle.manifest
@@ -87,7 +86,7 @@ def conformance_rows(
     pool = pl.DataFrame([_ordinary(column, rng) for column in columns])
     keen = pool[np.argsort(_scored(bundle, pool).probability, kind="stable")[-KEEN_ROWS:]]
     pool = pl.concat([pool, _mixed(keen, rng)])
-    chosen = pool[_telling(_scored(bundle, pool), manifest)]
+    chosen = pool[_near_limits(_scored(bundle, pool), manifest)]
     ordinary = ORDINARY_ROWS + -(probes.height + chosen.height + ORDINARY_ROWS) % PADDED_ROWS
     first, near = CORE_PARTS
     return pl.concat(
@@ -115,11 +114,11 @@ def _column(
     thresholds: np.ndarray,
 ) -> _Column:
     if feature.kind == "numeric" and not len(edges):
-        # Too few users for bins: as many to each side of every threshold.
+        # Too few users for bins: equally many on each side of every threshold.
         edges = np.unique(thresholds)
         users = np.ones(len(edges) + 2, np.int64)
-    told = np.where(users == SUPPRESSED, 0, users)
-    return _Column(feature, manifest.categories.get(feature.name, ()), edges, told, thresholds)
+    known = np.where(users == SUPPRESSED, 0, users)
+    return _Column(feature, manifest.categories.get(feature.name, ()), edges, known, thresholds)
 
 
 def _probed(column: _Column) -> pl.Series:
@@ -152,12 +151,12 @@ def _spread(values: int) -> np.ndarray:
 def _shuffled(columns: list[pl.Series], rng: np.random.Generator) -> pl.DataFrame:
     """Each column repeated to the same length, in another order each time."""
     rows = max(PROBED_ROWS, *map(len, columns))
-    return pl.DataFrame([column.gather(_places(len(column), rows, rng)) for column in columns])
 
+    def places(values: int) -> np.ndarray:
+        rounds = [rng.permutation(values) for _ in range(-(-rows // values))]
+        return np.concatenate(rounds)[:rows]
 
-def _places(values: int, rows: int, rng: np.random.Generator) -> np.ndarray:
-    rounds = [rng.permutation(values) for _ in range(-(-rows // values))]
-    return np.concatenate(rounds)[:rows]
+    return pl.DataFrame([column.gather(places(len(column))) for column in columns])
 
 
 def _ordinary(column: _Column, rng: np.random.Generator) -> pl.Series:
@@ -168,7 +167,7 @@ def _ordinary(column: _Column, rng: np.random.Generator) -> pl.Series:
     if column.feature.kind == "categorical":
         texts = [*column.values, None, None][: len(users)]
         return pl.Series(name, texts, pl.String).gather(bins)
-    # The ends of the range are nobody's business: the outer bins give the value at their inner end.
+    # The ends of the range are not published: the outer bins give the value at their inner end.
     first = np.nextafter(column.edges[:1], np.float32(-np.inf)) if len(edges) else np.zeros(1)
     starts = np.append(first, edges)
     widths = np.concatenate([first, edges[1:], edges[-1:]]) - starts
@@ -181,7 +180,7 @@ def _ordinary(column: _Column, rng: np.random.Generator) -> pl.Series:
 
 
 def _mixed(users: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
-    """As many new users as the pool has, each value from another one of these."""
+    """As many new users as the pool has, each value from a random one of these."""
     return users.select(column.gather(rng.integers(0, users.height, POOL_ROWS)) for column in users)
 
 
@@ -192,7 +191,7 @@ def _scored(bundle: Bundle, users: pl.DataFrame) -> Predictions:
 
 
 def _bounded(values: np.ndarray, feature: Feature) -> np.ndarray:
-    """Values within the bounds of the schema: others are set aside before a model sees them."""
+    """Values within the bounds of the schema: others are quarantined before a model sees them."""
     low, high = _bounds(feature)
     return values[(values >= low) & (values <= high)]
 
@@ -202,9 +201,9 @@ def _bounds(feature: Feature) -> tuple[float, float]:
     return low, np.inf if feature.max is None else feature.max
 
 
-def _telling(said: Predictions, manifest: Manifest) -> np.ndarray:
-    """The rows next to each cut-point, below it and not, and some of each segment."""
-    p = said.probability.astype(np.float64)
+def _near_limits(scored: Predictions, manifest: Manifest) -> np.ndarray:
+    """The nearest rows on both sides of each cut-point, and some of each segment."""
+    p = scored.probability.astype(np.float64)
     cuts = (manifest.threshold, *manifest.decile_cuts, *manifest.band_cuts)
     near = [
         rows[np.abs(p[rows] - cut).argmin()]
@@ -213,5 +212,5 @@ def _telling(said: Predictions, manifest: Manifest) -> np.ndarray:
         if len(rows)
     ]
     ids = [segment.id for segment in manifest.segments]
-    found = [np.flatnonzero(said.segment == n)[:SEGMENT_ROWS] for n in ids]
+    found = [np.flatnonzero(scored.segment == n)[:SEGMENT_ROWS] for n in ids]
     return np.unique(np.concatenate([np.array(near, np.int64), *found]))

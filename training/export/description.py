@@ -1,4 +1,4 @@
-"""Graphs that describe themselves: whoever holds `scorer.onnx` alone can read its outputs.
+"""Graphs that describe themselves, so that `scorer.onnx` alone is enough to read its outputs.
 
 Written into the graphs after parity: nothing here changes what they compute.
 """
@@ -25,7 +25,7 @@ _GRAPH_WORDS = {
 _OUTPUT_WORDS = {
     "margin": "Log-odds of the probability: base_value of the metadata plus the sum of all impacts.",
     "probability": "Calibrated probability of a purchase within the horizon; threshold, decile_cuts "
-    "and band_cuts of the metadata divide it: a probability that equals a cut lies above it.",
+    "and band_cuts of the metadata divide it; a probability equal to a cut counts as above it.",
     "impacts": "The exact Shapley value of every feature on the margin, in the order of features of "
     "the metadata.",
     "driver_index": "The features with the largest absolute impacts, largest first: places in "
@@ -44,11 +44,11 @@ def described(
     playbook: Mapping[str, Any],
     snapshots: Sequence[str],
 ) -> dict[str, bytes]:
-    """The graphs of a bundle with metadata, a model version, and words on inputs and outputs.
+    """The graphs of a bundle with metadata, a model version, and descriptions of inputs and outputs.
 
     Args:
-        contents: The files of a bundle, its graphs among them.
-        manifest: Complete but for `files`.
+        contents: The files of a bundle, including its graphs.
+        manifest: Complete except `files`.
         playbook: What `playbook.json` holds.
         snapshots: The dates of the users that the bundle was fitted to, rising.
 
@@ -70,7 +70,7 @@ def described(
 
 
 def _properties(manifest: Manifest, playbook: Mapping[str, Any]) -> dict[str, str]:
-    """Texts, and JSON for all that is not one text; numbers are exact float32 values."""
+    """Text values as they are, all others as JSON; numbers are exact float32 values."""
     documents: dict[str, object] = {
         "threshold": manifest.threshold,
         "decile_cuts": manifest.decile_cuts,
@@ -93,7 +93,7 @@ def _properties(manifest: Manifest, playbook: Mapping[str, Any]) -> dict[str, st
 
 
 def _feature(feature: Feature, manifest: Manifest) -> dict[str, object]:
-    """How a feature is named and what it may be; an input is "" or NaN where it is missing."""
+    """The name, unit and possible values of a feature; a missing input is "" or NaN."""
     found: dict[str, object] = {"name": feature.name, "label": feature.title, "kind": feature.kind}
     if feature.unit:
         found["unit"] = feature.unit
@@ -103,12 +103,12 @@ def _feature(feature: Feature, manifest: Manifest) -> dict[str, object]:
 
 
 def _model_version(snapshots: Sequence[str]) -> int:
-    """The last snapshot as a number, 20261122; 0 where rows have no date."""
+    """The last snapshot as a number, 20261122; 0 if rows have no date."""
     return int(snapshots[-1].replace("-", "")) if snapshots else 0
 
 
 def _port_words(port: ValueInfoProto, features: Mapping[str, Feature]) -> str:
-    # NOTE: no feature has the name of an output; the schema sees to that.
+    # NOTE: the schema ensures that no feature has the name of an output.
     if port.name not in features:
         return _OUTPUT_WORDS[port.name]
     feature = features[port.name]

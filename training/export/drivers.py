@@ -1,7 +1,7 @@
 """A purchase model to ONNX: the score, all impacts and the top drivers in one pass.
 
 The graph works on `features` transposed: rows then lie side by side in memory, and each operator is
-one vector loop. What it adds up stands in `training/model/shapley/effects.py`.
+one vector loop. `training/model/shapley/effects.py` explains what it sums.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ DRIVER_INDEX = "driver_index"
 DRIVER_IMPACT = "driver_impact"
 
 BLOCK_PRODUCTS = 256
-"""So many products are weighed at a time: as float32 they are four times as large as before."""
+"""So many products are weighted at a time: as float32 they take four times the memory of bool."""
 
 
 def drivers_graph(effects: Effects, feature_count: int) -> ModelProto:
@@ -46,11 +46,11 @@ def drivers_graph(effects: Effects, feature_count: int) -> ModelProto:
         effects: The model with its calibration.
         feature_count: The width of `features`.
     """
-    sketch = Sketch()
-    columns = sketch.add("Transpose", FEATURES, perm=[1, 0])
-    total = _add_tables(sketch, columns, effects.tables, effects.constant)
-    total = _add_products(sketch, columns, effects.products, total)
-    _add_outputs(sketch, total, effects.base, feature_count)
+    graph = GraphBuilder()
+    columns = graph.add("Transpose", FEATURES, perm=[1, 0])
+    total = _add_tables(graph, columns, effects.tables, effects.constant)
+    total = _add_products(graph, columns, effects.products, total)
+    _add_outputs(graph, total, effects.base, feature_count)
     drivers = min(DRIVERS, feature_count)
     outputs = [
         batch_of(MARGIN, FLOAT, 1),
@@ -60,10 +60,10 @@ def drivers_graph(effects: Effects, feature_count: int) -> ModelProto:
         batch_of(DRIVER_IMPACT, FLOAT, drivers),
     ]
     entry = batch_of(FEATURES, FLOAT, feature_count)
-    return checked_model("classifier", sketch.nodes, [entry], outputs, sketch.constants)
+    return checked_model("classifier", graph.nodes, [entry], outputs, graph.constants)
 
 
-class Sketch:
+class GraphBuilder:
     """Nodes and constants in the order in which they are added."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Sketch:
         return output
 
 
-def _add_tables(graph: Sketch, columns: str, tables: Tables, constant: np.ndarray) -> str:
+def _add_tables(graph: GraphBuilder, columns: str, tables: Tables, constant: np.ndarray) -> str:
     """Impacts of leaves in tables, float32 [features, batch]."""
     bins = _add_bins(graph, columns, tables.thresholds)
     single = [table + offset for table, offset in zip(tables.single, constant, strict=True)]
@@ -101,17 +101,17 @@ def _add_tables(graph: Sketch, columns: str, tables: Tables, constant: np.ndarra
     return graph.add("Gemm", graph.constant(halves, "halves"), effects, total)
 
 
-def _add_bins(graph: Sketch, columns: str, thresholds: Sequence[np.ndarray]) -> str:
+def _add_bins(graph: GraphBuilder, columns: str, thresholds: Sequence[np.ndarray]) -> str:
     """The bin of each value, float32 [features, batch]; see `Tables`.
 
-    `x <= t` is counted over a feature's thresholds and +inf, so that a missing value, which is
-    below nothing, has bin 0 to itself.
+    `x <= t` is counted over a feature's thresholds and +inf. A missing value satisfies none, so it
+    alone has bin 0.
     """
     groups = _groups_of_size([len(values) + 1 for values in thresholds])
     counts = []
     for members in groups:
         width = max(len(thresholds[f]) + 1 for f in members)
-        # Nothing is below NaN: it fills up the shorter lists.
+        # No value is below NaN, so NaN pads the shorter lists.
         limits = np.full((len(members), width, 1), np.nan, np.float32)
         for n, feature in enumerate(members):
             limits[n, : len(thresholds[feature]) + 1, 0] = [*thresholds[feature], np.inf]
@@ -124,7 +124,7 @@ def _add_bins(graph: Sketch, columns: str, thresholds: Sequence[np.ndarray]) -> 
 
 
 def _groups_of_size(sizes: Sequence[int]) -> list[list[int]]:
-    """Positions in groups of nearly equal size, so that little is filled up."""
+    """Positions in groups of nearly equal size, so that little padding is needed."""
     groups: list[list[int]] = []
     for position in sorted(range(len(sizes)), key=lambda p: (-sizes[p], p)):
         largest = sizes[groups[-1][0]] if groups else 0
@@ -135,7 +135,7 @@ def _groups_of_size(sizes: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def _add_lookup(graph: Sketch, tables: Sequence[np.ndarray], cells: str) -> str:
+def _add_lookup(graph: GraphBuilder, tables: Sequence[np.ndarray], cells: str) -> str:
     """The cell of each table, float32 [tables, batch].
 
     NOTE: ONNX Runtime's GatherElements takes 0.6 ns a value, its Gather 8 ns.
@@ -147,7 +147,7 @@ def _add_lookup(graph: Sketch, tables: Sequence[np.ndarray], cells: str) -> str:
     return graph.add("GatherElements", graph.constant(filled, "table"), index, axis=1)
 
 
-def _add_products(graph: Sketch, columns: str, products: Products, total: str) -> str:
+def _add_products(graph: GraphBuilder, columns: str, products: Products, total: str) -> str:
     """Impacts of leaves in products, added to those of the tables."""
     if not products:
         return total
@@ -168,7 +168,7 @@ def _add_products(graph: Sketch, columns: str, products: Products, total: str) -
     return total
 
 
-def _add_conditions(graph: Sketch, columns: str, conditions: Sequence[Condition]) -> str:
+def _add_conditions(graph: GraphBuilder, columns: str, conditions: Sequence[Condition]) -> str:
     """Whether each condition holds, bool [conditions, batch]."""
     parts = []
     for missing in (False, True):
@@ -178,7 +178,7 @@ def _add_conditions(graph: Sketch, columns: str, conditions: Sequence[Condition]
                 "Gather", columns, graph.constant(np.array([c.feature for c in some]))
             )
             limits = graph.constant(np.array([[c.threshold] for c in some], np.float32))
-            # Every comparison with NaN is false, and so its negation true.
+            # Every comparison with NaN is false, so its negation is true.
             parts.append(
                 graph.add("Not", graph.add("LessOrEqual", values, limits))
                 if missing
@@ -188,7 +188,7 @@ def _add_conditions(graph: Sketch, columns: str, conditions: Sequence[Condition]
 
 
 def _add_weighed(
-    graph: Sketch,
+    graph: GraphBuilder,
     held: str,
     keys: Sequence[tuple[Condition, ...]],
     products: Products,
@@ -205,7 +205,7 @@ def _add_weighed(
     return total
 
 
-def _add_outputs(graph: Sketch, total: str, base: float, feature_count: int) -> None:
+def _add_outputs(graph: GraphBuilder, total: str, base: float, feature_count: int) -> None:
     """From float32 [features, batch] to the outputs, a row for each user."""
     graph.add("Transpose", total, output=IMPACTS, perm=[1, 0])
     score = graph.add("ReduceSum", total, graph.constant(np.array([0])), keepdims=0)

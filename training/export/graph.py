@@ -1,4 +1,4 @@
-"""What all graphs share: versions, names, and the checks that every builder ends with."""
+"""What all graphs share: versions, names, and the final checks of every builder."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -43,11 +43,6 @@ def node(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> No
     return helper.make_node(kind, inputs, [output], name=output, **attributes)
 
 
-def ml_node(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> NodeProto:  # noqa: ANN401
-    """As `node`, from the operators of ai.onnx.ml."""
-    return helper.make_node(kind, inputs, [output], name=output, domain=ML_DOMAIN, **attributes)
-
-
 def constant(name: str, value: np.ndarray) -> TensorProto:
     """A constant of the graph, in the array's own type."""
     return numpy_helper.from_array(np.ascontiguousarray(value), name)
@@ -63,7 +58,7 @@ def checked_model(
     """A model that has passed the full checker and strict shape inference.
 
     Raises:
-        SelfCheckError: It has not: a bug in the builder named by `name`.
+        SelfCheckError: A check failed, which is a bug in the builder of `name`.
     """
     graph = helper.make_graph(list(nodes), name, inputs, outputs, constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(ML_DOMAIN, ML_OPSET)]
@@ -84,7 +79,7 @@ def renamed(model: ModelProto, names: Mapping[str, str], prefix: str) -> ModelPr
     Args:
         model: A graph without subgraphs.
         names: New names of some values; all others get the prefix.
-        prefix: Keeps inner names apart from those of other graphs and of features.
+        prefix: Avoids clashes of inner names with other graphs and features.
     """
     copy = ModelProto()
     copy.CopyFrom(model)

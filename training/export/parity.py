@@ -38,9 +38,9 @@ TOLERANCES = {
     "cut_point": 1e-6,
     "distance": 1e-5,
 }
-"""Largest difference of a probability, of its log-odds and of an impact, which is also how near two
-impacts may be to change places; how near to a cut-point a user may change sides; how near in
-distance two segments may be for a user to change between them."""
+"""The largest difference allowed in a probability, a margin and an impact. Drivers may change places
+if their impacts differ by less; users may change sides within `cut_point` of a cut-point, and
+segments if two are equally near within `distance`."""
 
 CHUNK_SIZES = (1, 7, 127, 1_000)
 CHUNKS_CHECKED = 100
@@ -48,14 +48,14 @@ CHUNKS_CHECKED = 100
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """What the native models give, in double precision.
+    """Predictions of the native models, in double precision.
 
     Attributes:
         margin: float64 [rows].
         probability: float64 [rows].
         impacts: slope x `pred_contrib`, float64 [rows, features].
         segment: The stable ids, int64 [rows].
-        tied: Whether two segments are nearly equally near, bool [rows].
+        tied: Whether two segments are equally near within the tolerance, bool [rows].
     """
 
     margin: np.ndarray
@@ -76,10 +76,10 @@ def check_parity(
 
     Args:
         bundle: The bundle, before it is written.
-        typed: Users, what `typed.to_typed` gives.
+        typed: Users, as `to_typed` returns them.
         features: The same users as the models see them, float32 [rows, features].
-        predictions: What the engine gives for them.
-        native: What the native models give for them.
+        predictions: Of the engine.
+        native: Of the native models.
 
     Returns:
         The figures of the comparison.
@@ -96,7 +96,12 @@ def check_parity(
         "changed_in_scorer": different_bits(predictions, named),
         "changed_by_chunk": chunk_differences(Session(bundle), features, predictions),
     }
-    _refuse_failures(figures, manifest.bundle_id)
+    problems = list(parity_problems(figures))
+    if problems:
+        raise SelfCheckError(
+            f"{manifest.bundle_id}: ONNX and the native models differ on {typed.height:,} users: "
+            f"{'; '.join(problems)}. Nothing was written; report this with the versions in use."
+        )
     return figures
 
 
@@ -131,11 +136,10 @@ def run_native(features: np.ndarray, classifier: Classifier, segmentation: Segme
     points = segmentation.space.coordinates(features)
     ids = np.array([segment.id for segment in segmentation.segments])
     distances = segmentation.model.transform(points)
+    tied = np.zeros(len(points), dtype=bool)
     if distances.shape[1] > 1:
         nearest = np.partition(distances, 1, axis=1)
         tied = nearest[:, 1] - nearest[:, 0] <= TOLERANCES["distance"]
-    else:
-        tied = np.zeros(len(points), dtype=bool)
     margin, impacts = native_impacts(classifier, features)
     segment = ids[segmentation.model.predict(points)]
     return Native(margin, sigmoid(margin), impacts, segment, tied)
@@ -159,11 +163,8 @@ def compare(fast: Predictions, native: Native, manifest: Manifest) -> dict[str, 
         "max_impact_difference": _largest(fast.impacts - native.impacts),
         "changed_drivers": driver_changes(fast.driver_index, native.impacts),
     }
-    cuts = {
-        "will_purchase": (manifest.threshold,),
-        "decile": manifest.decile_cuts,
-        "band": manifest.band_cuts,
-    }
+    thresholds = (manifest.threshold,)
+    cuts = {"will_purchase": thresholds, "decile": manifest.decile_cuts, "band": manifest.band_cuts}
     for name, values in cuts.items():
         near = _is_near(reference, values)
         changed = digitize(values, fast.probability) != np.searchsorted(values, reference, "right")
@@ -176,7 +177,7 @@ def compare(fast: Predictions, native: Native, manifest: Manifest) -> dict[str, 
 
 
 def driver_changes(index: np.ndarray, impacts: np.ndarray) -> int:
-    """How many users have drivers in another order than LightGBM's, ties aside.
+    """How many users have drivers in another order than LightGBM's, except for ties.
 
     Args:
         index: The drivers, int64 [rows, drivers].
@@ -190,7 +191,7 @@ def driver_changes(index: np.ndarray, impacts: np.ndarray) -> int:
 
 
 def chunk_differences(session: Session, features: np.ndarray, whole: Predictions) -> int:
-    """How many users' scores change, in any bit, with the size of their chunk."""
+    """For how many users any bit of a score changes with the chunk size."""
     changed = 0
     for size in CHUNK_SIZES:
         rows = min(len(features), CHUNKS_CHECKED * size)
@@ -225,23 +226,11 @@ def _padded(chunk: pl.DataFrame) -> pl.DataFrame:
 
 def parity_problems(figures: Mapping[str, Any]) -> Iterator[str]:
     """Which figures of `check_parity` exceed `TOLERANCES`, in words."""
-    for name, noun in (
-        ("probability", "probabilities"),
-        ("margin", "margins"),
-        ("impact", "impacts"),
-    ):
+    nouns = {"probability": "probabilities", "margin": "margins", "impact": "impacts"}
+    for name, noun in nouns.items():
         difference = figures[f"max_{name}_difference"]
         if not difference <= TOLERANCES[name]:
             yield f"{noun} differ by up to {difference:.3g}, allowed {TOLERANCES[name]}"
     for name, value in figures.items():
         if name.startswith("changed_") and value:
             yield f"{name.removeprefix('changed_')}: {pluralize(value, 'user')} changed, allowed 0"
-
-
-def _refuse_failures(figures: dict[str, Any], bundle_id: str) -> None:
-    problems = list(parity_problems(figures))
-    if problems:
-        raise SelfCheckError(
-            f"{bundle_id}: ONNX and the native models differ on {figures['rows']:,} users: "
-            f"{'; '.join(problems)}. Nothing was written; report this with the versions in use."
-        )

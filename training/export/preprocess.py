@@ -1,7 +1,7 @@
 """Named columns to the `features` tensor, for runtimes that have no Polars."""
 
 import numpy as np
-from onnx import GraphProto, ModelProto, ValueInfoProto
+from onnx import GraphProto, ModelProto
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import StringTensorType
 from sklearn.preprocessing import OrdinalEncoder
@@ -17,7 +17,6 @@ from training.export.graph import (
     STRING,
     batch_of,
     checked_model,
-    ml_node,
     node,
     renamed,
 )
@@ -46,14 +45,10 @@ def preprocess_graph(features: tuple[Feature, ...], categories: CategoryTables) 
     return checked_model(
         "preprocess",
         [*nodes, node("Concat", columns, FEATURES, axis=1)],
-        [_input(feature) for feature in features],
+        [batch_of(f.name, FLOAT if f.kind == "numeric" else STRING, 1) for f in features],
         [batch_of(FEATURES, FLOAT, len(features))],
         constants,
     )
-
-
-def _input(feature: Feature) -> ValueInfoProto:
-    return batch_of(feature.name, FLOAT if feature.kind == "numeric" else STRING, 1)
 
 
 def _encoder(name: str, output: str, values: tuple[str, ...]) -> GraphProto:
@@ -61,7 +56,8 @@ def _encoder(name: str, output: str, values: tuple[str, ...]) -> GraphProto:
     if not values:
         # scikit-learn refuses an empty table; here every text is missing.
         table = {"keys_strings": [""], "values_floats": [np.nan], "default_float": np.nan}
-        return GraphProto(node=[ml_node("LabelEncoder", [name], output, **table)])
+        encoder = node("LabelEncoder", [name], output, domain=ML_DOMAIN, **table)
+        return GraphProto(node=[encoder])
     column = np.array(values, dtype=object).reshape(-1, 1)
     encoder = OrdinalEncoder(
         categories=[column[:, 0]],

@@ -12,7 +12,7 @@ from training.metrics.edges import short_edges
 
 MOST_BINS = 10
 BIN_USERS = 2 * MIN_USERS
-"""So many users a bin are aimed at: equal values make some of them smaller."""
+"""The users aimed at in each bin; equal values make some bins smaller."""
 
 
 def fit_reference(
@@ -24,12 +24,12 @@ def fit_reference(
 
     Args:
         features: float32 [rows, features], users that no model was fitted to.
-        predictions: What the models say of the same rows.
+        predictions: Of the same rows.
         manifest: Schema, category tables, cut-points and segments.
         users: A number from 0 for each user, int64 [rows].
     """
     edges = tuple(
-        _code_edges(len(manifest.categories[feature.name]))
+        tuple(code - 0.5 for code in range(1, len(manifest.categories[feature.name])))
         if feature.kind == "categorical"
         else quantile_edges(features[:, column], users)
         for column, feature in enumerate(manifest.schema.model_features)
@@ -45,11 +45,11 @@ def fit_reference(
 
 
 def quantile_edges(column: np.ndarray, users: np.ndarray) -> tuple[float, ...]:
-    """The lower ends of at most eleven bins, but the first: about equally many users in each.
+    """The lower ends of at most eleven bins, except the first, with about equally many users in each.
 
-    Where many users share the lowest value - no order, no click - it is a bin of its own. Every bin
-    has at least `MIN_USERS` users, so that few users have few bins, or one. An edge is a short number
-    between two values; where users share a value it may be one that occurs.
+    If many users share the lowest value, such as no order, it is a bin of its own. Every bin has at
+    least `MIN_USERS` users, so few users have few bins, or one. An edge is a short number between two
+    values; it may be a value that occurs if users share it.
 
     Args:
         column: float32 [rows], NaN where missing.
@@ -85,7 +85,7 @@ def _inner_quantiles(values: np.ndarray, bins: int) -> list[float]:
 def _large_enough(
     edges: Sequence[float], values: np.ndarray, users: np.ndarray
 ) -> tuple[float, ...]:
-    """Those of the rising edges between which, and beyond which, there are enough users."""
+    """The rising edges without those that would leave a bin with too few users."""
     kept: list[float] = []
     for edge in edges:
         above = values >= np.float32(edge)
@@ -96,16 +96,12 @@ def _large_enough(
 
 
 def _typical(column: np.ndarray, users: np.ndarray) -> float | None:
-    telling = ~np.isnan(column) & (column != 0)
-    return typical_size(column) if enough(users[telling]) else None
-
-
-def _code_edges(values: int) -> tuple[float, ...]:
-    return tuple(code - 0.5 for code in range(1, values))
+    nonzero = ~np.isnan(column) & (column != 0)
+    return typical_size(column) if enough(users[nonzero]) else None
 
 
 def _published(place: np.ndarray, size: int, users: np.ndarray) -> np.ndarray:
-    """Rows by bin, `SUPPRESSED` where they are of 1 to 19 users."""
+    """Rows by bin, `SUPPRESSED` for bins of 1 to 19 users."""
     people = users_in(place, users, size)
     few = (people > 0) & (people < MIN_USERS)
     return np.where(few, SUPPRESSED, np.bincount(place, minlength=size))

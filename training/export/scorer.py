@@ -2,13 +2,7 @@
 
 from onnx import ModelProto
 
-from training.export.drivers import (
-    DRIVER_IMPACT,
-    DRIVER_INDEX,
-    IMPACTS,
-    MARGIN,
-    PROBABILITY,
-)
+from training.export.drivers import DRIVER_IMPACT, DRIVER_INDEX, IMPACTS, MARGIN, PROBABILITY
 from training.export.graph import FEATURES, checked_model, renamed
 from training.export.segmenter import DISTANCES, SEGMENT
 

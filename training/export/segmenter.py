@@ -26,8 +26,8 @@ def segmenter_graph(
 
     Everything inside is in double precision, as in scikit-learn: the nearest centroid is the same
     for every user. Squared distances are sums of squared differences, never x² - 2xc + c², which
-    cancels near a centroid. Inside, a row is a coordinate and a column a user: what is the same for
-    all users then stands along whole rows, which takes half the time.
+    cancels near a centroid. Inside, rows are coordinates and columns are users, so that constants are
+    broadcast along whole rows, which takes half the time.
 
     Args:
         space: Which features, and how they are transformed.
@@ -48,7 +48,7 @@ def segmenter_graph(
 
 
 def _coordinates(space: Space) -> list[NodeProto]:
-    """From `features` to coordinates that compare, `/scaled`."""
+    """From `features` to standardized coordinates, `/scaled`."""
     nodes = [
         node("Transpose", [FEATURES], "/by_feature", perm=[1, 0]),
         node("Gather", ["/by_feature", "columns"], "/raw", axis=0),
@@ -100,5 +100,5 @@ def _constants(space: Space, centroids: np.ndarray, ids: tuple[int, ...]) -> dic
 
 
 def _upright(values: np.ndarray) -> np.ndarray:
-    """One value for each coordinate, to stand along the users."""
+    """One value for each coordinate, broadcast along the users."""
     return values[:, np.newaxis]

@@ -90,7 +90,7 @@ def deciles(outcomes: Outcomes, cuts: Sequence[float]) -> list[dict[str, Any]]:
 
 
 def operating_points(ranked: Ranked, threshold: float, users: np.ndarray) -> list[dict[str, Any]]:
-    """What an audience of each size reaches and wastes; audiences of few users are left out.
+    """The buyers reached and contacts wasted by audience size; audiences of few users are left out.
 
     Args:
         ranked: Outcomes in order.
@@ -119,22 +119,20 @@ def gains(ranked: Ranked, users: np.ndarray) -> list[dict[str, Any]]:
         users: A number for each user, int64 [rows], rows as they were before ranking.
     """
     base = float(ranked.positive.mean())
-    found = []
-    for share in gain_shares(ranked, users):
-        top = _audience(ranked, round(share * len(ranked.p)))
-        found.append(
-            {
-                "share": share,
-                "share_of_buyers": top["share_of_buyers"],
-                "lift": top["precision"] / base,
-                "purchase_rate": top["precision"],
-            }
-        )
-    return found
+    tops = {s: _audience(ranked, round(s * len(ranked.p))) for s in gain_shares(ranked, users)}
+    return [
+        {
+            "share": share,
+            "share_of_buyers": top["share_of_buyers"],
+            "lift": top["precision"] / base,
+            "purchase_rate": top["precision"],
+        }
+        for share, top in tops.items()
+    ]
 
 
 def gain_shares(ranked: Ranked, users: np.ndarray) -> list[float]:
-    """Those of `GAIN_SHARES` whose top has enough users to be published."""
+    """The `GAIN_SHARES` whose top has enough users to be published."""
     rows = len(ranked.p)
     return [s for s in GAIN_SHARES if enough(top_users(ranked, users, round(s * rows)))]
 

@@ -5,13 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from training.metrics.audiences import (
-    deciles,
-    gains,
-    operating_points,
-    reliability,
-    top_users,
-)
+from training.metrics.audiences import deciles, gains, operating_points, reliability, top_users
 from training.metrics.disclosure import MIN_USERS, enough
 from training.metrics.intervals import intervals
 from training.metrics.metrics import (

@@ -1,8 +1,8 @@
 """The disclosure rule: nothing that is published is about fewer than 20 users.
 
-A cell of a table with fewer is merged with its neighbour ("high and above"). A single figure that
-has no neighbour is left out, with a sentence that says so. Cells are checked one by one. That a small
-cell may follow from totals by subtraction is accepted: the readers may see the scores themselves.
+A table cell with fewer is merged with its neighbour ("high and above"). A single figure is left out,
+with a sentence that says so. Cells are checked one by one. Small cells may follow from totals by
+subtraction; this is accepted, because readers may see the scores themselves.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def merged(cell: np.ndarray, users: np.ndarray, cells: int) -> list[range]:
         cells: How many there are.
 
     Returns:
-        The cells of each run, in order; nothing where all of them together have too few users.
+        The cells of each run, in order; none if all cells together have too few users.
     """
     if len(users) and not enough(users):
         return []

@@ -12,12 +12,12 @@ MOST_DIGITS = 9
 def short_edges(sorted_values: np.ndarray, edges: Sequence[float] | np.ndarray) -> list[float]:
     """For each edge the number with the fewest digits that divides the same values.
 
-    So an edge is seldom the exact value of a user. Where many share a value, or values lie close
-    together, it still may be.
+    So an edge is seldom the exact value of a user. It still may be if many users share a value, or
+    values lie close together.
 
     Args:
         sorted_values: float32 [rows], rising.
-        edges: Some of the values, but not the lowest: the lowest of those that lie above each edge.
+        edges: For each edge the lowest value above it; never the lowest of all values.
     """
     below = sorted_values[np.searchsorted(sorted_values, edges) - 1]
     return [_short(float(low), float(edge)) for low, edge in zip(below, edges, strict=True)]
@@ -26,8 +26,8 @@ def short_edges(sorted_values: np.ndarray, edges: Sequence[float] | np.ndarray) 
 def _short(low: float, edge: float) -> float:
     """The shortest number above `low` and at most `edge`, in float32 too."""
     rounded = (
-        float(Context(digits, way).create_decimal_from_float(edge))
+        float(Context(digits, rounding).create_decimal_from_float(edge))
         for digits in range(1, MOST_DIGITS + 1)
-        for way in (ROUND_HALF_EVEN, ROUND_FLOOR)
+        for rounding in (ROUND_HALF_EVEN, ROUND_FLOOR)
     )
     return next((number for number in rounded if low < np.float32(number) <= edge), edge)

@@ -46,7 +46,7 @@ def bootstrap(
     count = int(user.max()) + 1
     generator = np.random.default_rng(BOOTSTRAP_SEED)
     found = []
-    # One thread: the sums of a resample are short, and threads that wait for another cost more.
+    # One thread: the sums of a resample are too short to gain from more.
     with threadpool_limits(1):
         for _ in range(resamples):
             drawn = generator.integers(0, count, count)
@@ -73,7 +73,7 @@ def intervals(
         resamples: How many.
 
     Returns:
-        Low and high by name; None where no resample has both labels.
+        Low and high by name; None if no resample has both labels.
     """
     label = np.empty(len(ranked.p))
     label[ranked.order] = ranked.positive
@@ -147,9 +147,9 @@ def mean_and_error(values: np.ndarray, users: np.ndarray) -> tuple[float, float]
 
 
 def placements(score: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """How far each row is ranked on its side of the other label's rows, float64 [rows].
+    """How well each row is ranked against the rows of the other label, float64 [rows].
 
-    Of a buyer the share of non-buyers with a lower score, of a non-buyer the share of buyers with
+    For a buyer the share of non-buyers with a lower score, for a non-buyer the share of buyers with
     a higher one; ties count half. The mean over either is the ROC-AUC; DeLong, DeLong &
     Clarke-Pearson (1988) call them structural components.
 
@@ -171,8 +171,8 @@ def auc_and_error(
 ) -> tuple[float, float]:
     """A ROC-AUC, or the difference of two, and its standard error by DeLong's method.
 
-    Influences are summed by user, as Obuchowski (1997) does for clustered data: one sort, where a
-    bootstrap would need hundreds.
+    Influences are summed by user, as Obuchowski (1997) does for clustered data. It needs one sort, a
+    bootstrap hundreds.
 
     Args:
         placement: What `placements` returns, or the difference of two such arrays.

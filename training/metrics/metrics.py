@@ -24,7 +24,7 @@ class Outcomes:
         probability: As the engine returns it, float [rows].
         label: int8 [rows], 1 for a purchase; both 0 and 1 present.
         users: A number from 0 for each user, int64 [rows]; several rows may be one user's.
-        truth: The probability from which each label was drawn, float64 [rows], where it is known.
+        truth: The probability from which each label was drawn, float64 [rows], if known.
     """
 
     probability: np.ndarray
@@ -90,7 +90,7 @@ def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, 
 def bought_evenly(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
     """Purchases averaged over rows of equal probability, float64 [rows].
 
-    Otherwise a bin that cuts through equal probabilities would depend on the order of the file.
+    Otherwise a bin that divides equal probabilities would depend on the order of the file.
 
     Args:
         ranked: Outcomes in order.
@@ -124,7 +124,7 @@ def pr_auc(ranked: Ranked, weight: np.ndarray) -> float:
 
 
 def log_losses(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """The log-loss of each row, float64 [rows]; probabilities are kept off 0 and 1.
+    """The log-loss of each row, float64 [rows]; probabilities are clipped away from 0 and 1.
 
     Args:
         probability: float [rows].
@@ -136,7 +136,7 @@ def log_losses(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 def f1_figures(hits: float, contacts: float, buyers: float) -> dict[str, float]:
-    """F1, precision and recall; 0 where nobody is contacted."""
+    """F1, precision and recall; 0 if nobody is contacted."""
     return {
         "f1": 2 * hits / (contacts + buyers),
         "precision": hits / contacts if contacts else 0.0,

@@ -63,10 +63,7 @@ def fit_baselines(pool: Pool, schema: FeatureSchema) -> tuple[Baseline, ...]:
     numeric = [n for n, f in enumerate(schema.model_features) if f.kind == "numeric"]
     rules["logistic regression"] = lambda train, asked: regression(train, asked, numeric)
     return tuple(
-        Baseline(
-            name,
-            tuple(rule(fold.train, fold.validation.features) for fold in pool.folds),
-        )
+        Baseline(name, tuple(rule(fold.train, fold.validation.features) for fold in pool.folds))
         for name, rule in rules.items()
     )
 
@@ -108,7 +105,7 @@ def rfm_scores(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
 
     Args:
         known: Recency, frequency and money, float32 [users, 3]; the smaller the recency the better.
-        asked: As `known`. A missing value gets the lowest score: nothing was bought.
+        asked: As `known`. A missing value gets the lowest score, as if nothing was bought.
 
     Returns:
         3 to 15, float64 [rows].

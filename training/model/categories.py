@@ -13,7 +13,7 @@ from training.model.trees import Sample
 Counts = TypeVar("Counts", np.ndarray, pl.Expr)
 
 PRIOR_ROWS = 20
-"""Rates are smoothed: so many average users are added to each value."""
+"""Rates are smoothed by adding so many average users to each value."""
 
 
 def fit_categories(
@@ -22,10 +22,9 @@ def fit_categories(
     """The values of every categorical feature in the order of their codes.
 
     Ordered features keep the order of the schema. The others are sorted by their smoothed purchase
-    rate, ties by name: for one split of a tree this is as good as any grouping of the values
-    (Fisher 1958), and it keeps every split numeric. The rate of a value with fewer than `MIN_USERS`
-    users would be little more than their labels: such a value counts as average where the schema
-    lists it, and gets no code where it does not.
+    rate, ties by name. For one split of a tree this is as good as any grouping of the values (Fisher
+    1958), and every split stays numeric. A value with fewer than `MIN_USERS` users would reveal their
+    labels: it counts as average if the schema lists it, and gets no code otherwise.
 
     Args:
         typed: Rows of the train part only, as `to_typed` returns them.
@@ -42,15 +41,12 @@ def fit_categories(
 
 
 def order_by_train_rates(
-    train: Sample,
-    users: np.ndarray,
-    validation: Sample,
-    values: Mapping[int, tuple[str, ...]],
+    train: Sample, users: np.ndarray, validation: Sample, values: Mapping[int, tuple[str, ...]]
 ) -> tuple[Sample, Sample]:
     """Both samples with categories ordered by the purchase rates of the train rows only.
 
-    Codes learned from all rows would leak the validation labels: through a feature with many values,
-    most of them.
+    Codes learned from all rows would leak the validation labels, most of them if a feature has many
+    values.
 
     Args:
         train: Rows whose purchase rates order the values.

@@ -1,4 +1,4 @@
-"""Which trial is chosen, its trees trained on the whole pool, and the table that shows why."""
+"""Chooses a trial, trains its trees on the whole pool, and reports why."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -74,6 +74,7 @@ def choose_trees(
     """
     found = search(pool, names, seed, effort, watch)
     table = standings(found, pool)
+    figures = {standing.trial.number: standing for standing in table}
     chosen = cheapest(table, pool.sample.features.shape[1])
     rounds = scaled_rounds(chosen.trial.rounds, pool)
     config = TrainConfig(chosen.trial.settings, found.pairs, rounds)
@@ -82,7 +83,7 @@ def choose_trees(
         "parameters": {k: v for k, v in PARAMETERS.items() if k != "verbose"},
         "chosen": chosen.trial.settings.name,
         "refit": {"rows": len(pool.sample.label), "rounds": rounds, "trees": booster.num_trees()},
-        "trials": [_row(t, _of(t, table), chosen=t is chosen.trial) for t in found.trials],
+        "trials": [_row(t, figures.get(t.number), chosen=t is chosen.trial) for t in found.trials],
         "baselines": [_beside(baseline, chosen.trial, pool) for baseline in baselines],
         "validation": dict(pool.description),
         "budget": {"trials": len(found.trials), "patience_rounds": PATIENCE_ROUNDS},
@@ -119,7 +120,7 @@ def cheapest(table: Sequence[Standing], width: int) -> Standing:
     """
     eligible = [s for s in table if s.trial.cost is not None]
     if not eligible:
-        # The first one says why.
+        # Raises the error of the first trial.
         model_effects(table[0].trial.booster, Calibration(1.0, 0.0), width)
     good = [s for s in eligible if s.difference <= TOLERANCE * s.standard_error]
     return min(good, key=lambda s: (s.trial.cost or 0, s.log_loss))
@@ -168,10 +169,6 @@ def _beside(baseline: Baseline, chosen: Trial, pool: Pool) -> dict[str, Any]:
         "standard_error": rounded(error),
         "roc_auc": rounded(roc_auc(baseline.scores, pool.validation)),
     }
-
-
-def _of(trial: Trial, table: Sequence[Standing]) -> Standing | None:
-    return next((standing for standing in table if standing.trial is trial), None)
 
 
 def _row(trial: Trial, standing: Standing | None, *, chosen: bool) -> dict[str, Any]:

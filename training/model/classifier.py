@@ -38,7 +38,7 @@ class Classifier:
         threshold: The best expected F1 on the calibration part; exact in float32, as are the cut-points.
         decile_cuts: Nine rising probabilities.
         band_cuts: Three rising probabilities.
-        unusable: Why its scores must not be used; empty where they may.
+        unusable: Why its scores must not be used; empty if they may.
         config: How to train the trees again.
         report: Figures of the fit, for the manifest.
     """

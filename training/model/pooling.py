@@ -11,7 +11,7 @@ LONGEST_STEP = 1.0
 """In log-odds: far from the optimum, Newton's method overshoots."""
 
 LEAST_VARIANCE = 1e-12
-"""Replaces a variance of 0, to avoid a division by zero; it lets nothing move."""
+"""Replaces a variance of 0, to avoid a division by zero; deviations then stay at 0."""
 
 
 def segment_calibrations(
@@ -21,8 +21,9 @@ def segment_calibrations(
 
     Platt's sigmoid with a normal prior on how far a segment is from 1 and 0, so that a small
     segment keeps the calibration of all users. The variance of the prior is the excess of the
-    segments' deviations over chance (DerSimonian & Laird 1986), 0 where there is none. The margin is measured from its mean in the segment, weighted by p (1 - p): slope and
-    level are then estimated independently of one another.
+    segments' deviations over chance (DerSimonian & Laird 1986), 0 if there is none. The margin is
+    centred on its mean in the segment, weighted by p (1 - p), so that slope and level are estimated
+    independently.
 
     Args:
         place: The segment of each row, from 0, int64 [rows].
@@ -35,9 +36,8 @@ def segment_calibrations(
     """
     weight = sigmoid(margin) * sigmoid(-margin)
     information = _by_segment(place, weight, segments)
-    middle = _by_segment(place, weight * margin, segments) / np.maximum(
-        information, np.finfo(float).tiny
-    )
+    weighted = _by_segment(place, weight * margin, segments)
+    middle = weighted / np.maximum(information, np.finfo(float).tiny)
     centred = margin - middle[place]
     level, tilt = np.zeros(segments), np.zeros(segments)
     variances: tuple[float, float] | None = None
@@ -95,7 +95,5 @@ def _newton_step(
         (c * towards_level - b * towards_tilt) / determinant,
         (a * towards_tilt - b * towards_level) / determinant,
     )
-    return (
-        np.clip(steps[0], -LONGEST_STEP, LONGEST_STEP),
-        np.clip(steps[1], -LONGEST_STEP, LONGEST_STEP),
-    )
+    level_step, tilt_step = (np.clip(step, -LONGEST_STEP, LONGEST_STEP) for step in steps)
+    return level_step, tilt_step

@@ -1,8 +1,8 @@
 """The search for the trees that are cheapest to score among those as good as the best.
 
 All trials use the same folds, so that they are compared user by user. A draw that is clearly worse
-in the first fold stops there. The clock only decides how many trials start: the same number of
-trials gives the same trees, however long they took.
+in the first fold stops there. The clock only decides how many trials start; the same number of trials
+gives the same trees.
 """
 
 import time
@@ -21,7 +21,7 @@ from training.model.trees import Sample, Settings, Trainer, plain_text, raw_scor
 from training.model.validation import fold_losses, mean_loss
 
 RACE_ERRORS = 3.0
-"""A draw stops after the first fold if it is so many standard errors worse there than the best."""
+"""A draw stops after the first fold if it is this many standard errors worse than the best there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Trial:
         scores: Raw scores of each fold's validation rows, float64 [rows]; of the first fold only
             where the trial stopped there.
         booster: The trees of the first fold.
-        cost: Comparisons, lookups and products for a row; None where it cannot be exported.
+        cost: Comparisons, lookups and products for a row; None if it cannot be exported.
     """
 
     number: int

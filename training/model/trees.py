@@ -113,7 +113,7 @@ class Trainer:
         """Trees for a fixed number of rounds."""
         parameters = self._parameters(config.settings, config.pairs)
         booster = lgb.train(parameters, self._data, config.rounds)
-        # Read back from the text that goes into the bundle: what is exported is what is audited.
+        # Read back from the text that goes into the bundle, so that what is exported is what was checked.
         return lgb.Booster(model_str=plain_text(booster, config.rounds))
 
     def train_with_early_stopping(
@@ -159,12 +159,12 @@ def raw_scores(booster: lgb.Booster, features: np.ndarray, rounds: int = -1) -> 
 
 
 def threads_for(features: np.ndarray) -> int:
-    """One for small tables, where waiting for another costs more than it does; 0 means all."""
+    """1 for small tables, which threads do not speed up; 0 for all others, which means all threads."""
     return 1 if features.size < SMALL_VALUES else 0
 
 
 def model_names(names: tuple[str, ...]) -> list[str]:
-    """Names that LightGBM's text format can hold, numbers if any name cannot stand in it."""
+    """The names, or numbered ones if LightGBM's text format cannot hold one of them."""
     if all(re.fullmatch(r"[A-Za-z0-9_.]+", name) for name in names):
         return list(names)
     return [f"feature_{position}" for position in range(len(names))]

@@ -1,11 +1,9 @@
-"""Gates on drivers: none appears, vanishes or leaks the label."""
+"""Gates on drivers: no top driver appears or vanishes, and no feature leaks the label."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from training.metrics.metrics import rounded
 from training.promote.gate import Gate
 from training.promote.holdout import Contender, Contest
 
@@ -15,11 +13,11 @@ is 0.026, and the largest of the committed bundle has 0.11."""
 
 FORGOTTEN_SHARE = 0.02
 """A top driver below this share in the other bundle has appeared or vanished: a fifth of what makes
-it one. Related features take such shares from each other only where one of them breaks."""
+it one. Related features take such shares from each other only if one of them breaks."""
 
 AUC_RISE = 0.02
-"""A feature that does nearly all the work, and ranks users so much better than in the fit of the
-champion, has changed its meaning. Three standard errors of an AUC of 10,000 users."""
+"""A feature that does nearly all the work, and ranks users this much better than in the champion's
+fit, has changed its meaning. Three standard errors of an AUC of 10,000 users."""
 
 
 def driver_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
@@ -37,12 +35,10 @@ def driver_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
     yield Gate(
         name="drivers",
         passed=not problems,
-        measured=rounded(
-            {
-                "appeared": {name: here[name] for name in appeared},
-                "vanished": {name: there[name] for name in vanished},
-            }
-        ),
+        measured={
+            "appeared": {name: here[name] for name in appeared},
+            "vanished": {name: there[name] for name in vanished},
+        },
         bound={"top": TOP_SHARE, "in_the_other_at_least": FORGOTTEN_SHARE},
         words="; ".join(problems)
         or f"no driver with {TOP_SHARE:.0%} of all impact has less than {FORGOTTEN_SHARE:.0%} in "
@@ -52,27 +48,25 @@ def driver_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
 
 
 def _leakage_gate(candidate: Contender, champion: Contender) -> Gate:
-    """What `leakage.single_features` found in both fits: the same feature may be near its bound."""
-    before = {
-        found["feature"]: found["roc_auc"]
-        for found in _singles(champion)
-        if found["roc_auc"] is not None
-    }
+    """Suspicious features of `leakage.single_features` that gained since the champion's fit."""
+    before, now = (
+        {f["feature"]: f for f in side.fit.leakage["single_features"] if f["roc_auc"] is not None}
+        for side in (champion, candidate)
+    )
+    earlier = {name: before[name]["roc_auc"] if name in before else 0.5 for name in now}
     new = {
-        found["feature"]: found["roc_auc"]
-        for found in _singles(candidate)
-        if found["suspicious"]
-        and found["roc_auc"] is not None
-        and found["roc_auc"] > before.get(found["feature"], 0.5) + AUC_RISE
+        name: found["roc_auc"]
+        for name, found in now.items()
+        if found["suspicious"] and found["roc_auc"] > earlier[name] + AUC_RISE
     }
     return Gate(
         name="leakage",
         passed=not new,
-        measured=rounded({"suspicious": new}),
+        measured={"suspicious": new},
         bound={"may_rise_by": AUC_RISE},
         words="; ".join(
             f"{name!r} alone reaches a ROC-AUC of {auc:.3f}, in the fit of the champion "
-            f"{before.get(name, 0.5):.3f}: it may know the outcome"
+            f"{earlier[name]:.3f}: it may know the outcome"
             for name, auc in sorted(new.items())
         )
         or f"no feature that does nearly all the work alone has gained {AUC_RISE} of ROC-AUC",
@@ -80,7 +74,7 @@ def _leakage_gate(candidate: Contender, champion: Contender) -> Gate:
 
 
 def impact_shares(side: Contender) -> dict[str, float]:
-    """The share of each feature in all mean absolute impacts; 0 where there is no impact."""
+    """The share of each feature in all mean absolute impacts; 0 if there is no impact."""
     size = np.abs(side.scored.impacts.astype(np.float64)).mean(axis=0)
     shares = size / size.sum() if size.sum() else size
     return dict(zip(side.names, shares.tolist(), strict=True))
@@ -88,8 +82,3 @@ def impact_shares(side: Contender) -> dict[str, float]:
 
 def _is_top(shares: dict[str, float], name: str) -> bool:
     return shares.get(name, 0.0) >= TOP_SHARE
-
-
-def _singles(side: Contender) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = side.fit.leakage["single_features"]
-    return found

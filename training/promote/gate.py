@@ -1,20 +1,20 @@
-"""One gate: what was measured, what was allowed, and the verdict, as a value."""
+"""The result of one gate: what was measured, what is allowed, and the verdict."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What one gate found.
+    """The result of one gate.
 
     Attributes:
         name: As in docs/retraining.md.
-        passed: Whether the candidate may go on.
-        measured: Figures, plain JSON values.
-        bound: What was allowed, plain JSON values.
-        words: One sentence for people: measured against allowed.
+        passed: Whether the candidate passes.
+        measured: Figures, plain JSON values; not yet rounded.
+        bound: What is allowed, as `measured`.
+        words: One sentence: measured against allowed.
     """
 
     name: str
@@ -22,7 +22,3 @@ class Gate:
     measured: Mapping[str, Any]
     bound: Mapping[str, Any]
     words: str
-
-    def to_json(self) -> dict[str, Any]:
-        """The gate as plain JSON values."""
-        return asdict(self)

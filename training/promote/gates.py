@@ -1,8 +1,9 @@
-"""Every gate in order, and the report of them."""
+"""All gates in order, and their report."""
 
-from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
+from training.metrics.metrics import rounded
 from training.promote.drivers import driver_gates
 from training.promote.gate import Gate
 from training.promote.holdout import Contest
@@ -14,23 +15,21 @@ from training.promote.slices import slice_gate
 
 def run_gates(contest: Contest) -> list[Gate]:
     """Measure a candidate at every gate; without a champion, at those for one bundle."""
-    return list(_gates(contest))
-
-
-def _gates(contest: Contest) -> Iterator[Gate]:
     champion = contest.champion
-    yield quality_gate(contest)
-    if champion is not None:
-        yield from score_gates(contest, champion)
-        yield slice_gate(contest, champion)
-        yield silhouette_gate(contest, champion)
-        yield from segment_gates(contest, champion)
-        yield from driver_gates(contest, champion)
-    yield parity_gate(contest)
-    yield conformance_gate(contest)
-    if champion is not None:
-        yield speed_gate(contest, champion)
-        yield size_gate(contest, champion)
+    if champion is None:
+        return [quality_gate(contest), parity_gate(contest), conformance_gate(contest)]
+    return [
+        quality_gate(contest),
+        *score_gates(contest, champion),
+        slice_gate(contest, champion),
+        silhouette_gate(contest, champion),
+        *segment_gates(contest, champion),
+        *driver_gates(contest, champion),
+        parity_gate(contest),
+        conformance_gate(contest),
+        speed_gate(contest, champion),
+        size_gate(contest, champion),
+    ]
 
 
 def gates_report(contest: Contest, gates: list[Gate]) -> dict[str, Any]:
@@ -40,7 +39,7 @@ def gates_report(contest: Contest, gates: list[Gate]) -> dict[str, Any]:
         "candidate": contest.candidate.manifest.bundle_id,
         "champion": None if champion is None else champion.manifest.bundle_id,
         "data": contest.evaluation.data,
-        "gates": [gate.to_json() for gate in gates],
+        "gates": [rounded(asdict(gate)) for gate in gates],
         "accepted": all(gate.passed for gate in gates),
         "reasons": [f"{gate.name}: {gate.words}" for gate in gates if not gate.passed],
     }

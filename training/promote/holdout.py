@@ -1,14 +1,13 @@
 """The holdout: later users, scored with the candidate and with the champion.
 
-Rows inside the training window of either bundle, or within the horizon after it, are refused: that
-bundle knows more about them than about the users of next week.
+Rows inside the training window of either bundle, or within the horizon after it, are refused,
+because that bundle has partly seen their outcomes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import polars as pl
 
 from engine.bundle.evaluation import Evaluation, FitRecord, read_evaluation
 from engine.bundle.manifest import Manifest
@@ -17,16 +16,9 @@ from engine.bundle.schema import FeatureSchema
 from engine.errors import BundleError, InputError, pluralize
 from engine.model.session import Predictions, Session
 from training.data.dataset import Dataset, load_dataset
-from training.data.freshness import (
-    are_those_of_training,
-    days,
-    early_dates,
-    first_later_date,
-    last_date,
-)
+from training.data.freshness import are_those_of_training, early_rows, first_later_date
 from training.data.scored import ScoredUsers, score_users
 from training.evaluate.evaluation import evaluate_users
-from training.metrics.metrics import Outcomes
 
 MIN_USERS = 1_000
 """With fewer, the interval of every figure is wider than the gates allow."""
@@ -75,8 +67,8 @@ class Contest:
 
     Attributes:
         candidate: The new bundle.
-        champion: The current bundle; None where there is none yet.
-        dataset: Labelled users, later than those of training of either.
+        champion: The current bundle; None if there is none yet.
+        dataset: Labelled users, later than the training users of both.
         evaluation: The candidate, measured on them.
     """
 
@@ -84,18 +76,6 @@ class Contest:
     champion: Contender | None
     dataset: Dataset
     evaluation: Evaluation
-
-    @property
-    def table(self) -> pl.DataFrame:
-        """All features of the users, also those that the models do not use."""
-        return self.dataset.typed.hstack(self.dataset.unused)
-
-    def outcomes(self, contender: Contender) -> Outcomes:
-        """The scores that one of them gave to the users, and the labels."""
-        dataset = self.dataset
-        return Outcomes(
-            contender.scored.probability, dataset.label, dataset.users, truth=dataset.truth
-        )
 
 
 def open_contest(candidate: Bundle, champion: Bundle | None, inputs: Sequence[str]) -> Contest:
@@ -116,8 +96,8 @@ def open_contest(candidate: Bundle, champion: Bundle | None, inputs: Sequence[st
     users = len(np.unique(dataset.users))
     if users < MIN_USERS:
         raise InputError(
-            f"{where}: {pluralize(users, 'user')} to measure a candidate on; at least {MIN_USERS:,} "
-            "are needed. Give more users."
+            f"{where}: {pluralize(users, 'user')}; measuring a candidate needs at least "
+            f"{MIN_USERS:,}. Give more users."
         )
     sides = [
         _contender(bundle, dataset, where) for bundle in (candidate, champion) if bundle is not None
@@ -134,7 +114,7 @@ def common_schema(candidate: Bundle, champion: Bundle | None) -> FeatureSchema:
     """The candidate's table, with every feature that only the champion reads.
 
     Raises:
-        BundleError: Both are not of the same table.
+        BundleError: The bundles are of different tables.
     """
     schema = candidate.manifest.schema
     if champion is None:
@@ -162,33 +142,28 @@ def common_schema(candidate: Bundle, champion: Bundle | None) -> FeatureSchema:
 def check_later(dataset: Dataset, manifest: Manifest, fit: FitRecord, where: str) -> None:
     """Check that users are later than those that a bundle was fitted to.
 
-    A table without dates cannot show that: only the very users of training are recognised.
+    Without dates in the schema, only the exact users of training are recognised.
 
     Raises:
-        InputError: Rows lie in its training window or within the horizon after it, or dates are
-            missing that would tell.
+        InputError: Rows lie in its training window or within the horizon after it, or their dates
+            are missing.
     """
     bundle_id = manifest.bundle_id
     if are_those_of_training(dataset, fit):
         raise InputError(
             f"{where}: these are the users that {bundle_id} was fitted to. Give later ones."
         )
-    last = last_date(fit)
-    if last is None:
+    first_allowed = first_later_date(manifest, fit)
+    if first_allowed is None:
         return
     if dataset.snapshots is None:
         raise InputError(
             f"{where}: no column {manifest.schema.snapshot!r}, which {bundle_id} was fitted with; "
             "without it, whether these users are later is unknown. Give dated users."
         )
-    first_allowed = first_later_date(manifest, last)
-    early = early_dates(dataset.snapshots, first_allowed)
-    if len(early):
-        raise InputError(
-            f"{where}: {pluralize(len(early), 'row')} of {dataset.rows:,} of {days(early)}; "
-            f"{bundle_id} was fitted to users up to {last}, whose outcomes end "
-            f"{manifest.schema.horizon_days} days later. Give users of {first_allowed} or later."
-        )
+    early = early_rows(dataset, manifest, fit)
+    if early:
+        raise InputError(f"{where}: {early}. Give users of {first_allowed} or later.")
 
 
 def _contender(bundle: Bundle, dataset: Dataset, where: str) -> Contender:

@@ -26,7 +26,7 @@ class RefusedError(EngineError):
     """The candidate may not replace the current bundle.
 
     Attributes:
-        report: What was measured at every gate; empty where the candidate was not measured.
+        report: What was measured at every gate; empty if the candidate was not measured.
     """
 
     exit_code = 79
@@ -42,7 +42,7 @@ class Promotion:
 
     Attributes:
         folder: Its folder.
-        report: What was measured at every gate; empty where nothing was.
+        report: What was measured at every gate; empty if nothing was.
     """
 
     folder: Path
@@ -52,19 +52,19 @@ class Promotion:
 def promote(candidate: Path, root: Path, data: Sequence[str] = ()) -> Promotion:
     """Measure a candidate beside the champion, copy it into the folder, and switch to it.
 
-    A promotion that was cut short can be repeated. Where the candidate is the current bundle already,
-    nothing is measured or changed.
+    An interrupted promotion can be repeated. If the candidate is already the current bundle, nothing
+    is measured or changed.
 
     Args:
         candidate: A bundle.
-        root: The folder of bundles; it is made where it does not exist.
-        data: Labelled users, later than those of both bundles; may be empty only where there is no
+        root: The folder of bundles; created if it does not exist.
+        data: Labelled users, later than those of both bundles; may be empty only if there is no
             current bundle.
 
     Raises:
         RefusedError: The candidate must not be used, or does not pass every gate.
-        UsageError: There is a current bundle, and there are no users to compare the two on; or the
-            folder of bundles is a bundle itself, or lies in one.
+        UsageError: There is a current bundle but no `data`, or the folder of bundles is a bundle
+            itself or lies in one.
         InputError: The users are not later than those that the bundles were fitted to.
         BundleError: The candidate or the current bundle is missing, altered or invalid.
         LockedError: Another promotion is under way.
@@ -124,8 +124,8 @@ def _measured(
         if champion is None:
             return {}
         raise UsageError(
-            f"{root}: {champion.manifest.bundle_id} is the current bundle; give users on whom the "
-            "candidate can be compared with it, later than those of both: --data"
+            f"{root}: {champion.manifest.bundle_id} is the current bundle. To compare the candidate with "
+            "it, give users later than those of both with --data."
         )
     contest = open_contest(bundle, champion, data)
     gates = run_gates(contest)
@@ -142,7 +142,7 @@ def _measured(
 
 def _check_unchanged(root: Path, champion: Bundle | None) -> None:
     """A candidate that was measured beside one bundle must not replace another."""
-    # What was opened then, not what lies at its place now.
+    # `champion` is what was opened then; the folder may have been replaced since.
     now, then = (b and b.manifest for b in (current_bundle(root), champion))
     if now != then:
         raise RefusedError(

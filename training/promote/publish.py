@@ -1,4 +1,4 @@
-"""A finished bundle to its folder, all or nothing."""
+"""Writes a finished bundle to its folder, all or nothing."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +17,8 @@ def check_target(out: Path) -> None:
     """Check that a bundle can be written into a folder.
 
     Raises:
-        CannotCreateError: There is something else, or no place for it.
-        AccessError: What is there may not be looked at.
+        CannotCreateError: It exists and is not an empty folder, or its parent does not exist.
+        AccessError: It may not be read.
         UsageError: It lies in another bundle.
     """
     check_links(out)
@@ -51,7 +51,7 @@ def publish_bundle(out: Path, manifest: Manifest, contents: Mapping[str, bytes])
 
 
 def publish_copy(out: Path, bundle: Bundle) -> None:
-    """Write the very bytes of an opened bundle into another folder, all or nothing.
+    """Copy an opened bundle, byte for byte, into another folder, all or nothing.
 
     Raises:
         EngineError: It could not be written; nothing is left behind.
@@ -62,7 +62,7 @@ def publish_copy(out: Path, bundle: Bundle) -> None:
 
 @contextmanager
 def _published(out: Path) -> Iterator[Path]:
-    """Give a folder beside the target; what was written into it is verified and moved into place."""
+    """A folder beside the target; what was written into it is verified and moved into place."""
     target = real_path(out)
     with staged(target) as folder, storage_errors(out):
         staging = folder / target.name

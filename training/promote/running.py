@@ -10,7 +10,6 @@ from engine.errors import SelfCheckError, pluralize
 from engine.model.session import load_graph
 from engine.model.verify import verify
 from training.export.parity import different_bits, parity_problems, run_scorer
-from training.metrics.metrics import rounded
 from training.promote.gate import Gate
 from training.promote.holdout import Contender, Contest
 
@@ -19,7 +18,7 @@ MAX_SLOWDOWN = 1.5
 slower at most."""
 
 MAX_GROWTH = 2.0
-"""A bundle holds tables, not users: one that doubles in a week has another kind of model in it."""
+"""A bundle holds tables, not users: if it doubles in a week, its model is of another kind."""
 
 TIMED_ROWS = 20_480
 ROUNDS = 7
@@ -43,10 +42,10 @@ def parity_gate(contest: Contest) -> Gate:
 
 
 def conformance_gate(contest: Contest) -> Gate:
-    """The results of this machine: on the bundle's conformance rows, and on users of the holdout.
+    """The results of this machine on the bundle's conformance rows and on users of the holdout.
 
-    `engine verify` checks the former; for the latter, `scorer.onnx` and the engine's own path must
-    give the same results.
+    The rows are checked as in `engine verify`. On the users, `scorer.onnx` and the engine's own path
+    must give the same results.
     """
     side = contest.candidate
     checked = verify(side.bundle.path)
@@ -95,7 +94,7 @@ def speed_gate(
     return Gate(
         name="speed",
         passed=ratio <= MAX_SLOWDOWN,
-        measured=rounded({"ratio": ratio, "rounds": ROUNDS}),
+        measured={"ratio": ratio, "rounds": ROUNDS},
         bound={"at_most": MAX_SLOWDOWN},
         words=f"scoring takes {ratio:.2f} times as long as with the champion; at most {MAX_SLOWDOWN:.2f} "
         "times",
@@ -109,7 +108,7 @@ def size_gate(contest: Contest, champion: Contender) -> Gate:
         name="size",
         passed=here <= MAX_GROWTH * there,
         measured={"candidate_bytes": here, "champion_bytes": there},
-        bound=rounded({"at_most_bytes": MAX_GROWTH * there}),
+        bound={"at_most_bytes": MAX_GROWTH * there},
         words=f"{here / 1e6:.2f} MB, champion {there / 1e6:.2f} MB; at most {MAX_GROWTH:.1f} times "
         "as much",
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from training.format import signed
 from training.metrics.intervals import basic_interval, bootstrap
-from training.metrics.metrics import entropy, headline, rank, rounded
+from training.metrics.metrics import entropy, headline, rank
 from training.promote.gate import Gate
 from training.promote.holdout import Contender, Contest
 
@@ -21,15 +21,15 @@ AUC_LOSS = 0.005
 """Less than what trees of depth 3 gain over stumps, 0.007 (docs/modelling.md)."""
 
 LOG_LOSS_SHARE = 0.01
-"""Of the log-loss of giving everybody the purchase rate: at 18 % buyers 0.005, which again is less
+"""Of the log-loss of predicting the purchase rate for everyone: 0.005 at 18 % buyers, again less
 than what depth gains."""
 
 CALIBRATION_SHARE = 0.05
-"""Of the rate of the rarer outcome: half of what an excellent model may be wrong by
+"""Of the rate of the rarer outcome: half the error that an excellent model may have
 (`training.evaluate.quality`)."""
 
 F1_LOSS = 0.01
-"""The luck of choosing a threshold on one calibration part alone moves F1 by up to 0.006
+"""Choosing the threshold on another calibration part alone moves F1 by up to 0.006
 (docs/modelling.md)."""
 
 
@@ -40,7 +40,7 @@ class Allowance:
     Attributes:
         figure: Its name in `evaluate.headline`.
         title: For people.
-        better: 1 where more is better, -1 where less is.
+        better: 1 if more is better, -1 if less is.
         loss: What may be lost.
     """
 
@@ -52,21 +52,17 @@ class Allowance:
 
 def allowances(base_rate: float) -> tuple[Allowance, ...]:
     """What may be lost, at this purchase rate."""
+    rarer = min(base_rate, 1 - base_rate)
     return (
         Allowance("roc_auc", "ROC-AUC", 1, AUC_LOSS),
         Allowance("log_loss", "log-loss", -1, LOG_LOSS_SHARE * entropy(base_rate)),
-        Allowance(
-            "calibration_error",
-            "calibration error",
-            -1,
-            CALIBRATION_SHARE * min(base_rate, 1 - base_rate),
-        ),
+        Allowance("calibration_error", "calibration error", -1, CALIBRATION_SHARE * rarer),
         Allowance("f1", "F1", 1, F1_LOSS),
     )
 
 
 def quality_gate(contest: Contest) -> Gate:
-    """The candidate alone: its scores of the holdout must be better than none."""
+    """The candidate alone: its quality on the holdout must allow its use."""
     quality = contest.evaluation.quality
     return Gate(
         name="quality",
@@ -88,15 +84,13 @@ def score_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
         yield Gate(
             name=allowed.figure,
             passed=bool(worst >= -allowed.loss),
-            measured=rounded(
-                {
-                    "candidate": float(here[n]),
-                    "champion": float(there[n]),
-                    "difference": float(difference),
-                    "interval": [float(end) for end in interval],
-                }
-            ),
-            bound=rounded({"may_be_worse_by": allowed.loss}),
+            measured={
+                "candidate": float(here[n]),
+                "champion": float(there[n]),
+                "difference": float(difference),
+                "interval": [float(end) for end in interval],
+            },
+            bound={"may_be_worse_by": allowed.loss},
             words=(
                 f"{allowed.title} {here[n]:.4f}, champion {there[n]:.4f}: difference "
                 f"{signed(difference, 4)} (95 % from {signed(interval[0], 4)} to "

@@ -9,7 +9,6 @@ from engine.bundle.manifest import Manifest
 from training.evaluate.evaluation import segment_figures
 from training.format import decimal
 from training.metrics.disclosure import MIN_USERS
-from training.metrics.metrics import rounded
 from training.promote.gate import Gate
 from training.promote.holdout import Contender, Contest
 from training.segments.counts import MIN_EXCESS
@@ -17,22 +16,22 @@ from training.segments.lineage import jaccard
 from training.segments.segments import SILHOUETTE_TARGET
 
 SILHOUETTE_LOSS = 0.02
-"""Where the champion's segments never met the bounds of a fit, the candidate's may miss them as well,
-but not be worse. The silhouettes of two equally good divisions differ so much (docs/modelling.md)."""
+"""If the champion's segments miss the bounds of a fit too, the candidate's may miss them, but not be
+worse. Silhouettes of two equally good segmentations differ by this much (docs/modelling.md)."""
 
 MIN_AGREEMENT = 0.50
-"""Adjusted Rand index of both divisions: below, campaigns reach other people under the same names.
-Weekly refits that carry segments on agree to 0.9 or more."""
+"""Adjusted Rand index of both segmentations: below, campaigns reach other people under the same
+names. Weekly refits that continue the segments agree to 0.9 or more."""
 
 MIN_SAME_USERS = 0.40
-"""Jaccard index of the users under one id. A fit hands an id on from 0.5 on, measured on its own
-users; on others it may come out a little lower."""
+"""Jaccard index of the users under one id. A fit keeps an id from 0.5 on, measured on its own users;
+on others it may be a little lower."""
 
 
 def silhouette_gate(contest: Contest, champion: Contender) -> Gate:
-    """How well the segments are apart, on the holdout, in their own space.
+    """How well the segments are separated, on the holdout, in their own space.
 
-    Where the champion has no silhouette, as with one segment for all, nothing can be lost.
+    A champion without a silhouette, as with one segment for all, sets no bound.
     """
     mine, theirs = contest.evaluation.segments["silhouette"], _silhouette(champion)
     null = contest.candidate.fit.clustering["silhouette_permuted"]
@@ -44,7 +43,7 @@ def silhouette_gate(contest: Contest, champion: Contender) -> Gate:
         name="silhouette",
         passed=bound is None or (mine is not None and mine >= bound),
         measured={"candidate": mine, "champion": theirs, "columns_permuted": null},
-        bound=rounded({"at_least": bound}),
+        bound={"at_least": bound},
         words=f"silhouette {_or_none(mine)}, champion {_or_none(theirs)}; at least {_or_none(bound)}",
     )
 
@@ -56,7 +55,7 @@ def segment_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
     yield Gate(
         name="segment_agreement",
         passed=agreement >= MIN_AGREEMENT,
-        measured=rounded({"adjusted_rand_index": agreement}),
+        measured={"adjusted_rand_index": agreement},
         bound={"at_least": MIN_AGREEMENT},
         words=(
             f"segments agree with the champion's to {agreement:.2f} (adjusted Rand index); at "
@@ -73,7 +72,7 @@ def segment_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
     yield Gate(
         name="segment_ids",
         passed=not problems,
-        measured=rounded({"jaccard": {str(number): overlap for number, _, overlap in shared}}),
+        measured={"jaccard": {str(number): overlap for number, _, overlap in shared}},
         bound={"at_least": MIN_SAME_USERS},
         words="; ".join([*problems, "fit with --previous and the current bundle"])
         if problems
@@ -85,8 +84,7 @@ def segment_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
 def _silhouette(side: Contender) -> float | None:
     users = side.users.dataset.users
     found = segment_figures(side.manifest, side.fit, side.features, side.scored.segment, users)
-    silhouette: float | None = found["silhouette"]
-    return silhouette
+    return found["silhouette"]
 
 
 def _or_none(silhouette: float | None) -> str:

@@ -1,22 +1,22 @@
 """The gate on slices: no group of users gets significantly worse scores."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy.special import ndtri  # type: ignore[import-untyped]
 
 from training.evaluate.slices import slicings
 from training.metrics.intervals import mean_and_error
-from training.metrics.metrics import entropy, log_losses, rounded
+from training.metrics.metrics import entropy, log_losses
 from training.promote.gate import Gate
 from training.promote.holdout import Contender, Contest
 
 MIN_SLICE_USERS = 500
-"""Of fewer, the log-loss is known to a tenth of itself at best."""
+"""With fewer, the log-loss is known to 10 % at best."""
 
 SLICE_LOSS_SHARE = 0.02
-"""Of the log-loss of giving everybody the purchase rate: twice what all users may lose."""
+"""Of the log-loss of predicting the purchase rate for everyone: twice what all users may lose."""
 
 FALSE_ALARMS = 0.05
 """The chance that an equally good candidate is refused, over all slices."""
@@ -28,15 +28,13 @@ class SliceDifference:
 
     Attributes:
         slice: What users are divided by.
-        value: Which of them.
-        users: How many.
+        value: The slice's value of it.
         difference: The mean over their rows; above 0 the candidate is worse.
         standard_error: Of that, by user.
     """
 
     slice: str
     value: str
-    users: int
     difference: float
     standard_error: float
 
@@ -56,38 +54,23 @@ def slice_gate(contest: Contest, champion: Contender) -> Gate:
     return Gate(
         name="slices",
         passed=not worse,
-        measured=rounded(
-            {
-                "slices": len(found),
-                "worse": [
-                    {
-                        "slice": s.slice,
-                        "value": s.value,
-                        "difference": s.difference,
-                        "standard_error": s.standard_error,
-                    }
-                    for s in worse
-                ],
-            }
-        ),
-        bound=rounded({"may_be_worse_by": allowed, "standard_errors": reach}),
+        measured={"slices": len(found), "worse": [asdict(s) for s in worse]},
+        bound={"may_be_worse_by": allowed, "standard_errors": reach},
         words=f"{len(worse)} of {len(found)} slices worse beyond chance by more than {allowed:.4f}"
         + (f": {named}" if worse else ""),
     )
 
 
 def slice_differences(contest: Contest, champion: Contender) -> Iterator[SliceDifference]:
-    """The paired difference in log-loss of every slice that is large enough."""
-    label = contest.dataset.label
-    more = log_losses(contest.candidate.scored.probability, label) - log_losses(
-        champion.scored.probability, label
-    )
-    schema = contest.dataset.schema
-    for slicing in slicings(contest.table, schema, contest.dataset.users):
+    """The paired difference in log-loss of every large enough slice."""
+    dataset = contest.dataset
+    label = dataset.label
+    sides = (contest.candidate, champion)
+    more = np.subtract(*(log_losses(side.scored.probability, label) for side in sides))
+    for slicing in slicings(dataset.every_feature, dataset.schema, dataset.users):
         for part, value in enumerate(slicing.values):
             rows = slicing.part == part
-            users = contest.dataset.users[rows]
-            people = len(np.unique(users))
-            if people >= MIN_SLICE_USERS:
+            users = dataset.users[rows]
+            if len(np.unique(users)) >= MIN_SLICE_USERS:
                 mean, error = mean_and_error(more[rows], users)
-                yield SliceDifference(slicing.name, value, people, mean, error)
+                yield SliceDifference(slicing.name, value, mean, error)

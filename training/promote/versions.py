@@ -1,8 +1,8 @@
 """The versions in a folder of bundles: the current one, the one before it, and the switch.
 
 `CURRENT` names the current version. `HISTORY` has a line `<version> <version before>` for every
-promotion over another bundle, the latest last: where a rollback leads does not depend on clocks or
-on what else was copied into the folder.
+promotion over another bundle, the latest last. So a rollback does not depend on clocks or on other
+files in the folder.
 """
 
 import os
@@ -19,7 +19,7 @@ HISTORY_LIMIT_BYTES = 16_000_000
 
 
 def check_root(root: Path) -> None:
-    """Check that a folder can hold bundles: a bundle cannot, as another file in it would spoil it.
+    """Check that a folder can hold bundles. A bundle cannot: another file would make it invalid.
 
     Raises:
         UsageError: The folder is a bundle, or lies in one.
@@ -35,7 +35,7 @@ def check_root(root: Path) -> None:
 
 
 def current_bundle(root: Path) -> Bundle | None:
-    """The current bundle of a folder of bundles, all hashes checked; None where there is none.
+    """The current bundle of a folder of bundles, all hashes checked; None if there is none.
 
     Raises:
         BundleError: It is named, but missing, altered or invalid.
@@ -68,10 +68,12 @@ def make_current(root: Path, version: str, before: str | None) -> None:
     Args:
         root: The folder of bundles.
         version: A bundle in it that was opened and found sound.
-        before: The current version until now; None where there was none.
+        before: The current version until now; None if there was none.
     """
     if before is not None:
-        _append(root, f"{version} {before}\n")
+        history = _text(root, HISTORY, HISTORY_LIMIT_BYTES) + f"{version} {before}\n"
+        # The whole file in one step: a torn line would hide where a rollback leads.
+        write_atomic(root / HISTORY, history.encode(), SHARED_MODE)
     write_current(root, version)
 
 
@@ -81,7 +83,7 @@ def version_before(root: Path, version: str) -> str:
     Raises:
         BundleError: None is known.
     """
-    lines = [line.split() for line in _history(root).splitlines()]
+    lines = [line.split() for line in _text(root, HISTORY, HISTORY_LIMIT_BYTES).splitlines()]
     found = [words[1] for words in lines if len(words) == 2 and words[0] == version]
     if not found:
         raise BundleError(
@@ -90,12 +92,8 @@ def version_before(root: Path, version: str) -> str:
     return found[-1]
 
 
-def _history(root: Path) -> str:
-    return _text(root, HISTORY, HISTORY_LIMIT_BYTES)
-
-
 def _text(root: Path, name: str, limit_bytes: int) -> str:
-    """The text of a file; empty where there is none."""
+    """The text of a file; empty if there is none."""
     if not _exists(root / name):
         return ""
     content = read_file(root, name, limit_bytes, remedy="Name a version with --version.")
@@ -110,8 +108,3 @@ def _exists(path: Path) -> bool:
         except (FileNotFoundError, NotADirectoryError):
             return False
     return True
-
-
-def _append(root: Path, line: str) -> None:
-    """Rewrite the whole file in one step: a torn line would hide where a rollback leads."""
-    write_atomic(root / HISTORY, (_history(root) + line).encode(), SHARED_MODE)

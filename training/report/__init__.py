@@ -1,4 +1,4 @@
-"""What a bundle is worth, for people: one HTML page and a model card.
+"""The quality of a bundle, for people: one HTML page and a model card.
 
-`sections` turns figures into words and tables, `charts` into pictures, `page` and `card` set them.
+`sections` turns figures into words and tables, `charts` into pictures; `page` and `card` render both.
 """

@@ -9,7 +9,7 @@ from training.metrics.disclosure import MIN_USERS
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of a table: a text, a bar from 0 to 1, a smaller note, more words below."""
+    """One cell of a table: a text, a smaller note, a bar from 0 to 1, more words below."""
 
     text: str
     note: str = ""
@@ -36,9 +36,9 @@ class Bullets:
 
 @dataclass(frozen=True, slots=True)
 class TableBlock:
-    """A table; the first column names its rows, those in `numbers` are set right.
+    """A table; the first column names its rows, columns in `numbers` are right-aligned.
 
-    One that `stacks` stands on a narrow screen row under row, each cell with its column's name.
+    With `stacks`, a narrow screen shows one row under the other, each cell with its column's name.
     """
 
     caption: str
@@ -52,11 +52,11 @@ class TableBlock:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture with its caption, drawn only where it is shown.
+    """A picture with its caption, drawn only if it is shown.
 
     Attributes:
         draw: Returns the SVG text.
-        caption: The finding, and what a reader must know to read the picture.
+        caption: The finding, and how to read the picture.
         table: The same figures for renderers that show no pictures.
     """
 
@@ -73,7 +73,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Panels:
-    """Small pictures under one caption, read row by row; `draws` return their SVG texts."""
+    """Small pictures under one caption, row by row; `draws` return their SVG texts."""
 
     draws: tuple[Callable[[], str], ...]
     caption: str
@@ -125,7 +125,7 @@ Block = Text | Bullets | TableBlock | Figure | Panels | Facts | Cards
 
 
 def without_pictures(blocks: Iterable[Block]) -> list[Block]:
-    """Blocks for a renderer that shows no pictures: their tables stand in, where they have one."""
+    """Blocks for a renderer without pictures: a picture is replaced by its table, if it has one."""
     found: list[Block] = []
     for block in blocks:
         if isinstance(block, Figure):
@@ -160,8 +160,8 @@ def table(
         header: The name of each column.
         rows: Cells by row.
         words: The columns that hold words; all others hold numbers.
-        marked: The rows to be pointed out.
-        stacks: Whether its rows stand one under the other on a narrow screen.
+        marked: The highlighted rows.
+        stacks: Whether a narrow screen shows one row under the other.
     """
     return TableBlock(
         caption,
@@ -174,15 +174,14 @@ def table(
 
 
 def left_out(names: Sequence[str]) -> list[Block]:
-    """A sentence on segments without figures; nothing where there are none."""
+    """A sentence on segments without figures, if there are any."""
     if not names:
         return []
-    words = f"Left out, with fewer than {MIN_USERS} measured users: {listed(names)}."
-    return [Text(words)]
+    return [Text(f"Left out, with fewer than {MIN_USERS} measured users: {listed(names)}.")]
 
 
 def bullets(title: str, items: Sequence[str] | None) -> list[Block]:
-    """A title and its sentences; nothing where there are none."""
+    """A title and its sentences, if there are any."""
     if not items:
         return []
     return [Text(f"{title}:"), Bullets(tuple(sentence(shown(item)) for item in items))]

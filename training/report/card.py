@@ -68,9 +68,9 @@ def model_card(subject: Subject) -> str:
 
 
 def in_markdown(value: Any) -> Any:  # noqa: ANN401
-    """A text that Markdown shows as it is: neither HTML nor marks in names come through."""
+    """A text that Markdown shows literally: HTML and Markdown marks are escaped."""
     if type(value) is not str:
         return value
     text = str(escape(shown(value))).replace("&#39;", "'").replace("&#34;", '"')
-    # Escaped in the line above, and here of what Markdown itself would read.
+    # HTML is escaped in the line above, Markdown marks here.
     return Markup(_MARKS.sub(lambda found: f"&#{ord(found.group())};", text))  # noqa: S704

@@ -27,7 +27,7 @@ def report_html(subject: Subject) -> str:
 
 
 def environment(finalize: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - jinja2 is loaded late
-    """Where templates are found; every value goes through `finalize`, then is escaped."""
+    """The template environment; every value goes through `finalize`, then is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
@@ -43,5 +43,5 @@ def environment(finalize: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - jinja2
 
 
 def visible(value: Any) -> Any:  # noqa: ANN401
-    """Texts without characters that cannot be seen; anything else as it is."""
+    """Texts without invisible characters; anything else as it is."""
     return shown(value) if type(value) is str else value

@@ -11,10 +11,11 @@ _HEAD_BYTES = 2_000
 
 
 def check_place(out: Path) -> None:
-    """Check that a page may be written: before anything is computed, and again before it is written.
+    """Check that a page may be written; called before computing and again before writing.
 
     Raises:
-        CannotCreateError: The name is not that of a page, or what has it is neither a report nor empty.
+        CannotCreateError: The name does not end in .html, or an existing file is neither a report nor
+            empty.
     """
     if out.suffix.lower() != ".html":
         raise CannotCreateError(
@@ -22,13 +23,12 @@ def check_place(out: Path) -> None:
         )
     if out.is_symlink() or (out.is_file() and not _is_report(out)):
         raise CannotCreateError(
-            f"{out}: exists and is not known as a report of this program. Remove it, or name another "
-            "file."
+            f"{out}: exists and is not a report of this program. Remove it, or name another file."
         )
 
 
 def _is_report(path: Path) -> bool:
-    """Whether a page of ours is there; an empty file holds a place for one."""
+    """Whether a file is an earlier report; an empty file may be replaced too."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     return head == b"" or f'<meta name="generator" content="{GENERATOR}">'.encode() in head

@@ -51,7 +51,7 @@ class Subject:
 
     @property
     def segment_figures(self) -> dict[int, Figures]:
-        """Share, purchase rate and prediction by segment id; no share where the rate is suppressed."""
+        """Share, purchase rate and prediction by segment id; no share if the rate is suppressed."""
         shares = self.evaluation.segments.get("shares") or {}
         return {
             found["segment_id"]: {
@@ -81,13 +81,13 @@ class Subject:
 
     @property
     def measured(self) -> str:
-        """How many users were measured, and how many rows where a user has several."""
+        """How many users were measured, and how many rows if a user has several."""
         data = self.evaluation.data
         return people(data.get("users"), data.get("rows"))
 
     @property
     def counts(self) -> str:
-        """What the counts of the figures count: users, or rows where a user may have several."""
+        """What the counts of the figures count: users, or rows if a user may have several."""
         data = self.evaluation.data
         return "users" if data.get("users") == data.get("rows") else "rows"
 

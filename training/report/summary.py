@@ -1,8 +1,7 @@
-"""What a report says, for every renderer: whether to use the bundle, and all sections in order."""
+"""The contents of a report for every renderer: whether to use the bundle, and all sections."""
 
 from typing import Any
 
-from engine.bundle.manifest import Manifest
 from engine.errors import pluralize, rule_counts
 from engine.format import shown_name, without_head
 from training.format import people
@@ -61,13 +60,13 @@ def badge(quality: Any) -> str:  # noqa: ANN401
 
 
 def judgement(quality: Any) -> str:  # noqa: ANN401
-    """What the model does, where its quality band stands beside it."""
+    """The sentence on the quality, without its quality band."""
     return without_head(quality["sentence"], quality["band"].capitalize())
 
 
 def about(subject: Subject) -> list[tuple[str, str]]:
     """What the model is and what it was measured on, as terms and words."""
-    manifest: Manifest = subject.manifest
+    manifest = subject.manifest
     record, data = subject.fit.training, subject.evaluation.data
     fitted = record.get("snapshots") or []
     dates = data.get("snapshots") or []

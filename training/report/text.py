@@ -1,11 +1,11 @@
 """Sections of a report as lines of text for a terminal."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from engine.format import short, table, visible
 from training.format import LONGEST, UNKNOWN, shown
 from training.report.blocks import (
+    Block,
     Bullets,
     Cell,
     Facts,
@@ -31,7 +31,7 @@ LEGEND = f"{UNKNOWN} means: not available, or too few users or purchases to meas
 
 
 def evaluation_lines(subject: Subject) -> Iterator[str]:
-    """A bundle measured on labelled users, for people."""
+    """The evaluation of a bundle on labelled users, for people."""
     quality = subject.quality
     yield f"Bundle {subject.manifest.bundle_id}: {badge(quality)}"
     yield quality["sentence"]
@@ -42,7 +42,7 @@ def evaluation_lines(subject: Subject) -> Iterator[str]:
 
 
 def section_lines(sections: Iterable[Section]) -> Iterator[str]:
-    """Sections line by line, and at the end what a dash means, where a table has one."""
+    """Sections line by line; a legend at the end if a table has a dash."""
     unknown = False
     for section in sections:
         blocks = without_pictures(section.blocks)
@@ -50,7 +50,7 @@ def section_lines(sections: Iterable[Section]) -> Iterator[str]:
             yield ""
             yield section.title.upper()
         for block in blocks:
-            for line in _RENDERERS[type(block)](block):
+            for line in _lines(block):
                 yield shown(line)
                 unknown = unknown or (line.startswith(INDENT) and UNKNOWN in line.split())
     if unknown:
@@ -58,26 +58,22 @@ def section_lines(sections: Iterable[Section]) -> Iterator[str]:
         yield LEGEND
 
 
-def _text(block: Text) -> Iterator[str]:
-    yield block.words
-
-
-def _bullets(block: Bullets) -> Iterator[str]:
-    yield from (f"- {item}" for item in block.items)
-
-
-def _facts(block: Facts) -> Iterator[str]:
-    yield from (f"- {fact.number} {fact.name}. {fact.words}" for fact in block.items)
-
-
-def _table(block: TableBlock) -> Iterator[str]:
-    yield ""
-    yield block.caption
-    yield from _stacked(block) if block.stacks else _columns(block)
+def _lines(block: Block) -> Iterator[str]:
+    match block:
+        case Text():
+            yield block.words
+        case Bullets():
+            yield from (f"- {item}" for item in block.items)
+        case Facts():
+            yield from (f"- {fact.number} {fact.name}. {fact.words}" for fact in block.items)
+        case TableBlock():
+            yield ""
+            yield block.caption
+            yield from _stacked(block) if block.stacks else _columns(block)
 
 
 def _stacked(block: TableBlock) -> Iterator[str]:
-    """Row under row, each cell after the name of its column."""
+    """One row under the other, each cell after the name of its column."""
     for first, *others in block.rows:
         yield f"{INDENT}{_words(first)}"
         for title, cell in zip(block.header[1:], others, strict=True):
@@ -95,11 +91,3 @@ def _words(cell: Cell, longest: int = LONGEST) -> str:
     note = f" ({cell.note})" if cell.note else ""
     more = f": {cell.more}" if cell.more else ""
     return short(visible(f"{cell.text}{note}{more}"), longest)
-
-
-_RENDERERS: dict[type, Callable[[Any], Iterator[str]]] = {
-    Text: _text,
-    Bullets: _bullets,
-    Facts: _facts,
-    TableBlock: _table,
-}

@@ -33,14 +33,14 @@ WORTH = 0.025
 REFIT_ROWS = 20_000
 TUNING_ROWS = 5_000
 LOWEST = -1.0
-"""The lowest possible silhouette; it stands for one that does not exist."""
+"""The lowest possible silhouette, used if there is none."""
 
 Figures = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ClusteringData:
-    """The users on whom numbers of segments are compared; float64.
+    """The users on whom numbers of segments are compared, float64.
 
     Attributes:
         train: [rows, coordinates], for KMeans.
@@ -118,7 +118,7 @@ def actionability(values: np.ndarray, labels: np.ndarray) -> float:
         labels: The segment of each user, int [rows].
 
     Returns:
-        0 to 1; 0 where no feature varies.
+        0 to 1; 0 if no feature varies.
     """
     explained = explained_shares(values, labels)
     known = ~np.isnan(explained)
@@ -160,31 +160,27 @@ def choose_count(tried: Mapping[int, Figures], current: int | None) -> tuple[int
         tried: The results of `count_figures`, by number of segments.
         current: The number of segments of the previous bundle, if there is one.
     """
+    count = _count(tried, current)
+    return count, [f"{count} segments: {lack}" for lack in _lacks(tried[count])]
+
+
+def _count(tried: Mapping[int, Figures], current: int | None) -> int:
     if current is not None and current in tried:
         bar = _silhouette(tried[current]) + NEAR_BEST
         better = {k: f for k, f in tried.items() if _silhouette(f) >= bar and not _lacks(f)}
-        count = _most_useful(better) if better else current
-        return count, [f"{count} segments: {lack}" for lack in _lacks(tried[count])]
+        return _most_useful(better) if better else current
     large = {k: f for k, f in tried.items() if f["smallest_share"] >= MIN_SHARE}
     if not large:
-        count = max(tried, key=lambda k: (tried[k]["smallest_share"], -k))
-        return count, [f"{count} segments: {lack}" for lack in _lacks(tried[count])]
-    near = _near_best(large)
+        return max(tried, key=lambda k: (tried[k]["smallest_share"], -k))
+    bar = max(_silhouette(figures) for figures in large.values()) - NEAR_BEST
+    near = {k: f for k, f in large.items() if _silhouette(f) >= bar}
     sound = {k: f for k, f in near.items() if not _lacks(f)}
-    if sound:
-        return _most_useful(sound), []
-    count = max(near, key=lambda k: (near[k]["agreement"], -k))
-    return count, [f"{count} segments: {lack}" for lack in _lacks(near[count])]
+    return _most_useful(sound) if sound else max(near, key=lambda k: (near[k]["agreement"], -k))
 
 
 def shares(model: KMeans) -> np.ndarray:
     """The share of the training users in each cluster, float64 [clusters]."""
     return np.bincount(model.labels_, minlength=model.n_clusters) / len(model.labels_)
-
-
-def _near_best(tried: Mapping[int, Figures]) -> dict[int, Figures]:
-    best = max(_silhouette(figures) for figures in tried.values())
-    return {k: f for k, f in tried.items() if _silhouette(f) >= best - NEAR_BEST}
 
 
 def _most_useful(tried: Mapping[int, Figures]) -> int:
@@ -198,23 +194,21 @@ def _silhouette(figures: Figures) -> float:
 
 def _lacks(figures: Figures) -> list[str]:
     """The shortcomings of a number of segments, in words."""
-    lacks = []
     found, null = figures["silhouette"], figures["silhouette_permuted"]
-    if found is not None and (null is None or found - null < MIN_EXCESS):
-        lacks.append(
-            f"silhouette {found}, {null} on column-permuted data: less than {MIN_EXCESS} above"
-        )
-    if figures["smallest_share"] < MIN_SHARE:
-        lacks.append(
-            f"the smallest has {figures['smallest_share']:.1%} of users, under {MIN_SHARE:.0%}"
-        )
-    if figures["agreement"] < MIN_AGREEMENT:
-        lacks.append(
-            f"refits agree to {decimal(figures['agreement'], 2)} on average, under {MIN_AGREEMENT}"
-        )
-    if figures["agreement_worst"] < MIN_WORST_AGREEMENT:
-        lacks.append(
-            f"the worst refit agrees to {decimal(figures['agreement_worst'], 2)}, "
-            f"under {MIN_WORST_AGREEMENT}"
-        )
-    return lacks
+    smallest, mean, worst = (
+        figures[name] for name in ("smallest_share", "agreement", "agreement_worst")
+    )
+    weak = found is not None and (null is None or found - null < MIN_EXCESS)
+    checks = (
+        (weak, f"silhouette {found}, {null} on column-permuted data: less than {MIN_EXCESS} above"),
+        (smallest < MIN_SHARE, f"the smallest has {smallest:.1%} of users, under {MIN_SHARE:.0%}"),
+        (
+            mean < MIN_AGREEMENT,
+            f"refits agree to {decimal(mean, 2)} on average, under {MIN_AGREEMENT}",
+        ),
+        (
+            worst < MIN_WORST_AGREEMENT,
+            f"the worst refit agrees to {decimal(worst, 2)}, under {MIN_WORST_AGREEMENT}",
+        ),
+    )
+    return [words for lacks, words in checks if lacks]

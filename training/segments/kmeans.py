@@ -108,7 +108,7 @@ def copula_draws(points: np.ndarray, rows: int, generator: np.random.Generator) 
 
 
 def silhouette(points: np.ndarray, labels: np.ndarray) -> float | None:
-    """The mean silhouette (Rousseeuw 1987), rounded to 6 decimals; None where there is none.
+    """The mean silhouette (Rousseeuw 1987), rounded to 6 decimals; None if there is none.
 
     For each point a is the mean distance to the others of its cluster, b the smallest mean
     distance to another cluster, and the silhouette (b - a) / max(a, b).

@@ -15,6 +15,7 @@ from engine.errors import BundleError, quoted
 from engine.model.session import Session
 from engine.rows.typed import to_features
 from training.metrics.metrics import rounded
+from training.segments.phrases import Name
 
 MIN_JACCARD = 0.5
 """A segment with less overlap with every previous one is new."""
@@ -41,6 +42,11 @@ class PreviousSegments:
     assigned: np.ndarray
 
     @property
+    def names(self) -> dict[int, Name]:
+        """The names of the previous segments, by id."""
+        return {s.id: Name(s.name, self.profiles[s.id]["name_features"]) for s in self.segments}
+
+    @property
     def ids(self) -> list[int]:
         """The ids of the previous segments."""
         return [segment.id for segment in self.segments]
@@ -53,7 +59,7 @@ class Lineage:
     Attributes:
         ids: One for each new segment, in their order.
         retired: Every id that is never used again, rising.
-        overlap: The largest Jaccard index with any previous segment, 0 where there was none.
+        overlap: The largest Jaccard index with any previous segment, 0 if there was none.
     """
 
     ids: tuple[int, ...]
@@ -111,7 +117,7 @@ def starting_centroids(points: np.ndarray, before: PreviousSegments) -> np.ndarr
         before: The previous segments.
 
     Returns:
-        float64 [segments, coordinates]; None where a segment has no user.
+        float64 [segments, coordinates]; None if a segment has no user.
     """
     members = [before.assigned == number for number in before.ids]
     if not all(rows.any() for rows in members):

@@ -6,7 +6,7 @@ use feature labels.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, count
 
 from engine.bundle.manifest import Segment
 from training.segments.phrases import MIN_KNOWN, FeatureEffect, Name, clean, in_running_text
@@ -15,7 +15,7 @@ NOTABLE = 0.08
 """The smallest effect that may appear in a name."""
 
 NAMING_EFFECTS = 24
-"""Triples of so many are 2,024; of 500 features they would be 20 million."""
+"""At most so many effects are combined: 24 give 2,024 triples, 500 would give 20 million."""
 
 DISTINCT = 0.1
 """The smallest distinction for which a second effect joins a name that is already unique."""
@@ -36,8 +36,8 @@ def named(
     Args:
         segments: Ids and shares.
         effects: What `profiles.segment_effects` returns.
-        kept: Names of segments before, by the id that they hand on.
-        taken: Names of other segments before, which would mislead.
+        kept: Names of previous segments, by the id that continues.
+        taken: Names of all previous segments; reusing one for other users would mislead.
     """
     names = {number: name for number, name in kept.items() if _still_true(name, effects[number])}
     used = {*taken, *(name.text for name in kept.values())}
@@ -111,10 +111,8 @@ def _first_free(candidates: Sequence[tuple[FeatureEffect, ...]], noun: str, used
         if text not in used:
             reasons = [{"feature": t.key[0], "value": t.key[1], "side": t.side} for t in effects]
             return Name(text, reasons)
-    number = 1
-    while (text := "Average users" + (f" {number}" if number > 1 else "")) in used:
-        number += 1
-    return Name(text, [])
+    plain = ("Average users" + (f" {number}" if number > 1 else "") for number in count(1))
+    return Name(next(text for text in plain if text not in used), [])
 
 
 def _phrase(effect: FeatureEffect) -> str:
@@ -137,11 +135,11 @@ def _composed(phrases: Sequence[str], noun: str) -> str:
 
     Modifiers of the common noun may precede any other noun, short words first.
     """
-    modifiers = [p.removesuffix(f" {noun}") for p in phrases if noun and p.endswith(f" {noun}")]
-    others = [p for p in phrases if not (noun and p.endswith(f" {noun}"))]
-    head = others[0] if len(others) == 1 else noun
+    common = [p for p in phrases if noun and p.endswith(f" {noun}")]
+    modifiers = sorted((p.removesuffix(f" {noun}") for p in common), key=len)
+    others = [p for p in phrases if p not in common]
     if len(others) > 1 or not modifiers:
-        text = ", ".join([*sorted(modifiers, key=len), *others])
+        text = ", ".join([*modifiers, *others])
     else:
-        text = " ".join([*sorted(modifiers, key=len), head])
+        text = " ".join([*modifiers, *(others or [noun])])
     return text[:1].upper() + text[1:]

@@ -25,7 +25,7 @@ Reason = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class FeatureEffect:
-    """How a segment differs from all users in a number, an ordered category, or one value of another.
+    """How a segment differs from all users in a number, an ordered category, or one value of a category.
 
     Attributes:
         feature: The feature.
@@ -57,7 +57,7 @@ class FeatureEffect:
 
     @property
     def worded(self) -> str:
-        """The schema's words for users like these, "" where it has none."""
+        """The schema's words for users like these, "" if it has none."""
         return clean(self.feature.high if self.effect >= 0 else self.feature.low)
 
     @property
@@ -80,7 +80,7 @@ class Name:
 
 
 def segment_sentence(name: Name, effects: Sequence[FeatureEffect]) -> str:
-    """Who they are, with figures: the effects in the name first, then other strong ones."""
+    """The segment described with figures: the effects in the name first, then other strong ones."""
     stated = [(reason["feature"], reason["value"]) for reason in name.reasons]
     chosen = [effect for key in stated for effect in effects if effect.key == key][:FACTS]
     worded = [effect for effect in effects if effect.worded]
@@ -104,11 +104,9 @@ def fact(effect: FeatureEffect) -> str:
         return f"typically no {label}" if none else f"{label} typically {clean(effect.value)}"
     if unit == "share" and 0 <= effect.mean <= 1:
         what = label.removeprefix("share of ")
-        return (
-            f"{_of_many(effect.mean)} {what}"
-            if what != label
-            else f"{label} {percent(effect.mean, 0)}"
-        )
+        if what == label:
+            return f"{label} {percent(effect.mean, 0)}"
+        return f"{_of_many(effect.mean)} {what}"
     number = _short_number(effect.mean)
     head, between, tail = label.partition(" in the last ")
     if unit not in NO_UNITS and says(label.partition(" in ")[0], unit):
@@ -162,7 +160,7 @@ def _of_many(share: float) -> str:
 
 
 def _short_number(number: float) -> str:
-    """A mean in a sentence, with one decimal under 10; "" where it is hardly above 0."""
+    """A mean in a sentence, with one decimal under 10; "" if it is hardly above 0."""
     if 0 <= number < HARDLY_ANY:
         return ""
     text = f"{number:,.0f}" if abs(number) >= 10 else f"{round(number, 1) + 0.0:g}"

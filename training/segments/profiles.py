@@ -78,11 +78,11 @@ def describe_segments(
         categories: The codes of categories.
         segmentation: The segments as fitted.
         who: The training users.
-        before: The segments of the previous bundle, whose names are kept as long as they are true.
+        before: The segments of the previous bundle, whose names are kept while accurate.
     """
     fitted, lineage = segmentation.segments, segmentation.lineage
     effects = segment_effects(schema.model_features, categories, who, fitted)
-    earlier = {} if before is None else _names_before(before)
+    earlier = {} if before is None else before.names
     kept = {number: name for number, name in earlier.items() if number in lineage.ids}
     names = named(fitted, effects, kept, (name.text for name in earlier.values()))
     segments = tuple(
@@ -90,41 +90,23 @@ def describe_segments(
         for s in fitted
     )
     profiles = {
-        s.id: rounded(_profile(schema, who, s, effects[s.id], names[s.id])) for s in segments
+        s.id: rounded(_profile(schema, who, s.id, effects[s.id], names[s.id])) for s in fitted
     }
-    return Description(segments, profiles, _changes(segmentation, segments, before))
-
-
-def _names_before(before: PreviousSegments) -> dict[int, Name]:
-    return {
-        segment.id: Name(segment.name, list(before.profiles[segment.id]["name_features"]))
-        for segment in before.segments
-    }
-
-
-def _changes(
-    segmentation: Segmentation, segments: tuple[Segment, ...], before: PreviousSegments | None
-) -> list[str]:
-    if before is None:
-        return []
-    changes = [
-        *segmentation.report["changes"],
-        *segment_changes(segments, segmentation.lineage, before),
-    ]
-    return changes or ["no change: every segment keeps its id and its name"]
+    changes: list[str] = []
+    if before is not None:
+        changes = segmentation.report["changes"] + segment_changes(segments, lineage, before)
+        changes = changes or ["no change: every segment keeps its id and its name"]
+    return Description(segments, profiles, changes)
 
 
 def _profile(
-    schema: FeatureSchema,
-    who: Profiled,
-    segment: Segment,
-    effects: Sequence[FeatureEffect],
-    name: Name,
+    schema: FeatureSchema, who: Profiled, number: int, effects: Sequence[FeatureEffect], name: Name
 ) -> dict[str, Any]:
+    inside = who.segment == number
     return {
         **_rfm_figures(schema, effects),
         **_index_figures(effects),
-        "described_rows": _large_enough(who, segment.id),
+        "described_rows": int(inside.sum()) if enough(who.users[inside]) else None,
         "name_features": name.reasons,
     }
 
@@ -148,13 +130,12 @@ def segment_effects(
     for column, feature in enumerate(features):
         values = who.features[:, column].astype(np.float64)
         known = ~np.isnan(values)
+        texts = categories.get(feature.name, ())
         column_values = FeatureValues(
-            feature, categories.get(feature.name, ()), values[known], place[known]
+            feature, texts, values[known], place[known], who.users[known], rows
         )
-        measure = (
-            _number_effects if feature.kind == "numeric" or feature.ordered else _category_effects
-        )
-        for n, effect in measure(column_values, who.users[known], rows):
+        nominal = feature.kind == "categorical" and not feature.ordered
+        for n, effect in (_category_effects if nominal else _number_effects)(column_values):
             found[ids[n]].append(effect)
     return found
 
@@ -168,78 +149,72 @@ class FeatureValues:
         texts: The categories by their codes; none for a number.
         values: float64 [rows].
         place: The position of each row's segment, int64 [rows].
+        users: A number from 0 for each user, int64 [rows].
+        segment_rows: The rows of each segment, known or not, int64 [segments].
     """
 
     feature: Feature
     texts: tuple[str, ...]
     values: np.ndarray
     place: np.ndarray
+    users: np.ndarray
+    segment_rows: np.ndarray
 
 
-def _number_effects(
-    column_values: FeatureValues, users: np.ndarray, rows: np.ndarray
-) -> Iterator[tuple[int, FeatureEffect]]:
+def _number_effects(column: FeatureValues) -> Iterator[tuple[int, FeatureEffect]]:
     """The mean of a number in each segment; of an ordered category the mean of its codes."""
-    values = column_values.values
+    values, rows = column.values, column.segment_rows
     rank = (rankdata(values) - 0.5) / max(len(values), 1) - 0.5
-    people = users_in(column_values.place, users, len(rows))
-    for n in np.flatnonzero(people >= MIN_USERS):
-        inside = column_values.place == n
+    people = users_in(column.place, column.users, len(rows))
+    for n in np.flatnonzero(people >= MIN_USERS).tolist():
+        inside = column.place == n
         yield (
-            int(n),
+            n,
             FeatureEffect(
-                column_values.feature,
+                column.feature,
                 effect=float(rank[inside].mean()),
                 mean=float(values[inside].mean()),
                 overall=float(values.mean()),
                 known=float(inside.sum() / rows[n]),
-                value=_middle(column_values.texts, values[inside]),
-                overall_value=_middle(column_values.texts, values),
+                value=_middle(column.texts, values[inside]),
+                overall_value=_middle(column.texts, values),
             ),
         )
 
 
-def _category_effects(
-    column_values: FeatureValues, users: np.ndarray, rows: np.ndarray
-) -> Iterator[tuple[int, FeatureEffect]]:
+def _category_effects(column: FeatureValues) -> Iterator[tuple[int, FeatureEffect]]:
     """The share of each value in each segment."""
-    width = len(column_values.texts)
-    cell = column_values.place * width + column_values.values.astype(np.int64)
-    table = np.bincount(cell, minlength=len(rows) * width).reshape(len(rows), width)
-    people = users_in(cell, users, len(rows) * width).reshape(len(rows), width)
+    shape = len(column.segment_rows), len(column.texts)
+    cell = column.place * shape[1] + column.values.astype(np.int64)
+    table = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
+    people = users_in(cell, column.users, shape[0] * shape[1]).reshape(shape)
     counts, overall = table.sum(axis=1), table.sum(axis=0) / max(table.sum(), 1)
-    for n, code in np.argwhere(people >= MIN_USERS):
+    for n, code in np.argwhere(people >= MIN_USERS).tolist():
         share = table[n, code] / counts[n]
         yield (
-            int(n),
+            n,
             FeatureEffect(
-                column_values.feature,
+                column.feature,
                 effect=float((share - overall[code]) / 2),
                 mean=float(share),
                 overall=float(overall[code]),
-                known=float(counts[n] / rows[n]),
-                value=column_values.texts[code],
+                known=float(counts[n] / column.segment_rows[n]),
+                value=column.texts[code],
             ),
         )
 
 
 def _middle(texts: tuple[str, ...], codes: np.ndarray) -> str:
-    """The median category, where there are categories."""
+    """The median category, if there are categories."""
     return texts[int(np.quantile(codes, 0.5, method="lower"))] if texts else ""
-
-
-def _large_enough(who: Profiled, number: int) -> int | None:
-    """The rows of a segment; None where they are of too few users."""
-    inside = who.segment == number
-    return int(inside.sum()) if enough(who.users[inside]) else None
 
 
 def _rfm_figures(
     schema: FeatureSchema, effects: Sequence[FeatureEffect]
 ) -> dict[str, float | None]:
-    """How lately, how often and for how much they have bought, where the schema says.
+    """Recency, frequency and spend, if the schema names their features.
 
-    None where too few users have a value: one order says little about a segment that buys nothing.
+    None if too few users have a value: one order says little about a segment that buys nothing.
     """
     rfm = schema.rfm
     if rfm is None:

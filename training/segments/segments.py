@@ -129,31 +129,24 @@ def fit_segments(
         "changes": [] if before is None else _changes(before, space, features, tried, best),
         **_described(space, features, model),
     }
-    return Segmentation(space, model, _unnamed(model, lineage), lineage, report)
-
-
-def _unnamed(model: KMeans, lineage: Lineage) -> tuple[Segment, ...]:
-    """The segments by id and share, before they are described."""
-    return tuple(
+    segments = tuple(
         Segment(number, f"Segment {number}", rounded(float(share)))
         for number, share in zip(lineage.ids, shares(model), strict=True)
     )
+    return Segmentation(space, model, segments, lineage, report)
 
 
 def _models(
     points: np.ndarray, seed: int, starts: int, before: PreviousSegments | None
 ) -> dict[int, KMeans]:
     """KMeans for every number of segments; the current number starts from the current segments."""
-    models = {k: fit_kmeans(points, k, seed, starts) for k in _possible_counts(points)}
+    distinct = len(np.unique(points[:DISTINCT_ROWS], axis=0))
+    possible = [k for k in SEGMENT_COUNTS if k <= distinct] or [1]
+    models = {k: fit_kmeans(points, k, seed, starts) for k in possible}
     start = None if before is None else starting_centroids(points, before)
     if start is not None and len(start) in models:
         models[len(start)] = fit_kmeans_from(points, start, seed)
     return models
-
-
-def _possible_counts(points: np.ndarray) -> list[int]:
-    distinct = len(np.unique(points[:DISTINCT_ROWS], axis=0))
-    return [k for k in SEGMENT_COUNTS if k <= distinct] or [1]
 
 
 def _numbered(model: KMeans, before: PreviousSegments | None) -> tuple[KMeans, Lineage]:
@@ -175,8 +168,7 @@ def _measured(
     model: KMeans, points: np.ndarray, space: Space, unseen: np.ndarray, seed: int, starts: int
 ) -> dict[str, Any]:
     """Silhouettes of users that took no part in the choice; `unseen` float32 [rows, features]."""
-    lie = space.coordinates(unseen)
-    found, null = silhouettes(model, points, lie, seed, starts)
+    found, null = silhouettes(model, points, space.coordinates(unseen), seed, starts)
     sample = sampled(points, COPULA_ROWS, seed)
     return {
         "silhouette": found,

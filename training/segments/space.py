@@ -13,7 +13,7 @@ from engine.bundle.schema import Feature
 
 MAX_FEATURES = 8
 MIN_GROUPS = 4
-"""The features come from at least so many groups, where the schema has them."""
+"""The features come from at least so many groups, if the schema has them."""
 
 MAX_CORRELATION = 0.9
 MAX_COMMON_SHARE = 0.95
@@ -35,9 +35,9 @@ class Space:
     Attributes:
         columns: Column of the `features` tensor, int64.
         logged: Whether log(1 + max(x, 0)) is taken, bool.
-        imputation: What stands in for a missing value: the median of the train part, float64.
-        mean: Subtracted last but one, float64.
-        scale: Divided by last, float64.
+        imputation: Replaces a missing value: the median of the train part, float64.
+        mean: Subtracted, float64.
+        scale: Divided by, last, float64.
     """
 
     columns: np.ndarray
@@ -74,7 +74,7 @@ def fit_space(
         train: float32 [rows, features], the train part.
         features: The model's features, in order.
         kept: Features of the previous space, by name, and whether their logarithm was taken. Those
-            that still exist and vary are used again; others join only where one is lost.
+            that still exist and vary are used again; others join only if one is lost.
     """
     names = [feature.name for feature in features]
     known = {names.index(name): logged for name, logged in (kept or {}).items() if name in names}
@@ -96,7 +96,7 @@ def fit_space(
 def actionable(features: tuple[Feature, ...]) -> list[int]:
     """Columns of the actionable features: those for which the schema has words.
 
-    Only numeric and ordered features count; all of them where the schema has no words.
+    Only numeric and ordered features count; all of them if the schema has no words.
     """
     natural = _natural(features)
     return [i for i in natural if features[i].high or features[i].low] or natural

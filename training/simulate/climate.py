@@ -1,6 +1,7 @@
 """Shifts of the whole population: season, slow trend and sudden drift.
 
-A date and a strength give shifts of log rates and log-odds, which `history` and `profile` apply. All shifts are exactly zero at `DEFAULT_DATE` without drift.
+A date and a strength give shifts of log rates and log-odds, which `history` and `profile` apply. At
+`DEFAULT_DATE` without drift, all shifts are exactly zero.
 """
 
 import math

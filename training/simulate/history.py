@@ -1,8 +1,7 @@
 """Sessions, carts and orders of the last 365 days, and the features they give.
 
-Every order is a checkout, every checkout a cart, every
-cart a session, and all are counted in the same five windows: counts agree by construction. NaN
-stands for a quantity that does not exist.
+Every order is a checkout, every checkout a cart, every cart a session, and all are counted in the
+same five windows, so counts always agree. NaN is a quantity that does not exist.
 """
 
 from dataclasses import dataclass
@@ -10,14 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.simulate.climate import Climate
-from training.simulate.people import (
-    HISTORY_DAYS,
-    FloatArray,
-    IntArray,
-    People,
-    log_odds,
-    sigmoid,
-)
+from training.simulate.people import HISTORY_DAYS, FloatArray, IntArray, People, log_odds, sigmoid
 
 # Days ago [start, end), newest first; the bounds follow the features.
 WINDOWS = ((0, 7), (7, 30), (30, 60), (60, 90), (90, HISTORY_DAYS))

@@ -197,7 +197,7 @@ def with_manifest(side, **changes):
 
 def test_a_slice_that_is_served_worse_is_named(contest):
     scored = contest.candidate.scored
-    oslo = (contest.table["city"] == "oslo").to_numpy()
+    oslo = (contest.dataset.every_feature["city"] == "oslo").to_numpy()
     probability = np.where(oslo, np.float32(0.2), scored.probability)
     scored = dataclasses.replace(scored, probability=probability)
     users = dataclasses.replace(contest.candidate.users, predictions=scored)
@@ -309,7 +309,7 @@ def test_the_users_of_training_are_recognised_without_dates(folder, tmp_path):
 
 def test_too_few_users_are_refused(good, champion, tmp_path):
     data = write_table(users_of(3, MIN_USERS - 1), tmp_path / "users.parquet")
-    with pytest.raises(InputError, match="999 users to measure a candidate on"):
+    with pytest.raises(InputError, match="999 users; measuring a candidate needs"):
         open_contest(open_bundle(good), open_bundle(champion), [str(data)])
 
 

@@ -95,7 +95,7 @@ def test_a_refused_candidate_changes_nothing(weeks, tmp_path):
 def test_users_to_compare_on_are_asked_for(weeks, tmp_path):
     one, two, _ = weeks
     promote(one, tmp_path)
-    with pytest.raises(UsageError, match="is the current bundle; give users .* --data"):
+    with pytest.raises(UsageError, match="is the current bundle. To compare .* --data"):
         promote(two, tmp_path)
 
 

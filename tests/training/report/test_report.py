@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from engine.bundle.evaluation import read_evaluation
-from engine.bundle.open import MODEL_CARD, REPORT, open_bundle
+from engine.bundle.open import open_bundle
 from engine.bundle.playbook import playbook_rows
 from engine.explain.inspect import full_lines
 from tests.golden.make import BUNDLE as FORMAT_1
@@ -17,7 +17,6 @@ from tests.training.report.report_variants import HOSTILE, VARIANTS
 from training.format import plain
 from training.report.card import model_card
 from training.report.charts.dependence import dependence_chart
-from training.report.contents import report_contents
 from training.report.page import report_html
 from training.report.subject import Subject, measured_subject
 
@@ -53,7 +52,7 @@ def card(subject):
 
 
 def test_the_same_figures_give_the_same_bytes(subject, page, card):
-    assert report_contents(subject) == {REPORT: page.encode(), MODEL_CARD: card.encode()}
+    assert (report_html(subject), model_card(subject)) == (page, card)
 
 
 def test_a_card_draws_no_picture(subject, card, monkeypatch):

@@ -71,7 +71,7 @@ class Effects:
 
     @property
     def cost(self) -> int:
-        """Comparisons, lookups and products that one row takes."""
+        """Comparisons, lookups and products for one row."""
         thresholds = sum(len(values) + 1 for values in self.tables.thresholds)
         return thresholds + len(self.tables.single) + len(self.tables.pair) + len(self.products)
 
@@ -102,11 +102,11 @@ def model_effects(booster: lgb.Booster, calibration: Calibration, feature_count:
 
 def effect_tables(leaves: Sequence[Leaf], features: int) -> Tables:
     """Tables of leaves with one or two features, summed in double precision."""
-    asked: list[set[float]] = [set() for _ in range(features)]
+    used: list[set[float]] = [set() for _ in range(features)]
     for leaf in leaves:
         for factor in leaf.factors:
-            asked[factor.feature] |= {c.threshold for c, _ in factor.terms if c is not None}
-    thresholds = tuple(np.array(sorted(values), np.float32) for values in asked)
+            used[factor.feature] |= {c.threshold for c, _ in factor.terms if c is not None}
+    thresholds = tuple(np.array(sorted(values), np.float32) for values in used)
     single = tuple(np.zeros(len(values) + 2) for values in thresholds)
     pair: dict[tuple[int, int], np.ndarray] = {}
     for leaf in leaves:
@@ -121,14 +121,14 @@ def effect_tables(leaves: Sequence[Leaf], features: int) -> Tables:
 
 
 def _by_bin(factor: Factor, thresholds: np.ndarray) -> np.ndarray:
-    """What a factor is in each bin of its feature, float64 [bins]."""
+    """The value of a factor in each bin of its feature, float64 [bins]."""
     result = np.zeros(len(thresholds) + 2)
     for condition, weight in factor.terms:
         if condition is None:
             result += weight
         else:
             result[0] += weight * condition.missing
-            # A value exceeds the threshold where it does not exceed fewer of them than are above.
+            # Bin 1 + n is for values that do not exceed n thresholds, counted from the highest.
             above = len(thresholds) - int(np.searchsorted(thresholds, condition.threshold))
             result[1 : above + 1] += weight
     return result

@@ -1,6 +1,6 @@
-"""LightGBM's trees as leaves: what each one is worth, and what it asks of each feature.
+"""LightGBM's trees as leaves: the value of each, and its conditions on each feature.
 
-Branch for branch as LightGBM decides in double precision, for every float32 value.
+For every float32 value, each branch is the one that LightGBM takes in double precision.
 """
 
 from collections import defaultdict
@@ -16,15 +16,15 @@ from engine.errors import SelfCheckError
 MAX_LEAVES = 8
 
 ZERO = np.float32(1e-35)
-"""LightGBM takes a value of at most this size for 0."""
+"""LightGBM treats values up to this size as 0."""
 
 DUMPED_INFINITY = 1e300
-"""How `dump_model` writes +inf, the threshold that tells missing values from all others."""
+"""How `dump_model` writes +inf, the threshold between missing values and all others."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Condition:
-    """`x > threshold`, and what the answer is for a missing x; the threshold is a float32."""
+    """`x > threshold`, and the answer for a missing x; the threshold is a float32."""
 
     feature: int
     threshold: float
@@ -43,11 +43,11 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """What a leaf asks of one feature, o = sum of weight * condition; None is always true.
+    """A leaf's condition on one feature, o = sum of weight * condition; None is always true.
 
     Attributes:
         feature: The column.
-        share: z, the share of the training rows that went this way at the feature's splits.
+        share: z, the share of the training rows that took this way at the feature's splits.
         terms: Conditions with their weights.
     """
 
@@ -58,7 +58,7 @@ class Factor:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A leaf's value, in log-odds, and what it asks of each feature on its path."""
+    """A leaf's value, in log-odds, and its condition on each feature of its path."""
 
     value: float
     factors: tuple[Factor, ...]
@@ -115,7 +115,7 @@ def _leaves_of(node: Node, tree: str, path: tuple[Step, ...]) -> Iterator[Leaf]:
         child = node[side]
         share = _rows(child) / _rows(node) if _rows(node) else np.nan
         if not 0 <= share <= 1:
-            raise SelfCheckError(f"{tree} lacks the row counts of its nodes. Fit it anew.")
+            raise SelfCheckError(f"{tree} lacks the row counts of its nodes. Fit it again.")
         yield from _leaves_of(child, tree, (*path, (condition, above, share)))
 
 
@@ -127,18 +127,18 @@ def _condition(node: Node, tree: str) -> Condition:
     if node["decision_type"] != "<=":
         raise SelfCheckError(f"{tree} has a categorical split. Encode categories as ordered codes.")
     if node["missing_type"] not in ("None", "NaN"):
-        raise SelfCheckError(f"{tree} takes zero for missing. Fit with zero_as_missing=false.")
-    # Where training saw no missing value, LightGBM takes one for 0.
+        raise SelfCheckError(f"{tree} treats zero as missing. Fit with zero_as_missing=false.")
+    # If training saw no missing value, LightGBM treats one as 0.
     above = not node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] < 0
     return Condition(node["split_feature"], exact_threshold(node["threshold"]), above)
 
 
 def exact_threshold(threshold: float) -> float:
-    """The float32 t for which `x <= t` is LightGBM's own answer for every float32 x.
+    """The float32 t for which `x <= t` gives LightGBM's answer for every float32 x.
 
-    NOTE: that is the largest float32 that is not above the threshold. The nearest float32 may lie
-    above it, and a value between the two would take another branch. And LightGBM's `predict` takes
-    all values up to 1e-35 from zero for zero, and so has thresholds of exactly -1e-35 and 1e-35.
+    NOTE: that is the largest float32 that is not above the threshold. The nearest float32 may be
+    above it, and a value between the two would take another branch. LightGBM's `predict` also treats
+    all values up to 1e-35 from zero as zero, so it has thresholds of exactly -1e-35 and 1e-35.
     """
     if -float(ZERO) <= threshold < 0:
         return float(np.nextafter(-ZERO, np.float32(-np.inf)))
@@ -154,7 +154,7 @@ def exact_threshold(threshold: float) -> float:
 
 
 def _factors(path: Sequence[Step]) -> tuple[Factor, ...]:
-    """What a path asks of each feature: one condition holds (`low`) and another not (`high`)."""
+    """A path's condition on each feature: one condition holds (`low`) and another does not (`high`)."""
     low: dict[int, Condition] = {}
     high: dict[int, Condition] = {}
     share: dict[int, float] = defaultdict(lambda: 1.0)

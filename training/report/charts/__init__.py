@@ -1,5 +1,5 @@
 """Figures as pictures, a module for each subject.
 
-Every position is fixed by the data and by constants, none by the width of a text, so that the bytes
-do not depend on the fonts of the machine that draws.
+Every position depends on data and constants only, not on the width of a text, so the bytes do not
+depend on the fonts of the machine.
 """

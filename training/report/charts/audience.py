@@ -20,7 +20,7 @@ from training.report.charts.drawing import (
 )
 
 MARKED_SHARES = (0.1, 0.3)
-"""The lists whose gains are pointed out."""
+"""The lists whose gains are labelled."""
 
 AT_THE_TOP = 0.9
 
@@ -37,7 +37,9 @@ def gains_chart(
     """
     import altair as alt
 
-    points = {0.0: 0.0, **_reached(deciles), **{g["share"]: g["share_of_buyers"] for g in gains}}
+    points = {0.0: 0.0}
+    points |= {d["cumulative_share_of_users"]: d["cumulative_share_of_buyers"] for d in deciles}
+    points |= {g["share"]: g["share_of_buyers"] for g in gains}
     rows: Rows = [{"x": x, "y": y} for x, y in sorted(points.items())]
     marks: Rows = [
         {"x": g["share"], "y": g["share_of_buyers"], "text": whole_percent(g["share_of_buyers"])}
@@ -56,8 +58,7 @@ def gains_chart(
         alt.Chart(chart_data(marks))
         .mark_point(color=COOL, filled=True, size=60, opacity=1)
         .encode(x="x:Q", y="y:Q"),
-        # Above the line, which runs above that of chance: there nothing else is drawn. Where it has
-        # reached the top, there is room below it.
+        # Labels are above the line, where nothing else is drawn, or below it near the top.
         bold([m for m in marks if m["y"] <= AT_THE_TOP], align="right", dx=-7, dy=-8),
         bold([m for m in marks if m["y"] > AT_THE_TOP], align="left", dx=8, dy=12),
         text_marks([{"x": 0.7, "y": 0.58, "text": "at random"}], MUTED, align="left"),
@@ -67,7 +68,7 @@ def gains_chart(
 
 
 def gains_words(gains: Sequence[Mapping[str, Any]]) -> str:
-    """What the marked lists hold, in words; the longest list where neither was measured."""
+    """What the marked lists hold, in words; the longest list if neither was measured."""
     return " ".join(
         f"The likeliest {whole_percent(g['share'])} of users hold "
         f"{whole_percent(g['share_of_buyers'])} of the buyers."
@@ -77,13 +78,6 @@ def gains_words(gains: Sequence[Mapping[str, Any]]) -> str:
 
 def _marked(gains: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [g for g in gains if g["share"] in MARKED_SHARES]
-
-
-def _reached(deciles: Sequence[Mapping[str, Any]]) -> dict[float, float]:
-    """The share of buyers by share of users, summed from the likeliest decile on."""
-    return {
-        part["cumulative_share_of_users"]: part["cumulative_share_of_buyers"] for part in deciles
-    }
 
 
 def deciles_chart(deciles: Sequence[Mapping[str, Any]], base_rate: float, name: str) -> str:
@@ -112,7 +106,7 @@ def deciles_chart(deciles: Sequence[Mapping[str, Any]], base_rate: float, name: 
         bars.mark_bar(color=COOL).encode(y=y),
         bars.mark_text(color=INK, dy=-8, fontSize=11).encode(y=y, text="text:N"),
         alt.Chart(chart_data(average))
-        # Above all bars: beside the line, one of them may end.
+        # Above all bars, because a bar may end next to the line.
         .mark_text(color=WARM, align="right", baseline="top", fontWeight=600)
         .encode(x=alt.value(WIDTH - 62), y=alt.value(0), text="text:N"),
     )

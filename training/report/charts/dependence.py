@@ -13,11 +13,7 @@ _HEIGHT, _BAR_HEIGHT = 132, 58
 _TITLE_LETTERS, _TITLE_LINES, _LINE_HEIGHT = 26, 2, 16
 _BARS_TOP = 20 + _TITLE_LINES * _LINE_HEIGHT + 4
 _SHOWN_BARS = 30
-_TEXT_LOOKS = (
-    (INK, "left", 12, 600),
-    (MUTED, "left", 11, 400),
-    (MUTED, "right", 11, 400),
-)
+_TEXT_LOOKS = ((INK, "left", 12, 600), (MUTED, "left", 11, 400), (MUTED, "right", 11, 400))
 
 
 def dependence_chart(feature: Mapping[str, Any], titles: Mapping[str, str], name: str) -> str:
@@ -65,7 +61,7 @@ def _text_marks(texts: Rows, color: str, align: str, size: float, weight: int) -
 
 
 def _largest(parts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Numbers in their order; of very many categories those that most users have, by impact.
+    """Numbers in their order; categories by impact, only the most frequent ones if there are many.
 
     Users without a value come last.
     """
@@ -133,7 +129,7 @@ def _texts(parts: Sequence[Mapping[str, Any]], title: str) -> Rows:
     bottom = _BARS_TOP + _BAR_HEIGHT + 5
     ends = [(numbers[0], 0.0, "left")]
     if len(numbers) > 1:
-        # Users without a value have the last bar, which is beyond the numbers.
+        # The last bar is for users without a value, so the numbers end before it.
         ends.append((numbers[-1], PANEL_WIDTH * len(numbers) / len(parts), "right"))
     texts += [
         {"x": x, "y": bottom, "text": short(place(part), 14), "color": MUTED, "align": align}
@@ -152,7 +148,7 @@ def _title_lines(title: str) -> list[str]:
 
 
 def place(part: Mapping[str, Any]) -> str:
-    """Which values a part of a shape stands for, in words."""
+    """The values of a bin or category, in words."""
     if "value" in part:
         return "not known" if part["value"] is None else shown(part["value"])
     low, high = part["low"], part["high"]

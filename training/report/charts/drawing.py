@@ -9,7 +9,7 @@ WIDTH = 440
 HEIGHT = 300
 FONT = "system-ui, sans-serif"
 
-# Colours that stand for the variables of the style sheet until the picture is drawn.
+# Placeholder colours, replaced by variables of the style sheet once the picture is drawn.
 _VARIABLES = {
     "#000001": "var(--ink)",
     "#000002": "var(--muted)",
@@ -23,7 +23,7 @@ Rows = list[dict[str, Any]]
 
 
 def chart_data(rows: Rows) -> Any:  # noqa: ANN401 - altair's own type
-    """Rows as altair takes them."""
+    """Rows as altair data."""
     import altair as alt
 
     return alt.Data(values=rows)  # type: ignore[no-untyped-call]
@@ -69,23 +69,18 @@ def drawn(
     margins: bool = True,
 ) -> str:
     """The chart as SVG with a text alternative, its colours left to the style sheet."""
+    import altair as alt
     import vl_convert
 
     left, top, right, bottom = (46, 12, 16, 44) if margins else (0, 0, 0, 0)
     drawn = chart.properties(
         width=width,
         height=height,
-        autosize=_fixed(),
+        autosize=alt.AutoSizeParams(type="none", contains="padding"),
         padding={"left": left, "top": top, "right": right, "bottom": bottom},
     ).configure(**_configuration())
     svg = vl_convert.vegalite_to_svg(drawn.to_dict())
     return _accessible(svg, name, title, words, f"0 0 {width} {height}")
-
-
-def _fixed() -> Any:  # noqa: ANN401
-    import altair as alt
-
-    return alt.AutoSizeParams(type="none", contains="padding")
 
 
 def _configuration() -> dict[str, Any]:
@@ -121,6 +116,6 @@ def _accessible(svg: str, name: str, title: str, words: str, box: str) -> str:
         f'aria-labelledby="{name}-title" aria-describedby="{name}-words">'
         f'<title id="{name}-title">{escape(title)}</title>'
         f'<desc id="{name}-words">{escape(words)}</desc>'
-        # Without this a reader goes on to every mark, a list of numbers that tells nothing.
+        # Without this a screen reader reads every mark, a meaningless list of numbers.
         f'<g aria-hidden="true">{body}</g></svg>'
     )

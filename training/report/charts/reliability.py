@@ -15,17 +15,12 @@ from training.report.charts.drawing import (
 
 
 def reliability_chart(bins: Sequence[Mapping[str, Any]], error: float, name: str) -> str:
-    """The purchase rate that came true against the probability that was predicted."""
+    """The actual purchase rate against the predicted probability."""
     import altair as alt
 
     rows: Rows = [
-        {
-            "x": part["mean_probability"],
-            "y": part["purchase_rate"],
-            "low": part["low"],
-            "high": part["high"],
-        }
-        for part in bins
+        {"x": b["mean_probability"], "y": b["purchase_rate"], "low": b["low"], "high": b["high"]}
+        for b in bins
     ]
     top = min(1.0, 1.05 * max((max(row["x"], row["high"]) for row in rows), default=1.0)) or 1.0
     ideal: Rows = [{"x": 0.0, "y": 0.0}, {"x": top, "y": top}]

@@ -1,4 +1,4 @@
-"""How far probabilities reach inside each segment."""
+"""The spread of probabilities inside each segment."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ from training.report.charts.drawing import (
 
 
 def spread_chart(segments: Sequence[Mapping[str, Any]], names: Mapping[int, str], name: str) -> str:
-    """How far probabilities reach inside each segment: 10th, 50th and 90th percentile."""
+    """The 10th, 50th and 90th percentile of the probabilities inside each segment."""
     import altair as alt
 
     step = 46

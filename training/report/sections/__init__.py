@@ -1,5 +1,4 @@
 """The figures of a bundle as words, tables and pictures, a module for each subject.
 
-Every function takes the subject of a report and gives the blocks of one section, none where there
-is nothing to say. Figures that were not measured are left out or shown as a dash.
+Every function takes the subject of a report and returns the blocks of one section, or none. Figures that were not measured are left out or shown as a dash.
 """

@@ -53,7 +53,7 @@ def cells(subject: Subject) -> list[Block]:
 
 
 def _bands(cuts: Sequence[float]) -> list[str]:
-    """Each band with the probability from which it begins."""
+    """Each band with the probability at which it begins."""
     bounds = (f"under {percent(cuts[0])}", *(f"from {percent(cut)}" for cut in cuts))
     return [f"{BAND_WORDS[band]} ({bound})" for band, bound in zip(BANDS, bounds, strict=True)]
 

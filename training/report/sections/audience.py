@@ -1,4 +1,4 @@
-"""What lists of each length hold: gains, deciles and operating points."""
+"""What lists of each length reach: gains, deciles and operating points."""
 
 from collections.abc import Sequence
 from functools import partial

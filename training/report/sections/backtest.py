@@ -1,4 +1,4 @@
-"""Past scores against what happened, by bundle: ranking, calibration, lift and the control group."""
+"""Past scores against outcomes, by bundle: ranking, calibration, lift and the control group."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

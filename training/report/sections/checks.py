@@ -17,19 +17,15 @@ def leakage(subject: Subject) -> list[Block]:
     blocks: list[Block] = (
         [Bullets(tuple(reasons))] if reasons else [Text("No sign of leakage was found.")]
     )
-    strongest = sorted(
-        found.get("single_features") or [],
-        key=lambda f: (-(f.get("roc_auc") or 0), f["feature"]),
-    )[:3]
+    singles = found.get("single_features") or []
+    strongest = sorted(singles, key=lambda f: (-(f.get("roc_auc") or 0), f["feature"]))[:3]
     if strongest:
-        named = listed(
-            [
-                f"{shown(subject.titles.get(f['feature'], f['feature']))} "
-                f"({decimal(f.get('roc_auc'), 2)})"
-                for f in strongest
-            ]
-        )
-        blocks.append(Text(f"Highest ROC-AUC of a single feature: {named}."))
+        named = [
+            f"{shown(subject.titles.get(f['feature'], f['feature']))} "
+            f"({decimal(f.get('roc_auc'), 2)})"
+            for f in strongest
+        ]
+        blocks.append(Text(f"Highest ROC-AUC of a single feature: {listed(named)}."))
     shuffled = (found.get("shuffled_labels") or {}).get("roc_auc")
     if shuffled is not None:
         blocks.append(
@@ -42,7 +38,7 @@ def leakage(subject: Subject) -> list[Block]:
 
 
 def drift(subject: Subject) -> list[Block]:
-    """How far the measured users differ from those of training."""
+    """How far the measured users differ from the training users."""
     found = subject.evaluation.drift
     if not found:
         return []
@@ -57,24 +53,15 @@ def drift(subject: Subject) -> list[Block]:
         (Cell(title), decimal((found.get(key) or {}).get("psi")), _level(found.get(key) or {}), "")
         for key, title in (("score", "The score"), ("segments", "The segments"))
     ]
+    titles = subject.titles
     features = [
-        (
-            Cell(subject.titles.get(f["name"], f["name"])),
-            decimal(f.get("psi")),
-            _level(f),
-            _missing(f),
-        )
+        (Cell(titles.get(f["name"], f["name"])), decimal(f.get("psi")), _level(f), _missing(f))
         for f in parts[:SHOWN_DRIFT]
     ]
+    changes = [f"{titles.get(f['name'], f['name'])}: {f['words']}" for f in moved(found)]
     return [
         Text(finding, strong=True),
-        *bullets(
-            "What has moved",
-            [
-                f"{subject.titles.get(f['name'], f['name'])}: {f['words']}"
-                for f in moved(found)[:SHOWN_DRIFT]
-            ],
-        ),
+        *bullets("What has moved", changes[:SHOWN_DRIFT]),
         table(
             "Population stability index against training, largest first",
             ("What", "Index", "Level", "Missing, training and now"),

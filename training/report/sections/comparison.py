@@ -59,7 +59,7 @@ def _ways(found: Figures) -> list[Block]:
             f"{len(found['scores'])} ways to rank the same users",
             (
                 *("Ranking by", "ROC-AUC", "Against the model", "Log-loss"),
-                *(f"Top {_share_words(s)}" for s in shares),
+                *(f"Top {whole_percent(float(s))}" for s in shares),
             ),
             [
                 (
@@ -93,9 +93,7 @@ def _spread(found: Sequence[Figures], subject: Subject) -> list[Block]:
 
 
 def _against_model(way: Figures) -> str:
-    if not way.get("difference"):
-        return UNKNOWN
-    return Difference(way["difference"]["roc_auc"], way["standard_error"]["roc_auc"]).words(4)
+    return Difference.from_model(way, "roc_auc").words(4) if way.get("difference") else UNKNOWN
 
 
 def _inside(found: Sequence[Figures], subject: Subject) -> list[Block]:
@@ -158,40 +156,23 @@ def _variance(variance: Figures, titles: Mapping[str, str]) -> list[Block]:
 
 
 def _weeks(found: Figures) -> list[Block]:
-    """How each way does by date, and how many users change segment or band in between."""
+    """How each strategy does by date, and how many users change segment or band in between."""
     stability = found.get("stability") or {}
     blocks: list[Block] = []
     if stability.get("weeks"):
         names = {s["key"]: s["name"] for s in found["scores"]}
-        blocks.append(_dates(stability["weeks"], names))
-    changes = stability.get("changes")
-    if changes:
-        words = "Agreement is the adjusted Rand index: 1 is the same segments, 0 is chance."
-        blocks += [_changes(changes), Text(words)]
-    return blocks
-
-
-def _dates(weeks: Sequence[Figures], names: Mapping[str, str]) -> Block:
-    return table(
-        "ROC-AUC by date",
-        ("Date", "Users", "Bought", *names.values()),
-        [
+        weeks = [
             (
                 week["snapshot"],
                 count(week["rows"]),
                 percent(week["purchase_rate"]),
                 *(decimal(week["roc_auc"][key]) for key in names),
             )
-            for week in weeks
-        ],
-    )
-
-
-def _changes(changes: Sequence[Figures]) -> Block:
-    return table(
-        "Users who move from one date to the next",
-        ("Dates", "Users", "Change segment", "Change band", "Agreement of segments"),
-        [
+            for week in stability["weeks"]
+        ]
+        blocks.append(table("ROC-AUC by date", ("Date", "Users", "Bought", *names.values()), weeks))
+    if stability.get("changes"):
+        changes = [
             (
                 f"{c['from']} to {c['to']}",
                 count(c["users"]),
@@ -199,10 +180,9 @@ def _changes(changes: Sequence[Figures]) -> Block:
                 percent(c["band_changed"]),
                 decimal(c["agreement"], 2),
             )
-            for c in changes
-        ],
-    )
-
-
-def _share_words(share: str) -> str:
-    return whole_percent(float(share))
+            for c in stability["changes"]
+        ]
+        header = ("Dates", "Users", "Change segment", "Change band", "Agreement of segments")
+        words = "Agreement is the adjusted Rand index: 1 is the same segments, 0 is chance."
+        blocks += [table("Users who move from one date to the next", header, changes), Text(words)]
+    return blocks

@@ -78,7 +78,8 @@ def all_figures(subject: Subject) -> list[Block]:
 
 
 def _top_tenth(m: Figures) -> list[Fact]:
-    top = _gain_at(m, 0.1)
+    gains = m.get("gains") or []
+    top = next((g for g in gains if abs(g["share"] - 0.1) < 1e-9), None)
     if top is None:
         return []
     share = whole_percent(top["share_of_buyers"])
@@ -90,7 +91,7 @@ def _top_tenth(m: Figures) -> list[Fact]:
 
 
 def _of_the_best(m: Figures) -> list[Fact]:
-    """How much was reached of what is possible, where that is known."""
+    """The share of the best possible ROC-AUC, if that is known."""
     if "share_of_best_auc" not in m:
         return []
     words = (
@@ -101,7 +102,7 @@ def _of_the_best(m: Figures) -> list[Fact]:
 
 
 def _at_threshold(m: Figures, known: Figures) -> list[Fact]:
-    """F1, precision and recall, where enough users are at or above the threshold."""
+    """F1, precision and recall, if enough users are at or above the threshold."""
     if m["f1"] is None:
         return []
     words = (
@@ -112,18 +113,12 @@ def _at_threshold(m: Figures, known: Figures) -> list[Fact]:
     return [Fact(decimal(m["f1"]), "F1 at the threshold", words)]
 
 
-def _gain_at(metrics: Figures, share: float) -> Figures | None:
-    """The gain at a share of the users; None where it was not measured."""
-    found = metrics.get("gains") or []
-    return next((g for g in found if abs(g["share"] - share) < 1e-9), None)
-
-
 def _known(intervals: Figures, name: str) -> str:
     words = interval(intervals.get(name))
     return f" 95\u202f% interval: {words}." if words else ""
 
 
 def _known_gap(bounds: Sequence[float] | None) -> str:
-    """Chance makes a gap where there is none, so the interval lies below the figure rather than round it."""
+    """Chance only widens the gap, so the interval lies below the figure rather than around it."""
     words = interval(bounds, 1, 100)
     return f" Part of it is chance: 95\u202f% interval {words} points." if words else ""

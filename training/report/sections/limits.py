@@ -8,18 +8,19 @@ from training.report.subject import Figures, Subject
 
 def limits(subject: Subject) -> list[Block]:
     """The limits of the figures."""
-    quality = subject.quality
+    dates = subject.evaluation.data.get("snapshots") or []
+    when = f" of {dates[0]}" + (f" to {dates[-1]}" if len(dates) > 1 else "") if dates else ""
     items = [
         "A high score does not mean that a contact helps: many of these users would buy anyway. "
         "Only a control group shows what an action adds.",
         "Drivers are associations that the model uses, not causes.",
         "A segment that buys more need not respond more to an offer.",
-        f"The figures hold for users like those measured ({_measured(subject)}) and decay as "
+        f"The figures hold for users like those measured ({subject.measured}{when}) and decay as "
         "users, prices and campaigns change. Refit regularly and watch the drift.",
         "Campaigns that act on the score change later data: leave the control group out and record "
         "who was contacted.",
     ]
-    if not quality["may_be_used"]:
+    if not subject.quality["may_be_used"]:
         items.insert(0, "This bundle is unusable: do not base decisions on its scores.")
     if "share_of_best_auc" in subject.metrics:
         items.append(
@@ -37,10 +38,7 @@ def verify(subject: Subject) -> list[Block]:
         ("Data fingerprint", str(record.get("data_fingerprint", "–"))),
         ("Schema fingerprint", manifest.schema.fingerprint),
         ("Seed", str(record.get("seed", "–"))),
-        *(
-            (f"Parity: {name.replace('_', ' ')}", value)
-            for name, value in _flat(subject.fit.parity)
-        ),
+        *((f"Parity: {name.replace('_', ' ')}", text) for name, text in _flat(subject.fit.parity)),
         *((f"Package: {name}", found) for name, found in sorted(subject.fit.packages.items())),
     ]
     return [
@@ -63,20 +61,12 @@ def verify(subject: Subject) -> list[Block]:
 
 def _same_bundle(search: Figures) -> str:
     """How to reproduce the bundle."""
-    words = (
-        "The same data, schema, options and package versions give the same bundle, byte for byte"
-    )
     tried = len(search.get("trials") or ())
-    if not tried:
-        return f"{words}."
-    return f"{words}, with --trials {tried}: without it the clock may end the search elsewhere."
-
-
-def _measured(subject: Subject) -> str:
-    data = subject.evaluation.data
-    dates = data.get("snapshots") or []
-    when = "" if not dates else f" of {dates[0]}" + (f" to {dates[-1]}" if len(dates) > 1 else "")
-    return f"{subject.measured}{when}"
+    trials = f", with --trials {tried}: otherwise the time limit may end the search elsewhere"
+    return (
+        "The same data, schema, options and package versions give the same bundle, byte for byte"
+        f"{trials if tried else ''}."
+    )
 
 
 def _flat(values: Figures, prefix: str = "") -> list[tuple[str, str]]:

@@ -29,24 +29,15 @@ def segments(subject: Subject) -> list[Block]:
         blocks.append(Text(AS_FITTED))
     blocks.append(Cards(tuple(_segment_card(s, subject) for s in manifest.segments)))
     figures = subject.segment_figures
-    blocks += left_out(
-        [
-            s.name
-            for s in manifest.segments
-            if s.id in figures and figures[s.id]["purchase_rate"] is None
-        ]
-    )
+    few = {number for number, found in figures.items() if found["purchase_rate"] is None}
+    blocks += left_out([s.name for s in manifest.segments if s.id in few])
     clustering = subject.fit.clustering
     silhouette = subject.evaluation.segments.get("silhouette")
     if silhouette is not None:
-        null = clustering.get("silhouette_permuted")
-        copula = clustering.get("silhouette_copula")
+        null, copula = (clustering.get(f"silhouette_{name}") for name in ("permuted", "copula"))
         against = f", against {decimal(null, 2)} if features were unrelated" if null else ""
-        against += (
-            f" and {decimal(copula, 2)} if they were correlated without forming groups"
-            if null and copula
-            else ""
-        )
+        if null and copula:
+            against += f" and {decimal(copula, 2)} if they were correlated without forming groups"
         blocks.append(
             Text(
                 f"Silhouette on users not used for fitting: {decimal(silhouette, 2)}{against}. "
@@ -63,13 +54,10 @@ def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - eng
     profile = subject.fit.profiles.get(segment.id, {})
     rfm = subject.manifest.schema.rfm
     figures = subject.segment_figures.get(segment.id, {})
+    titles = {"share": "Share of users", "purchase_rate": "Buy", "mean_probability": "Predicted"}
     facts = [
         (title, percent(figures[name]))
-        for title, name in (
-            ("Share of users", "share"),
-            ("Buy", "purchase_rate"),
-            ("Predicted", "mean_probability"),
-        )
+        for name, title in titles.items()
         if figures.get(name) is not None
     ]
     if rfm is not None:
@@ -86,13 +74,12 @@ def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - eng
             )
             if profile.get(key) is not None
         ]
-    return Card(
-        segment.name,
-        without_head(segment.sentence, segment.name),
-        tuple(facts),
-        tuple(_index_words(part) for part in (profile.get("over") or [])[:SHOWN_INDEX]),
-        tuple(_index_words(part) for part in (profile.get("under") or [])[:SHOWN_INDEX]),
+    over, under = (
+        tuple(_index_words(part) for part in (profile.get(side) or [])[:SHOWN_INDEX])
+        for side in ("over", "under")
     )
+    sentence = without_head(segment.sentence, segment.name)
+    return Card(segment.name, sentence, tuple(facts), over, under)
 
 
 def _with_unit(value: float, label: str, unit: str) -> str:
@@ -134,17 +121,11 @@ def _choice_table(clustering: Figures) -> list[Block]:
         for t in tried
     ]
     chosen = [n for n, t in enumerate(tried) if t.get("chosen")]
-    return [
-        table(
-            "Numbers of segments tried",
-            ("Segments", *(title for _, title, _ in present)),
-            rows,
-            marked=chosen,
-        )
-    ]
+    header = ("Segments", *(title for _, title, _ in present))
+    return [table("Numbers of segments tried", header, rows, marked=chosen)]
 
 
 def _worth(tried: Figures) -> float | None:
-    """The criterion among the numbers of segments that are stable enough."""
+    """The figure by which a stable number of segments is chosen."""
     explained = tried.get("actionability")
     return None if explained is None else explained - WORTH * tried["segments"]

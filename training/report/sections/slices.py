@@ -9,7 +9,7 @@ from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
 
 CHANCE = 3.5
-"""Of a hundred groups hardly one exceeds so many standard errors by chance."""
+"""By chance, hardly one of a hundred groups exceeds so many standard errors."""
 
 
 def slices(subject: Subject) -> list[Block]:
@@ -63,7 +63,7 @@ def _named(part: Figures) -> str:
 
 
 def _largest_gap(found: Sequence[Figures]) -> str:
-    """The gap that is furthest beyond chance, or that none is."""
+    """The gap furthest beyond chance, or a sentence that there is none."""
     known = [part for part in found if part.get("calibration_gap") is not None]
     worst = max(known, key=_beyond_chance, default=None)
     if worst is None or _beyond_chance(worst) < CHANCE:
@@ -77,6 +77,6 @@ def _largest_gap(found: Sequence[Figures]) -> str:
 def _beyond_chance(part: Figures) -> float:
     """The gap in standard errors of the purchase rate."""
     rows = part["rows"]
-    # Never 0: a rounded probability may be 0 or 1, of which one user more or less is no surprise.
+    # Never 0 or 1, which a rounded probability may be.
     rate = (part["mean_probability"] * rows + 0.5) / (rows + 1)
     return float(abs(part["calibration_gap"]) / math.sqrt(rate * (1 - rate) / rows))

@@ -1,5 +1,6 @@
 """What else was tried: baselines and other models, validated on the same users."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -21,8 +22,9 @@ def trials(subject: Subject) -> list[Block]:
     tried = record.get("trials") or []
     if not tried:
         return []
-    best = sorted(tried, key=lambda t: (not t.get("chosen"), _sortable(t.get("log_loss"))))
-    best = best[:SHOWN_TRIALS]
+    losses = [math.inf if t.get("log_loss") is None else t["log_loss"] for t in tried]
+    order = sorted(range(len(tried)), key=lambda n: (not tried[n].get("chosen"), losses[n]))
+    best = [tried[n] for n in order[:SHOWN_TRIALS]]
     rules = [_row(rule, UNKNOWN, "") for rule in record.get("baselines") or []]
     models = [_row(t, count(t.get("trees")), _parameters(t)) for t in best]
     shown = f"The {len(best)} best of {len(tried)} models" if len(best) < len(tried) else "Models"
@@ -58,10 +60,6 @@ def _depth_gain(gain: Mapping[str, Any] | None) -> Sequence[Text]:
     return (Text(words),)
 
 
-def _sortable(number: float | None) -> float:
-    return float("inf") if number is None else number
-
-
 def _parameters(trial: Figures) -> str:
     words = ["chosen"] if trial.get("chosen") else []
     words += [
@@ -75,6 +73,6 @@ def _parameters(trial: Figures) -> str:
 
 
 def _place(parameter: tuple[str, Any]) -> tuple[int, str]:
-    """Where a setting stands: in the order of `Settings`, whatever the order of a manifest's keys."""
+    """The position of a setting in `Settings`, whatever the order of a manifest's keys."""
     name = parameter[0]
     return (_SETTINGS.index(name) if name in _SETTINGS else len(_SETTINGS)), name

@@ -1,4 +1,4 @@
-"""What a what-if page says of a bundle: features with their ranges, cut-points, segments, actions."""
+"""The facts of a what-if page: features with their ranges, cut-points, segments, actions."""
 
 import math
 from collections.abc import Iterable
@@ -18,15 +18,15 @@ from training.report.what_if.typical import Typical, Usual
 EVERYBODY = "All users"
 SMALLEST = 1e-30
 STEP_DIGITS = 3
-"""The stops of a slider that is not of whole numbers are told with so many digits."""
+"""Significant digits of slider stops that are not whole numbers."""
 
 
 def page_facts(bundle: Bundle, subject: Subject, usual: Usual) -> dict[str, Any]:
-    """Everything that the page says, as plain JSON values; the numbers come from the model.
+    """Everything that the page shows, except scores, as plain JSON values.
 
     Args:
         bundle: The bundle whose scorer runs in the page.
-        subject: Its quality, as the report beside the page tells it.
+        subject: Its quality, as in the report.
         usual: Where the page starts from.
     """
     manifest = bundle.manifest
@@ -89,7 +89,7 @@ def _feature(
 
 
 def _unit(feature: Feature) -> str:
-    """What stands behind a number; the page shows shares of a whole as percentages."""
+    """The unit shown after a number; the page shows shares of a whole as percentages."""
     if (feature.unit, feature.min, feature.max) == ("share", 0, 1):
         return feature.unit
     return "" if feature.unit in NO_UNITS else visible(feature.unit)
@@ -98,18 +98,18 @@ def _unit(feature: Feature) -> str:
 def slider_stops(feature: Feature, edges: tuple[float, ...], *, whole: bool) -> list[float]:
     """The values at even distances along a slider, at least two, rising.
 
-    Between the ends of the schema's range lie the bins of the users of training, each about as
-    wide as the others: the slider moves evenly through the users, not through the numbers.
+    Between the ends of the schema's range, the stops are the bin edges of the training users, at even
+    distances: the slider moves evenly through users, not through numbers.
 
     Args:
-        feature: Its range, as far as the schema has one.
-        edges: The lower ends of all bins of the reference but the first.
+        feature: With its range, if the schema has one.
+        edges: The lower ends of all bins of the reference except the first.
         whole: Whether all numbers are whole.
     """
     lowest = -math.inf if feature.min is None else feature.min
     highest = math.inf if feature.max is None else feature.max
     rounded = [float(round(e) if whole else f"{e:.{STEP_DIGITS}g}") for e in edges]
-    # The lowest value alone is a bin that ends at the next float32: no stop of its own.
+    # The lowest value may be a bin of its own that ends at the next float32; that is no stop.
     inner = [e for e in rounded if lowest < e < highest and (e == 0 or abs(e) > SMALLEST)]
     span = inner[-1] - inner[0] if len(inner) > 1 else 1.0
     known = inner or [max(lowest, min(0.0, highest))]

@@ -1,4 +1,4 @@
-"""The folder of a what-if page: what may stand in it, and how it is filled."""
+"""The folder of a what-if page: what it may contain, and how it is written."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +10,10 @@ from training.report.what_if.page import PAGE, RUNTIME_LICENCES
 
 
 def check_folder(folder: Path) -> None:
-    """Check that a page can be put into a folder, before anything is computed.
+    """Check that a page can be written to a folder, before anything is computed.
 
     Raises:
-        CannotCreateError: It holds files of others, or there is no place for it.
+        CannotCreateError: It holds other files, is not a folder, or its parent does not exist.
     """
     if not real_path(folder).parent.is_dir():
         raise CannotCreateError(
@@ -32,11 +32,11 @@ def check_folder(folder: Path) -> None:
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write every file in one atomic step each, the page last; an older page is replaced.
+    """Write each file atomically, the page last; an older page is replaced.
 
     Args:
-        folder: Made where it is absent.
-        contents: What `what_if_files` gives.
+        folder: Created if it does not exist.
+        contents: As `what_if_files` returns them.
 
     Raises:
         EngineError: A file cannot be written.

@@ -1,4 +1,4 @@
-"""The what-if page: model, runtime, facts and words as one file that asks for nothing."""
+"""The what-if page: model, runtime and facts as one file that loads nothing else."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ RUNTIME_LICENCES = {
     "LICENSE-onnxruntime.txt": "LICENSE",
     "ThirdPartyNotices-onnxruntime.txt": "ThirdPartyNotices.txt",
 }
-"""What lies beside the page, and its name in the package."""
+"""The files beside the page, and their names in the package."""
 
 RUNTIME = files("training.report.what_if") / "runtime"
 _SCRIPTS = ("model.js", "scale.js", "controls.js", "answer.js", "main.js")
@@ -37,7 +37,7 @@ def what_if_files(bundle: Bundle, subject: Subject, usual: Usual) -> dict[str, b
 
     Args:
         bundle: The bundle whose scorer runs in the page.
-        subject: Its quality, as the report beside the page tells it.
+        subject: Its quality, as in the report.
         usual: Where the page starts from, and which numbers are whole.
     """
     licences = {name: (RUNTIME / held).read_bytes() for name, held in RUNTIME_LICENCES.items()}
@@ -66,10 +66,10 @@ def what_if_html(bundle: Bundle, subject: Subject, usual: Usual) -> str:
 
 
 def runtime_script() -> str:
-    """ONNX Runtime Web as a script within a page, which gives `globalThis.ort`.
+    """ONNX Runtime Web as a script within a page, which sets `globalThis.ort`.
 
-    NOTE: a script within a page cannot be imported by another, and a page from a disk may import
-    nothing; so what the module exports becomes a global object.
+    NOTE: a script within a page cannot be imported by another, and a page opened from disk may not
+    import files. So the exports of the module become a global object.
     """
     text = _SOURCE_MAP.sub("", (RUNTIME / _MODULE).read_text(encoding="utf-8"))
     return _EXPORTS.sub(_as_global, text).strip()
@@ -94,13 +94,13 @@ def _source(package: str, name: str) -> str:
 
 
 def _inline_json(facts: dict[str, Any]) -> str:
-    """JSON that can stand within a script element."""
+    """JSON that is safe inside a script element."""
     text = json.dumps(facts, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 
 def _source_hash(text: str) -> str:
-    """What a content security policy calls a script or style that stands in the page."""
+    """The hash by which a content security policy allows an inline script or style."""
     return f"'sha256-{_base64(hashlib.sha256(text.encode()).digest())}'"
 
 

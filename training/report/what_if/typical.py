@@ -1,4 +1,4 @@
-"""Typical users: what is usual among all users and in each segment, no user's own row."""
+"""Typical users: usual values of all users and of each segment, never a user's own row."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from training.data.scored import ScoredUsers
 from training.metrics.disclosure import MIN_USERS, enough, users_in
 
 Value = float | str | None
-"""A number, a category, or None where it is missing."""
+"""A number, a category, or None if it is missing."""
 
 DIGITS = 2
-"""A median is told with so many: it is no one's exact value."""
+"""Significant digits of a median, so that it is no user's exact value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Typical:
 
     Attributes:
         segment: The id of the segment whose users they are taken from; None for all users.
-        values: The median of a number, the most frequent category; None where most have none.
+        values: The median of a number, the most frequent category; None if most users have no value.
     """
 
     segment: int | None
@@ -31,7 +31,7 @@ class Typical:
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What the users of a page have in common.
+    """Where a page starts from.
 
     Attributes:
         typical: All users first, then the segments in the manifest's order; a segment of fewer than
@@ -44,7 +44,7 @@ class Usual:
 
 
 def usual_users(manifest: Manifest, users: ScoredUsers) -> Usual:
-    """What is usual among labelled users, who were scored with the bundle of the manifest."""
+    """The usual values of labelled users, scored with the bundle of the manifest."""
     segment = users.predictions.segment
     return usual_values(manifest, users.features, segment, users.dataset.users)
 
@@ -52,7 +52,7 @@ def usual_users(manifest: Manifest, users: ScoredUsers) -> Usual:
 def usual_values(
     manifest: Manifest, features: np.ndarray, segment: np.ndarray, users: np.ndarray
 ) -> Usual:
-    """What is usual among users.
+    """The usual values of users.
 
     Args:
         manifest: Schema, category tables and segments.
@@ -82,7 +82,7 @@ def _usual_row(manifest: Manifest, features: np.ndarray, users: np.ndarray) -> t
 def _usual_value(
     feature: Feature, column: np.ndarray, users: np.ndarray, categories: tuple[str, ...]
 ) -> Value:
-    """The usual value of one feature; None where most rows, or all but those of few users, have none."""
+    """The usual value of one feature; None if most rows have none, or only few users have one."""
     known = ~np.isnan(column)
     values, who = column[known], users[known]
     if 2 * len(values) < len(column) or not enough(who):
