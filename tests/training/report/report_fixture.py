@@ -45,17 +45,22 @@ WEEKS = {
 
 
 def full_subject() -> Subject:
-    """The golden bundle after several weeks: with drift, and with a segment that is new."""
+    """The golden bundle after several weeks: with drift, a segment that is new, and eight groups."""
     bundle = open_bundle(GOLDEN)
     evaluation = read_evaluation(bundle)
     subject = Subject(bundle.manifest, evaluation, {"version": 1, "rows": playbook_rows(bundle)})
+    metrics = evaluation.metrics
     shares = {str(segment.id): segment.share for segment in bundle.manifest.segments}
     return measured_as(
         subject,
         fit={"clustering": {**evaluation.fit.clustering, "changes": ["Cart leavers is new"]}},
         data={**evaluation.data, "snapshots": ["2026-11-22"], "what": "the test part"},
         segments={**evaluation.segments, "shares": shares},
-        metrics={**evaluation.metrics, "cells": [*evaluation.metrics["cells"], MERGED_CELL]},
+        metrics={
+            **metrics,
+            "slices": metrics["slices"][:8],
+            "cells": [*metrics["cells"], MERGED_CELL],
+        },
         quality={
             **evaluation.quality,
             "reasons": ["The last decile is 0.6 points too optimistic."],
