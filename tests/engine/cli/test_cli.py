@@ -8,19 +8,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from click.testing import CliRunner
 
-from engine.bundle.manifest import BANDS
-from engine.cli.main import main
 from engine.cli.score import MAX_THREADS
 from engine.errors import EngineError
-from tests.helpers import BUNDLE, read_summary, read_table, run, unread_stream, write_table
+from tests.helpers import BUNDLE, invoke, read_summary, read_table, run, unread_stream, write_table
 
 FIT_TIME_PACKAGES = ("lightgbm", "sklearn", "onnx", "skl2onnx", "onnxmltools", "pandas", "scipy")
-
-
-def invoke(*args, env=None):
-    return CliRunner().invoke(main, [str(a) for a in args], env=env)
 
 
 @pytest.fixture
@@ -207,34 +200,6 @@ def test_every_kind_of_error_has_its_own_exit_code():
     assert set(codes) <= {2, 65, 66, 69, 70, 73, 74, 75, 76, 77, 78, 79}
 
 
-def test_inspect_is_one_screen(scorer):
-    output = invoke("inspect", BUNDLE).output
-    assert output.startswith(
-        f"bundle {scorer.manifest.bundle_id} (format {scorer.manifest.format})\nmay be used"
-    )
-    for text in (*(s.name for s in scorer.manifest.segments), "ROC-AUC", "will purchase from"):
-        assert text in output
-    assert re.search(r"38 features, \d+ files, \d\.\d MB", output)
-    assert output.count("\n") < 35
-
-
-def test_inspect_shows_everything_on_request(scorer):
-    result = invoke("inspect", BUNDLE, "--full")
-    assert result.exit_code == 0
-    for text in ("38 features", "sessions_last_7d", "roc_auc", "scorer.onnx", "playbook"):
-        assert text in result.output
-    for title, parts in (("segment", scorer.manifest.segments), ("band", BANDS)):
-        lines = result.output.split(f"top drivers by {title}\n")[1].split("\n\n")[0].splitlines()
-        assert len(lines) == len(parts)
-        assert all(line.count(", ") == 2 for line in lines)
-
-
-def test_inspect_gives_manifest_and_evaluation_as_json(scorer):
-    document = json.loads(invoke("inspect", BUNDLE, "--json").output)
-    assert document["bundle_id"] == document["evaluation"]["bundle_id"] == scorer.manifest.bundle_id
-    assert document["evaluation"]["metrics"]["roc_auc"] > 0.5
-
-
 def test_version_names_what_decides_the_bytes():
     output = invoke("--version").output
     assert all(name in output for name in ("shopnow-scoring", "polars", "onnxruntime", "numpy"))
@@ -350,52 +315,6 @@ def test_a_drift_alarm_stops_a_strict_run_only(users, tmp_path):
 def test_quiet_and_verbose_contradict_each_other(users_file, tmp_path):
     result = invoke("score", users_file, "--out", tmp_path / "s.csv", "--quiet", "-v")
     assert result.exit_code == 2
-
-
-def test_validate_tells_what_would_be_scored_without_publishing(users, tmp_path):
-    wrong = users.with_columns(
-        sessions_last_7d=pl.when(pl.int_range(pl.len()) < 2).then(-1).otherwise("sessions_last_7d")
-    )
-    path = write_table(wrong, tmp_path / "users.csv")
-    result = run("engine", "validate", path)
-    assert result.returncode == 0
-    assert result.stdout.splitlines() == [
-        "5,000 users read: 4,998 would be scored, 2 quarantined",
-        f"quarantined: 2 rows by sessions_last_7d|below_min: row 1 of {path}, row 2 of {path}",
-    ]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["users.csv"]
-
-
-def test_validate_ends_with_65_where_a_run_would_publish_nothing(users, tmp_path):
-    path = write_table(pl.concat([users[:10], users[:1]]), tmp_path / "users.csv")
-    result = run("engine", "validate", path, "--json")
-    document = json.loads(result.stdout)
-    assert result.returncode == 65
-    assert (document["rows_valid"], document["reasons"]) == (10, {"user_id|duplicate": 1})
-    assert document["first_rows"] == {"user_id|duplicate": [{"file": str(path), "row": 11}]}
-    assert result.stderr == f"engine: {document['refusal']}\n"
-    assert run("engine", "validate", path, "--max-reject-share", "0.1").returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "code"), [("absent.csv", None, 66), ("u.csv", "a,b\n1,2\n", 65)]
-)
-def test_validate_refuses_an_input_as_score_does(tmp_path, name, content, code):
-    path = tmp_path / name
-    if content is not None:
-        path.write_text(content)
-    result = invoke("validate", path)
-    assert result.exit_code == code
-    assert name in result.output
-
-
-def test_validate_opens_no_model(users_file, monkeypatch):
-    def fail(*_args, **_options):
-        raise AssertionError
-
-    monkeypatch.setattr("onnxruntime.InferenceSession", fail)
-    assert invoke("validate", users_file).exit_code == 0
-    assert invoke("score", users_file, "--out", users_file.with_suffix(".csv")).exit_code == 78
 
 
 needs_a_full_device = pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no /dev/full")
