@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import random
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,19 @@ import onnx
 
 from engine.bundle.evaluation import evaluation_to_json, read_evaluation
 from engine.bundle.open import EVALUATION, MANIFEST, MANIFEST_HASH, Bundle
+
+
+def with_a_wrong_value(document: dict, seed: int) -> dict:
+    """A copy of a document with one value, at any depth, in the place of which stands another."""
+    rng = random.Random(seed)
+    place = changed = deepcopy(document)
+    while isinstance(place, dict | list) and place:
+        key = rng.choice(list(place) if isinstance(place, dict) else range(len(place)))
+        parent, place = place, place[key]
+        if rng.random() < 0.3:
+            break
+    parent[key] = rng.choice([None, -1, 1e300, 10**400, "x", [], {}, [None], True])
+    return changed
 
 
 def rewrite_manifest(folder: Path, **changes: object) -> None:

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import IO
 
 import polars as pl
+from click.testing import CliRunner, Result
+
+from engine.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "onnx_models" / "shopnow"
@@ -35,6 +38,11 @@ def run(
         text=True,
         timeout=300,
     )
+
+
+def invoke(*args: object, env: dict[str, str] | None = None) -> Result:
+    """Run a command of the engine within this process."""
+    return CliRunner().invoke(main, list(map(str, args)), env=env)
 
 
 def run_in_terminal(

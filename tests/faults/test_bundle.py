@@ -252,7 +252,7 @@ FAULTS = [
     ("E03", remove(SCORER), 78, "scorer.onnx: missing from the bundle"),
     ("E03", remove("native/classifier.txt"), 78, "classifier.txt: missing from the bundle"),
     ("E03", remove("conformance/input_0.pb"), 78, "input_0.pb: missing from the bundle"),
-    ("E03", write("notes.txt", b"x"), 78, "1 unlisted file present .'notes.txt'"),
+    ("E03", write("notes.txt", b"x"), 78, "bundle: 1 unlisted file present .'notes.txt'"),
     ("E03", lambda folder: rewrite_manifest(folder, files={}), 78, "required files? not listed"),
     ("E05", sealed(CLASSIFIER, b""), 78, "classifier.onnx: imports the operators of"),
     *(

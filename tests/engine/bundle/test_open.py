@@ -1,8 +1,6 @@
 import hashlib
 import json
-import random
 import shutil
-from copy import deepcopy as copy_of
 from dataclasses import replace
 
 import pytest
@@ -22,7 +20,7 @@ from engine.bundle.open import (
 )
 from engine.errors import BundleError, VersionError
 from engine.storage import write_atomic
-from tests.bundles import rewrite_manifest
+from tests.bundles import rewrite_manifest, with_a_wrong_value
 from tests.golden.make import BUNDLE as FORMAT_1
 from tests.helpers import BUNDLE
 
@@ -124,12 +122,6 @@ def test_an_absent_file_is_named(copy, version, name):
         open_bundle(copy)
 
 
-def test_an_unlisted_file_is_refused(version):
-    (version / "model.bin").touch()
-    with pytest.raises(BundleError, match=f"{version}: 1 unlisted file present .'model.bin'"):
-        open_bundle(version)
-
-
 def test_another_manifest_than_current_states_is_refused(copy, version):
     rewrite_manifest(version, threshold=0.9)
     assert open_bundle(version).manifest.threshold == 0.9
@@ -146,34 +138,9 @@ def test_another_format_is_refused_by_number(version, number):
         open_bundle(version)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"calibration": 3}, {"segments": 1}, {"schema": {}}, {"files": {"a": {"b": 1}}}]
-)
-def test_a_manifest_of_another_shape_is_refused(version, changes):
-    rewrite_manifest(version, **changes)
-    with pytest.raises(BundleError, match="manifest"):
-        open_bundle(version)
-
-
 def test_a_field_that_a_later_engine_may_add_is_ignored(version):
     rewrite_manifest(version, surprise=1)
     assert open_bundle(version).manifest.bundle_id
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"threshold": None},
-        {"threshold": "0.5"},
-        {"decile_cuts": [0.5]},
-        {"band_cuts": [0.9, 0.5, 0.7]},
-        {"band_cuts": [0.1, 0.2, 1.5]},
-    ],
-)
-def test_cut_points_that_are_none_are_refused(version, changes):
-    rewrite_manifest(version, **changes)
-    with pytest.raises(BundleError, match=f"{next(iter(changes))} must be . increasing"):
-        open_bundle(version)
 
 
 def test_a_manifest_that_is_no_json_is_refused():
@@ -193,22 +160,34 @@ def test_a_folder_without_a_bundle_is_refused(tmp_path):
         open_bundle(tmp_path)
 
 
+CUTS = "must be . increasing"
+VALUE = "not valid in a manifest: '{name}|not a manifest"
+
+
 @pytest.mark.parametrize(
-    "changes",
+    ("name", "value", "message"),
     [
-        {"bundle_id": 7},
-        {"bundle_id": "two\nlines"},
-        {"categories": {}},
-        {"base_value": None},
-        {"segments": []},
-        {"unusable": [1]},
-        {"retired_segments": ["1"]},
+        ("calibration", 3, "manifest"),
+        ("segments", 1, "manifest"),
+        ("schema", {}, "manifest"),
+        ("files", {"a": {"b": 1}}, "manifest"),
+        ("threshold", None, f"threshold {CUTS}"),
+        ("threshold", "0.5", f"threshold {CUTS}"),
+        ("decile_cuts", [0.5], f"decile_cuts {CUTS}"),
+        ("band_cuts", [0.9, 0.5, 0.7], f"band_cuts {CUTS}"),
+        ("band_cuts", [0.1, 0.2, 1.5], f"band_cuts {CUTS}"),
+        ("bundle_id", 7, VALUE),
+        ("bundle_id", "two\nlines", VALUE),
+        ("categories", {}, VALUE),
+        ("base_value", None, VALUE),
+        ("segments", [], VALUE),
+        ("unusable", [1], VALUE),
+        ("retired_segments", ["1"], VALUE),
     ],
 )
-def test_values_that_scoring_cannot_rely_on_are_refused(version, changes):
-    rewrite_manifest(version, **changes)
-    name = next(iter(changes))
-    with pytest.raises(BundleError, match=f"not valid in a manifest: '{name}|not a manifest"):
+def test_values_that_scoring_cannot_rely_on_are_refused(version, name, value, message):
+    rewrite_manifest(version, **{name: value})
+    with pytest.raises(BundleError, match=message.format(name=name)):
         open_bundle(version)
 
 
@@ -221,14 +200,7 @@ def test_hostile_json_is_no_manifest(text):
 def test_any_value_in_the_place_of_another_is_refused_or_harmless(scorer):
     document = json.loads(manifest_to_json(scorer.manifest))
     for seed in range(200):
-        rng = random.Random(seed)
-        place = changed = copy_of(document)
-        while isinstance(place, dict | list) and place:
-            key = rng.choice(list(place) if isinstance(place, dict) else range(len(place)))
-            parent, place = place, place[key]
-            if rng.random() < 0.3:
-                break
-        parent[key] = rng.choice([None, -1, 1e300, "x", [], {}, [None], True])
+        changed = with_a_wrong_value(document, seed)
         try:
             manifest_from_json(json.dumps(changed).encode(), "here")
         except (BundleError, VersionError):

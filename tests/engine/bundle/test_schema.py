@@ -64,6 +64,11 @@ def test_fingerprint_changes_with_any_field():
     assert other.fingerprint != schema.fingerprint
 
 
+NUMERIC = "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\n"
+CATEGORICAL = NUMERIC.replace("numeric", "categorical")
+UNBOUNDED = r"must be finite, found .*; leave it out if there is no bound"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -73,49 +78,22 @@ def test_fingerprint_changes_with_any_field():
             "'a': kind must be one of 'numeric', 'categorical'",
         ),
         ("name = 'x'\n[[feature]]\nkind = 'numeric'", "feature 1 needs a 'name'"),
-        (
-            "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\nmin = 3\nmax = 1",
-            "min 3 is above",
-        ),
-        (
-            "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\nmin = true",
-            "min must be a number",
-        ),
-        ("name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\nmaximum = 3", "keys 'maximum'"),
-        ("name = 'x'\n[[feature]]\nname = 'a'\nkind = 'categorical'\nordered = true", "lists its"),
-        (
-            "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'categorical'\nvalues = ['', 'b']",
-            "none empty",
-        ),
-        ("name = 'x'\nid = 'a'\n[[feature]]\nname = 'a'\nkind = 'numeric'", "more than once: 'a'"),
-        ("name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\nuse = false", "at least one"),
-        (
-            "name = 'x'\nhorizon_days = -1\n[[feature]]\nname = 'a'\nkind = 'numeric'",
-            "horizon_days",
-        ),
-        *(
-            (
-                f"name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\n{bound}",
-                r"must be finite, found .*; leave it out if there is no bound",
-            )
-            for bound in ("min = nan", "min = -inf", "max = inf", f"min = {'9' * 400}")
-        ),
-        (
-            "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'categorical'\nvalues = [['b']]",
-            "different texts",
-        ),
-        (
-            "name = '../x'\n[[feature]]\nname = 'a'\nkind = 'numeric'",
-            r"'name' must not be a path.* found '\.\./x'",
-        ),
-        (
-            "name = '..'\n[[feature]]\nname = 'a'\nkind = 'numeric'",
-            r"'name' must not be a path.* found '\.\.'",
-        ),
-        (
-            'name = "x\\n"\n[[feature]]\nname = "a"\nkind = "numeric"',
-            "invisible characters",
-        ),
+        (NUMERIC + "min = 3\nmax = 1", "min 3 is above"),
+        (NUMERIC + "min = true", "min must be a number"),
+        (NUMERIC + "maximum = 3", "keys 'maximum'"),
+        (CATEGORICAL + "ordered = true", "lists its"),
+        (CATEGORICAL + "values = ['', 'b']", "none empty"),
+        ("id = 'a'\n" + NUMERIC, "more than once: 'a'"),
+        (NUMERIC + "use = false", "at least one"),
+        ("horizon_days = -1\n" + NUMERIC, "horizon_days"),
+        (NUMERIC + "min = nan", UNBOUNDED),
+        (NUMERIC + "min = -inf", UNBOUNDED),
+        (NUMERIC + "max = inf", UNBOUNDED),
+        (NUMERIC + f"min = {'9' * 400}", UNBOUNDED),
+        (CATEGORICAL + "values = [['b']]", "different texts"),
+        (NUMERIC.replace("'x'", "'../x'"), r"'name' must not be a path.* found '\.\./x'"),
+        (NUMERIC.replace("'x'", "'..'"), r"'name' must not be a path.* found '\.\.'"),
+        (NUMERIC.replace("'x'", '"x\\n"'), "invisible characters"),
         ("nonsense", "not a readable TOML file"),
     ],
 )

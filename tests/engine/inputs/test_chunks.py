@@ -140,14 +140,6 @@ def test_truncated_parquet_is_refused(tmp_path):
         read(path)
 
 
-def test_unreadable_file_is_named(tmp_path, monkeypatch):
-    path = write_table(FRAME, tmp_path / "t.csv")
-
-    monkeypatch.setattr(type(path), "open", failing(PermissionError()))
-    with pytest.raises(AccessError, match="may not be read"):
-        read(path)
-
-
 def failing(error):
     def fail(*_args, **_options):
         raise error
@@ -168,7 +160,8 @@ def failing(error):
 def test_what_the_operating_system_refuses_is_named(tmp_path, monkeypatch, number, kind, call):
     write_table(FRAME, tmp_path / "t.csv")
     monkeypatch.setattr(Path, call, failing(OSError(number, os.strerror(number))))
-    with pytest.raises(kind, match=str(tmp_path)):
+    words = "may not be read" if kind is AccessError else ""
+    with pytest.raises(kind, match=f"{tmp_path}.*{words}"):
         read(tmp_path)
 
 

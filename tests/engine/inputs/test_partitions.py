@@ -6,7 +6,7 @@ import pytest
 from engine import score
 from engine.errors import InputError, NoInputError, UsageError
 from engine.inputs.open import open_inputs
-from tests.helpers import BUNDLE
+from tests.helpers import BUNDLE, write_table
 
 ROWS = 300
 
@@ -62,15 +62,16 @@ def test_a_file_that_is_named_needs_its_own_columns(users, dataset, tmp_path):
     assert done.rows_scored == ROWS
 
 
-def test_a_column_of_folders_and_files(users, dataset, tmp_path):
-    users.head(ROWS).write_parquet(dataset / "snapshot_date=2026-11-22" / "0.parquet")
-    with pytest.raises(InputError, match=r"0\.parquet: 1 column both in the file and in the names"):
-        score([str(dataset)], BUNDLE, tmp_path / "scores.parquet")
-
-
-def test_partitions_that_are_no_parquet(users, dataset, tmp_path):
-    users.head(ROWS).write_csv(dataset / "snapshot_date=2026-11-22" / "1.csv")
-    with pytest.raises(InputError, match=r"1\.csv: csv in a partition"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("0.parquet", r"0\.parquet: 1 column both in the file and in the names"),
+        ("1.csv", r"1\.csv: csv in a partition"),
+    ],
+)
+def test_a_file_that_does_not_fit_its_partition(users, dataset, tmp_path, name, message):
+    write_table(users.head(ROWS), dataset / "snapshot_date=2026-11-22" / name)
+    with pytest.raises(InputError, match=message):
         score([str(dataset)], BUNDLE, tmp_path / "scores.parquet")
 
 

@@ -269,14 +269,17 @@ def test_a_bundle_that_has_doubled_is_refused(contest, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("week", "words"),
+    ("users", "words"),
     [
-        (0, "of 2026-01-04; tiny/2026-01-11-.* up to 2026-01-11"),
-        (1, "whose outcomes end 7 days later. Give users of 2026-01-18 or later"),
+        (users_of(0, 2_000), "of 2026-01-04; tiny/2026-01-11-.* up to 2026-01-11"),
+        (users_of(1, 2_000), "whose outcomes end 7 days later. Give users of 2026-01-18 or later"),
+        (users_of(3, 2_000).drop("day"), "no column 'day'"),
+        (users_of(3, MIN_USERS - 1), "999 users; measuring a candidate needs"),
     ],
+    ids=["the week of the champion", "its own week", "no date", "too few"],
 )
-def test_users_of_the_training_window_are_refused(good, champion, tmp_path, week, words):
-    data = write_table(users_of(week, 2_000), tmp_path / "users.parquet")
+def test_users_on_whom_nothing_can_be_compared_are_refused(good, champion, tmp_path, users, words):
+    data = write_table(users, tmp_path / "users.parquet")
     with pytest.raises(InputError, match=words):
         open_contest(open_bundle(good), open_bundle(champion), [str(data)])
 
@@ -292,12 +295,6 @@ def test_a_window_of_the_champion_counts_too(good, champion, tmp_path):
         open_contest(open_bundle(champion), open_bundle(good), [str(data)])
 
 
-def test_users_without_a_date_are_refused_where_bundles_have_one(good, champion, tmp_path):
-    data = write_table(users_of(3, 2_000).drop("day"), tmp_path / "users.parquet")
-    with pytest.raises(InputError, match="no column 'day'"):
-        open_contest(open_bundle(good), open_bundle(champion), [str(data)])
-
-
 def test_the_users_of_training_are_recognised_without_dates(folder, tmp_path):
     place = folder("undated")
     bundle = open_bundle(fitted(place, users_of(0, 1_500).drop("day"), UNDATED))
@@ -305,12 +302,6 @@ def test_the_users_of_training_are_recognised_without_dates(folder, tmp_path):
         open_contest(bundle, bundle, [str(place / "users.parquet")])
     others = write_table(users_of(1, 1_500).drop("day"), tmp_path / "others.parquet")
     assert open_contest(bundle, bundle, [str(others)]).evaluation.data["snapshots"] == []
-
-
-def test_too_few_users_are_refused(good, champion, tmp_path):
-    data = write_table(users_of(3, MIN_USERS - 1), tmp_path / "users.parquet")
-    with pytest.raises(InputError, match="999 users; measuring a candidate needs"):
-        open_contest(open_bundle(good), open_bundle(champion), [str(data)])
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from engine.bundle.manifest import BANDS, Segment
-from tests.training.report.report_fixture import full_subject, measured_as, playbook
+from tests.training.report.report_fixture import full_subject, measured_as
 from training.report.subject import Subject
 
 HOSTILE = "<script>alert(1)</script>=cmd|' /C calc'\u202eevil\u200f"
@@ -19,11 +19,11 @@ def named(name: str) -> Subject:
         replace(f, label=name, group=name, unit=name) for f in manifest.schema.features
     )
     segments = tuple(replace(s, name=name, sentence=name) for s in manifest.segments)
-    slices = [{**s, "label": name, "value": name} for s in subject.metrics["slices"]]
+    slices = [{**s, "label": name, "value": name} for s in subject.metrics["slices"][:4]]
     profiles = {
         number: _named_profile(found, name) for number, found in subject.fit.profiles.items()
     }
-    rows = [{**r, "segment_name": name, "action": name} for r in playbook()["rows"]]
+    rows = [{**r, "segment_name": name, "action": name} for r in subject.playbook["rows"]]
     renamed = replace(
         subject,
         manifest=replace(
@@ -190,14 +190,19 @@ VARIANTS = {
 
 
 def _named_profile(profile: dict, name: str) -> dict:
-    over = [{**part, "label": name, "words": ""} for part in profile["over"]]
+    over = [{**part, "label": name, "words": ""} for part in profile["over"][:1]]
     return {**profile, "over": over, "under": over}
 
 
 def _named_drivers(drivers: dict, name: str) -> dict:
     """Every category with the same name, every group of features too."""
     found = [
-        {**f, "dependence": [{**p, "value": name} if "value" in p else p for p in f["dependence"]]}
+        {
+            **f,
+            "dependence": [
+                {**p, "value": name} if "value" in p else p for p in f.get("dependence", ())
+            ],
+        }
         for f in drivers["features"]
     ]
     by_value = {"direction": "by value", "raises_most": name, "lowers_most": name}

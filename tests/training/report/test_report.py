@@ -79,13 +79,13 @@ def test_the_page_is_small_and_asks_for_nothing(page):
 
 def test_it_opens_with_whether_the_bundle_may_be_used(page):
     assert page.index("May be used") < page.index("Key figures")
-    assert "The model ranks users well" in page
+    assert "with the highest scores buy 3.9 times as often as the average user" in page
 
 
 def test_figures_are_said_in_words(page):
     text = page.replace("\u202f", " ")
-    assert "The top 10 % of users hold 30 % of the buyers" in text
-    assert "the buyer has the higher score 83 times in 100. 95 % interval: 0.825 to 0.836." in text
+    assert "The top 10 % of users hold 39 % of the buyers" in text
+    assert "the buyer has the higher score 86 times in 100. 95 % interval: 0.851 to 0.862." in text
 
 
 def test_every_section_is_there_in_order(page):
@@ -104,7 +104,7 @@ def test_pictures_state_their_finding(page):
     for _, attributes in pictures:
         assert attributes["role"] == "img"
         assert {attributes["aria-labelledby"], attributes["aria-describedby"]} <= ids
-    assert re.search("<desc[^>]*>[^<]* hold 30\u202f% of the buyers", page)
+    assert re.search("<desc[^>]*>[^<]* hold 39\u202f% of the buyers", page)
 
 
 def test_pictures_of_drivers_come_in_the_order_of_their_importance(subject, page):
@@ -232,8 +232,8 @@ def test_merged_deciles_stay_in_the_picture_and_the_table(subject):
     merged = measured_as(subject, metrics=metrics)
     page = report_html(merged)
     assert "In decile 9–10 44\u202f% buy" in page
-    assert "The likeliest 10\u202f% of users hold 30\u202f% of the buyers." in page
-    assert "| 9–10 | 3,615 |" in model_card(merged)
+    assert "The likeliest 10\u202f% of users hold 39\u202f% of the buyers." in page
+    assert "| 9–10 | 3,731 |" in model_card(merged)
 
 
 @pytest.mark.parametrize("name", ["hostile names", "huge names", "500 features", "few users"])
@@ -258,7 +258,7 @@ def test_the_card_says_what_a_model_card_must(card):
         *("Limits", "How to verify", "Ethics and privacy"),
     ):
         assert f"\n## {title}\n" in card
-    assert "| Country: DE | 2,000 |" in card
+    assert "| Country: DE | 3,877 |" in card
     assert "purchased_next_7d" in card
     assert "<svg" not in card
 
@@ -283,8 +283,8 @@ def test_users_and_their_rows_are_told_apart(subject):
         assert "60,000 users, 240,000 rows" in text
         assert "9,000 users, 36,154 rows" in text
         assert "Of 9,000 users, 36,154 rows measured." in text
-        assert "1,800 rows" in text
-        assert "1,800 users" not in text
+        assert "4,358 rows" in text
+        assert "4,358 users" not in text
 
 
 def test_segments_are_those_of_the_users_that_were_measured(subject):
@@ -314,9 +314,8 @@ def test_segments_are_those_of_the_users_that_were_measured(subject):
 def test_the_chosen_model_and_number_of_segments_are_marked(page, card):
     marked = re.findall(r'<tr class="marked">\n<th scope="row">(.*?)</th>', page, re.DOTALL)
     assert sum('<span class="note">chosen' in row for row in marked) == 2
-    assert "| depth 2 (chosen, depth 2, " in card
-    chosen = len(open_bundle(BUNDLE).manifest.segments)
-    assert f"| {chosen} (chosen) |" in card
+    assert "| draw 3 (chosen, depth 3, " in card
+    assert "| 6 (chosen) |" in card
 
 
 def test_what_the_number_of_segments_is_chosen_by_is_shown(subject, card):
@@ -343,19 +342,21 @@ def test_a_draw_that_was_given_up_has_no_figures_and_comes_last(subject):
     lost = {**first, "name": "lost", "chosen": False, "log_loss": None, "roc_auc": None}
     search = {**record, "trials": [lost, *record["trials"]]}
     card = model_card(measured_as(subject, fit={"search": search}))
-    rows = re.findall(r"^\| (depth \d|lost) .*$", card, re.MULTILINE)
-    assert rows == ["depth 2", "depth 3", "depth 1", "lost"]
+    rows = re.findall(r"^\| (depth \d|free|stumps|lost) .*$", card, re.MULTILINE)
+    assert rows == ["free", "depth 2", "stumps", "lost"]
     (line,) = re.findall(r"^\| lost .*$", card, re.MULTILINE)
-    assert line.endswith("stopped) | 400 | – | – | ")
+    assert line.endswith("stopped) | 233 | – | – | ")
 
 
 def test_the_part_that_is_ranked_worst_is_named(page):
-    words = "The model ranks worst for Country: DE: ROC-AUC 0.823 (0.800 to 0.850), against 0.830"
-    assert words in page
+    words = (
+        "for Orders on record: none: ROC-AUC 0.576 (0.541 to 0.611), against 0.856 over all users"
+    )
+    assert f"The model ranks worst {words}" in page
 
 
 def test_the_quality_band_is_said_once(subject):
-    quality = {**subject.quality, "sentence": "Good: it ranks well."}
+    quality = {**subject.quality, "band": "good", "sentence": "Good: it ranks well."}
     found = measured_as(subject, quality=quality)
     assert "**May be used.** Quality: good. It ranks well.\n" in model_card(found)
     assert '<p class="sentence">It ranks well.</p>' in report_html(found)
@@ -363,8 +364,8 @@ def test_the_quality_band_is_said_once(subject):
 
 def test_intervals_have_the_unit_of_their_figure(card):
     text = card.replace("\u202f", " ")
-    assert "Part of it is chance: 95 % interval 0.3 to 0.6 points." in text
-    assert "| 2.1 % | 1,807 | 2.3 % | 0.1 to 5.1 % |" in text
+    assert "Part of it is chance: 95 % interval 0.3 to 0.8 points." in text
+    assert "| 2.0 % | 1,807 | 1.8 % | 1.3 to 2.6 % |" in text
 
 
 def test_the_picture_of_gains_points_at_the_lists_that_the_table_tells(subject):

@@ -1,4 +1,3 @@
-import io
 import json
 import re
 import shutil
@@ -6,21 +5,15 @@ import signal
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
-import polars as pl
 import pytest
 
 from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import open_bundle, write_bundle
-from engine.errors import LockedError
 from tests import fitted
 from tests.bundles import changed_record
 from tests.fitting import shop_users
-from tests.helpers import read_table, run, run_in_terminal, unread_stream, write_table
-from training.cli.progress import FitProgress
-from training.simulate import SimulateOptions, simulate
-from training.simulate.write import write_users
+from tests.helpers import run, run_in_terminal, unread_stream, write_table
 
 TINY = """
 name = "tiny"
@@ -65,107 +58,6 @@ def test_fit_carries_segments_on_and_tells_what_changed(tiny, command):
     assert "gone: no such bundle" in missing.stderr
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that shows what is set."""
-    clock = SimpleNamespace(seconds=100.0)
-    monkeypatch.setattr("training.cli.progress.time.monotonic", lambda: clock.seconds)
-    return clock
-
-
-def shown_trials(monkeypatch, clock, trials, minutes):
-    """The lines of a terminal during three trials of 10 seconds each."""
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
-    with FitProgress(trials, minutes) as progress:
-        progress.stage("fitting")
-        for number, best in enumerate((None, 0.4, 0.35), start=1):
-            progress.trial(number, best)
-            clock.seconds += 10
-        progress.stage("exporting")
-    first, *bars, last = re.split(
-        r"[\r\n]+", re.sub(r"\x1b\[\?25[lh]", "", terminal.getvalue().rstrip())
-    )
-    assert (first, last) == ("   0.0 s  fitting", "  30.0 s  exporting")
-    return [bar.rstrip() for bar in bars]
-
-
-def test_a_terminal_shows_the_trials_of_a_fit(monkeypatch, clock):
-    assert shown_trials(monkeypatch, clock, trials=4, minutes=3.0) == [
-        "trial 1 of 4  ░░░░░░░░░░░░░░░░░░░░    0%",
-        "trial 2 of 4  █████░░░░░░░░░░░░░░░   25%  best log-loss 0.4000, 0:30 left",
-        "trial 3 of 4  ██████████░░░░░░░░░░   50%  best log-loss 0.3500, 0:20 left",
-    ]
-
-
-def test_where_the_clock_ends_the_trials_it_tells_the_time_left(monkeypatch, clock):
-    assert shown_trials(monkeypatch, clock, trials=None, minutes=0.5)[2] == (
-        "trial 3  █████████████░░░░░░░   66%  best log-loss 0.3500, 0:10 left"
-    )
-
-
-def test_a_log_has_the_stages_of_a_fit_only(capsys, clock):
-    with FitProgress(4, None) as progress:
-        progress.stage("fitting")
-        progress.trial(1, None)
-    assert capsys.readouterr().err == "   0.0 s  fitting\n"
-
-
-@pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
-def test_simulated_users_are_written_in_every_format(tmp_path, ending):
-    options = SimulateOptions(rows=500, seed=3)
-    rows = write_users(options, tmp_path / f"users{ending}")
-    found = read_table(tmp_path / f"users{ending}")
-    expected = pl.concat(simulate(options))
-    assert rows == found.height == 500
-    assert set(found.columns) == set(expected.columns)
-    assert found["orders_last_90d"].to_list() == expected["orders_last_90d"].to_list()
-    assert [p.name for p in tmp_path.iterdir()] == [f"users{ending}"]
-
-
-def test_simulate_takes_its_options(tmp_path, command):
-    out = tmp_path / "users.parquet"
-    found = command(
-        *("training", "simulate", "--out", out, "--rows", 100, "--seed", 5),
-        *("--as-of", "2026-06-07", "--drift", 0.5, "--no-label", "--with-truth"),
-    )
-    assert found.returncode == 0, found.stderr
-    columns = pl.read_parquet(out)
-    assert columns.height == 100
-    assert str(columns["snapshot_date"][0]) == "2026-06-07"
-    assert "true_probability" in columns.columns
-    assert "purchased_next_7d" not in columns.columns
-
-
-@pytest.mark.parametrize(
-    ("out", "words"),
-    [("users.xlsx", "names no format"), ("no/users.csv", "does not exist"), (".", "no format")],
-)
-def test_simulate_refuses_what_it_cannot_create(tmp_path, command, out, words):
-    found = command("training", "simulate", "--rows", 10, "--out", tmp_path / out)
-    assert found.returncode == 73
-    assert words in found.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failed_simulation_leaves_the_old_file(tmp_path, monkeypatch):
-    out = tmp_path / "users.csv"
-    out.write_text("old")
-
-    def stop(done, total):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_users(SimulateOptions(rows=10), out, stop)
-    assert out.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["users.csv"]
-
-
 BLOCKED = """
 import sys, time
 import training.pipeline
@@ -194,25 +86,6 @@ def test_a_signal_ends_a_fit_whatever_library_it_waits_for(tmp_path, number):
     name = number.name
     assert words == f"training: interrupted by {name}; nothing was published. Run again.\n"
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_simulation_removes_what_a_killed_one_left(tmp_path):
-    out = tmp_path / "users.csv"
-    arguments = ("simulate", "--rows", str(10**7), "--out", str(out))
-    script = "from training.cli import main; main()"
-    with subprocess.Popen([sys.executable, "-c", script, *arguments]) as killed:
-        while not list(tmp_path.glob(".users.csv.staging/*")):
-            assert killed.poll() is None
-            time.sleep(0.05)
-        try:
-            with pytest.raises(LockedError, match=r"users\.csv: another run holds this output"):
-                write_users(SimulateOptions(rows=10), out)
-        finally:
-            killed.kill()
-    assert list(tmp_path.glob(".users.csv.staging/*"))
-    (tmp_path / ".others.csv.staging").mkdir()
-    write_users(SimulateOptions(rows=10), out)
-    assert {path.name for path in tmp_path.iterdir()} == {"users.csv", ".others.csv.staging"}
 
 
 def test_evaluate_prints_and_writes_its_figures(tiny, command):

@@ -1,0 +1,80 @@
+import subprocess
+import sys
+import time
+
+import polars as pl
+import pytest
+
+from engine.errors import LockedError
+from tests.helpers import read_table
+from training.simulate import SimulateOptions, simulate
+from training.simulate.write import write_users
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
+def test_simulated_users_are_written_in_every_format(tmp_path, ending):
+    options = SimulateOptions(rows=500, seed=3)
+    rows = write_users(options, tmp_path / f"users{ending}")
+    found = read_table(tmp_path / f"users{ending}")
+    expected = pl.concat(simulate(options))
+    assert rows == found.height == 500
+    assert set(found.columns) == set(expected.columns)
+    assert found["orders_last_90d"].to_list() == expected["orders_last_90d"].to_list()
+    assert [p.name for p in tmp_path.iterdir()] == [f"users{ending}"]
+
+
+def test_simulate_takes_its_options(tmp_path, command):
+    out = tmp_path / "users.parquet"
+    found = command(
+        *("training", "simulate", "--out", out, "--rows", 100, "--seed", 5),
+        *("--as-of", "2026-06-07", "--drift", 0.5, "--no-label", "--with-truth"),
+    )
+    assert found.returncode == 0, found.stderr
+    columns = pl.read_parquet(out)
+    assert columns.height == 100
+    assert str(columns["snapshot_date"][0]) == "2026-06-07"
+    assert "true_probability" in columns.columns
+    assert "purchased_next_7d" not in columns.columns
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [("users.xlsx", "names no format"), ("no/users.csv", "does not exist"), (".", "no format")],
+)
+def test_simulate_refuses_what_it_cannot_create(tmp_path, command, out, words):
+    found = command("training", "simulate", "--rows", 10, "--out", tmp_path / out)
+    assert found.returncode == 73
+    assert words in found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_simulation_leaves_the_old_file(tmp_path, monkeypatch):
+    out = tmp_path / "users.csv"
+    out.write_text("old")
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_users(SimulateOptions(rows=10), out, stop)
+    assert out.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["users.csv"]
+
+
+def test_a_simulation_removes_what_a_killed_one_left(tmp_path):
+    out = tmp_path / "users.csv"
+    arguments = ("simulate", "--rows", str(10**7), "--out", str(out))
+    script = "from training.cli import main; main()"
+    with subprocess.Popen([sys.executable, "-c", script, *arguments]) as killed:
+        while not list(tmp_path.glob(".users.csv.staging/*")):
+            assert killed.poll() is None
+            time.sleep(0.05)
+        try:
+            with pytest.raises(LockedError, match=r"users\.csv: another run holds this output"):
+                write_users(SimulateOptions(rows=10), out)
+        finally:
+            killed.kill()
+    assert list(tmp_path.glob(".users.csv.staging/*"))
+    (tmp_path / ".others.csv.staging").mkdir()
+    write_users(SimulateOptions(rows=10), out)
+    assert {path.name for path in tmp_path.iterdir()} == {"users.csv", ".others.csv.staging"}
