@@ -243,7 +243,7 @@ def test_every_missing_type_that_is_not_refused(decision):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"zero_as_missing": True}, "tree 0 takes zero for missing"),
+        ({"zero_as_missing": True}, "tree 0 treats zero as missing"),
         ({"linear_tree": True}, "tree 0 has linear leaves"),
         ({"categories": [1], "max_cat_to_onehot": 1}, "tree 0 has a categorical split"),
         ({"num_leaves": 9, "noise": True}, "tree 0 has 9 leaves"),
