@@ -75,6 +75,12 @@ class SelfCheckError(EngineError):
     exit_code = 70
 
 
+class ResourceError(EngineError):
+    """The machine gives too little: memory, processes, threads or descriptors."""
+
+    exit_code = 71
+
+
 class CannotCreateError(EngineError):
     """The output cannot be created there."""
 

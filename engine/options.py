@@ -29,6 +29,21 @@ class OutputOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class InputLimits:
+    """What is read of an input at most: more is a fault of the job that writes it, or an attack.
+
+    Attributes:
+        max_columns: Columns of a table; in NDJSON, different keys.
+        max_files: Files and folders that one directory or glob may stand for.
+        max_gzip_ratio: How many times its packed size a file may have.
+    """
+
+    max_columns: int = 10_000
+    max_files: int = 100_000
+    max_gzip_ratio: int = 200
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreOptions:
     """Options of `score`.
 
@@ -47,6 +62,7 @@ class ScoreOptions:
         strict: Whether a drift alarm stops the run before anything is published.
         dry_run: Whether to read, check and score everything, but write nothing.
         csv_for_spreadsheets: Whether to put an apostrophe before CSV texts that look like a formula.
+        limits: What is read at most.
     """
 
     if_exists: Literal["fail", "replace", "skip"] = "fail"
@@ -61,3 +77,4 @@ class ScoreOptions:
     strict: bool = False
     dry_run: bool = False
     csv_for_spreadsheets: bool = False
+    limits: InputLimits = InputLimits()

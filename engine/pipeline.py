@@ -22,7 +22,7 @@ from engine.inputs.tables import Table
 from engine.logs import LOG
 from engine.model.columns import REPEATED_TEXTS
 from engine.model.threads import Progress, available_cores, in_order
-from engine.options import CHUNK_ROWS, OutputOptions, ScoreOptions
+from engine.options import CHUNK_ROWS, InputLimits, OutputOptions, ScoreOptions
 from engine.outputs.metrics import to_prometheus
 from engine.outputs.paths import (
     Destination,
@@ -73,7 +73,7 @@ def score(
         tally.drift = Drift(rows_before=rows_before(targets.summary))
         scorer = load_bundle(bundle)
         LOG.debug("bundle %s opened; %d threads", scorer.manifest.bundle_id, threads)
-        with open_inputs(inputs, scorer.columns) as tables:
+        with open_inputs(inputs, scorer.columns, options.limits) as tables:
             LOG.debug("inputs: %s", ", ".join(table.name for table in tables))
             _check_inputs(scorer, tables, inputs, targets)
             total = sum(table.rows for table in tables)
@@ -99,12 +99,17 @@ def score(
     return summary
 
 
-def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
+def input_drift(
+    inputs: Sequence[str],
+    bundle: str | Path,
+    limits: InputLimits = InputLimits(),  # noqa: B008 - it is frozen
+) -> dict[str, Any]:
     """Compare the users of files with the training users; nothing is written.
 
     Args:
         inputs: Files, globs, directories, or `-` for standard input.
         bundle: A bundle folder, or a folder with `CURRENT`.
+        limits: What is read of the input at most.
 
     Returns:
         The report of `drift.drift_report`, with `bundle_id`, `rows_read` and `rows_scored`.
@@ -114,7 +119,7 @@ def input_drift(inputs: Sequence[str], bundle: str | Path) -> dict[str, Any]:
     """
     scorer = load_bundle(bundle)
     tally = Tally()
-    with open_inputs(inputs, scorer.columns) as tables:
+    with open_inputs(inputs, scorer.columns, limits) as tables:
         for table in tables:
             scorer.check_columns(table.columns, table.name)
         chunks = read_users(tables, scorer.columns, CHUNK_ROWS, scorer.manifest.schema)

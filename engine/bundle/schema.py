@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
@@ -40,7 +41,8 @@ class Feature:
     `min` and `max` bound a numeric feature, inclusively. `ordered` says that the order of `values` is
     meaningful. `use = False` keeps the column out of the models. `high` and `low` describe users with
     much or little of it, such as "frequent buyers" and "rare buyers". Segments are formed from the
-    features with such words, and named by them.
+    features with such words, and named by them. `missing_texts` are texts that mean "missing", besides
+    those of the whole table.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Feature:
     label: str = ""
     high: str = ""
     low: str = ""
+    missing_texts: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -74,7 +77,10 @@ class Rfm:
 
 @dataclass(frozen=True, slots=True)
 class FeatureSchema:
-    """A user-level table: its key columns, its label and its features, in order."""
+    """A user-level table: its key columns, its label and its features, in order.
+
+    `missing_texts` are texts that mean "missing" in every column, such as "NULL" and "NA".
+    """
 
     name: str
     features: tuple[Feature, ...]
@@ -83,11 +89,16 @@ class FeatureSchema:
     snapshot: str | None = None
     horizon_days: int = 0
     rfm: Rfm | None = None
+    missing_texts: tuple[str, ...] = ()
 
     @property
     def model_features(self) -> tuple[Feature, ...]:
         """The features that the models read, in the order of the `features` tensor."""
         return tuple(feature for feature in self.features if feature.use)
+
+    def missing_marks(self, feature: Feature) -> tuple[str, ...]:
+        """The texts that mean "missing" in a feature."""
+        return (*self.missing_texts, *feature.missing_texts)
 
     @property
     def fingerprint(self) -> str:
@@ -132,11 +143,16 @@ def schema_from_dict(document: Mapping[str, Any], where: str) -> FeatureSchema:
         raise BundleError(
             f"{where}: {pluralize(len(problems), 'mistake')} in the schema: {'; '.join(problems)}."
         )
+    lists = ("values", "missing_texts")
     features = tuple(
-        Feature(**{**raw, "values": tuple(raw.get("values", ()))}) for raw in document["features"]
+        Feature(**{**raw, **{key: tuple(raw.get(key, ())) for key in lists}})
+        for raw in document["features"]
     )
     rfm = document.get("rfm") and Rfm(**document["rfm"])
-    schema = FeatureSchema(**{**document, "features": features, "rfm": rfm})
+    missing_texts = tuple(document.get("missing_texts", ()))
+    schema = FeatureSchema(
+        **{**document, "features": features, "rfm": rfm, "missing_texts": missing_texts}
+    )
     _check_names(schema, where)
     return schema
 
@@ -158,6 +174,7 @@ def _table_problems(document: Mapping[str, Any]) -> list[str]:
         problems.append(
             f"'horizon_days' must be a whole number from 0 to {MAX_HORIZON_DAYS}, found {horizon!r}"
         )
+    problems += _list_problems(document, "missing_texts", "the table")
     features = document.get("features")
     if not isinstance(features, list | tuple) or not features:
         return [*problems, "at least one [[feature]] is needed"]
@@ -222,9 +239,19 @@ def _feature_contradictions(raw: Mapping[str, Any], name: str) -> list[str]:
         problems.append(f"'{name}': min {low} is above max {high}")
     if raw.get("ordered") and not values:
         problems.append(f"'{name}': an ordered feature lists its values in order")
-    if not all(isinstance(v, str) and v for v in values) or len(set(values)) < len(values):
-        problems.append(f"'{name}': values must be different texts, none empty")
+    for key in ("values", "missing_texts"):
+        problems += _list_problems(raw, key, f"'{name}'")
+    if both := set(map(str, values)).intersection(map(str, raw.get("missing_texts", ()))):
+        problems.append(f"'{name}': {quoted(sorted(both))} both in values and in missing_texts")
     return problems
+
+
+def _list_problems(raw: Mapping[str, Any], key: str, place: str) -> list[str]:
+    texts = raw.get(key, ())
+    is_list = isinstance(texts, list | tuple) and all(isinstance(t, str) and t for t in texts)
+    if is_list and len(set(texts)) == len(texts):
+        return []
+    return [f"{place}: {key} must be a list of different texts, none empty"]
 
 
 _TEXT, _NUMBER, _FLAG = ((str,), "a text"), ((int, float), "a number"), ((bool,), "true or false")
@@ -232,7 +259,7 @@ _FEATURE_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(("group", "unit", "label", "high", "low"), _TEXT),
     **dict.fromkeys(("min", "max"), _NUMBER),
     **dict.fromkeys(("use", "ordered"), _FLAG),
-    "values": ((list, tuple), "a list"),
+    **dict.fromkeys(("values", "missing_texts"), ((list, tuple), "a list")),
 }
 
 
@@ -249,7 +276,7 @@ def _key_problems(raw: Mapping[str, Any], target: type, place: str) -> list[str]
 def _check_names(schema: FeatureSchema, where: str) -> None:
     keys = [schema.id, schema.label, schema.snapshot, *(f.name for f in schema.features)]
     names = [name for name in keys if name is not None]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
         raise BundleError(
             f"{where}: {pluralize(len(repeated), 'column')} named more than once: {quoted(repeated)}. "

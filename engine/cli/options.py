@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,3 +55,34 @@ def bundle_option(command: str) -> Callable[[Function], Function]:
         envvar=[f"ENGINE_{command.upper()}_BUNDLE", "ENGINE_BUNDLE"],
         help="A bundle, or a folder of versions with CURRENT. Environment: ENGINE_BUNDLE.",
     )
+
+
+def limit_options(function: Function) -> Function:
+    """What is read of an input at most, as `limits`."""
+    options = [
+        click.option(
+            f"--{name}",
+            type=click.IntRange(1),
+            metavar="N",
+            default=default,
+            help=text,
+        )
+        for name, default, text in (
+            ("max-columns", 10_000, "Columns that an input may have."),
+            ("max-files", 100_000, "Files and folders that a directory or glob may hold."),
+            ("max-gzip-ratio", 200, "How many times its size a packed file may unpack to."),
+        )
+    ]
+
+    @wraps(function)
+    def with_limits(*args: Any, **given: Any) -> Any:  # noqa: ANN401
+        from engine.options import InputLimits
+
+        names = ("max_columns", "max_files", "max_gzip_ratio")
+        return function(*args, limits=InputLimits(*(given.pop(n) for n in names)), **given)
+
+    decorated: Any = with_limits
+    for option in reversed(options):
+        decorated = option(decorated)
+    result: Function = decorated
+    return result

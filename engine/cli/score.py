@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.console import show
-from engine.cli.options import INPUT, PLACE, bundle_option, command, max_reject_share_option
+from engine.cli.options import (
+    INPUT,
+    PLACE,
+    bundle_option,
+    command,
+    limit_options,
+    max_reject_share_option,
+)
 from engine.cli.render import rows_bar
 from engine.logs import LOG
 
@@ -107,6 +114,7 @@ def _choose_log_format(context: click.Context, _option: click.Parameter, value: 
     show_default="one per core",
     help="Chunks scored in parallel.",
 )
+@limit_options
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "verbose", is_flag=True, help="Print each step.")
 @click.option(

@@ -4,6 +4,7 @@ A changed unit, column or format is recognised in the first rows of the file wit
 The diagnosis is a guess for the person who fixes the input: it rejects no row and shows no value.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from engine.inputs.chunks import read_chunks
 from engine.inputs.tables import Table
 from engine.model.columns import ScoredChunk
 from engine.rows.prepare import PreparedChunk
-from engine.rows.typed import MISSING_TEXTS, Typed, to_typed
+from engine.rows.typed import Typed, is_missing_text, to_typed
 
 SAMPLE_ROWS = 32_768
 
@@ -26,6 +27,11 @@ RULES_SHOWN = 3
 MOST = 0.5
 """From this share of its values on, a problem is attributed to the whole column."""
 
+MISSING_MARKS = (
+    *("null", "(null)", "none", "nil", "na", "n/a", "#n/a", "<na>", "n.a.", "n/d", "nd", "missing"),
+    *("unknown", "undefined", "\\n", "-", "--", "---", ".", "?", "*", "#n/v", "nat"),
+)
+"""Texts that programs write where a value is missing, in lower case. Messages may show them."""
 DECIMAL_COMMA = r"^\s*-?\d+(\.\d{3})*,\d+\s*$|^\s*-?\d{1,3}(,\d{3})+(\.\d+)?\s*$"
 OTHER_DATE = r"^\s*\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([T ].*)?\s*$"
 
@@ -126,7 +132,7 @@ def _unit(
 
 def _empty(name: str, sample: pl.DataFrame, *_: object) -> str | None:
     values = sample[name].drop_nulls()
-    if len(values) and not values.cast(pl.String).is_in(MISSING_TEXTS).all():
+    if len(values) and not is_missing_text(values.cast(pl.String), ()).all():
         return None
     return f"{name!r} has no value in any of the first {sample.height:,} rows: renamed upstream?"
 
@@ -143,6 +149,14 @@ def _text(
         if _share(wrong.is_in(values)) >= MOST:
             return f"{name!r} holds values of {other!r}: were columns swapped?"
     share = len(wrong) / sample.height
+    marks = wrong.filter(wrong.str.to_lowercase().is_in(MISSING_MARKS))
+    if _share(wrong.is_in(marks.implode())) >= MOST:
+        mark = marks.mode().sort()[0]
+        return (
+            f"{name!r} holds {mark!r} in {share:.0%} of the rows, which often stands for a missing value. "
+            f"If it does, write nothing there, or declare missing_texts = [{json.dumps(mark)}] in the "
+            "schema and train again."
+        )
     return f"{name!r} holds text in {share:.0%} of the rows: another column's values?"
 
 

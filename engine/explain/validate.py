@@ -19,7 +19,7 @@ from engine.explain.diagnose import RowCounts, check_rejects
 from engine.inputs.chunks import check_tables, read_users
 from engine.inputs.open import open_inputs
 from engine.model.threads import Progress, available_cores, in_order
-from engine.options import CHUNK_ROWS
+from engine.options import CHUNK_ROWS, InputLimits
 from engine.rows.chunk import Chunk
 from engine.rows.prepare import PreparedChunk, needed_columns, prepare_chunk
 
@@ -87,6 +87,7 @@ def validate_input(
     inputs: Sequence[str],
     bundle: Path,
     max_reject_share: float,
+    limits: InputLimits = InputLimits(),  # noqa: B008 - it is frozen
     progress: Progress = lambda done, total: None,  # noqa: ARG005
 ) -> Validation:
     """Check an input as `engine score` does, without scoring or writing.
@@ -95,6 +96,7 @@ def validate_input(
         inputs: Files, globs, directories, or `-` for standard input.
         bundle: A bundle folder, or a folder with `CURRENT`.
         max_reject_share: The largest share of rejected rows with which scores are published.
+        limits: What is read of the input at most.
         progress: Called after each chunk.
 
     Raises:
@@ -104,7 +106,7 @@ def validate_input(
     manifest = opened.manifest
     reference = reference_from_json(opened.contents[REFERENCE], manifest)
     findings = _Findings()
-    with open_inputs(inputs, needed_columns(manifest.schema)) as tables:
+    with open_inputs(inputs, needed_columns(manifest.schema), limits) as tables:
         check_tables(manifest, tables)
         total = sum(table.rows for table in tables)
         chunks = read_users(tables, None, CHUNK_ROWS, manifest.schema)

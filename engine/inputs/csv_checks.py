@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.errors import InputError, pluralize, quoted
 from engine.inputs.csv_scan import COMMA, NEWLINE, QUOTE, RETURN, read_blocks, separators_by_row
+from engine.inputs.errors import check_width
 from engine.inputs.formats import BLOCK_BYTES, wrong_byte
 
 TAIL_BYTES = 65_536
@@ -20,7 +21,7 @@ _BEFORE_TEXT = (COMMA, NEWLINE, QUOTE)
 _AFTER_TEXT = (COMMA, NEWLINE, RETURN, QUOTE)
 
 
-def check_csv(path: Path, head: bytes, name: str, wanted: Sequence[str] = ()) -> None:
+def check_csv(path: Path, head: bytes, name: str, wanted: Sequence[str], max_columns: int) -> None:
     """Refuse a file that Polars would read without an error, but not as it was meant.
 
     Args:
@@ -29,9 +30,10 @@ def check_csv(path: Path, head: bytes, name: str, wanted: Sequence[str] = ()) ->
         name: What messages call it.
         wanted: Column names that messages may show. If the header is missing, other names are
             values of a user.
+        max_columns: The most columns that are read.
 
     Raises:
-        InputError: The file has repeated columns, other separators or line ends, misplaced quotes,
+        InputError: The file has too many or repeated columns, other separators or line ends, misplaced quotes,
             or ends in the middle of a row.
     """
     if has_lone_returns(head):
@@ -39,6 +41,7 @@ def check_csv(path: Path, head: bytes, name: str, wanted: Sequence[str] = ()) ->
             f"{name}: its lines end with CR alone. Write them with LF, or with CR and LF."
         )
     header = csv_header(path)
+    check_width(len(header), name, max_columns)
     if repeated := [column for column, times in Counter(header).items() if column and times > 1]:
         raise InputError(f"{name}: {_name_repeated(header, repeated, wanted)}")
     separators = {"';'": ";", "a tab": "\t", "'|'": "|"}

@@ -4,6 +4,7 @@ A text in quotes that spans lines belongs to one row. Rows count from 0, which i
 """
 
 import codecs
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ import numpy as np
 from engine.inputs.formats import BLOCK_BYTES
 
 QUOTE, COMMA, NEWLINE, RETURN = b'",\n\r'
+SPACES = list(b" \t\r\n")
+MARK = np.frombuffer(codecs.BOM_UTF8, np.uint8)
+_BLANK_LINE = re.compile(rb"(?:\A|\n)[ \t\r]*(?:\n|\Z)|\n" + codecs.BOM_UTF8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ def read_blocks(path: Path) -> Iterator[Block]:
     is_inside = False
     with path.open("rb") as file:
         skipped = False
-        while content := file.read(BLOCK_BYTES):
+        while content := file.read(BLOCK_BYTES) + file.readline(BLOCK_BYTES):
             if not skipped:
                 # The first line that is not blank is the header, as in Polars.
                 content = content.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
@@ -48,6 +52,47 @@ def read_blocks(path: Path) -> Iterator[Block]:
                 block = _block(np.frombuffer(content, np.uint8), is_inside=is_inside)
                 is_inside = block.is_inside
                 yield block
+
+
+def may_have_blank_lines(path: Path) -> bool:
+    """Whether a file may have what `without_blank_lines` removes: it is also found within quotes."""
+    with path.open("rb") as file:
+        while content := file.read(BLOCK_BYTES) + file.readline(BLOCK_BYTES):
+            if _BLANK_LINE.search(content.removesuffix(b"\n")):
+                return True
+    return False
+
+
+def without_blank_lines(path: Path, target: Path) -> Path:
+    """Copy a CSV without lines of white space, which are no rows.
+
+    A byte order mark that begins a line is removed too: it is there where files were joined.
+    """
+    held = b""
+    is_blank = True
+    with target.open("wb") as plain:
+        for block in read_blocks(path):
+            content = block.content
+            bounds = np.concatenate(([0], np.flatnonzero(block.newlines) + 1, [len(content)]))
+            keep = ~_marks(content, bounds[:-1] if is_blank else bounds[1:-1])
+            solid = np.cumsum(keep & ~np.isin(content, SPACES))
+            blank = np.diff(np.concatenate(([0], solid))[bounds]) == 0
+            blank[0] &= is_blank
+            written = content[keep & np.repeat(~blank, np.diff(bounds))].tobytes()
+            plain.write(written if blank[0] else held + written)
+            begun = content[bounds[-2] :].tobytes() if blank[-1] else b""
+            held = held + begun if len(blank) == 1 and blank[0] else begun
+            is_blank = bool(blank[-1])
+    return target
+
+
+def _marks(content: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The bytes of the byte order marks that begin lines: bool [bytes]."""
+    found = np.zeros(len(content), np.bool_)
+    starts = starts[starts + len(MARK) <= len(content)]
+    for start in starts[(content[starts[:, None] + np.arange(len(MARK))] == MARK).all(axis=1)]:
+        found[start : start + len(MARK)] = True
+    return found
 
 
 def separators_by_row(path: Path) -> Iterator[tuple[int, np.ndarray]]:

@@ -35,6 +35,19 @@ def reading(name: str, fault: Callable[[], str | None] | None = None) -> Iterato
         raise broken(name, fault() or "a row differs from the others") from error
 
 
+def check_width(columns: int, name: str, max_columns: int) -> None:
+    """Refuse a table with too many columns.
+
+    Raises:
+        InputError: It has more than `max_columns`.
+    """
+    if columns > max_columns:
+        raise InputError(
+            f"{name}: {columns:,} columns, of which at most {max_columns:,} are read. Check the job that "
+            "writes it; engine score --max-columns allows more."
+        )
+
+
 def broken(name: str, reason: str) -> InputError:
     """The error of a damaged file, with the first line of the reason."""
     first_line = reason.strip().split("\n")[0]

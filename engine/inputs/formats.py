@@ -1,7 +1,6 @@
 """The format of a file by its first bytes, and plain copies of files that are packed."""
 
 import codecs
-import shutil
 import zlib
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,8 @@ Format = Literal["parquet", "ipc", "csv", "ndjson"]
 
 HEAD_BYTES = 65_536
 BLOCK_BYTES = 1 << 20
+UNPACKED_BYTES = 64 << 20
+"""Below this size, a packed file may be unpacked whatever its ratio is."""
 GZIP_MAGIC = b"\x1f\x8b"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _MAGIC: tuple[tuple[bytes, Format], ...] = ((b"PAR1", "parquet"), (b"ARROW1", "ipc"))
@@ -61,27 +62,45 @@ def detect_format(head: bytes, name: str) -> Format:
     return "ndjson" if text.startswith(b"{") else "csv"
 
 
-def unpacked(path: Path, target: Path) -> Path:
-    """Unpack a file of one or more gzip members."""
+def unpacked(path: Path, target: Path, name: str, max_ratio: int) -> Path:
+    """Unpack a file of one or more gzip members.
+
+    Args:
+        path: The packed file.
+        target: A new file.
+        name: What messages call it.
+        max_ratio: How many times larger than `path` the content may be.
+
+    Raises:
+        InputError: It is larger.
+        EOFError: The file is cut off.
+    """
+    most = max(UNPACKED_BYTES, max_ratio * path.stat().st_size)
     member = zlib.decompressobj(wbits=31)
     with path.open("rb") as packed, target.open("wb") as plain:
         while content := packed.read(BLOCK_BYTES):
             while content:
                 if member.eof:
                     member = zlib.decompressobj(wbits=31)
-                plain.write(member.decompress(content))
+                plain.write(member.decompress(content, BLOCK_BYTES))
+                if plain.tell() > most:
+                    raise InputError(
+                        f"{name}: unpacks to more than {max_ratio:,} times its size, which tables "
+                        "do not. Check the job that writes it; engine score --max-gzip-ratio allows more."
+                    )
                 # Members may be padded with zeros.
-                content = member.unused_data.lstrip(b"\0")
+                content = member.unconsumed_tail or member.unused_data.lstrip(b"\0")
     if not member.eof:
         raise EOFError("the gzip stream is cut off")
     return target
 
 
-def without_mark(path: Path, target: Path) -> Path:
-    """Copy a text without its byte order mark, which Polars takes for a part of NDJSON."""
+def without_marks(path: Path, target: Path) -> Path:
+    """Copy NDJSON without byte order marks that begin lines, as in files that were joined."""
     with path.open("rb") as marked, target.open("wb") as plain:
-        marked.seek(len(codecs.BOM_UTF8))
-        shutil.copyfileobj(marked, plain)
+        while content := marked.read(BLOCK_BYTES) + marked.readline():
+            content = content.removeprefix(codecs.BOM_UTF8)
+            plain.write(content.replace(b"\n" + codecs.BOM_UTF8, b"\n"))
     return target
 
 

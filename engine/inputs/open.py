@@ -1,6 +1,5 @@
 """Inputs to tables: finds or fetches the files of each input, and opens them one by one."""
 
-import glob
 import re
 import shutil
 import sys
@@ -18,9 +17,15 @@ import polars as pl
 from engine.errors import InputError, NoInputError, StorageError, pluralize, quoted
 from engine.inputs.errors import reading
 from engine.inputs.objects import fetch_objects, is_object
-from engine.inputs.partitions import partition_values, partitioned_files
+from engine.inputs.partitions import (
+    matching_files,
+    partition_values,
+    partitioned_files,
+    plain_folder,
+)
 from engine.inputs.tables import Table, file_state, open_table
 from engine.interruption import in_background
+from engine.options import InputLimits
 
 STANDARD_INPUT = "-"
 STANDARD_INPUT_NAME = "standard input"
@@ -43,16 +48,20 @@ class Source(Protocol):
 
 @contextmanager
 def open_inputs(
-    inputs: Sequence[str | Source], wanted: Sequence[str] = ()
+    inputs: Sequence[str | Source],
+    wanted: Sequence[str] = (),
+    limits: InputLimits = InputLimits(),  # noqa: B008 - it is frozen
 ) -> Iterator[tuple[Table, ...]]:
     """Open files, globs, directories, `-`, objects or queries, in the order given.
 
     Args:
         inputs: A directory gives its files in the order of their names, without those that begin
             with a dot or an underscore and those that runs leave beside their scores. Folders
-            named `column=value` inside it are partitions: their Parquet files have that column.
-        wanted: Columns to look for in all rows of NDJSON, whose first rows may not name them. A
-            wanted column without a value in any row counts as absent.
+            named `column=value` inside it are partitions: their Parquet files have that column. A
+            glob follows the same rules from the last folder before its first pattern.
+        wanted: The columns that are needed. Messages may show their names; in NDJSON they may hold
+            no objects.
+        limits: What is read at most.
 
     Raises:
         NoInputError: There is nothing to read.
@@ -62,7 +71,8 @@ def open_inputs(
         UnavailableError: A database or an object store does not answer.
     """
     with _temporary_files() as new_file:
-        tables = [table for one in inputs for table in _open_input(one, new_file, wanted)]
+        opened = partial(open_table, new_file=new_file, wanted=wanted, limits=limits)
+        tables = [table for one in inputs for table in _open_input(one, new_file, opened, limits)]
         yield tuple(tables)
         for table in tables:
             if table.path is not None and file_state(table.path) != table.state:
@@ -78,21 +88,24 @@ def input_paths(inputs: Sequence[str]) -> list[Path]:
     Raises:
         NoInputError: There is nothing to read.
     """
-    return [path for text in inputs if text != STANDARD_INPUT for path in _paths(text)]
+    limits = InputLimits()
+    return [p for text in inputs if text != STANDARD_INPUT for p in _files_of(text, limits)[0]]
 
 
 def _open_input(
-    one: str | Source, new_file: Callable[[], Path], wanted: Sequence[str]
+    one: str | Source,
+    new_file: Callable[[], Path],
+    opened: Callable[..., Table],
+    limits: InputLimits,
 ) -> Iterator[Table]:
-    opened = partial(open_table, new_file=new_file, wanted=wanted)
     if isinstance(one, str) and one != STANDARD_INPUT and not is_object(one):
         with reading(one):
-            paths = _paths(one)
+            paths, folder = _files_of(one, limits)
         _check_names(paths)
         for path in paths:
             # Unpacking, checking and counting a large file may take minutes.
             table = in_background(partial(opened, str(path), path, path))
-            yield _with_partitions(table, one)
+            yield _with_partitions(table, folder)
         return
     name, fetch = _fetching(one)
     # Rows are read more than once, so they go to a file first.
@@ -118,24 +131,25 @@ def _copy_standard_input(path: Path) -> None:
         shutil.copyfileobj(sys.stdin.buffer, file)
 
 
-def _paths(text: str) -> list[Path]:
+def _files_of(text: str, limits: InputLimits) -> tuple[list[Path], Path]:
+    """The files that an input names, and the folder below which folders are partitions."""
     path = Path(text)
+    if path.is_file():
+        return [path], path.parent
     if path.is_dir():
-        found = sorted(partitioned_files(path))
+        found, folder = sorted(partitioned_files(path, limits.max_files)), path
         what = f"{text}: a directory without files to read"
-    elif path.is_file():
-        return [path]
     elif path.exists():
         raise NoInputError(
             f"{text}: a device or a pipe, not a file. Give - to read standard input."
         )
     else:
         # NOTE: a name with brackets is tried as a plain file first.
-        found = sorted(p for p in map(Path, glob.glob(text)) if p.is_file())  # noqa: PTH207
+        found, folder = sorted(matching_files(text, limits.max_files)), plain_folder(text)
         what = f"{_without_password(text)}: no such file"
     if not found:
         raise NoInputError(f"{what}. Check the path; the working directory is {Path.cwd()}.")
-    return found
+    return found, folder
 
 
 def _without_password(text: str) -> str:
@@ -153,9 +167,9 @@ def _check_names(paths: Sequence[Path]) -> None:
         )
 
 
-def _with_partitions(table: Table, text: str) -> Table:
+def _with_partitions(table: Table, folder: Path) -> Table:
     """The table with the columns that the folders between an input and its file stand for."""
-    values = {} if table.path is None else partition_values(table.path, Path(text))
+    values = {} if table.path is None else partition_values(table.path, folder)
     if not values:
         return table
     if table.format != "parquet":

@@ -3,8 +3,11 @@
 The names of the folders hold values that the files do not have.
 """
 
+import glob
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -15,21 +18,71 @@ HIDDEN_PREFIXES = (".", "_")
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
-def partitioned_files(folder: Path) -> Iterator[Path]:
-    """The files of a folder and of its partitions at any depth, without those that are skipped."""
-    for path in folder.iterdir():
-        if path.is_file():
-            if not is_passed_over(path.name):
-                yield path
-        elif _is_partition(path) and path.is_dir():
-            if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
-                raise NoInputError(f"{path}: a link to a folder above it. Remove it.")
-            yield from partitioned_files(path)
-        elif path.is_dir() and not path.name.startswith(HIDDEN_PREFIXES):
-            LOG.warning(
-                "%s: skipped, because its name is not column=value. Give it as an input if it is one.",
-                path,
+def partitioned_files(folder: Path, max_files: int) -> Iterator[Path]:
+    """The files of a folder and of its partitions at any depth, without those that are skipped.
+
+    Raises:
+        InputError: There are more than `max_files` files and folders.
+        NoInputError: A folder leads back to one above it.
+    """
+    return _files_below(folder, _Visits(str(folder), max_files), frozenset())
+
+
+def matching_files(pattern: str, max_files: int) -> Iterator[Path]:
+    """The files that match a glob, and those in folders that match, by the rules of a folder.
+
+    Raises:
+        InputError: There are more than `max_files` files and folders.
+        NoInputError: A folder leads back to one above it.
+    """
+    visits = _Visits(pattern, max_files)
+    for path in map(Path, glob.iglob(pattern)):  # noqa: PTH207 - Path.glob knows no absolute pattern
+        yield from _files_at(path, visits, frozenset())
+
+
+def plain_folder(pattern: str) -> Path:
+    """The last folder before the first pattern in a glob."""
+    parts = Path(pattern).parts
+    return Path(*takewhile(lambda part: not glob.has_magic(part), parts[:-1]))
+
+
+@dataclass(slots=True)
+class _Visits:
+    """Counts what is visited on behalf of one input."""
+
+    name: str
+    limit: int
+    count: int = 0
+
+    def add(self) -> None:
+        self.count += 1
+        if self.count > self.limit:
+            raise InputError(
+                f"{self.name}: more than {self.limit:,} files and folders. Name a smaller part; "
+                "engine score --max-files allows more."
             )
+
+
+def _files_below(folder: Path, visits: _Visits, above: frozenset[Path]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in above:
+        raise NoInputError(f"{folder}: a link to a folder above it. Remove it.")
+    for path in folder.iterdir():
+        yield from _files_at(path, visits, above | {real})
+
+
+def _files_at(path: Path, visits: _Visits, above: frozenset[Path]) -> Iterator[Path]:
+    visits.add()
+    if path.is_file():
+        if not is_passed_over(path.name):
+            yield path
+    elif _is_partition(path) and path.is_dir():
+        yield from _files_below(path, visits, above)
+    elif path.is_dir() and not path.name.startswith(HIDDEN_PREFIXES):
+        LOG.warning(
+            "%s: skipped, because its name is not column=value. Give it as an input if it is one.",
+            path,
+        )
 
 
 def is_passed_over(name: str) -> bool:
@@ -42,7 +95,8 @@ def partition_values(file: Path, folder: Path) -> dict[str, str | None]:
     """The columns in the names of the folders between a dataset and one of its files."""
     if not file.is_relative_to(folder):
         return {}
-    parts = [part.partition("=") for part in file.relative_to(folder).parts[:-1]]
+    folders = file.relative_to(folder).parts[:-1]
+    parts = [part.partition("=") for part in folders if _is_partition(Path(part))]
     twice = [name for name, times in Counter(name for name, _, _ in parts).items() if times > 1]
     if twice:
         raise InputError(f"{file}: {quoted(twice)} twice in the names of its folders. Rename one.")

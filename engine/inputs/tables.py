@@ -1,7 +1,6 @@
 """One file to one table: detects its format, refuses what is wrong with it, and counts its rows."""
 
 import shutil
-from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,21 +9,19 @@ from pathlib import Path
 import polars as pl
 
 from engine.inputs.csv_checks import check_csv, csv_fault, csv_header
-from engine.inputs.errors import broken, reading
+from engine.inputs.csv_scan import may_have_blank_lines, without_blank_lines
+from engine.inputs.errors import broken, check_width, reading
 from engine.inputs.formats import (
     GZIP_MAGIC,
     Format,
     detect_format,
     read_head,
     unpacked,
-    without_mark,
+    without_marks,
 )
 from engine.inputs.ndjson_checks import half_character, ndjson_fault
-
-# NDJSON names its columns row by row; this many rows show most of them.
-NDJSON_HEADER_ROWS = 1_000
-# NOTE: Polars maps these into memory. If such a file were cut off, the process would die.
-_MAPPED: tuple[Format, ...] = ("ipc", "ndjson")
+from engine.inputs.ndjson_keys import read_keys
+from engine.options import InputLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,12 @@ class Table:
 
 
 def open_table(
-    name: str, path: Path | None, content: Path, new_file: Callable[[], Path], wanted: Sequence[str]
+    name: str,
+    path: Path | None,
+    content: Path,
+    new_file: Callable[[], Path],
+    wanted: Sequence[str],
+    limits: InputLimits,
 ) -> Table:
     """Open one file.
 
@@ -66,7 +68,8 @@ def open_table(
         path: Where the file is; None for standard input, objects and queries.
         content: The file that is read.
         new_file: Gives paths for temporary copies.
-        wanted: Column names that messages may show, and to look for in all rows of NDJSON.
+        wanted: Column names that messages may show; in NDJSON they may hold no objects.
+        limits: What is read at most.
 
     Raises:
         InputError: The file is broken, or in no format that can be read.
@@ -77,21 +80,29 @@ def open_table(
     with reading(name):
         state = file_state(content)
         if read_head(content).startswith(GZIP_MAGIC):
-            content = unpacked(content, new_file())
+            content = unpacked(content, new_file(), name, limits.max_gzip_ratio)
         head = read_head(content)
         kind = detect_format(head, name)
-        if kind == "ndjson" and head.startswith(BOM_UTF8):
-            content = without_mark(content, new_file())
-        if kind in _MAPPED and path == content:
-            content = Path(shutil.copyfile(content, new_file()))
+        columns: Sequence[str] = ()
         if kind == "csv":
-            check_csv(content, head, name, wanted)
-        if kind == "ndjson" and (line := half_character(content)):
-            raise broken(name, f"line {line:,} has half of a surrogate pair")
+            if may_have_blank_lines(content):
+                content = without_blank_lines(content, new_file())
+            check_csv(content, head, name, wanted, limits.max_columns)
+        elif kind == "ndjson":
+            # A copy in any case: Polars maps the file into memory, and would die if it were cut off.
+            content = without_marks(content, new_file())
+            if line := half_character(content):
+                raise broken(name, f"line {line:,} has half of a surrogate pair")
+            columns = read_keys(content, name, wanted, limits.max_columns)
+        elif kind == "ipc" and path == content:
+            # NOTE: Polars maps it into memory. If the file were cut off, the process would die.
+            content = Path(shutil.copyfile(content, new_file()))
     with reading(name, _find_fault(content, kind)):
-        frame = _scan(content, kind, wanted)
+        frame = _scan(content, kind, columns)
+        schema = frame.collect_schema()
+        check_width(len(schema), name, limits.max_columns)
         rows = int(frame.select(pl.len()).collect().item())
-        return Table(name, path, content, state, kind, frame, frame.collect_schema(), rows)
+        return Table(name, path, content, state, kind, frame, schema, rows)
 
 
 def file_state(path: Path) -> tuple[int, ...]:
@@ -110,18 +121,12 @@ def _find_fault(content: Path, kind: Format) -> Callable[[], str | None] | None:
     return (lambda: ndjson_fault(content)) if kind == "ndjson" else None
 
 
-def _scan(path: Path, kind: Format, wanted: Sequence[str]) -> pl.LazyFrame:
+def _scan(path: Path, kind: Format, columns: Sequence[str]) -> pl.LazyFrame:
     if kind == "parquet":
         return pl.scan_parquet(path, glob=False, hive_partitioning=False)
     if kind == "ipc":
         return pl.scan_ipc(path, glob=False, hive_partitioning=False)
+    # Every column as text: a guessed type would change ids and hide what is not a number.
     if kind == "csv":
-        # Every column as text: a guessed type would change ids and hide what is not a number.
         return pl.scan_csv(path, infer_schema=False, glob=False)
-    names = pl.scan_ndjson(path, infer_schema_length=NDJSON_HEADER_ROWS).collect_schema().names()
-    late = [name for name in wanted if name not in names]
-    if late:
-        rows = pl.scan_ndjson(path, schema=dict.fromkeys(late, pl.String))
-        has_value = rows.select(pl.all().is_not_null().any()).collect(engine="streaming")
-        names += [name for name in late if has_value[name].item()]
-    return pl.scan_ndjson(path, schema=dict.fromkeys(names, pl.String))
+    return pl.scan_ndjson(path, schema=dict.fromkeys(columns, pl.String))

@@ -17,7 +17,10 @@ CategoryTables = Mapping[str, tuple[str, ...]]
 
 TRUE_TEXTS = ("TRUE", "True", "true")
 FALSE_TEXTS = ("FALSE", "False", "false")
-MISSING_TEXTS = ("", "NaN", "nan", "NAN")
+NAN_TEXTS = ("NaN", "nan", "NAN")
+SPACES = " \t\n\r\v\f"
+AFTER_SPACES = "!"
+"""Texts that are empty or begin with white space sort before this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +45,68 @@ def to_typed(frame: pl.DataFrame, schema: FeatureSchema) -> Typed:
         schema: The table that the bundle scores.
     """
     found = frame.schema
-    columns = [pl.col(schema.id)] if schema.id is not None else []
-    rules = {}
+    columns, rules = [], {}
+    if schema.id is not None:
+        columns.append(_id_column(schema, found[schema.id]))
     if schema.snapshot is not None and schema.snapshot in found:
         columns.append(date_column(schema.snapshot, found[schema.snapshot]))
         rules[schema.snapshot] = "not_a_date"
     for feature in schema.model_features:
+        marks = schema.missing_marks(feature)
         if feature.kind == "numeric":
-            columns.append(float32_column(feature.name, found[feature.name]))
+            columns.append(float32_column(feature.name, found[feature.name], marks))
             rules[feature.name] = "not_a_number"
         else:
-            columns.append(text_column(feature.name, found[feature.name], feature.values))
-    typed = frame.select(columns)
+            columns.append(text_column(feature.name, found[feature.name], feature.values, marks))
+    typed = _without_spaces(frame, frame.select(columns), schema)
+    marks_of = {feature.name: schema.missing_marks(feature) for feature in schema.model_features}
     faults = {
-        f"{name}|{rule}": _is_unreadable(frame[name], typed[name])
+        f"{name}|{rule}": typed[name].is_null()
+        & ~_is_missing(frame[name], marks_of.get(name, schema.missing_texts))
         for name, rule in rules.items()
-        # Most columns have no more nulls than before, so their text need not be checked.
-        if found[name] == pl.String and typed[name].null_count() > frame[name].null_count()
+        if _has_unread_text(frame[name], typed[name])
     }
     return Typed(typed, {rule: rows for rule, rows in faults.items() if rows.any()})
 
 
-def _is_unreadable(texts: pl.Series, typed: pl.Series) -> pl.Series:
-    """Whether a text is given but has no value: Boolean [rows]."""
-    return typed.is_null() & ~texts.fill_null("").is_in(MISSING_TEXTS)
+def _is_missing(texts: pl.Series, marks: tuple[str, ...]) -> pl.Series:
+    """Whether there is no text, or one that means so: Boolean [rows]."""
+    numbers = texts.str.strip_chars(SPACES).cast(pl.Float64, strict=False)
+    is_mark = numbers.is_in(_marked_numbers(marks).implode()).fill_null(value=False)
+    return is_missing_text(texts.fill_null(""), marks) | is_mark
+
+
+def is_missing_text(texts: pl.Series, marks: tuple[str, ...]) -> pl.Series:
+    """Whether a text means that there is no value: Boolean [rows], null where the text is."""
+    return (texts.str.strip_chars(SPACES) == "") | texts.is_in((*NAN_TEXTS, *marks))
+
+
+def _id_column(schema: FeatureSchema, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(schema.id or "")
+    if dtype != pl.String or not schema.missing_texts:
+        return column
+    return pl.when(~column.is_in(schema.missing_texts)).then(column)
+
+
+def _without_spaces(
+    frame: pl.DataFrame, typed: pl.DataFrame, schema: FeatureSchema
+) -> pl.DataFrame:
+    """Read again what white space has spoiled: numbers with some around them, categories of it alone."""
+    again = []
+    for feature in schema.model_features:
+        name = feature.name
+        column = pl.col(name).str.strip_chars(SPACES)
+        if feature.kind == "numeric" and _has_unread_text(frame[name], typed[name]):
+            again.append(_to_float32(column, schema.missing_marks(feature)).alias(name))
+        # Most columns have no such text, and comparing is cheaper than stripping.
+        elif feature.kind == "categorical" and (typed[name] < AFTER_SPACES).any():
+            again.append(pl.when(typed[name].str.strip_chars(SPACES) != "").then(typed[name]))
+    return typed.with_columns(frame.select(again)) if again else typed
+
+
+def _has_unread_text(raw: pl.Series, typed: pl.Series) -> bool:
+    # Most columns have no more nulls than before, so their text need not be checked.
+    return raw.dtype == pl.String and typed.null_count() > raw.null_count()
 
 
 def to_features(
@@ -130,22 +171,44 @@ def category_code(name: str, values: tuple[str, ...]) -> pl.Expr:
     return codes.to_physical().cast(pl.Float32)
 
 
-def float32_column(name: str, dtype: pl.DataType) -> pl.Expr:
-    """A numeric column as Float32, null where it is missing, NaN, empty or not a number."""
+def float32_column(name: str, dtype: pl.DataType, marks: tuple[str, ...] = ()) -> pl.Expr:
+    """A numeric column as Float32, null where it is missing, NaN, empty or not a number.
+
+    Args:
+        name: The column.
+        dtype: Its type.
+        marks: Texts that mean "missing". One that is a number, such as -999, stands for it in every type.
+    """
     column = pl.col(name)
     if dtype == pl.String:
-        # NOTE: text goes through Float64, as the same number in a Parquet file does.
-        column = (
-            pl.when(column.is_in(TRUE_TEXTS))
-            .then(1.0)
-            .when(column.is_in(FALSE_TEXTS))
-            .then(0.0)
-            .otherwise(column.cast(pl.Float64, strict=False))
-        )
-    return column.cast(pl.Float32, strict=False).fill_nan(None).alias(name)
+        return _to_float32(column, marks).alias(name)
+    return _without_marks(column.cast(pl.Float32, strict=False), marks).alias(name)
 
 
-def text_column(name: str, dtype: pl.DataType, values: tuple[str, ...] = ()) -> pl.Expr:
+def _to_float32(text: pl.Expr, marks: tuple[str, ...]) -> pl.Expr:
+    # NOTE: text goes through Float64, as the same number in a Parquet file does.
+    number = (
+        pl.when(text.is_in(TRUE_TEXTS))
+        .then(1.0)
+        .when(text.is_in(FALSE_TEXTS))
+        .then(0.0)
+        .otherwise(text.cast(pl.Float64, strict=False))
+    )
+    return _without_marks(number.cast(pl.Float32, strict=False), marks)
+
+
+def _without_marks(number: pl.Expr, marks: tuple[str, ...]) -> pl.Expr:
+    number, marked = number.fill_nan(None), _marked_numbers(marks).cast(pl.Float32)
+    return pl.when(~number.is_in(marked.implode())).then(number) if len(marked) else number
+
+
+def _marked_numbers(marks: tuple[str, ...]) -> pl.Series:
+    return pl.Series(marks, dtype=pl.String).cast(pl.Float64, strict=False).drop_nulls()
+
+
+def text_column(
+    name: str, dtype: pl.DataType, values: tuple[str, ...] = (), marks: tuple[str, ...] = ()
+) -> pl.Expr:
     """A categorical column as String, null where it is missing or empty.
 
     The same users score the same in every file format. So a Boolean becomes "1" or "0", and so do
@@ -156,13 +219,14 @@ def text_column(name: str, dtype: pl.DataType, values: tuple[str, ...] = ()) -> 
         name: The column.
         dtype: Its type.
         values: The values that the schema declares; none if they were learned.
+        marks: Texts that mean "missing".
     """
     yes = next((text for text in TRUE_TEXTS if text in values), "1")
     no = next((text for text in FALSE_TEXTS if text in values), "0")
     if dtype == pl.Boolean:
         return pl.col(name).replace_strict({True: yes, False: no}, return_dtype=pl.String)
     text = pl.col(name).cast(pl.String)
-    given: pl.Expr = pl.when(text != "").then(text)
+    given: pl.Expr = pl.when(~text.is_in(("", *marks)) if marks else text != "").then(text)
     # NOTE: ordinary categories skip this, because none of their declared values is a Boolean.
     if not values or yes in values or no in values:
         spelled = dict.fromkeys(TRUE_TEXTS, yes) | dict.fromkeys(FALSE_TEXTS, no)

@@ -83,6 +83,8 @@ UNBOUNDED = r"must be finite, found .*; leave it out if there is no bound"
         (NUMERIC + "maximum = 3", "keys 'maximum'"),
         (CATEGORICAL + "ordered = true", "lists its"),
         (CATEGORICAL + "values = ['', 'b']", "none empty"),
+        ("missing_texts = 'NULL'\n" + NUMERIC, "the table: missing_texts must be a list"),
+        (CATEGORICAL + "values = ['NA']\nmissing_texts = ['NA']", "'NA' both in values and in"),
         ("id = 'a'\n" + NUMERIC, "more than once: 'a'"),
         (NUMERIC + "use = false", "at least one"),
         ("horizon_days = -1\n" + NUMERIC, "horizon_days"),

@@ -1,3 +1,4 @@
+import json
 from collections import Counter
 
 import polars as pl
@@ -6,7 +7,7 @@ import pytest
 from engine.bundle.open import REFERENCE, open_bundle
 from engine.bundle.reference import reference_from_json
 from engine.errors import InputError
-from engine.explain.diagnose import RowCounts, check_rejects
+from engine.explain.diagnose import RowCounts, check_rejects, diagnose
 from engine.inputs.open import open_inputs
 from tests.helpers import BUNDLE, write_table
 
@@ -53,3 +54,15 @@ def test_the_cause_is_looked_for_in_the_file_with_most_rejected_rows(check, a, b
 def test_an_input_without_rows_is_refused_by_name(check):
     with pytest.raises(InputError, match=r"a\.parquet, .*b\.parquet: no rows"):
         check(0, {}, {}, 1.0)
+
+
+@pytest.mark.parametrize("mark", ["NULL", "NA", "n/a", "\\N", "-", "#N/A", "?"])
+def test_a_mark_of_missing_values_is_named_with_how_to_declare_it(users, mark):
+    bundle = open_bundle(BUNDLE)
+    reference = reference_from_json(bundle.contents[REFERENCE], bundle.manifest)
+    some = pl.int_range(pl.len()) % 3 == 0
+    texts = pl.when(some).then(pl.lit(mark)).otherwise(pl.col(SESSIONS).cast(pl.String))
+    sample = users.with_columns(texts.alias(SESSIONS))
+    (sentence,) = diagnose(sample, {f"{SESSIONS}|not_a_number": 9}, bundle.manifest, reference)
+    assert f"{SESSIONS!r} holds {mark!r} in 33% of the rows" in sentence
+    assert f"missing_texts = [{json.dumps(mark)}]" in sentence

@@ -12,6 +12,7 @@ from engine.inputs.csv_checks import (
     misplaced_quote,
     short_rows,
 )
+from engine.inputs.csv_scan import may_have_blank_lines, without_blank_lines
 
 FIELDS = st.text(st.sampled_from('ab,"\né'), max_size=3)
 ROWS = st.lists(st.lists(FIELDS, min_size=2, max_size=3), max_size=12)
@@ -109,3 +110,35 @@ def test_a_fault_of_csv_is_named_by_its_place(tmp_path, monkeypatch, block, cont
 )
 def test_lines_that_end_with_cr_alone_are_found(head, lone):
     assert has_lone_returns(head) == lone
+
+
+LINES = ["id,x", "a,1", '"b\n\n \nc",2', "d,", '"",4']
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("blank", ["", " ", "\t  ", "\ufeff"])
+@pytest.mark.parametrize("block_bytes", [7, 1 << 20])
+def test_lines_of_white_space_and_marks_of_joined_files_are_no_rows(
+    tmp_path, monkeypatch, end, blank, block_bytes
+):
+    monkeypatch.setattr(csv_scan, "BLOCK_BYTES", block_bytes)
+    path = tmp_path / "t.csv"
+    between = f"{end}{blank}{end}"
+    path.write_text(between.join(["", *LINES, ""]) + blank, newline="")
+    assert may_have_blank_lines(path)
+    copy = without_blank_lines(path, tmp_path / "copy.csv")
+    assert copy.read_bytes().decode() == end.join([*LINES, ""])
+
+
+def test_a_mark_that_begins_a_row_is_removed(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("\ufeffid,x\na,1\n\ufeffb,2\n")
+    assert may_have_blank_lines(path)
+    copy = without_blank_lines(path, tmp_path / "copy.csv")
+    assert copy.read_text() == "id,x\na,1\nb,2\n"
+
+
+def test_ordinary_files_have_no_blank_lines(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("id,x\n a , 1\n,\n\u00a0,2\n")
+    assert not may_have_blank_lines(path)

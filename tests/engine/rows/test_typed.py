@@ -117,3 +117,71 @@ def test_no_rows_give_an_empty_tensor():
     schema = {"user": pl.String, "spend": pl.Float64, "tier": pl.String}
     typed = to_typed(pl.DataFrame(schema=schema), SCHEMA).frame
     assert to_features(typed, SCHEMA.model_features, CODES).shape == (0, 2)
+
+
+def typed_texts(texts, schema=SCHEMA, column="spend"):
+    frame = pl.DataFrame({"user": "a", "spend": "1", "tier": "gold"}).select(
+        *(pl.col(name) for name in ("user", "spend", "tier"))
+    )
+    frame = pl.concat([frame] * len(texts)).with_columns(pl.Series(column, texts, pl.String))
+    return to_typed(frame, schema)
+
+
+@pytest.mark.parametrize("blank", [" ", "   ", "\t", " \r\n"])
+@pytest.mark.parametrize("column", ["spend", "tier"])
+def test_white_space_alone_is_missing_and_no_mistake(blank, column):
+    typed = typed_texts(["2" if column == "spend" else "gold", blank, None], column=column)
+    assert typed.frame[column].null_count() == 2
+    assert not typed.faults
+
+
+def test_white_space_around_a_number_is_passed_over():
+    typed = typed_texts([" 1.5", "2\t", " x ", "TRUE "])
+    assert typed.frame["spend"].to_list() == [1.5, 2.0, None, 1.0]
+    assert typed.faults["spend|not_a_number"].to_list() == [False, False, True, False]
+
+
+def test_white_space_in_a_category_belongs_to_it():
+    assert typed_texts([" gold", "gold "], column="tier").frame["tier"].to_list() == [
+        " gold",
+        "gold ",
+    ]
+
+
+MARKED = FeatureSchema(
+    "shop",
+    (
+        Feature("spend", "numeric", missing_texts=("-999",)),
+        Feature("tier", "categorical", values=("gold", "none")),
+    ),
+    id="user",
+    snapshot="day",
+    missing_texts=("NULL", "NA"),
+)
+
+
+def test_declared_texts_are_missing_in_every_column():
+    frame = pl.DataFrame(
+        {
+            "user": ["a", "NULL", "c", "d"],
+            "day": ["2026-11-22", "2026-11-22", "NA", "2026-11-22"],
+            "spend": ["NULL", "1", "-999.0", "n/a"],
+            "tier": ["NA", "gold", "-999", "none"],
+        }
+    )
+    typed = to_typed(frame, MARKED)
+    assert typed.frame["user"].to_list() == ["a", None, "c", "d"]
+    assert typed.frame["day"].null_count() == 1
+    assert typed.frame["spend"].to_list() == [None, 1.0, None, None]
+    assert typed.frame["tier"].to_list() == [None, "gold", "-999", "none"]
+    assert {rule: rows.to_list() for rule, rows in typed.faults.items()} == {
+        "spend|not_a_number": [False, False, False, True]
+    }
+
+
+@pytest.mark.parametrize("dtype", [pl.Int16, pl.Float64, pl.Decimal(9, 2), pl.Float32])
+def test_a_declared_number_is_missing_in_every_type(dtype):
+    frame = pl.DataFrame(
+        {"user": ["a", "b"], "tier": "gold", "spend": pl.Series([-999, 5]).cast(dtype)}
+    )
+    assert to_typed(frame, MARKED).frame["spend"].to_list() == [None, 5.0]
