@@ -12,13 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from engine.bundle.manifest import Manifest
 from engine.errors import InputError, SelfCheckError, UsageError, pluralize
 from engine.explain.diagnose import check_rejects
 from engine.explain.drift import drift_report
-from engine.inputs.chunks import check_tables, read_users
+from engine.inputs.chunks import check_tables, read_rejected, read_users
 from engine.inputs.open import Source, open_inputs
 from engine.inputs.tables import Table
+from engine.interruption import check_interrupted
 from engine.logs import LOG
 from engine.model.columns import REPEATED_TEXTS
 from engine.model.threads import Progress, available_cores, in_order
@@ -67,6 +70,7 @@ def score(
     output = OutputOptions(options.drivers, options.impacts)
     threads = options.threads or available_cores()
     tally = Tally()
+    rejected: list[tuple[int, pl.DataFrame]] = []
     with _sink(targets, options) as sink, failures_reported(sink, tally, started):
         targets.check(replace=options.if_exists == "replace")
         sink.prepare()
@@ -77,15 +81,21 @@ def score(
             LOG.debug("inputs: %s", ", ".join(table.name for table in tables))
             _check_inputs(scorer, tables, inputs, targets)
             total = sum(table.rows for table in tables)
-            chunks = read_users(tables, None, options.chunk_rows, scorer.manifest.schema)
+            chunks = read_users(tables, scorer.columns, options.chunk_rows, scorer.manifest.schema)
             score_chunk = partial(scorer.score_chunk, options=output)
             with closing(in_order(score_chunk, chunks, threads)) as chunks_scored:
                 for scored in chunks_scored:
-                    sink.write(scored.scores, scored.rejected)
+                    sink.write(scored.scores)
+                    if scored.rejected.height:
+                        rows = scored.rejected.select("source_row", "reasons")
+                        rejected.append((tally.rows.read, rows))
                     tally.add(scored)
                     LOG.debug("%s rows done", f"{tally.rows.read:,}")
                     progress(tally.rows.read, total)
             _check_totals(tally, options.max_reject_share, scorer, tables)
+            for rows in read_rejected(tables, rejected, scorer.columns):
+                sink.write_rejected(rows)
+                check_interrupted()
         _check_drift(tally, scorer, strict=options.strict)
         written = sink.finish()
         LOG.debug("all rows scored, files complete and verified")

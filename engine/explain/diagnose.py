@@ -18,7 +18,7 @@ from engine.explain.drift import other_unit
 from engine.inputs.chunks import read_chunks
 from engine.inputs.tables import Table
 from engine.model.columns import ScoredChunk
-from engine.rows.prepare import PreparedChunk
+from engine.rows.prepare import PreparedChunk, needed_columns
 from engine.rows.typed import Typed, is_missing_text, to_typed
 
 SAMPLE_ROWS = 32_768
@@ -88,7 +88,7 @@ def check_rejects(
         return
     worst = max(counts.rejected, key=lambda file: counts.rejected[file])
     table = next(table for table in tables if table.name == worst)
-    sample = next(read_chunks([table], None, SAMPLE_ROWS)).frame
+    sample = next(read_chunks([table], needed_columns(manifest.schema), SAMPLE_ROWS)).frame
     causes = " ".join(diagnose(sample, counts.reasons, manifest, reference))
     raise InputError(
         f"{rows:,} of {counts.read:,} rows ({rows / counts.read:.1%}) cannot be scored, "

@@ -106,10 +106,11 @@ def validate_input(
     manifest = opened.manifest
     reference = reference_from_json(opened.contents[REFERENCE], manifest)
     findings = _Findings()
-    with open_inputs(inputs, needed_columns(manifest.schema), limits) as tables:
+    needed = needed_columns(manifest.schema)
+    with open_inputs(inputs, needed, limits) as tables:
         check_tables(manifest, tables)
         total = sum(table.rows for table in tables)
-        chunks = read_users(tables, None, CHUNK_ROWS, manifest.schema)
+        chunks = read_users(tables, needed, CHUNK_ROWS, manifest.schema)
         check = partial(_check, manifest=manifest)
         with closing(in_order(check, chunks, available_cores())) as chunks_checked:
             for found in chunks_checked:

@@ -3,8 +3,9 @@
 Chunks hold raw columns; types and values are checked in `engine.rows`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from engine.inputs.csv_checks import short_rows
 from engine.inputs.errors import broken, reading
 from engine.inputs.tables import Table
 from engine.interruption import in_background
+from engine.logs import LOG
 from engine.options import CHUNK_ROWS
 from engine.rows.chunk import SOURCE_COLUMNS, TOO_SHORT, Chunk, whole_batches
 from engine.rows.duplicates import find_repeated_keys, mark_duplicates
@@ -44,13 +46,13 @@ def check_tables(manifest: Manifest, tables: Sequence[Table]) -> None:
 
 
 def read_users(
-    tables: Sequence[Table], columns: Sequence[str] | None, chunk_rows: int, schema: FeatureSchema
+    tables: Sequence[Table], columns: Sequence[str], chunk_rows: int, schema: FeatureSchema
 ) -> Iterator[Chunk]:
     """Read every table chunk by chunk, in order, with duplicate keys marked.
 
     Args:
         tables: Tables from `open_inputs`.
-        columns: The columns to read if a table has them; None reads those of `flat_columns`.
+        columns: The columns to read if a table has them.
         chunk_rows: The most rows of a chunk.
         schema: The table that the bundle scores; without an id there are no duplicates.
 
@@ -63,17 +65,15 @@ def read_users(
 
 
 def read_chunks(
-    tables: Sequence[Table], columns: Sequence[str] | None, chunk_rows: int
+    tables: Sequence[Table], columns: Sequence[str], chunk_rows: int
 ) -> Iterator[Chunk]:
     """Read every table without checking for duplicates."""
-    flat = flat_columns(tables)
-    columns = tuple(flat) if columns is None else columns
     input_rows = 0
     for table in tables:
         rows = 0
         wanted = [name for name in columns if name in table.columns]
         for frame, faults in _frames_and_faults(table, wanted, chunk_rows):
-            yield Chunk(frame, table.name, rows, input_rows, flat, faults)
+            yield Chunk(frame, table.name, rows, input_rows, faults)
             rows += frame.height
             input_rows += frame.height
 
@@ -88,6 +88,65 @@ def find_rows(table: Table, columns: Sequence[str], condition: pl.Expr) -> pl.Da
     with reading(table.name):
         rows = table.frame.select(wanted).with_row_index("source_row", offset=1)
         return in_background(lambda: rows.filter(condition).collect(engine="streaming"))
+
+
+def read_rejected(
+    tables: Sequence[Table], rejected: Iterable[tuple[int, pl.DataFrame]], needed: Sequence[str]
+) -> Iterator[pl.DataFrame]:
+    """Read rejected rows again, as they are in the input: with all columns of `flat_columns`.
+
+    Args:
+        tables: Tables from `open_inputs`.
+        rejected: For each chunk in input order the rows of the whole input before it, and the
+            `source_row` and `reasons` of its rejected rows.
+        needed: The columns that are known to be readable. If others cannot be read, the rows are
+            given without them.
+
+    Yields:
+        The columns, `source_file`, `source_row` and `reasons`, in input order.
+    """
+    columns = flat_columns(tables)
+    ends = np.cumsum([table.rows for table in tables])
+    for number, chunks in groupby(
+        rejected, lambda chunk: int(np.searchsorted(ends, chunk[0], "right"))
+    ):
+        table, rows = tables[number], pl.concat([rows for _, rows in chunks])
+        done = 0
+        try:
+            for frame in _raw_rows(table, columns, rows, columns):
+                yield frame
+                done += frame.height
+        except InputError:
+            LOG.warning(
+                "%s: a column that scoring does not need cannot be read; the quarantine holds only those "
+                "that it needs.",
+                table.name,
+            )
+            yield from _raw_rows(table, needed, rows[done:], columns)
+
+
+def _raw_rows(
+    table: Table, names: Iterable[str], rows: pl.DataFrame, columns: Mapping[str, pl.DataType]
+) -> Iterator[pl.DataFrame]:
+    wanted = [name for name in names if name in table.columns and name in columns]
+    absent = [pl.lit(None).alias(name) for name in columns if name not in wanted]
+    numbers = rows["source_row"].cast(pl.UInt32)
+    with table.reading():
+        found = (
+            table.frame.select(by_name(wanted))
+            .with_row_index("source_row", offset=1)
+            .filter(pl.col("source_row").is_in(numbers.implode()))
+        )
+        done = 0
+        for frame in whole_batches(found, rows.height, CHUNK_ROWS, partial(_lost_rows, table)):
+            here = rows[done : done + frame.height]
+            done += frame.height
+            yield frame.with_columns(absent).select(
+                *(by_name(name).cast(dtype) for name, dtype in columns.items()),
+                source_file=pl.lit(table.name),
+                source_row=here["source_row"],
+                reasons=here["reasons"],
+            )
 
 
 def flat_columns(tables: Iterable[Table]) -> dict[str, pl.DataType]:

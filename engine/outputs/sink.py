@@ -34,7 +34,7 @@ class Sink:
     """The outputs of one run: scores, quarantine if needed, summary, and metrics if wanted.
 
     A context manager: it locks the output on entry; on exit it always removes staging and lock. In
-    between call `prepare`, `write`, `finish` and `publish`, or `report` after a failure.
+    between call `prepare`, `write`, `write_rejected`, `finish` and `publish`, or `report` after a failure.
 
     Attributes:
         targets: The destinations of the outputs.
@@ -76,19 +76,20 @@ class Sink:
                 LOG.info("%s: removed files of a killed run (%s)", self.targets.out, left.name)
             self._make_staging()
 
-    def write(self, scores: pl.DataFrame, rejected: pl.DataFrame) -> None:
-        """Add the next rows to scores and quarantine."""
-        targets = self.targets
+    def write(self, scores: pl.DataFrame) -> None:
+        """Add the next rows of scores."""
         if self._scores is None:
-            self._scores = self._writer(scores.schema, self._staged_scores, targets.out)
-        with storage_errors(targets.out):
+            self._scores = self._writer(scores.schema, self._staged_scores, self.targets.out)
+        with storage_errors(self.targets.out):
             self._scores.write(scores)
-        if rejected.height:
-            if self._rejected is None:
-                staged = self._staged(targets.quarantine)
-                self._rejected = self._writer(rejected.schema, staged, targets.quarantine)
-            with storage_errors(targets.quarantine):
-                self._rejected.write(rejected)
+
+    def write_rejected(self, rows: pl.DataFrame) -> None:
+        """Add the next rows of the quarantine."""
+        path = self.targets.quarantine
+        if self._rejected is None:
+            self._rejected = self._writer(rows.schema, self._staged(path), path)
+        with storage_errors(path):
+            self._rejected.write(rows)
 
     def finish(self) -> tuple[Written | None, Written | None]:
         """Complete and verify the staged files, and load a table; returns scores and quarantine."""
@@ -212,7 +213,10 @@ class DryRun(Sink):
                 if not os.access(folder, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    def write(self, scores: pl.DataFrame, rejected: pl.DataFrame) -> None:
+    def write(self, scores: pl.DataFrame) -> None:
+        """Discard the rows."""
+
+    def write_rejected(self, rows: pl.DataFrame) -> None:
         """Discard the rows."""
 
     def finish(self) -> tuple[Written | None, Written | None]:

@@ -21,7 +21,6 @@ class Chunk:
         file: The name of the file.
         rows_before: Rows of the same file before this chunk.
         input_rows_before: Rows of the whole input before this chunk.
-        flat: The columns of the quarantine file, the same for all chunks; see `flat_columns`.
         faults: Rules that need more than the values of one row, each with the rows that break it:
             Boolean [rows].
     """
@@ -30,7 +29,6 @@ class Chunk:
     file: str
     rows_before: int
     input_rows_before: int
-    flat: Mapping[str, pl.DataType] = field(default_factory=dict)
     faults: Mapping[str, pl.Series] = field(default_factory=dict)
 
 

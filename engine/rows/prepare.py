@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from polars.selectors import by_name
 
 from engine.bundle.manifest import Manifest
 from engine.bundle.schema import FeatureSchema
@@ -64,12 +63,8 @@ def prepare_chunk(chunk: Chunk, manifest: Manifest) -> PreparedChunk:
 
 
 def _with_source(rejected: pl.DataFrame, chunk: Chunk) -> pl.DataFrame:
-    flat = chunk.flat or chunk.frame.schema
-    # NOTE: rejected rows of all inputs go to one file, whatever columns each input has.
-    present = set(rejected.columns)
-    missing = [pl.lit(None, t).alias(n) for n, t in flat.items() if n not in present]
-    return rejected.with_columns(missing).select(
-        *(by_name(n).cast(t) for n, t in flat.items() if n not in SOURCE_COLUMNS),
+    return rejected.select(
+        pl.exclude(*SOURCE_COLUMNS),
         source_file=pl.lit(chunk.file),
         source_row=pl.col("chunk_row") + (chunk.rows_before + 1),
         reasons="reasons",

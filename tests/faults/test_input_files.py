@@ -207,7 +207,7 @@ def test_a_file_cut_off_while_it_is_read_ends_the_run_and_not_the_process(users,
         pytest.raises(InputError, match=f"users{ending}: was replaced or written to"),
         open_inputs([str(path)]) as tables,
     ):
-        chunks = read_chunks(tables, None, 100)
+        chunks = read_chunks(tables, users.columns, 100)
         next(chunks)
         os.truncate(path, 1_000)
         assert sum(chunk.frame.height for chunk in chunks) == users.height - 100

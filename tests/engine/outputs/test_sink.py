@@ -31,7 +31,8 @@ def sink(out):
 def test_nothing_stands_at_the_output_until_it_is_published(tmp_path):
     out = tmp_path / "scores.csv"
     with sink(out) as opened:
-        opened.write(FRAME, FRAME[:1])
+        opened.write(FRAME)
+        opened.write_rejected(FRAME[:1])
         opened.finish()
         assert not out.exists()
         opened.publish(b"{}", b"")
@@ -50,7 +51,7 @@ def test_a_failure_leaves_the_old_output_and_no_staging(tmp_path):
     out = tmp_path / "scores.csv"
     out.write_text("old")
     with pytest.raises(KeyError), sink(out) as opened:
-        opened.write(FRAME, FRAME.clear())
+        opened.write(FRAME)
         raise KeyError
     assert out.read_text() == "old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scores.csv", "scores.csv.lock"]
@@ -72,7 +73,7 @@ def test_only_an_earlier_quarantine_of_the_same_output_is_removed(tmp_path, name
         ScoresFile(tmp_path / "scores.csv"), tmp_path / named if named else None, None
     )
     with opened_sink(targets) as opened:
-        opened.write(FRAME, FRAME.clear())
+        opened.write(FRAME)
         opened.finish()
         opened.publish(b"{}", b"")
     assert old.exists() == stays
@@ -84,7 +85,8 @@ def test_files_may_go_to_different_directories(tmp_path):
     for path in (*places, summary):
         path.parent.mkdir()
     with opened_sink(Targets.of(ScoresFile(places[0]), places[1], summary)) as opened:
-        opened.write(FRAME, FRAME[:2])
+        opened.write(FRAME)
+        opened.write_rejected(FRAME[:2])
         opened.finish()
         opened.publish(b"{}", b"")
     assert [read_table(path).height for path in places] == [3, 2]
@@ -112,7 +114,7 @@ def test_what_fails_after_the_commit_is_not_called_unpublished(tmp_path, monkeyp
 
     monkeypatch.setattr("engine.outputs.sink.sync_path", fail)
     with sink(tmp_path / "scores.csv") as opened:
-        opened.write(FRAME, FRAME.clear())
+        opened.write(FRAME)
         opened.finish()
         with pytest.raises(StorageError, match="the scores of this run are published"):
             opened.publish(b"{}", b"")
