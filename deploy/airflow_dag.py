@@ -10,7 +10,7 @@ FOLDER = "/var/lib/shopnow"
 COMMAND = [
     *("engine", "score", "users.parquet", "--bundle", "onnx_models/shopnow"),
     *("--out", "scores.parquet", "--if-exists", "replace"),
-    *("--metrics-file", "shopnow_scoring.prom", "--log-format", "json"),
+    *("--strict", "--metrics-file", "shopnow_scoring.prom", "--log-format", "json"),
 ]
 # Transient: a store or disk that may recover, or a run that was interrupted.
 RETRY = {69, 74, 129, 130, 143, -6, -9, -11, -15}

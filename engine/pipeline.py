@@ -21,11 +21,12 @@ from engine.explain.drift import drift_report
 from engine.inputs.chunks import check_tables, read_rejected, read_users
 from engine.inputs.open import Source, open_inputs
 from engine.inputs.tables import Table
-from engine.interruption import check_interrupted
+from engine.interruption import check_interrupted, finished, started
 from engine.logs import LOG
 from engine.model.columns import REPEATED_TEXTS
 from engine.model.threads import Progress, available_cores, in_order
 from engine.options import CHUNK_ROWS, InputLimits, OutputOptions, ScoreOptions
+from engine.outputs.alarms import find_alarms, input_sha256, inputs_before
 from engine.outputs.metrics import to_prometheus
 from engine.outputs.paths import (
     Destination,
@@ -35,7 +36,7 @@ from engine.outputs.paths import (
     check_outside_bundles,
 )
 from engine.outputs.sink import DryRun, Sink, failures_reported
-from engine.outputs.summary import Drift, Summary, Tally, file_entry, peak_memory_bytes, rows_before
+from engine.outputs.summary import Drift, Summary, Tally, file_entry, peak_memory_bytes
 from engine.outputs.writer import Written
 from engine.scorer import Scorer, load_bundle
 from engine.versions import running_versions
@@ -60,7 +61,7 @@ def score(
     Raises:
         EngineError: Its kind says what went wrong; earlier scores are unchanged.
     """
-    started = time.monotonic()
+    start = time.monotonic()
     destination = ScoresFile(Path(out)) if isinstance(out, str | Path) else out
     targets = Targets.of(destination, options.quarantine, options.summary, options.metrics_file)
     for path in targets.paths:
@@ -71,16 +72,17 @@ def score(
     threads = options.threads or available_cores()
     tally = Tally()
     rejected: list[tuple[int, pl.DataFrame]] = []
-    with _sink(targets, options) as sink, failures_reported(sink, tally, started):
+    with _sink(targets, options) as sink, failures_reported(sink, tally, start):
         targets.check(replace=options.if_exists == "replace")
         sink.prepare()
-        tally.drift = Drift(rows_before=rows_before(targets.summary))
+        tally.before = inputs_before(targets.summary)
         scorer = load_bundle(bundle)
         LOG.debug("bundle %s opened; %d threads", scorer.manifest.bundle_id, threads)
         with open_inputs(inputs, scorer.columns, options.limits) as tables:
             LOG.debug("inputs: %s", ", ".join(table.name for table in tables))
             _check_inputs(scorer, tables, inputs, targets)
             total = sum(table.rows for table in tables)
+            sha256 = started(partial(input_sha256, tables))
             chunks = read_users(tables, scorer.columns, options.chunk_rows, scorer.manifest.schema)
             score_chunk = partial(scorer.score_chunk, options=output)
             with closing(in_order(score_chunk, chunks, threads)) as chunks_scored:
@@ -92,18 +94,19 @@ def score(
                     tally.add(scored)
                     LOG.debug("%s rows done", f"{tally.rows.read:,}")
                     progress(tally.rows.read, total)
+            tally.sha256 = finished(sha256)
             _check_totals(tally, options.max_reject_share, scorer, tables)
             for rows in read_rejected(tables, rejected, scorer.columns):
                 sink.write_rejected(rows)
                 check_interrupted()
-        _check_drift(tally, scorer, strict=options.strict)
+        _check_alarms(tally, scorer, strict=options.strict)
         written = sink.finish()
         LOG.debug("all rows scored, files complete and verified")
         summary = replace(
             _summary(targets, scorer.manifest, tally, written, dry_run=options.dry_run),
             inputs=tuple(table.name for table in tables),
             threads=threads,
-            seconds=round(time.monotonic() - started, 3),
+            seconds=round(time.monotonic() - start, 3),
         )
         sink.publish(summary.to_json(), to_prometheus(summary))
     return summary
@@ -178,14 +181,16 @@ def _check_totals(
         )
 
 
-def _check_drift(tally: Tally, scorer: Scorer, *, strict: bool) -> None:
-    """Compare the users with the training users; with `strict`, refuse alarms."""
+def _check_alarms(tally: Tally, scorer: Scorer, *, strict: bool) -> None:
+    """Compare the users with the training users and with the run before; with `strict`, refuse alarms."""
     report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
-    tally.drift = drift = Drift.of(report, tally.rows.read, tally.drift.rows_before)
-    if strict and drift.alarms:
+    tally.drift = Drift.of(report)
+    tally.alarms = find_alarms(tally.drift.alarms, tally.inputs, tally.before)
+    if strict and tally.alarms:
+        words = "; ".join(f"{alarm.name}: {alarm.message}" for alarm in tally.alarms)
         raise InputError(
-            f"input: {pluralize(len(drift.alarms), 'drift alarm')}: {'; '.join(drift.alarms)}. "
-            "Nothing was published, because of --strict. Fix the input, or train on it."
+            f"input: {pluralize(len(tally.alarms), 'alarm')}: {words}. Nothing was published, because of "
+            "--strict. Fix the input; if it is right, run once without --strict."
         )
 
 

@@ -71,7 +71,7 @@ MAX_HELP_WIDTH = 100
 
 def say(lines: Iterable[str]) -> None:
     """Show lines for people on standard error."""
-    write_error("\n".join(lines))
+    write_error("\n".join(map(visible, lines)))
 
 
 def show_lines(lines: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ class Lines(logging.Handler):
 
     Attributes:
         as_json: Whether each record is one JSON object: time, level, program, message, and the
-            `fields` of the record.
+            `fields` of the record. As text, a record is one line, or its `lines`.
     """
 
     def __init__(self, program: str) -> None:
@@ -30,7 +30,9 @@ class Lines(logging.Handler):
 
     def _as_text(self, record: logging.LogRecord) -> str:
         prefix = f"{self._program}: " if record.levelno >= logging.ERROR else ""
-        return "\n".join(visible(line) for line in f"{prefix}{record.getMessage()}".split("\n"))
+        # A line break within a message is from outside, such as a file name that would forge a line.
+        lines = getattr(record, "lines", [prefix + record.getMessage()])
+        return "\n".join(map(visible, lines))
 
     def _as_json(self, record: logging.LogRecord) -> str:
         entry = {

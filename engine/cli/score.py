@@ -115,7 +115,7 @@ def _choose_log_format(context: click.Context, _option: click.Parameter, value: 
     help="Chunks scored in parallel.",
 )
 @limit_options
-@click.option("--quiet", is_flag=True, help="Print errors only.")
+@click.option("--quiet", is_flag=True, help="Print errors, warnings and alarms only.")
 @click.option("-v", "verbose", is_flag=True, help="Print each step.")
 @click.option(
     "--log-format",
@@ -151,7 +151,7 @@ def score(
     """
     if quiet and verbose:
         raise click.UsageError("--quiet and -v contradict each other.")
-    LOG.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
+    LOG.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     if threads is not None:
         # Polars sizes its own pool when it is imported.
         os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
@@ -165,7 +165,10 @@ def score(
     logs = verbose or context.find_root().obj.as_json
     with rows_bar("scoring", hidden=quiet or logs) as progress:
         done = score_users(source, bundle, target, settings, progress)
-    LOG.info("\n".join(done.to_lines()), extra={"fields": {"summary": asdict(done)}})
+    lines = done.to_lines()
+    LOG.info("\n".join(lines), extra={"lines": lines, "fields": {"summary": asdict(done)}})
+    for line in done.to_warnings():
+        LOG.warning("%s", line)
     if to_stdout:
         show(done.to_json().rstrip(b"\n"), _consequence(done))
 

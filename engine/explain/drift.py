@@ -39,8 +39,6 @@ UNIT_TOLERANCE = 0.15
 NEARLY_CONSTANT = 0.99
 MISSING_CHANGE = 0.05
 """A smaller change in the share of missing values does not explain a shift."""
-ROWS_KEPT = 0.5
-"""An alarm if a run has at most this share of the previous run's rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +170,6 @@ def other_unit(values: np.ndarray, typical_then: float | None) -> str:
     return (
         f"values are about {times} those of training (typically {plain_number(typical)}, then "
         f"{plain_number(typical_then)}): another unit?"
-    )
-
-
-def fewer_rows(rows: int, rows_before: int) -> str:
-    """A finding if there are far fewer rows than in the previous run; otherwise ""."""
-    if rows_before == 0 or rows > ROWS_KEPT * rows_before:
-        return ""
-    return (
-        f"{rows:,} rows, {1 - rows / rows_before:.0%} fewer than the {rows_before:,} of the run "
-        "before: is the input complete?"
     )
 
 

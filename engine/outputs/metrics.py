@@ -1,7 +1,9 @@
 """A summary as metrics in a Prometheus text file: counts and shares, no user's data."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
+from engine.outputs.alarms import ALARMS
 from engine.outputs.summary import Summary
 
 
@@ -15,6 +17,9 @@ def to_prometheus(summary: Summary) -> bytes:
         "read": summary.rows_read,
         "scored": summary.rows_scored,
         "quarantined": summary.rows_quarantined,
+    }
+    alarms: dict[str, float] = {
+        name: sum(alarm.name == name for alarm in summary.alarms) for name in ALARMS
     }
     files = {name: file["size_bytes"] for name, file in summary.outputs.items()}
     versions = {name: summary.versions.get(name, "") for name in ("shopnow-scoring", "onnxruntime")}
@@ -32,8 +37,13 @@ def to_prometheus(summary: Summary) -> bytes:
         _by("band_rows", "Rows by propensity band.", "band", summary.bands),
         _by("segment_rows", "Rows by segment.", "segment", summary.segments),
         _by("output_bytes", "Size of each published file.", "file", files),
-        _plain("drift_alarms", "Drift findings by level.", len(summary.drift.alarms)),
+        _by("alarms", "Alarms by name.", "alarm", alarms),
     ]
+    if newest := summary.snapshots.get("newest"):
+        seconds = datetime.fromisoformat(newest).replace(tzinfo=UTC).timestamp()
+        blocks.append(
+            _plain("newest_snapshot_seconds", "Unix time of the newest snapshot.", seconds)
+        )
     if summary.mean_probability is not None:
         blocks.append(
             _plain("mean_probability", "Mean of the probabilities.", summary.mean_probability)

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from datetime import date
 from typing import Any, Literal
 
 import polars as pl
@@ -16,8 +16,9 @@ from engine.bundle.manifest import BANDS
 from engine.bundle.reference import Users
 from engine.errors import EngineError, InterruptedRunError, StorageError, bug_text, pluralize
 from engine.explain.diagnose import RowCounts
-from engine.explain.drift import UserSample, fewer_rows, findings
+from engine.explain.drift import UserSample, findings
 from engine.model.columns import ScoredChunk
+from engine.outputs.alarms import Alarm, Inputs
 from engine.outputs.writer import Written
 
 Status = Literal["published", "skipped", "dry_run", "failed", "interrupted"]
@@ -33,39 +34,23 @@ class Drift:
         alarms: Large shifts, in words.
         warnings: Moderate shifts, in words.
         psi: The population stability index of the score, the segments and every feature.
-        rows_before: Rows of the previous published run; None if there is no summary of it, so that
-            the numbers were not compared.
     """
 
     rows: int = 0
     alarms: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     psi: dict[str, float] = field(default_factory=dict)
-    rows_before: int | None = None
 
     @classmethod
-    def of(cls, report: Mapping[str, Any], rows_read: int, before: int | None) -> "Drift":
-        """Build it from a drift report and the rows of this run and the previous one."""
-        fewer = "" if before is None else fewer_rows(rows_read, before)
+    def of(cls, report: Mapping[str, Any]) -> "Drift":
+        """Build it from a drift report."""
         whole = {name: report[name]["psi"] for name in ("score", "segments")}
         return cls(
             rows=report["rows"],
-            alarms=((fewer,) if fewer else ()) + tuple(findings(report, "alarm")),
+            alarms=tuple(findings(report, "alarm")),
             warnings=tuple(findings(report, "warn")),
             psi=whole | {feature["name"]: feature["psi"] for feature in report["features"]},
-            rows_before=before,
         )
-
-    def to_lines(self) -> list[str]:
-        """Every alarm and the number of moderate shifts, as lines for people."""
-        lines = [f"DRIFT: {alarm}" for alarm in self.alarms]
-        if self.warnings:
-            lines.append(
-                f"drift: {pluralize(len(self.warnings), 'moderate shift')}; see engine drift"
-            )
-        if self.rows_before is None:
-            lines.append("no summary of an earlier run: the number of rows was not compared")
-        return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +64,11 @@ class Summary:
         outputs: Path, rows, size in bytes and SHA-256 of each file.
         unusable: Why the bundle's scores must not be used; empty if they may be.
         drift: The shift from the training users.
+        alarms: What is likely to be wrong with the input; see docs/operations.md.
+        input_sha256: SHA-256 of the bytes of all inputs, in order.
+        snapshots: The oldest and the newest date of the scored rows; empty without dates.
+        before: `rows_read`, `input_sha256` and `snapshots` of the previous published run; None if there
+            is no summary of one, so that nothing was compared.
         stands: Which scores are at the output now: this run's, an earlier run's, or none; unknown
             if a database does not answer.
         peak_memory_bytes: The peak memory of the process.
@@ -109,6 +99,10 @@ class Summary:
     versions: dict[str, str] = field(default_factory=dict)
     unusable: tuple[str, ...] = ()
     drift: Drift = Drift()
+    alarms: tuple[Alarm, ...] = ()
+    input_sha256: str | None = None
+    snapshots: dict[str, str] = field(default_factory=dict)
+    before: dict[str, Any] | None = None
     peak_memory_bytes: int = 0
     error: str | None = None
     exit_code: int = 0
@@ -123,18 +117,18 @@ class Summary:
         """The summary as lines for people."""
         if self.status == "skipped":
             return [f"{self.out} exists already: nothing was done."]
+        days = self.snapshots.values()
         rate = self.rows_read / self.seconds if self.seconds else 0.0
         lines = [
             f"{self.rows_read:,} users read, {self.rows_scored:,} scored, "
             f"{self.rows_quarantined:,} quarantined in {self.seconds:.1f} s ({rate:,.0f} a second)",
+            *([f"snapshot: {' to '.join(dict.fromkeys(days))}"] if days else []),
             f"will purchase: {self.will_purchase_rows:,} "
             f"({_share(self.will_purchase_rows, self.rows_scored)}), "
             f"mean probability {self.mean_probability or 0.0:.3f}",
             _shares("bands", self.bands, self.rows_scored),
             _shares("segments", self.segments, self.rows_scored),
         ]
-        lines += [f"MUST NOT BE USED: {reason}" for reason in self.unusable]
-        lines += self.drift.to_lines()
         lines += [f"quarantined: {rows:,} rows by {rule}" for rule, rows in self.reasons.items()]
         lines += [
             f"unseen values scored as missing: {count:,} in {name}"
@@ -146,9 +140,21 @@ class Summary:
                 + (", replacing an earlier file" if self.stands == "earlier run" else ""),
                 f"memory needed: {self.peak_memory_bytes / 2**20:,.0f} MiB and some for writing",
             ]
+        if self.before is None:
+            lines.append("no summary of an earlier run: rows and dates were not compared")
         return lines + [f"{name}: {file['path']}" for name, file in self.outputs.items()]
 
+    def to_warnings(self) -> list[str]:
+        """What nobody should miss, as lines for people."""
+        lines = [f"MUST NOT BE USED: {reason}" for reason in self.unusable]
+        lines += [f"ALARM {alarm.name}: {alarm.message}" for alarm in self.alarms]
+        if self.drift.warnings:
+            shifts = pluralize(len(self.drift.warnings), "moderate shift")
+            lines.append(f"warning: {shifts} from the training users; see engine drift")
+        return lines
 
+
+SNAPSHOT = "snapshot_date"
 COUNTED_COLUMNS = ("will_purchase", "propensity_decile", "propensity_band", "segment_name")
 
 
@@ -160,6 +166,9 @@ class Tally:
         scored: The rows scored.
         sample: The users that drift is measured on.
         drift: The shift from the training users, once all rows are counted.
+        alarms: The alarms, once all rows are counted.
+        sha256: SHA-256 of the input, once it is known.
+        before: The input of the previous run, if it is known.
     """
 
     def __init__(self) -> None:
@@ -167,6 +176,10 @@ class Tally:
         self.scored = 0
         self.sample = UserSample()
         self.drift = Drift()
+        self.alarms: tuple[Alarm, ...] = ()
+        self.sha256: str | None = None
+        self.before: Inputs | None = None
+        self._days: list[date] = []
         self._probability_sum = 0.0
         self._values: dict[str, Counter[Any]] = {name: Counter() for name in COUNTED_COLUMNS}
 
@@ -178,10 +191,20 @@ class Tally:
         probability, segment = (
             scores[name].to_numpy() for name in ("purchase_probability", "segment_id")
         )
+        if SNAPSHOT in scores.columns:
+            days = [scores[SNAPSHOT].min(), scores[SNAPSHOT].max(), *self._days]
+            found = [day for day in days if isinstance(day, date)]
+            self._days = [min(found), max(found)] if found else []
         self.sample.add(Users(chunk.features, probability, segment))
         self._probability_sum += float(scores["purchase_probability"].cast(pl.Float64).sum())
         for name, counts in self._values.items():
             counts.update(dict(scores[name].value_counts().iter_rows()))
+
+    @property
+    def inputs(self) -> Inputs:
+        """What identifies the input, as far as it has been read."""
+        oldest, newest = map(str, self._days) if self._days else (None, None)
+        return Inputs(self.rows.read, self.sha256, oldest, newest)
 
     def for_summary(self) -> dict[str, Any]:
         """The counts under the names that `Summary` gives them."""
@@ -198,21 +221,11 @@ class Tally:
             "bands": {band: bands[band] for band in BANDS},
             "segments": dict(sorted(segments.items())),
             "drift": self.drift,
+            "alarms": self.alarms,
+            "input_sha256": self.sha256,
+            "snapshots": self.inputs.snapshots,
+            "before": self.before and self.before.to_json(),
         }
-
-
-def rows_before(summary: Path) -> int | None:
-    """The rows of the previous published run, from the summary beside the output.
-
-    A run that published nothing copies this number into its summary. None if it cannot be read.
-    """
-    try:
-        document = json.loads(summary.read_bytes())
-        published = document["published"] is True
-        rows = document["rows_read"] if published else document["drift"]["rows_before"]
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return rows if type(rows) is int and rows >= 0 else None
 
 
 def failed_summary(

@@ -30,8 +30,12 @@ ENDINGS = {
 # Fixed, so that the bytes of a file do not depend on the chunk size.
 ROW_GROUP_ROWS = 65_536
 FRAMES_WAITING = 4
-# The characters that OWASP lists under "CSV injection": https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = r"^[=+\-@\t\r\n]"
+# The characters that OWASP lists under "CSV injection", with their full-width forms:
+# https://owasp.org/www-community/attacks/CSV_Injection
+_STARTS = r"=+\-@＝＋－＠"
+_FORMULA = rf"^[{_STARTS}\t\r\n]"
+# Where numbers have decimal commas, a spreadsheet splits a text at semicolons and tabs, in quotes too.
+_FORMULA_WITHIN = rf"([;,|\t\r\n][\s\"']*)([{_STARTS}])"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
@@ -159,7 +163,7 @@ def output_format(path: Path) -> str:
 
 
 def without_formulas(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """Put an apostrophe before every text that a spreadsheet would run as a formula.
+    """Put an apostrophe before every text, or part of one, that a spreadsheet would run as a formula.
 
     This includes column names; plain numbers stay unchanged.
     """
@@ -174,6 +178,7 @@ def without_formulas(frame: pl.LazyFrame) -> pl.LazyFrame:
 def _harmless(name: str) -> pl.Expr:
     text = by_name(name).cast(pl.String)
     runs = text.str.contains(_FORMULA) & ~text.str.contains(_NUMBER)
+    text = text.str.replace_all(_FORMULA_WITHIN, "${1}'${2}")
     return pl.when(runs).then(pl.lit("'") + text).otherwise(text).alias(name)
 
 

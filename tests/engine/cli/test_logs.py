@@ -9,12 +9,18 @@ from engine.logs import LOG
 
 @pytest.mark.parametrize(
     ("level", "text"),
-    [(logging.INFO, "one\\x1b[2J\ntwo\n"), (logging.ERROR, "engine: one\\x1b[2J\ntwo\n")],
+    [(logging.INFO, "one\\x1b[2J\\ntwo\n"), (logging.ERROR, "engine: one\\x1b[2J\\ntwo\n")],
 )
-def test_text_is_lines_without_control_characters(capsys, level, text):
+def test_a_record_is_one_line_without_control_characters(capsys, level, text):
     with logged_lines("engine"):
         LOG.log(level, "%s", "one\x1b[2J\ntwo")
     assert capsys.readouterr().err == text
+
+
+def test_a_record_may_have_lines(capsys):
+    with logged_lines("engine"):
+        LOG.info("both", extra={"lines": ["one\n", "two"]})
+    assert capsys.readouterr().err == "one\\n\ntwo\n"
 
 
 def test_json_is_one_object_a_line(capsys):

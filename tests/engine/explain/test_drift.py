@@ -21,7 +21,6 @@ from engine.explain.drift import (
     UserSample,
     chance,
     drift_report,
-    fewer_rows,
     findings,
     other_unit,
     population_stability_index,
@@ -204,14 +203,6 @@ def test_few_users_are_all_kept():
     for _ in range(3):
         sample.add(Users(one[:, np.newaxis], one, one))
     assert sample.users.rows == 3
-
-
-@pytest.mark.parametrize(
-    ("rows", "before", "said"),
-    [(50, 100, True), (51, 100, False), (0, 100, True), (10, 0, False), (200, 100, False)],
-)
-def test_half_the_rows_of_the_run_before_are_too_few(rows, before, said):
-    assert ("fewer than" in fewer_rows(rows, before)) == said
 
 
 def test_the_typical_size_is_of_many_users_and_of_none_exactly():

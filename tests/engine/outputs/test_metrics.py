@@ -1,7 +1,8 @@
 import re
 
+from engine.outputs.alarms import Alarm
 from engine.outputs.metrics import to_prometheus
-from engine.outputs.summary import Drift, Summary
+from engine.outputs.summary import Summary
 
 LABEL = r'\w+="(?:[^"\\\n]|\\["\\n])*"'
 SAMPLE = re.compile(rf"(engine_score_\w+)(\{{{LABEL}(?:,{LABEL})*\}})? (\S+)")
@@ -32,14 +33,16 @@ def test_counts_are_those_of_the_summary():
         rows_quarantined=2,
         reasons={"age|below_min": 2},
         mean_probability=0.25,
-        drift=Drift(alarms=("a", "b")),
+        alarms=(Alarm("drift", "a"), Alarm("drift", "b")),
+        snapshots={"oldest": "1970-01-01", "newest": "1970-01-02"},
     )
     found = samples(summary)
     assert found['engine_score_rows{result="quarantined"}'] == 2
     assert found['engine_score_quarantined_rows{rule="age|below_min"}'] == 2
     assert found["engine_score_mean_probability"] == 0.25
     assert found["engine_score_published"] == 1
-    assert found["engine_score_drift_alarms"] == 2
+    assert [found[f'engine_score_alarms{{alarm="{name}"}}'] for name in ("drift", "rows")] == [2, 0]
+    assert found["engine_score_newest_snapshot_seconds"] == 86_400
 
 
 def test_a_run_that_read_nothing_has_no_mean():

@@ -13,7 +13,27 @@ from tests.helpers import read_table
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "name": ["a", "b", "a"]})
 HARMLESS = ["anna", "", None, "-1", "+4.5e-3", "-.5", "'=1", " =1", "a=1", "１"]
-FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-", "-inf"]
+FORMULAS = [
+    "=1+1",
+    "+cmd|' /C calc'!A0",
+    "-1+1",
+    "@SUM(A1)",
+    "\ttext",
+    "\rtext",
+    "-",
+    "-inf",
+    "＝1",
+    "＠x",
+]
+# A spreadsheet may split a text at a separator, and run what follows.
+WITHIN = {
+    "x;=1+1": "x;'=1+1",
+    'x; "@SUM(A1)': "x; \"'@SUM(A1)",
+    "x\t=1;+2": "x\t'=1;'+2",
+    "x|-1,－1": "x|'-1,'－1",
+    "\n=1": "'\n'=1",
+    "a;b, c - d": "a;b, c - d",
+}
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
@@ -76,8 +96,8 @@ def test_a_full_disk_is_reported_by_the_writer(tmp_path):
 
 @pytest.mark.parametrize("dtype", [pl.String, pl.Categorical])
 def test_formulas_get_an_apostrophe_and_nothing_else_does(dtype):
-    frame = pl.LazyFrame({"id": pl.Series(HARMLESS + FORMULAS, dtype=dtype)})
-    expected = HARMLESS + [f"'{text}" for text in FORMULAS]
+    frame = pl.LazyFrame({"id": pl.Series([*HARMLESS, *FORMULAS, *WITHIN], dtype=dtype)})
+    expected = [*HARMLESS, *(f"'{text}" for text in FORMULAS), *WITHIN.values()]
     assert without_formulas(frame).collect()["id"].to_list() == expected
 
 

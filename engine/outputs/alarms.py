@@ -1,0 +1,122 @@
+"""Alarms: what is likely to be wrong with an input, although every row of it can be scored."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.inputs.errors import reading
+from engine.inputs.tables import Table
+
+AlarmName = Literal["drift", "rows", "stale"]
+ALARMS: tuple[AlarmName, ...] = ("drift", "rows", "stale")
+ROWS_CHANGE = 0.5
+"""An alarm if the rows fall or rise by this share."""
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One finding, with its name for monitoring."""
+
+    name: AlarmName
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What identifies the input of a run.
+
+    Attributes:
+        rows: All rows.
+        sha256: SHA-256 of the bytes of all files, in order.
+        oldest_snapshot: The oldest date of the scored rows, as ISO text; None without dates.
+        newest_snapshot: The newest.
+    """
+
+    rows: int = 0
+    sha256: str | None = None
+    oldest_snapshot: str | None = None
+    newest_snapshot: str | None = None
+
+    @property
+    def snapshots(self) -> dict[str, str]:
+        """The oldest and the newest date; empty without dates."""
+        if self.oldest_snapshot is None or self.newest_snapshot is None:
+            return {}
+        return {"oldest": self.oldest_snapshot, "newest": self.newest_snapshot}
+
+    def to_json(self) -> dict[str, Any]:
+        """The value under the names that a summary gives them."""
+        return {"rows_read": self.rows, "input_sha256": self.sha256, "snapshots": self.snapshots}
+
+
+def input_sha256(tables: Sequence[Table]) -> str:
+    """SHA-256 of the bytes of all files, in order."""
+    digest = hashlib.sha256()
+    for table in tables:
+        with reading(table.name), (table.path or table.content).open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def inputs_before(summary: Path) -> Inputs | None:
+    """The input of the previous published run, from the summary beside the output.
+
+    A run that published nothing copies this value into its summary. None if it cannot be read.
+    """
+    try:
+        document = json.loads(summary.read_bytes())
+        found = document if document["published"] is True else document["before"]
+        rows, sha256 = found["rows_read"], found["input_sha256"]
+        oldest, newest = (found["snapshots"].get(age) for age in ("oldest", "newest"))
+        for day in (oldest, newest):
+            _ = day is None or date.fromisoformat(day)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    if type(rows) is not int or rows < 0 or not isinstance(sha256, str | None):
+        return None
+    return Inputs(rows, sha256, oldest, newest)
+
+
+def find_alarms(drift: Iterable[str], now: Inputs, before: Inputs | None) -> tuple[Alarm, ...]:
+    """The alarms of a run.
+
+    Args:
+        drift: Large shifts from the training users, in words.
+        now: The input of this run.
+        before: The input of the previous run; without it, nothing is compared.
+    """
+    found = [Alarm("drift", shift) for shift in drift]
+    if before is not None:
+        found += [Alarm("rows", _rows(now, before)), Alarm("stale", _stale(now, before))]
+    return tuple(alarm for alarm in found if alarm.message)
+
+
+def _rows(now: Inputs, before: Inputs) -> str:
+    if not before.rows:
+        return ""
+    change = now.rows / before.rows - 1
+    if abs(change) < ROWS_CHANGE:
+        return ""
+    question = "is the input complete?" if change < 0 else "is a file given twice?"
+    return (
+        f"{now.rows:,} rows, {abs(change):.0%} {'fewer' if change < 0 else 'more'} than the "
+        f"{before.rows:,} of the run before: {question}"
+    )
+
+
+def _stale(now: Inputs, before: Inputs) -> str:
+    if now.sha256 is not None and now.sha256 == before.sha256:
+        return "the same bytes as the input of the run before: has the export run?"
+    newest, newest_before = now.newest_snapshot, before.newest_snapshot
+    if newest is None or newest_before is None or newest > newest_before:
+        return ""
+    return (
+        f"no snapshot newer than {newest_before}, the newest of the run before; the newest is {newest}: "
+        "has the export run?"
+    )

@@ -1,0 +1,91 @@
+"""A night that speaks: alarms, dates and log lines that nobody can forge."""
+
+import json
+from datetime import date, timedelta
+
+import polars as pl
+import pytest
+
+from tests.faults.inputs import outcome
+from tests.helpers import read_summary, run, write_table
+
+CASES = {
+    "L01": "half the rows, or half as many again: alarm 'rows'; 65 with --strict",
+    "L02": "the same bytes as the run before, or no newer snapshot: alarm 'stale'; 65 with --strict",
+    "L03": "--quiet: alarms and warnings are printed all the same",
+    "L04": "the snapshot's date: in log, summary and metrics",
+    "L05": "a line break in a file name: forges no line of the log",
+}
+
+
+@pytest.mark.parametrize("rows", [400, 1_200])
+def test_the_number_of_rows_is_compared_with_the_run_before_l01(users, tmp_path, rows):
+    users = users.drop("snapshot_date")
+    path = write_table(users[:800], tmp_path / "u.parquet")
+    assert outcome(path).summary["alarms"] == []
+    found = outcome(write_table(users[:rows], path))
+    assert [alarm["name"] for alarm in found.summary["alarms"]] == ["rows"]
+    # A run that publishes nothing is no run before.
+    failed = outcome(
+        write_table(users[:800].with_columns(user_id=pl.lit("same")), path), max_reject_share=0.0
+    )
+    assert (failed.code, failed.summary["before"]["rows_read"]) == (65, rows)
+    refused = outcome(write_table(users[:100], path), strict=True)
+    assert (refused.code, "rows: 100 rows, " in refused.message) == (65, True)
+
+
+def test_a_stale_input_is_noticed_without_a_clock_l02(users, tmp_path):
+    users = users.with_columns(snapshot_date=date(2026, 11, 22))
+    path = write_table(users, tmp_path / "u.parquet")
+    assert outcome(path).summary["alarms"] == []
+    again = outcome(path)
+    assert [alarm["name"] for alarm in again.summary["alarms"]] == ["stale"]
+    assert "the same bytes" in again.summary["alarms"][0]["message"]
+    older = outcome(write_table(users[::-1], path), strict=True)
+    assert (older.code, "no snapshot newer than 2026-11-22" in older.message) == (65, True)
+    later = users.with_columns(pl.col("snapshot_date") + timedelta(days=7))
+    assert outcome(write_table(later, path), strict=True).code == 0
+
+
+@pytest.fixture
+def stale(users, tmp_path):
+    """Scores users twice, the second time quietly."""
+    path = write_table(users.with_columns(snapshot_date=date(2026, 11, 22)), tmp_path / "u.parquet")
+    out, metrics = tmp_path / "s.parquet", tmp_path / "m.prom"
+    first = run("engine", "score", path, "--out", out)
+    options = ("--out", out, "--if-exists", "replace", "--quiet", "--metrics-file", metrics)
+    return first, run("engine", "score", path, *options), read_summary(out), metrics.read_text()
+
+
+def test_quiet_runs_still_print_alarms_l03(stale):
+    _, quiet, _, metrics = stale
+    assert quiet.returncode == 0
+    assert quiet.stderr.startswith("ALARM stale: the same bytes as the input of the run before")
+    assert 'engine_score_alarms{alarm="stale"} 1' in metrics
+    assert 'engine_score_alarms{alarm="rows"} 0' in metrics
+
+
+def test_dates_are_in_log_summary_and_metrics_l04(stale):
+    first, _, summary, metrics = stale
+    assert "\nsnapshot: 2026-11-22\n" in first.stderr
+    assert summary["snapshots"] == {"oldest": "2026-11-22", "newest": "2026-11-22"}
+    assert "engine_score_newest_snapshot_seconds 1795305600.0" in metrics
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_names_of_files_forge_no_line_l05(users, tmp_path, log_format):
+    name = "a.parquet\nengine: all is well\r\x1b[2Kscores: forged\u2028x"
+    path = write_table(users[:9].drop("country"), tmp_path / name)
+    out = tmp_path / "s\nengine: forged.parquet"
+    for command in (
+        ["score", path, "--out", out],
+        ["score", tmp_path / "x\ny", "--out", out],
+        ["validate", path],
+    ):
+        options = ["--log-format", log_format] if command[0] == "score" else []
+        found = run("engine", *command, *options)
+        assert found.returncode in (65, 66)
+        for line in found.stderr.splitlines():
+            assert line.startswith("engine: ") or json.loads(line)["program"] == "engine"
+            assert line.isprintable()
+            assert not line.startswith(("engine: all", "engine: forged"))
