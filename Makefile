@@ -86,7 +86,7 @@ model: $(VENV)/dev.stamp
 	$(BIN)/training promote build/candidate --to build/models/new
 	if [ -e $(BUNDLE) ]; then mv $(BUNDLE) build/models/old; fi
 	mv build/models/new $(BUNDLE)
-	node examples/types.mjs $(BUNDLE)/$$(cut -d' ' -f1 $(BUNDLE)/CURRENT) > examples/shopnow.d.ts
+	node examples/types.mjs $(BUNDLE) > examples/shopnow.d.ts
 	$(BIN)/python -m benchmarks.figures
 	$(BIN)/python -m benchmarks.comparison --into docs/supervised_vs_unsupervised.md
 

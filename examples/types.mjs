@@ -2,12 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { bundleFolder } from './bundle.mjs';
 
-const [bundle] = process.argv.slice(2);
-if (bundle === undefined) {
-  console.error('usage: node types.mjs BUNDLE, the folder that holds manifest.json');
-  process.exit(2);
-}
+const bundle = bundleFolder(process.argv[2], 'node types.mjs BUNDLE');
 const { schema, categories } = JSON.parse(readFileSync(join(bundle, 'manifest.json'), 'utf8'));
 const features = schema.features.filter((feature) => feature.use);
 

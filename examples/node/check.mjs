@@ -5,16 +5,13 @@ import { join } from 'node:path';
 
 import * as runtime from 'onnxruntime-node';
 
+import { bundleFolder } from '../bundle.mjs';
 import { check } from '../conformance.mjs';
 
 // ONNX Runtime reports usage to its vendor unless this is set before the first session.
 process.env.ORT_DISABLE_TELEMETRY ??= '1';
 
-const [bundle] = process.argv.slice(2);
-if (bundle === undefined) {
-  console.error('usage: node check.mjs BUNDLE, the folder that holds manifest.json');
-  process.exit(2);
-}
+const bundle = bundleFolder(process.argv[2], 'node check.mjs BUNDLE');
 const [session, manifest, document] = await Promise.all([
   runtime.InferenceSession.create(join(bundle, 'scorer.onnx')),
   readJson('manifest.json'),

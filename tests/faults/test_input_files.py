@@ -50,7 +50,7 @@ CASES = {
     "A30": "symbolic links in a circle: 66",
     "A31": "a file without read permission: 77",
     "A32": "encrypted Parquet: 65",
-    "A33": "a URL instead of a path: 66, inputs are files",
+    "A33": "an address that is not read, such as https: 66; objects of a store are read",
 }
 
 REFUSED_FILES = [
@@ -128,7 +128,7 @@ ABSENT = [
     case("A02-glob", lambda folder: folder / "*.parquet"),
     case("A02-directory", lambda folder: made(folder / "empty")),
     case("A30-link", lambda folder: circle(folder)),
-    case("A33", lambda _: Path("s3://bucket/users.parquet")),
+    case("A33", lambda _: Path("https://shop.example/users.parquet")),
 ]
 
 

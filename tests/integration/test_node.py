@@ -122,3 +122,15 @@ def test_lock_files_name_hashes_and_no_addresses(example):
     fetched = [package for path, package in packages.items() if path]
     assert fetched
     assert all("integrity" in p and "resolved" not in p for p in fetched)
+
+
+@pytest.mark.parametrize("script", [CHECK, TYPES])
+def test_a_folder_of_bundles_is_followed_and_another_is_refused_in_words(script, tmp_path):
+    assert (
+        run("node", script, bundle_folder().parent).stdout
+        == run("node", script, bundle_folder()).stdout
+    )
+    for folder in ([], [tmp_path]):
+        said = run("node", script, *folder)
+        assert (said.returncode, said.stdout) == (2, "")
+        assert re.fullmatch(r"(usage: node \w+\.mjs BUNDLE|.*: no manifest\.json).*\n", said.stderr)

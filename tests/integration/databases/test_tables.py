@@ -84,7 +84,7 @@ def test_a_dry_run_writes_nothing(shop, tmp_path):
 
 
 @pytest.mark.parametrize("step", range(1, STEPS_BEFORE_COMMIT + 2))
-def test_killed_at_any_step_the_table_is_the_old_or_the_new(shop, step, tmp_path):
+def test_killed_at_any_step_the_table_is_the_old_or_the_new_i09(shop, step, tmp_path):
     work = tmp_path / "work"
     with chdir(work):
         score_users(shop, query="SELECT * FROM users LIMIT 10")
