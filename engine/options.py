@@ -40,7 +40,7 @@ class InputLimits:
 
     max_columns: int = 10_000
     max_files: int = 100_000
-    max_gzip_ratio: int = 200
+    max_gzip_ratio: int = 100
 
 
 @dataclass(frozen=True, slots=True)

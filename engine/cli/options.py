@@ -70,7 +70,7 @@ def limit_options(function: Function) -> Function:
         for name, default, text in (
             ("max-columns", 10_000, "Columns that an input may have."),
             ("max-files", 100_000, "Files and folders that a directory or glob may hold."),
-            ("max-gzip-ratio", 200, "How many times its size a packed file may unpack to."),
+            ("max-gzip-ratio", 100, "How many times its size a packed file may unpack to."),
         )
     ]
 

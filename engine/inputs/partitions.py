@@ -63,15 +63,20 @@ class _Visits:
             )
 
 
-def _files_below(folder: Path, visits: _Visits, above: frozenset[Path]) -> Iterator[Path]:
-    real = folder.resolve()
-    if real in above:
+# A folder, by device and inode: many paths may lead to it.
+_Folder = tuple[int, int]
+
+
+def _files_below(folder: Path, visits: _Visits, above: frozenset[_Folder]) -> Iterator[Path]:
+    found = folder.stat()
+    this = (found.st_dev, found.st_ino)
+    if this in above:
         raise NoInputError(f"{folder}: a link to a folder above it. Remove it.")
     for path in folder.iterdir():
-        yield from _files_at(path, visits, above | {real})
+        yield from _files_at(path, visits, above | {this})
 
 
-def _files_at(path: Path, visits: _Visits, above: frozenset[Path]) -> Iterator[Path]:
+def _files_at(path: Path, visits: _Visits, above: frozenset[_Folder]) -> Iterator[Path]:
     visits.add()
     if path.is_file():
         if not is_passed_over(path.name):

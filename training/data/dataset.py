@@ -22,6 +22,7 @@ from engine.inputs.chunks import read_chunks
 from engine.inputs.open import open_inputs
 from engine.inputs.tables import Table
 from engine.options import CHUNK_ROWS
+from engine.rows.prepare import needed_columns
 from engine.rows.rules import READABLE_TYPES, check_columns, split_rows
 from engine.rows.typed import to_typed
 
@@ -96,7 +97,7 @@ def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
     if schema.label is None:
         raise BundleError(f'schema {schema.name!r}: names no label. Add label = "…" to train.')
     _check_no_bundle(inputs)
-    with open_inputs(inputs) as tables:
+    with open_inputs(inputs, (*needed_columns(schema), schema.label)) as tables:
         for table in tables:
             _check_table(table, schema, schema.label)
         parts = list(_read(tables, schema, schema.label))
