@@ -71,7 +71,7 @@ def read_keys(path: Path, name: str, scalars: Collection[str], max_columns: int)
             if len(keys.nested):
                 _check_scalars(content, keys, hashes, scalars, name, done)
             check_width(len(names), name, max_columns)
-            done += content.count(b"\n")
+            done += int(np.count_nonzero(np.frombuffer(content, np.uint8) == NEWLINE))
     return tuple(names)
 
 
@@ -82,16 +82,17 @@ def _find_keys(content: bytes) -> _Keys:
     is_key = array[_next_byte(array, closes + 1)] == COLON
     start, end = opens[is_key] + 1, closes[is_key]
     lines = np.flatnonzero(array == NEWLINE)
-    rows = len(np.unique(np.searchsorted(lines, start)))
+    line = np.searchsorted(lines, start)
+    rows = np.count_nonzero(np.diff(line)) + 1
     nested_at = np.empty(0, np.int64)
-    if b"[" in content or content.count(b"{") > rows:
+    if b"[" in content or np.count_nonzero(array == OPENING[0]) > rows:
         places, depth = _depths(array, quotes)
         around = np.searchsorted(places, start) - 1
         outermost = depth[around] == 1
-        start, end = start[outermost], end[outermost]
+        start, end, line = start[outermost], end[outermost], line[outermost]
         nested_at = places[(depth == 2) & np.isin(array[places], list(OPENING))]
     nested = np.unique(np.searchsorted(start, nested_at) - 1)
-    return _Keys(start, end, np.searchsorted(lines, start), nested[nested >= 0])
+    return _Keys(start, end, line, nested[nested >= 0])
 
 
 def _string_quotes(content: bytes, array: np.ndarray) -> np.ndarray:
@@ -134,13 +135,14 @@ def _check_lengths(keys: _Keys, name: str, lines_before: int) -> None:
 
 def _hash_keys(content: bytes, keys: _Keys) -> np.ndarray:
     """A number for each key, the same for the same bytes: uint64 [keys]."""
-    padded = np.frombuffer(content + bytes(WORD_BYTES), np.uint8)
-    words = np.lib.stride_tricks.sliding_window_view(padded, WORD_BYTES)
+    # The word that begins at each byte.
+    padded = content + bytes(WORD_BYTES)
+    words: np.ndarray = np.ndarray(len(content) + 1, "<u8", padded, strides=(1,))
     lengths = keys.end - keys.start
     hashes: np.ndarray = lengths.astype(np.uint64)
     for offset in range(0, int(lengths.max(initial=0)), WORD_BYTES):
         longer = np.flatnonzero(lengths > offset)
-        word = np.ascontiguousarray(words[keys.start[longer] + offset]).view("<u8")[:, 0]
+        word = words[keys.start[longer] + offset]
         unused = np.maximum(0, WORD_BYTES - (lengths[longer] - offset)).astype(np.uint64)
         mixed = (hashes[longer] ^ (word << (unused * np.uint64(8)))) * _MULTIPLIER
         hashes[longer] = mixed ^ (mixed >> np.uint64(29))
