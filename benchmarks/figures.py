@@ -131,8 +131,8 @@ def summary(fitted: Fitted) -> str:
     metrics, found = fitted.evaluation.metrics, fitted.evaluation.fit.clustering
     return (
         f"The committed bundle on the {metrics['rows']:,} test users held out before its fit: "
-        f"ROC-AUC {decimal(metrics['roc_auc'])}, which is {decimal(metrics['share_of_best_auc'])} of the "
-        f"best that any model could reach on them; F1 {decimal(metrics['f1'])}; "
+        f"ROC-AUC {decimal(metrics['roc_auc'])}, {percent(metrics['share_of_best_auc'], 1)} of the best "
+        f"possible, which is known because the users are simulated; F1 {decimal(metrics['f1'])}; "
         f"{len(fitted.manifest.segments)} segments, silhouette {decimal(found['silhouette'])}.\n"
     )
 

@@ -30,8 +30,8 @@ TYPICAL_USER = 2
 # A week after the committed bundle's training data: users it has not seen.
 HOLDOUT = ("--as-of", "2026-11-29", "--rows", "60000", "--with-truth")
 COMMANDS = (
-    ("engine", "score", "users.parquet", "-o", "scores.parquet", "--if-exists", "replace"),
-    ("engine", "explain", "users.parquet", "--user", "U00000007"),
+    ("engine", "score", "users.parquet", "--out", "scores.parquet", "--if-exists", "replace"),
+    ("engine", "explain", "users.parquet", "--user", "U00000001"),
 )
 BADGES = {
     "python": ("python", "3.11+"),
@@ -77,6 +77,8 @@ def main() -> None:
                 window, folder / "what_if" / "index.html", FOLDER / f"what_if_{scheme}.png"
             )
             window.close()
+        # The users of the quickstart.
+        shutil.copy(ROOT / "users.parquet", folder)
         text = "\n".join(terminal_text(command, folder) for command in COMMANDS)
         (folder / "terminal.html").write_text(TERMINAL.format(text=text), encoding="utf-8")
         window = browser.new_page(viewport=WINDOW)
@@ -109,8 +111,8 @@ def badge(label: str, value: str) -> str:
 def make_pages(folder: Path) -> None:
     """Simulate users and write the report and the what-if page of the committed bundle."""
     for command in (
-        ("simulate", *HOLDOUT, "--out", "users.parquet"),
-        ("report", BUNDLE, "users.parquet", "--out", "report.html", "--what-if", "what_if"),
+        ("simulate", *HOLDOUT, "--out", "holdout.parquet"),
+        ("report", BUNDLE, "holdout.parquet", "--out", "report.html", "--what-if", "what_if"),
     ):
         run([BIN / "training", *command], cwd=folder, check=True)
 

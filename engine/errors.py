@@ -41,7 +41,7 @@ class InputError(EngineError):
         hint = ", ".join(f"{quoted([v])} for {quoted([k])}" for k, v in near.items())
         return cls(
             f"{where}: {pluralize(len(missing), 'missing column')}: {quoted(missing)}; "
-            f"{bundle_id} needs {needed}, found {len(found)}."
+            f"{bundle_id} needs {needed}, found {needed - len(missing)} of them."
             + (f" Did you mean {hint}?" if hint else "")
             + " See: engine inspect --full"
         )

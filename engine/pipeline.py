@@ -73,9 +73,10 @@ def score(
     tally = Tally()
     rejected: list[tuple[int, pl.DataFrame]] = []
     with _sink(targets, options) as sink, failures_reported(sink, tally, start):
+        # A run that fails writes a summary, so it must know what to pass on.
+        tally.before = inputs_before(targets.summary)
         targets.check(replace=options.if_exists == "replace")
         sink.prepare()
-        tally.before = inputs_before(targets.summary)
         scorer = load_bundle(bundle)
         LOG.debug("bundle %s opened; %d threads", scorer.manifest.bundle_id, threads)
         with open_inputs(inputs, scorer.columns, options.limits) as tables:

@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
 COLOURS = {
-    "green": ("may be used", "nothing has moved", "passed", "promoted"),
+    "green": ("usable", "nothing has moved", "passed", "promoted"),
     "yellow": (
         "warning",
-        "drift",
         "quarantined",
         "rows left out",
         "unseen values scored as missing",
     ),
-    "red": ("MUST NOT BE USED", "ALARM", "DRIFT", "REFUSED", "engine", "training"),
+    "red": (
+        *("MUST NOT BE USED", "REFUSED", "engine", "training"),
+        *("ALARM", "ALARM drift", "ALARM rows", "ALARM stale"),
+    ),
 }
 _COLOUR_OF = {status: colour for colour, words in COLOURS.items() for status in words}
 _STATUS = re.compile(rf"^( *)({'|'.join(_COLOUR_OF)})(?=:|$| {{2}})", re.MULTILINE)

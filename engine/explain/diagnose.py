@@ -26,6 +26,8 @@ SAMPLE_ROWS = 32_768
 RULES_SHOWN = 3
 MOST = 0.5
 """From this share of its values on, a problem is attributed to the whole column."""
+SOME = 0.02
+"""Below this share of all rows, a few wrong values have no common cause."""
 
 MISSING_MARKS = (
     *("null", "(null)", "none", "nil", "na", "n/a", "#n/a", "<na>", "n.a.", "n/d", "nd", "missing"),
@@ -95,7 +97,7 @@ def check_rejects(
         f"more than --max-reject-share {max_reject_share:.1%}; "
         f"caught by: {rule_counts(counts.reasons)}. "
         + (f"Probable cause in {worst}: {causes} " if causes else "")
-        + "Nothing was published: fix the input, or allow more."
+        + "Nothing was published: fix the input, or allow more. To list the rows: engine validate"
     )
 
 
@@ -157,6 +159,8 @@ def _text(
             f"If it does, write nothing there, or declare missing_texts = [{json.dumps(mark)}] in the "
             "schema and train again."
         )
+    if share < SOME:
+        return None
     return f"{name!r} holds text in {share:.0%} of the rows: another column's values?"
 
 
@@ -173,7 +177,9 @@ def _unreadable(name: str, rule: str, sample: pl.DataFrame, typed: Typed) -> pl.
     return pl.Series(dtype=pl.String) if rows is None else sample[name].filter(rows)
 
 
-def _repeats(name: str, *_: object) -> str:
+def _repeats(name: str, sample: pl.DataFrame, *_: object) -> str | None:
+    if sample.height - sample[name].n_unique() < SOME * sample.height:
+        return None
     return f"many {name!r} occur more than once: is a file given twice, or part of another?"
 
 

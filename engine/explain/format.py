@@ -35,7 +35,7 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
     yield _compared(explanation)
     yield ""
     yield "impact of each feature on the log-odds (SHAP value)"
-    yield _line(base, f"where every user starts: {_percent(_sigmoid(base))}")
+    yield _line(base, f"base value, the average user: {_percent(_sigmoid(base))}")
     for impact, feature in zip(impacts, explanation.features, strict=True):
         yield _line(impact, f"{_value(feature)}, {_rank(feature)}: {_effect(feature)}")
     yield _line(

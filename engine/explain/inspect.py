@@ -79,7 +79,7 @@ def playbook_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _head(manifest: Manifest, quality: Json) -> Iterator[str]:
     """The bundle id, whether its scores may be used, their quality, and reasons against using them."""
     yield f"bundle {manifest.bundle_id} (format {manifest.format})"
-    yield "MUST NOT BE USED" if manifest.unusable else "may be used"
+    yield "MUST NOT BE USED" if manifest.unusable else "usable: passed every quality check"
     yield f"quality: {quality['sentence']}"
     yield from _indented(manifest.unusable or quality["reasons"])
 

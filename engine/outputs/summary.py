@@ -129,7 +129,10 @@ class Summary:
             _shares("bands", self.bands, self.rows_scored),
             _shares("segments", self.segments, self.rows_scored),
         ]
-        lines += [f"quarantined: {rows:,} rows by {rule}" for rule, rows in self.reasons.items()]
+        lines += [
+            f"quarantined: {pluralize(rows, 'row')} by {rule}"
+            for rule, rows in self.reasons.items()
+        ]
         lines += [
             f"unseen values scored as missing: {count:,} in {name}"
             for name, count in self.unseen_categories.items()

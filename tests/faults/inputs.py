@@ -32,7 +32,7 @@ def outcome(*inputs, progress=(), **options) -> Outcome:
     folder.mkdir(exist_ok=True)
     out = folder / "s.parquet"
     out.write_bytes(YESTERDAY)
-    settings = ScoreOptions(if_exists="replace", **{"max_reject_share": 1.0, **options})
+    settings = ScoreOptions(**{"if_exists": "replace", "max_reject_share": 1.0, **options})
     code, message = 0, ""
     try:
         score([str(path) for path in inputs], BUNDLE, out, settings, *progress)

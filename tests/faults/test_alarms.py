@@ -30,6 +30,8 @@ def test_the_number_of_rows_is_compared_with_the_run_before_l01(users, tmp_path,
         write_table(users[:800].with_columns(user_id=pl.lit("same")), path), max_reject_share=0.0
     )
     assert (failed.code, failed.summary["before"]["rows_read"]) == (65, rows)
+    # Nor is one that finds the scores in place.
+    assert outcome(path, if_exists="fail").code == 73
     refused = outcome(write_table(users[:100], path), strict=True)
     assert (refused.code, "rows: 100 rows, " in refused.message) == (65, True)
 

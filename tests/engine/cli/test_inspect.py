@@ -8,7 +8,7 @@ from tests.helpers import BUNDLE, invoke
 def test_inspect_is_one_screen(scorer):
     output = invoke("inspect", BUNDLE).output
     assert output.startswith(
-        f"bundle {scorer.manifest.bundle_id} (format {scorer.manifest.format})\nmay be used"
+        f"bundle {scorer.manifest.bundle_id} (format {scorer.manifest.format})\nusable: passed every quality check"
     )
     for text in (*(s.name for s in scorer.manifest.segments), "ROC-AUC", "will purchase from"):
         assert text in output

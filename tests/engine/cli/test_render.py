@@ -18,7 +18,7 @@ COMMANDS = [
 def test_a_status_has_a_colour_on_a_terminal():
     code, output = run_in_terminal("engine", "inspect", BUNDLE)
     assert code == 0
-    assert f"\n{GREEN}may be used\x1b[0m\n" in output
+    assert f"\n{GREEN}usable\x1b[0m: passed every quality check\n" in output
     code, output = run_in_terminal("engine", "inspect", "absent")
     assert code == 78
     assert output.startswith(f"{RED}engine\x1b[0m: absent: no such bundle. ")

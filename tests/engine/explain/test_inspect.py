@@ -45,7 +45,11 @@ def section(manifest, evaluation, title):
 
 def test_the_quality_comes_first(manifest, evaluation):
     lines = list(full_lines(manifest, evaluation))
-    assert lines[1:4] == ["may be used", "quality: Good: it ranks well.", "  segments: few"]
+    assert lines[1:4] == [
+        "usable: passed every quality check",
+        "quality: Good: it ranks well.",
+        "  segments: few",
+    ]
 
 
 def test_what_must_not_be_used_is_called_so(manifest, evaluation):

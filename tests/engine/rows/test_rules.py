@@ -137,7 +137,8 @@ def test_rows_that_break_rules_from_elsewhere_are_rejected_with_the_others():
 def test_missing_columns_are_all_named_with_near_names():
     found = pl.Schema({"user": pl.String, "order": pl.Int64, "spend": pl.Float64})
     with pytest.raises(
-        InputError, match=r"here: 2 missing columns: 'orders', 'tier'; b needs 4, found 3\. Did you"
+        InputError,
+        match=r"here: 2 missing columns: 'orders', 'tier'; b needs 4, found 2 of them\. Did you",
     ):
         check_columns(SCHEMA, found, "here", "b")
 

@@ -47,7 +47,7 @@ def drivers(subject: Subject) -> list[Block]:
         blocks.append(Text(f"Share of all impact by group of features: {words}."))
     blocks.append(
         Text(
-            "Grey bars are users without a value. Impacts are exact SHAP values in log-odds: they show what "
+            "Impacts are exact SHAP values in log-odds: they show what "
             "the model uses, not what causes a purchase. Changing a feature need not change the outcome."
         )
     )
@@ -79,7 +79,7 @@ def _dependence_figures(features: Sequence[Figures], titles: Mapping[str, str]) 
         Panels(
             draws,
             "The strongest first, row by row. Bars up raise the odds of a purchase, bars down lower "
-            "them. Numbers run from low to high in equally many users, categories by impact. Every "
+            "them, grey bars are users without a value. Numbers run from low to high in equally many users, categories by impact. Every "
             "panel has its own scale, given in its second line.",
         )
     ]
