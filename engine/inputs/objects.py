@@ -102,7 +102,8 @@ def _check_no_log(text: str) -> None:
     roots = [f"{scheme}://{'/'.join(folders[:end])}" for end in range(1, len(folders) + 1)]
     patterns = {f"{root}/{mark}*": (root, mark) for root in roots for mark in LOG_MARKS}
     try:
-        found = pl.scan_lines(list(patterns), include_file_paths=_PLACE).head(1).collect()
+        lines = pl.scan_lines(list(patterns), include_file_paths=_PLACE)
+        found = lines.select(_PLACE).head(1).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
         # Objects that may not be listed may still be read.
         if not re.search(_DENIED, str(error)):

@@ -46,6 +46,7 @@ def _read_fields(content: bytes, at: int, depth: int) -> tuple[Struct, int]:
     if depth > MAX_DEPTH:
         raise DamagedError("its metadata is nested too deeply")
     fields, number = Struct(), 0
+    kinds = fields.kinds
     while head := content[at]:
         at += 1
         if head >> 4:
@@ -53,9 +54,12 @@ def _read_fields(content: bytes, at: int, depth: int) -> tuple[Struct, int]:
         else:
             zigzag, at = _read_varint(content, at)
             number = (zigzag >> 1) ^ -(zigzag & 1)
-        kind = head & 15
-        fields.kinds[number] = kind
-        if kind in (_TRUE, _FALSE):
+        kind = kinds[number] = head & 15
+        # NOTE: most values are short numbers, and large tables have thousands of pages.
+        if _I16 <= kind <= _I64 and content[at] < 128:
+            fields[number] = (content[at] >> 1) ^ -(content[at] & 1)
+            at += 1
+        elif kind <= _FALSE:
             fields[number] = kind == _TRUE
         else:
             fields[number], at = _read_value(content, at, kind, depth)
@@ -63,7 +67,7 @@ def _read_fields(content: bytes, at: int, depth: int) -> tuple[Struct, int]:
 
 
 def _read_value(content: bytes, at: int, kind: int, depth: int) -> tuple[object, int]:
-    if kind in (_I16, _I32, _I64):
+    if _I16 <= kind <= _I64:
         zigzag, at = _read_varint(content, at)
         return (zigzag >> 1) ^ -(zigzag & 1), at
     if kind == _BINARY:
