@@ -106,6 +106,98 @@ def test_numbers_that_contradict_the_file_are_not_believed_a41(few, tmp_path):
         assert outcome(path).code == 65
 
 
+LIES = (-1, -46, 0, 1, 63, 2**31 - 1, -(2**31), 2**40, 2**62, -(2**62))
+EACH_NUMBER = """
+import copy, sys
+from pathlib import Path
+from engine.errors import InputError
+from engine.inputs.tables import open_table
+from engine.inputs.thrift import read_struct, write_struct
+from engine.options import InputLimits
+from tests.faults.test_input_tables import LIES, footer_of
+
+sound, step = Path(sys.argv[1]), int(sys.argv[2])
+body, footer = footer_of(sound.read_bytes())
+fields, _ = read_struct(footer)
+
+def numbers(part, place=()):
+    for key, value in part.items() if isinstance(part, dict) else enumerate(part):
+        if isinstance(value, (dict, list)):
+            yield from numbers(value, (*place, key))
+        elif isinstance(value, int) and not isinstance(value, bool):
+            yield (*place, key)
+
+def changed(part, place, number):
+    part = copy.deepcopy(part)
+    inner = part
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = number
+    return part
+
+def pages():
+    for group in fields[4]:
+        for chunk in group[1]:
+            meta = chunk[3]
+            at = min(filter(None, (meta.get(9), meta[9], meta.get(11))))
+            end = at + meta[7]
+            while at < end:
+                header, behind = read_struct(body, at)
+                yield at, behind, header, meta
+                at = behind + header[3]
+
+def lies():
+    for place in numbers(fields):
+        for number in LIES:
+            yield body, changed(fields, place, number)
+    for at, behind, header, _ in pages():
+        for place in numbers(header):
+            for number in LIES:
+                written = write_struct(changed(header, place, number))
+                moved = copy.deepcopy(fields)
+                more = len(written) - (behind - at)
+                for chunk in (chunk for group in moved[4] for chunk in group[1]):
+                    meta = chunk[3]
+                    first = min(filter(None, (meta[9], meta.get(11))))
+                    meta[7] += more * (first <= at < first + meta[7])
+                    for key in (9, 11):
+                        meta.update({key: meta[key] + more} if meta.get(key, 0) > at else {})
+                yield body[:at] + written + body[behind:], moved
+
+path, count = sound.with_name("lying"), 0
+for pages_then, footer_then in [*lies()][::step]:
+    written = write_struct(footer_then)
+    path.write_bytes(pages_then + written + len(written).to_bytes(4, "little") + b"PAR1")
+    count += 1
+    try:
+        table = open_table("lying", path, path, lambda: sound.with_name("copy"), (), InputLimits())
+        with table.reading():
+            table.frame.collect(engine="streaming")
+    except InputError:
+        pass
+print(count)
+"""
+
+
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("compression", ["uncompressed", "zstd"])
+def test_no_number_of_the_metadata_ends_the_process_a41(
+    few, tmp_path, record_property, step, compression
+):
+    path = tmp_path / "users.parquet"
+    few[:, :6].write_parquet(path, compression=compression)
+    done = subprocess.run(
+        [sys.executable, "-c", EACH_NUMBER, path, str(step)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "RUST_BACKTRACE": "0"},
+        capture_output=True,
+        text=True,
+        timeout=1_200,
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    record_property("damaged inputs", int(done.stdout))
+    assert int(done.stdout) > 100
+
+
 DAMAGE = """
 import random, sys
 from pathlib import Path
