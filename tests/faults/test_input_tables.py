@@ -363,6 +363,19 @@ def test_names_are_bytes_in_every_locale(few, tmp_path, name, locale):
     assert rejected["source_file"].item() == path.decode(errors="backslashreplace")
 
 
+def test_the_locale_is_named_where_it_forbids_the_name_of_an_output_a43(few, tmp_path):
+    made = write_table(few, tmp_path / "u.parquet")
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    out = os.fsencode(tmp_path) + "/\u00fc.parquet".encode()
+    program = Path(sys.executable).with_name("engine")
+    command = [program, "score", made, "--bundle", BUNDLE, "--out", out]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True)
+    assert (done.returncode, b"locale" in done.stderr) == (73, True)
+    environment["PYTHONUTF8"] = "1"
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True)
+    assert (done.returncode, Path(os.fsdecode(out)).exists()) == (0, True)
+
+
 HALF_HOUR = pa.timestamp("us", "+05:30")
 UNKNOWN = {
     "zone": pa.array([datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=5)))] * 30, HALF_HOUR),
