@@ -84,15 +84,30 @@ def checked_parquet(
         InputError: A needed column cannot be opened, or the file is encrypted.
         DamagedError: The file is damaged.
     """
+    tail = check_sizes(path, wanted)
+    if _ENCRYPTION in tail.footer:
+        raise InputError(f"{name}: is encrypted, which cannot be read. Write it without.")
+    return _openable(path, new_file, name, wanted, tail)
+
+
+def check_sizes(path: Path, wanted: Collection[str]) -> _Tail:
+    """Check the sizes that a Parquet file states of some columns; gives its footer.
+
+    Args:
+        path: The file.
+        wanted: The columns; all of them if none are given.
+
+    Raises:
+        DamagedError: The file contradicts itself.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         tail = _read_tail(descriptor)
-        if _ENCRYPTION in tail.footer:
-            raise InputError(f"{name}: is encrypted, which cannot be read. Write it without.")
-        _check_groups(descriptor, tail, wanted)
+        if _ENCRYPTION not in tail.footer:
+            _check_groups(descriptor, tail, frozenset(wanted))
     finally:
         os.close(descriptor)
-    return _openable(path, new_file, name, wanted, tail)
+    return tail
 
 
 def _read_tail(descriptor: int) -> _Tail:

@@ -1,7 +1,7 @@
 """One file to one table: detects its format, refuses what is wrong with it, and counts its rows."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from engine.inputs.formats import (
 from engine.inputs.names import for_polars
 from engine.inputs.ndjson_checks import half_character, ndjson_fault
 from engine.inputs.ndjson_keys import read_keys
-from engine.inputs.parquet_checks import checked_parquet
+from engine.inputs.parquet_checks import check_sizes, checked_parquet
 from engine.options import InputLimits
 
 
@@ -54,6 +54,15 @@ class Table:
     def reading(self) -> AbstractContextManager[None]:
         """A context that turns errors of reading the rows into ones that name the file."""
         return reading(self.name, _find_fault(self.content, self.format))
+
+    def check(self, columns: Collection[str]) -> None:
+        """Check columns that were not among those wanted when the table was opened.
+
+        Raises:
+            DamagedError: Their sizes contradict the file.
+        """
+        if self.format == "parquet":
+            check_sizes(self.content, columns)
 
 
 def open_table(

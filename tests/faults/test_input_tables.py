@@ -106,6 +106,22 @@ def test_numbers_that_contradict_the_file_are_not_believed_a41(few, tmp_path):
         assert outcome(path).code == 65
 
 
+def test_a_damaged_column_that_is_not_needed_stops_no_quarantine_a41(few, tmp_path, caplog):
+    users = few.with_columns(user_id=pl.when(pl.int_range(30) > 0).then("user_id"))
+    table = users.to_arrow().append_column(
+        pa.field("last", pa.int32(), nullable=False), pa.array(range(30), pa.int32())
+    )
+    path = tmp_path / "u.parquet"
+    parquet.write_table(table, path, compression="none", use_dictionary=False)
+    pages, footer = footer_of(path.read_bytes())
+    place = pages.rindex(b"\x15\x3c")
+    changed = pages[:place] + b"\x15\x5b" + pages[place + 2 :]
+    path.write_bytes(changed + footer + struct.pack("<I", len(footer)) + b"PAR1")
+    found = outcome(path)
+    assert (found.code, found.rejected.height, "last" in found.rejected.columns) == (0, 1, True)
+    assert "cannot be read" in caplog.text
+
+
 LIES = (-1, -46, 0, 1, 63, 2**31 - 1, -(2**31), 2**40, 2**62, -(2**62))
 EACH_NUMBER = """
 import copy, sys
