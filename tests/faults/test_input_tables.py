@@ -20,10 +20,10 @@ ipc = pytest.importorskip("pyarrow.ipc")
 parquet = pytest.importorskip("pyarrow.parquet")
 
 CASES = {
-    "A40": "a folder, partition, glob or file of Delta Lake, Hudi, Iceberg, Paimon or Spark's streaming sink: 65 naming the table and what reads it",
-    "A41": "Parquet whose footer or page headers contradict the file: 65, and no memory is asked for",
-    "A42": "Arrow's stream format: accepted; 65 if a dictionary changes within it or it is cut off",
-    "A43": "a file name that is not UTF-8, or a locale that is not: accepted",
+    "A45": "a folder, partition, glob or file of Delta Lake, Hudi, Iceberg, Paimon or Spark's streaming sink: 65 naming the table and what reads it",
+    "A46": "Parquet whose footer or page headers contradict the file: 65, and no memory is asked for",
+    "A47": "Arrow's stream format: accepted; 65 if a dictionary changes within it or it is cut off",
+    "A48": "a file name that is not UTF-8, or a locale that is not: accepted",
     "B20": "a column that is not needed, of a type that cannot be opened: left out with a warning",
     "B21": "a needed column of a type that cannot be opened: 65 naming the column and its type",
     "B22": "Float16, whole decimals as ids, dates and numbers in dictionaries, text as plain bytes: cast",
@@ -47,12 +47,12 @@ def write_arrow(table, path):
 
 
 ROOTS = [
-    case("A40-delta", "_delta_log/00000000000000000000.json", "Delta Lake.*polars.scan_delta"),
-    case("A40-iceberg", "metadata/00000-abc.metadata.json", "Iceberg.*polars.scan_iceberg"),
-    case("A40-hadoop", "metadata/version-hint.text", "Iceberg"),
-    case("A40-hudi", ".hoodie/hoodie.properties", "Hudi.*Spark"),
-    case("A40-paimon", "schema/schema-0", "Paimon"),
-    case("A40-streaming", "_spark_metadata/0", "Spark Structured Streaming"),
+    case("A45-delta", "_delta_log/00000000000000000000.json", "Delta Lake.*polars.scan_delta"),
+    case("A45-iceberg", "metadata/00000-abc.metadata.json", "Iceberg.*polars.scan_iceberg"),
+    case("A45-hadoop", "metadata/version-hint.text", "Iceberg"),
+    case("A45-hudi", ".hoodie/hoodie.properties", "Hudi.*Spark"),
+    case("A45-paimon", "schema/schema-0", "Paimon"),
+    case("A45-streaming", "_spark_metadata/0", "Spark Structured Streaming"),
 ]
 
 
@@ -74,7 +74,7 @@ def test_files_that_only_a_log_knows_are_refused(few, tmp_path, mark, message):
         assert re.search(message, found.message)
 
 
-def test_a_folder_beside_such_a_table_is_read_a40(few, expected, tmp_path):
+def test_a_folder_beside_such_a_table_is_read_a45(few, expected, tmp_path):
     (tmp_path / "table" / "_delta_log").mkdir(parents=True)
     (tmp_path / "table" / "_delta_log" / "0.json").touch()
     (tmp_path / "copied").mkdir()
@@ -87,7 +87,7 @@ def footer_of(content):
     return content[: -8 - size], content[-8 - size : -8]
 
 
-def test_numbers_that_contradict_the_file_are_not_believed_a41(few, tmp_path):
+def test_numbers_that_contradict_the_file_are_not_believed_a46(few, tmp_path):
     # Bytes that would end the process if they were believed: a page of -46 values, and of 2^31.
     write_arrow(few.to_arrow(), tmp_path / "sound.parquet")
     content = (tmp_path / "sound.parquet").read_bytes()
@@ -106,7 +106,7 @@ def test_numbers_that_contradict_the_file_are_not_believed_a41(few, tmp_path):
         assert outcome(path).code == 65
 
 
-def test_a_damaged_column_that_is_not_needed_stops_no_quarantine_a41(few, tmp_path, caplog):
+def test_a_damaged_column_that_is_not_needed_stops_no_quarantine_a46(few, tmp_path, caplog):
     users = few.with_columns(user_id=pl.when(pl.int_range(30) > 0).then("user_id"))
     table = users.to_arrow().append_column(
         pa.field("last", pa.int32(), nullable=False), pa.array(range(30), pa.int32())
@@ -197,7 +197,7 @@ print(count)
 
 @pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("compression", ["uncompressed", "zstd"])
-def test_no_number_of_the_metadata_ends_the_process_a41(
+def test_no_number_of_the_metadata_ends_the_process_a46(
     few, tmp_path, record_property, step, compression
 ):
     path = tmp_path / "users.parquet"
@@ -248,7 +248,7 @@ for number in range(count):
         *("users.arrow", "users.arrows", "zstd.arrow"),
     ],
 )
-def test_damaged_metadata_never_end_the_process_a41_a42(
+def test_damaged_metadata_never_end_the_process_a46_a47(
     few, tmp_path, record_property, name, count
 ):
     record_property("damaged inputs", count)
@@ -278,12 +278,12 @@ def test_damaged_metadata_never_end_the_process_a41_a42(
 
 
 STREAMS = [
-    case("A42-polars", lambda few, path: few.write_ipc_stream(path)),
-    case("A42-lz4", lambda few, path: few.write_ipc_stream(path, compression="lz4")),
-    case("A42-zstd", lambda few, path: few.write_ipc_stream(path, compression="zstd")),
-    case("A42-batches", lambda few, path: write_arrow(few.to_arrow(), path)),
+    case("A47-polars", lambda few, path: few.write_ipc_stream(path)),
+    case("A47-lz4", lambda few, path: few.write_ipc_stream(path, compression="lz4")),
+    case("A47-zstd", lambda few, path: few.write_ipc_stream(path, compression="zstd")),
+    case("A47-batches", lambda few, path: write_arrow(few.to_arrow(), path)),
     case(
-        "A42-dictionaries",
+        "A47-dictionaries",
         lambda few, path: few.with_columns(pl.col("country").cast(pl.Categorical)).write_ipc_stream(
             path
         ),
@@ -298,13 +298,13 @@ def test_a_stream_of_arrow_is_read_as_a_file(few, expected, tmp_path, write, nam
     assert outcome(tmp_path / name).scores.equals(expected)
 
 
-def test_a_stream_without_an_end_mark_is_read_a42(few, expected, tmp_path):
+def test_a_stream_without_an_end_mark_is_read_a47(few, expected, tmp_path):
     path = write_arrow(few.to_arrow(), tmp_path / "u.arrows")
     path.write_bytes(path.read_bytes()[:-8])
     assert outcome(path).scores.equals(expected)
 
 
-def test_a_stream_through_standard_input_is_read_a42(few, tmp_path):
+def test_a_stream_through_standard_input_is_read_a47(few, tmp_path):
     path = write_arrow(few.to_arrow(), tmp_path / "u.arrows")
     with path.open("rb") as stream:
         done = subprocess.run(
@@ -316,7 +316,7 @@ def test_a_stream_through_standard_input_is_read_a42(few, tmp_path):
     assert (done.returncode, "30 would be scored" in done.stdout) == (0, True), done.stderr
 
 
-def test_a_stream_that_is_cut_off_is_refused_a42(few, tmp_path):
+def test_a_stream_that_is_cut_off_is_refused_a47(few, tmp_path):
     path = write_arrow(few.to_arrow(), tmp_path / "u.arrows")
     content = path.read_bytes()
     for end in (200, len(content) // 2, len(content) - 20):
@@ -326,7 +326,7 @@ def test_a_stream_that_is_cut_off_is_refused_a42(few, tmp_path):
 
 
 @pytest.mark.parametrize("grow", [True, False])
-def test_a_dictionary_that_changes_within_a_stream_is_refused_a42(few, tmp_path, grow):
+def test_a_dictionary_that_changes_within_a_stream_is_refused_a47(few, tmp_path, grow):
     countries = few["country"].fill_null("DE").to_list()
     parts = [sorted(set(countries[:9])), None]
     parts[1] = parts[0] + sorted(set(countries) - set(parts[0])) + ["XX"]
@@ -348,11 +348,11 @@ def test_a_dictionary_that_changes_within_a_stream_is_refused_a42(few, tmp_path,
 
 
 ODD_NAMES = [
-    case("A43-utf8", "\u00fc \u65e5.parquet".encode()),
-    case("A43-latin1", b"u\xfc.parquet"),
-    case("A43-csv", b"u\xfc\xff.csv"),
-    case("A43-arrow", b"\xfe.arrow"),
-    case("A43-ndjson", b"\xfe.ndjson"),
+    case("A48-utf8", "\u00fc \u65e5.parquet".encode()),
+    case("A48-latin1", b"u\xfc.parquet"),
+    case("A48-csv", b"u\xfc\xff.csv"),
+    case("A48-arrow", b"\xfe.arrow"),
+    case("A48-ndjson", b"\xfe.ndjson"),
 ]
 
 
@@ -379,7 +379,7 @@ def test_names_are_bytes_in_every_locale(few, tmp_path, name, locale):
     assert rejected["source_file"].item() == path.decode(errors="backslashreplace")
 
 
-def test_the_locale_is_named_where_it_forbids_the_name_of_an_output_a43(few, tmp_path):
+def test_the_locale_is_named_where_it_forbids_the_name_of_an_output_a48(few, tmp_path):
     made = write_table(few, tmp_path / "u.parquet")
     environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     out = os.fsencode(tmp_path) + "/\u00fc.parquet".encode()
