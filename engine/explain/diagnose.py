@@ -19,7 +19,7 @@ from engine.inputs.chunks import read_chunks
 from engine.inputs.tables import Table
 from engine.model.columns import ScoredChunk
 from engine.rows.prepare import PreparedChunk, needed_columns
-from engine.rows.typed import Typed, is_missing_text, to_typed
+from engine.rows.typed import Typed, is_missing_text, to_typed, with_plain_texts
 
 SAMPLE_ROWS = 32_768
 
@@ -112,6 +112,7 @@ def diagnose(
         manifest: Schema and category tables.
         reference: The training users.
     """
+    sample = with_plain_texts(sample, manifest.schema)
     typed = to_typed(sample, manifest.schema)
     frequent = sorted(by_rule.items(), key=lambda item: -item[1])[:RULES_SHOWN]
     found: list[str] = []

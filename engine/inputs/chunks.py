@@ -132,6 +132,7 @@ def _raw_rows(
     absent = [pl.lit(None).alias(name) for name in columns if name not in wanted]
     numbers = rows["source_row"].cast(pl.UInt32)
     with table.reading():
+        table.check(wanted)
         found = (
             table.frame.select(by_name(wanted))
             .with_row_index("source_row", offset=1)

@@ -12,8 +12,16 @@ import polars as pl
 from engine.errors import AccessError, EngineError, InputError, NoInputError, StorageError
 from engine.storage import error_number
 
-# What reading a header raises if the bytes are not CSV or not gzip.
-_UNREADABLE = (EOFError, zlib.error, csv.Error)
+NOT_TEXT = "invalid utf8\n\nThis error occurred in the following expression"
+"""What Polars says if bytes cannot be cast to text."""
+
+
+class DamagedError(ValueError):
+    """A binary file contradicts itself, or is cut off."""
+
+
+# What reading a header raises if the bytes are not CSV, not gzip, or contradict each other.
+_UNREADABLE = (EOFError, zlib.error, csv.Error, DamagedError)
 
 
 @contextmanager
@@ -30,6 +38,11 @@ def reading(name: str, fault: Callable[[], str | None] | None = None) -> Iterato
         raise _system_error(name, error) from error
     # NOTE: a panic inside Polars derives from BaseException.
     except (*_UNREADABLE, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        if NOT_TEXT in str(error):
+            raise InputError(
+                f"{name}: a needed column of the type Binary holds bytes that are not UTF-8 text. "
+                "Write it as text or as whole numbers."
+            ) from error
         if fault is None:
             raise broken(name, str(error)) from error
         raise broken(name, fault() or "a row differs from the others") from error

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from engine.errors import InputError
+from engine.inputs.arrow import MAGIC as ARROW_MAGIC
+from engine.inputs.arrow import is_stream
+from engine.inputs.parquet_checks import MAGIC as PARQUET_MAGIC
 
 Format = Literal["parquet", "ipc", "csv", "ndjson"]
 
@@ -15,7 +18,7 @@ UNPACKED_BYTES = 64 << 20
 """Below this size, a packed file may be unpacked whatever its ratio is."""
 GZIP_MAGIC = b"\x1f\x8b"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_MAGIC: tuple[tuple[bytes, Format], ...] = ((b"PAR1", "parquet"), (b"ARROW1", "ipc"))
+_MAGIC: tuple[tuple[bytes, Format], ...] = ((PARQUET_MAGIC, "parquet"), (ARROW_MAGIC, "ipc"))
 # NOTE: Polars could unpack some of these, but the checks read the bytes of the file.
 _PACKED = (
     (GZIP_MAGIC, "gzip within gzip"),
@@ -32,7 +35,7 @@ def read_head(path: Path) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-def detect_format(head: bytes, name: str) -> Format:
+def detect_format(head: bytes, name: str) -> Format | Literal["ipc_stream"]:
     """Detect the format of a file by its first bytes, because endings may be wrong.
 
     Raises:
@@ -48,6 +51,8 @@ def detect_format(head: bytes, name: str) -> Format:
             raise InputError(
                 f"{name}: {what}. Unpack it; CSV and NDJSON may be packed with gzip once."
             )
+    if is_stream(head):
+        return "ipc_stream"
     # NOTE: a text may have a NUL or two; in UTF-16 every second byte is one.
     if head.startswith((*UTF16_MARKS, b"PARE")) or head.count(b"\0") > len(head) // 8:
         raise InputError(

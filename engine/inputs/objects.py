@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +22,7 @@ from engine.errors import (
     pluralize,
     quoted,
 )
+from engine.inputs.logged import LOG_MARKS, logged_table
 from engine.inputs.partitions import partition_columns
 
 SCHEMES = ("s3://", "gs://", "az://")
@@ -29,9 +31,10 @@ HIDDEN_PREFIXES = ("_", ".")
 _PLACE = " place"
 # Patterns in the messages of stores and of Polars; the first match counts.
 _Cause = tuple[str, type[EngineError], str]
+_DENIED = r"\b40[13]\b|Forbidden|Unauthorized|AccessDenied|credential|InvalidAccessKeyId"
 _CAUSES: tuple[_Cause, ...] = (
     (
-        r"\b40[13]\b|Forbidden|Unauthorized|AccessDenied|credential|InvalidAccessKeyId",
+        _DENIED,
         AccessError,
         "access denied. Check the store's credentials in the environment",
     ),
@@ -68,6 +71,7 @@ def fetch_objects(text: str, path: Path) -> None:
         InputError: An object is not Parquet, or a column is both in the names and in the objects.
     """
     with _object_errors(text):
+        _check_no_log(text)
         scan = partial(
             pl.scan_parquet,
             text,
@@ -89,6 +93,31 @@ def fetch_objects(text: str, path: Path) -> None:
         else:
             plain = plain.drop(_PLACE)
         plain.sink_ipc(path, maintain_order=True)
+
+
+def _check_no_log(text: str) -> None:
+    """Refuse objects of a table whose log alone knows which of them count."""
+    scheme, _, place = text.partition("://")
+    folders = list(takewhile(lambda part: "*" not in part, place.split("/")[:-1]))
+    roots = [f"{scheme}://{'/'.join(folders[:end])}" for end in range(1, len(folders) + 1)]
+    patterns = {f"{root}/{mark}*": (root, mark) for root in roots for mark in LOG_MARKS}
+    try:
+        lines = pl.scan_lines(list(patterns), include_file_paths=_PLACE)
+        found = lines.select(_PLACE).head(1).collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        # Objects that may not be listed may still be read.
+        if not re.search(_DENIED, str(error)):
+            raise
+        return
+    for place in found[_PLACE]:
+        raise logged_table(
+            text,
+            *next(
+                (root, mark)
+                for root, mark in patterns.values()
+                if place.startswith(f"{root}/{mark.partition('*')[0]}")
+            ),
+        )
 
 
 @contextmanager

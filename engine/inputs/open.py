@@ -16,6 +16,8 @@ import polars as pl
 
 from engine.errors import InputError, NoInputError, StorageError, pluralize, quoted
 from engine.inputs.errors import reading
+from engine.inputs.logged import check_no_log
+from engine.inputs.names import name_of
 from engine.inputs.objects import fetch_objects, is_object
 from engine.inputs.partitions import (
     matching_files,
@@ -101,10 +103,9 @@ def _open_input(
     if isinstance(one, str) and one != STANDARD_INPUT and not is_object(one):
         with reading(one):
             paths, folder = _files_of(one, limits)
-        _check_names(paths)
         for path in paths:
             # Unpacking, checking and counting a large file may take minutes.
-            table = in_background(partial(opened, str(path), path, path))
+            table = in_background(partial(opened, name_of(path), path, path))
             yield _with_partitions(table, folder)
         return
     name, fetch = _fetching(one)
@@ -135,8 +136,10 @@ def _files_of(text: str, limits: InputLimits) -> tuple[list[Path], Path]:
     """The files that an input names, and the folder below which folders are partitions."""
     path = Path(text)
     if path.is_file():
+        check_no_log(text, [path], path.parent)
         return [path], path.parent
     if path.is_dir():
+        check_no_log(text, [], path)
         found, folder = sorted(partitioned_files(path, limits.max_files)), path
         what = f"{text}: a directory without files to read"
     elif path.exists():
@@ -149,22 +152,13 @@ def _files_of(text: str, limits: InputLimits) -> tuple[list[Path], Path]:
         what = f"{_without_password(text)}: no such file"
     if not found:
         raise NoInputError(f"{what}. Check the path; the working directory is {Path.cwd()}.")
+    check_no_log(text, found, folder)
     return found, folder
 
 
 def _without_password(text: str) -> str:
     """An address that is not an input, without what may be secret in it."""
     return re.sub(r"://.*", "://…", text, flags=re.DOTALL)
-
-
-def _check_names(paths: Sequence[Path]) -> None:
-    # NOTE: Polars cannot open a file whose name is not UTF-8; Python has surrogates for such bytes.
-    strange = [ascii(str(path)) for path in paths if re.search("[\ud800-\udfff]", str(path))]
-    if strange:
-        raise NoInputError(
-            f"{strange[0]}: is not UTF-8, as {pluralize(len(strange), 'name')} of the input. "
-            "Give it another name."
-        )
 
 
 def _with_partitions(table: Table, folder: Path) -> Table:

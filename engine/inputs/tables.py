@@ -1,13 +1,14 @@
 """One file to one table: detects its format, refuses what is wrong with it, and counts its rows."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from engine.inputs.arrow import openable_file, stream_to_file
 from engine.inputs.csv_checks import check_csv, csv_fault, csv_header
 from engine.inputs.csv_scan import may_have_blank_lines, without_blank_lines
 from engine.inputs.errors import broken, check_width, reading
@@ -19,8 +20,10 @@ from engine.inputs.formats import (
     unpacked,
     without_marks,
 )
+from engine.inputs.names import for_polars
 from engine.inputs.ndjson_checks import half_character, ndjson_fault
 from engine.inputs.ndjson_keys import read_keys
+from engine.inputs.parquet_checks import check_sizes, checked_parquet
 from engine.options import InputLimits
 
 
@@ -51,6 +54,15 @@ class Table:
     def reading(self) -> AbstractContextManager[None]:
         """A context that turns errors of reading the rows into ones that name the file."""
         return reading(self.name, _find_fault(self.content, self.format))
+
+    def check(self, columns: Collection[str]) -> None:
+        """Check columns that were not among those wanted when the table was opened.
+
+        Raises:
+            DamagedError: Their sizes contradict the file.
+        """
+        if self.format == "parquet":
+            check_sizes(self.content, columns)
 
 
 def open_table(
@@ -94,11 +106,18 @@ def open_table(
             if line := half_character(content):
                 raise broken(name, f"line {line:,} has half of a surrogate pair")
             columns = read_keys(content, name, wanted, limits.max_columns)
-        elif kind == "ipc" and path == content:
-            # NOTE: Polars maps it into memory. If the file were cut off, the process would die.
-            content = Path(shutil.copyfile(content, new_file()))
+        else:
+            if kind == "ipc_stream":
+                content, kind = stream_to_file(content, new_file(), name), "ipc"
+            elif kind == "ipc" and path == content:
+                # NOTE: Polars maps it into memory. If the file were cut off, the process would die.
+                content = Path(shutil.copyfile(content, new_file()))
+            if kind == "ipc":
+                openable_file(content, name, wanted)
+            else:
+                content = checked_parquet(content, new_file, name, wanted)
     with reading(name, _find_fault(content, kind)):
-        frame = _scan(content, kind, columns)
+        frame = _without_wrappers(_scan(for_polars(content, new_file), kind, columns), wanted)
         schema = frame.collect_schema()
         check_width(len(schema), name, limits.max_columns)
         rows = int(frame.select(pl.len()).collect().item())
@@ -119,6 +138,23 @@ def _find_fault(content: Path, kind: Format) -> Callable[[], str | None] | None:
     if kind == "csv":
         return lambda: csv_fault(content, len(csv_header(content)))
     return (lambda: ndjson_fault(content)) if kind == "ndjson" else None
+
+
+def _without_wrappers(frame: pl.LazyFrame, wanted: Sequence[str]) -> pl.LazyFrame:
+    """Read the values that extension types store, and the needed text that writers leave unmarked."""
+    wrapped = [
+        pl.col(name).ext.storage()
+        for name, dtype in frame.collect_schema().items()
+        if isinstance(dtype, pl.BaseExtension)
+    ]
+    frame = frame.with_columns(wrapped) if wrapped else frame
+    # NOTE: Impala and old versions of Hive and Spark write text as plain bytes.
+    texts = [
+        pl.col(name).cast(pl.String)
+        for name, dtype in frame.collect_schema().items()
+        if dtype == pl.Binary and (name in wanted or not wanted)
+    ]
+    return frame.with_columns(texts) if texts else frame
 
 
 def _scan(path: Path, kind: Format, columns: Sequence[str]) -> pl.LazyFrame:

@@ -268,6 +268,17 @@ def check_links(path: Path) -> None:
         )
 
 
+def _unwritable_name(path: Path) -> str:
+    try:
+        name = os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        return (
+            f"{str(path)!a}: is not UTF-8, which the writers of all formats need. "
+            "Give it another name."
+        )
+    return f"{name}: cannot be written in the locale of this process, which is not UTF-8. Set PYTHONUTF8=1."
+
+
 def check_creatable(path: Path) -> None:
     """Check that a file can be created or replaced at a path.
 
@@ -278,10 +289,7 @@ def check_creatable(path: Path) -> None:
     """
     # File names are bytes; Python shows those that are not UTF-8 as surrogates.
     if re.search("[\ud800-\udfff]", str(path)):
-        raise CannotCreateError(
-            f"{str(path)!a}: is not UTF-8, which the writers of all formats need. "
-            "Give it another name."
-        )
+        raise CannotCreateError(_unwritable_name(path))
     check_links(path)
     with storage_errors(path):
         if path.is_dir():

@@ -9,22 +9,23 @@ import polars as pl
 
 from engine.bundle.schema import Feature, FeatureSchema
 from engine.errors import InputError
-from engine.rows.typed import Typed, to_typed
+from engine.rows.typed import TEXT_TYPES, Typed, to_typed
 
+_WHOLE_TYPES = (
+    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64),
+    *(pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
+)
 _NUMERIC_TYPES = (
-    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
-    *(pl.Float32, pl.Float64, pl.Decimal, pl.Boolean, pl.String, pl.Null),
+    *(*_WHOLE_TYPES, pl.Float16, pl.Float32, pl.Float64, pl.Decimal, pl.Boolean, pl.Null),
+    *TEXT_TYPES,
 )
-_CATEGORICAL_TYPES = (
-    *(pl.String, pl.Categorical, pl.Enum, pl.Null, pl.Boolean),
-    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
-)
+_CATEGORICAL_TYPES = (*TEXT_TYPES, pl.Null, pl.Boolean, *_WHOLE_TYPES)
+MOST_DIGITS = 38
 READABLE_TYPES = {"numeric": _NUMERIC_TYPES, "categorical": _CATEGORICAL_TYPES}
 """The column types from which a feature of each kind can be read."""
 
-_ID_TYPES = tuple(t for t in _CATEGORICAL_TYPES if t not in (pl.Null, pl.Boolean))
-_TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
-_DATE_TYPES = (pl.Date, pl.String, pl.Null)
+_ID_TYPES = (*TEXT_TYPES, *_WHOLE_TYPES)
+_DATE_TYPES = (*TEXT_TYPES, pl.Date, pl.Null)
 EARLIEST_DAY = date(2000, 1, 1)
 """An earlier snapshot is a default such as 1970-01-01, or has the wrong century."""
 
@@ -75,7 +76,7 @@ def check_columns(schema: FeatureSchema, found: pl.Schema, where: str, bundle_id
     wrong = [
         (name, expected, str(found[name]))
         for name, (types, expected) in needed.items()
-        if found[name].base_type() not in types
+        if not is_readable(found[name], types)
     ]
     if wrong:
         raise InputError.wrong_types(where, wrong)
@@ -106,6 +107,18 @@ def check_same_keys(schema: FeatureSchema, tables: Iterable[tuple[str, pl.Schema
                 f"column {name!r} differs between the inputs: {details}. "
                 "Convert them to one form, or score them separately."
             )
+
+
+def is_readable(found: pl.DataType, types: Iterable[type[pl.DataType]]) -> bool:
+    """Whether a column of one type can be read as one of others.
+
+    Oracle, Snowflake and the HUGEINT of DuckDB give whole numbers as decimals without a fraction. More
+    digits than 38 are not decoded by Polars.
+    """
+    if isinstance(found, pl.Decimal):
+        fits = (found.precision or 0) <= MOST_DIGITS
+        return fits and (pl.Decimal in types or (found.scale == 0 and pl.Int64 in types))
+    return found.base_type() in types
 
 
 def _types(feature: Feature) -> tuple[tuple[type[pl.DataType], ...], str]:
@@ -169,7 +182,7 @@ def row_rules(
     rules = {}
     if schema.id is not None:
         id_column = pl.col(schema.id)
-        is_text = found[schema.id].base_type() in _TEXT_TYPES
+        is_text = found[schema.id].base_type() in TEXT_TYPES
         empty = id_column.cast(pl.String) == "" if is_text else pl.lit(value=False)
         missing = id_column.is_null() | empty.fill_null(value=False)
         rules[f"{schema.id}|missing"] = Rule(missing, missing.any())

@@ -15,6 +15,7 @@ from engine.bundle.schema import Feature, FeatureSchema
 CategoryTables = Mapping[str, tuple[str, ...]]
 """The values of each categorical feature in the order of their codes: value i has code i."""
 
+TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
 TRUE_TEXTS = ("TRUE", "True", "true")
 FALSE_TEXTS = ("FALSE", "False", "false")
 NAN_TEXTS = ("NaN", "nan", "NAN")
@@ -44,6 +45,7 @@ def to_typed(frame: pl.DataFrame, schema: FeatureSchema) -> Typed:
         frame: Raw users with at least the model features.
         schema: The table that the bundle scores.
     """
+    frame = with_plain_texts(frame, schema)
     found = frame.schema
     columns, rules = [], {}
     if schema.id is not None:
@@ -67,6 +69,13 @@ def to_typed(frame: pl.DataFrame, schema: FeatureSchema) -> Typed:
         if _has_unread_text(frame[name], typed[name])
     }
     return Typed(typed, {rule: rows for rule, rows in faults.items() if rows.any()})
+
+
+def with_plain_texts(frame: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:
+    """Decode the dictionaries of numbers and dates, which are then read like any text."""
+    names = {schema.snapshot, *(f.name for f in schema.model_features if f.kind == "numeric")}
+    coded = [n for n, t in frame.schema.items() if n in names and t in (pl.Categorical, pl.Enum)]
+    return frame.with_columns(pl.col(coded).cast(pl.String)) if coded else frame
 
 
 def _is_missing(texts: pl.Series, marks: tuple[str, ...]) -> pl.Series:
@@ -237,6 +246,6 @@ def text_column(
 def date_column(name: str, dtype: pl.DataType) -> pl.Expr:
     """The snapshot column as Date, null where the text is not an ISO date."""
     column = pl.col(name)
-    if dtype == pl.String:
-        return column.str.to_date("%Y-%m-%d", strict=False)
+    if dtype.base_type() in TEXT_TYPES:
+        return column.cast(pl.String).str.to_date("%Y-%m-%d", strict=False)
     return column.cast(pl.Date)

@@ -76,6 +76,25 @@ def test_partitions_of_objects(put, users, tmp_path):
     assert [str(day) for day in days.unique()] == ["2026-11-22"]
 
 
+@pytest.mark.parametrize(
+    ("log", "kind"),
+    [
+        ("_delta_log/00000000000000000000.json", "Delta Lake"),
+        ("metadata/00000-abc.metadata.json", "Iceberg"),
+        (".hoodie/hoodie.properties", "Hudi"),
+    ],
+)
+@pytest.mark.parametrize(
+    "text", ["table/", "table/*.parquet", "table/0.parquet", "table/country=DE/"]
+)
+def test_objects_that_only_a_log_knows_are_refused(put, users, tmp_path, log, kind, text):
+    for key in ("table/0.parquet", "table/country=DE/0.parquet", "plain/0.parquet", f"table/{log}"):
+        put(users.head(ROWS), key)
+    with pytest.raises(InputError, match=f"s3://shop/table is a table of {kind}"):
+        score([f"s3://shop/{text}"], BUNDLE, tmp_path / "scores.parquet")
+    assert score(["s3://shop/plain/"], BUNDLE, tmp_path / "scores.parquet").rows_scored == ROWS
+
+
 def test_a_column_of_names_and_objects(put, users, tmp_path):
     put(users.head(ROWS), "users/snapshot_date=2026-11-22/0.parquet")
     with pytest.raises(InputError, match="1 column both in the objects and in their names"):

@@ -23,7 +23,7 @@ from engine.inputs.open import open_inputs
 from engine.inputs.tables import Table
 from engine.options import CHUNK_ROWS
 from engine.rows.prepare import needed_columns
-from engine.rows.rules import READABLE_TYPES, check_columns, split_rows
+from engine.rows.rules import READABLE_TYPES, check_columns, is_readable, split_rows
 from engine.rows.typed import to_typed
 
 TRUTH = "true_probability"
@@ -152,7 +152,7 @@ def _check_table(table: Table, schema: FeatureSchema, label: str) -> None:
             table.name, [label], table.columns.names(), purpose, len(schema.model_features) + 1
         )
     found = table.columns[label]
-    if found.base_type() not in READABLE_TYPES["numeric"]:
+    if not is_readable(found, READABLE_TYPES["numeric"]):
         raise InputError.wrong_types(table.name, [(label, "0, 1, true or false", str(found))])
     check_columns(schema, table.columns, table.name, purpose)
 
@@ -188,7 +188,7 @@ def _unused(schema: FeatureSchema, found: pl.Schema) -> tuple[Feature, ...]:
         for feature in schema.features
         if not feature.use
         and feature.name in found
-        and found[feature.name].base_type() in READABLE_TYPES[feature.kind]
+        and is_readable(found[feature.name], READABLE_TYPES[feature.kind])
     )
 
 
