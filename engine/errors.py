@@ -3,6 +3,7 @@
 A message says where, how many and which, expected and found, and the next step.
 """
 
+import errno
 import re
 import signal
 import unicodedata
@@ -79,6 +80,40 @@ class ResourceError(EngineError):
     """The machine gives too little: memory, processes, threads or descriptors."""
 
     exit_code = 71
+
+    @classmethod
+    def of(cls, error: BaseException) -> "ResourceError | None":
+        """The shortage that an unexpected error stands for; None if it stands for none."""
+        # NOTE: Polars states an error of the operating system only in its text.
+        stated = re.search(r"os error (\d+)", str(error))
+        number = getattr(error, "errno", None) or (int(stated[1]) if stated else None)
+        if isinstance(error, MemoryError) or number == errno.ENOMEM:
+            return cls.of_memory()
+        if number in (errno.EMFILE, errno.ENFILE):
+            return cls(
+                "too few open files are allowed (ulimit -n, systemd LimitNOFILE). Raise the limit, or "
+                "lower --threads and the number of inputs."
+            )
+        # NOTE: Python has no kind of error of its own for a thread that cannot be started.
+        if number == errno.EAGAIN or "can't start new thread" in str(error):
+            return cls.of_threads()
+        return None
+
+    @classmethod
+    def of_memory(cls, detail: str = "") -> "ResourceError":
+        """Too little memory."""
+        return cls(
+            f"out of memory{detail} (ulimit -v, a container's limit, systemd MemoryMax). Raise the limit, "
+            "or lower --chunk-rows and --threads."
+        )
+
+    @classmethod
+    def of_threads(cls, detail: str = "") -> "ResourceError":
+        """Too few threads."""
+        return cls(
+            f"too few processes and threads are allowed{detail} (ulimit -u, docker --pids-limit, systemd "
+            "TasksMax). Raise the limit, or lower --threads and POLARS_MAX_THREADS."
+        )
 
 
 class CannotCreateError(EngineError):
