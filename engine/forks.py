@@ -27,7 +27,7 @@ def check_polars_answers() -> None:
     Raises:
         UsageError: They are gone.
     """
-    global _doubt_seconds  # noqa: PLW0603
+    global _doubt_seconds
     if _doubt_seconds is not None:
         if wait([started(_use_threads)], _doubt_seconds).not_done:
             raise forked("Polars was used before this process was forked")
@@ -49,7 +49,7 @@ def _use_threads() -> None:
 
 
 def _note_fork() -> None:
-    global _doubt_seconds  # noqa: PLW0603
+    global _doubt_seconds
     if "polars" in sys.modules:
         _doubt_seconds = FORKED_SECONDS
 
