@@ -14,6 +14,9 @@ from traceback import extract_tb
 
 NAMES_SHOWN = 8
 
+_NO_MEMORY = re.compile("bad_alloc|[Ff]ailed to allocate memory|memory allocation of")
+"""How libraries that are not written in Python say that there is no memory."""
+
 
 class EngineError(Exception):
     """Every error raised on purpose; `exit_code` is that of the command line."""
@@ -84,10 +87,11 @@ class ResourceError(EngineError):
     @classmethod
     def of(cls, error: BaseException) -> "ResourceError | None":
         """The shortage that an unexpected error stands for; None if it stands for none."""
+        text = str(error)
         # NOTE: Polars states an error of the operating system only in its text.
-        stated = re.search(r"os error (\d+)", str(error))
+        stated = re.search(r"(?:os error|Os { code:) (\d+)", text)
         number = getattr(error, "errno", None) or (int(stated[1]) if stated else None)
-        if isinstance(error, MemoryError) or number == errno.ENOMEM:
+        if isinstance(error, MemoryError) or number == errno.ENOMEM or _NO_MEMORY.search(text):
             return cls.of_memory()
         if number in (errno.EMFILE, errno.ENFILE):
             return cls(
@@ -95,7 +99,7 @@ class ResourceError(EngineError):
                 "lower --threads and the number of inputs."
             )
         # NOTE: Python has no kind of error of its own for a thread that cannot be started.
-        if number == errno.EAGAIN or "can't start new thread" in str(error):
+        if number == errno.EAGAIN or "can't start new thread" in text:
             return cls.of_threads()
         return None
 

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.errors import AccessError, CannotCreateError, EngineError, LockedError, StorageError
+from engine.errors import (
+    AccessError,
+    CannotCreateError,
+    EngineError,
+    LockedError,
+    ResourceError,
+    StorageError,
+)
 
 PRIVATE_MODE = 0o600
 SHARED_MODE = 0o666
@@ -143,6 +150,9 @@ def error_number(error: BaseException) -> int | None:
 
 
 def _storage_error(path: Path, error: BaseException) -> EngineError:
+    shortage = ResourceError.of(error)
+    if shortage is not None:
+        return shortage
     number = error_number(error)
     reason = os.strerror(number) if number else str(error).split("\n")[0]
     if number in (errno.EACCES, errno.EPERM):

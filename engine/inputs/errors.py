@@ -9,7 +9,14 @@ from contextlib import contextmanager
 
 import polars as pl
 
-from engine.errors import AccessError, EngineError, InputError, NoInputError, StorageError
+from engine.errors import (
+    AccessError,
+    EngineError,
+    InputError,
+    NoInputError,
+    ResourceError,
+    StorageError,
+)
 from engine.storage import error_number
 
 # What reading a header raises if the bytes are not CSV or not gzip.
@@ -30,6 +37,9 @@ def reading(name: str, fault: Callable[[], str | None] | None = None) -> Iterato
         raise _system_error(name, error) from error
     # NOTE: a panic inside Polars derives from BaseException.
     except (*_UNREADABLE, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        shortage = ResourceError.of(error)
+        if shortage is not None:
+            raise shortage from error
         if fault is None:
             raise broken(name, str(error)) from error
         raise broken(name, fault() or "a row differs from the others") from error
@@ -58,6 +68,9 @@ def broken(name: str, reason: str) -> InputError:
 
 
 def _system_error(name: str, error: OSError) -> EngineError:
+    shortage = ResourceError.of(error)
+    if shortage is not None:
+        return shortage
     number = error_number(error)
     if isinstance(error, PermissionError) or number in (errno.EACCES, errno.EPERM):
         return AccessError(f"{name}: may not be read by this user. Ask its owner.")

@@ -14,7 +14,14 @@ import polars as pl
 
 from engine.bundle.manifest import BANDS
 from engine.bundle.reference import Users
-from engine.errors import EngineError, InterruptedRunError, StorageError, bug_text, pluralize
+from engine.errors import (
+    EngineError,
+    InterruptedRunError,
+    ResourceError,
+    StorageError,
+    bug_text,
+    pluralize,
+)
 from engine.explain.diagnose import RowCounts
 from engine.explain.drift import UserSample, fewer_rows, findings
 from engine.model.columns import ScoredChunk
@@ -229,6 +236,7 @@ def failed_summary(
     """
     if isinstance(error, KeyboardInterrupt):
         error = InterruptedRunError(signal.SIGINT)
+    error = ResourceError.of(error) or error if not isinstance(error, EngineError) else error
     known = isinstance(error, EngineError)
     # The command line gives other errors the same exit codes.
     other = StorageError if isinstance(error, OSError) else EngineError
