@@ -170,6 +170,11 @@ class InterruptedRunError(EngineError):
         self.exit_code = 128 + signal_number
 
 
+def system_error_kind(error: OSError) -> type[EngineError]:
+    """The kind of an error of the operating system that nothing has translated."""
+    return AccessError if isinstance(error, PermissionError) else StorageError
+
+
 def near_name(name: str, found: Iterable[str]) -> str | None:
     """The known name that is probably meant: it differs in case, spaces, marks or a few letters."""
     plain = {_plain(other): other for other in found}

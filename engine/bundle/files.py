@@ -60,7 +60,7 @@ def read_file(folder: Path, name: str, limit_bytes: int, remedy: str = COPY_AGAI
         AccessError: This user may not read it.
     """
     path = folder / name
-    with _read_errors(path, remedy), _opened(folder, name) as descriptor:
+    with read_errors(path, remedy), _opened(folder, name) as descriptor:
         return _content(descriptor, path, limit_bytes, remedy)
 
 
@@ -127,7 +127,7 @@ def file_names(folder: Path) -> set[str]:
     waiting = [folder]
     while waiting:
         inner = waiting.pop()
-        with _read_errors(inner), os.scandir(inner) as entries:
+        with read_errors(inner), os.scandir(inner) as entries:
             for entry in entries:
                 name = Path(entry.path).relative_to(folder).as_posix()
                 if entry.is_dir(follow_symlinks=False):
@@ -289,7 +289,8 @@ def _opened(folder: Path, name: str) -> Iterator[int]:
 
 
 @contextmanager
-def _read_errors(path: Path, remedy: str = COPY_AGAIN) -> Iterator[None]:
+def read_errors(path: Path, remedy: str = COPY_AGAIN) -> Iterator[None]:
+    """Turn errors of the operating system while reading a bundle into an `EngineError`."""
     try:
         yield
     except FileNotFoundError:

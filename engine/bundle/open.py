@@ -21,6 +21,7 @@ from engine.bundle.files import (
     file_names,
     is_version,
     parse_json,
+    read_errors,
     read_file,
 )
 from engine.bundle.format_1 import evaluation_document
@@ -168,12 +169,14 @@ def write_current(root: Path, version: str) -> None:
 
 def _resolve(path: Path) -> tuple[Path, str | None]:
     """The folder of the bundle, and the hash of its manifest if CURRENT gives it."""
-    if not path.is_dir():
+    with read_errors(path):
+        is_folder, has_manifest = path.is_dir(), (path / MANIFEST).is_file()
+    if not is_folder:
         raise BundleError(
             f"{path}: no such bundle. Give one with --bundle or ENGINE_BUNDLE. To make one: training "
             "simulate --out history.parquet, then training fit history.parquet --out candidate"
         )
-    if (path / MANIFEST).is_file():
+    if has_manifest:
         return path, None
     # A dangling link counts as present; reading it raises the error.
     if not os.path.lexists(path / CURRENT):
@@ -184,7 +187,9 @@ def _resolve(path: Path) -> tuple[Path, str | None]:
             f"{path / CURRENT}: {version[:80]!r} is no version. Copy the bundle again."
         )
     folder = path / version
-    if folder.is_symlink() or not folder.is_dir():
+    with read_errors(folder):
+        is_folder = folder.is_dir() and not folder.is_symlink()
+    if not is_folder:
         raise BundleError(
             f"{folder}: named by {CURRENT}, but no folder is there. Copy the bundle again."
         )

@@ -14,7 +14,14 @@ import click
 
 from engine.cli.logs import Lines, logged_lines, write_error
 from engine.cli.render import echo, wrapped
-from engine.errors import BundleError, EngineError, ResourceError, StorageError, bug_text
+from engine.errors import (
+    BundleError,
+    EngineError,
+    ResourceError,
+    StorageError,
+    bug_text,
+    system_error_kind,
+)
 from engine.format import visible
 from engine.interruption import check_interrupted, signals_noted
 from engine.logs import LOG
@@ -132,7 +139,7 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
             return _failed(str(shortage), shortage.exit_code)
         if isinstance(error, OSError):
             _close_stdout()
-            return _failed(_system_message(error), StorageError.exit_code)
+            return _failed(_system_message(error), system_error_kind(error).exit_code)
         return _failed(
             f"{bug_text(error)}; please report this with the command and the versions that "
             "'engine --version' gives.",

@@ -18,9 +18,9 @@ from engine.errors import (
     EngineError,
     InterruptedRunError,
     ResourceError,
-    StorageError,
     bug_text,
     pluralize,
+    system_error_kind,
 )
 from engine.explain.diagnose import RowCounts
 from engine.explain.drift import UserSample, fewer_rows, findings
@@ -239,7 +239,7 @@ def failed_summary(
     error = ResourceError.of(error) or error if not isinstance(error, EngineError) else error
     known = isinstance(error, EngineError)
     # The command line gives other errors the same exit codes.
-    other = StorageError if isinstance(error, OSError) else EngineError
+    other = system_error_kind(error) if isinstance(error, OSError) else EngineError
     return Summary(
         status="interrupted" if isinstance(error, InterruptedRunError) else "failed",
         published=False,
