@@ -40,6 +40,9 @@ RESERVED_VERSIONS = ("current", "history")
 MAX_DEPTH = 64
 """The deepest nesting of a JSON document, and the most parts of a dotted key in TOML."""
 
+SHOWN_BITS = 4_000
+"""Python shows no integer that is much longer."""
+
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _PLAIN_PATH = re.compile(rf"{PLAIN_NAME}(/{PLAIN_NAME})*")
 _KEY_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
@@ -94,13 +97,13 @@ def read_toml(path: Path, absent: str) -> dict[str, Any]:
 
 
 def _sized(document: dict[str, Any]) -> dict[str, Any]:
-    """The same document, whose integers have at most 64 bits, as TOML says."""
+    """The same document, whose integers can be shown: TOML has none of more than 64 bits."""
     waiting: list[Any] = [document]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict | list):
             waiting += value.values() if isinstance(value, dict) else value
-        elif isinstance(value, int) and value.bit_length() > 63:
+        elif isinstance(value, int) and value.bit_length() > SHOWN_BITS:
             raise ValueError(f"an integer of {value.bit_length():,} bits, at most 64 are read")
     return document
 

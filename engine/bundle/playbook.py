@@ -1,6 +1,7 @@
 """The recommended action for each segment and band, and the control group that measures its effect."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +11,12 @@ import polars as pl
 from engine.bundle.files import parse_json
 from engine.bundle.manifest import BANDS, Manifest
 from engine.bundle.open import PLAYBOOK, Bundle
-from engine.bundle.structure import is_count, is_number, is_probability, structure_problem
+from engine.bundle.structure import is_count, is_number, structure_problem
 from engine.errors import BundleError, pluralize
 
 CONTROL_SALT = "control-v1:"
 MAX_CONTROL_SHARE = 0.10
 """A larger control group costs more sales than the measurement is worth."""
-
-
-def _is_control_share(value: object) -> bool:
-    return is_probability(value) and value <= MAX_CONTROL_SHARE  # type: ignore[operator]
 
 
 _FIGURE, _SHARE = (None, is_count), (None, is_number)
@@ -30,7 +27,7 @@ _PLAYBOOK = {
             "segment_name": str,
             "band": str,
             "action": str,
-            "control_share": _is_control_share,
+            "control_share": is_number,
             **dict.fromkeys(("channel?", "offer?", "rationale?", "measure?"), str),
             **dict.fromkeys(("stop_rule?", "owner?"), str),
             **dict.fromkeys(
@@ -124,12 +121,19 @@ def playbook_from_rows(rows: list[dict[str, Any]], manifest: Manifest) -> Playbo
     """
     ids = tuple(sorted(segment.id for segment in manifest.segments))
     wanted = [(segment_id, band) for segment_id in ids for band in BANDS]
-    found = {(row["segment_id"], row["band"]): row for row in rows}
-    missing = [cell for cell in wanted if cell not in found]
-    if missing or len(rows) != len(wanted):
+    try:
+        found = {(row["segment_id"], row["band"]): row for row in rows}
+        missing = [cell for cell in wanted if cell not in found]
+        wrong = [cell for cell, row in found.items() if not _is_row(row)]
+    except (TypeError, KeyError) as error:
+        raise BundleError(
+            f"{manifest.bundle_id}: playbook: a row without {error}. Copy the bundle again."
+        ) from error
+    if missing or wrong or len(rows) != len(wanted):
         raise BundleError(
             f"{manifest.bundle_id}: playbook: {pluralize(len(rows), 'row')}, expected {len(wanted)}, "
-            f"one for each segment and band; missing {missing[:4]}. Copy the bundle again."
+            f"one for each segment and band; missing {missing[:4]}, not valid {wrong[:4]}. "
+            "Copy the bundle again."
         )
     return Playbook(
         segment_ids=ids,
@@ -153,3 +157,9 @@ def control_draws(ids: pl.Series) -> np.ndarray:
     sha256 = hashlib.sha256
     digests = b"".join([sha256(text).digest() for text in texts])
     return np.frombuffer(digests, ">u4")[::8]
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    share = row["control_share"]
+    is_share = is_number(share) and 0 <= share <= MAX_CONTROL_SHARE
+    return is_share and isinstance(row["action"], str)

@@ -54,7 +54,7 @@ def test_a_failure_leaves_the_old_output_and_no_staging(tmp_path):
         opened.write(FRAME)
         raise KeyError
     assert out.read_text() == "old"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["scores.csv", "scores.csv.lock"]
+    assert [p.name for p in tmp_path.iterdir()] == ["scores.csv"]
 
 
 def test_staging_of_a_killed_run_is_removed_and_others_are_not(tmp_path):
