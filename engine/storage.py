@@ -92,9 +92,10 @@ def _open_lock(path: Path, target: Path) -> tuple[int, bool]:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_MODE), False
     except PermissionError as error:
-        if path.stat().st_uid != os.geteuid():
+        found = path.stat()
+        if found.st_uid != os.geteuid() or not found.st_mode & PRIVATE_MODE:
             raise AccessError(
-                f"{path}: the lock of {target}, may not be opened by this user ({error.strerror}). "
+                f"{path}: the lock of {target}: may not be written by this user ({error.strerror}). "
                 "Ask its owner to remove it, or write to another path."
             ) from error
         # A run under a strict umask was killed before it could set the mode.
