@@ -115,7 +115,8 @@ def _configuration(path: Path) -> str:
         content = _content(descriptor, path, CONFIGURATION_LIMIT_BYTES, "Name another file.")
     finally:
         os.close(descriptor)
-    return content.decode("utf-8")
+    # NOTE: editors on Windows begin a file with a byte order mark.
+    return content.decode("utf-8-sig")
 
 
 def file_names(folder: Path) -> set[str]:

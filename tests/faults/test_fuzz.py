@@ -71,7 +71,7 @@ DOCUMENTS = (
 COMMANDS = 8
 
 
-@pytest.mark.parametrize("count", [25, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [12, pytest.param(1_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a9_documents_that_say_something_else_end_with_a_documented_code(
     folder, name, count, record_property
