@@ -30,7 +30,6 @@ CASES = {
     "H05": "many runs at once, like a scheduler that retries: 0 or 75",
     "H06": "another bundle is promoted during a run: the run uses the bytes that it checked",
     "H07": "the lock belongs to another user: 77, and the lock is named",
-    "H08": "a fork after the bundle was opened or Polars used: an error in words within seconds",
 }
 
 
@@ -150,7 +149,7 @@ SCORE = "scorer.score(pl.DataFrame({'user_id': ['a']}))"
     ],
     ids=["scorer", "both", "engine-first", "engine-last"],
 )
-def test_h08_a_fork_is_named(first, before, after, words, seconds):
+def test_a_fork_is_named(first, before, after, words, seconds):
     code = FORKED.format(first=first, before=before, after=after)
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -159,7 +158,7 @@ def test_h08_a_fork_is_named(first, before, after, words, seconds):
 
 
 @pytest.mark.parametrize("before", ["", "import engine.scorer"])
-def test_h08_a_fork_before_polars_is_used_is_harmless(before):
+def test_a_fork_before_polars_is_used_is_harmless(before):
     code = FORKED.format(first="", before=before, after=f"{LOAD}; print('opened')")
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)

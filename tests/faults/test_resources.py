@@ -25,16 +25,14 @@ from tests.helpers import read_summary
 from training.cli import main as training
 
 CASES = {
-    "G01": "too little memory (RLIMIT_AS): 71 at once in every command, the earlier scores are kept",
+    "G01": "too little memory (RLIMIT_AS) or too few threads: 71 at once in every command, the earlier scores are kept",
     "G02": "killed by the system for memory: like kill -9, the earlier scores are kept",
     "G03": "a CPU quota: no more threads than the container's quota allows cores",
     "G04": "2 threads, 64 threads and other chunks: the same bytes",
-    "G05": "few file descriptors (RLIMIT_NOFILE) and 100 inputs: works",
+    "G05": "few file descriptors (RLIMIT_NOFILE) and 100 inputs: works; too few for any run: 71",
     "G06": "the reader of standard output or error is gone: published, no traceback",
     "G07": "the scheduler's time limit: 143, like SIGTERM",
     "G08": "an input without a valid row: 65, one line, however many rows",
-    "G10": "too few threads or processes: 71 at once in every command, which names the limits",
-    "G11": "too few file descriptors: 71",
     "G09": "standard error full or closed: published; one log line per chunk, not per row",
 }
 
@@ -85,7 +83,7 @@ def test_g01_every_command_names_too_little_memory(tmp_path, command):
 
 @pytest.mark.parametrize("allowed", [0, 1, 5])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_g10_every_command_names_too_few_threads(tmp_path, monkeypatch, capsys, command, allowed):
+def test_g01_every_command_names_too_few_threads(tmp_path, monkeypatch, capsys, command, allowed):
     """The system counts threads by user, but not those of root: here Python refuses them."""
     monkeypatch.chdir(tmp_path)
     started = itertools.count()
@@ -105,7 +103,7 @@ def test_g10_every_command_names_too_few_threads(tmp_path, monkeypatch, capsys, 
 
 
 @pytest.mark.parametrize("files", [5, 6])
-def test_g11_too_few_descriptors(night, files):
+def test_g05_too_few_descriptors(night, files):
     def limit():
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
