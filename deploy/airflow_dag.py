@@ -13,7 +13,7 @@ COMMAND = [
     *("--strict", "--metrics-file", "shopnow_scoring.prom", "--log-format", "json"),
 ]
 # Transient: a store or disk that may recover, or a run that was interrupted.
-RETRY = {69, 74, 129, 130, 143, -6, -9, -11, -15}
+RETRY = {69, 71, 74, 129, 130, 143, -6, -9, -11, -15}
 # Another run holds the output and does the work.
 SKIP = {75}
 

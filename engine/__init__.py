@@ -4,6 +4,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import engine.forks  # noqa: F401 - it notes forks from now on
+
 # NOTE: on Linux and macOS ONNX Runtime (1.29 and later) sends usage data and stores a machine id in the
 # home directory, unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -3,6 +3,7 @@
 A message says where, how many and which, expected and found, and the next step.
 """
 
+import errno
 import re
 import signal
 import unicodedata
@@ -12,6 +13,9 @@ from pathlib import Path
 from traceback import extract_tb
 
 NAMES_SHOWN = 8
+
+_NO_MEMORY = re.compile("bad_alloc|[Ff]ailed to allocate memory|memory allocation of")
+"""How libraries that are not written in Python say that there is no memory."""
 
 
 class EngineError(Exception):
@@ -80,6 +84,41 @@ class ResourceError(EngineError):
 
     exit_code = 71
 
+    @classmethod
+    def of(cls, error: BaseException) -> "ResourceError | None":
+        """The shortage that an unexpected error stands for; None if it stands for none."""
+        text = str(error)
+        # NOTE: Polars states an error of the operating system only in its text.
+        stated = re.search(r"(?:os error|Os { code:) (\d+)", text)
+        number = getattr(error, "errno", None) or (int(stated[1]) if stated else None)
+        if isinstance(error, MemoryError) or number == errno.ENOMEM or _NO_MEMORY.search(text):
+            return cls.of_memory()
+        if number in (errno.EMFILE, errno.ENFILE):
+            return cls(
+                "too few open files are allowed (ulimit -n, systemd LimitNOFILE). Raise the limit, or "
+                "lower --threads and the number of inputs."
+            )
+        # NOTE: Python has no kind of error of its own for a thread that cannot be started.
+        if number == errno.EAGAIN or "can't start new thread" in text:
+            return cls.of_threads()
+        return None
+
+    @classmethod
+    def of_memory(cls, detail: str = "") -> "ResourceError":
+        """Too little memory."""
+        return cls(
+            f"out of memory{detail} (ulimit -v, a container's limit, systemd MemoryMax). Raise the limit, "
+            "or lower --chunk-rows and --threads."
+        )
+
+    @classmethod
+    def of_threads(cls, detail: str = "") -> "ResourceError":
+        """Too few threads."""
+        return cls(
+            f"too few processes and threads are allowed{detail} (ulimit -u, docker --pids-limit, systemd "
+            "TasksMax). Raise the limit, or lower --threads and POLARS_MAX_THREADS."
+        )
+
 
 class CannotCreateError(EngineError):
     """The output cannot be created there."""
@@ -129,6 +168,11 @@ class InterruptedRunError(EngineError):
         name = signal.Signals(signal_number).name
         super().__init__(f"interrupted by {name}; nothing was published. Run again.")
         self.exit_code = 128 + signal_number
+
+
+def system_error_kind(error: OSError) -> type[EngineError]:
+    """The kind of an error of the operating system that nothing has translated."""
+    return AccessError if isinstance(error, PermissionError) else StorageError
 
 
 def near_name(name: str, found: Iterable[str]) -> str | None:

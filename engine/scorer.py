@@ -1,5 +1,6 @@
 """An opened bundle as one function: a chunk of users in, a chunk of scores out."""
 
+import os
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +10,7 @@ from engine.bundle.open import REFERENCE, Bundle, open_bundle
 from engine.bundle.playbook import open_playbook
 from engine.bundle.reference import reference_from_json
 from engine.errors import InputError, pluralize, rule_counts
+from engine.forks import check_polars_answers, forked
 from engine.model.columns import ScoredChunk, score_columns
 from engine.model.conformance import check_core
 from engine.model.session import Session
@@ -23,6 +25,8 @@ class Scorer:
     """An opened bundle, ready to score chunks; threads may share it."""
 
     def __init__(self, bundle: Bundle) -> None:
+        check_polars_answers()
+        self._process = os.getpid()
         self.session = Session(bundle)
         self.manifest: Manifest = bundle.manifest
         self.playbook = open_playbook(bundle)
@@ -42,7 +46,9 @@ class Scorer:
         Raises:
             InputError: Columns or rows break the contract. Unlike with files, one invalid row
                 refuses the whole frame.
+            UsageError: The bundle was opened by a process that has forked since.
         """
+        self._check_process()
         options = OutputOptions(drivers, impacts)
         self.check_columns(frame.schema, "frame")
         chunk = mark_own_duplicates(Chunk(frame, "frame", 0, 0), self.manifest.schema)
@@ -73,6 +79,7 @@ class Scorer:
             chunk: Rows as read, with duplicates marked.
             options: Which columns to add.
         """
+        self._check_process()
         prepared = prepare_chunk(chunk, self.manifest)
         predictions = self.session.run(prepared.features)
         first_row = chunk.input_rows_before + 1
@@ -86,6 +93,10 @@ class Scorer:
             reasons=prepared.reasons,
             unseen=prepared.unseen,
         )
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise forked(f"bundle {self.manifest.bundle_id} was opened by process {self._process}")
 
 
 def load_bundle(path: str | Path) -> Scorer:

@@ -7,15 +7,24 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import polars as pl
 
-from engine.errors import AccessError, CannotCreateError, EngineError, LockedError, StorageError
+from engine.errors import (
+    AccessError,
+    CannotCreateError,
+    EngineError,
+    LockedError,
+    ResourceError,
+    StorageError,
+)
 
 PRIVATE_MODE = 0o600
+FOLDER_MODE = 0o700
 SHARED_MODE = 0o666
 
 
@@ -34,24 +43,96 @@ def storage_errors(path: Path) -> Iterator[None]:
 def locked(path: Path, target: Path) -> Iterator[None]:
     """Hold the lock of a folder, or of a file that is created if needed.
 
+    A file that was created here is removed again if the work fails.
+
     Args:
-        path: The file or folder to lock. A new file has mode 0600, whatever the umask.
+        path: The file or folder to lock. A file has mode 0600, whatever the umask.
         target: What the lock protects; the error names it.
 
     Raises:
         LockedError: Another process holds the lock.
+        AccessError: It is the lock of another user.
         OSError: It cannot be opened.
     """
-    # NOTE: NFS locks only files that are open for writing.
-    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
-    descriptor = os.open(path, flags, PRIVATE_MODE)
+    descriptor, is_new = _opened_lock(path, target)
     try:
-        take_lock(descriptor, target)
-        if not path.is_dir() and os.fstat(descriptor).st_uid == os.geteuid():
-            os.fchmod(descriptor, PRIVATE_MODE)
         yield
+    except BaseException:
+        if is_new:
+            with suppress(OSError):
+                path.unlink()
+        raise
     finally:
         os.close(descriptor)
+
+
+def _opened_lock(path: Path, target: Path) -> tuple[int, bool]:
+    """The descriptor of a lock that is held, and whether its file is new."""
+    while True:
+        descriptor, is_new = _open_lock(path, target)
+        try:
+            if not path.is_dir() and os.fstat(descriptor).st_uid == os.geteuid():
+                os.fchmod(descriptor, PRIVATE_MODE)
+            take_lock(descriptor, target)
+            # A run that fails removes its lock, perhaps after it was opened here.
+            if is_same_file(path, descriptor):
+                return descriptor, is_new
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _open_lock(path: Path, target: Path) -> tuple[int, bool]:
+    if path.is_dir():
+        return os.open(path, os.O_RDONLY), False
+    # NOTE: NFS locks only files that are open for writing.
+    with suppress(FileExistsError):
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_MODE), True
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_MODE), False
+    except PermissionError as error:
+        found = path.stat()
+        if found.st_uid != os.geteuid() or not found.st_mode & PRIVATE_MODE:
+            raise AccessError(
+                f"{path}: the lock of {target}: may not be written by this user ({error.strerror}). "
+                "Ask its owner to remove it, or write to another path."
+            ) from error
+        # A run under a strict umask was killed before it could set the mode.
+        path.chmod(PRIVATE_MODE)
+        return os.open(path, os.O_RDWR), False
+
+
+def is_same_file(path: Path, descriptor: int) -> bool:
+    """Whether a path still leads to an open file or folder."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder that only this user may use, whatever the umask."""
+    path.mkdir(mode=FOLDER_MODE)
+    path.chmod(FOLDER_MODE)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with all that is in it, as far as possible.
+
+    Folders that were made under a strict umask are made writable first.
+    """
+
+    def retry(function: Callable[..., object], name: str, _error: object) -> None:
+        with suppress(OSError):
+            Path(name).parent.chmod(FOLDER_MODE)
+            Path(name).chmod(FOLDER_MODE)
+            if function is os.unlink or function is os.rmdir:
+                function(name)
+            else:
+                shutil.rmtree(name, ignore_errors=True)
+
+    shutil.rmtree(path, onerror=retry)
 
 
 def take_lock(descriptor: int, target: Path) -> None:
@@ -143,10 +224,15 @@ def error_number(error: BaseException) -> int | None:
 
 
 def _storage_error(path: Path, error: BaseException) -> EngineError:
+    shortage = ResourceError.of(error)
+    if shortage is not None:
+        return shortage
     number = error_number(error)
     reason = os.strerror(number) if number else str(error).split("\n")[0]
     if number in (errno.EACCES, errno.EPERM):
-        return AccessError(f"{path}: may not be written by this user ({reason}).")
+        at = getattr(error, "filename", None)
+        inner = "" if at in (None, str(path)) else f": {at}"
+        return AccessError(f"{path}: may not be written by this user ({reason}{inner}).")
     if number in (
         *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENAMETOOLONG),
         *(errno.ENOTEMPTY, errno.EEXIST, errno.ELOOP, errno.EXDEV, errno.EBUSY),

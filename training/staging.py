@@ -1,12 +1,11 @@
 """A folder beside a target, in which the target is made before it is published."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine.storage import storage_errors, take_lock
+from engine.storage import is_same_file, make_folder, remove_tree, storage_errors, take_lock
 
 
 @contextmanager
@@ -29,7 +28,7 @@ def staged(target: Path) -> Iterator[Path]:
                 _remove(left)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
         os.close(descriptor)
 
 
@@ -37,7 +36,7 @@ def _locked_folder(folder: Path, target: Path) -> int:
     """A descriptor of the folder, which holds its lock."""
     while True:
         with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
+            make_folder(folder)
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:
@@ -46,7 +45,7 @@ def _locked_folder(folder: Path, target: Path) -> int:
             continue
         try:
             take_lock(descriptor, target)
-            if _is_same(folder, descriptor):
+            if is_same_file(folder, descriptor):
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -54,15 +53,8 @@ def _locked_folder(folder: Path, target: Path) -> int:
         os.close(descriptor)
 
 
-def _is_same(folder: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), folder.lstat())
-    except FileNotFoundError:
-        return False
-
-
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        remove_tree(path)
     else:
         path.unlink()

@@ -6,12 +6,12 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
-from math import isfinite
 from typing import Any
 
 from engine.bundle.files import parse_json, to_json
 from engine.bundle.manifest import Manifest
 from engine.bundle.open import EVALUATION, Bundle
+from engine.bundle.structure import is_number, structure_problem
 from engine.errors import BundleError, quoted
 
 Json = Mapping[str, Any]
@@ -93,9 +93,9 @@ def evaluation_from_json(content: bytes, manifest: Manifest, where: str) -> Eval
     """
     try:
         document = parse_json(content)
+        problem = structure_problem(document, _EVALUATION, "it") or _mismatch(document, manifest)
     except ValueError as error:
-        raise BundleError(f"{where}: not JSON: {error}. Copy the bundle again.") from error
-    problem = _problem(document, _EVALUATION, "it") or _mismatch(document, manifest)
+        problem = str(error)
     if problem:
         raise BundleError(f"{where}: not an evaluation: {problem}. Copy the bundle again.")
     record = document["fit"]
@@ -105,16 +105,9 @@ def evaluation_from_json(content: bytes, manifest: Manifest, where: str) -> Eval
     return Evaluation(**parts | {"cautions": tuple(document["cautions"]), "fit": fit})
 
 
-def _number(value: object) -> bool:
-    # NOTE: an integer of hundreds of digits cannot become a float, nor be formatted as one.
-    if isinstance(value, float):
-        return isfinite(value)
-    return type(value) is int and abs(value) < 1 << 63
-
-
 def _metric(value: object) -> bool:
     """Whether a value is a number that can be formatted, or no number."""
-    return type(value) not in (int, float) or _number(value)
+    return type(value) not in (int, float) or is_number(value)
 
 
 def _date(value: object) -> bool:
@@ -125,19 +118,19 @@ def _date(value: object) -> bool:
 
 
 def _interval(value: object) -> bool:
-    return value is None or (isinstance(value, list) and [*map(_number, value)] == [True, True])
+    return value is None or (isinstance(value, list) and [*map(is_number, value)] == [True, True])
 
 
-_NUMBER_OR_NULL = (None, _number)
+_NUMBER_OR_NULL = (None, is_number)
 _MEANS = {str: {str: _NUMBER_OR_NULL}}
 _DIFFERENCE = {"feature": str, "words?": str, "mean?": _NUMBER_OR_NULL}
 
 _FIT: dict[str, Any] = {
     "training": {
-        "rows": _number,
-        "users": _number,
-        "rows_left_out": {str: _number},
-        "seed?": _number,
+        "rows": is_number,
+        "users": is_number,
+        "rows_left_out": {str: is_number},
+        "seed?": is_number,
         "snapshots": [_date],
         "data_fingerprint": str,
         "split": {"kind": str},
@@ -147,17 +140,17 @@ _FIT: dict[str, Any] = {
             {
                 "name": str,
                 "chosen": bool,
-                "trees": _number,
+                "trees": is_number,
                 "parameters": {str: object},
                 "log_loss": _NUMBER_OR_NULL,
                 "roc_auc": _NUMBER_OR_NULL,
             }
         ],
-        "baselines": [{"name": str, "log_loss": _number, "roc_auc": _NUMBER_OR_NULL}],
+        "baselines": [{"name": str, "log_loss": is_number, "roc_auc": _NUMBER_OR_NULL}],
         "depth_gain": (
             None,
             {
-                "depth": _number,
+                "depth": is_number,
                 "roc_auc": _NUMBER_OR_NULL,
                 "roc_auc_standard_error": _NUMBER_OR_NULL,
             },
@@ -168,13 +161,13 @@ _FIT: dict[str, Any] = {
         "transforms": [str],
         "reasons": [str],
         "changes": [str],
-        "imputation": [_number],
-        "mean": [_number],
-        "scale": [_number],
+        "imputation": [is_number],
+        "mean": [is_number],
+        "scale": [is_number],
         "silhouette": _NUMBER_OR_NULL,
         "silhouette_permuted": _NUMBER_OR_NULL,
         "silhouette_copula": _NUMBER_OR_NULL,
-        "counts_tried": [{"segments": _number, "chosen": bool, str: _NUMBER_OR_NULL}],
+        "counts_tried": [{"segments": is_number, "chosen": bool, str: _NUMBER_OR_NULL}],
     },
     "profiles": {
         str: {
@@ -191,12 +184,12 @@ _FIT: dict[str, Any] = {
         "single_features": [{"feature": str, "roc_auc": _NUMBER_OR_NULL, "suspicious": bool}],
     },
     "parity": {
-        "rows": _number,
-        "tolerances": {str: _number},
-        "max_probability_difference": _number,
-        "max_margin_difference": _number,
-        "max_impact_difference": _number,
-        str: _number,
+        "rows": is_number,
+        "tolerances": {str: is_number},
+        "max_probability_difference": is_number,
+        "max_margin_difference": is_number,
+        "max_impact_difference": is_number,
+        str: is_number,
     },
     "packages": {str: str},
 }
@@ -210,56 +203,24 @@ _EVALUATION: dict[str, Any] = {
         "features": [
             {
                 "name": str,
-                "mean_absolute_impact": _number,
+                "mean_absolute_impact": is_number,
                 "direction": str,
                 "raises_most?": str,
                 "lowers_most?": str,
             }
         ],
-        "groups": {str: _number},
+        "groups": {str: is_number},
         "segments": _MEANS,
         "bands": _MEANS,
     },
     "drift": {str: object},
     "comparison": {
-        "fitted": [dict.fromkeys(("segment_id", "purchase_rate", "slope", "intercept"), _number)]
+        "fitted": [dict.fromkeys(("segment_id", "purchase_rate", "slope", "intercept"), is_number)]
     },
     "quality": {"band": str, "may_be_used": bool, "sentence": str, "reasons": [str]},
     "fit": _FIT,
 }
-"""The structure that readers rely on.
-
-A type or a predicate describes a single value; `[shape]` a list; `(None, shape)` a value that may be
-null; a mapping its keys: `?` marks one that may be absent, and `str` stands for all others.
-"""
-
-
-def _problem(value: object, shape: Any, place: str) -> str | None:  # noqa: ANN401
-    """The first difference between a value and its shape, in words; None if there is none."""
-    parts: list[tuple[str, object, Any]] = []
-    match shape:
-        case (None, inner):
-            return None if value is None else _problem(value, inner, place)
-        case {} if isinstance(value, dict):
-            named = {
-                name.removesuffix("?"): inner for name, inner in shape.items() if name is not str
-            }
-            absent = [name for name in named if name in shape and name not in value]
-            if absent:
-                return f"{place} has no {quoted(absent)}"
-            other = shape.get(str, object)
-            parts = [(f"{place}.{k}", each, named.get(k, other)) for k, each in value.items()]
-        case [inner] if isinstance(value, list):
-            parts = [(f"{place}[{n}]", each, inner) for n, each in enumerate(value)]
-        case _:
-            valid = (
-                isinstance(value, shape)
-                if isinstance(shape, type)
-                else (callable(shape) and shape(value))
-            )
-            if not valid:
-                return f"{place} cannot be {str(value)[:60]!r}"
-    return next(filter(None, (_problem(each, inner, name) for name, each, inner in parts)), None)
+"""The structure that readers rely on, as in `engine.bundle.structure`."""
 
 
 def _mismatch(document: Json, manifest: Manifest) -> str | None:

@@ -4,12 +4,15 @@ import json
 import os
 import re
 import stat
+import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from engine.errors import AccessError, BundleError, pluralize, quoted
+from engine.errors import AccessError, BundleError, ResourceError, pluralize, quoted
 
 TEXT_LIMIT_BYTES = 4_096
 """The limit for CURRENT and for a file that holds one hash."""
@@ -25,8 +28,25 @@ COPY_AGAIN = "Copy the bundle again."
 PICKLE_ENDINGS = (".pkl", ".pickle", ".joblib")
 """Loading a pickle runs the code in it, so no bundle may contain one."""
 
+PLAIN_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+"""The grammar of a name in a bundle or a folder of bundles: every system reads it the same."""
+
+MAX_VERSION_LENGTH = 100
+"""Of a version, which names a folder; longer names are made from it."""
+
+RESERVED_VERSIONS = ("current", "history")
+"""Files beside the versions; on some disks names that differ only in case are one file."""
+
+MAX_DEPTH = 64
+"""The deepest nesting of a JSON document, and the most parts of a dotted key in TOML."""
+
+SHOWN_BITS = 4_000
+"""Python shows no integer that is much longer."""
+
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+_PLAIN_PATH = re.compile(rf"{PLAIN_NAME}(/{PLAIN_NAME})*")
+_KEY_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:{_KEY_PART}[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}")
 
 
 def read_file(folder: Path, name: str, limit_bytes: int, remedy: str = COPY_AGAIN) -> bytes:
@@ -43,25 +63,60 @@ def read_file(folder: Path, name: str, limit_bytes: int, remedy: str = COPY_AGAI
         AccessError: This user may not read it.
     """
     path = folder / name
-    with _read_errors(path, remedy), _opened(folder, name) as descriptor:
+    with read_errors(path, remedy), _opened(folder, name) as descriptor:
         return _content(descriptor, path, limit_bytes, remedy)
 
 
-def read_configuration(path: Path) -> str:
-    """Read a text file that the user named; links are followed.
+def read_toml(path: Path, absent: str) -> dict[str, Any]:
+    """Read a TOML file that the user named; links are followed.
+
+    Args:
+        path: The file.
+        absent: The message if there is no such file, after its path.
 
     Raises:
-        BundleError: The file is too large or not regular.
-        OSError: It is missing or cannot be read.
-        ValueError: It is not UTF-8, or its name is invalid.
+        BundleError: The file is missing, too large, not regular or not TOML.
+        AccessError: This user may not read it.
     """
+    try:
+        text = _configuration(path)
+        # NOTE: tomllib takes cubic time for the parts of a dotted key.
+        if _LONG_KEY.search(text):
+            raise BundleError(
+                f"{path}: a key of more than {MAX_DEPTH} parts joined by dots. Shorten it."
+            )
+        return _sized(tomllib.loads(text))
+    except FileNotFoundError:
+        raise BundleError(f"{path}: {absent}") from None
+    except PermissionError as error:
+        raise AccessError(f"{path}: may not be read by this user ({error.strerror}).") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ResourceError.of(error) or BundleError(
+            f"{path}: not a readable TOML file: {error}."
+        ) from error
+
+
+def _sized(document: dict[str, Any]) -> dict[str, Any]:
+    """The same document, whose integers can be shown: TOML has none of more than 64 bits."""
+    waiting: list[Any] = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, int) and value.bit_length() > SHOWN_BITS:
+            raise ValueError(f"an integer of {value.bit_length():,} bits, at most 64 are read")
+    return document
+
+
+def _configuration(path: Path) -> str:
     # NOTE: opening a pipe would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         content = _content(descriptor, path, CONFIGURATION_LIMIT_BYTES, "Name another file.")
     finally:
         os.close(descriptor)
-    return content.decode("utf-8")
+    # NOTE: editors on Windows begin a file with a byte order mark.
+    return content.decode("utf-8-sig")
 
 
 def file_names(folder: Path) -> set[str]:
@@ -76,7 +131,7 @@ def file_names(folder: Path) -> set[str]:
     waiting = [folder]
     while waiting:
         inner = waiting.pop()
-        with _read_errors(inner), os.scandir(inner) as entries:
+        with read_errors(inner), os.scandir(inner) as entries:
             for entry in entries:
                 name = Path(entry.path).relative_to(folder).as_posix()
                 if entry.is_dir(follow_symlinks=False):
@@ -99,6 +154,15 @@ def file_names(folder: Path) -> set[str]:
     return names
 
 
+def is_version(text: str) -> bool:
+    """Whether a text can be the version of a bundle."""
+    return (
+        re.fullmatch(PLAIN_NAME, text) is not None
+        and len(text) <= MAX_VERSION_LENGTH
+        and text.lower() not in RESERVED_VERSIONS
+    )
+
+
 def check_no_pickle(folder: Path, names: Iterable[str]) -> None:
     """Refuse pickles by their names; they are never opened.
 
@@ -119,7 +183,7 @@ def check_names(folder: Path, names: Iterable[str]) -> None:
     Raises:
         BundleError: There is one.
     """
-    odd = sorted(name for name in names if not _PLAIN_NAME.fullmatch(name))
+    odd = sorted(name for name in names if not _PLAIN_PATH.fullmatch(name))
     if odd:
         raise BundleError(
             f"{folder}: the manifest lists {quoted(odd)}: only plain files within it may be listed. "
@@ -154,13 +218,21 @@ def parse_json(content: bytes) -> Any:  # noqa: ANN401 - any JSON
     """Parse untrusted JSON; all texts can be written as UTF-8.
 
     Raises:
-        ValueError: It is not JSON in UTF-8, is nested too deeply, or has a lone surrogate.
+        ValueError: It is not JSON in UTF-8, is nested too deeply, names a key twice, or has a lone
+            surrogate or a number beyond 64 bits.
     """
     try:
         # NOTE: given bytes, the json module also accepts other encodings and lone surrogates.
-        document = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+        document = json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_integer,
+        )
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    _check_depth(document)
     if _SURROGATE.search(content):
         # NOTE: Python accepts an escaped lone surrogate, which no score file can hold.
         json.dumps(document, ensure_ascii=False).encode()
@@ -169,6 +241,40 @@ def parse_json(content: bytes) -> Any:  # noqa: ANN401 - any JSON
 
 def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys stand once: of two values, two readers may use different ones."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        repeated = sorted(key for key, times in Counter(k for k, _ in pairs).items() if times > 1)
+        raise ValueError(f"{quoted(repeated)} named more than once")
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text[:MAX_DEPTH]} is beyond a number of 64 bits")
+    return number
+
+
+def _integer(text: str) -> int:
+    # NOTE: int takes quadratic time, and a sign and 19 digits hold every number of 64 bits.
+    number = int(text[:21])
+    if len(text) > 20 or not -(1 << 63) <= number < 1 << 63:
+        raise ValueError(f"{text[:MAX_DEPTH]} is beyond a number of 64 bits")
+    return number
+
+
+def _check_depth(document: object) -> None:
+    level = [document] if isinstance(document, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        inner = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [v for each in inner for v in each if isinstance(v, dict | list)]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
 
 
 @contextmanager
@@ -187,7 +293,8 @@ def _opened(folder: Path, name: str) -> Iterator[int]:
 
 
 @contextmanager
-def _read_errors(path: Path, remedy: str = COPY_AGAIN) -> Iterator[None]:
+def read_errors(path: Path, remedy: str = COPY_AGAIN) -> Iterator[None]:
+    """Turn errors of the operating system while reading a bundle into an `EngineError`."""
     try:
         yield
     except FileNotFoundError:
@@ -195,4 +302,6 @@ def _read_errors(path: Path, remedy: str = COPY_AGAIN) -> Iterator[None]:
     except PermissionError as error:
         raise AccessError(f"{path}: may not be read by this user ({error.strerror}).") from error
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror}. {remedy}") from error
+        raise ResourceError.of(error) or BundleError(
+            f"{path}: cannot be read: {error.strerror}. {remedy}"
+        ) from error

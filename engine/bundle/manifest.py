@@ -3,13 +3,15 @@
 What was measured of the bundle is in `evaluation.json`.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from engine.bundle.files import parse_json, to_json
+from engine.bundle.files import is_version, parse_json, to_json
 from engine.bundle.format_1 import manifest_document
-from engine.bundle.schema import FeatureSchema, schema_from_dict
+from engine.bundle.schema import FeatureSchema, is_bundle_name, schema_from_dict
+from engine.bundle.structure import is_count, is_float32, is_probability, structure_problem
 from engine.errors import BundleError, VersionError, pluralize, quoted
 
 # Raise the number if an engine that knows only the old one would misread a bundle: a file is renamed, a
@@ -100,6 +102,30 @@ class Manifest:
     format: int = BUNDLE_FORMAT
 
 
+def _is_segment_id(value: object) -> bool:
+    return is_count(value) and value <= MAX_SEGMENT_ID  # type: ignore[operator]
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+_MANIFEST = {
+    "bundle_id": str,
+    "schema": {str: object},
+    "categories": {str: [str]},
+    "calibration": {"slope": is_float32, "intercept": is_float32},
+    "base_value": is_float32,
+    "decile_cuts": [object],
+    "band_cuts": [object],
+    "segments": [{"id": _is_segment_id, "name": str, "share": is_probability, "sentence?": str}],
+    "retired_segments": [is_count],
+    "unusable": [str],
+    "segments_unusable": [str],
+    "files": {str: {"sha256": _is_sha256, "size_bytes": is_count}},
+}
+
+
 def manifest_to_json(manifest: Manifest) -> bytes:
     """The manifest as UTF-8 JSON with sorted keys: equal manifests give equal bytes."""
     return to_json({**asdict(manifest), "format": BUNDLE_FORMAT})
@@ -137,6 +163,9 @@ def _manifest(document: Mapping[str, Any], where: str) -> Manifest:
     """The fields of a document of a readable format; unknown keys are ignored."""
     if document["format"] == 1:
         document = manifest_document(document)
+    problem = structure_problem(document, _MANIFEST, "it")
+    if problem:
+        raise ValueError(problem)
     lists = ("decile_cuts", "band_cuts", "retired_segments", "unusable", "segments_unusable")
     return Manifest(
         **{
@@ -160,24 +189,12 @@ def _check_values(manifest: Manifest, where: str) -> None:
     ids = [segment.id for segment in manifest.segments]
     tables = manifest.categories
     categorical = [f.name for f in manifest.schema.model_features if f.kind == "categorical"]
-    numbers = (manifest.base_value, manifest.calibration.slope, manifest.calibration.intercept)
+    name, _, version = manifest.bundle_id.partition("/")
     sound = {
-        "bundle_id": _are_texts([manifest.bundle_id]) and manifest.bundle_id.isprintable(),
+        "bundle_id": is_bundle_name(name) and is_version(version),
         "categories": sorted(tables) == sorted(categorical)
-        and all(_are_texts(table) and len(set(table)) == len(table) for table in tables.values()),
-        "base_value and calibration": all(type(number) in (int, float) for number in numbers),
-        "segments": ids != []
-        and all(type(n) is int and 0 <= n <= MAX_SEGMENT_ID for n in ids)
-        and len(set(ids)) == len(ids)
-        and _are_texts(text for s in manifest.segments for text in (s.name, s.sentence))
-        and all(type(s.share) in (int, float) and 0 <= s.share <= 1 for s in manifest.segments),
-        "retired_segments": all(type(number) is int for number in manifest.retired_segments),
-        "unusable": _are_texts(manifest.unusable),
-        "segments_unusable": _are_texts(manifest.segments_unusable),
-        "files": all(
-            type(e.size_bytes) is int and e.size_bytes >= 0 and isinstance(e.sha256, str)
-            for e in manifest.files.values()
-        ),
+        and all(len({*table, ""}) == len(table) + 1 for table in tables.values()),
+        "segments": ids != [] and len(set(ids)) == len(ids),
     }
     wrong = [name for name, right in sound.items() if not right]
     if wrong:
@@ -187,19 +204,15 @@ def _check_values(manifest: Manifest, where: str) -> None:
         )
 
 
-def _are_texts(values: Iterable[object]) -> bool:
-    return all(isinstance(value, str) for value in values)
-
-
 def _check_cuts(manifest: Manifest, where: str) -> None:
     for name, wanted, cuts in (
         ("threshold", 1, (manifest.threshold,)),
         ("decile_cuts", 9, manifest.decile_cuts),
         ("band_cuts", len(BANDS) - 1, manifest.band_cuts),
     ):
-        valid = all(type(cut) is float and 0 <= cut <= 1 for cut in cuts)
+        valid = all(type(cut) is float and is_probability(cut) for cut in cuts)
         if len(cuts) != wanted or not valid or list(cuts) != sorted(cuts):
             raise BundleError(
                 f"{where}: {name} must be {wanted} increasing probabilities, found "
-                f"{list(cuts)!r}. Copy the bundle again."
+                f"{str(list(cuts))[:200]}. Copy the bundle again."
             )

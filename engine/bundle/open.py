@@ -15,10 +15,13 @@ from engine.bundle.files import (
     BUNDLE_LIMIT_BYTES,
     FILE_LIMIT_BYTES,
     MANIFEST_LIMIT_BYTES,
+    PLAIN_NAME,
     TEXT_LIMIT_BYTES,
     check_names,
     file_names,
+    is_version,
     parse_json,
+    read_errors,
     read_file,
 )
 from engine.bundle.format_1 import evaluation_document
@@ -55,7 +58,7 @@ REQUIRED_FILES = (
 )
 CURRENT = "CURRENT"
 _HASH_LINE = re.compile(r"([0-9a-f]{64})  manifest\.json\n?")
-_CURRENT_LINE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*) ([0-9a-f]{64})\n?")
+_CURRENT_LINE = re.compile(rf"({PLAIN_NAME}) ([0-9a-f]{{64}})\n?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,26 +156,40 @@ def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def write_current(root: Path, version: str) -> None:
-    """Make one version of a folder of bundles the current one, in one atomic and durable step."""
+    """Make one version of a folder of bundles the current one, in one atomic and durable step.
+
+    Raises:
+        BundleError: The version cannot be read back from `CURRENT`, or its manifest cannot be read.
+    """
+    if not is_version(version):
+        raise BundleError(f"{root}: {version!r} is no version. Give the name of a folder in it.")
     digest = hashlib.sha256(read_file(root / version, MANIFEST, MANIFEST_LIMIT_BYTES)).hexdigest()
     write_atomic(root / CURRENT, f"{version} {digest}\n".encode(), SHARED_MODE)
 
 
 def _resolve(path: Path) -> tuple[Path, str | None]:
     """The folder of the bundle, and the hash of its manifest if CURRENT gives it."""
-    if not path.is_dir():
+    with read_errors(path):
+        is_folder, has_manifest = path.is_dir(), (path / MANIFEST).is_file()
+    if not is_folder:
         raise BundleError(
             f"{path}: no such bundle. Give one with --bundle or ENGINE_BUNDLE. To make one: training "
             "simulate --out history.parquet, then training fit history.parquet --out candidate"
         )
-    if (path / MANIFEST).is_file():
+    if has_manifest:
         return path, None
     # A dangling link counts as present; reading it raises the error.
     if not os.path.lexists(path / CURRENT):
         raise BundleError(f"{path}: neither {MANIFEST} nor {CURRENT} is there: not a bundle.")
     version, digest = _words(path, CURRENT, _CURRENT_LINE, "<version> <SHA-256>")
+    if not is_version(version):
+        raise BundleError(
+            f"{path / CURRENT}: {version[:80]!r} is no version. Copy the bundle again."
+        )
     folder = path / version
-    if folder.is_symlink() or not folder.is_dir():
+    with read_errors(folder):
+        is_folder = folder.is_dir() and not folder.is_symlink()
+    if not is_folder:
         raise BundleError(
             f"{folder}: named by {CURRENT}, but no folder is there. Copy the bundle again."
         )

@@ -11,11 +11,33 @@ import polars as pl
 from engine.bundle.files import parse_json
 from engine.bundle.manifest import BANDS, Manifest
 from engine.bundle.open import PLAYBOOK, Bundle
+from engine.bundle.structure import is_count, is_number, structure_problem
 from engine.errors import BundleError, pluralize
 
 CONTROL_SALT = "control-v1:"
 MAX_CONTROL_SHARE = 0.10
 """A larger control group costs more sales than the measurement is worth."""
+
+
+_FIGURE, _SHARE = (None, is_count), (None, is_number)
+_PLAYBOOK = {
+    "rows": [
+        {
+            "segment_id": is_count,
+            "segment_name": str,
+            "band": str,
+            "action": str,
+            "control_share": is_number,
+            **dict.fromkeys(("channel?", "offer?", "rationale?", "measure?"), str),
+            **dict.fromkeys(("stop_rule?", "owner?"), str),
+            **dict.fromkeys(
+                ("users?", "expected_buyers?", "sample_size?", "window_days?"), _FIGURE
+            ),
+            **dict.fromkeys(("cost_per_contact?", "lift_to_see?", "detectable_lift?"), _SHARE),
+            "figures_of?": (None, [str]),
+        }
+    ]
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +101,15 @@ def playbook_rows(bundle: Bundle) -> list[dict[str, Any]]:
         BundleError: The file is not a playbook.
     """
     try:
-        rows = list(parse_json(bundle.contents[PLAYBOOK])["rows"])
-    except (ValueError, TypeError, KeyError) as error:
+        document = parse_json(bundle.contents[PLAYBOOK])
+        problem = structure_problem(document, _PLAYBOOK, "it")
+    except ValueError as error:
+        problem = str(error)
+    if problem:
         raise BundleError(
-            f"{bundle.path / PLAYBOOK}: not a playbook: {error}. Copy the bundle again."
-        ) from error
+            f"{bundle.path / PLAYBOOK}: not a playbook: {problem}. Copy the bundle again."
+        )
+    rows: list[dict[str, Any]] = document["rows"]
     return rows
 
 
@@ -135,8 +161,5 @@ def control_draws(ids: pl.Series) -> np.ndarray:
 
 def _is_row(row: Mapping[str, Any]) -> bool:
     share = row["control_share"]
-    return (
-        isinstance(row["action"], str)
-        and type(share) in (int, float)
-        and 0 <= share <= MAX_CONTROL_SHARE
-    )
+    is_share = is_number(share) and 0 <= share <= MAX_CONTROL_SHARE
+    return is_share and isinstance(row["action"], str)

@@ -8,6 +8,7 @@ import numpy as np
 
 from engine.bundle.files import parse_json
 from engine.bundle.manifest import Manifest
+from engine.bundle.structure import is_count, is_float32, structure_problem
 from engine.errors import BundleError
 
 TELLING_USERS = 20
@@ -154,31 +155,49 @@ def reference_to_json(reference: Reference, manifest: Manifest) -> bytes:
     return (json.dumps(document, indent=1) + "\n").encode()
 
 
+def _are_edges(value: object) -> bool:
+    """Whether a value is a list of ascending numbers within the range of float32."""
+    return isinstance(value, list) and all(map(is_float32, value)) and value == sorted(value)
+
+
+def _is_size(value: object) -> bool:
+    return value is None or (is_float32(value) and value > 0)  # type: ignore[operator]
+
+
+_COUNTS = [(None, is_count)]
+_FEATURE = {"edges": _are_edges, "users": _COUNTS, "typical": _is_size}
+_REFERENCE = {"rows": is_count, "deciles": _COUNTS, "segments": _COUNTS}
+
+
 def reference_from_json(text: bytes, manifest: Manifest) -> Reference:
     """Read `reference.json`.
 
     Raises:
         BundleError: It is invalid or of another bundle.
     """
+    names = [feature.name for feature in manifest.schema.model_features]
     try:
         document = parse_json(text)
-        columns = [document["features"][f.name] for f in manifest.schema.model_features]
-        edges = tuple(tuple(map(float, column["edges"])) for column in columns)
-        sizes = [column["typical"] for column in columns]
-        typical = tuple(None if size is None else float(size) for size in sizes)
-        counts = Counts(
-            tuple(_from_json(column["users"]) for column in columns),
-            _from_json(document["deciles"]),
-            _from_json(document["segments"]),
-        )
-        rows = int(document["rows"])
-    except (ValueError, TypeError, KeyError) as error:
+        structure = {**_REFERENCE, "features": dict.fromkeys(names, _FEATURE)}
+        problem = structure_problem(document, structure, "it")
+    except ValueError as error:
+        problem = str(error)
+    if problem:
         raise BundleError(
-            f"{manifest.bundle_id}: reference.json is not its reference: {error}. "
+            f"{manifest.bundle_id}: reference.json is not its reference: {problem}. "
             "Copy the bundle again."
-        ) from error
+        )
+    columns = [document["features"][name] for name in names]
+    counts = Counts(
+        tuple(_from_json(column["users"]) for column in columns),
+        _from_json(document["deciles"]),
+        _from_json(document["segments"]),
+    )
+    edges = tuple(tuple(map(float, column["edges"])) for column in columns)
     _check_sizes(edges, counts, manifest)
-    return Reference(edges, counts, typical, rows)
+    return Reference(
+        edges, counts, tuple(column["typical"] for column in columns), document["rows"]
+    )
 
 
 def _check_sizes(edges: Sequence[Sequence[float]], counts: Counts, manifest: Manifest) -> None:

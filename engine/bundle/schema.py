@@ -2,9 +2,8 @@
 
 import hashlib
 import json
+import math
 import re
-import sys
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -12,10 +11,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.bundle.files import read_configuration
+from engine.bundle.files import read_toml
 from engine.errors import BundleError, pluralize, quoted
 
 MAX_HORIZON_DAYS = 3_660
+MAX_FEATURES = 10_000
+MISTAKES_SHOWN = 20
 
 Kind = Literal["numeric", "categorical"]
 Missing = Literal["never", "allowed"]
@@ -118,12 +119,7 @@ def load_schema(path: Path) -> FeatureSchema:
     Raises:
         BundleError: The file is missing, is not TOML, or is not a valid schema.
     """
-    try:
-        document = tomllib.loads(read_configuration(path))
-    except FileNotFoundError:
-        raise BundleError(f"{path}: no such schema file. Give one with --schema.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not a readable TOML file: {error}.") from error
+    document = read_toml(path, absent="no such schema file. Give one with --schema.")
     if "feature" in document:
         document["features"] = document.pop("feature")
     return schema_from_dict(document, where=str(path))
@@ -140,8 +136,10 @@ def schema_from_dict(document: Mapping[str, Any], where: str) -> FeatureSchema:
         for position, raw in enumerate(document["features"], start=1):
             problems += _feature_problems(raw, f"feature {position}")
     if problems:
+        shown, more = problems[:MISTAKES_SHOWN], len(problems) - MISTAKES_SHOWN
         raise BundleError(
-            f"{where}: {pluralize(len(problems), 'mistake')} in the schema: {'; '.join(problems)}."
+            f"{where}: {pluralize(len(problems), 'mistake')} in the schema: {'; '.join(shown)}"
+            + (f"; and {more:,} more." if more > 0 else ".")
         )
     lists = ("values", "missing_texts")
     features = tuple(
@@ -165,7 +163,7 @@ def _table_problems(document: Mapping[str, Any]) -> list[str]:
             problems.append(f"'{key}' must be a text, found {value!r}")
     # The name is part of the bundle id, which is written on one line with other fields.
     name = document.get("name")
-    if isinstance(name, str) and ("/" in name or not name.isprintable() or name in (".", "..")):
+    if isinstance(name, str) and not is_bundle_name(name):
         problems.append(
             f"'name' must not be a path or contain '/' or invisible characters, found {name!r}"
         )
@@ -178,6 +176,8 @@ def _table_problems(document: Mapping[str, Any]) -> list[str]:
     features = document.get("features")
     if not isinstance(features, list | tuple) or not features:
         return [*problems, "at least one [[feature]] is needed"]
+    if len(features) > MAX_FEATURES:
+        return [*problems, f"{len(features):,} features, at most {MAX_FEATURES:,} are read"]
     return problems + _rfm_problems(document.get("rfm"), features)
 
 
@@ -229,7 +229,7 @@ def _feature_contradictions(raw: Mapping[str, Any], name: str) -> list[str]:
         f"'{name}': {key} must be finite, found {str(raw[key])[:80]}; leave it out if there is no "
         "bound"
         for key in ("min", "max")
-        if raw.get(key) is not None and not abs(raw[key]) <= sys.float_info.max
+        if raw.get(key) is not None and not _is_number(raw[key])
     ]
     if raw["kind"] == "numeric" and (values or raw.get("ordered")):
         problems.append(f"'{name}': a numeric feature has no values and no order")
@@ -268,6 +268,11 @@ def _is_of(value: object, types: tuple[type, ...]) -> bool:
     return isinstance(value, types) and (bool in types or not isinstance(value, bool))
 
 
+def _is_number(value: float) -> bool:
+    """Whether JSON can hold a number: a finite float, or an integer of 64 bits."""
+    return abs(value) < 1 << 63 if isinstance(value, int) else math.isfinite(value)
+
+
 def _key_problems(raw: Mapping[str, Any], target: type, place: str) -> list[str]:
     unknown = sorted(set(raw) - {field.name for field in fields(target)})
     return [f"{place} has unknown keys {quoted(unknown)}"] if unknown else []
@@ -300,6 +305,11 @@ def _check_names(schema: FeatureSchema, where: str) -> None:
             )
     if not schema.model_features:
         raise BundleError(f"{where}: every feature has use = false; the models need at least one.")
+
+
+def is_bundle_name(text: str) -> bool:
+    """Whether a text can name a table, and so the part of a bundle id before its version."""
+    return text.isprintable() and "/" not in text and text not in ("", ".", "..")
 
 
 def is_reserved(name: str) -> bool:

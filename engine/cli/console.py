@@ -14,10 +14,18 @@ import click
 
 from engine.cli.logs import Lines, logged_lines, write_error
 from engine.cli.render import echo, wrapped
-from engine.errors import BundleError, EngineError, StorageError, bug_text
+from engine.errors import (
+    BundleError,
+    EngineError,
+    ResourceError,
+    StorageError,
+    bug_text,
+    system_error_kind,
+)
 from engine.format import visible
 from engine.interruption import check_interrupted, signals_noted
 from engine.logs import LOG
+from engine.resources import check_resources
 
 
 class Command(click.Command):
@@ -28,10 +36,12 @@ class Command(click.Command):
 
         Raises:
             BundleError: Polars cannot read a variable of the environment.
+            ResourceError: The machine allows too few threads or too little memory.
             StorageError: Standard output is full or failing.
         """
         check_interrupted()
         _check_polars_threads(os.environ.get(_POLARS_THREADS))
+        check_resources(context.params.get("threads"))
         result = super().invoke(context)
         unshown: StorageError | None = context.meta.get(_UNSHOWN)
         if unshown is not None:
@@ -122,13 +132,14 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
     except (BrokenPipeError, SystemExit):
         _close_stdout()
         return 0
-    except OSError as error:
-        _close_stdout()
-        return _failed(_system_message(error), StorageError.exit_code)
-    except MemoryError:
-        return _failed("out of memory. Lower --chunk-rows, or give it more.", EngineError.exit_code)
     # NOTE: a panic inside Polars derives from BaseException.
     except BaseException as error:  # noqa: BLE001 - the last resort before a traceback
+        shortage = ResourceError.of(error)
+        if shortage is not None:
+            return _failed(str(shortage), shortage.exit_code)
+        if isinstance(error, OSError):
+            _close_stdout()
+            return _failed(_system_message(error), system_error_kind(error).exit_code)
         return _failed(
             f"{bug_text(error)}; please report this with the command and the versions that "
             "'engine --version' gives.",

@@ -9,7 +9,14 @@ from contextlib import contextmanager
 
 import polars as pl
 
-from engine.errors import AccessError, EngineError, InputError, NoInputError, StorageError
+from engine.errors import (
+    AccessError,
+    EngineError,
+    InputError,
+    NoInputError,
+    ResourceError,
+    StorageError,
+)
 from engine.storage import error_number
 
 NOT_TEXT = "invalid utf8\n\nThis error occurred in the following expression"
@@ -38,6 +45,9 @@ def reading(name: str, fault: Callable[[], str | None] | None = None) -> Iterato
         raise _system_error(name, error) from error
     # NOTE: a panic inside Polars derives from BaseException.
     except (*_UNREADABLE, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        shortage = ResourceError.of(error)
+        if shortage is not None:
+            raise shortage from error
         if NOT_TEXT in str(error):
             raise InputError(
                 f"{name}: a needed column of the type Binary holds bytes that are not UTF-8 text. "
@@ -71,6 +81,9 @@ def broken(name: str, reason: str) -> InputError:
 
 
 def _system_error(name: str, error: OSError) -> EngineError:
+    shortage = ResourceError.of(error)
+    if shortage is not None:
+        return shortage
     number = error_number(error)
     if isinstance(error, PermissionError) or number in (errno.EACCES, errno.EPERM):
         return AccessError(f"{name}: may not be read by this user. Ask its owner.")

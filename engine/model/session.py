@@ -8,7 +8,7 @@ import onnxruntime as ort
 
 from engine.bundle.graphs import Signature, TensorSpec, check_operators, check_signature, signatures
 from engine.bundle.open import CLASSIFIER, SEGMENTER, Bundle
-from engine.errors import BundleError, SelfCheckError, pluralize, quoted
+from engine.errors import BundleError, ResourceError, SelfCheckError, pluralize, quoted
 
 CLASSIFIER_OUTPUTS = ["margin", "probability", "impacts", "driver_index", "driver_impact"]
 
@@ -127,7 +127,7 @@ def load_graph(bundle: Bundle, name: str) -> ort.InferenceSession:
     # NOTE: ONNX Runtime's exceptions share no base class but Exception, and texts that are not UTF-8
     # fail only when they are read.
     except Exception as error:
-        raise BundleError(
+        raise ResourceError.of(error) or BundleError(
             f"{where}: ONNX Runtime {ort.__version__} cannot load it: {error}"
         ) from error
     check_signature(signatures(bundle.manifest)[name], found, where)
@@ -171,7 +171,7 @@ def run_graph(
         found: list[np.ndarray] = graph.run(outputs, inputs)
     # NOTE: ONNX Runtime's exceptions share no base class but Exception.
     except Exception as error:
-        raise SelfCheckError(
+        raise ResourceError.of(error) or SelfCheckError(
             f"{name}: ONNX Runtime {ort.__version__} cannot run it: {error} Run: engine verify"
         ) from error
     return found

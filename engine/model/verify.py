@@ -13,8 +13,11 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from engine.bundle.evaluation import read_evaluation
+from engine.bundle.files import parse_json
 from engine.bundle.graphs import check_operators, signatures
-from engine.bundle.open import CONFORMANCE, SCORER, Bundle, open_bundle
+from engine.bundle.open import CONFORMANCE, REFERENCE, SCORER, Bundle, open_bundle
+from engine.bundle.playbook import open_playbook
+from engine.bundle.reference import reference_from_json
 from engine.errors import BundleError, pluralize
 from engine.model.conformance import (
     CORE_ROWS,
@@ -92,7 +95,7 @@ class Verification:
 
 
 def verify(path: Path) -> Verification:
-    """Check hashes, evaluation, all graphs and all conformance rows of a bundle, on this machine.
+    """Check hashes, documents, all graphs and all conformance rows of a bundle, on this machine.
 
     Raises:
         BundleError: The bundle is missing, altered or invalid.
@@ -102,6 +105,8 @@ def verify(path: Path) -> Verification:
     """
     bundle = open_bundle(path)
     read_evaluation(bundle)
+    open_playbook(bundle)
+    reference_from_json(bundle.contents[REFERENCE], bundle.manifest)
     graphs = {name: load_graph(bundle, name) for name in signatures(bundle.manifest)}
     vectors = read_vectors(bundle)
     check_document(bundle, vectors)
@@ -145,7 +150,7 @@ def check_document(bundle: Bundle, vectors: Vectors) -> None:
     """Check that the JSON for other languages agrees with the ONNX test data."""
     where = bundle.path / CONFORMANCE
     try:
-        document: dict[str, Any] = json.loads(bundle.contents[CONFORMANCE])
+        document: dict[str, Any] = parse_json(bundle.contents[CONFORMANCE])
         same = [
             document["bundle_id"] == bundle.manifest.bundle_id,
             document["rows"] == vectors.rows,

@@ -217,7 +217,8 @@ def check_outside_bundles(
     Raises:
         UsageError: It is inside a bundle, or is not a bundle but inside a folder of bundles.
     """
-    in_use = real_path(named) if named is not None and named.is_dir() else None
+    # NOTE: `Path.is_dir` raises where a folder on the way may not be searched.
+    in_use = real_path(named) if named is not None and os.path.isdir(named) else None  # noqa: PTH112
     around = [
         folder
         for folder in real_path(out).parents

@@ -8,11 +8,11 @@ describes.
 import errno
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 import polars as pl
@@ -24,7 +24,16 @@ from engine.outputs.metrics import to_prometheus
 from engine.outputs.paths import Targets
 from engine.outputs.summary import Tally, failed_summary
 from engine.outputs.writer import FrameWriter, Written
-from engine.storage import check_no_device, locked, move, storage_errors, sync_path, write_synced
+from engine.storage import (
+    check_no_device,
+    locked,
+    make_folder,
+    move,
+    remove_tree,
+    storage_errors,
+    sync_path,
+    write_synced,
+)
 
 METRICS_MODE = 0o644
 """Metrics hold no user's data, and a different system user usually scrapes them."""
@@ -137,13 +146,23 @@ class Sink:
             self._work.close()
             self._make_staging()
             self._stage_reports(summary, metrics)
-            move(self._staged(targets.summary), targets.summary)
+            try:
+                move(self._staged(targets.summary), targets.summary)
+            except OSError:
+                # The renames of publishing may have failed too, after the one of its summary: better
+                # words in place, not atomic, than a summary of scores that are not there.
+                write_synced(targets.summary, summary)
             if targets.metrics is not None:
                 move(self._staged(targets.metrics), targets.metrics, METRICS_MODE)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._work.close()
-        self._lock.close()
+        self._lock.__exit__(kind, error, traceback)
 
     @property
     def _staged_scores(self) -> Path:
@@ -157,7 +176,7 @@ class Sink:
     def _make_staging(self) -> None:
         self._work.callback(self._clear)
         for folder in self.targets.folders:
-            (folder / self._staging).mkdir(mode=0o700)
+            make_folder(folder / self._staging)
 
     def _clear(self) -> None:
         """Abandon unfinished files and remove staging."""
@@ -263,7 +282,7 @@ def _remove(path: Path) -> None:
     """Remove a folder or file; the next run removes what cannot be removed now."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
         else:
             path.unlink()
 

@@ -14,7 +14,14 @@ import polars as pl
 
 from engine.bundle.manifest import BANDS
 from engine.bundle.reference import Users
-from engine.errors import EngineError, InterruptedRunError, StorageError, bug_text, pluralize
+from engine.errors import (
+    EngineError,
+    InterruptedRunError,
+    ResourceError,
+    bug_text,
+    pluralize,
+    system_error_kind,
+)
 from engine.explain.diagnose import RowCounts
 from engine.explain.drift import UserSample, findings
 from engine.model.columns import ScoredChunk
@@ -245,9 +252,10 @@ def failed_summary(
     """
     if isinstance(error, KeyboardInterrupt):
         error = InterruptedRunError(signal.SIGINT)
+    error = ResourceError.of(error) or error if not isinstance(error, EngineError) else error
     known = isinstance(error, EngineError)
     # The command line gives other errors the same exit codes.
-    other = StorageError if isinstance(error, OSError) else EngineError
+    other = system_error_kind(error) if isinstance(error, OSError) else EngineError
     return Summary(
         status="interrupted" if isinstance(error, InterruptedRunError) else "failed",
         published=False,

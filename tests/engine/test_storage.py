@@ -5,8 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import engine.storage
 from engine.errors import AccessError, CannotCreateError, LockedError, StorageError
-from engine.storage import SHARED_MODE, locked, storage_errors, write_atomic
+from engine.storage import SHARED_MODE, locked, remove_tree, storage_errors, write_atomic
 
 
 def test_a_file_is_on_disk_before_it_is_moved_and_its_folder_after(tmp_path, monkeypatch):
@@ -93,3 +94,80 @@ def test_a_lock_is_held_until_the_end_and_names_what_it_protects(tmp_path):
 def test_errors_of_the_disk_are_told_apart(tmp_path, error, kind):
     with pytest.raises(kind, match="scores.csv"), storage_errors(tmp_path / "scores.csv"):
         raise error
+
+
+def test_a_lock_of_a_killed_run_under_a_strict_umask_is_opened_again(tmp_path, monkeypatch):
+    """Root may open it anyway, so the first attempt is refused here as the system refuses a user."""
+    lock = tmp_path / "lock"
+    lock.touch(0o400)
+    opened, refused = os.open, []
+
+    def refuse(path, flags, *arguments, **named):
+        is_read_only = path == lock and lock.stat().st_mode & 0o777 == 0o400
+        if is_read_only and not flags & os.O_EXCL:
+            refused.append(path)
+            raise PermissionError(13, "Permission denied")
+        return opened(path, flags, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with locked(lock, tmp_path / "target"):
+        assert refused
+        assert lock.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lock_of_another_user_is_named(tmp_path, monkeypatch):
+    lock = tmp_path / "lock"
+    lock.touch()
+    opened = os.open
+
+    def refuse(path, flags, *arguments, **named):
+        if path == lock and not flags & os.O_EXCL:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, flags, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: lock.stat().st_uid + 1)
+    with (
+        pytest.raises(
+            AccessError, match="lock: the lock of .*target: may not be written by this user"
+        ),
+        locked(lock, tmp_path / "target"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_work_that_fails_leaves_no_new_lock(tmp_path, is_there):
+    lock = tmp_path / "lock"
+    if is_there:
+        lock.touch()
+    with pytest.raises(KeyError), locked(lock, tmp_path / "target"):
+        raise KeyError
+    assert lock.exists() == is_there
+
+
+def test_a_lock_that_was_removed_meanwhile_is_made_again(tmp_path, monkeypatch):
+    lock, removed = tmp_path / "lock", []
+    take = engine.storage.take_lock
+
+    def remove_first(descriptor, target):
+        if not removed:
+            removed.append(lock.unlink())
+        take(descriptor, target)
+
+    monkeypatch.setattr(engine.storage, "take_lock", remove_first)
+    with locked(lock, tmp_path / "target"):
+        descriptor = os.open(lock, os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(descriptor)
+
+
+def test_a_tree_of_a_strict_umask_is_removed(tmp_path):
+    inner = tmp_path / "left" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "file").touch(0o400)
+    for folder in (inner, inner.parent):
+        folder.chmod(0o500)
+    remove_tree(tmp_path / "left")
+    assert not (tmp_path / "left").exists()

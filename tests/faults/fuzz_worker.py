@@ -1,8 +1,9 @@
-"""Score with damaged files, many in one process: `python fuzz_worker.py FOLDER NAME SEED COUNT`.
+"""Score with damaged files, many in one process: `python fuzz_worker.py FOLDER NAME SEED COUNT [documents]`.
 
 FOLDER has `bundle` and one file of users of each format; NAME is the file in it that is damaged, of
 which every hash is made right again. Damaged users are scored after sound ones, so that rows that get
-lost without a word are missed. Prints the exit code of each run, or what it broke. A crash inside a
+lost without a word are missed. With `documents`, NAME is JSON that says something else, and every command
+that opens a bundle is run. Prints the exit code of each run, or what it broke. A crash inside a
 library ends this process and not that of the tests.
 """
 
@@ -11,7 +12,7 @@ import io
 import json
 import shutil
 import sys
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import polars as pl
@@ -19,7 +20,7 @@ import polars as pl
 from engine.bundle.open import MANIFEST, MANIFEST_HASH
 from engine.cli.main import main as engine
 from tests.bundles import replace_file
-from tests.faults.mutations import corpus
+from tests.faults.mutations import corpus, documents
 
 YESTERDAY = b"yesterday"
 
@@ -78,8 +79,32 @@ def attempt(folder, *users, rows=None):
     return code
 
 
+def answer(folder, *command):
+    """Run a command that only shows something; gives the exit code, or what is wrong."""
+    words = io.StringIO()
+    shown = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with redirect_stderr(words), redirect_stdout(shown):
+        try:
+            engine([str(word) for word in command])
+        except SystemExit as end:
+            code = end.code
+    return words.getvalue() if "Traceback" in words.getvalue() or code == 1 else code
+
+
+def answers(folder):
+    """Run every command on the bundle; gives their exit codes, or what is wrong."""
+    bundle, users = folder / "bundle", folder / "users.parquet"
+    yield attempt(folder, users)
+    with_users = ("drift", users), ("validate", users), ("explain", users, "--user", "1")
+    for command in with_users:
+        yield answer(folder, *command, "--bundle", bundle)
+    for options in ((), ("--full",), ("--json",)):
+        yield answer(folder, "inspect", bundle, *options)
+    yield answer(folder, "verify", bundle)
+
+
 def main():
-    folder, name, seed, count = Path(sys.argv[1]), *sys.argv[2:]
+    folder, name, seed, count, *kind = Path(sys.argv[1]), *sys.argv[2:]
     sound = (folder / name).read_bytes()
     users, rows = [folder / "users.parquet"], None
     if "/" not in name:
@@ -87,9 +112,11 @@ def main():
         # Where lines are rows, damage may make more of them or fewer.
         is_told = name.endswith((".parquet", ".arrow"))
         rows = 2 * pl.read_parquet(folder / "users.parquet").height if is_told else None
-    for content in corpus(sound, int(seed), int(count)):
+    draw = documents if kind else corpus
+    for content in draw(sound, int(seed), int(count)):
         damage(folder, name, content)
-        sys.stdout.write(f"{attempt(folder, *users, rows=rows)}\n")
+        ends = answers(folder) if kind else [attempt(folder, *users, rows=rows)]
+        sys.stdout.write(f"{' '.join(map(str, ends))}\n")
         sys.stdout.flush()
 
 

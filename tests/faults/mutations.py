@@ -1,7 +1,9 @@
-"""Bytes that were damaged on the way, drawn from a seed: the corpus of the fuzz tests."""
+"""Bytes that were damaged on the way, and JSON that says something else, drawn from a seed."""
 
+import json
 import random
 from collections.abc import Iterator
+from copy import deepcopy
 
 # What has a meaning in one of the formats, or is the edge of a number.
 TOKENS = (
@@ -38,3 +40,65 @@ def corpus(content: bytes, seed: int, count: int) -> Iterator[bytes]:
     draws = random.Random(seed)
     for _ in range(count):
         yield mutated(content, draws)
+
+
+# In the place of a value: other types and the edges of each; a text that begins with RAW is written as it is.
+VALUES = (
+    *(
+        "RAW 1e999",
+        "RAW -1e999",
+        "RAW NaN",
+        f"RAW {'9' * 400}",
+        "RAW 1e-320",
+        "RAW -0",
+        "RAW 1e300",
+    ),
+    *(
+        f"RAW {'[' * 70}{']' * 70}",
+        f"RAW {'[' * 600}{']' * 600}",
+        'RAW "\\ud800"',
+        'RAW {"a":1,"a":2}',
+    ),
+    *(None, True, False, 0, 1, -1, 2**31, 2**62, 0.5, -1e300),
+    *("", "x", "1", "\u202e", "a\nb", "<script>", "y" * 5_000),
+    *([], {}, [None], [1], ["x"], [[1]], {"a": 1}, {"": None}),
+)
+
+
+def mutated_document(document: object, draws: random.Random) -> bytes:
+    """The same JSON with one or two values that are absent, renamed, repeated or something else."""
+    document = deepcopy(document)
+    for _ in range(draws.choice((1, 1, 2))):
+        place, parent, key = document, None, None
+        while isinstance(place, dict | list) and place:
+            keys = list(place) if isinstance(place, dict) else range(len(place))
+            parent, key = place, draws.choice(keys)
+            place = parent[key]
+            if draws.random() < 0.15:
+                break
+        if parent is None:
+            return draws.choice((b"[]", b"{}", b"1", b"null", b'"x"', b""))
+        kind = draws.choice(("value",) * 6 + ("absent", "longer", "renamed"))
+        if kind == "absent":
+            del parent[key]
+        elif kind == "longer" and isinstance(place, list):
+            place.extend(deepcopy(place))
+        elif kind == "longer" and isinstance(parent, list):
+            parent.append(deepcopy(place))
+        elif kind == "renamed" and isinstance(parent, dict):
+            parent[f"{key}_"] = parent.pop(key)
+        else:
+            parent[key] = deepcopy(draws.choice(VALUES))
+    text = json.dumps(document)
+    for value in VALUES:
+        if isinstance(value, str) and value.startswith("RAW "):
+            text = text.replace(json.dumps(value), value[4:])
+    return text.encode()
+
+
+def documents(content: bytes, seed: int, count: int) -> Iterator[bytes]:
+    """So many mutations of a JSON document; the first ones are the same whatever the count."""
+    draws = random.Random(seed)
+    document = json.loads(content)
+    for _ in range(count):
+        yield mutated_document(document, draws)

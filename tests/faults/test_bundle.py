@@ -1,5 +1,6 @@
 """What may be wrong with a bundle, by the numbers of the list of faults."""
 
+import hashlib
 import json
 import os
 import random
@@ -19,20 +20,22 @@ from engine.bundle.open import (
     MANIFEST_HASH,
     PLAYBOOK,
     PREPROCESS,
+    REFERENCE,
     SCORER,
     SEGMENTER,
     open_bundle,
     write_bundle,
     write_current,
 )
-from engine.errors import EngineError
+from engine.errors import BundleError, EngineError
 from engine.model.verify import verify
 from tests.bundles import change_graph, replace_file, rewrite_manifest
+from tests.faults.mutations import corpus
 from tests.helpers import BUNDLE
 
 CASES = {
     "E01": "bundle folder missing: 78",
-    "E02": "manifest missing or not JSON: 78; another format: 76",
+    "E02": "manifest missing, not JSON or with odd contents, other documents too: 78; another format: 76",
     "E03": "a listed file missing, or an unlisted file present: 78",
     "E04": "one bit flipped in any file: 78, before ONNX Runtime sees it",
     "E05": "a graph that is empty, truncated or not ONNX: 78",
@@ -50,7 +53,7 @@ CASES = {
     "E17": "the probability of the other class: 70",
     "E18": "a segment that is not in the manifest: 78",
     "E19": "a pickle in the bundle, listed or not: 78, never opened",
-    "E20": "names that leave the folder, links, pipes, sockets: 78",
+    "E20": "names that leave the folder or that CURRENT cannot hold, links, pipes, sockets: 78",
 }
 
 
@@ -236,6 +239,39 @@ def listed_as(name):
     return damage
 
 
+def renamed_to(bundle_id):
+    return lambda folder: rewrite_manifest(folder, bundle_id=bundle_id)
+
+
+def nested(depth):
+    return [nested(depth - 1)] if depth else []
+
+
+def in_document(name, **changes):
+    def damage(folder):
+        document = json.loads((folder / name).read_text())
+        replace_file(folder, name, json.dumps({**document, **changes}).encode())
+
+    return damage
+
+
+def twice(name):
+    """The first key of a document once more, at its end."""
+
+    def damage(folder):
+        text = (folder / name).read_text()
+        key, value = next(iter(json.loads(text).items()))
+        changed = f"{text.rstrip()[:-1]}, {json.dumps(key)}: {json.dumps(value)}}}".encode()
+        if name != MANIFEST:
+            replace_file(folder, name, changed)
+            return
+        (folder / name).write_bytes(changed)
+        digest = hashlib.sha256(changed).hexdigest()
+        (folder / MANIFEST_HASH).write_text(f"{digest}  {MANIFEST}\n")
+
+    return damage
+
+
 def half_copied(folder):
     """As `cp -r` leaves it for a moment: some files, the last of them cut off."""
     (folder / SEGMENTER).unlink()
@@ -312,6 +348,38 @@ FAULTS = [
     ("E20", link(PLAYBOOK, "../elsewhere"), 78, "1 link or device .'playbook.json'"),
     ("E20", link(MANIFEST, "../elsewhere"), 78, "1 link or device .'manifest.json'"),
     ("E20", link_folder, 78, "1 link or device .'native'"),
+    *(
+        ("E20", renamed_to(name), 78, "not valid in a manifest: 'bundle_id'")
+        for name in (
+            *(
+                "shopnow/a b",
+                "shopnow/.hidden",
+                "shopnow/CURRENT",
+                "shopnow/history",
+                "shopnow/a/b",
+            ),
+            *("shopnow/", "shopnow", "/a", "../a", "shopnow/a\n", f"shopnow/{'a' * 101}"),
+        )
+    ),
+    *(
+        ("E02", twice(name), 78, f"{name}.*: '.*' named more than once")
+        for name in (MANIFEST, PLAYBOOK, REFERENCE)
+    ),
+    (
+        "E02",
+        lambda folder: rewrite_manifest(folder, base_value="1"),
+        78,
+        "base_value cannot be '1'",
+    ),
+    ("E02", lambda folder: rewrite_manifest(folder, base_value=1e39), 78, "base_value cannot be"),
+    ("E02", lambda folder: rewrite_manifest(folder, threshold=10**30), 78, "beyond a number of 64"),
+    ("E02", lambda folder: rewrite_manifest(folder, retired_segments="1"), 78, "cannot be '1'"),
+    ("E02", lambda folder: rewrite_manifest(folder, unused=nested(65)), 78, "nested too deeply"),
+    ("E02", in_document(REFERENCE, rows=-1), 78, "it.rows cannot be '-1'"),
+    ("E02", in_document(REFERENCE, deciles=[1.5] * 10), 78, "deciles.0. cannot be '1.5'"),
+    ("E02", in_document(REFERENCE, segments=[[1]] * 6), 78, "segments.0. cannot be"),
+    ("E02", in_document(PLAYBOOK, rows={}), 78, "it.rows cannot be"),
+    ("E02", in_document(PLAYBOOK, rows=[{"segment_id": True}]), 78, r"it.rows\[0\] has no"),
     ("E20", pipe, 78, "1 link or device .'playbook.json'"),
     ("E20", unix_socket, 78, "1 link or device .'playbook.json'"),
 ]
@@ -395,6 +463,28 @@ def test_every_flipped_bit_is_refused(tmp_path, count, record_property):
     record_property("bits flipped in a bundle", count)
     shutil.copytree(BUNDLE, tmp_path / "shopnow")
     check_flips(tmp_path / "shopnow", count)
+
+
+@pytest.mark.parametrize("version", ["a b", ".hidden", "CURRENT", "History", "a/b", "", "a" * 101])
+def test_e20_no_version_is_written_that_cannot_be_read(tmp_path, version):
+    with pytest.raises(EngineError, match="is no version") as caught:
+        write_current(tmp_path, version)
+    assert caught.value.exit_code == 78
+
+
+@pytest.mark.parametrize("name", [CURRENT, MANIFEST_HASH], ids=lambda name: f"E20-{name}")
+def test_damaged_lines_are_refused_or_say_the_same(tmp_path, name, record_property):
+    record_property("damaged bundles", 300)
+    shutil.copytree(BUNDLE, tmp_path / "shopnow")
+    folder = open_bundle(tmp_path / "shopnow").path
+    path = tmp_path / "shopnow" / name if name == CURRENT else folder / name
+    for content in corpus(path.read_bytes(), 5, 300):
+        path.write_bytes(content)
+        try:
+            found = open_bundle(tmp_path / "shopnow").path
+        except BundleError:
+            continue
+        assert found == folder
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 1], ids=lambda share: f"E11-{share}")

@@ -1,10 +1,14 @@
 """Runs and readers at the same time: faults.md, part H."""
 
 import io
+import re
 import shutil
+import subprocess
+import sys
 import threading
 
 import polars as pl
+import pytest
 
 from tests.faults.nights import (
     ENGINE,
@@ -16,7 +20,7 @@ from tests.faults.nights import (
     unprivileged_engine,
     waiting_engine,
 )
-from tests.helpers import BUNDLE, read_summary, read_table
+from tests.helpers import BUNDLE, ROOT, read_summary, read_table
 
 CASES = {
     "H01": "a second run on the same output: 75 at once, changes nothing",
@@ -25,7 +29,7 @@ CASES = {
     "H04": "the holder of the lock is killed: the next run proceeds",
     "H05": "many runs at once, like a scheduler that retries: 0 or 75",
     "H06": "another bundle is promoted during a run: the run uses the bytes that it checked",
-    "H07": "the lock belongs to another user: 77",
+    "H07": "the lock belongs to another user: 77, and the lock is named",
 }
 
 
@@ -110,5 +114,52 @@ def test_h07_a_lock_of_another_user(night):
     (night.folder / LOCK).chmod(0o000)
     done = unprivileged_engine(night)
     assert done.returncode == 77
-    assert "may not be written by this user" in done.stderr
+    assert f"{LOCK}: the lock of {night.out.name}: may not be written by this user" in done.stderr
     assert night.outputs() == night.before
+
+
+FORKED = """
+import os, sys, time
+{first}
+import polars as pl
+{before}
+child = os.fork()
+if child == 0:
+    from engine import EngineError, load_bundle
+    started = time.monotonic()
+    try:
+        {after}
+    except EngineError as error:
+        print(error.exit_code, error, round(time.monotonic() - started, 1))
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+USE = "pl.DataFrame({'a': [0], 'b': [0]}).select(pl.col('a') + 1, pl.col('b') + 1)"
+LOAD = f"from engine import load_bundle; scorer = load_bundle({str(BUNDLE)!r})"
+SCORE = "scorer.score(pl.DataFrame({'user_id': ['a']}))"
+
+
+@pytest.mark.parametrize(
+    ("first", "before", "after", "words", "seconds"),
+    [
+        ("", LOAD, SCORE, "bundle .* was opened by process", 1),
+        ("", LOAD, LOAD, "Polars was used before", 2),
+        ("import engine", USE, LOAD, "Polars was used before", 2),
+        ("", USE, LOAD, "Polars was used before", 8),
+    ],
+    ids=["scorer", "both", "engine-first", "engine-last"],
+)
+def test_a_fork_is_named(first, before, after, words, seconds):
+    code = FORKED.format(first=first, before=before, after=after)
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert re.match(f"2 process .*{words}.*'spawn'", done.stdout), (done.stdout, done.stderr)
+    assert float(done.stdout.split()[-1]) < seconds
+
+
+@pytest.mark.parametrize("before", ["", "import engine.scorer"])
+def test_a_fork_before_polars_is_used_is_harmless(before):
+    code = FORKED.format(first="", before=before, after=f"{LOAD}; print('opened')")
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "opened\n", done.stderr

@@ -4,7 +4,6 @@ The package's own rules come first, those of a user's file after them; a later r
 earlier one field by field.
 """
 
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
@@ -12,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from engine.bundle.files import read_configuration
+from engine.bundle.files import read_toml
 from engine.bundle.manifest import BANDS
 from engine.bundle.playbook import MAX_CONTROL_SHARE
 from engine.bundle.schema import FeatureSchema
@@ -132,12 +131,7 @@ def check_features(rules: PlaybookRules, schema: FeatureSchema) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = tomllib.loads(read_configuration(path))
-    except FileNotFoundError:
-        raise BundleError(f"{path}: no such playbook. Give one with --playbook.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not a readable TOML file: {error}.") from error
+    document = read_toml(path, absent="no such playbook. Give one with --playbook.")
     problems = _problems(document)
     if problems:
         raise BundleError(

@@ -52,8 +52,8 @@ def test_a_field_that_a_later_engine_may_add_is_ignored(document, bundle):
         (("drivers", "bands", "low"), {"a": True}, "it.drivers.bands.low.a cannot be 'True'"),
         (("metrics", "intervals"), {"f1": [1.0]}, r"it.metrics.intervals.f1 cannot be '\[1.0\]'"),
         (("fit", "training", "snapshots"), ["today"], r"snapshots\[0\] cannot be 'today'"),
-        (("metrics", "roc_auc"), 10**400, "it.metrics.roc_auc cannot be '1000"),
-        (("fit", "training", "rows"), 10**400, "it.fit.training.rows cannot be '1000"),
+        (("metrics", "roc_auc"), 10**400, "1000.* is beyond a number of 64 bits"),
+        (("fit", "training", "rows"), 10**400, "1000.* is beyond a number of 64 bits"),
         (("fit", "clustering", "transforms"), [], "'fit.clustering' not of bundle"),
         (("fit", "clustering", "features"), None, "it.fit.clustering.features cannot be"),
         (("fit", "profiles"), {"one": {}}, "it.fit.profiles.one has no 'name_features', 'over'"),
@@ -116,4 +116,4 @@ def test_scoring_does_not_open_the_evaluation(copied, command, users_file):
     for words in (("inspect", copied), ("inspect", copied, "--json"), ("verify", copied)):
         found = command("engine", *words)
         assert found.returncode == 78
-        assert f"{EVALUATION}: not JSON" in found.stderr
+        assert f"{EVALUATION}: not an evaluation" in found.stderr

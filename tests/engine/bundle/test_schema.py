@@ -66,6 +66,9 @@ def test_fingerprint_changes_with_any_field():
 
 NUMERIC = "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\n"
 CATEGORICAL = NUMERIC.replace("numeric", "categorical")
+MANY = "name = 'x'\n" + "".join(
+    f"[[feature]]\nname = 'f{n}'\nkind = 'numeric'\n" for n in range(10_001)
+)
 UNBOUNDED = r"must be finite, found .*; leave it out if there is no bound"
 
 
@@ -73,6 +76,12 @@ UNBOUNDED = r"must be finite, found .*; leave it out if there is no bound"
     ("text", "message"),
     [
         ("name = 'x'", "at least one"),
+        pytest.param(MANY, "10,001 features, at most 10,000 are read", id="many"),
+        pytest.param(
+            "name = 'x'\n" + 30 * "[[feature]]\nname = 'f'\n",
+            "'f': kind .*; and 10 more",
+            id="wrong",
+        ),
         (
             "name = 'x'\n[[feature]]\nname = 'a'",
             "'a': kind must be one of 'numeric', 'categorical'",

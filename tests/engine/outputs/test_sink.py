@@ -1,5 +1,6 @@
 import fcntl
 from contextlib import contextmanager
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -54,7 +55,7 @@ def test_a_failure_leaves_the_old_output_and_no_staging(tmp_path):
         opened.write(FRAME)
         raise KeyError
     assert out.read_text() == "old"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["scores.csv", "scores.csv.lock"]
+    assert [p.name for p in tmp_path.iterdir()] == ["scores.csv"]
 
 
 def test_staging_of_a_killed_run_is_removed_and_others_are_not(tmp_path):
@@ -151,3 +152,28 @@ def test_a_name_as_a_pattern_matches_only_itself(tmp_path):
     for name in ("a[1]*?.csv", "a1xx.csv"):
         (tmp_path / name).touch()
     assert [p.name for p in tmp_path.glob(glob_escape("a[1]*?.csv"))] == ["a[1]*?.csv"]
+
+
+def test_renames_that_keep_failing_leave_no_summary_of_scores_that_are_not_there(
+    tmp_path, monkeypatch
+):
+    out, summary = tmp_path / "scores.csv", tmp_path / "scores.csv.summary.json"
+    renames = []
+    rename = Path.replace
+
+    def fail_later(path, target):
+        renames.append(target)
+        if len(renames) > 1:
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail_later)
+    with sink(out) as opened:
+        opened.write(FRAME)
+        opened.finish()
+        with pytest.raises(StorageError):
+            opened.publish(b'{"published": true}', b"")
+        assert summary.read_bytes() == b'{"published": true}'
+        opened.report(b'{"published": false}', b"")
+    assert summary.read_bytes() == b'{"published": false}'
+    assert not out.exists()
