@@ -3,6 +3,7 @@
 `training.evaluate` measures it; `inspect`, the report and promotion read it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -128,6 +129,14 @@ def _interval(value: object) -> bool:
     return value is None or (isinstance(value, list) and [*map(_number, value)] == [True, True])
 
 
+def _buckets(value: object) -> bool:
+    return type(value) is int and 0 < value <= 1 << 16 and value & (value - 1) == 0
+
+
+def _hex(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"([0-9a-f]{8})+", value) is not None
+
+
 _NUMBER_OR_NULL = (None, _number)
 _MEANS = {str: {str: _NUMBER_OR_NULL}}
 _DIFFERENCE = {"feature": str, "words?": str, "mean?": _NUMBER_OR_NULL}
@@ -141,6 +150,7 @@ _FIT: dict[str, Any] = {
         "snapshots": [_date],
         "data_fingerprint": str,
         "split": {"kind": str},
+        "seen?": (None, {"rows": _number, "buckets": _buckets, "counts": [_hex]}),
     },
     "search": {
         "trials": [
@@ -262,6 +272,11 @@ def _problem(value: object, shape: Any, place: str) -> str | None:  # noqa: ANN4
     return next(filter(None, (_problem(each, inner, name) for name, each, inner in parts)), None)
 
 
+def _sizes_fit(seen: Json | None) -> bool:
+    """Whether the buyers of training are counted by every part of the hash, in every bucket."""
+    return seen is None or [len(text) for text in seen["counts"]] == 4 * [8 * seen["buckets"]]
+
+
 def _mismatch(document: Json, manifest: Manifest) -> str | None:
     """The parts that belong to another bundle than the manifest."""
     clustering, fitted = document["fit"]["clustering"], document["comparison"]["fitted"]
@@ -274,6 +289,7 @@ def _mismatch(document: Json, manifest: Manifest) -> str | None:
         "comparison.fitted": [figures["segment_id"] for figures in fitted] in (ids, []),
         "fit.clustering": len({len(clustering[name]) for name in columns}) == 1
         and set(clustering["features"]) <= known,
+        "fit.training.seen": _sizes_fit(document["fit"]["training"].get("seen")),
     }
     wrong = [name for name, fits in checks.items() if not fits]
     return f"{quoted(wrong)} not of bundle {manifest.bundle_id}" if wrong else None
