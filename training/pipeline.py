@@ -32,10 +32,13 @@ from training.compare.strategies import (
 )
 from training.data.dataset import Dataset, load_dataset, size_figures
 from training.data.folds import make_folds
+from training.data.horizon import check_horizon
 from training.data.scored import ScoredUsers, run_engine
+from training.data.seen import bucket_counts
 from training.data.split import Split, split
 from training.effort import Effort, TrialWatch, unwatched
 from training.evaluate.evaluation import evaluate
+from training.evaluate.gain import gain_cautions
 from training.evaluate.leakage import Parts, leakage_checks
 from training.export.bundle import (
     bundle_contents,
@@ -143,6 +146,8 @@ def fit(
     progress("measuring the models on users they have not seen")
     record = _record(users, models, parity, predictions.probability, options)
     evaluation = _evaluated(bundle, scored, users, models, record, options.seed)
+    if previous is not None:
+        evaluation = replace(evaluation, cautions=gain_cautions(evaluation, previous))
     bundle = _with_verdict(bundle, evaluation.quality)
     progress("writing the report")
     test = parts.test
@@ -199,6 +204,7 @@ def _open_previous(options: FitOptions) -> Bundle | None:
 
 
 def _prepared(dataset: Dataset) -> _Users:
+    check_horizon(dataset)
     parts, schema = split(dataset), dataset.schema
     train = parts.train
     categories = fit_categories(dataset.typed[train], dataset.label[train], schema)
@@ -294,6 +300,7 @@ def _record(
             "schema_fingerprint": options.schema.fingerprint,
             "seed": options.seed,
             "split": parts.description,
+            "seen": bucket_counts(users.features, dataset.label, dataset.users),
         },
         search=models.classifier.report,
         clustering={**models.segmentation.report, "changes": models.description.changes},

@@ -3,6 +3,7 @@
 `training.evaluate` measures it; `inspect`, the report and promotion read it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -121,6 +122,14 @@ def _interval(value: object) -> bool:
     return value is None or (isinstance(value, list) and [*map(is_number, value)] == [True, True])
 
 
+def _buckets(value: object) -> bool:
+    return type(value) is int and 0 < value <= 1 << 16 and value & (value - 1) == 0
+
+
+def _hex(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"([0-9a-f]{8})+", value) is not None
+
+
 _NUMBER_OR_NULL = (None, is_number)
 _MEANS = {str: {str: _NUMBER_OR_NULL}}
 _DIFFERENCE = {"feature": str, "words?": str, "mean?": _NUMBER_OR_NULL}
@@ -134,6 +143,7 @@ _FIT: dict[str, Any] = {
         "snapshots": [_date],
         "data_fingerprint": str,
         "split": {"kind": str},
+        "seen?": (None, {"rows": is_number, "buckets": _buckets, "counts": [_hex]}),
     },
     "search": {
         "trials": [
@@ -223,6 +233,11 @@ _EVALUATION: dict[str, Any] = {
 """The structure that readers rely on, as in `engine.bundle.structure`."""
 
 
+def _sizes_fit(seen: Json | None) -> bool:
+    """Whether the buyers of training are counted by every part of the hash, in every bucket."""
+    return seen is None or [len(text) for text in seen["counts"]] == 4 * [8 * seen["buckets"]]
+
+
 def _mismatch(document: Json, manifest: Manifest) -> str | None:
     """The parts that belong to another bundle than the manifest."""
     clustering, fitted = document["fit"]["clustering"], document["comparison"]["fitted"]
@@ -235,6 +250,7 @@ def _mismatch(document: Json, manifest: Manifest) -> str | None:
         "comparison.fitted": [figures["segment_id"] for figures in fitted] in (ids, []),
         "fit.clustering": len({len(clustering[name]) for name in columns}) == 1
         and set(clustering["features"]) <= known,
+        "fit.training.seen": _sizes_fit(document["fit"]["training"].get("seen")),
     }
     wrong = [name for name, fits in checks.items() if not fits]
     return f"{quoted(wrong)} not of bundle {manifest.bundle_id}" if wrong else None

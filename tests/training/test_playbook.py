@@ -38,15 +38,21 @@ CELLS = [
 ]
 
 
-def measured(cells, profiles=PROFILES):
+def measured(cells, profiles=PROFILES, usable=True):
     metrics = {"rows": 1_000 * len(cells), "cells": cells}
-    return SimpleNamespace(metrics=metrics, fit=SimpleNamespace(profiles=profiles))
+    fit = SimpleNamespace(profiles=profiles)
+    return SimpleNamespace(metrics=metrics, fit=fit, segments={"usable": usable})
 
 
 def rows_of(
-    rules: PlaybookRules, segments=SEGMENTS, cells=CELLS, population=80_000, profiles=PROFILES
+    rules: PlaybookRules,
+    segments=SEGMENTS,
+    cells=CELLS,
+    population=80_000,
+    profiles=PROFILES,
+    usable=True,
 ):
-    found = playbook_document(rules, segments, measured(cells, profiles), population)
+    found = playbook_document(rules, segments, measured(cells, profiles, usable), population)
     return {(row["segment_id"], row["band"]): row for row in found["rows"]}
 
 

@@ -99,8 +99,10 @@ def _fitted_lines(fitted: Any) -> Iterator[str]:  # noqa: ANN401 - imported insi
     yield f"test users: ROC-AUC {auc}, F1 {f1}"
     measured = "no silhouette" if silhouette is None else f"silhouette {decimal(silhouette)}"
     yield f"{pluralize(len(manifest.segments), 'segment')}, {measured}"
+    yield evaluation.segments["sentence"]
     tried = len(evaluation.fit.search["trials"])
     yield f"{pluralize(tried, 'purchase model')} tried; --trials {tried} makes the same bundle again"
+    yield from (f"CHECK: {caution}" for caution in evaluation.cautions)
     yield from (f"MUST NOT BE USED: {reason}" for reason in manifest.unusable)
     yield from (f"segments: {reason}" for reason in manifest.segments_unusable)
     yield from (f"segments: {change}" for change in clustering["changes"])

@@ -10,8 +10,15 @@ import click
 from engine.cli.console import say, show
 from engine.cli.options import INPUT, PLACE, command
 from engine.cli.render import on_terminal, wrapped
+from engine.errors import UsageError
 from engine.format import table, visible
 from training.cli.checks import FIT_PACKAGES, check_packages
+
+
+def _reason(context: click.Context, option: click.Parameter, text: str) -> str:  # noqa: ARG001
+    if text and not text.strip():
+        raise UsageError("--accept-gain: no reason given. Say where the gain comes from.")
+    return text.strip()
 
 
 @command("training promote next --to onnx_models/mine --data later.parquet")
@@ -30,17 +37,25 @@ from training.cli.checks import FIT_PACKAGES, check_packages
     help="Labelled users, later than those of both bundles; may be given several times. Required if "
     "there is a current bundle.",
 )
-def promote(candidate: Path, root: Path, data: tuple[str, ...]) -> None:
+@click.option(
+    "--accept-gain",
+    metavar="REASON",
+    default="",
+    callback=_reason,
+    help="Why figures that look too good to be true are true. Kept in the folder of versions.",
+)
+def promote(candidate: Path, root: Path, data: tuple[str, ...], accept_gain: str) -> None:
     """Make a candidate the current bundle if it passes every gate.
 
     Each gate is shown with what was measured and what is allowed. If standard output is no
     terminal, it gets the same as JSON, passed or refused.
     """
     check_packages(FIT_PACKAGES)
-    from training.promote.promotion import RefusedError, promote
+    from training.promote.gate import RefusedError
+    from training.promote.promotion import promote
 
     try:
-        done = promote(candidate, root, data)
+        done = promote(candidate, root, data, accept_gain)
     except RefusedError as refused:
         _show_gates(refused.report, "Nothing was changed.")
         raise
@@ -71,6 +86,7 @@ def _show_gates(report: dict[str, Any], consequence: str) -> None:
     if report:
         verdicts = {True: "passed", False: "REFUSED"}
         rows = [(verdicts[gate["passed"]], gate["name"], gate["words"]) for gate in report["gates"]]
-        say(wrapped(table([tuple(map(visible, row)) for row in rows]), sys.stderr))
+        lines = wrapped(table([tuple(map(visible, row)) for row in rows]), sys.stderr)
+        say([*lines, *report["cautions"]])
         if not on_terminal(sys.stdout):
             show(json.dumps(report, indent=1, sort_keys=True), consequence)

@@ -7,7 +7,7 @@ so that figures can be sliced by them. `split` divides the rows into parts.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from engine.inputs.chunks import read_chunks
 from engine.inputs.open import open_inputs
 from engine.inputs.tables import Table
 from engine.options import CHUNK_ROWS
+from engine.rows.chunk import Chunk
 from engine.rows.prepare import needed_columns
 from engine.rows.rules import READABLE_TYPES, check_columns, is_readable, split_rows
 from engine.rows.typed import to_typed
@@ -81,12 +82,17 @@ class Dataset:
         return None if name not in self.typed.columns else self.typed[name]
 
 
-def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
+def load_dataset(
+    inputs: Sequence[str],
+    schema: FeatureSchema,
+    keep: Callable[[Chunk], pl.Series] | None = None,
+) -> Dataset:
     """Read labelled users.
 
     Args:
         inputs: Files, globs, directories, or `-`, in any format that scoring reads.
         schema: The table; its label must be named.
+        keep: Says which rows of a chunk count, Boolean [rows], besides the rules of the schema.
 
     Raises:
         BundleError: The schema names no label.
@@ -100,7 +106,7 @@ def load_dataset(inputs: Sequence[str], schema: FeatureSchema) -> Dataset:
     with open_inputs(inputs, (*needed_columns(schema), schema.label)) as tables:
         for table in tables:
             _check_table(table, schema, schema.label)
-        parts = list(_read(tables, schema, schema.label))
+        parts = list(_read(tables, schema, schema.label, keep))
     where = ", ".join(inputs)
     rejected = sum((counts for _, counts in parts), Counter[str]())
     concat = _concat([frame for frame, _ in parts], rejected, where)
@@ -158,16 +164,21 @@ def _check_table(table: Table, schema: FeatureSchema, label: str) -> None:
 
 
 def _read(
-    tables: Sequence[Table], schema: FeatureSchema, label: str
+    tables: Sequence[Table],
+    schema: FeatureSchema,
+    label: str,
+    keep: Callable[[Chunk], pl.Series] | None,
 ) -> Iterator[tuple[pl.DataFrame, Counter[str]]]:
     keys = [name for name in (schema.id, schema.snapshot) if name is not None]
     columns = [*keys, *(f.name for f in schema.features), label, TRUTH]
     for chunk in read_chunks(tables, columns, CHUNK_ROWS):
         split = split_rows(chunk.frame, schema, chunk.faults)
-        frame = chunk.frame[split.valid["chunk_row"]]
+        valid = split.valid
+        if keep is not None:
+            valid = valid.filter(keep(chunk).gather(valid["chunk_row"]))
+        frame = chunk.frame[valid["chunk_row"]]
         others = _outcomes(frame, label).hstack(_unused_values(frame, schema))
-        known = [name for name in split.valid.columns if name != "chunk_row"]
-        yield split.valid.select(known).hstack(others), Counter(split.reasons)
+        yield valid.drop("chunk_row").hstack(others), Counter(split.reasons)
 
 
 def _unused_values(frame: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:

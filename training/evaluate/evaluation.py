@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from engine.bundle.evaluation import Evaluation, FitRecord, read_evaluation
+from engine.bundle.evaluation import Evaluation, FitRecord, Json, read_evaluation
 from engine.bundle.manifest import Manifest
 from engine.bundle.open import REFERENCE, Bundle, open_bundle
 from engine.bundle.reference import Reference, Users, reference_from_json
@@ -17,10 +17,10 @@ from engine.model.session import Predictions
 from training.compare.figures import comparison
 from training.compare.strategies import SegmentFigures, compared_users, figures_from_json
 from training.data.dataset import Dataset, load_dataset, size_figures
-from training.data.freshness import cautions
+from training.data.freshness import cautions, seen_users
 from training.data.scored import ScoredUsers, score_users
 from training.evaluate.drivers import drivers_report
-from training.evaluate.quality import quality_band
+from training.evaluate.quality import lower_quality, quality_band
 from training.evaluate.slices import cell_metrics, slice_metrics
 from training.metrics.classification import classification_metrics
 from training.metrics.disclosure import MIN_USERS, users_in
@@ -28,6 +28,7 @@ from training.metrics.metrics import Outcomes, rounded, segment_places
 from training.segments.kmeans import sampled, silhouette
 from training.segments.segments import TEST_ROWS
 from training.segments.space import space_from_report
+from training.segments.verdict import segment_verdict
 
 SAMPLE_SEED = 0
 
@@ -41,6 +42,7 @@ def evaluate(
     what: str,
     strategies: Mapping[str, np.ndarray] | None = None,
     reference: Reference | None = None,
+    fitted_quality: Json | None = None,
 ) -> Evaluation:
     """Measure a bundle on some labelled users.
 
@@ -54,6 +56,8 @@ def evaluate(
         strategies: Further scores of the measured users that the comparison includes.
         reference: Histograms of the training users, if later users are measured; None for the test
             part of a fit, from which they are made.
+        fitted_quality: Of the test part of the fit. It is the best that users seen in training can
+            show.
 
     Returns:
         Every figure of these users.
@@ -62,13 +66,20 @@ def evaluate(
     features, scored = users.features[rows], users.predictions[rows]
     people = dataset.users[rows]
     metrics = outcome_metrics(manifest, dataset, rows, scored)
-    quality = quality_band(metrics, fit.leakage, manifest.unusable, manifest.segments_unusable)
+    quality: Json = quality_band(
+        metrics, fit.leakage, manifest.unusable, manifest.segments_unusable
+    )
+    doubts: tuple[str, ...] = ()
+    if reference is not None:
+        doubts = tuple(cautions(dataset, manifest, fit, seen_users(users, manifest, fit)))
+    if doubts and fitted_quality is not None:
+        quality = lower_quality(fitted_quality, quality)
     compared = compared_users(dataset, rows, scored, figures, strategies)
     seen = Users(features, scored.probability, scored.segment)
     return Evaluation(
         bundle_id=manifest.bundle_id,
         data={**size_figures(dataset, rows), "what": what},
-        cautions=() if reference is None else tuple(cautions(dataset, manifest, fit)),
+        cautions=doubts,
         metrics=metrics,
         segments=segment_figures(manifest, fit, features, scored.segment, people),
         drivers=drivers_report(manifest, features, scored, people),
@@ -107,6 +118,7 @@ def evaluate_users(bundle: Bundle, users: ScoredUsers, inputs: Sequence[str]) ->
         figures_from_json(own.comparison["fitted"]),
         what,
         reference=reference_from_json(bundle.contents[REFERENCE], bundle.manifest),
+        fitted_quality=own.quality,
     )
 
 
@@ -148,7 +160,7 @@ def outcome_metrics(
 def segment_figures(
     manifest: Manifest, fit: FitRecord, features: np.ndarray, segment: np.ndarray, users: np.ndarray
 ) -> dict[str, Any]:
-    """The silhouette of the segments in their space, on at most `TEST_ROWS` rows, and their shares.
+    """The silhouette of the segments in their space, on at most `TEST_ROWS` rows, shares and verdict.
 
     The share of a segment with 1 to 19 users is None.
 
@@ -173,6 +185,7 @@ def segment_figures(
         "names": {str(s.id): s.name for s in manifest.segments},
         "silhouette": measured,
         "silhouette_rows": len(rows),
+        **segment_verdict(fit.clustering),
         "shares": {
             str(number): None if 0 < people[n] < MIN_USERS else rounded(float(shares[n]))
             for n, number in enumerate(ids)

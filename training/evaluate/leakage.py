@@ -1,9 +1,11 @@
-"""Leakage: three checks that the model does not know the outcome.
+"""Leakage: four checks that the model does not know the outcome.
 
-A single feature that does nearly all the work may be the label under another name; shuffled labels
-must not be predictable; test users must not be copies of training users.
+A single feature that does nearly all the work may be the label under another name; so may many
+features together; shuffled labels must not be predictable; test users must not be copies of training
+users.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,7 @@ LABEL_AUC = 0.99
 NEAR_MODEL_AUC = 0.80
 NEAR_MODEL_SHARE = 0.95
 """A feature is suspicious from `SUSPICIOUS_AUC` on, or from `NEAR_MODEL_AUC` on if its excess over 0.5
-is this share of the model's. From `LABEL_AUC` on it is the label under another name."""
+is this share of the model's. A model is suspicious from `SUSPICIOUS_AUC` on too. From `LABEL_AUC` on it is the label under another name."""
 
 MODEL_FEATURES = 3
 """With fewer features, one that does nearly all the work is no surprise."""
@@ -76,12 +78,18 @@ def leakage_checks(parts: Parts, features: tuple[Feature, ...], seed: int) -> di
     single = single_features(parts, train, tuple(feature.name for feature in features))
     shuffled = shuffled_labels(parts, train, test[kept[test]], seed)
     copies = copied_users(parts)
+    together = joint_features(parts, single)
     broken = _broken(shuffled, copies)
     suspicious = [
         f"{found['feature']} alone reaches a ROC-AUC of {found['roc_auc']:.3f}: it may know the outcome"
         for found in single
         if found["suspicious"]
     ]
+    if together["suspicious"]:
+        suspicious.append(
+            f"all features together reach a ROC-AUC of {together['roc_auc']:.3f}, none of them alone more "
+            f"than {single[0]['roc_auc']:.3f}: several may know a part of the outcome"
+        )
     labels = [
         f"{found['feature']} is the label under another name: alone it reaches a ROC-AUC of "
         f"{found['roc_auc']:.3f}"
@@ -91,6 +99,7 @@ def leakage_checks(parts: Parts, features: tuple[Feature, ...], seed: int) -> di
     return rounded(
         {
             "single_features": single,
+            "joint_features": together,
             "shuffled_labels": shuffled,
             "copied_users": copies,
             "reasons": [*suspicious, *broken],
@@ -123,6 +132,21 @@ def single_features(
         suspicious = auc >= SUSPICIOUS_AUC or (near and len(names) >= MODEL_FEATURES)
         found.append({"feature": name, "roc_auc": auc, "suspicious": suspicious})
     return sorted(found, key=lambda one: -one["roc_auc"])
+
+
+def joint_features(parts: Parts, single: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How well the model ranks the test users, and whether that is too good to be true.
+
+    A single feature that is suspicious explains it, and is named by itself.
+
+    Args:
+        parts: Users, in their parts.
+        single: As `single_features` returns them.
+    """
+    label = parts.label[parts.test]
+    auc = roc_auc(rank(parts.probability, label), np.ones(len(label)))
+    suspicious = auc >= SUSPICIOUS_AUC and not any(found["suspicious"] for found in single)
+    return {"roc_auc": auc, "suspicious": suspicious and len(single) >= MODEL_FEATURES}
 
 
 def shuffled_labels(parts: Parts, train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, Any]:

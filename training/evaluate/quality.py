@@ -70,6 +70,20 @@ def quality_band(
     }
 
 
+def lower_quality(fitted: Mapping[str, Any], found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The quality of users whom the models have partly seen: never better than on the test part.
+
+    Args:
+        fitted: Of the test part of the fit.
+        found: Of these users.
+    """
+    allowed = QUALITY_BANDS[: QUALITY_BANDS.index(found["band"])]
+    if fitted["band"] not in allowed:
+        return found
+    reason = "the rating is that of the test part of the fit: the users measured here are not new"
+    return {**fitted, "reasons": [*fitted["reasons"], reason]}
+
+
 def _useless(metrics: Mapping[str, Any]) -> Iterator[str]:
     """Why the scores are useless."""
     auc, low = metrics["roc_auc"], _low_end(metrics, "roc_auc")

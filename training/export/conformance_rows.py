@@ -42,6 +42,8 @@ SPECIAL_NUMBERS = (0.0, 1e-45, 1.0, 16_777_216.0)
 WHOLE = 1e-4
 """Edges this near to whole numbers belong to counts: the lowest bin ends one ulp above its value."""
 
+LARGEST = float(np.finfo(np.float32).max)
+
 UNSEEN = ("unseen", "Zoë 🛒", " ")
 
 
@@ -54,7 +56,7 @@ class _Column:
         values: The category table, empty for a number.
         edges: The lower ends of its bins in the reference, except the first; float32.
         users: How many there were in each bin, the missing last; 0 if suppressed.
-        thresholds: Where the purchase model splits it, float32.
+        thresholds: Where the purchase model splits it, finite float32.
     """
 
     feature: Feature
@@ -113,6 +115,8 @@ def _column(
     users: np.ndarray,
     thresholds: np.ndarray,
 ) -> _Column:
+    # A threshold of infinity parts missing values from all others: the missing one probes it.
+    thresholds = thresholds[np.isfinite(thresholds)]
     if feature.kind == "numeric" and not len(edges):
         # Too few users for bins: equally many on each side of every threshold.
         edges = np.unique(thresholds)
@@ -128,10 +132,10 @@ def _probed(column: _Column) -> pl.Series:
         unseen = [text for text in UNSEEN if text not in column.values]
         known = np.array(column.values, object)[_spread(len(column.values))]
         return pl.Series(name, [*known, *unseen, None], pl.String)
-    splits, infinity = column.thresholds, np.float32(np.inf)
+    splits, largest = column.thresholds, np.float32(LARGEST)
     found = np.concatenate(
         [
-            *(splits, np.nextafter(splits, infinity), np.nextafter(splits, -infinity)),
+            *(splits, np.nextafter(splits, largest), np.nextafter(splits, -largest)),
             *(column.edges, np.array(SPECIAL_NUMBERS, np.float32)),
         ]
     )
@@ -168,7 +172,11 @@ def _ordinary(column: _Column, rng: np.random.Generator) -> pl.Series:
         texts = [*column.values, None, None][: len(users)]
         return pl.Series(name, texts, pl.String).gather(bins)
     # The ends of the range are not published: the outer bins give the value at their inner end.
-    first = np.nextafter(column.edges[:1], np.float32(-np.inf)) if len(edges) else np.zeros(1)
+    first = (
+        np.nextafter(column.edges[:1], np.float32(-LARGEST)).astype(np.float64)
+        if len(edges)
+        else np.zeros(1)
+    )
     starts = np.append(first, edges)
     widths = np.concatenate([first, edges[1:], edges[-1:]]) - starts
     known = np.minimum(bins, len(starts) - 1)
@@ -191,14 +199,14 @@ def _scored(bundle: Bundle, users: pl.DataFrame) -> Predictions:
 
 
 def _bounded(values: np.ndarray, feature: Feature) -> np.ndarray:
-    """Values within the bounds of the schema: others are quarantined before a model sees them."""
+    """Finite values within the bounds of the schema: others are quarantined before a model sees them."""
     low, high = _bounds(feature)
     return values[(values >= low) & (values <= high)]
 
 
 def _bounds(feature: Feature) -> tuple[float, float]:
-    low = -np.inf if feature.min is None else feature.min
-    return low, np.inf if feature.max is None else feature.max
+    low = -LARGEST if feature.min is None else feature.min
+    return low, LARGEST if feature.max is None else feature.max
 
 
 def _near_limits(scored: Predictions, manifest: Manifest) -> np.ndarray:

@@ -42,6 +42,9 @@ TOLERANCES = {
 if their impacts differ by less; users may change sides within `cut_point` of a cut-point, and
 segments if two are equally near within `distance`."""
 
+ROUNDING = 16 * float(np.finfo(np.float64).eps)
+"""The relative error of a distance that is computed from squares, as scikit-learn's is."""
+
 CHUNK_SIZES = (1, 7, 127, 1_000)
 CHUNKS_CHECKED = 100
 
@@ -139,7 +142,9 @@ def run_native(features: np.ndarray, classifier: Classifier, segmentation: Segme
     tied = np.zeros(len(points), dtype=bool)
     if distances.shape[1] > 1:
         nearest = np.partition(distances, 1, axis=1)
-        tied = nearest[:, 1] - nearest[:, 0] <= TOLERANCES["distance"]
+        # Far from all centroids, neighbouring doubles lie further apart than the tolerance.
+        tolerance = np.maximum(TOLERANCES["distance"], ROUNDING * nearest[:, 0])
+        tied = nearest[:, 1] - nearest[:, 0] <= tolerance
     margin, impacts = native_impacts(classifier, features)
     segment = ids[segmentation.model.predict(points)]
     return Native(margin, sigmoid(margin), impacts, segment, tied)

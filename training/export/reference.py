@@ -64,6 +64,8 @@ def quantile_edges(column: np.ndarray, users: np.ndarray) -> tuple[float, ...]:
     others = values > lowest
     if len(np.unique(who[~others])) < max(len(np.unique(who)) / bins, MIN_USERS):
         return _large_enough(_inner_quantiles(values, bins), values, who)
+    if lowest == np.finfo(np.float32).max:
+        return (float(lowest),)
     after_lowest = float(np.nextafter(lowest, np.float32(np.inf)))
     if not others.any():
         return (float(lowest), after_lowest)

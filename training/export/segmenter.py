@@ -73,14 +73,20 @@ def _coordinates(space: Space) -> list[NodeProto]:
 
 
 def _nearest() -> list[NodeProto]:
-    """From `/scaled` to the nearest centroid and the distances to all."""
+    """From `/scaled` to the nearest centroid and the distances to all.
+
+    A feature of a tiny scale makes distances beyond float32 of values that float32 still holds: they
+    become its largest number, because JSON and other runtimes have no infinity.
+    """
     return [
         node("Sub", ["/scaled", "centroids"], "/difference"),
         node("ReduceSumSquare", ["/difference"], "/squares", axes=[1], keepdims=0),
         node("ArgMin", ["/squares"], "/nearest", axis=0, keepdims=0),
         node("Gather", ["ids", "/nearest"], SEGMENT),
         node("Sqrt", ["/squares"], "/roots"),
-        node("Transpose", ["/roots"], "/by_user", perm=[1, 0]),
+        node("LessOrEqual", ["/roots", "farthest"], "/in_float32"),
+        node("Where", ["/in_float32", "/roots", "farthest"], "/bounded"),
+        node("Transpose", ["/bounded"], "/by_user", perm=[1, 0]),
         node("Cast", ["/by_user"], DISTANCES, to=FLOAT),
     ]
 
@@ -95,6 +101,7 @@ def _constants(space: Space, centroids: np.ndarray, ids: tuple[int, ...]) -> dic
         "mean": _upright(space.mean),
         "scale": _upright(space.scale),
         "centroids": centroids[:, :, np.newaxis],
+        "farthest": np.array([np.finfo(np.float32).max], np.float64),
         "ids": np.array(ids, dtype=np.int64),
     }
 

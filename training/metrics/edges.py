@@ -30,4 +30,6 @@ def _short(low: float, edge: float) -> float:
         for digits in range(1, MOST_DIGITS + 1)
         for rounding in (ROUND_HALF_EVEN, ROUND_FLOOR)
     )
-    return next((number for number in rounded if low < np.float32(number) <= edge), edge)
+    # A number rounded up from the largest float32 becomes infinite.
+    with np.errstate(over="ignore"):
+        return next((number for number in rounded if low < np.float32(number) <= edge), edge)

@@ -43,7 +43,9 @@ def playbook_document(
         (cell["segment_id"], band): cell for cell in metrics["cells"] for band in cell["bands"]
     }
     scale = population / metrics["rows"]
-    spenders = _spenders(segments, profiles)
+    applied, spenders = rules.rules, _spenders(segments, profiles)
+    if not evaluation.segments["usable"]:
+        applied, spenders = _without_segments(rules.rules), set()
     return {
         "population": population,
         "currency": rules.currency,
@@ -57,7 +59,7 @@ def playbook_document(
         ),
         "rows": [
             {"segment_id": segment.id, "segment_name": segment.name, "band": band}
-            | (settings := _settings(rules.rules, segment, profiles[segment.id], band, spenders))
+            | (settings := _settings(applied, segment, profiles[segment.id], band, spenders))
             | _figures(measured.get((segment.id, band)), settings, scale)
             for segment in segments
             for band in BANDS
@@ -133,6 +135,14 @@ def _settings(
             given = {name: getattr(rule, name) for name in SETTINGS}
             found |= {name: value for name, value in given.items() if value is not None}
     return {name: found[name] for name in SETTINGS}
+
+
+def _without_segments(rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """The rules without those of the package for what a segment has more of.
+
+    A user's own rules stay, as they name what their writer wants.
+    """
+    return tuple(rule for rule in rules if rule.place or rule.over is None)
 
 
 def _figures(cell: Json | None, settings: Mapping[str, Any], scale: float) -> dict[str, Any]:

@@ -6,34 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import MANIFEST, Bundle, open_bundle, write_current
-from engine.errors import BundleError, CannotCreateError, EngineError, UsageError, pluralize
+from engine.errors import BundleError, CannotCreateError, UsageError, pluralize
 from engine.storage import locked, storage_errors
-from training.promote.gates import gates_report, run_gates
+from training.promote.gate import Gate, RefusedError
+from training.promote.gates import gates_report, run_gates, run_recorded_gates
 from training.promote.holdout import open_contest
 from training.promote.publish import publish_copy
 from training.promote.versions import (
+    check_new,
     check_root,
     current_bundle,
     current_version,
     make_current,
     version_before,
     version_of,
+    write_record,
 )
-
-
-class RefusedError(EngineError):
-    """The candidate may not replace the current bundle.
-
-    Attributes:
-        report: What was measured at every gate; empty if the candidate was not measured.
-    """
-
-    exit_code = 79
-
-    def __init__(self, message: str, report: dict[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.report = report or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +39,9 @@ class Promotion:
     report: dict[str, Any]
 
 
-def promote(candidate: Path, root: Path, data: Sequence[str] = ()) -> Promotion:
+def promote(
+    candidate: Path, root: Path, data: Sequence[str] = (), accepted_gain: str = ""
+) -> Promotion:
     """Measure a candidate beside the champion, copy it into the folder, and switch to it.
 
     An interrupted promotion can be repeated. If the candidate is already the current bundle, nothing
@@ -60,13 +52,15 @@ def promote(candidate: Path, root: Path, data: Sequence[str] = ()) -> Promotion:
         root: The folder of bundles; created if it does not exist.
         data: Labelled users, later than those of both bundles; may be empty only if there is no
             current bundle.
+        accepted_gain: Why figures that look too good to be true are true; kept in the folder.
 
     Raises:
         RefusedError: The candidate must not be used, or does not pass every gate.
         UsageError: There is a current bundle but no `data`, or the folder of bundles is a bundle
             itself or lies in one.
         InputError: The users are not later than those that the bundles were fitted to.
-        BundleError: The candidate or the current bundle is missing, altered or invalid.
+        BundleError: The candidate or the current bundle is missing, altered or invalid, or `CURRENT`
+            is missing in a folder of bundles.
         LockedError: Another promotion is under way.
     """
     check_root(root)
@@ -79,14 +73,19 @@ def promote(candidate: Path, root: Path, data: Sequence[str] = ()) -> Promotion:
     champion = current_bundle(root)
     if champion is not None and champion.manifest == bundle.manifest:
         return Promotion(champion.path, {})
-    report = _measured(bundle, champion, root, data)
+    if champion is None:
+        check_new(root, version_of(bundle))
+    report = _measured(bundle, champion, root, data, accepted_gain)
     with storage_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         with locked(root, root):
             _check_unchanged(root, champion)
             version = version_of(bundle)
             _copy(bundle, root / version)
-            make_current(root, version, None if champion is None else version_of(champion))
+            before = None if champion is None else version_of(champion)
+            record = {"before": before, "accepted_gain": accepted_gain, "report": report}
+            write_record(root, version, record)
+            make_current(root, version, before)
     return Promotion(root / version, report)
 
 
@@ -118,26 +117,35 @@ def rollback(root: Path, version: str | None = None) -> Path:
 
 
 def _measured(
-    bundle: Bundle, champion: Bundle | None, root: Path, data: Sequence[str]
+    bundle: Bundle,
+    champion: Bundle | None,
+    root: Path,
+    data: Sequence[str],
+    accepted_gain: str,
 ) -> dict[str, Any]:
-    if not data:
-        if champion is None:
-            return {}
+    if data:
+        contest = open_contest(bundle, champion, data, accepted_gain)
+        gates = run_gates(contest)
+        report = gates_report(contest, gates)
+        _refuse_failures(bundle, gates, report)
+        return report
+    if champion is not None:
         raise UsageError(
             f"{root}: {champion.manifest.bundle_id} is the current bundle. To compare the candidate with "
             "it, give users later than those of both with --data."
         )
-    contest = open_contest(bundle, champion, data)
-    gates = run_gates(contest)
-    report = gates_report(contest, gates)
-    if not report["accepted"]:
-        failed = len(report["reasons"])
+    _refuse_failures(bundle, run_recorded_gates(read_evaluation(bundle), accepted_gain), {})
+    return {}
+
+
+def _refuse_failures(bundle: Bundle, gates: Sequence[Gate], report: dict[str, Any]) -> None:
+    reasons = [f"{gate.name}: {gate.words}" for gate in gates if not gate.passed]
+    if reasons:
         raise RefusedError(
-            f"{bundle.path}: refused at {pluralize(failed, 'gate')} of {len(gates)}: "
-            f"{'; '.join(report['reasons'])}. Nothing was changed. Fit again on more or newer data.",
+            f"{bundle.path}: refused at {pluralize(len(reasons), 'gate')} of {len(gates)}: "
+            f"{'; '.join(reasons)}. Nothing was changed. Fit again on more or newer data.",
             report,
         )
-    return report
 
 
 def _check_unchanged(root: Path, champion: Bundle | None) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from engine.bundle.evaluation import FitRecord
 from engine.bundle.open import SCORER, Bundle
 from engine.errors import SelfCheckError, pluralize
 from engine.model.session import load_graph
@@ -28,8 +29,13 @@ COMPARED_ROWS = 4_096
 
 
 def parity_gate(contest: Contest) -> Gate:
-    """The differences between ONNX and the native models in the fit."""
-    figures = contest.candidate.fit.parity
+    """The differences between ONNX and the native models in the fit of the candidate."""
+    return recorded_parity(contest.candidate.fit)
+
+
+def recorded_parity(fit: FitRecord) -> Gate:
+    """The differences between ONNX and the native models in a fit."""
+    figures = fit.parity
     problems = list(parity_problems(figures))
     return Gate(
         name="parity",

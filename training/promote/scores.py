@@ -14,6 +14,7 @@ import numpy as np
 from training.format import signed
 from training.metrics.intervals import basic_interval, bootstrap
 from training.metrics.metrics import entropy, headline, rank
+from training.promote.gain import gain_gate
 from training.promote.gate import Gate
 from training.promote.holdout import Contender, Contest
 
@@ -74,9 +75,10 @@ def quality_gate(contest: Contest) -> Gate:
 
 
 def score_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
-    """ROC-AUC, log-loss, calibration error and F1 against the champion."""
+    """ROC-AUC, log-loss, calibration error and F1 against the champion, and the gain of the first."""
     here, there, drawn = paired_figures(contest, champion)
     low, high = basic_interval(here - there, drawn)
+    yield gain_gate(float(here[0] - there[0]), float(low[0]), contest.accepted_gain)
     for n, allowed in enumerate(allowances(float(contest.dataset.label.mean()))):
         difference = here[n] - there[n]
         interval = (low[n], high[n])

@@ -2,20 +2,24 @@
 
 `CURRENT` names the current version. `HISTORY` has a line `<version> <version before>` for every
 promotion over another bundle, the latest last. So a rollback does not depend on clocks or on other
-files in the folder.
+files in the folder. `<version>.promotion.json` keeps what was measured when a version was promoted.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from engine.bundle.files import TEXT_LIMIT_BYTES, read_file
+from engine.bundle.files import TEXT_LIMIT_BYTES, read_file, to_json
 from engine.bundle.open import CURRENT, MANIFEST, Bundle, open_bundle, write_current
-from engine.errors import BundleError, UsageError
+from engine.errors import BundleError, UsageError, pluralize, quoted
 from engine.outputs.paths import check_links, check_outside_bundles
 from engine.storage import SHARED_MODE, storage_errors, write_atomic
 
 HISTORY = "HISTORY"
 HISTORY_LIMIT_BYTES = 16_000_000
+RECORD = ".promotion.json"
+"""The ending of the file, beside a version, with what was measured when it was promoted."""
 
 
 def check_root(root: Path) -> None:
@@ -41,6 +45,31 @@ def current_bundle(root: Path) -> Bundle | None:
         BundleError: It is named, but missing, altered or invalid.
     """
     return open_bundle(root) if _exists(root / CURRENT) else None
+
+
+def check_new(root: Path, version: str) -> None:
+    """Check that a folder without `CURRENT` never had one, as a first bundle is compared with none.
+
+    A version whose promotion was interrupted may be promoted again.
+
+    Raises:
+        BundleError: It holds other versions than the one to promote.
+    """
+    with storage_errors(root):
+        found = {path.parent.name for path in root.glob(f"*/{MANIFEST}")}
+        found |= {path.name.removesuffix(RECORD) for path in root.glob(f"*{RECORD}")}
+    others = sorted(found - {version})
+    if others:
+        raise BundleError(
+            f"{root}: {CURRENT} is missing, but {pluralize(len(others), 'version')} of before "
+            f"({quoted(others)}) {'is' if len(others) == 1 else 'are'} there. Restore it: training "
+            f"rollback {root} --version {others[-1]}"
+        )
+
+
+def write_record(root: Path, version: str, record: Mapping[str, Any]) -> None:
+    """Keep what was measured of a version before it becomes the current one."""
+    write_atomic(root / f"{version}{RECORD}", to_json({"version": version, **record}), SHARED_MODE)
 
 
 def current_version(root: Path) -> str:

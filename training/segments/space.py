@@ -22,6 +22,9 @@ MAX_COMMON_SHARE = 0.95
 LOG_SKEWNESS = 1.0
 """A non-negative feature with a larger skewness is transformed to log(1 + x)."""
 
+LOG_LEAST = 0.01
+"""Below, log(1 + x) is x, and runtimes without `log1p` lose the digits of 1 + x."""
+
 AXES = 2
 GREEDY_STARTS = 8
 
@@ -209,7 +212,8 @@ def _transforms(train: np.ndarray, columns: list[int], known: Mapping[int, bool]
     skewness = (deviation**3).mean(axis=0) / x.std(axis=0) ** 3
     skewed = skewness > LOG_SKEWNESS
     settled = [known.get(column, bool(skewed[n])) for n, column in enumerate(columns)]
-    logged = (x.min(axis=0) >= 0) & np.array(settled, dtype=bool)
+    in_range = (x.min(axis=0) >= 0) & (x.max(axis=0) > LOG_LEAST)
+    logged = in_range & np.array(settled, dtype=bool)
     x = np.where(logged, np.log1p(np.where(logged, x, 0.0)), x)
     return Space(index, logged, imputation, x.mean(axis=0), x.std(axis=0))
 

@@ -117,7 +117,7 @@ def test_a_refused_candidate_is_told_in_words_and_as_json(tiny, command):
     found = command("training", *promote, "--data", "later.parquet", cwd=tiny)
     assert found.returncode == 79
     assert re.search(r"^REFUSED  parity  +segment: 3 users changed, allowed 0$", found.stderr, re.M)
-    assert "refused at 1 gate of 15: parity" in found.stderr
+    assert "refused at 1 gate of 17: parity" in found.stderr
     assert re.search(r"^passed   roc_auc  +ROC-AUC", found.stderr, re.M)
     report = json.loads(found.stdout)
     assert (report["accepted"], report["data"]["rows"]) == (False, 2_000)

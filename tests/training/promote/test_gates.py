@@ -81,7 +81,7 @@ def test_a_good_candidate_passes_every_gate(contest):
     assert {gate["name"] for gate in report["gates"]} == {
         *("quality", "roc_auc", "log_loss", "calibration_error", "f1", "slices", "silhouette"),
         *("segment_agreement", "segment_ids", "drivers", "leakage"),
-        *("parity", "conformance", "speed", "size"),
+        *("parity", "conformance", "speed", "size", "rows_left_out", "gain"),
     }
 
 

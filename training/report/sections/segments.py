@@ -7,6 +7,7 @@ from training.format import THIN, count, decimal, percent, plain, shown, unit_be
 from training.report.blocks import Block, Card, Cards, Cell, Text, bullets, left_out, table
 from training.report.subject import Figures, Subject
 from training.segments.counts import WORTH
+from training.segments.verdict import segment_verdict
 
 SHOWN_INDEX = 4
 SHOWN_UNIT = 12
@@ -23,8 +24,7 @@ def segments(subject: Subject) -> list[Block]:
     if not manifest.segments:
         return []
     blocks: list[Block] = []
-    if len(manifest.segments) == 1:
-        blocks.append(Text("The users form no segments: there is one for all."))
+    blocks.append(Text(segment_verdict(subject.fit.clustering)["sentence"], strong=True))
     if subject.elsewhere:
         blocks.append(Text(AS_FITTED))
     blocks.append(Cards(tuple(_segment_card(s, subject) for s in manifest.segments)))

@@ -1,0 +1,436 @@
+"""What may be wrong with labelled users, candidates and the folder of versions: part K."""
+
+import dataclasses
+import json
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from engine import load_bundle
+from engine.bundle.evaluation import evaluation_to_json, read_evaluation
+from engine.bundle.open import CURRENT, EVALUATION, open_bundle, write_bundle
+from engine.errors import BundleError, InputError
+from tests.faults.inputs import case
+from tests.fitted import SMALL, challenger, champion
+from tests.fitting import category, number, schema_of
+from tests.helpers import write_table
+from tests.weekly import TABLE, users_of
+from training.data.dataset import Dataset, load_dataset
+from training.data.horizon import check_horizon, longest_gap
+from training.data.seen import bucket_counts, seen_share
+from training.effort import Effort
+from training.evaluate.evaluation import evaluate_bundle
+from training.evaluate.gain import gain_cautions
+from training.evaluate.leakage import Parts, leakage_checks
+from training.pipeline import FitOptions, fit
+from training.promote.gain import gain_gate, level_gate
+from training.promote.promotion import RefusedError, promote, rollback
+from training.promote.rows import RowCount, rows_gate
+from training.promote.versions import RECORD
+from training.segments.verdict import segment_verdict
+
+CASES = {
+    "K01": "a feature of any scale that float32 holds, constant, or of rare spikes: a bundle, exact",
+    "K02": "a feature that counts only by being missing, thresholds at the ends of float32: a bundle, exact",
+    "K03": "a candidate whose schema leaves out more of the holdout: 79; both bundles are measured on the same rows",
+    "K04": "a snapshot far from the others, or after 2100: 65 in fit; a champion with such a date can be followed",
+    "K05": "a leak spread over many features: named by the fit; against the previous bundle too",
+    "K06": "a gain too good to be true: 79 without --accept-gain; the reason is kept beside the version",
+    "K07": "rows of training with other dates, ids or order: 65 in promote, a caution in evaluate",
+    "K08": "CURRENT deleted from a folder of versions: 78, naming the rollback; no bundle is a first one twice",
+    "K09": "users of training measured again: the rating is at most that of the test part",
+    "K10": "segments no better than chance: named so; the package's playbook does without them",
+}
+
+LARGEST = float(np.finfo(np.float32).max)
+LEAST = Effort(trials=1, kmeans_starts=1, refits=1)
+ROWS = 1_000
+
+
+def made(folder: Path, users: dict, *features: dict) -> Path:
+    """A bundle of a few features, which native models and all conformance rows have agreed with."""
+    path = write_table(pl.DataFrame(users), folder / "users.parquet")
+    fit([str(path)], FitOptions(schema_of(*features), effort=LEAST), folder / "bundle")
+    return folder / "bundle"
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """A number that decides the purchases, and noise."""
+    rng = np.random.default_rng(3)
+    x, noise = rng.normal(size=(2, ROWS))
+    return x, noise, (rng.random(ROWS) < 1 / (1 + np.exp(1 - 1.5 * x))).astype(np.int8)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        case("K01-tiny", lambda x: x * 1e-33),
+        case("K01-tiny-skewed", lambda x: np.exp(x) * 1e-33),
+        case("K01-denormal", lambda x: x * 1e-40),
+        case("K01-huge", lambda x: x * 1e33),
+        case("K01-largest", lambda x: np.where(x > 0, LARGEST, -LARGEST)),
+        case("K01-constant", lambda x: np.full(len(x), LARGEST)),
+        case("K01-spike", lambda x: np.where(np.arange(len(x)) % 300 == 0, LARGEST, 0.0)),
+        case("K02-only-missing", lambda x: np.where(x > 0, 0.0, np.nan)),
+        case("K02-missing", lambda x: np.where(x > 0, np.sin(1e4 * x), np.nan)),
+        case("K02-never-there", lambda x: np.full(len(x), np.nan)),
+        case("K02-ends", lambda x: np.where(x > 0, LARGEST, np.nextafter(np.float32(LARGEST), 0))),
+        case("K02-zero", lambda x: np.where(x > 0, 1e-35, -1e-35)),
+    ],
+)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_numbers_of_any_scale_make_a_bundle(drawn, tmp_path, values):
+    x, noise, bought = drawn
+    users = {"t": values(x), "z": noise, "bought": bought}
+    scorer = load_bundle(made(tmp_path, users, number("t"), number("z")))
+    ends = [LARGEST, -LARGEST, 1e-45, -0.0, None]
+    scores = scorer.score(
+        pl.DataFrame({"t": ends, "z": ends}, schema=dict.fromkeys("tz", pl.Float32))
+    )
+    assert scores["purchase_probability"].is_finite().all()
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [case("K02-one-value", lambda _: "a"), case("K02-or-none", lambda x: "a" if x > 0 else None)],
+)
+def test_a_category_of_one_value_makes_a_bundle(drawn, tmp_path, texts):
+    x, noise, bought = drawn
+    users = {"c": [texts(value) for value in x], "z": noise, "bought": bought}
+    assert made(tmp_path, users, category("c"), number("z")).is_dir()
+
+
+@pytest.fixture(scope="module")
+def later(tmp_path_factory):
+    return write_table(users_of(3, 6_000), tmp_path_factory.mktemp("later") / "later.parquet")
+
+
+def narrower(bundle: Path, folder: Path, **bounds: object) -> Path:
+    """A copy of a bundle whose schema has other bounds for what users spend."""
+    opened = open_bundle(bundle)
+    schema = opened.manifest.schema
+    features = tuple(
+        dataclasses.replace(f, **bounds) if f.name == "spend" else f for f in schema.features
+    )
+    schema = dataclasses.replace(schema, features=features)
+    write_bundle(folder, dataclasses.replace(opened.manifest, schema=schema), opened.contents)
+    return folder
+
+
+def refused_gates(error: RefusedError) -> dict[str, str]:
+    return {g["name"]: g["words"] for g in error.report["gates"] if not g["passed"]}
+
+
+def test_k03_a_candidate_that_chooses_its_users_is_refused(later, tmp_path):
+    candidate = narrower(challenger().bundle, tmp_path / "narrow", max=60.0)
+    promote(champion().bundle, tmp_path / "root")
+    for root in ("root", "new"):
+        with pytest.raises(RefusedError, match="rows_left_out: the candidate leaves out") as caught:
+            promote(candidate, tmp_path / root, [str(later)])
+        words = refused_gates(caught.value)["rows_left_out"]
+        assert "of 6,000 rows (spend|above_max " in words
+        assert (", the champion 0.00%; at most 0.50%" in words) == (root == "root")
+        left_out = pl.read_parquet(later).filter(pl.col("spend") > 60).height
+        assert caught.value.report["data"]["rows"] == 6_000 - left_out
+
+
+def test_k03_a_candidate_that_leaves_out_nearly_everybody_is_refused(later, tmp_path):
+    candidate = narrower(challenger().bundle, tmp_path / "narrow", max=0.0)
+    promote(champion().bundle, tmp_path / "root")
+    with pytest.raises(RefusedError, match="leaves out .* Correct the rules of its schema"):
+        promote(candidate, tmp_path / "root", [str(later)])
+
+
+def test_k03_the_rows_of_the_champion_count_too(later, tmp_path):
+    """What only the champion leaves out is no fault of the candidate, and is not measured."""
+    root = promote(
+        narrower(champion().bundle, tmp_path / "one", max=60.0), tmp_path / "root"
+    ).folder
+    report = promote(challenger().bundle, root.parent, [str(later)]).report
+    left_out = pl.read_parquet(later).filter(pl.col("spend") > 60).height
+    assert report["data"]["rows"] == 6_000 - left_out
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "passed"),
+    [
+        (10, None, True),
+        (11, None, False),
+        (5, 0, True),
+        (6, 0, False),
+        (20, 20, True),
+        (21, 20, False),
+    ],
+)
+def test_k03_the_share_left_out_has_a_bound(mine, theirs, passed):
+    def count(left_out):
+        found = RowCount(TABLE)
+        found.rows, found.left_out = 1_000, left_out
+        return found
+
+    assert rows_gate(count(mine), None if theirs is None else count(theirs)).passed == passed
+
+
+def dated(*days: date, horizon: int = 7) -> Dataset:
+    """Users with these snapshots."""
+    frame = pl.DataFrame({"day": pl.Series(days, dtype=pl.Date)})
+    schema = dataclasses.replace(TABLE, id=None, horizon_days=horizon)
+    return Dataset(schema, frame, pl.DataFrame(), np.zeros(len(days), np.int8), None, {}, "")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (date(9999, 12, 31), "1 row of 5 dated 9999-12-31, beyond 2100-01-01"),
+        (date(2262, 4, 11), "1 row of 5 dated 2262-04-11, beyond 2100-01-01"),
+        (
+            date(2062, 1, 1),
+            "1 row of 5 dated 2062-01-01, more than 731 days from the others, of 2026-11-01",
+        ),
+        (date(2001, 1, 1), "1 row of 5 dated 2001-01-01, more than 731 days from the others"),
+    ],
+)
+def test_k04_a_date_far_from_the_others_is_refused(wrong, words):
+    weeks = [date(2026, 11, 1) + timedelta(days=7 * n) for n in range(4)]
+    with pytest.raises(InputError, match=words):
+        check_horizon(dated(*weeks, wrong))
+    check_horizon(dated(*weeks))
+
+
+def test_k04_seasons_and_long_horizons_may_have_gaps():
+    check_horizon(dated(date(2022, 12, 1), date(2024, 11, 1), date(2025, 11, 1)))
+    check_horizon(dated(date(2010, 1, 1), date(2019, 1, 1), horizon=365))
+    assert longest_gap(365) == timedelta(days=3_650)
+
+
+def test_k04_fit_refuses_such_dates(tmp_path):
+    users = users_of(0, 500).with_columns(
+        day=pl.when(pl.int_range(pl.len()) < 3).then(date(9999, 12, 31)).otherwise("day")
+    )
+    path = write_table(users, tmp_path / "users.parquet")
+    with pytest.raises(InputError, match="3 rows of 500 dated 9999-12-31") as caught:
+        fit([str(path)], FitOptions(TABLE, effort=LEAST), tmp_path / "bundle")
+    assert caught.value.exit_code == 65
+
+
+def with_record(bundle: Path, folder: Path, **training: object) -> Path:
+    """A copy of a bundle whose fit says something else of its users."""
+    opened = open_bundle(bundle)
+    found = read_evaluation(opened)
+    record = dataclasses.replace(found.fit, training={**found.fit.training, **training})
+    changed = evaluation_to_json(dataclasses.replace(found, fit=record))
+    write_bundle(folder, opened.manifest, {**opened.contents, EVALUATION: changed})
+    return folder
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "2062-01-01"])
+def test_k04_a_champion_with_such_a_date_is_followed(later, tmp_path, day):
+    root = tmp_path / "root"
+    promote(with_record(champion().bundle, tmp_path / "wrong", snapshots=[day]), root)
+    report = promote(challenger().bundle, root, [str(later)]).report
+    assert report["accepted"]
+    assert (
+        f"dated up to {day}, more than 731 days after these, of 2026-01-25" in report["cautions"][0]
+    )
+
+
+def spread(week: int, rows: int) -> pl.DataFrame:
+    """Customers with ten features that know a little of the outcome each."""
+    rng = np.random.default_rng(week + 100)
+    users = users_of(week, rows)
+    hints = {f"h{n}": users["bought"] + rng.normal(0, 1.1, rows) for n in range(10)}
+    return users.with_columns(**hints)
+
+
+SPREAD = dataclasses.replace(
+    TABLE, features=(*TABLE.features, *schema_of(*(number(f"h{n}") for n in range(10))).features)
+)
+
+
+@pytest.fixture(scope="module")
+def leaky(tmp_path_factory):
+    """A candidate with a leak spread over ten features, and users later than its fit."""
+    folder = tmp_path_factory.mktemp("leaky")
+    path = write_table(spread(1, 4_000), folder / "users.parquet")
+    options = FitOptions(SPREAD, effort=SMALL, previous=champion().bundle)
+    fitted = fit([str(path)], options, folder / "bundle")
+    return folder / "bundle", str(write_table(spread(3, 6_000), folder / "later.parquet")), fitted
+
+
+def test_k05_a_leak_over_many_features_is_named():
+    rng = np.random.default_rng(0)
+    label = (rng.random(6_000) < 0.3).astype(np.int8)
+    hints = (label + rng.normal(0, 1.1, (10, 6_000))).T.astype(np.float32)
+    total = hints.sum(axis=1)
+    parts = Parts(
+        hints,
+        label,
+        np.arange(4_000),
+        np.arange(4_000, 6_000),
+        1 / (1 + np.exp(5 - total))[4_000:],
+        np.arange(6_000),
+    )
+    features = schema_of(*(number(f"h{n}") for n in range(10))).model_features
+    found = leakage_checks(parts, features, seed=1)
+    assert not any(single["suspicious"] for single in found["single_features"])
+    assert found["joint_features"]["suspicious"]
+    assert "all features together reach a ROC-AUC of 0.9" in found["reasons"][0]
+
+
+def test_k05_a_fit_is_compared_with_the_previous_one(leaky):
+    _, _, fitted = leaky
+    (words,) = fitted.evaluation.cautions
+    assert "a gain of more than 0.03 is rarely true" in words
+    assert gain_cautions(fitted.evaluation, open_bundle(leaky[0])) == ()
+
+
+def test_k06_a_gain_too_good_to_be_true_needs_a_reason(leaky, tmp_path):
+    candidate, later, _ = leaky
+    promote(champion().bundle, tmp_path)
+    with pytest.raises(RefusedError, match="gain: ROC-AUC higher by .* --accept-gain") as caught:
+        promote(candidate, tmp_path, [later])
+    others = refused_gates(caught.value).keys() - {"gain"}
+    with pytest.raises(RefusedError) as again:
+        promote(candidate, tmp_path, [later], "ten new features from the shop's own log")
+    found = again.value.report
+    assert found["accepted_gain"] == "ten new features from the shop's own log"
+    # Its drivers and segments differ from the champion's too, which no reason excuses.
+    assert refused_gates(again.value).keys() == others
+
+
+def test_k06_a_first_bundle_that_is_too_good_needs_a_reason_too(tmp_path):
+    opened = open_bundle(champion().bundle)
+    found = read_evaluation(opened)
+    changed = dataclasses.replace(found, metrics={**found.metrics, "roc_auc": 0.97})
+    contents = {**opened.contents, EVALUATION: evaluation_to_json(changed)}
+    write_bundle(tmp_path / "good", opened.manifest, contents)
+    with pytest.raises(RefusedError, match="refused at 1 gate of 2: gain: ROC-AUC 0.9700; 0.95"):
+        promote(tmp_path / "good", tmp_path / "root")
+    done = promote(tmp_path / "good", tmp_path / "root", accepted_gain="a table of robots")
+    record = json.loads(Path(f"{done.folder}{RECORD}").read_text())
+    assert (record["version"], record["before"]) == (done.folder.name, None)
+    assert record["accepted_gain"] == "a table of robots"
+
+
+@pytest.mark.parametrize(
+    ("gate", "passed"),
+    [
+        (gain_gate(0.116, 0.09, ""), False),
+        (gain_gate(0.116, 0.09, "a new source"), True),
+        (gain_gate(0.05, 0.02, ""), True),
+        (level_gate({"roc_auc": 0.96}, ""), False),
+        (level_gate({"roc_auc": 0.96}, "robots"), True),
+        (level_gate({"roc_auc": None}, ""), True),
+    ],
+)
+def test_k06_only_gains_beyond_chance_need_a_reason(gate, passed):
+    assert gate.passed == passed
+
+
+STRANGERS = users_of(3, 2_000).with_columns("stranger-" + pl.col("customer"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        case("K07-dates", lambda users: users),
+        case("K07-ids", lambda users: users.with_columns("x" + pl.col("customer"))),
+        case("K07-order", lambda users: users.sample(fraction=1, shuffle=True, seed=1)),
+        case("K07-part", lambda users: users[::2]),
+        case("K07-mixed", lambda users: pl.concat([users, STRANGERS], how="diagonal")),
+    ],
+)
+def test_rows_of_training_are_recognised_under_other_dates(tmp_path, change):
+    users = change(pl.read_parquet(challenger().users)).with_columns(day=date(2026, 2, 1))
+    data = [str(write_table(users, tmp_path / "users.parquet"))]
+    with pytest.raises(
+        InputError, match="of the buyers among these users have exactly the features"
+    ):
+        promote(challenger().bundle, tmp_path / "root", data)
+    (words,) = evaluate_bundle(challenger().bundle, data).cautions
+    assert "their rows come from training, with other dates or ids" in words
+
+
+def test_k07_other_users_are_not_taken_for_those_of_training():
+    known = load_dataset([str(challenger().users)], TABLE)
+    features = known.typed.select("visits", "age", "tenure", "spend").to_numpy()
+    counts = bucket_counts(features, known.label, known.users)
+    assert seen_share(counts, features, known.label) == 1
+    assert seen_share(counts, features[::2] + np.float32(1), known.label[::2]) == 0
+    assert seen_share(None, features, known.label) == 0
+
+
+def test_k07_every_count_is_of_twenty_users_and_there_are_none_where_users_look_alike():
+    known = load_dataset([str(challenger().users)], TABLE)
+    features = known.typed.select("visits", "age", "tenure", "spend").to_numpy()
+    counts = bucket_counts(features, known.label, known.users)
+    for text in counts["counts"]:
+        found = np.frombuffer(bytes.fromhex(text), ">u4")
+        assert (found.min() >= 20, found.sum()) == (True, known.label.sum())
+    assert bucket_counts(features.round(-2), known.label, known.users) is None
+    assert bucket_counts(features[:200], known.label[:200], known.users[:200]) is None
+
+
+def test_k08_a_folder_remembers_that_it_was_promoted_to(tmp_path):
+    one, two = champion().bundle, challenger().bundle
+    version = promote(one, tmp_path).folder.name
+    (tmp_path / CURRENT).unlink()
+    with pytest.raises(BundleError, match=f"CURRENT is missing.* --version {version}") as caught:
+        promote(two, tmp_path)
+    assert caught.value.exit_code == 78
+    rollback(tmp_path, version)
+    assert load_bundle(tmp_path).manifest == open_bundle(one).manifest
+    # The same bundle may be promoted again: its promotion may have been cut short.
+    (tmp_path / CURRENT).unlink()
+    assert promote(one, tmp_path).folder.name == version
+
+
+def test_k09_users_of_training_do_not_better_the_rating(tmp_path):
+    bundle = champion().bundle
+    own = read_evaluation(open_bundle(bundle)).quality
+    worse = {**own, "band": "unusable", "sentence": "Unusable: only the test part knows."}
+    found = dataclasses.replace(read_evaluation(open_bundle(bundle)), quality=worse)
+    opened = open_bundle(bundle)
+    contents = {**opened.contents, EVALUATION: evaluation_to_json(found)}
+    write_bundle(tmp_path / "poor", opened.manifest, contents)
+    quality = evaluate_bundle(tmp_path / "poor", [str(champion().users)]).quality
+    assert (quality["band"], quality["sentence"]) == ("unusable", worse["sentence"])
+    assert quality["reasons"][-1].startswith("the rating is that of the test part of the fit")
+
+
+def test_k10_segments_no_better_than_chance_are_named_so(tmp_path):
+    rng = np.random.default_rng(1)
+    columns = {f"f{n}": rng.random(2_000) for n in range(4)}
+    bought = (rng.random(2_000) < columns["f0"]).astype(np.int8)
+    features = [number(name) for name in columns]
+    bundle = made(tmp_path, {**columns, "bought": bought}, *features)
+    found = read_evaluation(open_bundle(bundle))
+    assert (found.segments["verdict"], found.segments["usable"]) == ("no better than chance", False)
+    assert "no better than chance: silhouette 0.2" in (bundle / "report.html").read_text()
+    rows = json.loads((bundle / "playbook.json").read_text())["rows"]
+    actions = {(row["band"], row["action"], row["channel"], row["offer"]) for row in rows}
+    assert len(actions) == 4
+
+
+@pytest.mark.parametrize(
+    ("figures", "verdict"),
+    [
+        ({"silhouette": None, "silhouette_permuted": None, "reasons": ["none"]}, "none"),
+        (
+            {"silhouette": 0.33, "silhouette_permuted": 0.33, "reasons": ["x"]},
+            "no better than chance",
+        ),
+        (
+            {"silhouette": 0.33, "silhouette_permuted": None, "reasons": ["x"]},
+            "no better than chance",
+        ),
+        ({"silhouette": 0.33, "silhouette_permuted": 0.2, "reasons": ["x"]}, "weak"),
+        ({"silhouette": 0.33, "silhouette_permuted": 0.2, "reasons": []}, "sound"),
+    ],
+)
+def test_k10_the_verdict_follows_the_figures(figures, verdict):
+    assert segment_verdict(figures)["verdict"] == verdict
