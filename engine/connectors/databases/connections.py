@@ -3,7 +3,7 @@
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from importlib import import_module
@@ -13,6 +13,7 @@ from typing import Any
 from engine.connectors.databases.errors import database_errors
 from engine.connectors.databases.uri import Database, Kind
 from engine.errors import AccessError, BundleError, UnavailableError
+from engine.interruption import started
 from engine.logs import LOG
 
 CONNECT_TRIES = 4
@@ -25,12 +26,12 @@ class Cancellation:
 
     Attributes:
         asked: Whether cancellation was requested.
-        connection: The connection in use; None before it is opened.
+        interrupt: Ends the running statement; None before a connection is opened.
     """
 
     def __init__(self) -> None:
         self.asked = False
-        self.connection: Any = None
+        self.interrupt: Callable[[], None] | None = None
 
     def check(self) -> None:
         """Raise `InterruptedError` if cancellation was requested."""
@@ -38,12 +39,12 @@ class Cancellation:
             raise InterruptedError
 
     def cancel(self) -> None:
-        """Request cancellation."""
+        """Request cancellation, without waiting for it."""
         self.asked = True
-        # SQLite's driver cannot cancel, and the connection may be closed already.
-        with suppress(Exception):
-            if self.connection is not None:
-                self.connection.cancel()
+        if self.interrupt is not None:
+            # NOTE: PostgreSQL is asked through a second connection, whose other end may be silent too.
+            # SQLite's driver cannot cancel, and the connection may be closed already.
+            started(self.interrupt)
 
 
 @contextmanager
@@ -63,6 +64,27 @@ def connected(
         UnavailableError: The driver is not installed, or the database does not answer.
         EngineError: The database refuses the user, or the URI is wrong.
     """
+    check_usable(database)
+    handle, connection = _opened(database, read_only=read_only)
+    if cancellation is not None:
+        cancellation.interrupt = connection.cancel
+    try:
+        yield connection
+    finally:
+        # Closing rolls back; a lost connection has been rolled back already.
+        for resource in (connection, handle):
+            with suppress(Exception):
+                resource.close()
+
+
+def check_usable(database: Database) -> None:
+    """Check that the driver is installed, and that a file may be read.
+
+    Raises:
+        UnavailableError: The driver is not installed.
+        BundleError: The URI names a directory.
+        AccessError: The file may not be read.
+    """
     _check_installed(database.kind)
     file = database.file
     if file is not None and file.is_dir():
@@ -71,16 +93,6 @@ def connected(
         raise AccessError(
             f"{database.variable}: the file of its URI may not be read by this user. Ask its owner."
         )
-    handle, connection = _opened(database, read_only=read_only)
-    if cancellation is not None:
-        cancellation.connection = connection
-    try:
-        yield connection
-    finally:
-        # Closing rolls back; a lost connection has been rolled back already.
-        for resource in (connection, handle):
-            with suppress(Exception):
-                resource.close()
 
 
 def execute(database: Database, connection: Any, sql: str, doing: str = "writing") -> None:  # noqa: ANN401 - ADBC's, untyped

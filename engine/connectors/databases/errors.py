@@ -5,6 +5,7 @@ it contains hosts, users, files and values of rows.
 """
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -40,7 +41,7 @@ _CAUSES: tuple[_Cause, ...] = (
         CannotCreateError,
         "views or other objects depend on the old table. Name another",
     ),
-    (r"canceling statement|Interrupted!", UnavailableError, _ENDED),
+    (r"canceling statement|[Ii]nterrupted", UnavailableError, _ENDED),
     (
         r"authentication failed|no password supplied|no pg_hba|permission denied|not authorized"
         r"|Permission|readonly|read-only|read only",
@@ -66,7 +67,7 @@ _CAUSES: tuple[_Cause, ...] = (
         _ABSENT,
     ),
     (
-        r"[Mm]ismatch|syntax error|no such column|no such function|column \S+ does not exist"
+        r"[Mm]ismatch|syntax error|one statement at a time|incomplete input|no such column|no such function|column \S+ does not exist"
         r"|(Parser|Binder|Catalog|Conversion|Invalid Input) Error|ERROR: ",
         InputError,
         _REFUSED,
@@ -94,7 +95,8 @@ def database_errors(database: Database, doing: str) -> Iterator[None]:
     arrow_error = import_module("pyarrow").ArrowException
     try:
         yield
-    except (driver_error, arrow_error, OSError) as error:
+    # NOTE: `sqlite3.Warning` is no `sqlite3.Error`; Python 3.11 raises it for two statements at once.
+    except (driver_error, arrow_error, sqlite3.Error, sqlite3.Warning, OSError) as error:
         raise _database_error(database, doing, error) from None
 
 
