@@ -37,6 +37,7 @@ from engine.outputs.paths import (
 from engine.outputs.sink import DryRun, Sink, failures_reported
 from engine.outputs.summary import Drift, Summary, Tally, file_entry, peak_memory_bytes, rows_before
 from engine.outputs.writer import Written
+from engine.rows.chunk import mark_nul
 from engine.scorer import Scorer, load_bundle
 from engine.versions import running_versions
 
@@ -81,7 +82,10 @@ def score(
             LOG.debug("inputs: %s", ", ".join(table.name for table in tables))
             _check_inputs(scorer, tables, inputs, targets)
             total = sum(table.rows for table in tables)
-            chunks = read_users(tables, scorer.columns, options.chunk_rows, scorer.manifest.schema)
+            schema = scorer.manifest.schema
+            chunks = read_users(tables, scorer.columns, options.chunk_rows, schema)
+            if not destination.holds_nul:
+                chunks = mark_nul(chunks, schema.id)
             score_chunk = partial(scorer.score_chunk, options=output)
             with closing(in_order(score_chunk, chunks, threads)) as chunks_scored:
                 for scored in chunks_scored:

@@ -134,9 +134,7 @@ def _copy(
 
     fields = [field for field in schema if field.name not in left_out]
     columns = {field.name: _reader(field) for field in fields}
-    plain = pyarrow.schema(
-        (f.name, columns[f.name](pyarrow.array([], f.type)).type) for f in fields
-    )
+    plain = pyarrow.schema((f.name, columns[f.name](pyarrow.nulls(0, f.type)).type) for f in fields)
     with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_file(file, plain) as writer:
         for batch in batches:
             for name in columns:
