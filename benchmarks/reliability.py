@@ -44,10 +44,11 @@ def cases() -> dict[str, str]:
 def places(number: str) -> list[str]:
     """The test files that name a fault in a test or in its parameters."""
     named = re.compile(rf"(?<![A-Za-z0-9]){number}(?![A-Za-z0-9])", re.IGNORECASE)
+    files = [*TESTS.glob("test_*.py"), *(TESTS.parent / "integration").rglob("test_*.py")]
     return [
-        path.name
-        for path in sorted(TESTS.glob("test_*.py"))
-        if named.search(re.sub(r'^    "[A-I]\d\d": ".*",$', "", path.read_text(), flags=re.M))
+        str(path.relative_to(TESTS.parent))
+        for path in sorted(files)
+        if named.search(re.sub(r'^    "[A-Z]\d\d": ".*",$', "", path.read_text(), flags=re.M))
     ]
 
 
@@ -55,7 +56,7 @@ def cases_table() -> str:
     """One row per fault."""
     text = "| | fault: outcome | tested in |\n|---|---|---|\n"
     for number, words in cases().items():
-        links = [f"[{name}](../../tests/faults/{name})" for name in places(number)]
+        links = [f"[{Path(n).name}](../../tests/{n})" for n in places(number)]
         where = "" if words.startswith(IMPOSSIBLE) else ", ".join(links)
         text += f"| {number} | {words.replace('|', chr(92) + '|')} | {where} |\n"
     return text

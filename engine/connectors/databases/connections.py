@@ -4,7 +4,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -183,15 +183,15 @@ def _opened(database: Database, *, read_only: bool) -> tuple[Any, Any]:
 def _connect(database: Database, *, read_only: bool) -> tuple[Any, Any]:
     manager = import_module("adbc_driver_manager")
     with database_errors(database, "connecting"):
-        handle = manager.AdbcDatabase(**_driver_options(database, read_only=read_only))
-        try:
+        with ExitStack() as opened:
+            handle = manager.AdbcDatabase(**_driver_options(database, read_only=read_only))
+            opened.callback(handle.close)
             connection = manager.AdbcConnection(handle)
+            opened.callback(connection.close)
             connection.set_autocommit(False)
             if database.kind == "postgresql":
                 _set_up(connection)
-        except BaseException:
-            handle.close()
-            raise
+            opened.pop_all()
         return handle, connection
 
 

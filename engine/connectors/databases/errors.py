@@ -28,6 +28,7 @@ _FORBIDDEN = "the user of the URI may not do this. Ask the owner of the database
 _FULL = "its disk is full. Free space and run again"
 _MEANWHILE = "another process created the table in the meantime. Run again"
 _ENDED = "the database ended the statement, perhaps at a time limit. Ask its owner, and run again"
+_LOCKED = "another process has locked it. Run again when that process has ended"
 _ABSENT = "no such table or file. Check the query and the URI"
 _REFUSED = "the statement is refused. Try it in the database's own client"
 _CAUSES: tuple[_Cause, ...] = (
@@ -59,7 +60,7 @@ _CAUSES: tuple[_Cause, ...] = (
     (
         r"locked|lock timeout|set lock on file",
         UnavailableError,
-        "another process has locked it. Run again when that process has ended",
+        _LOCKED,
     ),
     (
         r"no such table|Table with name|relation \S+ does not exist|unable to open database file",
@@ -78,6 +79,7 @@ _STATES: tuple[_Cause, ...] = (
     ("53100", StorageError, _FULL),
     ("42P07", CannotCreateError, _MEANWHILE),
     ("57014", UnavailableError, _ENDED),
+    ("55P03", UnavailableError, _LOCKED),
     (
         "2BP01|42809",
         CannotCreateError,

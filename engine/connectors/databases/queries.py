@@ -21,7 +21,7 @@ from engine.connectors.databases.connections import (
 from engine.connectors.databases.errors import database_errors
 from engine.connectors.databases.sqlite import ExactFile, connected_to_sqlite, row_batches
 from engine.connectors.databases.uri import Database
-from engine.errors import InputError, NoInputError, pluralize, quoted
+from engine.errors import InputError, NoInputError, UnavailableError, pluralize, quoted
 from engine.interruption import in_background
 from engine.logs import LOG
 
@@ -88,6 +88,11 @@ def _fetch(query: Query, path: Path, wanted: Sequence[str], cancellation: Cancel
         if rows is None:
             raise InputError(f"{query.name}: returns no columns. Begin it with SELECT.")
         _check_unique(rows.schema.names, query.name)
+        if database.kind == "postgresql" and not all(map(_postgres_type, rows.schema)):
+            raise UnavailableError(
+                "postgresql: adbc-driver-postgresql is older than 1.13 and does not tell MONEY from "
+                "whole numbers. Run: pip install --upgrade 'shopnow-scoring[databases]'"
+            )
         unreadable = {field.name: kind for field in rows.schema if (kind := _unreadable(field))}
         unreadable |= _wrapped_numbers(query, connection)
         everything = rows.schema.names == list(unreadable)

@@ -15,16 +15,19 @@ class Proxy:
         sent: How many pieces of the client were forwarded.
         silent_after: After how many pieces nothing is forwarded any more, in both directions.
         cut_at: Before which piece the connection is cut, once.
-        seen: What happens with each piece before it is forwarded.
+        kill_at: Before which piece something is called, once, and what.
+        was_cut: Whether that has happened.
+        pieces: How each piece begins.
     """
 
-    def __init__(self, server, silent_after=None, cut_at=None):
+    def __init__(self, server, silent_after=None, cut_at=None, kill_at=(None, None)):
         self.server, self.silent_after, self.cut_at = server, silent_after, cut_at
+        self.kill_at, self.kill = kill_at
         self.sent = 0
         self.was_cut = False
         self.pieces = []
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.sockets = [self.listener]
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -52,6 +55,9 @@ class Proxy:
                     if self.sent == self.cut_at and not self.was_cut:
                         self.was_cut = True
                         break
+                    if self.sent == self.kill_at and not self.was_cut:
+                        self.was_cut = True
+                        self.kill()
                 elif self.is_silent:
                     threading.Event().wait()
                 target.sendall(data)
