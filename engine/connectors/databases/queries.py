@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from engine.connectors.databases.connections import (
+    ANSWER_SECONDS,
     Cancellation,
     check_usable,
     connected,
@@ -71,17 +72,25 @@ class Query:
             work = partial(_fetch_from_sqlite, self, path, cancellation)
         else:
             work = partial(_fetch, self, path, wanted, cancellation)
-        in_background(work, cancellation.cancel)
+        try:
+            in_background(work, cancellation.cancel, check=cancellation.check_deadline)
+        except TimeoutError:
+            raise UnavailableError(
+                f"{self.name}: no answer within {ANSWER_SECONDS} s. Run again later."
+            ) from None
 
 
 def _fetch(query: Query, path: Path, wanted: Sequence[str], cancellation: Cancellation) -> None:
     database = query.database
+    cancellation.expect_answer()
     with (
         connected(database, cancellation, read_only=True) as connection,
         statement_of(connection) as statement,
     ):
         if database.kind == "postgresql":
             execute(database, connection, "SET TRANSACTION READ ONLY", "reading")
+        # The query itself may take as long as the server lets it.
+        cancellation.deadline = None
         with database_errors(database, "reading"):
             statement.set_sql_query(query.sql)
             rows = result_of(statement)

@@ -215,8 +215,8 @@ class ScoresTable:
         A driver that cannot cancel keeps it until the process ends.
         """
         with ExitStack() as stack:
-            connection = stack.enter_context(connected(self.database, cancellation))
             cancellation.expect_answer()
+            connection = stack.enter_context(connected(self.database, cancellation))
             self._found_by(connection)
             # Processes on two machines may have the same id.
             staging = f"scores_staging_{os.getpid()}_{secrets.token_hex(4)}"
@@ -296,8 +296,8 @@ class ScoresTable:
             ) from None
 
     def _ask(self, cancellation: Cancellation) -> tuple[str, str | None]:
+        cancellation.expect_answer()
         with connected(self.database, cancellation, read_only=True) as connection:
-            cancellation.expect_answer()
             found = self._found_by(connection)
             return found, self._losses(connection) if found == "scores" else None
 

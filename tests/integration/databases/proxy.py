@@ -13,27 +13,24 @@ class Proxy:
     Attributes:
         address: Where it listens.
         sent: How many pieces of the client were forwarded.
-        silent_after: After how many pieces nothing is forwarded any more, in both directions.
+        silent_at: From the piece with these bytes on, nothing is forwarded in either direction.
+        is_silent: Whether that has begun.
         cut_at: Before which piece the connection is cut, once.
         kill_at: Before which piece something is called, once, and what.
         was_cut: Whether that has happened.
         pieces: How each piece begins.
     """
 
-    def __init__(self, server, silent_after=None, cut_at=None, kill_at=(None, None)):
-        self.server, self.silent_after, self.cut_at = server, silent_after, cut_at
+    def __init__(self, server, silent_at=None, cut_at=None, kill_at=(None, None)):
+        self.server, self.silent_at, self.cut_at = server, silent_at, cut_at
         self.kill_at, self.kill = kill_at
         self.sent = 0
-        self.was_cut = False
+        self.was_cut = self.is_silent = False
         self.pieces = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.sockets = [self.listener]
         threading.Thread(target=self.accept, daemon=True).start()
-
-    @property
-    def is_silent(self):
-        return self.silent_after is not None and self.sent >= self.silent_after
 
     def accept(self):
         with suppress(OSError):
@@ -47,9 +44,11 @@ class Proxy:
     def forward(self, source, target, from_client):
         with suppress(OSError):
             while data := source.recv(1 << 20):
+                if from_client and self.silent_at is not None and self.silent_at in data:
+                    self.is_silent = True
+                if self.is_silent:
+                    threading.Event().wait()
                 if from_client:
-                    if self.is_silent:
-                        threading.Event().wait()
                     self.sent += 1
                     self.pieces.append(bytes(data[:200]))
                     if self.sent == self.cut_at and not self.was_cut:
@@ -58,8 +57,6 @@ class Proxy:
                     if self.sent == self.kill_at and not self.was_cut:
                         self.was_cut = True
                         self.kill()
-                elif self.is_silent:
-                    threading.Event().wait()
                 target.sendall(data)
         for end in (source, target):
             with suppress(OSError):
@@ -77,5 +74,8 @@ def behind_proxy(shop, **options):
         # Without encryption the pieces are those of the client.
         yield proxy, store(f"{user}@{proxy.address}/{name}?sslmode=disable&gssencmode=disable")
     finally:
+        # Closing alone would not reach the server while a thread waits for it.
         for end in proxy.sockets:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
             end.close()

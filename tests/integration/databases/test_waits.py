@@ -39,12 +39,9 @@ def pieces(shop, tmp_path):
     return proxy.pieces
 
 
-def number_of(sent, text):
-    return next(n for n, piece in enumerate(sent, 1) if text in piece)
-
-
 STAGES = {
     "connecting": b"SCRAM-SHA-256",
+    "starting": b"SELECT version",
     "checking": b"has_schema",
     "asking": b"LIMIT 300",
     "loading": b"CREATE TABLE",
@@ -58,9 +55,8 @@ STAGES = {
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_signal_ends_the_wait_for_a_silent_server_t06(scored, stage, tmp_path):
     work = tmp_path / "work"
-    silent_after = number_of(pieces(scored, tmp_path), STAGES[stage]) - 1
     with (
-        behind_proxy(scored, silent_after=silent_after) as (proxy, far),
+        behind_proxy(scored, silent_at=STAGES[stage]) as (proxy, far),
         started(far, if_exists="replace", query=FEW, cwd=work) as process,
     ):
         wait_for(lambda: proxy.is_silent)
@@ -77,14 +73,13 @@ def test_a_signal_ends_the_wait_for_a_silent_server_t06(scored, stage, tmp_path)
     assert scored.read(COUNT, tmp_path).item() == ROWS
 
 
-@pytest.mark.parametrize("stage", ["checking", "copying", "locking", "committing"])
+@pytest.mark.parametrize("stage", ["starting", "checking", "copying", "locking", "committing"])
 def test_a_silent_server_ends_a_run_t06(scored, stage, tmp_path, monkeypatch):
     monkeypatch.setattr("engine.connectors.databases.connections.ANSWER_SECONDS", 1)
-    silent_after = number_of(pieces(scored, tmp_path), STAGES[stage]) - 1
     began = time.monotonic()
     with (
         chdir(tmp_path / "work"),
-        behind_proxy(scored, silent_after=silent_after) as (_, far),
+        behind_proxy(scored, silent_at=STAGES[stage]) as (_, far),
         pytest.raises(UnavailableError, match="no answer within"),
     ):
         score_users(far, query=FEW)
