@@ -162,11 +162,13 @@ class BundleError(EngineError):
 
 
 class InterruptedRunError(EngineError):
-    """A signal ended the run; nothing was published."""
+    """A signal ended the run; nothing was published, unless `consequence` says otherwise."""
 
-    def __init__(self, signal_number: int) -> None:
+    def __init__(
+        self, signal_number: int, consequence: str = "nothing was published. Run again."
+    ) -> None:
         name = signal.Signals(signal_number).name
-        super().__init__(f"interrupted by {name}; nothing was published. Run again.")
+        super().__init__(f"interrupted by {name}; {consequence}")
         self.exit_code = 128 + signal_number
 
 

@@ -79,6 +79,7 @@ def in_background(
     work: Callable[[], Result],
     cancel: Callable[[], None] = lambda: None,
     limit_seconds: float | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Result:
     """Run work that may block on another thread, so that a signal can end it.
 
@@ -88,16 +89,17 @@ def in_background(
         work: The call that may block.
         cancel: Called from this thread to end the work early.
         limit_seconds: The longest wait. With a limit, signals are not checked.
+        check: Called from this thread while it waits; raises `TimeoutError` to end the wait.
 
     Raises:
         InterruptedRunError: A signal came before the work was done.
-        TimeoutError: The work did not end within the limit.
+        TimeoutError: The work did not end within the limit, or `check` raised it.
     """
     if limit_seconds is None:
         check_interrupted()
     done = started(work)
     try:
-        _wait(done, limit_seconds)
+        _wait(done, limit_seconds, check)
     except BaseException as error:
         cancel()
         wait([done], CANCEL_SECONDS)
@@ -107,7 +109,11 @@ def in_background(
     return done.result()
 
 
-def _wait(done: "Future[Any]", limit_seconds: float | None = None) -> None:
+def _wait(
+    done: "Future[Any]",
+    limit_seconds: float | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     if limit_seconds is not None:
         if wait([done], limit_seconds).not_done:
             raise TimeoutError
@@ -115,6 +121,7 @@ def _wait(done: "Future[Any]", limit_seconds: float | None = None) -> None:
     check_interrupted()
     while wait([done], STEP_SECONDS).not_done:
         check_interrupted()
+        check()
 
 
 def _settle(done: "Future[Result]", work: Callable[[], Result]) -> None:

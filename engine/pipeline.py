@@ -38,6 +38,7 @@ from engine.outputs.paths import (
 from engine.outputs.sink import DryRun, Sink, failures_reported
 from engine.outputs.summary import Drift, Summary, Tally, file_entry, peak_memory_bytes
 from engine.outputs.writer import Written
+from engine.rows.chunk import mark_nul
 from engine.scorer import Scorer, load_bundle
 from engine.versions import running_versions
 
@@ -84,7 +85,10 @@ def score(
             _check_inputs(scorer, tables, inputs, targets)
             total = sum(table.rows for table in tables)
             sha256 = started(partial(input_sha256, tables))
-            chunks = read_users(tables, scorer.columns, options.chunk_rows, scorer.manifest.schema)
+            schema = scorer.manifest.schema
+            chunks = read_users(tables, scorer.columns, options.chunk_rows, schema)
+            if not destination.holds_nul:
+                chunks = mark_nul(chunks, schema.id)
             score_chunk = partial(scorer.score_chunk, options=output)
             with closing(in_order(score_chunk, chunks, threads)) as chunks_scored:
                 for scored in chunks_scored:

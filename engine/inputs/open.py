@@ -40,8 +40,12 @@ class Source(Protocol):
     def name(self) -> str:
         """Its name in messages and in the quarantine."""
 
-    def fetch(self, path: Path) -> None:
+    def fetch(self, path: Path, wanted: Sequence[str]) -> None:
         """Write the rows to an Arrow IPC file.
+
+        Args:
+            path: A new file.
+            wanted: The columns that are needed; others are left out if they cannot be read.
 
         Raises:
             EngineError: The rows cannot be read, or a signal came.
@@ -74,7 +78,9 @@ def open_inputs(
     """
     with _temporary_files() as new_file:
         opened = partial(open_table, new_file=new_file, wanted=wanted, limits=limits)
-        tables = [table for one in inputs for table in _open_input(one, new_file, opened, limits)]
+        tables = [
+            table for one in inputs for table in _open_input(one, new_file, opened, wanted, limits)
+        ]
         yield tuple(tables)
         for table in tables:
             if table.path is not None and file_state(table.path) != table.state:
@@ -98,6 +104,7 @@ def _open_input(
     one: str | Source,
     new_file: Callable[[], Path],
     opened: Callable[..., Table],
+    wanted: Sequence[str],
     limits: InputLimits,
 ) -> Iterator[Table]:
     if isinstance(one, str) and one != STANDARD_INPUT and not is_object(one):
@@ -108,7 +115,7 @@ def _open_input(
             table = in_background(partial(opened, name_of(path), path, path))
             yield _with_partitions(table, folder)
         return
-    name, fetch = _fetching(one)
+    name, fetch = _fetching(one, wanted)
     # Rows are read more than once, so they go to a file first.
     content = new_file()
     with reading(name):
@@ -116,10 +123,10 @@ def _open_input(
     yield in_background(partial(opened, name, None, content))
 
 
-def _fetching(one: str | Source) -> tuple[str, Callable[[Path], None]]:
+def _fetching(one: str | Source, wanted: Sequence[str]) -> tuple[str, Callable[[Path], None]]:
     """The name of an input that is not a file, and what writes its rows to one."""
     if not isinstance(one, str):
-        return one.name, one.fetch
+        return one.name, partial(one.fetch, wanted=wanted)
     if one == STANDARD_INPUT:
         return STANDARD_INPUT_NAME, lambda path: in_background(partial(_copy_standard_input, path))
     return one, lambda path: in_background(partial(fetch_objects, one, path))

@@ -37,6 +37,10 @@ class Destination(Protocol):
     def suffix(self) -> str:
         """The ending of the staged scores, which decides their format."""
 
+    @property
+    def holds_nul(self) -> bool:
+        """Whether its texts may hold the character NUL."""
+
     def exists(self, limit_seconds: float | None = None) -> bool:
         """Whether the destination exists; a database has `limit_seconds` to answer.
 
@@ -75,6 +79,11 @@ class ScoresFile:
     def suffix(self) -> str:
         """The ending of the path."""
         return self.path.suffix
+
+    @property
+    def holds_nul(self) -> bool:
+        """Files hold any text."""
+        return True
 
     def exists(self, limit_seconds: float | None = None) -> bool:  # noqa: ARG002 - files answer at once
         """Whether the file exists."""

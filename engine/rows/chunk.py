@@ -1,7 +1,7 @@
 """Rows on their way through the engine, and where they came from."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -30,6 +30,17 @@ class Chunk:
     rows_before: int
     input_rows_before: int
     faults: Mapping[str, pl.Series] = field(default_factory=dict)
+
+
+def mark_nul(chunks: Iterable[Chunk], id_column: str | None) -> Iterator[Chunk]:
+    """Mark the rows whose id holds the character NUL, for destinations that cannot hold it."""
+    for chunk in chunks:
+        if id_column is None or chunk.frame.schema[id_column] not in (pl.String, pl.Categorical):
+            yield chunk
+            continue
+        ids = chunk.frame[id_column].cast(pl.String)
+        rows = ids.str.contains("\0", literal=True).fill_null(value=False)
+        yield replace(chunk, faults={**chunk.faults, f"{id_column}|nul_character": rows})
 
 
 def whole_batches(

@@ -3,8 +3,8 @@
 import os
 import random
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -13,11 +13,32 @@ from typing import Any
 from engine.connectors.databases.errors import database_errors
 from engine.connectors.databases.uri import Database, Kind
 from engine.errors import AccessError, BundleError, UnavailableError
+from engine.interruption import started
 from engine.logs import LOG
 
 CONNECT_TRIES = 4
 FIRST_WAIT_SECONDS = 0.5
 CONNECT_TIMEOUT_SECONDS = 10
+ANSWER_SECONDS = 300
+"""The longest wait for an answer while a table is checked, loaded and committed."""
+# Options of libpq's URIs that end a wait for a dead server; all may be given in the URI.
+_LIBPQ_OPTIONS = {
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+# The same for the server: waits for locks end, and a session whose client has died lets go of its locks.
+_SERVER_SETTINGS = {
+    "lock_timeout": "60s",
+    "idle_in_transaction_session_timeout": "300s",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "60s",
+    "client_connection_check_interval": "10s",
+}
 
 
 class Cancellation:
@@ -26,24 +47,38 @@ class Cancellation:
     Attributes:
         asked: Whether cancellation was requested.
         connection: The connection in use; None before it is opened.
+        interrupt: Ends the running statement; None before a connection is opened.
+        deadline: When the wait for an answer ends, on the monotonic clock; None where it may be long.
     """
 
     def __init__(self) -> None:
         self.asked = False
+        self.deadline: float | None = None
         self.connection: Any = None
+        self.interrupt: Callable[[], None] | None = None
 
     def check(self) -> None:
         """Raise `InterruptedError` if cancellation was requested."""
         if self.asked:
             raise InterruptedError
 
+    def expect_answer(self) -> None:
+        """Begin a wait for an answer that has a limit."""
+        self.check()
+        self.deadline = time.monotonic() + ANSWER_SECONDS
+
+    def check_deadline(self) -> None:
+        """Raise `TimeoutError` if the answer is late."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise TimeoutError
+
     def cancel(self) -> None:
-        """Request cancellation."""
+        """Request cancellation, without waiting for it."""
         self.asked = True
-        # SQLite's driver cannot cancel, and the connection may be closed already.
-        with suppress(Exception):
-            if self.connection is not None:
-                self.connection.cancel()
+        if self.interrupt is not None:
+            # NOTE: PostgreSQL is asked through a second connection, whose other end may be silent too.
+            # SQLite's driver cannot cancel, and the connection may be closed already.
+            started(self.interrupt)
 
 
 @contextmanager
@@ -63,6 +98,28 @@ def connected(
         UnavailableError: The driver is not installed, or the database does not answer.
         EngineError: The database refuses the user, or the URI is wrong.
     """
+    check_usable(database)
+    handle, connection = _opened(database, read_only=read_only)
+    if cancellation is not None:
+        cancellation.connection = connection
+        cancellation.interrupt = connection.cancel
+    try:
+        yield connection
+    finally:
+        # Closing rolls back; a lost connection has been rolled back already.
+        for resource in (connection, handle):
+            with suppress(Exception):
+                resource.close()
+
+
+def check_usable(database: Database) -> None:
+    """Check that the driver is installed, and that a file may be read.
+
+    Raises:
+        UnavailableError: The driver is not installed.
+        BundleError: The URI names a directory.
+        AccessError: The file may not be read.
+    """
     _check_installed(database.kind)
     file = database.file
     if file is not None and file.is_dir():
@@ -71,16 +128,6 @@ def connected(
         raise AccessError(
             f"{database.variable}: the file of its URI may not be read by this user. Ask its owner."
         )
-    handle, connection = _opened(database, read_only=read_only)
-    if cancellation is not None:
-        cancellation.connection = connection
-    try:
-        yield connection
-    finally:
-        # Closing rolls back; a lost connection has been rolled back already.
-        for resource in (connection, handle):
-            with suppress(Exception):
-                resource.close()
 
 
 def execute(database: Database, connection: Any, sql: str, doing: str = "writing") -> None:  # noqa: ANN401 - ADBC's, untyped
@@ -136,13 +183,15 @@ def _opened(database: Database, *, read_only: bool) -> tuple[Any, Any]:
 def _connect(database: Database, *, read_only: bool) -> tuple[Any, Any]:
     manager = import_module("adbc_driver_manager")
     with database_errors(database, "connecting"):
-        handle = manager.AdbcDatabase(**_driver_options(database, read_only=read_only))
-        try:
+        with ExitStack() as opened:
+            handle = manager.AdbcDatabase(**_driver_options(database, read_only=read_only))
+            opened.callback(handle.close)
             connection = manager.AdbcConnection(handle)
+            opened.callback(connection.close)
             connection.set_autocommit(False)
-        except BaseException:
-            handle.close()
-            raise
+            if database.kind == "postgresql":
+                _set_up(connection)
+            opened.pop_all()
         return handle, connection
 
 
@@ -156,17 +205,36 @@ def _driver_options(database: Database, *, read_only: bool) -> dict[str, str]:
         mode = "?mode=ro" if read_only else ""
         uri = Path(str(database.file)).absolute().as_uri() + mode
         return {"driver": driver._driver_path(), "uri": uri}
-    return {"driver": driver._driver_path(), "uri": _with_timeout(database.uri)}
+    return {"driver": driver._driver_path(), "uri": _with_options(database.uri)}
 
 
-def _with_timeout(uri: str) -> str:
-    """The URI with a connection timeout; libpq has none by default."""
+def _with_options(uri: str) -> str:
+    """The URI with limits for waits that libpq leaves open; those in the URI are kept."""
     # NOTE: the URI is not parsed and rebuilt, because libpq's rules differ from those of URLs.
     query = uri.partition("?")[2]
-    if "connect_timeout" in (option.partition("=")[0] for option in query.split("&")):
-        return uri
+    given = {option.partition("=")[0] for option in query.split("&")}
+    missing = (f"{name}={value}" for name, value in _LIBPQ_OPTIONS.items() if name not in given)
     joint = "?" if "?" not in uri else "&" if query else ""
-    return f"{uri}{joint}connect_timeout={CONNECT_TIMEOUT_SECONDS}"
+    return f"{uri}{joint}{'&'.join(missing)}"
+
+
+def _set_up(connection: Any) -> None:  # noqa: ANN401
+    """Set the encoding of texts and the limits of waits, for the transaction that has begun.
+
+    Limits that the URI or the server's own configuration sets are kept.
+    """
+    limits = ", ".join(f"('{name}', '{value}')" for name, value in _SERVER_SETTINGS.items())
+    # NOTE: as long as the transaction, because a pool may give the session to somebody else.
+    for sql in (
+        "SET LOCAL client_encoding TO 'UTF8'",
+        "SELECT set_config(name, value, true) FROM pg_settings "  # noqa: S608 - constants
+        f"JOIN (VALUES {limits}) AS limits(name, value) USING (name) WHERE source = 'default'",
+    ):
+        with statement_of(connection) as statement:
+            statement.set_sql_query(sql)
+            rows = result_of(statement)
+            if rows is not None:
+                rows.read_all()
 
 
 def _check_installed(kind: Kind) -> None:

@@ -5,6 +5,7 @@ it contains hosts, users, files and values of rows.
 """
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -27,6 +28,7 @@ _FORBIDDEN = "the user of the URI may not do this. Ask the owner of the database
 _FULL = "its disk is full. Free space and run again"
 _MEANWHILE = "another process created the table in the meantime. Run again"
 _ENDED = "the database ended the statement, perhaps at a time limit. Ask its owner, and run again"
+_LOCKED = "another process has locked it. Run again when that process has ended"
 _ABSENT = "no such table or file. Check the query and the URI"
 _REFUSED = "the statement is refused. Try it in the database's own client"
 _CAUSES: tuple[_Cause, ...] = (
@@ -40,7 +42,7 @@ _CAUSES: tuple[_Cause, ...] = (
         CannotCreateError,
         "views or other objects depend on the old table. Name another",
     ),
-    (r"canceling statement|Interrupted!", UnavailableError, _ENDED),
+    (r"canceling statement|[Ii]nterrupted", UnavailableError, _ENDED),
     (
         r"authentication failed|no password supplied|no pg_hba|permission denied|not authorized"
         r"|Permission|readonly|read-only|read only",
@@ -58,7 +60,7 @@ _CAUSES: tuple[_Cause, ...] = (
     (
         r"locked|lock timeout|set lock on file",
         UnavailableError,
-        "another process has locked it. Run again when that process has ended",
+        _LOCKED,
     ),
     (
         r"no such table|Table with name|relation \S+ does not exist|unable to open database file",
@@ -66,7 +68,7 @@ _CAUSES: tuple[_Cause, ...] = (
         _ABSENT,
     ),
     (
-        r"[Mm]ismatch|syntax error|no such column|no such function|column \S+ does not exist"
+        r"[Mm]ismatch|syntax error|one statement at a time|incomplete input|no such column|no such function|column \S+ does not exist"
         r"|(Parser|Binder|Catalog|Conversion|Invalid Input) Error|ERROR: ",
         InputError,
         _REFUSED,
@@ -77,6 +79,7 @@ _STATES: tuple[_Cause, ...] = (
     ("53100", StorageError, _FULL),
     ("42P07", CannotCreateError, _MEANWHILE),
     ("57014", UnavailableError, _ENDED),
+    ("55P03", UnavailableError, _LOCKED),
     (
         "2BP01|42809",
         CannotCreateError,
@@ -94,7 +97,8 @@ def database_errors(database: Database, doing: str) -> Iterator[None]:
     arrow_error = import_module("pyarrow").ArrowException
     try:
         yield
-    except (driver_error, arrow_error, OSError) as error:
+    # NOTE: `sqlite3.Warning` is no `sqlite3.Error`; Python 3.11 raises it for two statements at once.
+    except (driver_error, arrow_error, sqlite3.Error, sqlite3.Warning, OSError) as error:
         raise _database_error(database, doing, error) from None
 
 

@@ -9,14 +9,15 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
 from engine.connectors.databases.connections import (
+    ANSWER_SECONDS,
     Cancellation,
     answer,
     connected,
@@ -24,8 +25,20 @@ from engine.connectors.databases.connections import (
     statement_of,
 )
 from engine.connectors.databases.errors import database_errors
+from engine.connectors.databases.standing import (
+    found_query,
+    inherit_statement,
+    losses_query,
+    schema_query,
+)
 from engine.connectors.databases.uri import Database
-from engine.errors import CannotCreateError, StorageError, UnavailableError, UsageError
+from engine.errors import (
+    CannotCreateError,
+    InterruptedRunError,
+    StorageError,
+    UnavailableError,
+    UsageError,
+)
 from engine.interruption import in_background
 from engine.rows.chunk import whole_batches
 
@@ -34,30 +47,41 @@ LOADED_ROWS = 65_536
 NAME_CHARACTERS = 63
 MARKS = ("purchase_probability", "bundle_id")
 """Columns that every table of scores has; only tables with them are replaced."""
+Result = TypeVar("Result")
+
+_UNKNOWN = (
+    "the database had not confirmed the commit, so whether the new scores are published is unknown. Run "
+    "again with --if-exists replace."
+)
 # PostgreSQL's schemas pg_temp* belong to one connection, other pg_* to the server.
 _RESERVED_SCHEMA = re.compile(r"pg_\w*|information_schema|temp|system", re.IGNORECASE)
 _PLAIN_NAME = rf"[A-Za-z_]\w{{0,{NAME_CHARACTERS - 1}}}"
 _NAME = re.compile(rf"(?:({_PLAIN_NAME})\.)?{_PLAIN_NAME}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ScoresTable:
     """A table for scores: an `engine.outputs.paths.Destination`.
 
     Attributes:
         name: The table as the user named it, with or without a schema.
         database: The database.
+        schema: The schema if it was named. In PostgreSQL otherwise the one in which the first
+            connection finds the table, or would create it: all statements name the same.
     """
 
     name: str
     database: Database
+    schema: str | None = field(init=False)
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        found = _NAME.fullmatch(self.name)
+        if not found:
             raise UsageError(
                 f"table {self.name!r}: give a name, or schema.name, of letters, digits and "
                 f"underscores, each of at most {NAME_CHARACTERS} characters."
             )
+        self.schema = found[1]
         if self.schema and self.database.kind == "sqlite":
             raise UsageError(f"table {self.name!r}: SQLite has no schemas. Name the table alone.")
         if self.schema and _RESERVED_SCHEMA.fullmatch(self.schema):
@@ -69,12 +93,6 @@ class ScoresTable:
             raise UsageError(
                 f"table {self.name!r}: SQLite reserves names that begin with sqlite_. Name another."
             )
-
-    @property
-    def schema(self) -> str | None:
-        """The schema, if it was named."""
-        found = _NAME.fullmatch(self.name)
-        return found[1] if found else None
 
     @property
     def table(self) -> str:
@@ -89,12 +107,18 @@ class ScoresTable:
     @property
     def label(self) -> str:
         """Its name in messages and in the summary."""
-        return f"table {self.name} of {self.database.variable}"
+        names = (self.schema, self.table)
+        return f"table {'.'.join(filter(None, names))} of {self.database.variable}"
 
     @property
     def suffix(self) -> str:
         """Scores are staged as Parquet."""
         return ".parquet"
+
+    @property
+    def holds_nul(self) -> bool:
+        """Whether texts may hold the character NUL; PostgreSQL's may not."""
+        return self.database.kind != "postgresql"
 
     def qualified(self, table: str | None = None) -> str:
         """This table, or another of the same schema, as SQL names it."""
@@ -111,22 +135,27 @@ class ScoresTable:
             CannotCreateError: The directory of the database's file is missing.
             EngineError: The database does not answer.
         """
-        return self._found(limit_seconds) != "nothing"
+        return self._found(limit_seconds)[0] not in ("nothing", "no schema")
 
     def check(self, *, replace: bool) -> None:
         """Check that the table can be created, and that only scores are replaced.
 
         Raises:
-            CannotCreateError: Something of this name exists and may not be replaced or is not a table
-                of scores; or the directory of the database's file is missing.
+            CannotCreateError: Something of this name exists and may not be replaced, is not a table
+                of scores, or has what would be lost; or the schema, or the directory of the database's
+                file, is missing.
             EngineError: The database does not answer.
         """
-        found = self._found()
+        found, losses = self._found()
+        if found == "no schema":
+            raise CannotCreateError(
+                f"{self.label}: its schema does not exist. Create it first, or name another."
+            )
         if found != "nothing" and not replace:
             raise CannotCreateError(
                 f"{self.label}: exists already. Use --if-exists replace, or another --table."
             )
-        self._check_replaceable(found)
+        self._check_replaceable(found, losses)
 
     @contextmanager
     def loaded(self, scores: Path, *, replace: bool) -> Iterator[Callable[[], None]]:
@@ -144,34 +173,63 @@ class ScoresTable:
         cancellation = Cancellation()
         with ExitStack() as opened:
             load = partial(self._load, scores, cancellation, opened, replace=replace)
-            yield partial(self._commit, in_background(load, cancellation.cancel))
+            self._waited_for(load, cancellation)
+            yield partial(self._commit, cancellation, opened)
 
-    def _commit(self, connection: Any) -> None:  # noqa: ANN401 - ADBC's, untyped
+    def _commit(self, cancellation: Cancellation, opened: ExitStack) -> None:
+        connection = cancellation.connection
+        # The thread that commits owns the connection: it cannot be closed while it is in use.
+        commit = partial(self._commit_and_close, connection, opened.pop_all(), cancellation)
+        try:
+            self._waited_for(commit, cancellation)
+        except InterruptedRunError as error:
+            raise InterruptedRunError(error.exit_code - 128, _UNKNOWN) from None
+
+    def _commit_and_close(
+        self,
+        connection: Any,  # noqa: ANN401 - ADBC's, untyped
+        opened: ExitStack,
+        cancellation: Cancellation,
+    ) -> None:
+        cancellation.expect_answer()
         # If the connection is lost, whether it was committed is unknown.
-        with database_errors(self.database, "committing"):
+        with opened, database_errors(self.database, "committing"):
             connection.commit()
+
+    def _waited_for(self, work: Callable[[], Result], cancellation: Cancellation) -> Result:
+        """The result of work in which every answer of the database is waited for no longer than allowed."""
+        try:
+            return in_background(work, cancellation.cancel, check=cancellation.check_deadline)
+        except TimeoutError:
+            raise UnavailableError(
+                f"{self.label}: no answer within {ANSWER_SECONDS} s. Run again later, with "
+                "--if-exists replace if the table is there."
+            ) from None
 
     def _load(
         self, scores: Path, cancellation: Cancellation, opened: ExitStack, *, replace: bool
-    ) -> Any:  # noqa: ANN401
+    ) -> None:
         """Do everything except the commit, and pass the open connection to `opened`.
 
         Until then this thread owns the connection, and closes it if loading fails or is cancelled.
         A driver that cannot cancel keeps it until the process ends.
         """
         with ExitStack() as stack:
+            cancellation.expect_answer()
             connection = stack.enter_context(connected(self.database, cancellation))
+            self._found_by(connection)
             # Processes on two machines may have the same id.
             staging = f"scores_staging_{os.getpid()}_{secrets.token_hex(4)}"
             mode = "create"
             for frame in _frames(scores):
-                cancellation.check()
+                cancellation.expect_answer()
                 self._ingest(connection, frame, staging, mode)
                 mode = "append"
+            cancellation.expect_answer()
             self._replace(connection, staging, replace=replace)
             cancellation.check()
+            cancellation.deadline = None
             opened.push(stack.pop_all())
-            return connection
 
     def _ingest(self, connection: Any, frame: pl.DataFrame, staging: str, mode: str) -> None:  # noqa: ANN401
         options = {
@@ -191,78 +249,72 @@ class ScoresTable:
             # Runs that create the same table wait for each other here, because a new table has no lock.
             lock = f"SELECT pg_advisory_xact_lock(hashtextextended('{self.table}', 0)) IS NULL"
             answer(database, connection, lock)
-        if replace:
-            self._check_replaceable(self._found_by(connection))
-            execute(database, connection, f"DROP TABLE IF EXISTS {self.qualified()}")
+        found = self._found_by(connection)
+        if replace and found != "nothing":
+            if database.kind == "postgresql" and found == "scores":
+                # Nobody adds to the table between the check and the drop.
+                lock = f"LOCK TABLE {self.qualified()} IN ACCESS EXCLUSIVE MODE"
+                execute(database, connection, lock)
+            self._check_replaceable(found, self._losses(connection))
+            if database.kind == "postgresql":
+                inherit = inherit_statement(self.qualified(), self.qualified(staging))
+                execute(database, connection, inherit)
+            execute(database, connection, f"DROP TABLE {self.qualified()}")
         rename = f'ALTER TABLE {self.qualified(staging)} RENAME TO "{self.table}"'
         execute(database, connection, rename)
 
-    def _check_replaceable(self, found: str) -> None:
+    def _check_replaceable(self, found: str, losses: str | None) -> None:
         if found not in ("nothing", "scores"):
             raise CannotCreateError(
                 f"{self.label}: exists and is not a table of scores, which has the columns "
                 f"{' and '.join(MARKS)}. It is not replaced: name another --table."
             )
+        if losses:
+            raise CannotCreateError(
+                f"{self.label}: is not replaced, because it has {losses}, which a new table would not "
+                "have. Drop what it has, or name another --table and copy from there."
+            )
 
-    def _found(self, limit_seconds: float | None = None) -> str:
+    def _found(self, limit_seconds: float | None = None) -> tuple[str, str | None]:
+        """What the name refers to, and what would be lost if it were replaced."""
         file = self.database.file
         if file is not None and not file.exists():
             if not file.parent.is_dir():
                 raise CannotCreateError(
                     f"{self.label}: the directory of its file does not exist. Create it first."
                 )
-            return "nothing"
+            return ("no schema" if self.schema not in (None, "main") else "nothing"), None
         cancellation = Cancellation()
+        ask = partial(self._ask, cancellation)
+        if limit_seconds is None:
+            return self._waited_for(ask, cancellation)
         try:
-            return in_background(
-                partial(self._ask, cancellation), cancellation.cancel, limit_seconds
-            )
+            return in_background(ask, cancellation.cancel, limit_seconds)
         except TimeoutError:
             raise UnavailableError(
                 f"{self.label}: no answer within {limit_seconds} s. Run again later."
             ) from None
 
-    def _ask(self, cancellation: Cancellation) -> str:
+    def _ask(self, cancellation: Cancellation) -> tuple[str, str | None]:
+        cancellation.expect_answer()
         with connected(self.database, cancellation, read_only=True) as connection:
-            return self._found_by(connection)
+            found = self._found_by(connection)
+            return found, self._losses(connection) if found == "scores" else None
 
     def _found_by(self, connection: Any) -> str:  # noqa: ANN401
-        """What the name refers to: `nothing`, `no table` (such as a view), a `table`, or `scores`."""
-        found = (
-            "SELECT CASE WHEN NOT is_there THEN 'nothing' WHEN NOT is_table THEN 'no table' "  # noqa: S608
-            f"WHEN marks < {len(MARKS)} THEN 'table' ELSE 'scores' END FROM ({self._facts()}) AS f"
-        )
-        return str(answer(self.database, connection, found))
+        """What the name refers to, as `found_query` says it."""
+        database = self.database
+        if self.schema is None and database.kind == "postgresql":
+            self.schema = answer(database, connection, schema_query(self.table))
+        if self.schema is None and database.kind == "postgresql":
+            return "no schema"
+        query = found_query(database.kind, self.schema, self.table, MARKS)
+        return str(answer(database, connection, query))
 
-    def _facts(self) -> str:
-        """A query for `is_there`, `is_table` and `marks`, the number of `MARKS` that are columns."""
-        # Names are letters, digits and underscores, so they need no escaping.
-        name, marks = self.table, ", ".join(f"'{mark}'" for mark in MARKS)
-        if self.database.kind == "postgresql":
-            there = f"to_regclass('{self.qualified()}')"
-            return (
-                f"SELECT {there} IS NOT NULL AS is_there, "  # noqa: S608
-                f"EXISTS (SELECT FROM pg_class WHERE oid = {there} AND relkind IN ('r', 'p')) "
-                "AS is_table, (SELECT count(*) FROM pg_attribute WHERE NOT attisdropped "
-                f"AND attrelid = {there} AND attname IN ({marks})) AS marks"
-            )
-        if self.database.kind == "sqlite":
-            return (
-                "SELECT count(*) > 0 AS is_there, coalesce(max(type = 'table'), 0) AS is_table, "  # noqa: S608
-                f"(SELECT count(*) FROM pragma_table_info('{name}') WHERE name IN ({marks})) "
-                f"AS marks FROM sqlite_master WHERE lower(name) = lower('{name}')"
-            )
-        schema = f"'{self.schema}'" if self.schema else "current_schema()"
-        where = (
-            f"table_catalog = current_catalog() AND table_schema = {schema} "
-            f"AND lower(table_name) = lower('{name}')"
-        )
-        return (
-            "SELECT count(*) > 0 AS is_there, "  # noqa: S608
-            "coalesce(bool_and(table_type = 'BASE TABLE'), false) AS is_table, "
-            f"(SELECT count(*) FROM information_schema.columns WHERE {where} "
-            f"AND column_name IN ({marks})) AS marks FROM information_schema.tables WHERE {where}"
-        )
+    def _losses(self, connection: Any) -> str | None:  # noqa: ANN401
+        query = losses_query(self.database.kind, self.schema, self.table)
+        found = answer(self.database, connection, query)
+        return None if found is None else str(found)
 
 
 def _frames(scores: Path) -> Iterator[pl.DataFrame]:

@@ -51,7 +51,8 @@ tables.execute = killed(tables.execute, chosen)
 main()
 """
 # Three loads, the old table dropped, the new one renamed, the summary, the commit; then the folders.
-STEPS_BEFORE_COMMIT = 7
+# PostgreSQL locks the old table, and gives its grants to the new one, before it drops it.
+STEPS_BEFORE_COMMIT = {"postgresql": 9, "sqlite": 7, "duckdb": 7}
 
 
 def test_a_table_that_exists_is_kept_replaced_or_left_alone(shop, tmp_path):
@@ -83,9 +84,12 @@ def test_a_dry_run_writes_nothing(shop, tmp_path):
     assert not shop.has("scores")
 
 
-@pytest.mark.parametrize("step", range(1, STEPS_BEFORE_COMMIT + 2))
+@pytest.mark.parametrize("step", range(1, max(STEPS_BEFORE_COMMIT.values()) + 2))
 def test_killed_at_any_step_the_table_is_the_old_or_the_new_i09(shop, step, tmp_path):
     work = tmp_path / "work"
+    steps_before_commit = STEPS_BEFORE_COMMIT[shop.database.kind]
+    if step > steps_before_commit + 1:
+        pytest.skip(f"{shop.database.kind} takes fewer steps")
     with chdir(work):
         score_users(shop, query="SELECT * FROM users LIMIT 10")
         before = Path("scores.summary.json").read_bytes()
@@ -105,8 +109,8 @@ def test_killed_at_any_step_the_table_is_the_old_or_the_new_i09(shop, step, tmp_
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     rows = shop.read("SELECT count(*) AS n FROM scores", tmp_path).item()
-    assert rows == (10 if step <= STEPS_BEFORE_COMMIT else ROWS)
-    if step < STEPS_BEFORE_COMMIT - 1:
+    assert rows == (10 if step <= steps_before_commit else ROWS)
+    if step < steps_before_commit - 1:
         assert (work / "scores.summary.json").read_bytes() == before
     with chdir(work):
         score_users(shop)
