@@ -89,6 +89,7 @@ class Scorer:
             scores=score_columns(
                 prepared.valid, first_row, predictions, self.manifest, self.playbook, options
             ),
+            segments=predictions.segment,
             rejected=prepared.rejected,
             reasons=prepared.reasons,
             unseen=prepared.unseen,

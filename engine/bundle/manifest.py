@@ -82,6 +82,7 @@ class Manifest:
         retired_segments: Ids of earlier bundles that are never used again.
         unusable: Why the purchase model must not be used; empty if it may.
         segments_unusable: Why the segments are not stable enough to use; empty if they are.
+        segments_usable: Whether scores name the segments; false if they are no better than chance.
         files: Every other file of the bundle, by name.
         format: The format of the bundle that was read.
     """
@@ -99,6 +100,7 @@ class Manifest:
     unusable: tuple[str, ...]
     segments_unusable: tuple[str, ...]
     files: Mapping[str, FileEntry]
+    segments_usable: bool = True
     format: int = BUNDLE_FORMAT
 
 
@@ -122,6 +124,7 @@ _MANIFEST = {
     "retired_segments": [is_count],
     "unusable": [str],
     "segments_unusable": [str],
+    "segments_usable?": bool,
     "files": {str: {"sha256": _is_sha256, "size_bytes": is_count}},
 }
 

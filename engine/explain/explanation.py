@@ -79,7 +79,7 @@ class Explanation:
         base_value: The log-odds before any impact, the same for every user.
         decile: From 1 to 10.
         band: The propensity band.
-        segment: The name of the segment.
+        segment: The name of the segment; None if the bundle's segments are not used.
         action: What the playbook recommends.
         in_control_group: Whether the user gets no action, so that its effect can be measured.
         features: Every feature of the model, the largest absolute impact first.
@@ -95,7 +95,7 @@ class Explanation:
     base_value: float
     decile: int
     band: str
-    segment: str
+    segment: str | None
     action: str
     in_control_group: bool
     features: tuple[FeatureImpact, ...]

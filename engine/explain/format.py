@@ -29,13 +29,14 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
     yield f"user {shown_name(explanation.user)}{snapshot}, scored by {explanation.bundle_id}"
     yield (
         f"probability {_percent(explanation.probability)}, decile {explanation.decile} of 10, "
-        f"band {explanation.band}, segment {shown_name(explanation.segment)}"
+        f"band {explanation.band}"
+        + (f", segment {shown_name(explanation.segment)}" if explanation.segment else "")
     )
     yield f"action: {visible(explanation.action)}{_control(explanation)}"
     yield _compared(explanation)
     yield ""
     yield "impact of each feature on the log-odds (SHAP value)"
-    yield _line(base, f"base value, the average user: {_percent(_sigmoid(base))}")
+    yield _line(base, f"base value, the average of all log-odds: {_percent(_sigmoid(base))}")
     for impact, feature in zip(impacts, explanation.features, strict=True):
         yield _line(impact, f"{_value(feature)}, {_rank(feature)}: {_effect(feature)}")
     yield _line(

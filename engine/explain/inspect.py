@@ -82,6 +82,11 @@ def _head(manifest: Manifest, quality: Json) -> Iterator[str]:
     yield "MUST NOT BE USED" if manifest.unusable else "usable: passed every quality check"
     yield f"quality: {quality['sentence']}"
     yield from _indented(manifest.unusable or quality["reasons"])
+    if not manifest.segments_usable:
+        yield "segments: no better than chance; scores and playbook do without them"
+    elif manifest.segments_unusable:
+        yield "segments: weak; use them with care"
+    yield from _indented(manifest.segments_unusable)
 
 
 def _metrics(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> Iterator[str]:

@@ -25,6 +25,7 @@ class ScoredChunk:
         rows_read: All rows of the chunk.
         features: float32 [rows scored, features].
         scores: The columns of the score file.
+        segments: The segment of each row, also where the scores do not name it, int64 [rows scored].
         rejected: Raw rows that cannot be scored, with `source_file`, `source_row` and `reasons`.
         reasons: The number of rows that break each rule.
         unseen: The number of values without a category code, by feature.
@@ -33,6 +34,7 @@ class ScoredChunk:
     rows_read: int
     features: np.ndarray
     scores: pl.DataFrame
+    segments: np.ndarray
     rejected: pl.DataFrame
     reasons: dict[str, int]
     unseen: dict[str, int]
@@ -65,6 +67,8 @@ def score_columns(
     probability = predictions.probability
     segments = {segment.id: segment.name for segment in manifest.segments}
     segment_id = pl.Series(predictions.segment).cast(pl.Int8)
+    if not manifest.segments_usable:
+        segment_id = segment_id.clear(len(segment_id))
     band = digitize(manifest.band_cuts, probability)
     cells = playbook.cells(predictions.segment, band)
     return frame.with_columns(

@@ -134,7 +134,7 @@ class Summary:
             f"({_share(self.will_purchase_rows, self.rows_scored)}), "
             f"mean probability {self.mean_probability or 0.0:.3f}",
             _shares("bands", self.bands, self.rows_scored),
-            _shares("segments", self.segments, self.rows_scored),
+            *([_shares("segments", self.segments, self.rows_scored)] if self.segments else []),
         ]
         lines += [
             f"quarantined: {pluralize(rows, 'row')} by {rule}"
@@ -198,17 +198,15 @@ class Tally:
         scores = chunk.scores
         self.rows.add(chunk)
         self.scored += scores.height
-        probability, segment = (
-            scores[name].to_numpy() for name in ("purchase_probability", "segment_id")
-        )
+        probability = scores["purchase_probability"].to_numpy()
         if SNAPSHOT in scores.columns:
             days = [scores[SNAPSHOT].min(), scores[SNAPSHOT].max(), *self._days]
             found = [day for day in days if isinstance(day, date)]
             self._days = [min(found), max(found)] if found else []
-        self.sample.add(Users(chunk.features, probability, segment))
+        self.sample.add(Users(chunk.features, probability, chunk.segments))
         self._probability_sum += float(scores["purchase_probability"].cast(pl.Float64).sum())
         for name, counts in self._values.items():
-            counts.update(dict(scores[name].value_counts().iter_rows()))
+            counts.update(dict(scores[name].drop_nulls().value_counts().iter_rows()))
 
     @property
     def inputs(self) -> Inputs:

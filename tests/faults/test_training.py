@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine import load_bundle
+from engine import ScoreOptions, load_bundle, score
 from engine.bundle.evaluation import evaluation_to_json, read_evaluation
 from engine.bundle.open import CURRENT, EVALUATION, open_bundle, write_bundle
 from engine.errors import BundleError, InputError
 from tests.faults.inputs import case
 from tests.fitted import SMALL, challenger, champion
 from tests.fitting import category, number, schema_of
-from tests.helpers import write_table
+from tests.helpers import run, write_table
 from tests.weekly import TABLE, users_of
 from training.data.dataset import Dataset, load_dataset
 from training.data.horizon import check_horizon, longest_gap
@@ -42,7 +42,7 @@ CASES = {
     "K07": "rows of training with other dates, ids or order: 65 in promote, a caution in evaluate",
     "K08": "CURRENT deleted from a folder of versions: 78, naming the rollback; no bundle is a first one twice",
     "K09": "users of training measured again: the rating is at most that of the test part",
-    "K10": "segments no better than chance: named so; the package's playbook does without them",
+    "K10": "segments no better than chance: named so; scores and the package's playbook do without them",
 }
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -414,6 +414,24 @@ def test_k10_segments_no_better_than_chance_are_named_so(tmp_path):
     rows = json.loads((bundle / "playbook.json").read_text())["rows"]
     actions = {(row["band"], row["action"], row["channel"], row["offer"]) for row in rows}
     assert len(actions) == 4
+    users = write_table(pl.DataFrame({**columns, "bought": bought}), tmp_path / "users.csv")
+    out = tmp_path / "s.parquet"
+    summary = score([str(users)], bundle, out, ScoreOptions())
+    scores = pl.read_parquet(out)
+    assert (scores["segment_id"].dtype, scores["segment_id"].null_count()) == (
+        pl.Int8,
+        scores.height,
+    )
+    assert (scores["segment_name"].dtype, scores["segment_name"].null_count()) == (
+        pl.String,
+        scores.height,
+    )
+    assert (summary.segments, summary.published) == ({}, True)
+    assert not any(line.startswith("segments") for line in summary.to_lines())
+    assert (
+        "segments: no better than chance; scores and playbook do without them"
+        in run("engine", "inspect", bundle).stdout
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,15 @@ SCORES = (
     Feature("will_purchase", "numeric", min=0, max=1, missing="never"),
     Feature("propensity_decile", "numeric", min=1, max=10, missing="never"),
     Feature("propensity_band", "categorical", missing="never"),
-    Feature("segment_id", "numeric", missing="never"),
+    Feature("segment_id", "numeric"),
     Feature("segment_name", "categorical"),
     Feature("action", "categorical"),
     Feature("in_control_group", "numeric", min=0, max=1, missing="never"),
     Feature("bundle_id", "categorical", missing="never"),
 )
 """The columns that are read from a score file, besides its keys."""
+NO_SEGMENT = (-1, "all users")
+"""Stands for the segment in scores of a bundle whose segments are not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,11 @@ def join_outcomes(scores: Sequence[str], outcomes: Sequence[str], schema: Featur
             "the outcomes of the users and dates that were scored."
         )
     return Joined(
-        frame=joined.with_columns(user=pl.col("id").rank("dense").cast(pl.Int64) - 1).drop("id"),
+        frame=joined.with_columns(
+            pl.col("segment_id").fill_null(NO_SEGMENT[0]),
+            pl.col("segment_name").fill_null(NO_SEGMENT[1]),
+            user=pl.col("id").rank("dense").cast(pl.Int64) - 1,
+        ).drop("id"),
         scored=scored.height,
         without_outcome=scored.height - joined.height,
         without_score=known.join(scored, on=keys, how="anti").height,

@@ -24,6 +24,7 @@ from training.export.scorer import scorer_graph
 from training.export.segmenter import segmenter_graph
 from training.model.classifier import Classifier
 from training.segments.segments import Segmentation
+from training.segments.verdict import segment_verdict
 
 CODE = tuple(Path(str(package.__file__)).parent for package in (engine, training))
 PACKAGES = (
@@ -99,6 +100,7 @@ def bundle_manifest(
         retired_segments=segmentation.lineage.retired,
         unusable=classifier.unusable,
         segments_unusable=tuple(segmentation.report["reasons"]),
+        segments_usable=segment_verdict(segmentation.report)["usable"],
         files={},
     )
 

@@ -242,7 +242,7 @@ def test_the_head_names_user_score_and_segment():
         "compared with all 10 users of the input",
         "",
         "impact of each feature on the log-odds (SHAP value)",
-        "  -2.000  base value, the average user: 11.9 %",
+        "  -2.000  base value, the average of all log-odds: 11.9 %",
         "  +2.000  x: 2, more than 50 % of users: multiplies the odds by 7.4",
         "  +0.000  log-odds = -2.000 and impacts of +2.000: probability 50.0 %",
     ]

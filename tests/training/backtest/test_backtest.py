@@ -69,6 +69,16 @@ def report(tmp_path):
     return make
 
 
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+def test_scores_without_segments_are_those_of_one_group(report, ending):
+    scores = scores_of(4_000)
+    columns = {"segment_id": pl.lit(None, pl.Int8), "segment_name": pl.lit(None, pl.String)}
+    found = report(scores.with_columns(**columns), outcomes_of(scores), ending=ending)
+    (segment,) = found["bundles"][0]["segments"]
+    assert (segment["name"], segment["rows"]) == ("all users", 4_000)
+    assert "all users" in printed(found)
+
+
 def test_what_was_said_stands_beside_what_came(report):
     scores = scores_of(4_000)
     outcomes = outcomes_of(scores)
