@@ -188,7 +188,12 @@ def _resolve(path: Path) -> tuple[Path, str | None]:
         )
     folder = path / version
     with read_errors(folder):
-        is_folder = folder.is_dir() and not folder.is_symlink()
+        is_link, is_folder = folder.is_symlink(), folder.is_dir()
+    if is_link:
+        raise BundleError(
+            f"{folder}: named by {CURRENT}, but is a link, which could change during a run. Copy the folder "
+            "there; the folder of bundles itself may be a link."
+        )
     if not is_folder:
         raise BundleError(
             f"{folder}: named by {CURRENT}, but no folder is there. Copy the bundle again."

@@ -155,6 +155,17 @@ def test_a_broken_current_is_refused(copy, text):
         open_bundle(copy)
 
 
+def test_a_version_that_is_a_link_is_named_as_one(copy, version, tmp_path):
+    version.rename(tmp_path / "elsewhere")
+    version.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match="named by CURRENT, but is a link"):
+        open_bundle(copy)
+    (tmp_path / "linked").symlink_to(copy)
+    version.unlink()
+    (tmp_path / "elsewhere").rename(version)
+    assert open_bundle(tmp_path / "linked").manifest.bundle_id
+
+
 def test_a_folder_without_a_bundle_is_refused(tmp_path):
     with pytest.raises(BundleError, match="not a bundle"):
         open_bundle(tmp_path)
