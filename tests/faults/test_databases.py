@@ -6,7 +6,7 @@ CASES = {
     "Q03": "a category padded by CHAR(n): the same score",
     "Q04": "a text, a large number or nothing among the numbers of SQLite: no other number changes",
     "Q05": "a column of SQLite that changes its type late: its type is decided over all rows",
-    "Q06": "text of SQLite that is not UTF-8, BLOBs among numbers: 65 naming the column",
+    "Q06": "text of SQLite that is not UTF-8: 65 naming the column; a BLOB among numbers: quarantined, no other value changes",
     "Q07": "a column that cannot be read: left out, or 65 naming it where it is needed",
     "Q08": "whole numbers of DuckDB that no Arrow type holds: 65 naming the column",
     "Q09": "a database in another encoding: the same texts, both ways",

@@ -144,7 +144,7 @@ def test_a_signal_ends_a_query(shop, number, ending, tmp_path):
     assert said.count("\n") == 1
     summary = json.loads((work / "scores.summary.json").read_bytes())
     assert (summary["status"], summary["exit_code"]) == ("interrupted", 128 + ending)
-    assert sorted(path.name for path in work.iterdir()) == ["scores.lock", "scores.summary.json"]
+    assert sorted(path.name for path in work.iterdir()) == ["scores.summary.json"]
     if shop.database.kind == "postgresql":
         wait_for(lambda: not running_sleeps(shop))
 
