@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from types import FrameType
 from typing import Any, TypeVar
@@ -61,7 +61,9 @@ def signals_end_the_process() -> Iterator[None]:
     os.set_blocking(writing, False)
     over = Event()
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    Thread(target=_end_unanswered, args=(reading, over), daemon=True).start()
+    # Where no thread can be started, the run itself says so.
+    with suppress(RuntimeError):
+        Thread(target=_end_unanswered, args=(reading, over), daemon=True).start()
     try:
         yield
     finally:
