@@ -8,8 +8,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager, suppress
-from threading import Event, Thread
+from contextlib import contextmanager
+from threading import Thread
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -18,8 +18,6 @@ from engine.errors import InterruptedRunError
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STEP_SECONDS = 0.1
 """How often a wait checks for a signal."""
-UNANSWERED_SECONDS = 1.8
-"""How long a library may keep the main thread after a signal."""
 CANCEL_SECONDS = 0.5
 """How long cancelled work may take to end. An interrupted run has two seconds in all."""
 
@@ -48,37 +46,6 @@ def signals_noted() -> Iterator[None]:
             signal.signal(number, handler)
         if replaced:
             _noted.clear()
-
-
-@contextmanager
-def signals_end_the_process() -> Iterator[None]:
-    """End the process if its main thread is in a library that does not return after a signal.
-
-    Python calls a handler only once the main thread is back. The byte that the C library writes to a pipe
-    arrives at once.
-    """
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    over = Event()
-    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    # Where no thread can be started, the run itself says so.
-    with suppress(RuntimeError):
-        Thread(target=_end_unanswered, args=(reading, over), daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
-        signal.set_wakeup_fd(before)
-        os.close(writing)
-
-
-def _end_unanswered(reading: int, over: Event) -> None:
-    while number := os.read(reading, 1):
-        if number[0] in SIGNALS and not over.wait(UNANSWERED_SECONDS) and not _noted:
-            name = signal.Signals(number[0]).name
-            os.write(2, f"ended by {name}: a library did not return. Run again.\n".encode())
-            os._exit(128 + number[0])
-    os.close(reading)
 
 
 def check_interrupted() -> None:
@@ -168,7 +135,3 @@ def _note(number: int, _frame: FrameType | None) -> None:
     if _noted and number == signal.SIGINT:
         os._exit(128 + number)
     _noted.append(number)
-
-
-# A forked process must not write to the pipe of the one that it comes from.
-os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))

@@ -10,7 +10,7 @@ from engine.errors import ResourceError
 from engine.model.threads import available_cores
 
 MIB = 1 << 20
-OWN_THREADS = 12
+OWN_THREADS = 11
 """Threads of a run besides those that grow with the cores or with `--threads`, measured on 2 cores."""
 THREADS_PER_THREAD = 3
 """A thread that scores, and those of Polars and ONNX Runtime that serve it."""

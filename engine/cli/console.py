@@ -23,7 +23,7 @@ from engine.errors import (
     system_error_kind,
 )
 from engine.format import visible
-from engine.interruption import check_interrupted, signals_end_the_process, signals_noted
+from engine.interruption import check_interrupted, signals_noted
 from engine.logs import LOG
 from engine.resources import check_resources
 
@@ -60,7 +60,7 @@ class Program(click.Group):
         extra |= {"auto_envvar_prefix": str(self.name).upper()}
         extra |= {"help_option_names": ["--help", "-h"], "max_content_width": MAX_HELP_WIDTH}
         extra |= {"show_default": True}
-        with logged_lines(str(self.name)) as lines, signals_noted(), signals_end_the_process():
+        with logged_lines(str(self.name)) as lines, signals_noted():
             code = _exit_code(partial(self.run, *args, obj=lines, **extra), lines)
         if code > 128 and threading.active_count() > 1:
             # The work of other threads is no longer needed.

@@ -3,6 +3,7 @@
 import csv
 import errno
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,9 +50,10 @@ def reading(name: str, fault: Callable[[], str | None] | None = None) -> Iterato
         if shortage is not None:
             raise shortage from error
         if NOT_TEXT in str(error):
+            column = re.search(r'col\("(.*)"\)\.strict_cast', str(error))
             raise InputError(
-                f"{name}: a needed column of the type Binary holds bytes that are not UTF-8 text. "
-                "Write it as text or as whole numbers."
+                f"{name}: column {column[1] if column else ''!r} of the type Binary holds bytes that are not "
+                "UTF-8 text. Write it as text or as whole numbers."
             ) from error
         if fault is None:
             raise broken(name, str(error)) from error

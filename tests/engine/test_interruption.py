@@ -1,9 +1,6 @@
 import os
 import signal
-import subprocess
-import sys
 import time
-from subprocess import PIPE
 from threading import Event
 
 import pytest
@@ -11,11 +8,9 @@ import pytest
 from engine.errors import InterruptedRunError
 from engine.interruption import (
     SIGNALS,
-    UNANSWERED_SECONDS,
     check_interrupted,
     finished,
     in_background,
-    signals_end_the_process,
     signals_noted,
     started,
 )
@@ -96,34 +91,3 @@ def test_what_the_work_raises_is_raised():
         in_background(fail)
     with pytest.raises(TimeoutError):
         in_background(lambda: time.sleep(0.3), limit_seconds=0.01)
-
-
-STUCK = """
-import ctypes
-from engine.interruption import signals_end_the_process, signals_noted
-mutex, library = ctypes.create_string_buffer(128), ctypes.CDLL(None)
-with signals_noted(), signals_end_the_process():
-    print("stuck", flush=True)
-    # The second call waits for ever, and does not come back for a signal.
-    library.pthread_mutex_lock(mutex)
-    library.pthread_mutex_lock(mutex)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_library_that_does_not_return_is_ended(number):
-    with subprocess.Popen([sys.executable, "-c", STUCK], stdout=PIPE, stderr=PIPE) as process:
-        assert process.stdout.read(5) == b"stuck"
-        process.send_signal(number)
-        assert process.wait(30) == 128 + number
-        assert b"a library did not return" in process.stderr.read()
-
-
-def test_a_main_thread_that_answers_is_left_alone():
-    with signals_noted(), signals_end_the_process():
-        os.kill(os.getpid(), signal.SIGTERM)
-        end = time.monotonic() + UNANSWERED_SECONDS + 0.5
-        while time.monotonic() < end:
-            time.sleep(0.1)
-        with pytest.raises(InterruptedRunError):
-            check_interrupted()
