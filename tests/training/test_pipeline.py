@@ -444,7 +444,9 @@ def test_users_who_are_others_get_new_segments_and_old_ids_are_retired(
     assert "is new" in changes
     assert "is retired" in changes
     scores = load_bundle(tmp_path / "next").score(moved)
-    assert set(scores["segment_id"]) <= {s.id for s in found.segments}
+    # These users differ by so little that their segments may be no better than chance.
+    named = {s.id for s in found.segments} if found.segments_usable else {None}
+    assert set(scores["segment_id"]) <= named
     assert scores["action"].null_count() == 0
     again = fit_small(path, tmp_path / "after", previous=tmp_path / "next").manifest
     assert names_of(again) == names_of(found)
