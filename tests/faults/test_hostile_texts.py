@@ -5,6 +5,7 @@ What they do in the report is tested with the report.
 
 import csv
 import json
+import re
 
 import polars as pl
 import pytest
@@ -53,7 +54,9 @@ def test_hostile_ids_and_categories_pass_through_untouched_d10(hostile, tmp_path
 def test_hostile_texts_do_nothing_in_a_spreadsheet_d10(hostile, tmp_path):
     path, out = write_table(hostile, tmp_path / "u.parquet"), tmp_path / "s.csv"
     score([str(path)], BUNDLE, out, ScoreOptions(max_reject_share=1.0, csv_for_spreadsheets=True))
-    harmless = [f"'{text}" if text in FORMULAS else text for text in HOSTILE]
+    # A formula after a tab or line break is guarded too.
+    guarded = [re.sub(r"^([\t\r\n])=", r"\1'=", text) for text in HOSTILE]
+    harmless = [f"'{g}" if t in FORMULAS else g for t, g in zip(HOSTILE, guarded, strict=True)]
     assert texts_of(out, "user_id") == harmless
     assert texts_of(tmp_path / "s.csv.quarantine.csv", "country") == harmless
 
