@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.inputs.errors import reading
+from engine.inputs.formats import BLOCK_BYTES
 from engine.inputs.tables import Table
 
 AlarmName = Literal["drift", "rows", "stale"]
 ALARMS: tuple[AlarmName, ...] = ("drift", "rows", "stale")
 ROWS_CHANGE = 0.5
 """An alarm if the rows fall or rise by this share."""
-BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

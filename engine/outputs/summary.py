@@ -164,7 +164,6 @@ class Summary:
         return lines
 
 
-SNAPSHOT = "snapshot_date"
 COUNTED_COLUMNS = ("will_purchase", "propensity_decile", "propensity_band", "segment_name")
 
 
@@ -199,8 +198,9 @@ class Tally:
         self.rows.add(chunk)
         self.scored += scores.height
         probability = scores["purchase_probability"].to_numpy()
-        if SNAPSHOT in scores.columns:
-            days = [scores[SNAPSHOT].min(), scores[SNAPSHOT].max(), *self._days]
+        # The snapshot, whatever its name is, is the only date of a score file.
+        for snapshot in scores.select(pl.selectors.date()).iter_columns():
+            days = [snapshot.min(), snapshot.max(), *self._days]
             found = [day for day in days if isinstance(day, date)]
             self._days = [min(found), max(found)] if found else []
         self.sample.add(Users(chunk.features, probability, chunk.segments))

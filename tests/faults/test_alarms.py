@@ -6,8 +6,11 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
+from engine import ScoreOptions, score
 from tests.faults.inputs import outcome
+from tests.fitted import champion
 from tests.helpers import read_summary, run, write_table
+from tests.weekly import users_of
 
 CASES = {
     "L01": "half the rows, or half as many again: alarm 'rows'; 65 with --strict",
@@ -91,3 +94,16 @@ def test_names_of_files_forge_no_line_l05(users, tmp_path, log_format):
             assert line.startswith("engine: ") or json.loads(line)["program"] == "engine"
             assert line.isprintable()
             assert not line.startswith(("engine: all", "engine: forged"))
+
+
+def test_a_snapshot_of_another_name_is_compared_too_l02(tmp_path):
+    path, out = (
+        write_table(users_of(3, 500).drop("bought"), tmp_path / "u.parquet"),
+        tmp_path / "s.csv",
+    )
+    options = ScoreOptions(if_exists="replace", max_reject_share=1.0)
+    first = score([str(path)], champion().bundle, out, options)
+    assert first.snapshots == {"oldest": "2026-01-25", "newest": "2026-01-25"}
+    write_table(users_of(3, 400).drop("bought"), path)
+    second = score([str(path)], champion().bundle, out, options)
+    assert "stale" in [alarm.name for alarm in second.alarms]
