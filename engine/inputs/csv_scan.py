@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.inputs.formats import BLOCK_BYTES
+from engine.inputs.formats import BLOCK_BYTES, SPACES
 
 QUOTE, COMMA, NEWLINE, RETURN = b'",\n\r'
-SPACES = list(b" \t\r\n")
 MARK = np.frombuffer(codecs.BOM_UTF8, np.uint8)
 _BLANK_LINE = re.compile(rb"(?:\A|\n)[ \t\r]*(?:\n|\Z)|\n" + codecs.BOM_UTF8)
 
@@ -75,7 +74,7 @@ def without_blank_lines(path: Path, target: Path) -> Path:
             content = block.content
             bounds = np.concatenate(([0], np.flatnonzero(block.newlines) + 1, [len(content)]))
             keep = ~_marks(content, bounds[:-1] if is_blank else bounds[1:-1])
-            solid = np.cumsum(keep & ~np.isin(content, SPACES))
+            solid = np.cumsum(keep & ~np.isin(content, list(SPACES)))
             blank = np.diff(np.concatenate(([0], solid))[bounds]) == 0
             blank[0] &= is_blank
             written = content[keep & np.repeat(~blank, np.diff(bounds))].tobytes()

@@ -16,6 +16,8 @@ HEAD_BYTES = 65_536
 BLOCK_BYTES = 1 << 20
 UNPACKED_BYTES = 64 << 20
 """Below this size, a packed file may be unpacked whatever its ratio is."""
+SPACES = b" \t\r\n"
+"""What may stand between the values of a text format."""
 GZIP_MAGIC = b"\x1f\x8b"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _MAGIC: tuple[tuple[bytes, Format], ...] = ((PARQUET_MAGIC, "parquet"), (ARROW_MAGIC, "ipc"))

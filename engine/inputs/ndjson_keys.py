@@ -14,11 +14,10 @@ import numpy as np
 
 from engine.errors import InputError, pluralize, quoted
 from engine.inputs.errors import check_width
-from engine.inputs.formats import BLOCK_BYTES
+from engine.inputs.formats import BLOCK_BYTES, SPACES
 
 QUOTE, COLON, NEWLINE, BACKSLASH = b'":\n\\'
 OPENING, CLOSING = b"{[", b"}]"
-SPACES = b" \t\r\n"
 WORD_BYTES = 8
 MAX_NAME_BYTES = 1_024
 """Keys are hashed a word at a time, all keys at once; nobody names a column in so many bytes."""
