@@ -48,20 +48,20 @@ def to_typed(frame: pl.DataFrame, schema: FeatureSchema) -> Typed:
     frame = with_plain_texts(frame, schema)
     found = frame.schema
     columns, rules = [], {}
+    marks_of = {feature.name: schema.missing_marks(feature) for feature in schema.model_features}
     if schema.id is not None:
         columns.append(_id_column(schema, found[schema.id]))
     if schema.snapshot is not None and schema.snapshot in found:
         columns.append(date_column(schema.snapshot, found[schema.snapshot]))
         rules[schema.snapshot] = "not_a_date"
     for feature in schema.model_features:
-        marks = schema.missing_marks(feature)
+        marks = marks_of[feature.name]
         if feature.kind == "numeric":
             columns.append(float32_column(feature.name, found[feature.name], marks))
             rules[feature.name] = "not_a_number"
         else:
             columns.append(text_column(feature.name, found[feature.name], feature.values, marks))
     typed = _without_spaces(frame, frame.select(columns), schema)
-    marks_of = {feature.name: schema.missing_marks(feature) for feature in schema.model_features}
     faults = {
         f"{name}|{rule}": typed[name].is_null()
         & ~_is_missing(frame[name], marks_of.get(name, schema.missing_texts))
