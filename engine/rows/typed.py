@@ -207,7 +207,11 @@ def _to_float32(text: pl.Expr, marks: tuple[str, ...]) -> pl.Expr:
 
 
 def _without_marks(number: pl.Expr, marks: tuple[str, ...]) -> pl.Expr:
-    number, marked = number.fill_nan(None), _marked_numbers(marks).cast(pl.Float32)
+    number = number.fill_nan(None)
+    # NOTE: parsing marks takes longer than reading a column, and most columns have none.
+    if not marks:
+        return number
+    marked = _marked_numbers(marks).cast(pl.Float32)
     return pl.when(~number.is_in(marked.implode())).then(number) if len(marked) else number
 
 
