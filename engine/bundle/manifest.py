@@ -25,6 +25,9 @@ READABLE_FORMATS = (BUNDLE_FORMAT - 1, BUNDLE_FORMAT)
 MAX_SEGMENT_ID = 127
 """The largest id that fits the Int8 column of the score file."""
 
+SOUND, WEAK, CHANCE, NONE = SEGMENT_VERDICTS = ("sound", "weak", "chance", "none")
+"""Segments that may be used; with care; that are no better than chance; no segments at all."""
+
 BANDS = ("low", "medium", "high", "very_high")
 
 DRIVERS = 3
@@ -82,7 +85,7 @@ class Manifest:
         retired_segments: Ids of earlier bundles that are never used again.
         unusable: Why the purchase model must not be used; empty if it may.
         segments_unusable: Why the segments are not stable enough to use; empty if they are.
-        segments_usable: Whether scores name the segments; false if they are no better than chance.
+        segments_verdict: What the fit says of the segments, one of `SEGMENT_VERDICTS`.
         files: Every other file of the bundle, by name.
         format: The format of the bundle that was read.
     """
@@ -99,9 +102,14 @@ class Manifest:
     retired_segments: tuple[int, ...]
     unusable: tuple[str, ...]
     segments_unusable: tuple[str, ...]
+    segments_verdict: str
     files: Mapping[str, FileEntry]
-    segments_usable: bool = True
     format: int = BUNDLE_FORMAT
+
+    @property
+    def segments_usable(self) -> bool:
+        """Whether scores name the segments, and actions may differ by them."""
+        return self.segments_verdict in (SOUND, WEAK)
 
 
 def _is_segment_id(value: object) -> bool:
@@ -110,6 +118,10 @@ def _is_segment_id(value: object) -> bool:
 
 def _is_sha256(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _is_verdict(value: object) -> bool:
+    return value in SEGMENT_VERDICTS
 
 
 _MANIFEST = {
@@ -125,6 +137,7 @@ _MANIFEST = {
     "unusable": [str],
     "segments_unusable": [str],
     "segments_usable?": bool,
+    "segments_verdict": _is_verdict,
     "files": {str: {"sha256": _is_sha256, "size_bytes": is_count}},
 }
 
@@ -166,6 +179,7 @@ def _manifest(document: Mapping[str, Any], where: str) -> Manifest:
     """The fields of a document of a readable format; unknown keys are ignored."""
     if document["format"] == 1:
         document = manifest_document(document)
+    document = {"segments_verdict": _earlier_verdict(document), **document}
     problem = structure_problem(document, _MANIFEST, "it")
     if problem:
         raise ValueError(problem)
@@ -181,6 +195,13 @@ def _manifest(document: Mapping[str, Any], where: str) -> Manifest:
             "files": {n: FileEntry(**_known(e, FileEntry)) for n, e in document["files"].items()},
         }
     )
+
+
+def _earlier_verdict(document: Mapping[str, Any]) -> str:
+    """The verdict on the segments of a bundle whose manifest holds none."""
+    if document.get("segments_usable") is False:
+        return CHANCE
+    return WEAK if document["segments_unusable"] else SOUND
 
 
 def _known(document: Mapping[str, Any], target: type) -> dict[str, Any]:

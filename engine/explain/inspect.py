@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.bundle.evaluation import Evaluation, Json
-from engine.bundle.manifest import BANDS, Manifest, Segment
+from engine.bundle.manifest import BANDS, CHANCE, NONE, WEAK, Manifest, Segment
 from engine.bundle.schema import Feature
 from engine.errors import pluralize
 from engine.format import plain_number, shown_name, table, without_head
@@ -20,6 +20,11 @@ DIRECTIONS = {
     "raises": "a higher value raises the score",
     "lowers": "a higher value lowers the score",
     "none": "no single direction",
+}
+SEGMENT_WORDS = {
+    WEAK: "weak; use them with care",
+    CHANCE: "no better than chance; scores and playbook do without them",
+    NONE: "none; scores and playbook do without them",
 }
 SHOWN_HASH_DIGITS = 12
 SHOWN_PART_DRIVERS = 3
@@ -81,11 +86,11 @@ def _head(manifest: Manifest, quality: Json) -> Iterator[str]:
     yield f"bundle {manifest.bundle_id} (format {manifest.format})"
     yield "MUST NOT BE USED" if manifest.unusable else "usable: passed every quality check"
     yield f"quality: {quality['sentence']}"
-    yield from _indented(manifest.unusable or quality["reasons"])
-    if not manifest.segments_usable:
-        yield "segments: no better than chance; scores and playbook do without them"
-    elif manifest.segments_unusable:
-        yield "segments: weak; use them with care"
+    of_segments = {f"segments: {reason}" for reason in manifest.segments_unusable}
+    reasons = [reason for reason in quality["reasons"] if reason not in of_segments]
+    yield from _indented(manifest.unusable or reasons)
+    if manifest.segments_verdict in SEGMENT_WORDS:
+        yield f"segments: {SEGMENT_WORDS[manifest.segments_verdict]}"
     yield from _indented(manifest.segments_unusable)
 
 

@@ -409,8 +409,12 @@ def test_k10_segments_no_better_than_chance_are_named_so(tmp_path):
     features = [number(name) for name in columns]
     bundle = made(tmp_path, {**columns, "bought": bought}, *features)
     found = read_evaluation(open_bundle(bundle))
-    assert (found.segments["verdict"], found.segments["usable"]) == ("no better than chance", False)
+    assert (found.segments["verdict"], found.segments["usable"]) == ("chance", False)
     assert "no better than chance: silhouette 0.2" in (bundle / "report.html").read_text()
+    card = (bundle / "MODEL_CARD.md").read_text()
+    for praise in ("where by segment", "inside a segment and band", "The segment decides"):
+        assert praise not in card
+    assert "The band alone decides" in card
     rows = json.loads((bundle / "playbook.json").read_text())["rows"]
     actions = {(row["band"], row["action"], row["channel"], row["offer"]) for row in rows}
     assert len(actions) == 4
@@ -428,10 +432,19 @@ def test_k10_segments_no_better_than_chance_are_named_so(tmp_path):
     )
     assert (summary.segments, summary.published) == ({}, True)
     assert not any(line.startswith("segments") for line in summary.to_lines())
-    assert (
-        "segments: no better than chance; scores and playbook do without them"
-        in run("engine", "inspect", bundle).stdout
-    )
+    shown = run("engine", "inspect", bundle).stdout
+    assert "segments: no better than chance; scores and playbook do without them" in shown
+    lines = [line.strip().removeprefix("segments: ") for line in shown.splitlines()]
+    assert all(lines.count(reason) == 1 for reason in found.fit.clustering["reasons"])
+
+
+def test_k10_a_table_without_segments_is_told_from_one_whose_segments_are_chance(drawn, tmp_path):
+    x, _, bought = drawn
+    bundle = made(tmp_path, {"t": (x > 0).astype(int), "bought": bought}, number("t"))
+    assert open_bundle(bundle).manifest.segments_verdict == "none"
+    shown = run("engine", "inspect", bundle).stdout
+    assert "segments: none; scores and playbook do without them" in shown
+    assert "better than chance;" not in shown
 
 
 @pytest.mark.parametrize(
@@ -440,15 +453,15 @@ def test_k10_segments_no_better_than_chance_are_named_so(tmp_path):
         ({"silhouette": None, "silhouette_permuted": None, "reasons": ["none"]}, "none"),
         (
             {"silhouette": 0.33, "silhouette_permuted": 0.33, "reasons": ["x"]},
-            "no better than chance",
+            "chance",
         ),
         (
             {"silhouette": 0.33, "silhouette_permuted": None, "reasons": ["x"]},
-            "no better than chance",
+            "chance",
         ),
         ({"silhouette": 0.33, "silhouette_permuted": 0.2, "reasons": ["x"]}, "weak"),
         ({"silhouette": 0.33, "silhouette_permuted": 0.2, "reasons": []}, "sound"),
     ],
 )
 def test_k10_the_verdict_follows_the_figures(figures, verdict):
-    assert segment_verdict(figures)["verdict"] == verdict
+    assert segment_verdict(figures) == verdict

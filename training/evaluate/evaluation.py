@@ -28,7 +28,7 @@ from training.metrics.metrics import Outcomes, rounded, segment_places
 from training.segments.kmeans import sampled, silhouette
 from training.segments.segments import TEST_ROWS
 from training.segments.space import space_from_report
-from training.segments.verdict import segment_verdict
+from training.segments.verdict import verdict_sentence
 
 SAMPLE_SEED = 0
 
@@ -185,7 +185,9 @@ def segment_figures(
         "names": {str(s.id): s.name for s in manifest.segments},
         "silhouette": measured,
         "silhouette_rows": len(rows),
-        **segment_verdict(fit.clustering),
+        "verdict": manifest.segments_verdict,
+        "usable": manifest.segments_usable,
+        "sentence": verdict_sentence(manifest.segments_verdict, fit.clustering),
         "shares": {
             str(number): None if 0 < people[n] < MIN_USERS else rounded(float(shares[n]))
             for n, number in enumerate(ids)

@@ -100,7 +100,7 @@ def bundle_manifest(
         retired_segments=segmentation.lineage.retired,
         unusable=classifier.unusable,
         segments_unusable=tuple(segmentation.report["reasons"]),
-        segments_usable=segment_verdict(segmentation.report)["usable"],
+        segments_verdict=segment_verdict(segmentation.report),
         files={},
     )
 

@@ -9,6 +9,7 @@ from engine.bundle.manifest import Manifest
 from engine.bundle.open import Bundle
 from engine.bundle.playbook import playbook_rows
 from training.format import people
+from training.segments.verdict import verdict_sentence
 
 Figures = Mapping[str, Any]
 
@@ -100,6 +101,11 @@ class Subject:
     def segment_names(self) -> dict[int, str]:
         """The name of every segment, by id."""
         return {segment.id: segment.name for segment in self.manifest.segments}
+
+    @property
+    def segments_sentence(self) -> str:
+        """Whether the segments are groups of users."""
+        return verdict_sentence(self.manifest.segments_verdict, self.fit.clustering)
 
     @property
     def event(self) -> str:

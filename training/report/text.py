@@ -16,7 +16,6 @@ from training.report.blocks import (
 )
 from training.report.subject import Subject
 from training.report.summary import about, badge, report_sections
-from training.segments.verdict import segment_verdict
 
 EVALUATED = (
     *("figures", "metrics", "gains", "audience", "reliability", "slices"),
@@ -37,7 +36,7 @@ def evaluation_lines(subject: Subject) -> Iterator[str]:
     yield f"Bundle {subject.manifest.bundle_id}: {badge(quality)}"
     yield quality["sentence"]
     yield from (f"- {reason}" for reason in quality["reasons"])
-    yield segment_verdict(subject.fit.clustering)["sentence"]
+    yield subject.segments_sentence
     yield from (f"{name}: {shown(words)}" for name, words in about(subject))
     sections = {section.id: section for section in report_sections(subject)}
     yield from section_lines(sections[name] for name in EVALUATED if name in sections)

@@ -178,6 +178,16 @@ def _count(tried: Mapping[int, Figures], current: int | None) -> int:
     return _most_useful(sound) if sound else max(near, key=lambda k: (near[k]["agreement"], -k))
 
 
+def beyond_chance(silhouette: float, permuted: float | None) -> bool:
+    """Whether a silhouette shows groups: KMeans divides any cloud of points.
+
+    Args:
+        silhouette: Of the segments.
+        permuted: Of the same columns, shuffled apart, which have no groups; None if there is none.
+    """
+    return permuted is not None and silhouette - permuted >= MIN_EXCESS
+
+
 def shares(model: KMeans) -> np.ndarray:
     """The share of the training users in each cluster, float64 [clusters]."""
     return np.bincount(model.labels_, minlength=model.n_clusters) / len(model.labels_)
@@ -198,7 +208,7 @@ def _lacks(figures: Figures) -> list[str]:
     smallest, mean, worst = (
         figures[name] for name in ("smallest_share", "agreement", "agreement_worst")
     )
-    weak = found is not None and (null is None or found - null < MIN_EXCESS)
+    weak = found is not None and not beyond_chance(found, null)
     checks = (
         (weak, f"silhouette {found}, {null} on column-permuted data: less than {MIN_EXCESS} above"),
         (smallest < MIN_SHARE, f"the smallest has {smallest:.1%} of users, under {MIN_SHARE:.0%}"),

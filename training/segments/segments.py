@@ -21,6 +21,7 @@ from training.segments.counts import (
     SEGMENT_COUNTS,
     ClusteringData,
     Figures,
+    beyond_chance,
     choose_count,
     count_figures,
     shares,
@@ -231,7 +232,7 @@ def _shortfalls(figures: Figures) -> list[str]:
         return ["no silhouette: all users are in one segment, or too few were measured"]
     if measured < SILHOUETTE_TARGET:
         problems.append(f"silhouette {measured} on unseen users, below {SILHOUETTE_TARGET}")
-    if null is None or measured - null < MIN_EXCESS:
+    if not beyond_chance(measured, null):
         problems.append(
             f"silhouette {measured} on unseen users, {null} on column-permuted data: less than "
             f"{MIN_EXCESS} above it"

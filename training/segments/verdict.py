@@ -1,42 +1,50 @@
-"""Whether segments are groups of users, in words: a verdict of their own, apart from that of the scores."""
+"""Whether segments are groups of users: a verdict of their own, apart from that of the scores.
+
+The fit judges them once, and the manifest keeps the verdict.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
+from engine.bundle.manifest import CHANCE, NONE, SOUND, WEAK
 from training.format import decimal
-from training.segments.counts import MIN_EXCESS
-
-SOUND, WEAK, CHANCE, NONE = "sound", "weak", "no better than chance", "none"
+from training.segments.counts import beyond_chance
 
 
-def segment_verdict(clustering: Mapping[str, Any]) -> dict[str, Any]:
-    """The verdict of a fit on its segments, measured on users that it did not see.
-
-    KMeans divides any cloud of points. So the silhouette must exceed that of the same columns,
-    shuffled apart, which have no groups.
+def segment_verdict(clustering: Mapping[str, Any]) -> str:
+    """The verdict on segments, measured on users whom the fit did not see.
 
     Args:
         clustering: `FitRecord.clustering`.
 
     Returns:
-        `verdict`; `usable`, whether actions may differ by segment; `sentence`.
+        One of `engine.bundle.manifest.SEGMENT_VERDICTS`.
     """
-    found, null = clustering.get("silhouette"), clustering.get("silhouette_permuted")
+    found = clustering["silhouette"]
     if found is None:
-        verdict, sentence = NONE, "The users form no segments: use the bands of the score alone."
-    elif null is None or found - null < MIN_EXCESS:
-        other = "none" if null is None else decimal(null, 2)
-        verdict = CHANCE
-        sentence = (
-            f"These segments are no better than chance: silhouette {decimal(found, 2)}, {other} for features "
-            "that are unrelated. Do not act on them: use the bands of the score alone."
+        return NONE
+    if not beyond_chance(found, clustering["silhouette_permuted"]):
+        return CHANCE
+    return WEAK if clustering["reasons"] else SOUND
+
+
+def verdict_sentence(verdict: str, clustering: Mapping[str, Any]) -> str:
+    """A verdict in words.
+
+    Args:
+        verdict: As the manifest has it.
+        clustering: `FitRecord.clustering`.
+    """
+    if verdict == NONE:
+        return "The users form no segments: use the bands of the score alone."
+    if verdict == WEAK:
+        return "These segments are weak: use them with care."
+    found, null = (clustering.get(name) for name in ("silhouette", "silhouette_permuted"))
+    other = "none" if null is None else decimal(null, 2)
+    figures = f"silhouette {decimal(found, 2)}, {other} for features that are unrelated"
+    if verdict == CHANCE:
+        return (
+            f"These segments are no better than chance: {figures}. Do not act on them: use the bands of "
+            "the score alone."
         )
-    elif clustering.get("reasons"):
-        verdict, sentence = WEAK, "These segments are weak: use them with care."
-    else:
-        verdict = SOUND
-        sentence = (
-            f"These segments are sound: silhouette {decimal(found, 2)}, {decimal(null, 2)} for features "
-            "that are unrelated."
-        )
-    return {"verdict": verdict, "usable": verdict in (SOUND, WEAK), "sentence": sentence}
+    return f"These segments are sound: {figures}."

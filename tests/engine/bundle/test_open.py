@@ -69,6 +69,21 @@ def test_a_copy_has_the_same_bytes(tmp_path, source):
     assert file_bytes(tmp_path / "copy") == file_bytes(bundle.path)
 
 
+@pytest.mark.parametrize(
+    ("earlier", "verdict"),
+    [
+        ({"segments_usable": False, "segments_unusable": ["x"]}, "chance"),
+        ({"segments_usable": True, "segments_unusable": ["x"]}, "weak"),
+        ({"segments_usable": True, "segments_unusable": []}, "sound"),
+    ],
+)
+def test_a_manifest_without_a_verdict_on_segments_is_read(earlier, verdict):
+    document = json.loads(open_bundle(BUNDLE).contents[MANIFEST])
+    document.pop("segments_verdict", None)
+    text = json.dumps({**document, **earlier}).encode()
+    assert manifest_from_json(text, "test").segments_verdict == verdict
+
+
 def test_a_bundle_of_the_format_before_is_read_as_one_of_this(tmp_path):
     old = open_bundle(FORMAT_1)
     document = json.loads(old.contents[MANIFEST])

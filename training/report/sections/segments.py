@@ -7,7 +7,6 @@ from training.format import THIN, count, decimal, percent, plain, shown, unit_be
 from training.report.blocks import Block, Card, Cards, Cell, Text, bullets, left_out, table
 from training.report.subject import Figures, Subject
 from training.segments.counts import WORTH
-from training.segments.verdict import segment_verdict
 
 SHOWN_INDEX = 4
 SHOWN_UNIT = 12
@@ -23,8 +22,7 @@ def segments(subject: Subject) -> list[Block]:
     manifest = subject.manifest
     if not manifest.segments:
         return []
-    blocks: list[Block] = []
-    blocks.append(Text(segment_verdict(subject.fit.clustering)["sentence"], strong=True))
+    blocks: list[Block] = [Text(subject.segments_sentence, strong=True)]
     if subject.elsewhere:
         blocks.append(Text(AS_FITTED))
     blocks.append(Cards(tuple(_segment_card(s, subject) for s in manifest.segments)))
