@@ -85,6 +85,17 @@ def test_without_known_spend_nobody_is_won_back():
     assert all(rows[s.id, "low"]["action"].startswith("No campaign") for s in SEGMENTS)
 
 
+def test_own_rules_for_spenders_hold_where_segments_are_chance(tmp_path):
+    text = '[[rule]]\nspender = true\naction = "Call"\n[[rule]]\nspender = false\noffer = "none at all"\n'
+    for usable in (True, False):
+        rows = rows_of(own(tmp_path, text), usable=usable)
+        assert {rows[1, band]["action"] for band in BANDS} == {"Call"}
+        assert {rows[4, band]["offer"] for band in BANDS} == {"none at all"}
+    rows = rows_of(DEFAULT, usable=False)
+    for band in BANDS:
+        assert rows[1, band]["action"] == rows[4, band]["action"]
+
+
 def test_the_channel_follows_what_a_segment_has_more_of():
     rows = rows_of(DEFAULT)
     assert rows[1, "high"]["channel"] == "push"

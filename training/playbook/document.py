@@ -45,7 +45,7 @@ def playbook_document(
     scale = population / metrics["rows"]
     applied, spenders = rules.rules, _spenders(segments, profiles)
     if not evaluation.segments["usable"]:
-        applied, spenders = _without_segments(rules.rules), set()
+        applied = _without_segments(rules.rules)
     return {
         "population": population,
         "currency": rules.currency,
@@ -138,11 +138,11 @@ def _settings(
 
 
 def _without_segments(rules: Sequence[Rule]) -> tuple[Rule, ...]:
-    """The rules without those of the package for what a segment has more of.
+    """The rules without those of the package that depend on the segment.
 
     A user's own rules stay, as they name what their writer wants.
     """
-    return tuple(rule for rule in rules if rule.place or rule.over is None)
+    return tuple(rule for rule in rules if rule.place or (rule.over, rule.spender) == (None, None))
 
 
 def _figures(cell: Json | None, settings: Mapping[str, Any], scale: float) -> dict[str, Any]:

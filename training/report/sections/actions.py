@@ -29,6 +29,8 @@ def cells(subject: Subject) -> list[Block]:
         Text(
             "The segment decides the topic and the channel; the band decides whether, when and how much "
             "to spend."
+            if subject.manifest.segments_usable
+            else "The band alone decides: these segments show no groups to act on."
         ),
         table(
             f"Share of users who buy, number of {subject.counts} measured"
