@@ -34,7 +34,7 @@ from training.data.dataset import Dataset, load_dataset, size_figures
 from training.data.folds import make_folds
 from training.data.horizon import check_horizon
 from training.data.scored import ScoredUsers, run_engine
-from training.data.seen import bucket_counts
+from training.data.seen import seen_counts
 from training.data.split import Split, split
 from training.effort import Effort, TrialWatch, unwatched
 from training.evaluate.evaluation import evaluate
@@ -146,8 +146,8 @@ def fit(
     progress("measuring the models on users they have not seen")
     record = _record(users, models, parity, predictions.probability, options)
     evaluation = _evaluated(bundle, scored, users, models, record, options.seed)
-    if previous is not None:
-        evaluation = replace(evaluation, cautions=gain_cautions(evaluation, previous))
+    gains = () if previous is None else gain_cautions(evaluation, previous)
+    evaluation = replace(evaluation, cautions=(*record.leakage["cautions"], *gains))
     bundle = _with_verdict(bundle, evaluation.quality)
     progress("writing the report")
     test = parts.test
@@ -300,7 +300,7 @@ def _record(
             "schema_fingerprint": options.schema.fingerprint,
             "seed": options.seed,
             "split": parts.description,
-            "seen": bucket_counts(users.features, dataset.label, dataset.users),
+            **seen_counts(users.features, dataset.label, dataset.users),
         },
         search=models.classifier.report,
         clustering={**models.segmentation.report, "changes": models.description.changes},

@@ -134,6 +134,8 @@ _NUMBER_OR_NULL = (None, is_number)
 _MEANS = {str: {str: _NUMBER_OR_NULL}}
 _DIFFERENCE = {"feature": str, "words?": str, "mean?": _NUMBER_OR_NULL}
 
+_COUNTS = {"rows": is_number, "buckets": _buckets, "counts": [_hex]}
+
 _FIT: dict[str, Any] = {
     "training": {
         "rows": is_number,
@@ -143,7 +145,8 @@ _FIT: dict[str, Any] = {
         "snapshots": [_date],
         "data_fingerprint": str,
         "split": {"kind": str},
-        "seen?": (None, {"rows": is_number, "buckets": _buckets, "counts": [_hex]}),
+        "seen?": (None, _COUNTS),
+        "seen_non_buyers?": (None, _COUNTS),
     },
     "search": {
         "trials": [
@@ -190,6 +193,7 @@ _FIT: dict[str, Any] = {
     "leakage": {
         "broken": [str],
         "reasons": [str],
+        "cautions?": [str],
         "shuffled_labels": {"roc_auc": _NUMBER_OR_NULL},
         "single_features": [{"feature": str, "roc_auc": _NUMBER_OR_NULL, "suspicious": bool}],
     },
@@ -234,7 +238,7 @@ _EVALUATION: dict[str, Any] = {
 
 
 def _sizes_fit(seen: Json | None) -> bool:
-    """Whether the buyers of training are counted by every part of the hash, in every bucket."""
+    """Whether users of training are counted by every part of the hash, in every bucket."""
     return seen is None or [len(text) for text in seen["counts"]] == 4 * [8 * seen["buckets"]]
 
 
@@ -250,7 +254,10 @@ def _mismatch(document: Json, manifest: Manifest) -> str | None:
         "comparison.fitted": [figures["segment_id"] for figures in fitted] in (ids, []),
         "fit.clustering": len({len(clustering[name]) for name in columns}) == 1
         and set(clustering["features"]) <= known,
-        "fit.training.seen": _sizes_fit(document["fit"]["training"].get("seen")),
+        **{
+            f"fit.training.{name}": _sizes_fit(document["fit"]["training"].get(name))
+            for name in ("seen", "seen_non_buyers")
+        },
     }
     wrong = [name for name, fits in checks.items() if not fits]
     return f"{quoted(wrong)} not of bundle {manifest.bundle_id}" if wrong else None

@@ -3,12 +3,16 @@
 Rows of training are recognised by their values too, whatever their dates and ids: see `seen`.
 """
 
+from dataclasses import dataclass
 from datetime import date, timedelta
+
+import polars as pl
 
 from engine.bundle.evaluation import FitRecord
 from engine.bundle.manifest import Manifest
 from engine.errors import pluralize
 from training.data.dataset import Dataset
+from training.data.horizon import last_sound_date
 from training.data.scored import ScoredUsers
 from training.data.seen import seen_share
 
@@ -18,14 +22,16 @@ def are_those_of_training(dataset: Dataset, fit: FitRecord) -> bool:
     return bool(fit.training["data_fingerprint"] == dataset.fingerprint)
 
 
+def last_date(manifest: Manifest, fit: FitRecord) -> date | None:
+    """The last date of the users of a fit that can be right; None if there is none."""
+    dates = pl.Series(map(date.fromisoformat, fit.training["snapshots"]), dtype=pl.Date)
+    return last_sound_date(dates, manifest.schema.horizon_days)
+
+
 def first_later_date(manifest: Manifest, fit: FitRecord) -> date | None:
     """The first date whose features show none of the training outcomes; None without dates."""
-    dates = fit.training["snapshots"]
-    gap = timedelta(days=max(manifest.schema.horizon_days, 1))
-    if not dates:
-        return None
-    last = date.fromisoformat(dates[-1])
-    return last + gap if last <= date.max - gap else date.max
+    last = last_date(manifest, fit)
+    return last and last + timedelta(days=max(manifest.schema.horizon_days, 1))
 
 
 def early_rows(dataset: Dataset, manifest: Manifest, fit: FitRecord) -> str:
@@ -39,14 +45,14 @@ def early_rows(dataset: Dataset, manifest: Manifest, fit: FitRecord) -> str:
     days = f"{early[0]} to {early[-1]}" if early[0] != early[-1] else str(early[0])
     return (
         f"{pluralize(len(early), 'row')} of {dataset.rows:,} are of {days}; {manifest.bundle_id} was "
-        f"fitted to users up to {fit.training['snapshots'][-1]}, whose outcomes end "
+        f"fitted to users up to {last_date(manifest, fit)}, whose outcomes end "
         f"{manifest.schema.horizon_days} days later"
     )
 
 
 def seen_users(users: ScoredUsers, manifest: Manifest, fit: FitRecord) -> str:
     """How many buyers look exactly like buyers of training, as a sentence; "" if few do."""
-    share = seen_share(fit.training.get("seen"), users.features, users.dataset.label)
+    share = seen_share(fit.training, users.features, users.dataset.label)
     if not share:
         return ""
     return (
@@ -55,21 +61,38 @@ def seen_users(users: ScoredUsers, manifest: Manifest, fit: FitRecord) -> str:
     )
 
 
-def cautions(dataset: Dataset, manifest: Manifest, fit: FitRecord, seen: str = "") -> list[str]:
-    """Why figures on these users may be too good, in sentences; `seen` is from `seen_users`."""
-    if are_those_of_training(dataset, fit):
-        return [
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why figures on these users may be too good.
+
+    Attributes:
+        words: In sentences.
+        seen: Whether the models have seen these users for certain.
+    """
+
+    words: str
+    seen: bool
+
+
+def doubt(users: ScoredUsers, manifest: Manifest, fit: FitRecord) -> Doubt | None:
+    """Why figures on these users may be too good; None if nothing speaks for it."""
+    if are_those_of_training(users.dataset, fit):
+        return Doubt(
             f"These are the users that {manifest.bundle_id} was fitted to: the models have seen most "
-            "of them, so the figures are too good. Measure the bundle on later users."
-        ]
+            "of them, so the figures are too good. Measure the bundle on later users.",
+            seen=True,
+        )
+    seen = seen_users(users, manifest, fit)
     if seen:
-        return [
+        words = (
             f"{seen[0].upper()}{seen[1:]}, so the figures are too good. Measure it on later users."
-        ]
-    early = early_rows(dataset, manifest, fit)
+        )
+        return Doubt(words, seen=True)
+    early = early_rows(users.dataset, manifest, fit)
     if not early:
-        return []
-    return [
-        f"{early}: if these are the same users, the figures are too good. Measure the bundle on "
-        "later users."
-    ]
+        return None
+    return Doubt(
+        f"{early}: these users may not be new, and the figures may be too good. Measure the bundle on "
+        "later users.",
+        seen=False,
+    )

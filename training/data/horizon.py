@@ -5,6 +5,7 @@ The last date of a fit begins the version and decides which users are later. A w
 """
 
 from datetime import date, timedelta
+from typing import cast
 
 import polars as pl
 
@@ -12,7 +13,7 @@ from engine.errors import InputError, pluralize
 from training.data.dataset import Dataset
 
 LATEST_DAY = date(2100, 1, 1)
-"""Later dates stand for "none": 9999-12-31, 2999-12-31, or 2262-04-11, the last of pandas. The
+"""Dates from this one on stand for "none": 9999-12-31, 2999-12-31, or 2262-04-11, the last of pandas. The
 counterpart of `engine.rows.rules.EARLIEST_DAY`."""
 
 MAX_GAP_DAYS = 731
@@ -25,6 +26,24 @@ MAX_GAP_HORIZONS = 10
 def longest_gap(horizon_days: int) -> timedelta:
     """How far apart neighbouring snapshots may be; a date further off is an error."""
     return timedelta(days=max(MAX_GAP_DAYS, MAX_GAP_HORIZONS * horizon_days))
+
+
+def dates_after_gaps(snapshots: pl.Series, horizon_days: int) -> pl.Series:
+    """The dates that are too far from the one before, in order."""
+    dates = snapshots.unique().sort()
+    return dates.filter((dates.diff() > longest_gap(horizon_days)).fill_null(value=False))
+
+
+def last_sound_date(snapshots: pl.Series, horizon_days: int) -> date | None:
+    """The last date that `check_horizon` does not refuse; None if there is none.
+
+    Fits of earlier versions took any date.
+    """
+    sound = snapshots.filter(snapshots < LATEST_DAY)
+    after = dates_after_gaps(sound, horizon_days)
+    if len(after):
+        sound = sound.filter(sound < after[0])
+    return cast("date | None", sound.max())
 
 
 def check_horizon(dataset: Dataset) -> None:
@@ -41,22 +60,18 @@ def check_horizon(dataset: Dataset) -> None:
     late = snapshots.filter(snapshots >= LATEST_DAY)
     if len(late):
         raise InputError(
-            f"training data: {_rows(late, dataset)} dated {_period(late)}, beyond {LATEST_DAY}: such "
-            "dates stand for a missing one. Correct them in the job that makes the table, or leave "
+            f"training data: {_rows(late, dataset)} dated {_period(late)}: dates from {LATEST_DAY} on "
+            "stand for a missing one. Correct them in the job that makes the table, or leave "
             "these rows out."
         )
-    dates = snapshots.unique().sort()
-    limit = longest_gap(dataset.schema.horizon_days)
-    after_gap = dates.filter((dates.diff() > limit).fill_null(value=False))
-    if not len(after_gap):
+    days = dataset.schema.horizon_days
+    after = dates_after_gaps(snapshots, days)
+    if not len(after):
         return
-    sides = [
-        snapshots.filter(snapshots < after_gap[0]),
-        snapshots.filter(snapshots >= after_gap[0]),
-    ]
+    sides = [snapshots.filter(snapshots < after[0]), snapshots.filter(snapshots >= after[0])]
     few, many = sorted(sides, key=len)
     raise InputError(
-        f"training data: {_rows(few, dataset)} dated {_period(few)}, more than {limit.days} days from "
+        f"training data: {_rows(few, dataset)} dated {_period(few)}, more than {longest_gap(days).days} days from "
         f"the others, of {_period(many)}. Correct the dates, leave these rows out, or fit to one of the "
         "two periods."
     )

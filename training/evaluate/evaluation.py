@@ -17,7 +17,7 @@ from engine.model.session import Predictions
 from training.compare.figures import comparison
 from training.compare.strategies import SegmentFigures, compared_users, figures_from_json
 from training.data.dataset import Dataset, load_dataset, size_figures
-from training.data.freshness import cautions, seen_users
+from training.data.freshness import Doubt, doubt
 from training.data.scored import ScoredUsers, score_users
 from training.evaluate.drivers import drivers_report
 from training.evaluate.quality import lower_quality, quality_band
@@ -43,6 +43,7 @@ def evaluate(
     strategies: Mapping[str, np.ndarray] | None = None,
     reference: Reference | None = None,
     fitted_quality: Json | None = None,
+    doubted: Doubt | None = None,
 ) -> Evaluation:
     """Measure a bundle on some labelled users.
 
@@ -58,6 +59,7 @@ def evaluate(
             part of a fit, from which they are made.
         fitted_quality: Of the test part of the fit. It is the best that users seen in training can
             show.
+        doubted: Why the figures may be too good.
 
     Returns:
         Every figure of these users.
@@ -69,17 +71,14 @@ def evaluate(
     quality: Json = quality_band(
         metrics, fit.leakage, manifest.unusable, manifest.segments_unusable
     )
-    doubts: tuple[str, ...] = ()
-    if reference is not None:
-        doubts = tuple(cautions(dataset, manifest, fit, seen_users(users, manifest, fit)))
-    if doubts and fitted_quality is not None:
+    if doubted is not None and doubted.seen and fitted_quality is not None:
         quality = lower_quality(fitted_quality, quality)
     compared = compared_users(dataset, rows, scored, figures, strategies)
     seen = Users(features, scored.probability, scored.segment)
     return Evaluation(
         bundle_id=manifest.bundle_id,
         data={**size_figures(dataset, rows), "what": what},
-        cautions=doubts,
+        cautions=() if doubted is None else (doubted.words,),
         metrics=metrics,
         segments=segment_figures(manifest, fit, features, scored.segment, people),
         drivers=drivers_report(manifest, features, scored, people),
@@ -90,13 +89,16 @@ def evaluate(
     )
 
 
-def evaluate_users(bundle: Bundle, users: ScoredUsers, inputs: Sequence[str]) -> Evaluation:
-    """Measure a published bundle on labelled users of later dates.
+def evaluate_users(
+    bundle: Bundle, users: ScoredUsers, inputs: Sequence[str], *, known_later: bool = False
+) -> Evaluation:
+    """Measure a published bundle on labelled users.
 
     Args:
         bundle: An opened bundle.
         users: Labelled users, scored with it.
         inputs: Where they were read, for the description.
+        known_later: Whether they are later than those of the fit; if not, that is looked into.
 
     Raises:
         InputError: There are so few users that they would be identifiable in the figures.
@@ -119,6 +121,7 @@ def evaluate_users(bundle: Bundle, users: ScoredUsers, inputs: Sequence[str]) ->
         what,
         reference=reference_from_json(bundle.contents[REFERENCE], bundle.manifest),
         fitted_quality=own.quality,
+        doubted=None if known_later else doubt(users, bundle.manifest, own.fit),
     )
 
 

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from datetime import date
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -9,7 +10,8 @@ from engine.bundle.open import open_bundle
 from tests.fitting import number, schema_of
 from tests.helpers import BUNDLE, write_table
 from training.data.dataset import load_dataset
-from training.data.freshness import cautions
+from training.data.freshness import doubt
+from training.data.scored import ScoredUsers
 
 SCHEMA = schema_of(number("x"), snapshot="day", horizon_days=7)
 
@@ -43,21 +45,27 @@ def users_of(tmp_path):
     return loaded
 
 
+def words(dataset, manifest, fit):
+    """The doubt on users who were not scored; "" if there is none."""
+    found = doubt(ScoredUsers(dataset, np.zeros((4, 1), np.float32), None), manifest, fit)
+    return found.words if found else ""
+
+
 def test_the_users_of_training_are_recognised(manifest, users_of):
     dataset = users_of()
-    (words,) = cautions(dataset, manifest, record_of(fingerprint=dataset.fingerprint))
-    assert f"the users that {manifest.bundle_id} was fitted to" in words
+    found = words(dataset, manifest, record_of(fingerprint=dataset.fingerprint))
+    assert f"the users that {manifest.bundle_id} was fitted to" in found
 
 
 def test_users_of_the_days_of_training_are_counted(manifest, fit, users_of):
-    (words,) = cautions(users_of(8, 14, 15, 15), manifest, fit)
-    assert words.startswith("2 rows of 4 are of 2026-11-08 to 2026-11-14; ")
-    (one_day,) = cautions(users_of(8, 8, 15, 15), manifest, fit)
+    found = words(users_of(8, 14, 15, 15), manifest, fit)
+    assert found.startswith("2 rows of 4 are of 2026-11-08 to 2026-11-14; ")
+    one_day = words(users_of(8, 8, 15, 15), manifest, fit)
     assert one_day.startswith("2 rows of 4 are of 2026-11-08; ")
-    assert "fitted to users up to 2026-11-08, whose outcomes end 7 days later" in words
+    assert "fitted to users up to 2026-11-08, whose outcomes end 7 days later" in found
 
 
 def test_later_users_and_users_without_a_date_need_no_caution(manifest, fit, users_of):
-    assert cautions(users_of(15, 15, 22, 29), manifest, fit) == []
-    assert cautions(users_of(), manifest, fit) == []
-    assert cautions(users_of(1, 1, 1, 1), manifest, record_of()) == []
+    assert words(users_of(15, 15, 22, 29), manifest, fit) == ""
+    assert words(users_of(), manifest, fit) == ""
+    assert words(users_of(1, 1, 1, 1), manifest, record_of()) == ""

@@ -13,7 +13,9 @@ def leakage(subject: Subject) -> list[Block]:
     found = subject.fit.leakage
     if not found:
         return []
-    reasons = [sentence(reason) for reason in found.get("reasons") or []]
+    reasons = [
+        sentence(reason) for name in ("reasons", "cautions") for reason in found.get(name) or []
+    ]
     blocks: list[Block] = (
         [Bullets(tuple(reasons))] if reasons else [Text("No sign of leakage was found.")]
     )
