@@ -20,6 +20,7 @@ COLOURS = {
     "yellow": (
         "warning",
         "quarantined",
+        "undecided",
         "rows left out",
         "unseen values scored as missing",
     ),

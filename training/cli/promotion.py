@@ -14,6 +14,8 @@ from engine.errors import UsageError
 from engine.format import table, visible
 from training.cli.checks import FIT_PACKAGES, check_packages
 
+SHOWN = {"passed": "passed", "undecided": "undecided", "refused": "REFUSED"}
+
 
 def _reason(context: click.Context, option: click.Parameter, text: str) -> str:  # noqa: ARG001
     if text and not text.strip():
@@ -61,8 +63,9 @@ def promote(candidate: Path, root: Path, data: tuple[str, ...], accept_gain: str
         raise
     current = f"{done.folder} is the current bundle"
     _show_gates(done.report, f"{current}; only the measurements could not be shown.")
-    next_step = f"next: engine score INPUT --bundle {root} --out SCORES"
-    say([f"promoted: {current}", next_step, f"undo: training rollback {root}"])
+    say([f"promoted: {current}", f"next: engine score INPUT --bundle {root} --out SCORES"])
+    if done.report.get("champion"):
+        say([f"undo: training rollback {root}"])
 
 
 @command("training rollback onnx_models/mine")
@@ -80,12 +83,11 @@ def _show_gates(report: dict[str, Any], consequence: str) -> None:
     """Show the gates as a table and, unless standard output is a terminal, the report as JSON.
 
     Args:
-        report: What was measured; may be empty.
+        report: What was measured; empty if nothing was.
         consequence: What to say if standard output fails.
     """
     if report:
-        verdicts = {True: "passed", False: "REFUSED"}
-        rows = [(verdicts[gate["passed"]], gate["name"], gate["words"]) for gate in report["gates"]]
+        rows = [(SHOWN[gate["verdict"]], gate["name"], gate["words"]) for gate in report["gates"]]
         lines = wrapped(table([tuple(map(visible, row)) for row in rows]), sys.stderr)
         say([*lines, *report["cautions"]])
         if not on_terminal(sys.stdout):

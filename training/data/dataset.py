@@ -7,7 +7,7 @@ so that figures can be sliced by them. `split` divides the rows into parts.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,34 @@ from engine.inputs.chunks import read_chunks
 from engine.inputs.open import open_inputs
 from engine.inputs.tables import Table
 from engine.options import CHUNK_ROWS
-from engine.rows.chunk import Chunk
 from engine.rows.prepare import needed_columns
 from engine.rows.rules import READABLE_TYPES, check_columns, is_readable, split_rows
 from engine.rows.typed import to_typed
 
 TRUTH = "true_probability"
 """A column of simulated users: the probability from which the label was drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a further schema would set aside.
+
+    Attributes:
+        rows: All rows that were read.
+        reasons: The rows that break each rule; a row may break several.
+        count: The rows that break any.
+        kept: Which rows of the data set break none, Boolean [rows].
+    """
+
+    rows: int
+    reasons: Mapping[str, int]
+    count: int
+    kept: np.ndarray
+
+    @property
+    def share(self) -> float:
+        """The share of rows that are set aside."""
+        return self.count / max(self.rows, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +64,7 @@ class Dataset:
         truth: float64 [rows], if the data has a complete column `true_probability`.
         rejected: Rows left out, counted by rule.
         fingerprint: SHA-256 over keys, labels and values; the same for every file format.
+        left_out: What each further schema would set aside.
     """
 
     schema: FeatureSchema
@@ -52,6 +74,7 @@ class Dataset:
     truth: np.ndarray | None
     rejected: dict[str, int]
     fingerprint: str
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -81,18 +104,31 @@ class Dataset:
         name = self.schema.snapshot
         return None if name not in self.typed.columns else self.typed[name]
 
+    def subset(self, kept: np.ndarray) -> "Dataset":
+        """Some of the users; `kept` is Boolean [rows]."""
+        every, label = self.every_feature.filter(pl.Series(kept)), self.label[kept]
+        return replace(
+            self,
+            typed=every.select(self.typed.columns),
+            unused=every.select(self.unused.columns),
+            label=label,
+            truth=None if self.truth is None else self.truth[kept],
+            fingerprint=_fingerprint(every, label),
+            left_out=(),
+        )
+
 
 def load_dataset(
     inputs: Sequence[str],
     schema: FeatureSchema,
-    keep: Callable[[Chunk], pl.Series] | None = None,
+    also: Sequence[FeatureSchema] = (),
 ) -> Dataset:
     """Read labelled users.
 
     Args:
         inputs: Files, globs, directories, or `-`, in any format that scoring reads.
         schema: The table; its label must be named.
-        keep: Says which rows of a chunk count, Boolean [rows], besides the rules of the schema.
+        also: Further schemas of the same columns, whose rules are only counted.
 
     Raises:
         BundleError: The schema names no label.
@@ -106,12 +142,14 @@ def load_dataset(
     with open_inputs(inputs, (*needed_columns(schema), schema.label)) as tables:
         for table in tables:
             _check_table(table, schema, schema.label)
-        parts = list(_read(tables, schema, schema.label, keep))
+        parts = list(_read(tables, schema, schema.label, also))
     where = ", ".join(inputs)
-    rejected = sum((counts for _, counts in parts), Counter[str]())
-    concat = _concat([frame for frame, _ in parts], rejected, where)
+    rejected = sum((part.reasons for part in parts), Counter[str]())
+    concat = _concat([part.frame for part in parts], rejected, where)
     _check_dates(concat, schema, where)
     rows, repeated = _without_repeats(concat, schema)
+    left_out = [_left_out(n, parts, rows) for n in range(len(also))]
+    rows = rows.drop([_kept_by(n) for n in range(len(also))])
     if repeated:
         rejected[f"{schema.id}|repeated"] = repeated
     if rejected:
@@ -121,7 +159,9 @@ def load_dataset(
     unused = rows.select(f.name for f in _unused(schema, rows.schema))
     typed = rows.drop(schema.label, TRUTH, *unused.columns, strict=False)
     fingerprint = _fingerprint(typed.hstack(unused), label)
-    return Dataset(schema, typed, unused, label, _truth(rows), dict(rejected), fingerprint)
+    return Dataset(
+        schema, typed, unused, label, _truth(rows), dict(rejected), fingerprint, tuple(left_out)
+    )
 
 
 def size_figures(dataset: Dataset, rows: np.ndarray | None = None) -> dict[str, Any]:
@@ -163,22 +203,59 @@ def _check_table(table: Table, schema: FeatureSchema, label: str) -> None:
     check_columns(schema, table.columns, table.name, purpose)
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The rows of one chunk.
+
+    Attributes:
+        frame: Those that break no rule, with a column for each further schema.
+        read: How many there were.
+        reasons: The rows that break each rule.
+        others: What each further schema would set aside: the number of rows, and their reasons.
+    """
+
+    frame: pl.DataFrame
+    read: int
+    reasons: Counter[str]
+    others: tuple[tuple[int, Counter[str]], ...]
+
+
+def _kept_by(schema: int) -> str:
+    """The column that says which rows break no rule of a further schema; no text has a NUL."""
+    return f"\0{schema}"
+
+
+def _left_out(schema: int, parts: Sequence[_Part], rows: pl.DataFrame) -> LeftOut:
+    found = [part.others[schema] for part in parts]
+    return LeftOut(
+        rows=sum(part.read for part in parts),
+        reasons=dict(sum((reasons for _, reasons in found), Counter[str]())),
+        count=sum(count for count, _ in found),
+        kept=rows[_kept_by(schema)].to_numpy(),
+    )
+
+
 def _read(
-    tables: Sequence[Table],
-    schema: FeatureSchema,
-    label: str,
-    keep: Callable[[Chunk], pl.Series] | None,
-) -> Iterator[tuple[pl.DataFrame, Counter[str]]]:
+    tables: Sequence[Table], schema: FeatureSchema, label: str, also: Sequence[FeatureSchema]
+) -> Iterator[_Part]:
     keys = [name for name in (schema.id, schema.snapshot) if name is not None]
     columns = [*keys, *(f.name for f in schema.features), label, TRUTH]
     for chunk in read_chunks(tables, columns, CHUNK_ROWS):
         split = split_rows(chunk.frame, schema, chunk.faults)
-        valid = split.valid
-        if keep is not None:
-            valid = valid.filter(keep(chunk).gather(valid["chunk_row"]))
-        frame = chunk.frame[valid["chunk_row"]]
-        others = _outcomes(frame, label).hstack(_unused_values(frame, schema))
-        yield valid.drop("chunk_row").hstack(others), Counter(split.reasons)
+        numbers = split.valid["chunk_row"]
+        frame = chunk.frame[numbers]
+        outcomes = _outcomes(frame, label).hstack(_unused_values(frame, schema))
+        further = [split_rows(chunk.frame, other, chunk.faults) for other in also]
+        kept = (
+            numbers.is_in(other.valid["chunk_row"].implode()).alias(_kept_by(n))
+            for n, other in enumerate(further)
+        )
+        yield _Part(
+            split.valid.drop("chunk_row").hstack(outcomes).with_columns(*kept),
+            chunk.frame.height,
+            Counter(split.reasons),
+            tuple((other.rejected.height, Counter(other.reasons)) for other in further),
+        )
 
 
 def _unused_values(frame: pl.DataFrame, schema: FeatureSchema) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from training.promote.gate import Gate
+from training.promote.gate import Gate, verdict_of
 from training.promote.holdout import Contender, Contest
 
 TOP_SHARE = 0.10
@@ -34,7 +34,7 @@ def driver_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
     ]
     yield Gate(
         name="drivers",
-        passed=not problems,
+        verdict=verdict_of(passed=not problems),
         measured={
             "appeared": {name: here[name] for name in appeared},
             "vanished": {name: there[name] for name in vanished},
@@ -43,6 +43,7 @@ def driver_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
         words="; ".join(problems)
         or f"no driver with {TOP_SHARE:.0%} of all impact has less than {FORGOTTEN_SHARE:.0%} in "
         "the other bundle",
+        next_step="Compare these columns with those of the champion's fit, correct them, and fit again.",
     )
     yield _leakage_gate(contest.candidate, champion)
 
@@ -61,7 +62,7 @@ def _leakage_gate(candidate: Contender, champion: Contender) -> Gate:
     }
     return Gate(
         name="leakage",
-        passed=not new,
+        verdict=verdict_of(passed=not new),
         measured={"suspicious": new},
         bound={"may_rise_by": AUC_RISE},
         words="; ".join(
@@ -70,6 +71,7 @@ def _leakage_gate(candidate: Contender, champion: Contender) -> Gate:
             for name, auc in sorted(new.items())
         )
         or f"no feature that does nearly all the work alone has gained {AUC_RISE} of ROC-AUC",
+        next_step="Leave out what is known only after the snapshot, and fit again.",
     )
 
 

@@ -8,27 +8,30 @@ somebody says where it comes from, and the folder keeps the words.
 from engine.bundle.evaluation import Json
 from training.evaluate.gain import MAX_GAIN
 from training.evaluate.leakage import SUSPICIOUS_AUC
-from training.promote.gate import Gate
+from training.format import signed
+from training.promote.gate import Gate, verdict_of
 
-ASK = "give the reason with --accept-gain if it is real"
+ASK = "Check that no feature knows the outcome; if the figure is real, give the reason with --accept-gain."
 
 
-def gain_gate(gain: float, low: float, reason: str) -> Gate:
+def gain_gate(gain: float, interval: tuple[float, float], reason: str) -> Gate:
     """The candidate's gain of ROC-AUC over the champion.
 
     Args:
         gain: The difference on the holdout.
-        low: The lower end of its 95 % interval.
+        interval: Its 95 % interval.
         reason: Where the gain comes from; "" if nobody has said.
     """
+    low, high = interval
     small = low <= MAX_GAIN
     return Gate(
         name="gain",
-        passed=small or bool(reason),
+        verdict=verdict_of(passed=small or bool(reason)),
         measured={"roc_auc": gain, "at_least": low, "reason": reason},
         bound={"at_most_beyond_chance": MAX_GAIN},
-        words=f"ROC-AUC higher by {gain:.4f}, at least by {low:.4f}; more than {MAX_GAIN} is rarely true"
-        + ("" if small else f": {_accepted(reason)}"),
+        words=f"ROC-AUC difference {signed(gain, 4)} (95 % from {signed(low, 4)} to {signed(high, 4)}); more "
+        f"than {MAX_GAIN} beyond chance is rarely true" + ("" if small else _accepted(reason)),
+        next_step=ASK,
     )
 
 
@@ -43,14 +46,15 @@ def level_gate(metrics: Json, reason: str) -> Gate:
     small = auc is None or auc < SUSPICIOUS_AUC
     return Gate(
         name="gain",
-        passed=small or bool(reason),
+        verdict=verdict_of(passed=small or bool(reason)),
         measured={"roc_auc": auc, "reason": reason},
         bound={"below": SUSPICIOUS_AUC},
         words=("no ROC-AUC" if auc is None else f"ROC-AUC {auc:.4f}")
         + f"; {SUSPICIOUS_AUC} or more is rarely true"
-        + ("" if small else f": {_accepted(reason)}"),
+        + ("" if small else _accepted(reason)),
+        next_step=ASK,
     )
 
 
 def _accepted(reason: str) -> str:
-    return f"accepted, because {reason!r}" if reason else ASK
+    return f": accepted, because {reason!r}" if reason else ""

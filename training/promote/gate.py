@@ -6,6 +6,11 @@ from typing import Any
 
 from engine.errors import EngineError
 
+PASSED, UNDECIDED, REFUSED = "passed", "undecided", "refused"
+
+FIT_AGAIN = "Fit again on more or newer data."
+CONTINUE = "Fit again with --previous and the current bundle."
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -13,17 +18,29 @@ class Gate:
 
     Attributes:
         name: As in docs/retraining.md.
-        passed: Whether the candidate passes.
+        verdict: `PASSED`; `UNDECIDED` if these users are too few to tell; or `REFUSED`.
         measured: Figures, plain JSON values; not yet rounded.
         bound: What is allowed, as `measured`.
         words: One sentence: measured against allowed.
+        next_step: What to do if the candidate is refused here.
     """
 
     name: str
-    passed: bool
+    verdict: str
     measured: Mapping[str, Any]
     bound: Mapping[str, Any]
     words: str
+    next_step: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether the candidate is refused here."""
+        return self.verdict == REFUSED
+
+
+def verdict_of(*, passed: bool) -> str:
+    """The verdict of a gate that can always tell."""
+    return PASSED if passed else REFUSED
 
 
 class RefusedError(EngineError):

@@ -1,38 +1,25 @@
-"""The holdout: later users, scored with the candidate and with the champion.
-
-Rows inside the training window of either bundle, or within the horizon after it, are refused,
-because that bundle has partly seen their outcomes.
-"""
+"""The holdout: later users, scored with the candidate and with the champion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
-from functools import partial
-from typing import cast
 
 import numpy as np
 
 from engine.bundle.evaluation import Evaluation, FitRecord, read_evaluation
 from engine.bundle.manifest import Manifest
 from engine.bundle.open import Bundle
-from engine.bundle.schema import FeatureSchema
+from engine.bundle.schema import Feature, FeatureSchema
 from engine.errors import BundleError, InputError, pluralize, rule_counts
 from engine.model.session import Predictions, Session
-from training.data.dataset import Dataset, load_dataset
-from training.data.freshness import (
-    are_those_of_training,
-    early_rows,
-    first_later_date,
-    seen_users,
-)
-from training.data.horizon import longest_gap
+from training.data.dataset import Dataset, LeftOut, load_dataset
 from training.data.scored import ScoredUsers, score_users
 from training.evaluate.evaluation import evaluate_users
-from training.promote.gate import Gate, RefusedError
-from training.promote.rows import RowCount, kept_by_all, rows_gate
+from training.promote.gate import RefusedError
+from training.promote.later import check_later, comparison_cautions
+from training.promote.rows import rows_gate
 
 MIN_USERS = 1_000
-"""With fewer, the interval of every figure is wider than the gates allow."""
+"""With fewer, even a candidate that is clearly worse may look equal by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +68,25 @@ class Contest:
         champion: The current bundle; None if there is none yet.
         dataset: Labelled users that both score, later than the training users of both.
         evaluation: The candidate, measured on them.
-        rows: The gate on the rows that the candidate leaves out.
+        left_out: What each of both leaves out of the holdout, in this order.
         cautions: What limits the comparison, in sentences.
-        accepted_gain: Why figures that look too good are true; "" if nobody has said.
     """
 
     candidate: Contender
     champion: Contender | None
     dataset: Dataset
     evaluation: Evaluation
-    rows: Gate
+    left_out: tuple[LeftOut, ...]
     cautions: tuple[str, ...]
-    accepted_gain: str
 
 
-def open_contest(
-    candidate: Bundle, champion: Bundle | None, inputs: Sequence[str], accepted_gain: str = ""
-) -> Contest:
+def open_contest(candidate: Bundle, champion: Bundle | None, inputs: Sequence[str]) -> Contest:
     """Score the holdout with both bundles.
 
     Args:
         candidate: The new bundle.
         champion: The current bundle, if there is one.
         inputs: Files, globs or directories of labelled users.
-        accepted_gain: Why figures that look too good are true.
 
     Raises:
         BundleError: The bundles are of different tables.
@@ -113,37 +95,25 @@ def open_contest(
     """
     bundles = [bundle for bundle in (candidate, champion) if bundle is not None]
     schema = common_schema(candidate, champion)
-    counts = [RowCount(bundle.manifest.schema) for bundle in bundles]
+    everybody = load_dataset(inputs, schema, [bundle.manifest.schema for bundle in bundles])
     where = ", ".join(inputs)
-    try:
-        dataset = load_dataset(inputs, schema, partial(kept_by_all, counts))
-        _check_enough(dataset, where)
-    except InputError:
-        gate = _rows_gate(counts)
-        if gate.passed:
-            raise
-        raise RefusedError(
-            f"{candidate.path}: {gate.words}. Nothing was changed. Correct the rules of its schema, "
-            "and fit again."
-        ) from None
-    wrong_dates = "" if champion is None else far_ahead(champion, dataset)
-    sides = [
-        _contender(bundle, dataset, where, dates_count=bundle is candidate or not wrong_dates)
-        for bundle in bundles
-    ]
+    _check_enough(everybody, where)
+    dataset = _scored_by_all(everybody, candidate, where)
+    sides = [_contender(bundle, dataset) for bundle in bundles]
+    for side in sides:
+        check_later(side.users, side.manifest, side.fit, where)
     return Contest(
         candidate=sides[0],
         champion=sides[1] if champion is not None else None,
         dataset=dataset,
-        evaluation=evaluate_users(candidate, sides[0].users, inputs),
-        rows=_rows_gate(counts),
-        cautions=(wrong_dates,) if wrong_dates else (),
-        accepted_gain=accepted_gain,
+        evaluation=evaluate_users(candidate, sides[0].users, inputs, known_later=True),
+        left_out=everybody.left_out,
+        cautions=tuple(
+            words
+            for side in sides
+            for words in comparison_cautions(side.users, side.manifest, side.fit)
+        ),
     )
-
-
-def _rows_gate(counts: Sequence[RowCount]) -> Gate:
-    return rows_gate(counts[0], counts[1] if len(counts) > 1 else None)
 
 
 def _check_enough(dataset: Dataset, where: str) -> None:
@@ -156,27 +126,37 @@ def _check_enough(dataset: Dataset, where: str) -> None:
         )
 
 
+def _scored_by_all(everybody: Dataset, candidate: Bundle, where: str) -> Dataset:
+    """The rows that break no rule of either bundle.
+
+    Raises:
+        RefusedError: They are too few because of the candidate.
+        InputError: They are too few all the same.
+    """
+    dataset = everybody.subset(np.all([left_out.kept for left_out in everybody.left_out], axis=0))
+    if len(np.unique(dataset.users)) >= MIN_USERS and 0 < dataset.label.sum() < dataset.rows:
+        return dataset
+    gate = rows_gate(*everybody.left_out)
+    if gate.refused:
+        raise RefusedError(f"{candidate.path}: {gate.words}. Nothing was changed. {gate.next_step}")
+    reasons = {name: n for found in everybody.left_out for name, n in found.reasons.items()}
+    raise InputError(
+        f"{where}: {pluralize(len(np.unique(dataset.users)), 'user')} and "
+        f"{pluralize(int(dataset.label.sum()), 'purchase')} that both bundles score; measuring a "
+        f"candidate needs {MIN_USERS:,} users, some of whom bought. Give more users. Rows left out: "
+        f"{rule_counts(reasons)}."
+    )
+
+
 def common_schema(candidate: Bundle, champion: Bundle | None) -> FeatureSchema:
     """The candidate's table without its rules for values, with every feature that only the champion reads.
-
-    `RowCount` applies the rules of each.
 
     Raises:
         BundleError: The bundles are of different tables.
     """
     schema = candidate.manifest.schema
-    if champion is None:
-        return schema
-    other = champion.manifest.schema
-    for what in ("name", "id", "label", "snapshot", "horizon_days"):
-        mine, theirs = getattr(schema, what), getattr(other, what)
-        if mine != theirs:
-            raise BundleError(
-                f"{candidate.path}: {what} of the schema is {mine!r}, in the champion "
-                f"{theirs!r}. Promote to a folder of bundles of the same table."
-            )
     found = {feature.name: feature for feature in schema.features}
-    for feature in other.model_features:
+    for feature in () if champion is None else _champion_features(candidate, champion):
         mine = found.get(feature.name, feature)
         if mine.kind != feature.kind:
             raise BundleError(
@@ -188,64 +168,19 @@ def common_schema(candidate: Bundle, champion: Bundle | None) -> FeatureSchema:
     return replace(schema, features=tuple(features))
 
 
-def check_later(
-    users: ScoredUsers, manifest: Manifest, fit: FitRecord, where: str, *, dates_count: bool = True
-) -> None:
-    """Check that users are later than those that a bundle was fitted to.
-
-    Args:
-        users: The holdout, scored with the bundle.
-        manifest: The bundle.
-        fit: What its fit knows.
-        where: The holdout, for messages.
-        dates_count: Whether the dates of its fit can be trusted; rows of training are recognised by
-            their values in any case.
-
-    Raises:
-        InputError: Rows lie in its training window or within the horizon after it, or their dates
-            are missing.
-    """
-    bundle_id, dataset = manifest.bundle_id, users.dataset
-    if are_those_of_training(dataset, fit):
-        raise InputError(
-            f"{where}: these are the users that {bundle_id} was fitted to. Give later ones."
-        )
-    seen = seen_users(users, manifest, fit)
-    if seen:
-        raise InputError(f"{where}: {seen}. Give later users.")
-    first_allowed = first_later_date(manifest, fit)
-    if first_allowed is None or not dates_count:
-        return
-    if dataset.snapshots is None:
-        raise InputError(
-            f"{where}: no column {manifest.schema.snapshot!r}, which {bundle_id} was fitted with; "
-            "without it, whether these users are later is unknown. Give dated users."
-        )
-    early = early_rows(dataset, manifest, fit)
-    if early:
-        raise InputError(f"{where}: {early}. Give users of {first_allowed} or later.")
+def _champion_features(candidate: Bundle, champion: Bundle) -> tuple[Feature, ...]:
+    """What the champion reads of the candidate's table."""
+    schema, other = candidate.manifest.schema, champion.manifest.schema
+    for what in ("name", "id", "label", "snapshot", "horizon_days"):
+        mine, theirs = getattr(schema, what), getattr(other, what)
+        if mine != theirs:
+            raise BundleError(
+                f"{candidate.path}: {what} of the schema is {mine!r}, in the champion "
+                f"{theirs!r}. Promote to a folder of bundles of the same table."
+            )
+    return other.model_features
 
 
-def far_ahead(champion: Bundle, dataset: Dataset) -> str:
-    """Why the dates of a champion cannot be right, as a sentence; "" if they can.
-
-    Fits of earlier versions took any date. Where no user will be later for years, a folder would
-    keep such a champion for ever.
-    """
-    last = read_evaluation(champion).fit.training["snapshots"][-1:]
-    if not last or dataset.snapshots is None:
-        return ""
-    gap = longest_gap(champion.manifest.schema.horizon_days)
-    newest = cast("date", dataset.snapshots.max())
-    if date.fromisoformat(last[0]) - newest <= gap:
-        return ""
-    return (
-        f"{champion.manifest.bundle_id} was fitted to users dated up to {last[0]}, more than {gap.days} "
-        f"days after these, of {newest} at most: its dates are wrong and were not compared"
-    )
-
-
-def _contender(bundle: Bundle, dataset: Dataset, where: str, *, dates_count: bool) -> Contender:
-    fit, users = read_evaluation(bundle).fit, score_users(bundle, dataset)
-    check_later(users, bundle.manifest, fit, where, dates_count=dates_count)
-    return Contender(bundle, Session(bundle), users, fit)
+def _contender(bundle: Bundle, dataset: Dataset) -> Contender:
+    fit = read_evaluation(bundle).fit
+    return Contender(bundle, Session(bundle), score_users(bundle, dataset), fit)

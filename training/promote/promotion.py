@@ -15,6 +15,7 @@ from training.promote.gates import gates_report, run_gates, run_recorded_gates
 from training.promote.holdout import open_contest
 from training.promote.publish import publish_copy
 from training.promote.versions import (
+    accepted_before,
     check_new,
     check_root,
     current_bundle,
@@ -32,7 +33,7 @@ class Promotion:
 
     Attributes:
         folder: Its folder.
-        report: What was measured at every gate; empty if nothing was.
+        report: What was measured at every gate; empty if it was the current one already.
     """
 
     folder: Path
@@ -83,8 +84,10 @@ def promote(
             version = version_of(bundle)
             _copy(bundle, root / version)
             before = None if champion is None else version_of(champion)
-            record = {"before": before, "accepted_gain": accepted_gain, "report": report}
-            write_record(root, version, record)
+            reason = accepted_gain or accepted_before(root, version)
+            write_record(
+                root, version, {"before": before, "accepted_gain": reason, "report": report}
+            )
             make_current(root, version, before)
     return Promotion(root / version, report)
 
@@ -111,7 +114,12 @@ def rollback(root: Path, version: str | None = None) -> Path:
         target = version if version is not None else version_before(root, current_version(root))
         if not target or Path(target).name != target or target == "..":
             raise BundleError(f"{root}: {target!r} is no version. Give the name of a folder in it.")
-        open_bundle(root / target)
+        named = version_of(open_bundle(root / target))
+        if named != target:
+            raise BundleError(
+                f"{root / target}: is bundle {named}, which was not promoted under this name. Promote it: "
+                f"training promote {root / target} --to {root} --data LATER_HOLDOUT"
+            )
         write_current(root, target)
     return root / target
 
@@ -124,26 +132,31 @@ def _measured(
     accepted_gain: str,
 ) -> dict[str, Any]:
     if data:
-        contest = open_contest(bundle, champion, data, accepted_gain)
-        gates = run_gates(contest)
-        report = gates_report(contest, gates)
-        _refuse_failures(bundle, gates, report)
-        return report
-    if champion is not None:
+        contest = open_contest(bundle, champion, data)
+        gates = run_gates(contest, accepted_gain)
+        before = None if champion is None else champion.manifest.bundle_id
+        report = gates_report(contest.evaluation, gates, accepted_gain, before, contest.cautions)
+    elif champion is not None:
         raise UsageError(
             f"{root}: {champion.manifest.bundle_id} is the current bundle. To compare the candidate with "
             "it, give users later than those of both with --data."
         )
-    _refuse_failures(bundle, run_recorded_gates(read_evaluation(bundle), accepted_gain), {})
-    return {}
+    else:
+        fitted = read_evaluation(bundle)
+        gates = run_recorded_gates(fitted, accepted_gain)
+        report = gates_report(fitted, gates, accepted_gain)
+    _refuse_failures(bundle, gates, report)
+    return report
 
 
 def _refuse_failures(bundle: Bundle, gates: Sequence[Gate], report: dict[str, Any]) -> None:
-    reasons = [f"{gate.name}: {gate.words}" for gate in gates if not gate.passed]
-    if reasons:
+    refused = [gate for gate in gates if gate.refused]
+    if refused:
+        reasons = "; ".join(f"{gate.name}: {gate.words}" for gate in refused)
+        next_steps = " ".join(dict.fromkeys(gate.next_step for gate in refused))
         raise RefusedError(
-            f"{bundle.path}: refused at {pluralize(len(reasons), 'gate')} of {len(gates)}: "
-            f"{'; '.join(reasons)}. Nothing was changed. Fit again on more or newer data.",
+            f"{bundle.path}: refused at {pluralize(len(refused), 'gate')} of {len(gates)}: {reasons}. "
+            f"Nothing was changed. {next_steps}",
             report,
         )
 

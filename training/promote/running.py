@@ -11,7 +11,7 @@ from engine.errors import SelfCheckError, pluralize
 from engine.model.session import load_graph
 from engine.model.verify import verify
 from training.export.parity import different_bits, parity_problems, run_scorer
-from training.promote.gate import Gate
+from training.promote.gate import FIT_AGAIN, Gate, verdict_of
 from training.promote.holdout import Contender, Contest
 
 MAX_SLOWDOWN = 1.5
@@ -39,11 +39,12 @@ def recorded_parity(fit: FitRecord) -> Gate:
     problems = list(parity_problems(figures))
     return Gate(
         name="parity",
-        passed=not problems,
+        verdict=verdict_of(passed=not problems),
         measured={"rows": figures["rows"], "problems": problems},
         bound={"tolerances": figures["tolerances"]},
         words="; ".join(problems)
         or f"ONNX and the native models agreed on {figures['rows']:,} users in the fit",
+        next_step="Fit again with the package versions of the lock file.",
     )
 
 
@@ -71,7 +72,7 @@ def conformance_gate(contest: Contest) -> Gate:
         )
     return Gate(
         name="conformance",
-        passed=not problems,
+        verdict=verdict_of(passed=not problems),
         measured={
             "conformance_rows": checked.rows,
             "users": typed.height,
@@ -82,6 +83,7 @@ def conformance_gate(contest: Contest) -> Gate:
         words="; ".join(problems)
         or f"{pluralize(checked.rows, 'conformance row')} as expected on this machine; "
         f"{pluralize(typed.height, 'user')} with the same results from {SCORER} and engine",
+        next_step="Fit again on this machine, or promote where the bundle was fitted.",
     )
 
 
@@ -99,11 +101,12 @@ def speed_gate(
     ratio = float(np.median(ratios))
     return Gate(
         name="speed",
-        passed=ratio <= MAX_SLOWDOWN,
+        verdict=verdict_of(passed=ratio <= MAX_SLOWDOWN),
         measured={"ratio": ratio, "rounds": ROUNDS},
         bound={"at_most": MAX_SLOWDOWN},
         words=f"scoring takes {ratio:.2f} times as long as with the champion; at most {MAX_SLOWDOWN:.2f} "
         "times",
+        next_step=FIT_AGAIN,
     )
 
 
@@ -112,11 +115,12 @@ def size_gate(contest: Contest, champion: Contender) -> Gate:
     here, there = _size_bytes(contest.candidate.bundle), _size_bytes(champion.bundle)
     return Gate(
         name="size",
-        passed=here <= MAX_GROWTH * there,
+        verdict=verdict_of(passed=here <= MAX_GROWTH * there),
         measured={"candidate_bytes": here, "champion_bytes": there},
         bound={"at_most_bytes": MAX_GROWTH * there},
         words=f"{here / 1e6:.2f} MB, champion {there / 1e6:.2f} MB; at most {MAX_GROWTH:.1f} times "
         "as much",
+        next_step="Look for the largest files, and fit again.",
     )
 
 

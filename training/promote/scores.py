@@ -15,7 +15,7 @@ from training.format import signed
 from training.metrics.intervals import basic_interval, bootstrap
 from training.metrics.metrics import entropy, headline, rank
 from training.promote.gain import gain_gate
-from training.promote.gate import Gate
+from training.promote.gate import FIT_AGAIN, Gate, verdict_of
 from training.promote.holdout import Contender, Contest
 
 AUC_LOSS = 0.005
@@ -67,25 +67,26 @@ def quality_gate(contest: Contest) -> Gate:
     quality = contest.evaluation.quality
     return Gate(
         name="quality",
-        passed=quality["may_be_used"],
+        verdict=verdict_of(passed=quality["may_be_used"]),
         measured={"band": quality["band"], "roc_auc": contest.evaluation.metrics["roc_auc"]},
         bound={"may_be_used": True},
-        words=quality["sentence"],
+        words=quality["sentence"].rstrip("."),
+        next_step=FIT_AGAIN,
     )
 
 
-def score_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
+def score_gates(contest: Contest, champion: Contender, accepted_gain: str) -> Iterator[Gate]:
     """ROC-AUC, log-loss, calibration error and F1 against the champion, and the gain of the first."""
     here, there, drawn = paired_figures(contest, champion)
     low, high = basic_interval(here - there, drawn)
-    yield gain_gate(float(here[0] - there[0]), float(low[0]), contest.accepted_gain)
+    yield gain_gate(float(here[0] - there[0]), (float(low[0]), float(high[0])), accepted_gain)
     for n, allowed in enumerate(allowances(float(contest.dataset.label.mean()))):
         difference = here[n] - there[n]
         interval = (low[n], high[n])
         worst, best = sorted(allowed.better * end for end in interval)
         yield Gate(
             name=allowed.figure,
-            passed=bool(worst >= -allowed.loss),
+            verdict=verdict_of(passed=bool(worst >= -allowed.loss)),
             measured={
                 "candidate": float(here[n]),
                 "champion": float(there[n]),
@@ -99,6 +100,7 @@ def score_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
                 f"{signed(interval[1], 4)}){', clearly worse' if round(best, 4) < 0 else ''}; "
                 f"it may be worse by {allowed.loss:.4f}"
             ),
+            next_step=FIT_AGAIN,
         )
 
 

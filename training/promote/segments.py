@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from engine.bundle.manifest import Manifest
+from engine.bundle.manifest import CHANCE, NONE, Manifest
 from training.evaluate.evaluation import segment_figures
 from training.format import decimal
 from training.metrics.disclosure import MIN_USERS
-from training.promote.gate import Gate
+from training.promote.gate import CONTINUE, FIT_AGAIN, Gate, verdict_of
 from training.promote.holdout import Contender, Contest
 from training.segments.counts import MIN_EXCESS
 from training.segments.lineage import jaccard
@@ -27,57 +27,73 @@ MIN_SAME_USERS = 0.40
 """Jaccard index of the users under one id. A fit keeps an id from 0.5 on, measured on its own users;
 on others it may be a little lower."""
 
+UNNAMED = "the champion's scores name no segments"
+
 
 def silhouette_gate(contest: Contest, champion: Contender) -> Gate:
     """How well the segments are separated, on the holdout, in their own space.
 
-    A champion without a silhouette, as with one segment for all, sets no bound.
+    A champion whose scores name no segments sets no bound.
     """
     mine, theirs = contest.evaluation.segments["silhouette"], _silhouette(champion)
     null = contest.candidate.fit.clustering["silhouette_permuted"]
+    compared = champion.manifest.segments_usable
+    lost = compared and not contest.candidate.manifest.segments_usable
     bound = None
-    if theirs is not None:
+    if compared and theirs is not None:
         bound = max(SILHOUETTE_TARGET, (null or 0.0) + MIN_EXCESS)
         bound = min(bound, theirs - SILHOUETTE_LOSS)
     return Gate(
         name="silhouette",
-        passed=bound is None or (mine is not None and mine >= bound),
+        verdict=verdict_of(
+            passed=not lost and (bound is None or (mine is not None and mine >= bound))
+        ),
         measured={"candidate": mine, "champion": theirs, "columns_permuted": null},
         bound={"at_least": bound},
-        words=f"silhouette {_or_none(mine)}, champion {_or_none(theirs)}; at least {_or_none(bound)}",
+        words=(_lost(contest.candidate.manifest) if lost else "")
+        + f"silhouette {_or_none(mine)}, champion {_or_none(theirs)}; "
+        + (f"at least {_or_none(bound)}" if compared else UNNAMED),
+        next_step=FIT_AGAIN,
     )
 
 
 def segment_gates(contest: Contest, champion: Contender) -> Iterator[Gate]:
-    """Whether both bundles divide the holdout alike, and whether ids keep their users."""
+    """Whether both bundles divide the holdout alike, and whether ids keep their users.
+
+    Where the champion's scores name no segments, only reused and lost ids count.
+    """
     here, there = contest.candidate.scored.segment, champion.scored.segment
+    compared = champion.manifest.segments_usable
     agreement = float(adjusted_rand_score(there, here))
     yield Gate(
         name="segment_agreement",
-        passed=agreement >= MIN_AGREEMENT,
+        verdict=verdict_of(passed=not compared or agreement >= MIN_AGREEMENT),
         measured={"adjusted_rand_index": agreement},
-        bound={"at_least": MIN_AGREEMENT},
-        words=(
-            f"segments agree with the champion's to {agreement:.2f} (adjusted Rand index); at "
-            f"least {MIN_AGREEMENT:.2f}"
-        ),
+        bound={"at_least": MIN_AGREEMENT if compared else None},
+        words=f"segments agree with the champion's to {agreement:.2f} (adjusted Rand index); "
+        + (f"at least {MIN_AGREEMENT:.2f}" if compared else UNNAMED),
+        next_step=CONTINUE,
     )
     shared = _same_users(here, there, contest.candidate.manifest, champion.manifest)
     problems = [
         f"segment {number}, {name}: of the users of both bundles {overlap:.0%} are the same"
         for number, name, overlap in shared
-        if overlap < MIN_SAME_USERS
+        if compared and overlap < MIN_SAME_USERS
     ]
     problems += list(_reused_ids(contest.candidate.manifest, champion.manifest))
     yield Gate(
         name="segment_ids",
-        passed=not problems,
+        verdict=verdict_of(passed=not problems),
         measured={"jaccard": {str(number): overlap for number, _, overlap in shared}},
-        bound={"at_least": MIN_SAME_USERS},
-        words="; ".join([*problems, "fit with --previous and the current bundle"])
-        if problems
-        else f"{len(shared)} segment ids mean the same users as before; at least "
-        f"{MIN_SAME_USERS:.0%} of them",
+        bound={"at_least": MIN_SAME_USERS if compared else None},
+        words="; ".join(problems)
+        or (
+            f"{len(shared)} segment ids mean the same users as before; at least {MIN_SAME_USERS:.0%} of "
+            "them"
+            if compared
+            else f"no retired id is used, none is lost; {UNNAMED}"
+        ),
+        next_step=CONTINUE,
     )
 
 
@@ -85,6 +101,11 @@ def _silhouette(side: Contender) -> float | None:
     users = side.users.dataset.users
     found = segment_figures(side.manifest, side.fit, side.features, side.scored.segment, users)
     return found["silhouette"]
+
+
+def _lost(mine: Manifest) -> str:
+    found = {CHANCE: "no better than chance", NONE: "none"}[mine.segments_verdict]
+    return f"the candidate's segments are {found}, so scores would name none; those of the champion do; "
 
 
 def _or_none(silhouette: float | None) -> str:

@@ -9,7 +9,7 @@ from scipy.special import ndtri  # type: ignore[import-untyped]
 from training.evaluate.slices import slicings
 from training.metrics.intervals import mean_and_error
 from training.metrics.metrics import entropy, log_losses
-from training.promote.gate import Gate
+from training.promote.gate import FIT_AGAIN, Gate, verdict_of
 from training.promote.holdout import Contender, Contest
 
 MIN_SLICE_USERS = 500
@@ -53,11 +53,12 @@ def slice_gate(contest: Contest, champion: Contender) -> Gate:
     )
     return Gate(
         name="slices",
-        passed=not worse,
+        verdict=verdict_of(passed=not worse),
         measured={"slices": len(found), "worse": [asdict(s) for s in worse]},
         bound={"may_be_worse_by": allowed, "standard_errors": reach},
         words=f"{len(worse)} of {len(found)} slices worse beyond chance by more than {allowed:.4f}"
         + (f": {named}" if worse else ""),
+        next_step=FIT_AGAIN,
     )
 
 

@@ -10,14 +10,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.bundle.files import TEXT_LIMIT_BYTES, read_file, to_json
-from engine.bundle.open import CURRENT, MANIFEST, Bundle, open_bundle, write_current
+from engine.bundle.files import (
+    MANIFEST_LIMIT_BYTES,
+    TEXT_LIMIT_BYTES,
+    parse_json,
+    read_file,
+    to_json,
+)
+from engine.bundle.open import (
+    CURRENT,
+    MANIFEST,
+    Bundle,
+    open_bundle,
+    write_current,
+)
 from engine.errors import BundleError, UsageError, pluralize, quoted
 from engine.outputs.paths import check_links, check_outside_bundles
 from engine.storage import SHARED_MODE, storage_errors, write_atomic
 
 HISTORY = "HISTORY"
-HISTORY_LIMIT_BYTES = 16_000_000
+HISTORY_LIMIT_BYTES = RECORD_LIMIT_BYTES = 16_000_000
 RECORD = ".promotion.json"
 """The ending of the file, beside a version, with what was measured when it was promoted."""
 
@@ -50,26 +62,48 @@ def current_bundle(root: Path) -> Bundle | None:
 def check_new(root: Path, version: str) -> None:
     """Check that a folder without `CURRENT` never had one, as a first bundle is compared with none.
 
-    A version whose promotion was interrupted may be promoted again.
+    A version whose promotion was interrupted may be promoted again. A folder whose name is not the
+    version of its bundle, such as a candidate that waits there, was never promoted.
 
     Raises:
         BundleError: It holds other versions than the one to promote.
     """
     with storage_errors(root):
-        found = {path.parent.name for path in root.glob(f"*/{MANIFEST}")}
-        found |= {path.name.removesuffix(RECORD) for path in root.glob(f"*{RECORD}")}
-    others = sorted(found - {version})
-    if others:
-        raise BundleError(
-            f"{root}: {CURRENT} is missing, but {pluralize(len(others), 'version')} of before "
-            f"({quoted(others)}) {'is' if len(others) == 1 else 'are'} there. Restore it: training "
-            f"rollback {root} --version {others[-1]}"
-        )
+        present = {path.parent.name for path in root.glob(f"*/{MANIFEST}") if _is_version(path)}
+        recorded = {path.name.removesuffix(RECORD) for path in root.glob(f"*{RECORD}")}
+    promoted = [words[0] for line in _history(root).splitlines() if len(words := line.split()) == 2]
+    others = sorted((present | recorded | set(promoted)) - {version})
+    if not others:
+        return
+    restorable = [name for name in (*sorted(present), *promoted) if name in present]
+    remedy = (
+        f"Restore it: training rollback {root} --version {restorable[-1]}"
+        if restorable
+        else "Restore the folders of these versions, or give a new folder"
+    )
+    raise BundleError(
+        f"{root}: {CURRENT} is missing, but there was {pluralize(len(others), 'version')} before: "
+        f"{quoted(others)}. {remedy}"
+    )
 
 
 def write_record(root: Path, version: str, record: Mapping[str, Any]) -> None:
     """Keep what was measured of a version before it becomes the current one."""
     write_atomic(root / f"{version}{RECORD}", to_json({"version": version, **record}), SHARED_MODE)
+
+
+def accepted_before(root: Path, version: str) -> str:
+    """The reason for a gain with which a version was promoted earlier; "" if there is none.
+
+    Raises:
+        BundleError: The record cannot be read.
+    """
+    text = _text(root, f"{version}{RECORD}", RECORD_LIMIT_BYTES)
+    try:
+        reason = parse_json(text.encode())["accepted_gain"] if text else ""
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return reason if isinstance(reason, str) else ""
 
 
 def current_version(root: Path) -> str:
@@ -100,7 +134,7 @@ def make_current(root: Path, version: str, before: str | None) -> None:
         before: The current version until now; None if there was none.
     """
     if before is not None:
-        history = _text(root, HISTORY, HISTORY_LIMIT_BYTES) + f"{version} {before}\n"
+        history = _history(root) + f"{version} {before}\n"
         # The whole file in one step: a torn line would hide where a rollback leads.
         write_atomic(root / HISTORY, history.encode(), SHARED_MODE)
     write_current(root, version)
@@ -112,13 +146,26 @@ def version_before(root: Path, version: str) -> str:
     Raises:
         BundleError: None is known.
     """
-    lines = [line.split() for line in _text(root, HISTORY, HISTORY_LIMIT_BYTES).splitlines()]
+    lines = [line.split() for line in _history(root).splitlines()]
     found = [words[1] for words in lines if len(words) == 2 and words[0] == version]
     if not found:
         raise BundleError(
             f"{root}: {HISTORY} knows of no version before {version!r}. Name one with --version."
         )
     return found[-1]
+
+
+def _is_version(manifest: Path) -> bool:
+    """Whether the bundle of a manifest is the version that its folder is named for."""
+    try:
+        found = parse_json(read_file(manifest.parent, MANIFEST, MANIFEST_LIMIT_BYTES))["bundle_id"]
+    except (BundleError, ValueError, KeyError, TypeError):
+        return False
+    return str(found).rsplit("/", maxsplit=1)[-1] == manifest.parent.name
+
+
+def _history(root: Path) -> str:
+    return _text(root, HISTORY, HISTORY_LIMIT_BYTES)
 
 
 def _text(root: Path, name: str, limit_bytes: int) -> str:

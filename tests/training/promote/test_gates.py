@@ -23,7 +23,7 @@ from training.promote.gates import gates_report, run_gates
 from training.promote.holdout import MIN_USERS, open_contest
 from training.promote.promotion import RefusedError, promote
 from training.promote.running import conformance_gate, parity_gate, size_gate
-from training.promote.segments import segment_gates
+from training.promote.segments import segment_gates, silhouette_gate
 from training.promote.slices import slice_gate
 
 
@@ -63,7 +63,7 @@ def contest(good, champion, later):
 def refusals(candidate, champion, data):
     """The gates that refuse a candidate, with their words."""
     contest = open_contest(open_bundle(candidate), open_bundle(champion), [str(data)])
-    return {gate.name: gate.words for gate in run_gates(contest) if not gate.passed}
+    return {gate.name: gate.words for gate in run_gates(contest) if gate.refused}
 
 
 def changed_fit(monkeypatch, name, change):
@@ -74,8 +74,8 @@ def changed_fit(monkeypatch, name, change):
 
 def test_a_good_candidate_passes_every_gate(contest):
     gates = run_gates(contest)
-    assert [gate.words for gate in gates if not gate.passed] == []
-    report = gates_report(contest, gates)
+    assert [gate.words for gate in gates if gate.refused] == []
+    report = gates_report(contest.evaluation, gates, "")
     assert (report["accepted"], report["reasons"]) == (True, [])
     assert report["data"]["snapshots"] == ["2026-01-25"]
     assert {gate["name"] for gate in report["gates"]} == {
@@ -89,7 +89,7 @@ def test_a_bundle_is_as_good_as_itself(champion, later):
     same = open_bundle(champion)
     contest = open_contest(same, same, [str(later)])
     gates = run_gates(contest)
-    assert [gate.words for gate in gates if not gate.passed] == []
+    assert [gate.words for gate in gates if gate.refused] == []
     assert not any(", clearly worse;" in gate.words for gate in gates)
 
 
@@ -169,7 +169,6 @@ def test_a_candidate_whose_ids_mean_other_users_is_refused(folder, champion, lat
     found = refusals(turned, champion, later)
     assert found.keys() == {"segment_ids"}
     assert "segment 1, " in found["segment_ids"]
-    assert "fit with --previous" in found["segment_ids"]
 
 
 @pytest.mark.parametrize(
@@ -186,8 +185,41 @@ def test_ids_are_never_used_again(contest, mine, theirs, words):
         for side, changes in ((contest.candidate, mine), (contest.champion, theirs))
     )
     *_, ids = segment_gates(dataclasses.replace(contest, candidate=candidate), champion)
-    assert ids.passed == (words is None)
+    assert ids.refused == (words is not None)
     assert words is None or words in ids.words
+
+
+def test_segments_that_no_score_names_set_no_bound(contest):
+    champion = with_manifest(contest.champion, segments_verdict="chance")
+    users = contest.candidate.users
+    turned = dataclasses.replace(
+        users.predictions, segment=np.random.default_rng(0).permutation(users.predictions.segment)
+    )
+    candidate = dataclasses.replace(
+        contest.candidate, users=dataclasses.replace(users, predictions=turned)
+    )
+    changed = dataclasses.replace(
+        contest,
+        candidate=candidate,
+        evaluation=dataclasses.replace(
+            contest.evaluation, segments={**contest.evaluation.segments, "silhouette": 0.01}
+        ),
+    )
+    for side, passed in ((champion, True), (contest.champion, False)):
+        gates = [silhouette_gate(changed, side), *segment_gates(changed, side)]
+        assert [gate.refused for gate in gates] == 3 * [not passed]
+        named = ["the champion's scores name no segments" in gate.words for gate in gates]
+        assert named == 3 * [passed]
+    reused = with_manifest(champion, retired_segments=(2,))
+    *_, ids = segment_gates(changed, reused)
+    assert "segment 2 was retired" in ids.words
+
+
+def test_segments_that_only_the_champion_names_are_refused(contest):
+    candidate = with_manifest(contest.candidate, segments_verdict="chance")
+    gate = silhouette_gate(dataclasses.replace(contest, candidate=candidate), contest.champion)
+    assert gate.refused
+    assert gate.words.startswith("the candidate's segments are no better than chance, so scores")
 
 
 def with_manifest(side, **changes):
@@ -203,7 +235,7 @@ def test_a_slice_that_is_served_worse_is_named(contest):
     users = dataclasses.replace(contest.candidate.users, predictions=scored)
     worse = dataclasses.replace(contest.candidate, users=users)
     gate = slice_gate(dataclasses.replace(contest, candidate=worse), contest.champion)
-    assert not gate.passed
+    assert gate.refused
     assert "city oslo (log-loss +" in gate.words
     assert "city rome" not in gate.words
 
@@ -221,7 +253,7 @@ def test_what_the_fit_found_different_is_refused(contest):
     changed = dataclasses.replace(fit, parity={**fit.parity, "changed_segment": 3})
     side = dataclasses.replace(contest.candidate, fit=changed)
     gate = parity_gate(dataclasses.replace(contest, candidate=side))
-    assert (gate.passed, gate.words) == (False, "segment: 3 users changed, allowed 0")
+    assert (gate.refused, gate.words) == (True, "segment: 3 users changed, allowed 0")
 
 
 def test_a_scorer_that_says_something_else_than_the_engine_is_refused(contest):
@@ -235,7 +267,7 @@ def test_a_scorer_that_says_something_else_than_the_engine_is_refused(contest):
         contest.candidate, bundle=dataclasses.replace(bundle, contents=changed)
     )
     gate = conformance_gate(dataclasses.replace(contest, candidate=side))
-    assert not gate.passed
+    assert gate.refused
     assert "get other results from scorer.onnx" in gate.words
 
 
@@ -253,7 +285,7 @@ def test_a_bundle_whose_conformance_rows_do_not_come_out_is_refused(contest, tmp
     write_bundle(tmp_path / "off", bundle.manifest, {**bundle.contents, **changed})
     side = dataclasses.replace(contest.candidate, bundle=open_bundle(tmp_path / "off"))
     gate = conformance_gate(dataclasses.replace(contest, candidate=side))
-    assert not gate.passed
+    assert gate.refused
     assert "1 output of 6 not as expected" in gate.words
     assert gate.measured["changed"] == 0
 
@@ -264,7 +296,7 @@ def test_a_bundle_that_has_doubled_is_refused(contest, tmp_path):
     write_bundle(tmp_path / "large", bundle.manifest, {**bundle.contents, **padding})
     side = dataclasses.replace(contest.candidate, bundle=open_bundle(tmp_path / "large"))
     gate = size_gate(dataclasses.replace(contest, candidate=side), contest.champion)
-    assert not gate.passed
+    assert gate.refused
     assert "at most 2.0 times" in gate.words
 
 

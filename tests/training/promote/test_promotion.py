@@ -46,11 +46,14 @@ def marked(bundle, folder, **changes):
     return folder
 
 
-def test_a_first_bundle_becomes_the_current_one_unmeasured(weeks, tmp_path):
+def test_a_first_bundle_becomes_the_current_one_by_what_its_fit_measured(weeks, tmp_path):
     one, _, _ = weeks
     root = tmp_path / "models" / "tiny"
     done = promote(one, root)
-    assert (done.folder, done.report) == (root / version(one), {})
+    assert done.folder == root / version(one)
+    assert [gate["name"] for gate in done.report["gates"]] == ["gain", "parity"]
+    assert (done.report["accepted"], done.report["champion"]) == (True, None)
+    assert done.report["data"]["what"].startswith("the test part")
     assert load_bundle(root).manifest == open_bundle(one).manifest
     record = f"{version(one)}{RECORD}"
     assert {p.name for p in root.iterdir()} == {CURRENT, done.folder.name, record}
@@ -88,9 +91,10 @@ def test_a_refused_candidate_changes_nothing(weeks, tmp_path):
         promote(wrong, tmp_path / "root", later)
     assert caught.value.exit_code == 79
     assert "segment: 3 users changed" in str(caught.value)
-    assert [gate["name"] for gate in caught.value.report["gates"] if not gate["passed"]] == [
-        "parity"
-    ]
+    assert str(caught.value).endswith("Fit again with the package versions of the lock file.")
+    assert [
+        gate["name"] for gate in caught.value.report["gates"] if gate["verdict"] == "refused"
+    ] == ["parity"]
     assert files(tmp_path / "root") == before
 
 
@@ -194,7 +198,7 @@ def test_a_bundle_is_no_folder_of_bundles(weeks, tmp_path, place, words):
 def test_a_manifest_of_something_else_is_no_bundle(weeks, tmp_path):
     one, _, _ = weeks
     (tmp_path / MANIFEST).write_text('{"name": "a web page"}')
-    assert promote(one, tmp_path / "models").report == {}
+    assert promote(one, tmp_path / "models").folder.parent == tmp_path / "models"
 
 
 def test_an_altered_candidate_is_refused(weeks, tmp_path):
@@ -224,7 +228,7 @@ def test_a_candidate_does_not_follow_a_bundle_that_it_was_not_measured_beside(
     promote(one, tmp_path / "root")
     other = marked(one, tmp_path / "other", threshold=0.5)
 
-    def judged(contest):
+    def judged(contest, accepted_gain):
         shutil.rmtree(tmp_path / "root")
         promote(other, tmp_path / "root")
         return []
