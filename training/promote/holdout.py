@@ -19,7 +19,7 @@ from training.promote.later import check_later, comparison_cautions
 from training.promote.rows import rows_gate
 
 MIN_USERS = 1_000
-"""With fewer, even a candidate that is clearly worse may look equal by chance."""
+"""With fewer, only gross losses can be told from chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,18 @@ class Contender:
         bundle: An opened bundle.
         session: Its models.
         users: The holdout, scored with them.
-        fit: What only its fit knows.
+        fitted: The evaluation of its fit.
     """
 
     bundle: Bundle
     session: Session
     users: ScoredUsers
-    fit: FitRecord
+    fitted: Evaluation
+
+    @property
+    def fit(self) -> FitRecord:
+        """What only its fit knows."""
+        return self.fitted.fit
 
     @property
     def manifest(self) -> Manifest:
@@ -182,5 +187,5 @@ def _champion_features(candidate: Bundle, champion: Bundle) -> tuple[Feature, ..
 
 
 def _contender(bundle: Bundle, dataset: Dataset) -> Contender:
-    fit = read_evaluation(bundle).fit
-    return Contender(bundle, Session(bundle), score_users(bundle, dataset), fit)
+    users = score_users(bundle, dataset)
+    return Contender(bundle, Session(bundle), users, read_evaluation(bundle))

@@ -1,21 +1,22 @@
 """Gates on the probabilities: no figure may be worse than the champion's by more than is allowed.
 
 Both bundles are measured on the same draws of users (the paired bootstrap, by user), so that their
-common noise cancels. The worse end of the 95 % interval of the difference counts: a candidate that
-may be clearly worse is refused even if it may be better.
+common noise cancels. A figure passes if the 95 % interval of the difference lies within what may be
+lost, and is refused if it lies beyond. If it does both, the users are too few to tell: undecided. Then
+log-loss decides, the figure that such users tell most of: it must not be worse beyond chance.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from training.format import signed
+from training.format import listed, signed
 from training.metrics.intervals import basic_interval, bootstrap
 from training.metrics.metrics import entropy, headline, rank
 from training.promote.gain import gain_gate
-from training.promote.gate import FIT_AGAIN, Gate, verdict_of
+from training.promote.gate import FIT_AGAIN, PASSED, REFUSED, UNDECIDED, Gate, verdict_of
 from training.promote.holdout import Contender, Contest
 
 AUC_LOSS = 0.005
@@ -28,6 +29,8 @@ than what depth gains."""
 CALIBRATION_SHARE = 0.05
 """Of the rate of the rarer outcome: half the error that an excellent model may have
 (`training.evaluate.quality`)."""
+
+DECISIVE = "log_loss"
 
 F1_LOSS = 0.01
 """Choosing the threshold on another calibration part alone moves F1 by up to 0.006
@@ -80,28 +83,82 @@ def score_gates(contest: Contest, champion: Contender, accepted_gain: str) -> It
     here, there, drawn = paired_figures(contest, champion)
     low, high = basic_interval(here - there, drawn)
     yield gain_gate(float(here[0] - there[0]), (float(low[0]), float(high[0])), accepted_gain)
-    for n, allowed in enumerate(allowances(float(contest.dataset.label.mean()))):
-        difference = here[n] - there[n]
-        interval = (low[n], high[n])
-        worst, best = sorted(allowed.better * end for end in interval)
-        yield Gate(
-            name=allowed.figure,
-            verdict=verdict_of(passed=bool(worst >= -allowed.loss)),
-            measured={
-                "candidate": float(here[n]),
-                "champion": float(there[n]),
-                "difference": float(difference),
-                "interval": [float(end) for end in interval],
-            },
-            bound={"may_be_worse_by": allowed.loss},
-            words=(
-                f"{allowed.title} {here[n]:.4f}, champion {there[n]:.4f}: difference "
-                f"{signed(difference, 4)} (95 % from {signed(interval[0], 4)} to "
-                f"{signed(interval[1], 4)}){', clearly worse' if round(best, 4) < 0 else ''}; "
-                f"it may be worse by {allowed.loss:.4f}"
-            ),
-            next_step=FIT_AGAIN,
-        )
+    allowed = allowances(float(contest.dataset.label.mean()))
+    found = [
+        Comparison(a, *map(float, figures))
+        for a, *figures in zip(allowed, here, there, low, high, strict=True)
+    ]
+    undecided = [each.allowed for each in found if each.verdict == UNDECIDED]
+    for each in found:
+        yield _score_gate(each, undecided if each.allowed.figure == DECISIVE else [])
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One figure of the candidate beside that of the champion.
+
+    Attributes:
+        allowed: Which figure, and how much worse it may be.
+        candidate: Of the candidate.
+        champion: Of the champion.
+        low: The low end of the 95 % interval of the difference.
+        high: The high end.
+    """
+
+    allowed: Allowance
+    candidate: float
+    champion: float
+    low: float
+    high: float
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The worse and the better end of the interval; below 0 the candidate is worse."""
+        worse, better = sorted(self.allowed.better * end for end in (self.low, self.high))
+        return worse, better
+
+    @property
+    def clearly_worse(self) -> bool:
+        """Whether the whole interval is on the worse side."""
+        return round(self.ends[1], 4) < 0
+
+    @property
+    def verdict(self) -> str:
+        """On which side of the bound the interval lies; undecided if on both."""
+        worse, better = self.ends
+        if worse >= -self.allowed.loss:
+            return PASSED
+        return REFUSED if better < -self.allowed.loss else UNDECIDED
+
+
+def _score_gate(found: Comparison, undecided: Sequence[Allowance]) -> Gate:
+    """The gate on one figure; where there are `undecided` ones, it decides in their place."""
+    allowed, verdict = found.allowed, found.verdict
+    difference = found.candidate - found.champion
+    words = (
+        f"{allowed.title} {found.candidate:.4f}, champion {found.champion:.4f}: difference "
+        f"{signed(difference, 4)} (95 % from {signed(found.low, 4)} to {signed(found.high, 4)})"
+        f"{', clearly worse' if found.clearly_worse else ''}; it may be worse by {allowed.loss:.4f}"
+    )
+    if undecided and found.clearly_worse:
+        verdict = REFUSED
+        others = [other.title for other in undecided if other.figure != DECISIVE]
+        words += ", but not clearly" + (f" while {listed(others)} cannot be told" if others else "")
+    elif verdict == UNDECIDED:
+        words += ", which these users are too few to tell"
+    return Gate(
+        name=allowed.figure,
+        verdict=verdict,
+        measured={
+            "candidate": found.candidate,
+            "champion": found.champion,
+            "difference": difference,
+            "interval": [found.low, found.high],
+        },
+        bound={"may_be_worse_by": allowed.loss},
+        words=words,
+        next_step=FIT_AGAIN,
+    )
 
 
 def paired_figures(

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -13,16 +14,17 @@ from engine.bundle.manifest import Calibration
 from engine.bundle.open import CONFORMANCE, CONFORMANCE_OUTPUT, SCORER, open_bundle, write_bundle
 from engine.errors import BundleError, InputError
 from tests.fitted import SMALL
-from tests.fitting import trees
 from tests.helpers import write_table
 from tests.weekly import LEAKING, TABLE, UNDATED, leak, users_of
 from training.model.shapley.effects import model_effects
 from training.pipeline import FitOptions, fit
+from training.promote import scores
 from training.promote.drivers import driver_gates, impact_shares
 from training.promote.gates import gates_report, run_gates
 from training.promote.holdout import MIN_USERS, open_contest
 from training.promote.promotion import RefusedError, promote
-from training.promote.running import conformance_gate, parity_gate, size_gate
+from training.promote.running import conformance_gate, parity_gate, size_gate, speed_gate
+from training.promote.scores import Allowance, Comparison
 from training.promote.segments import segment_gates, silhouette_gate
 from training.promote.slices import slice_gate
 
@@ -144,17 +146,107 @@ def test_the_label_under_another_name_is_refused_without_measuring(folder, champ
         promote(copied, tmp_path, ["no such file"])
 
 
-def test_a_slower_candidate_is_refused(folder, champion, later, monkeypatch):
-    def many_trees(classifier, pool, *_):
-        sample = pool.sample
-        booster = trees(sample.features, sample.label, 700, max_depth=3, learning_rate=0.003)
-        effects = model_effects(booster, classifier.calibration, sample.features.shape[1])
-        return dataclasses.replace(classifier, booster=booster, effects=effects)
+@pytest.mark.parametrize(
+    ("seconds", "verdict"),
+    [
+        ((1.0, 0.5), "refused"),
+        ((0.7, 0.5), "passed"),
+        # Of 6,000 users: a night of 240,000 takes 40 times as long.
+        ((0.07, 0.01), "passed"),
+        ((0.08, 0.01), "refused"),
+    ],
+)
+def test_a_slower_candidate_is_refused_if_the_night_would_notice(contest, seconds, verdict):
+    ticks = itertools.cycle([0.0, seconds[0], 0.0, seconds[1]])
+    gate = speed_gate(contest, contest.champion, lambda: next(ticks))
+    assert gate.verdict == verdict
+    assert f"240,000 users take {40 * seconds[0]:.2f} CPU seconds" in gate.words
 
-    changed_fit(monkeypatch, "fit_classifier", many_trees)
-    slow = fitted(folder("slow"), users_of(1, 4_000), previous=champion)
-    found = refusals(slow, champion, later)
-    assert "times as long as with the champion; at most 1.50 times" in found["speed"]
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (-0.004, 0.010, "passed"),
+        (-0.004, -0.001, "passed"),
+        (-0.018, 0.031, "undecided"),
+        (-0.020, -0.001, "undecided"),
+        (-0.020, -0.006, "refused"),
+    ],
+)
+def test_a_figure_is_told_only_if_its_interval_is_on_one_side_of_the_bound(low, high, verdict):
+    ranks = Allowance("roc_auc", "ROC-AUC", better=1, loss=0.005)
+    assert Comparison(ranks, 0.8, 0.8, low, high).verdict == verdict
+    losses = Allowance("log_loss", "log-loss", better=-1, loss=0.005)
+    assert Comparison(losses, 0.4, 0.4, -high, -low).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("log_loss", "f1", "verdicts"),
+    [
+        # F1 cannot be told: then the log-loss must not be worse beyond chance.
+        ((-0.001, 0.003), (-0.02, 0.03), ("passed", "undecided")),
+        ((0.001, 0.003), (-0.02, 0.03), ("refused", "undecided")),
+        ((-0.001, 0.009), (-0.02, 0.03), ("undecided", "undecided")),
+        ((0.001, 0.009), (-0.005, 0.005), ("refused", "passed")),
+        # All can be told: the log-loss may be worse within its bound.
+        ((0.001, 0.003), (-0.005, 0.005), ("passed", "passed")),
+    ],
+)
+def test_the_log_loss_decides_what_other_figures_cannot_tell(
+    contest, monkeypatch, log_loss, f1, verdicts
+):
+    ends = np.array([(0.0, 0.0), log_loss, (0.0, 0.0), f1])
+    here, there = np.full(4, 0.5), np.full(4, 0.5)
+    monkeypatch.setattr(scores, "paired_figures", lambda *_: (here, there, None))
+    monkeypatch.setattr(scores, "basic_interval", lambda *_: (ends[:, 0], ends[:, 1]))
+    gates = {gate.name: gate for gate in scores.score_gates(contest, contest.champion, "")}
+    assert (gates["log_loss"].verdict, gates["f1"].verdict) == verdicts
+    if verdicts == ("refused", "undecided"):
+        assert gates["log_loss"].words.endswith("but not clearly while F1 cannot be told")
+    report = gates_report(contest.evaluation, list(gates.values()), "")
+    assert report["accepted"] == ("refused" not in verdicts)
+    assert report["undecided"] == [
+        name for name, gate in gates.items() if gate.verdict == "undecided"
+    ]
+
+
+def with_impacts(contest, column, probability):
+    """A contest whose candidate has one driver only, and other scores."""
+    side = contest.candidate
+    impacts = np.zeros_like(side.scored.impacts)
+    impacts[:, column] = 1
+    predictions = dataclasses.replace(side.scored, impacts=impacts, probability=probability)
+    users = dataclasses.replace(side.users, predictions=predictions)
+    return dataclasses.replace(contest, candidate=dataclasses.replace(side, users=users))
+
+
+def test_other_drivers_of_equally_good_scores_refuse_nobody(contest):
+    champion, column = contest.champion, contest.candidate.names.index("age")
+    same = with_impacts(contest, column, champion.scored.probability)
+    drivers, _ = driver_gates(same, champion)
+    assert (drivers.verdict, "'visits' vanishes" in drivers.words) == ("undecided", True)
+    worse = with_impacts(contest, column, champion.scored.probability[::-1])
+    drivers, _ = driver_gates(worse, champion)
+    assert drivers.refused
+
+
+def test_a_rise_of_one_feature_by_chance_refuses_nobody(contest):
+    def risen(side, half_width):
+        metrics = {
+            **side.fitted.metrics,
+            "intervals": {"roc_auc": [0.8 - half_width, 0.8 + half_width]},
+        }
+        found = [{"feature": "visits", "roc_auc": 0.85, "suspicious": True}]
+        fit = dataclasses.replace(side.fit, leakage={**side.fit.leakage, "single_features": found})
+        fitted = dataclasses.replace(side.fitted, metrics=metrics, fit=fit)
+        return dataclasses.replace(side, fitted=fitted)
+
+    before = [{"feature": "visits", "roc_auc": 0.81, "suspicious": True}]
+    for half_width, verdict in ((0.05, "undecided"), (0.005, "refused")):
+        candidate, champion = (risen(s, half_width) for s in (contest.candidate, contest.champion))
+        champion.fit.leakage["single_features"][:] = before
+        *_, leakage = driver_gates(dataclasses.replace(contest, candidate=candidate), champion)
+        assert leakage.verdict == verdict
 
 
 def test_a_candidate_whose_ids_mean_other_users_is_refused(folder, champion, later, monkeypatch):
@@ -251,7 +343,8 @@ def test_impact_shares_add_up_to_one(contest):
 def test_what_the_fit_found_different_is_refused(contest):
     fit = contest.candidate.fit
     changed = dataclasses.replace(fit, parity={**fit.parity, "changed_segment": 3})
-    side = dataclasses.replace(contest.candidate, fit=changed)
+    fitted = dataclasses.replace(contest.candidate.fitted, fit=changed)
+    side = dataclasses.replace(contest.candidate, fitted=fitted)
     gate = parity_gate(dataclasses.replace(contest, candidate=side))
     assert (gate.refused, gate.words) == (True, "segment: 3 users changed, allowed 0")
 
