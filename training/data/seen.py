@@ -12,6 +12,7 @@ like every other figure of a bundle: whether one row adds to a count of twenty c
 buyers of the holdout are looked for: users who do nothing look the same week after week.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,14 +70,14 @@ def seen_share(training: Mapping[str, Any], features: np.ndarray, label: np.ndar
 
 
 def smallest_share(training: Mapping[str, Any], features: np.ndarray, label: np.ndarray) -> float:
-    """From which share on rows of a fit are recognised among these; above 1 if they never are.
+    """From which share on rows of a fit are recognised among these: above 1 never, infinite without counts.
 
     The arguments are those of `seen_share`.
     """
     bought = training.get("seen")
+    if not bought or not training.get("seen_non_buyers"):
+        return math.inf
     buyers = len(np.unique(row_hashes(features[label == 1])))
-    if not bought or not training.get("seen_non_buyers") or not buyers:
-        return float("inf")
     return max(SEEN_SHARE, STANDARD_ERRORS * _error(bought, buyers))
 
 

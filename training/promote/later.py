@@ -4,6 +4,8 @@ Rows inside the training window of a bundle, or within the horizon after it, are
 bundle has partly seen their outcomes. So are rows of training under other dates.
 """
 
+import math
+
 from engine.bundle.evaluation import FitRecord
 from engine.bundle.manifest import Manifest
 from engine.errors import InputError
@@ -73,7 +75,12 @@ def comparison_cautions(users: ScoredUsers, manifest: Manifest, fit: FitRecord) 
             f"{compared}"
         )
     share = smallest_share(fit.training, users.features, users.dataset.label)
-    if share > RECOGNISED_SHARE:
+    if math.isinf(share):
+        found.append(
+            f"{manifest.bundle_id} has no counts of its users by which rows of its training would be "
+            "recognised under other dates"
+        )
+    elif share > RECOGNISED_SHARE:
         found.append(
             f"too few buyers to recognise rows of the training of {manifest.bundle_id} under other dates"
             + (f", unless {share:.0%} of the buyers or more come from it" if share <= 1 else "")
