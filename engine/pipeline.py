@@ -26,7 +26,7 @@ from engine.logs import LOG
 from engine.model.columns import REPEATED_TEXTS
 from engine.model.threads import Progress, available_cores, in_order
 from engine.options import CHUNK_ROWS, InputLimits, OutputOptions, ScoreOptions
-from engine.outputs.alarms import find_alarms, input_sha256, inputs_before
+from engine.outputs.alarms import find_alarms, input_sha256, inputs_before, last_published
 from engine.outputs.metrics import to_prometheus
 from engine.outputs.paths import (
     Destination,
@@ -104,7 +104,7 @@ def score(
             for rows in read_rejected(tables, rejected, scorer.columns):
                 sink.write_rejected(rows)
                 check_interrupted()
-        _check_alarms(tally, scorer, strict=options.strict)
+        _check_alarms(tally, scorer, sink, strict=options.strict)
         written = sink.finish()
         LOG.debug("all rows scored, files complete and verified")
         summary = replace(
@@ -186,17 +186,26 @@ def _check_totals(
         )
 
 
-def _check_alarms(tally: Tally, scorer: Scorer, *, strict: bool) -> None:
+def _check_alarms(tally: Tally, scorer: Scorer, sink: Sink, *, strict: bool) -> None:
     """Compare the users with the training users and with the run before; with `strict`, refuse alarms."""
     report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
     tally.drift = Drift.of(report)
     tally.alarms = find_alarms(tally.drift.alarms, tally.inputs, tally.before)
+    # Scores are hashed only if an alarm depends on whose they are.
+    if len(tally.alarms) > len(tally.drift.alarms) and sink.targets.destination.is_file:
+        scores = sink.targets.out
+        tally.before = last_published(tally.before, scores, after_kill=sink.after_kill)
+        tally.alarms = find_alarms(tally.drift.alarms, tally.inputs, tally.before)
     if strict and tally.alarms:
         words = "; ".join(f"{alarm.name}: {alarm.message}" for alarm in tally.alarms)
         raise InputError(
-            f"input: {pluralize(len(tally.alarms), 'alarm')}: {words}. Nothing was published, because of "
-            "--strict. Fix the input; if it is right, run once without --strict."
+            f"input: {pluralize(len(tally.alarms), 'alarm')}: {_sentence(words)} Nothing was published, "
+            "because of --strict. Fix the input; if it is right, run once without --strict."
         )
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(("?", ".")) else f"{text}."
 
 
 def _summary(
