@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from engine.errors import InputError
-from engine.inputs.arrow import MAGIC as ARROW_MAGIC
-from engine.inputs.arrow import is_stream
+from engine.inputs.arrow_messages import MAGIC as ARROW_MAGIC
+from engine.inputs.arrow_streams import is_stream
 from engine.inputs.parquet_checks import MAGIC as PARQUET_MAGIC
 
 Format = Literal["parquet", "ipc", "csv", "ndjson"]

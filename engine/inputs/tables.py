@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.inputs.arrow import openable_file, stream_to_file
+from engine.inputs.arrow import openable_file
+from engine.inputs.arrow_streams import stream_to_file
 from engine.inputs.csv_checks import check_csv, csv_fault, csv_header
 from engine.inputs.csv_scan import may_have_blank_lines, without_blank_lines
 from engine.inputs.errors import broken, check_width, reading

@@ -1,7 +1,7 @@
 import pytest
 
 from engine.errors import InputError
-from engine.inputs.arrow import is_stream
+from engine.inputs.arrow_streams import is_stream
 from engine.inputs.errors import DamagedError
 from engine.inputs.parquet_checks import checked_parquet
 from engine.inputs.thrift import read_struct, write_struct
