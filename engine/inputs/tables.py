@@ -63,7 +63,7 @@ class Table:
             DamagedError: Their sizes contradict the file.
         """
         if self.format == "parquet":
-            check_sizes(self.content, columns)
+            check_sizes(self.content, self.name, columns)
 
 
 def open_table(
@@ -116,7 +116,7 @@ def open_table(
             if kind == "ipc":
                 openable_file(content, name, wanted)
             else:
-                content = checked_parquet(content, new_file, name, wanted)
+                content = checked_parquet(content, new_file, name, wanted, limits.max_columns)
     with reading(name, _find_fault(content, kind)):
         frame = _without_wrappers(_scan(for_polars(content, new_file), kind, columns), wanted)
         schema = frame.collect_schema()
