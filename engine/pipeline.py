@@ -12,16 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from engine.bundle.manifest import Manifest
 from engine.errors import InputError, SelfCheckError, UsageError, pluralize
 from engine.explain.diagnose import check_rejects
 from engine.explain.drift import drift_report
-from engine.inputs.chunks import check_tables, read_rejected, read_users
+from engine.inputs.chunks import check_tables, read_users
 from engine.inputs.open import Source, open_inputs
+from engine.inputs.rejected import RejectedRows
 from engine.inputs.tables import Table
-from engine.interruption import check_interrupted, finished, started
+from engine.interruption import finished, started
 from engine.logs import LOG
 from engine.model.columns import REPEATED_TEXTS
 from engine.model.threads import Progress, available_cores, in_order
@@ -72,7 +71,6 @@ def score(
     output = OutputOptions(options.drivers, options.impacts)
     threads = options.threads or available_cores()
     tally = Tally()
-    rejected: list[tuple[int, pl.DataFrame]] = []
     with _sink(targets, options) as sink, failures_reported(sink, tally, start):
         # A run that fails writes a summary, so it must know what to pass on.
         tally.before = inputs_before(targets.summary)
@@ -85,6 +83,7 @@ def score(
             _check_inputs(scorer, tables, inputs, targets)
             total = sum(table.rows for table in tables)
             sha256 = started(partial(input_sha256, tables))
+            rejected = RejectedRows(tables, scorer.columns, options.max_reject_share * total)
             schema = scorer.manifest.schema
             chunks = read_users(tables, scorer.columns, options.chunk_rows, schema)
             if not destination.holds_nul:
@@ -93,17 +92,17 @@ def score(
             with closing(in_order(score_chunk, chunks, threads)) as chunks_scored:
                 for scored in chunks_scored:
                     sink.write(scored.scores)
-                    if scored.rejected.height:
-                        rows = scored.rejected.select("source_row", "reasons")
-                        rejected.append((tally.rows.read, rows))
+                    for rows in rejected.add(scored.rejected, tally.rows.read):
+                        sink.write_rejected(rows)
                     tally.add(scored)
                     LOG.debug("%s rows done", f"{tally.rows.read:,}")
                     progress(tally.rows.read, total)
             tally.sha256 = finished(sha256)
             _check_totals(tally, options.max_reject_share, scorer, tables)
-            for rows in read_rejected(tables, rejected, scorer.columns):
-                sink.write_rejected(rows)
-                check_interrupted()
+            # Read on another thread, so that a signal ends the wait.
+            with closing(in_order(lambda rows: rows, rejected.read_again(), 1)) as rows_again:
+                for rows in rows_again:
+                    sink.write_rejected(rows)
         _check_alarms(tally, scorer, sink, strict=options.strict)
         written = sink.finish()
         LOG.debug("all rows scored, files complete and verified")
