@@ -51,6 +51,8 @@ ROOTS = [
     case("A45-iceberg", "metadata/00000-abc.metadata.json", "Iceberg.*polars.scan_iceberg"),
     case("A45-hadoop", "metadata/version-hint.text", "Iceberg"),
     case("A45-hudi", ".hoodie/hoodie.properties", "Hudi.*Spark"),
+    case("A45-partition", ".hoodie_partition_metadata", "Hudi.*Spark"),
+    case("A45-v2", "metadata/v2.metadata.json", "Iceberg"),
     case("A45-paimon", "schema/schema-0", "Paimon"),
     case("A45-streaming", "_spark_metadata/0", "Spark Structured Streaming"),
 ]
@@ -72,6 +74,29 @@ def test_files_that_only_a_log_knows_are_refused(few, tmp_path, mark, message):
         assert found.code == 65
         assert str(table) in found.message
         assert re.search(message, found.message)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "schema/schema-0001.sql",
+        "schema/schema-01",
+        "metadata/users.metadata.json",
+        "metadata/v.metadata.json",
+        "../_delta_log/00000000000000000000.json",
+        "../metadata/version-hint.text",
+        "../schema/schema-0",
+    ],
+)
+def test_other_folders_in_or_above_an_input_mean_nothing_a45(few, expected, tmp_path, file):
+    folder = tmp_path / "project" / "users"
+    (folder / "day=1").mkdir(parents=True)
+    (folder / file).parent.mkdir()
+    (folder / file).touch()
+    for path in (folder / "0.parquet", folder / "day=1" / "0.parquet"):
+        write_table(few, path)
+    for named in (folder / "0.parquet", folder / "*.parquet", folder / "day=1"):
+        assert outcome(named).scores.equals(expected)
 
 
 def test_a_folder_beside_such_a_table_is_read_a45(few, expected, tmp_path):
