@@ -185,6 +185,8 @@ def dated(*days: date, horizon: int = 7) -> Dataset:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
+        (date(9999, 12, 31), "1 row of 5 dated 9999-12-31, beyond 2100-01-01"),
+        (date(2262, 4, 11), "1 row of 5 dated 2262-04-11, beyond 2100-01-01"),
         (
             date(2062, 1, 1),
             "1 row of 5 dated 2062-01-01, more than 731 days from the others, of 2026-11-01",

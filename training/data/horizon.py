@@ -1,15 +1,19 @@
 """Snapshot dates that are errors, found without a clock.
 
-The last date of a fit begins the version and decides which users are later. A wrong one would make all
-later weeks too early. Dates that stand for "none" are set aside by a rule of `engine.rows.rules`.
+The last date of a fit begins the version and decides which users are later. A wrong one, such as
+9999-12-31 for "none", would make all later weeks too early.
 """
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import polars as pl
 
 from engine.errors import InputError, pluralize
 from training.data.dataset import Dataset
+
+LATEST_DAY = date(2100, 1, 1)
+"""Later dates stand for "none": 9999-12-31, 2999-12-31, or 2262-04-11, the last of pandas. The
+counterpart of `engine.rows.rules.EARLIEST_DAY`."""
 
 MAX_GAP_DAYS = 731
 """Two years. Tables of one season a year have gaps of eleven months, of 23 if they miss a year."""
@@ -24,7 +28,9 @@ def longest_gap(horizon_days: int) -> timedelta:
 
 
 def check_horizon(dataset: Dataset) -> None:
-    """Check that no snapshot is far from the others; a single date is compared with nothing.
+    """Check that no snapshot is far from the others.
+
+    A single date is compared with nothing but `LATEST_DAY`.
 
     Raises:
         InputError: One is.
@@ -32,6 +38,13 @@ def check_horizon(dataset: Dataset) -> None:
     snapshots = dataset.snapshots
     if snapshots is None:
         return
+    late = snapshots.filter(snapshots >= LATEST_DAY)
+    if len(late):
+        raise InputError(
+            f"training data: {_rows(late, dataset)} dated {_period(late)}, beyond {LATEST_DAY}: such "
+            "dates stand for a missing one. Correct them in the job that makes the table, or leave "
+            "these rows out."
+        )
     dates = snapshots.unique().sort()
     limit = longest_gap(dataset.schema.horizon_days)
     after_gap = dates.filter((dates.diff() > limit).fill_null(value=False))
@@ -54,5 +67,6 @@ def _rows(some: pl.Series, dataset: Dataset) -> str:
 
 
 def _period(snapshots: pl.Series) -> str:
-    first, last = str(snapshots.min()), str(snapshots.max())
+    # As text in Polars: its dates may lie beyond those of Python.
+    first, last = snapshots.sort().cast(pl.String).gather([0, -1])
     return first if first == last else f"{first} to {last}"
