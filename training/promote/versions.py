@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.bundle.files import TEXT_LIMIT_BYTES, read_file, to_json
+from engine.bundle.documents import to_json
+from engine.bundle.files import TEXT_LIMIT_BYTES, read_file
 from engine.bundle.open import CURRENT, MANIFEST, Bundle, open_bundle, write_current
 from engine.errors import BundleError, UsageError, pluralize, quoted
 from engine.outputs.paths import check_links, check_outside_bundles
