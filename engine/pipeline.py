@@ -21,10 +21,11 @@ from engine.inputs.open import Source, open_inputs
 from engine.inputs.rejected import RejectedRows
 from engine.inputs.tables import Table
 from engine.interruption import finished, started
+from engine.limits import InputLimits
 from engine.logs import LOG
 from engine.model.columns import REPEATED_TEXTS
 from engine.model.threads import Progress, available_cores, in_order
-from engine.options import CHUNK_ROWS, InputLimits, OutputOptions, ScoreOptions
+from engine.options import CHUNK_ROWS, OutputOptions, ScoreOptions
 from engine.outputs.alarms import find_alarms, input_sha256, inputs_before, last_published
 from engine.outputs.metrics import to_prometheus
 from engine.outputs.paths import (

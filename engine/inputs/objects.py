@@ -4,6 +4,7 @@ Credentials come from the environment, under the names that each store's own cli
 name the objects and do not show the answers of a store, which may contain keys.
 """
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from engine.errors import (
     InputError,
     NoInputError,
     UnavailableError,
+    error_number,
     pluralize,
     quoted,
 )
@@ -121,7 +123,7 @@ def _object_errors(text: str) -> Iterator[None]:
     except EngineError:
         raise
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        if "os error 28" in str(error):
+        if error_number(error) == errno.ENOSPC:
             raise
         unknown: _Cause = (".", InputError, "cannot be read as Parquet. Write it again")
         causes = [cause for cause in _CAUSES if re.search(cause[0], str(error))]

@@ -44,7 +44,9 @@ _LOGICAL = (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15)
 _NAMES = {16: "VARIANT", 17: "GEOMETRY", 18: "GEOGRAPHY"}
 _REPEATED = 2
 _UNCOMPRESSED = 0
-_DATA, _INDEX, _DICTIONARY, _DATA_2 = range(4)
+_DATA = 0
+_DICTIONARY = 2
+_DATA_2 = 3
 # The bytes of a value by its physical type: of a text the length alone, of a fixed length nothing is known.
 _VALUE_BYTES = {1: 4, 2: 8, 3: 12, 4: 4, 5: 8, 6: 4}
 

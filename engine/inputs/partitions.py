@@ -59,7 +59,7 @@ class _Visits:
         if self.count > self.limit:
             raise InputError(
                 f"{self.name}: more than {self.limit:,} files and folders. Name a smaller part; "
-                "engine score --max-files allows more."
+                "the commands of engine read more with --max-files."
             )
 
 

@@ -25,7 +25,7 @@ from engine.inputs.names import for_polars
 from engine.inputs.ndjson_checks import half_character, ndjson_fault
 from engine.inputs.ndjson_keys import read_keys
 from engine.inputs.parquet_checks import check_sizes, checked_parquet
-from engine.options import InputLimits
+from engine.limits import InputLimits
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ from pathlib import Path
 from engine.errors import InputError
 from engine.inputs.tables import open_table
 from engine.inputs.thrift import read_struct, write_struct
-from engine.options import InputLimits
+from engine.limits import InputLimits
 from tests.faults.test_input_tables import LIES, footer_of
 
 sound, step = Path(sys.argv[1]), int(sys.argv[2])
@@ -244,7 +244,7 @@ import random, sys
 from pathlib import Path
 from engine.errors import InputError
 from engine.inputs.tables import open_table
-from engine.options import InputLimits
+from engine.limits import InputLimits
 sound, folder, seed, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 content, draws = sound.read_bytes(), random.Random(seed)
 path = folder / "damaged"

@@ -14,7 +14,7 @@ import pytest
 from engine import ScoreOptions, score
 from engine.inputs.open import open_inputs
 from engine.inputs.rejected import RejectedRows
-from engine.options import InputLimits
+from engine.limits import InputLimits
 from tests.faults.inputs import SESSIONS, case, outcome
 from tests.helpers import BUNDLE, read_table, write_table
 
