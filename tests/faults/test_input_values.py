@@ -7,7 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine import load_bundle
 from engine.bundle.open import open_bundle
+from engine.errors import InputError
+from engine.explain.explanation import explain
+from engine.inputs.open import open_inputs
 from engine.pipeline import input_drift
 from engine.rows.typed import to_features
 from tests.faults.inputs import SESSIONS, case, outcome, validated
@@ -75,6 +79,11 @@ def test_dates_that_python_does_not_have_are_set_aside_c11(few, tmp_path):
     assert found.rejected["reasons"].to_list() == ["snapshot_date|after_2099"]
     assert validated(path).reasons == {"snapshot_date|after_2099": 1}
     assert input_drift([str(path)], BUNDLE)["rows_scored"] == few.height - 1
+    with (
+        open_inputs([str(path)]) as tables,
+        pytest.raises(InputError, match=r"caught by: snapshot_date\|after_2099"),
+    ):
+        explain(tables, load_bundle(BUNDLE), few["user_id"][0])
 
 
 @pytest.mark.parametrize(("wrong", "reason"), SET_ASIDE)
