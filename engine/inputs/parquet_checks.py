@@ -235,6 +235,7 @@ def check_sizes(path: Path, name: str, wanted: Collection[str]) -> None:
     Raises:
         DamagedError: The file contradicts itself.
     """
+    # Their number was checked when the file was opened, and no footer has more columns than bytes.
     _checked_footer(path, name, wanted, LARGEST_FOOTER_BYTES)
 
 
