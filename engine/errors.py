@@ -87,10 +87,7 @@ class ResourceError(EngineError):
     @classmethod
     def of(cls, error: BaseException) -> "ResourceError | None":
         """The shortage that an unexpected error stands for; None if it stands for none."""
-        text = str(error)
-        # NOTE: Polars states an error of the operating system only in its text.
-        stated = re.search(r"(?:os error|Os { code:) (\d+)", text)
-        number = getattr(error, "errno", None) or (int(stated[1]) if stated else None)
+        text, number = str(error), error_number(error)
         if isinstance(error, MemoryError) or number == errno.ENOMEM or _NO_MEMORY.search(text):
             return cls.of_memory()
         if number in (errno.EMFILE, errno.ENFILE):
@@ -98,8 +95,10 @@ class ResourceError(EngineError):
                 "too few open files are allowed (ulimit -n, systemd LimitNOFILE). Raise the limit, or "
                 "lower --threads and the number of inputs."
             )
-        # NOTE: Python has no kind of error of its own for a thread that cannot be started.
-        if number == errno.EAGAIN or "can't start new thread" in text:
+        # NOTE: Python has no kind of error of its own for a thread that cannot be started. Its own EAGAIN
+        # is of a pipe or a terminal; only libraries in Rust mean a thread by it.
+        is_thread = number == errno.EAGAIN and getattr(error, "errno", None) is None
+        if is_thread or "can't start new thread" in text:
             return cls.of_threads()
         return None
 
@@ -170,6 +169,13 @@ class InterruptedRunError(EngineError):
         name = signal.Signals(signal_number).name
         super().__init__(f"interrupted by {name}; {consequence}")
         self.exit_code = 128 + signal_number
+
+
+def error_number(error: BaseException) -> int | None:
+    """The number that the operating system gives an error; None if it has none."""
+    # NOTE: Polars states an error of the operating system only in its text.
+    stated = re.search(r"(?:os error|Os { code:) (\d+)", str(error))
+    return getattr(error, "errno", None) or (int(stated[1]) if stated else None)
 
 
 def system_error_kind(error: OSError) -> type[EngineError]:

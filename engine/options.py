@@ -6,6 +6,7 @@ from typing import Literal
 
 from engine.bundle.manifest import DRIVERS
 from engine.errors import UsageError
+from engine.limits import InputLimits
 
 CHUNK_ROWS = 32_768
 """Rows per chunk, by default."""
@@ -26,21 +27,6 @@ class OutputOptions:
     def __post_init__(self) -> None:
         if self.drivers not in range(DRIVERS + 1):
             raise UsageError(f"drivers: {self.drivers} given; expected 0 to {DRIVERS}.")
-
-
-@dataclass(frozen=True, slots=True)
-class InputLimits:
-    """What is read of an input at most: more is a fault of the job that writes it, or an attack.
-
-    Attributes:
-        max_columns: Columns of a table; in NDJSON, different keys.
-        max_files: Files and folders that one directory or glob may stand for.
-        max_gzip_ratio: How many times its packed size a file may have.
-    """
-
-    max_columns: int = 10_000
-    max_files: int = 100_000
-    max_gzip_ratio: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +63,4 @@ class ScoreOptions:
     strict: bool = False
     dry_run: bool = False
     csv_for_spreadsheets: bool = False
-    limits: InputLimits = InputLimits()
+    limits: InputLimits = InputLimits()  # noqa: RUF009 - it is frozen

@@ -12,21 +12,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from engine.bundle.manifest import Manifest
 from engine.errors import InputError, SelfCheckError, UsageError, pluralize
 from engine.explain.diagnose import check_rejects
 from engine.explain.drift import drift_report
-from engine.inputs.chunks import check_tables, read_rejected, read_users
+from engine.inputs.chunks import check_tables, read_users
 from engine.inputs.open import Source, open_inputs
+from engine.inputs.rejected import RejectedRows
 from engine.inputs.tables import Table
-from engine.interruption import check_interrupted, finished, started
+from engine.interruption import finished, started
+from engine.limits import InputLimits
 from engine.logs import LOG
 from engine.model.columns import REPEATED_TEXTS
 from engine.model.threads import Progress, available_cores, in_order
-from engine.options import CHUNK_ROWS, InputLimits, OutputOptions, ScoreOptions
-from engine.outputs.alarms import find_alarms, input_sha256, inputs_before
+from engine.options import CHUNK_ROWS, OutputOptions, ScoreOptions
+from engine.outputs.alarms import find_alarms, input_sha256, inputs_before, last_published
 from engine.outputs.metrics import to_prometheus
 from engine.outputs.paths import (
     Destination,
@@ -72,7 +72,6 @@ def score(
     output = OutputOptions(options.drivers, options.impacts)
     threads = options.threads or available_cores()
     tally = Tally()
-    rejected: list[tuple[int, pl.DataFrame]] = []
     with _sink(targets, options) as sink, failures_reported(sink, tally, start):
         # A run that fails writes a summary, so it must know what to pass on.
         tally.before = inputs_before(targets.summary)
@@ -85,6 +84,7 @@ def score(
             _check_inputs(scorer, tables, inputs, targets)
             total = sum(table.rows for table in tables)
             sha256 = started(partial(input_sha256, tables))
+            rejected = RejectedRows(tables, scorer.columns, options.max_reject_share * total)
             schema = scorer.manifest.schema
             chunks = read_users(tables, scorer.columns, options.chunk_rows, schema)
             if not destination.holds_nul:
@@ -93,18 +93,18 @@ def score(
             with closing(in_order(score_chunk, chunks, threads)) as chunks_scored:
                 for scored in chunks_scored:
                     sink.write(scored.scores)
-                    if scored.rejected.height:
-                        rows = scored.rejected.select("source_row", "reasons")
-                        rejected.append((tally.rows.read, rows))
+                    for rows in rejected.add(scored.rejected, tally.rows.read):
+                        sink.write_rejected(rows)
                     tally.add(scored)
                     LOG.debug("%s rows done", f"{tally.rows.read:,}")
                     progress(tally.rows.read, total)
             tally.sha256 = finished(sha256)
             _check_totals(tally, options.max_reject_share, scorer, tables)
-            for rows in read_rejected(tables, rejected, scorer.columns):
-                sink.write_rejected(rows)
-                check_interrupted()
-        _check_alarms(tally, scorer, strict=options.strict)
+            # Read on another thread, so that a signal ends the wait.
+            with closing(in_order(lambda rows: rows, rejected.read_again(), 1)) as rows_again:
+                for rows in rows_again:
+                    sink.write_rejected(rows)
+        _check_alarms(tally, scorer, sink, strict=options.strict)
         written = sink.finish()
         LOG.debug("all rows scored, files complete and verified")
         summary = replace(
@@ -186,17 +186,26 @@ def _check_totals(
         )
 
 
-def _check_alarms(tally: Tally, scorer: Scorer, *, strict: bool) -> None:
+def _check_alarms(tally: Tally, scorer: Scorer, sink: Sink, *, strict: bool) -> None:
     """Compare the users with the training users and with the run before; with `strict`, refuse alarms."""
     report = drift_report(scorer.reference, tally.sample.users, scorer.manifest)
     tally.drift = Drift.of(report)
     tally.alarms = find_alarms(tally.drift.alarms, tally.inputs, tally.before)
+    # Scores are hashed only if an alarm depends on whose they are.
+    if len(tally.alarms) > len(tally.drift.alarms) and sink.targets.destination.is_file:
+        scores = sink.targets.out
+        tally.before = last_published(tally.before, scores, after_kill=sink.after_kill)
+        tally.alarms = find_alarms(tally.drift.alarms, tally.inputs, tally.before)
     if strict and tally.alarms:
         words = "; ".join(f"{alarm.name}: {alarm.message}" for alarm in tally.alarms)
         raise InputError(
-            f"input: {pluralize(len(tally.alarms), 'alarm')}: {words}. Nothing was published, because of "
-            "--strict. Fix the input; if it is right, run once without --strict."
+            f"input: {pluralize(len(tally.alarms), 'alarm')}: {_sentence(words)} Nothing was published, "
+            "because of --strict. Fix the input; if it is right, run once without --strict."
         )
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(("?", ".")) else f"{text}."
 
 
 def _summary(

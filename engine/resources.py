@@ -77,7 +77,7 @@ def _too_little_memory(allowed: int, needed: int, what: str) -> ResourceError:
 
 
 def _check_threads(needed: int) -> None:
-    """Start so many threads at once, and end them."""
+    """Start this many threads at once, and end them."""
     end = Event()
     begun: list[Thread] = []
     try:

@@ -6,7 +6,6 @@ Also translates errors of the operating system.
 import errno
 import fcntl
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from engine.errors import (
     LockedError,
     ResourceError,
     StorageError,
+    error_number,
 )
 
 PRIVATE_MODE = 0o600
@@ -214,13 +214,6 @@ def check_no_device(path: Path) -> None:
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise CannotCreateError(f"{path}: is a device or a pipe, not a file. Name a file.")
-
-
-def error_number(error: BaseException) -> int | None:
-    """The number that the operating system gives an error; None if it has none."""
-    # NOTE: Polars raises some errors of the operating system without errno, only in the text.
-    stated = re.search(r"os error (\d+)", str(error))
-    return getattr(error, "errno", None) or (int(stated[1]) if stated else None)
 
 
 def _storage_error(path: Path, error: BaseException) -> EngineError:

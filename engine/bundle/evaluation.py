@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
-from engine.bundle.files import parse_json, to_json
+from engine.bundle.documents import parse_json, to_json
 from engine.bundle.manifest import Manifest
 from engine.bundle.open import EVALUATION, Bundle
 from engine.bundle.structure import is_number, structure_problem

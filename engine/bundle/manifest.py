@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from engine.bundle.files import is_version, parse_json, to_json
+from engine.bundle.documents import parse_json, to_json
 from engine.bundle.format_1 import manifest_document
+from engine.bundle.names import is_version
 from engine.bundle.schema import FeatureSchema, is_bundle_name, schema_from_dict
 from engine.bundle.structure import is_count, is_float32, is_probability, structure_problem
 from engine.errors import BundleError, VersionError, pluralize, quoted

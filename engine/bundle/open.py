@@ -11,16 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engine.bundle.documents import parse_json
 from engine.bundle.files import (
     BUNDLE_LIMIT_BYTES,
     FILE_LIMIT_BYTES,
     MANIFEST_LIMIT_BYTES,
-    PLAIN_NAME,
     TEXT_LIMIT_BYTES,
-    check_names,
     file_names,
-    is_version,
-    parse_json,
     read_errors,
     read_file,
 )
@@ -32,6 +29,7 @@ from engine.bundle.manifest import (
     manifest_from_json,
     manifest_to_json,
 )
+from engine.bundle.names import PLAIN_NAME, check_names, is_version
 from engine.errors import BundleError, EngineError, pluralize, quoted
 from engine.storage import SHARED_MODE, write_atomic
 

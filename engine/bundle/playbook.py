@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.bundle.files import parse_json
+from engine.bundle.documents import parse_json
 from engine.bundle.manifest import BANDS, Manifest
 from engine.bundle.open import PLAYBOOK, Bundle
 from engine.bundle.structure import is_count, is_number, structure_problem

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.bundle.files import parse_json
+from engine.bundle.documents import parse_json
 from engine.bundle.manifest import Manifest
 from engine.bundle.structure import is_count, is_float32, structure_problem
 from engine.errors import BundleError

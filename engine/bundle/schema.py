@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.bundle.files import read_toml
+from engine.bundle.documents import read_toml
 from engine.errors import BundleError, pluralize, quoted
 
 MAX_HORIZON_DAYS = 3_660

@@ -152,7 +152,7 @@ def _exit_code(run: Callable[[], object], lines: Lines) -> int:
 
 
 def _check_polars_threads(value: str | None) -> None:
-    """Check the thread number; with an invalid one, importing Polars fails as if it were broken."""
+    """Check POLARS_MAX_THREADS; with an unusable value, importing Polars fails as if it were broken."""
     if value is not None and not re.fullmatch("0*[1-9][0-9]{0,3}", value):
         raise BundleError(
             f"environment: {_POLARS_THREADS} must be a whole number from 1 to 9999, found "

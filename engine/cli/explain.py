@@ -9,7 +9,7 @@ from engine.cli.console import show_result
 from engine.cli.options import bundle_option, command, inputs_argument, json_option, limit_options
 
 if TYPE_CHECKING:
-    from engine.options import InputLimits
+    from engine.limits import InputLimits
 
 
 @command("engine explain users.parquet --user U00000001")

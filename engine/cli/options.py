@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from engine.cli.console import Command
+from engine.limits import InputLimits
 
 DEFAULT_BUNDLE = Path("onnx_models/shopnow")
 
@@ -57,32 +59,29 @@ def bundle_option(command: str) -> Callable[[Function], Function]:
     )
 
 
+_LIMITS = {
+    "max_columns": "Columns that an input may have.",
+    "max_files": "Files and folders that a directory or glob may hold.",
+    "max_gzip_ratio": "How many times its size a packed file may unpack to.",
+}
+
+
 def limit_options(function: Function) -> Function:
     """What is read of an input at most, as `limits`."""
-    options = [
-        click.option(
-            f"--{name}",
-            type=click.IntRange(1),
-            metavar="N",
-            default=default,
-            help=text,
-        )
-        for name, default, text in (
-            ("max-columns", 10_000, "Columns that an input may have."),
-            ("max-files", 100_000, "Files and folders that a directory or glob may hold."),
-            ("max-gzip-ratio", 100, "How many times its size a packed file may unpack to."),
-        )
-    ]
 
     @wraps(function)
     def with_limits(*args: Any, **given: Any) -> Any:  # noqa: ANN401
-        from engine.options import InputLimits
-
-        names = ("max_columns", "max_files", "max_gzip_ratio")
-        return function(*args, limits=InputLimits(*(given.pop(n) for n in names)), **given)
+        limits = InputLimits(**{name: given.pop(name) for name in _LIMITS})
+        return function(*args, limits=limits, **given)
 
     decorated: Any = with_limits
-    for option in reversed(options):
-        decorated = option(decorated)
+    for field in reversed(fields(InputLimits)):
+        decorated = click.option(
+            f"--{field.name.replace('_', '-')}",
+            type=click.IntRange(1),
+            metavar="N",
+            default=field.default,
+            help=_LIMITS[field.name],
+        )(decorated)
     result: Function = decorated
     return result

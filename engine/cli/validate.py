@@ -16,7 +16,7 @@ from engine.cli.render import rows_bar
 from engine.errors import InputError
 
 if TYPE_CHECKING:
-    from engine.options import InputLimits
+    from engine.limits import InputLimits
 
 
 @command("engine validate users.parquet")

@@ -133,9 +133,13 @@ def _unit(
     return f"{name!r}: {words}" if words else None
 
 
-def _empty(name: str, sample: pl.DataFrame, *_: object) -> str | None:
-    values = sample[name].drop_nulls()
-    if len(values) and not is_missing_text(values.cast(pl.String), ()).all():
+def _empty(
+    name: str, sample: pl.DataFrame, _: Typed, manifest: Manifest, __: Reference
+) -> str | None:
+    schema, values = manifest.schema, sample[name].drop_nulls()
+    features = [feature for feature in schema.model_features if feature.name == name]
+    marks = schema.missing_marks(features[0]) if features else schema.missing_texts
+    if len(values) and not is_missing_text(values.cast(pl.String), marks).all():
         return None
     return f"{name!r} has no value in any of the first {sample.height:,} rows: renamed upstream?"
 

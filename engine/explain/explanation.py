@@ -219,6 +219,8 @@ def _find_user(tables: Sequence[Table], scorer: Scorer, id_column: str, user: st
         for number, frame in enumerate(found)
     )
     last = places.filter(pl.col("date").eq_missing(pl.col("date").max()))
+    # As text in Polars: it may lie beyond the dates of Python.
+    last = last.with_columns(pl.col("date").cast(pl.String))
     if last.is_empty():
         raise _not_found(tables, id_column, user)
     number, row, day = last.row(0)

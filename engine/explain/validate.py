@@ -18,8 +18,9 @@ from engine.errors import NAMES_SHOWN, InputError, pluralize
 from engine.explain.diagnose import RowCounts, check_rejects
 from engine.inputs.chunks import check_tables, read_users
 from engine.inputs.open import open_inputs
+from engine.limits import InputLimits
 from engine.model.threads import Progress, available_cores, in_order
-from engine.options import CHUNK_ROWS, InputLimits
+from engine.options import CHUNK_ROWS
 from engine.rows.chunk import Chunk
 from engine.rows.prepare import PreparedChunk, needed_columns, prepare_chunk
 

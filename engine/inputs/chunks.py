@@ -3,9 +3,8 @@
 Chunks hold raw columns; types and values are checked in `engine.rows`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import groupby
 
 import numpy as np
 import polars as pl
@@ -18,13 +17,10 @@ from engine.inputs.csv_checks import short_rows
 from engine.inputs.errors import broken, reading
 from engine.inputs.tables import Table
 from engine.interruption import in_background
-from engine.logs import LOG
 from engine.options import CHUNK_ROWS
-from engine.rows.chunk import SOURCE_COLUMNS, TOO_SHORT, Chunk, whole_batches
+from engine.rows.chunk import TOO_SHORT, Chunk, whole_batches
 from engine.rows.duplicates import find_repeated_keys, mark_duplicates
 from engine.rows.rules import check_columns, check_same_keys
-
-NOT_FLAT = (pl.Binary, pl.Object, pl.Duration)
 
 
 def check_tables(manifest: Manifest, tables: Sequence[Table]) -> None:
@@ -90,85 +86,10 @@ def find_rows(table: Table, columns: Sequence[str], condition: pl.Expr) -> pl.Da
         return in_background(lambda: rows.filter(condition).collect(engine="streaming"))
 
 
-def read_rejected(
-    tables: Sequence[Table], rejected: Iterable[tuple[int, pl.DataFrame]], needed: Sequence[str]
-) -> Iterator[pl.DataFrame]:
-    """Read rejected rows again, as they are in the input: with all columns of `flat_columns`.
-
-    Args:
-        tables: Tables from `open_inputs`.
-        rejected: For each chunk in input order the rows of the whole input before it, and the
-            `source_row` and `reasons` of its rejected rows.
-        needed: The columns that are known to be readable. If others cannot be read, the rows are
-            given without them.
-
-    Yields:
-        The columns, `source_file`, `source_row` and `reasons`, in input order.
-    """
-    columns = flat_columns(tables)
-    ends = np.cumsum([table.rows for table in tables])
-    for number, chunks in groupby(
-        rejected, lambda chunk: int(np.searchsorted(ends, chunk[0], "right"))
-    ):
-        table, rows = tables[number], pl.concat([rows for _, rows in chunks])
-        done = 0
-        try:
-            for frame in _raw_rows(table, columns, rows, columns):
-                yield frame
-                done += frame.height
-        except InputError:
-            LOG.warning(
-                "%s: a column that scoring does not need cannot be read; the quarantine holds only those "
-                "that it needs.",
-                table.name,
-            )
-            yield from _raw_rows(table, needed, rows[done:], columns)
-
-
-def _raw_rows(
-    table: Table, names: Iterable[str], rows: pl.DataFrame, columns: Mapping[str, pl.DataType]
-) -> Iterator[pl.DataFrame]:
-    wanted = [name for name in names if name in table.columns and name in columns]
-    absent = [pl.lit(None).alias(name) for name in columns if name not in wanted]
-    numbers = rows["source_row"].cast(pl.UInt32)
-    with table.reading():
-        table.check(wanted)
-        found = (
-            table.frame.select(by_name(wanted))
-            .with_row_index("source_row", offset=1)
-            .filter(pl.col("source_row").is_in(numbers.implode()))
-        )
-        done = 0
-        for frame in whole_batches(found, rows.height, CHUNK_ROWS, partial(_lost_rows, table)):
-            here = rows[done : done + frame.height]
-            done += frame.height
-            yield frame.with_columns(absent).select(
-                *(by_name(name).cast(dtype) for name, dtype in columns.items()),
-                source_file=pl.lit(table.name),
-                source_row=here["source_row"],
-                reasons=here["reasons"],
-            )
-
-
-def flat_columns(tables: Iterable[Table]) -> dict[str, pl.DataType]:
-    """The columns of all tables that a file of any format can hold, with a common type.
-
-    Nested and binary columns are left out, and so are those that an earlier run added to the rows
-    it rejected. A column whose type differs between tables becomes text.
-    """
-    columns: dict[str, pl.DataType] = {}
-    for table in tables:
-        for name, dtype in table.columns.items():
-            if name in SOURCE_COLUMNS or dtype.is_nested() or dtype in NOT_FLAT:
-                continue
-            columns[name] = dtype if columns.get(name, dtype) == dtype else pl.String()
-    return columns
-
-
 def _read_keys(tables: Sequence[Table], schema: FeatureSchema) -> Iterator[pl.DataFrame]:
     for table in tables:
         names = [name for name in (schema.id, schema.snapshot) if name and name in table.columns]
-        yield from _frames(table, names, CHUNK_ROWS)
+        yield from read_frames(table, names, CHUNK_ROWS)
 
 
 def _frames_and_faults(
@@ -176,13 +97,13 @@ def _frames_and_faults(
 ) -> Iterator[tuple[pl.DataFrame, dict[str, pl.Series]]]:
     """The rows of a table, with the fault of those that are too short."""
     if table.format != "csv":
-        for frame in _frames(table, columns, chunk_rows):
+        for frame in read_frames(table, columns, chunk_rows):
             yield frame, {}
         return
     last = table.columns.names()[-1]
     short: np.ndarray | None = None
     rows = 0
-    for frame in _frames(table, list(dict.fromkeys((*columns, last))), chunk_rows):
+    for frame in read_frames(table, list(dict.fromkeys((*columns, last))), chunk_rows):
         # A short row has no last field, so most files need not be searched.
         if short is None and frame[last].null_count():
             with reading(table.name):
@@ -200,7 +121,12 @@ def _short_faults(short: np.ndarray | None, before: int, height: int) -> dict[st
     return {TOO_SHORT: pl.Series(marks)} if len(inside) else {}
 
 
-def _frames(table: Table, columns: list[str], chunk_rows: int) -> Iterator[pl.DataFrame]:
+def read_frames(table: Table, columns: Sequence[str], chunk_rows: int) -> Iterator[pl.DataFrame]:
+    """Read some columns of a table.
+
+    Raises:
+        InputError: The file is cut off or cannot be decoded.
+    """
     with table.reading():
         # NOTE: Polars takes the text "*" for all columns, and "^…$" for a pattern.
         selected = table.frame.select(by_name(columns))

@@ -15,7 +15,7 @@ from engine.inputs.formats import BLOCK_BYTES, SPACES
 
 QUOTE, COMMA, NEWLINE, RETURN = b'",\n\r'
 MARK = np.frombuffer(codecs.BOM_UTF8, np.uint8)
-_BLANK_LINE = re.compile(rb"(?:\A|\n)[ \t\r]*(?:\n|\Z)|\n" + codecs.BOM_UTF8)
+_BLANK_LINE = re.compile(rb"(?:\A|\n)(?:" + codecs.BOM_UTF8 + rb"|[ \t\r]*(?:\n|\Z))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,8 @@ def read_blocks(path: Path) -> Iterator[Block]:
 def may_have_blank_lines(path: Path) -> bool:
     """Whether a file may have what `without_blank_lines` removes: it is also found within quotes."""
     with path.open("rb") as file:
+        # Polars passes over the mark that begins a file.
+        file.seek(len(MARK) if file.read(len(MARK)) == codecs.BOM_UTF8 else 0)
         while content := file.read(BLOCK_BYTES) + file.readline(BLOCK_BYTES):
             if _BLANK_LINE.search(content.removesuffix(b"\n")):
                 return True

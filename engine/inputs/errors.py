@@ -17,8 +17,8 @@ from engine.errors import (
     NoInputError,
     ResourceError,
     StorageError,
+    error_number,
 )
-from engine.storage import error_number
 
 NOT_TEXT = "invalid utf8\n\nThis error occurred in the following expression"
 """What Polars says if bytes cannot be cast to text."""
@@ -69,7 +69,7 @@ def check_width(columns: int, name: str, max_columns: int) -> None:
     if columns > max_columns:
         raise InputError(
             f"{name}: {columns:,} columns, of which at most {max_columns:,} are read. Check the job that "
-            "writes it; engine score --max-columns allows more."
+            "writes it; the commands of engine read more with --max-columns."
         )
 
 

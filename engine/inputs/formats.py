@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from engine.errors import InputError
-from engine.inputs.arrow import MAGIC as ARROW_MAGIC
-from engine.inputs.arrow import is_stream
+from engine.inputs.arrow_messages import MAGIC as ARROW_MAGIC
+from engine.inputs.arrow_streams import is_stream
 from engine.inputs.parquet_checks import MAGIC as PARQUET_MAGIC
 
 Format = Literal["parquet", "ipc", "csv", "ndjson"]
@@ -93,7 +93,8 @@ def unpacked(path: Path, target: Path, name: str, max_ratio: int) -> Path:
                 if plain.tell() > most:
                     raise InputError(
                         f"{name}: unpacks to more than {max_ratio:,} times its size, which tables "
-                        "do not. Check the job that writes it; engine score --max-gzip-ratio allows more."
+                        "do not. Check the job that writes it; the commands of "
+                        "engine read more with --max-gzip-ratio."
                     )
                 # Members may be padded with zeros.
                 content = member.unconsumed_tail or member.unused_data.lstrip(b"\0")

@@ -4,21 +4,36 @@ An update or a deletion writes new files and leaves the old ones. Reading the fo
 """
 
 import glob
-from collections.abc import Iterable
-from pathlib import Path
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from engine.errors import InputError
+from engine.inputs.partitions import is_partition
 
 _ICEBERG = ("Iceberg", "polars.scan_iceberg")
+_HUDI = ("Hudi", "Spark")
+# NOTE: a name without a pattern would be an error in an object store if it is not there.
 LOG_MARKS = {
-    "_delta_log/": ("Delta Lake", "polars.scan_delta"),
-    "metadata/version-hint.text": _ICEBERG,
-    "metadata/*.metadata.json": _ICEBERG,
-    ".hoodie/hoodie.properties": ("Hudi", "Spark"),
-    "schema/schema-0": ("Paimon", "Spark or Flink"),
-    "_spark_metadata/": ("Spark Structured Streaming", "Spark"),
+    "_delta_log/*": ("Delta Lake", "polars.scan_delta"),
+    "metadata/version-hint.tex[t]": _ICEBERG,
+    "metadata/[0-9][0-9][0-9][0-9][0-9]-*.metadata.json": _ICEBERG,
+    "metadata/v[0-9]*.metadata.json": _ICEBERG,
+    ".hoodie/hoodie.propertie[s]": _HUDI,
+    ".hoodie_partition_metadata*": _HUDI,
+    "schema/schema-[0]": ("Paimon", "Spark or Flink"),
+    "_spark_metadata/*": ("Spark Structured Streaming", "Spark"),
 }
-"""The beginnings of names below the root of a table, with its format and what reads it."""
+"""Names below the root of a table, or in a partition of it, with its format and what reads it.
+
+They are those of the formats' own specifications: other folders named `metadata` or `schema` are none.
+"""
+
+# Folders between the root of a table and its files: those of Iceberg and of Paimon, besides partitions.
+_INNER = re.compile(r"data|bucket-\d+")
+
+Folder = TypeVar("Folder", bound=PurePath)
 
 
 def check_no_log(name: str, files: Iterable[Path], folder: Path) -> None:
@@ -30,17 +45,23 @@ def check_no_log(name: str, files: Iterable[Path], folder: Path) -> None:
         folder: The folder that is named, or the one of the file.
 
     Raises:
-        InputError: There is such a log in one of the folders above a file.
+        InputError: There is such a log.
     """
-    roots = {folder.absolute(), *folder.absolute().parents}
-    for parent in {file.absolute().parent for file in files}:
-        roots |= {parent, *parent.parents}
-    for root in sorted(roots):
+    named = {folder.absolute(), *(file.absolute().parent for file in files)}
+    for root in sorted({root for one in named for root in possible_roots(one)}):
         for mark in LOG_MARKS:
             # NOTE: unlike Path.glob, it passes over folders that may not be listed.
-            found = glob.iglob(f"{glob.escape(str(root))}/{mark}*", include_hidden=True)  # noqa: PTH207
+            found = glob.iglob(f"{glob.escape(str(root))}/{mark}", include_hidden=True)  # noqa: PTH207
             if next(found, None) is not None:
                 raise logged_table(name, str(root), mark)
+
+
+def possible_roots(folder: Folder) -> Iterator[Folder]:
+    """A folder, and those above it of whose table it may be a part."""
+    yield folder
+    while is_partition(folder) or _INNER.fullmatch(folder.name):
+        folder = folder.parent
+        yield folder
 
 
 def logged_table(name: str, root: str, mark: str) -> InputError:

@@ -61,9 +61,9 @@ def read_keys(path: Path, name: str, scalars: Collection[str], max_columns: int)
         while content := file.read(BLOCK_BYTES) + file.readline():
             keys = _find_keys(content)
             _check_lengths(keys, name, done)
-            hashes = _hash_keys(content, keys)
+            hashes = _hash_bytes(content, keys.start, keys.end)
             if _has_other_rows(hashes, keys.line, pattern):
-                _check_twice(content, keys, hashes, name, done)
+                _check_twice(content, keys, _hash_names(content, keys, hashes), name, done)
                 first = np.sort(np.unique(hashes, return_index=True)[1])
                 names |= dict.fromkeys(_names(content, keys, first))
                 pattern = hashes[keys.line == keys.line[0]] if len(hashes) else pattern
@@ -132,20 +132,33 @@ def _check_lengths(keys: _Keys, name: str, lines_before: int) -> None:
         )
 
 
-def _hash_keys(content: bytes, keys: _Keys) -> np.ndarray:
-    """A number for each key, the same for the same bytes: uint64 [keys]."""
+def _hash_bytes(content: bytes, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """A number for each part of some bytes, the same for the same part: uint64 [parts]."""
     # The word that begins at each byte.
     padded = content + bytes(WORD_BYTES)
     words: np.ndarray = np.ndarray(len(content) + 1, "<u8", padded, strides=(1,))
-    lengths = keys.end - keys.start
+    lengths = end - start
     hashes: np.ndarray = lengths.astype(np.uint64)
     for offset in range(0, int(lengths.max(initial=0)), WORD_BYTES):
         longer = np.flatnonzero(lengths > offset)
-        word = words[keys.start[longer] + offset]
+        word = words[start[longer] + offset]
         unused = np.maximum(0, WORD_BYTES - (lengths[longer] - offset)).astype(np.uint64)
         mixed = (hashes[longer] ^ (word << (unused * np.uint64(8)))) * _MULTIPLIER
         hashes[longer] = mixed ^ (mixed >> np.uint64(29))
     return hashes
+
+
+def _hash_names(content: bytes, keys: _Keys, hashes: np.ndarray) -> np.ndarray:
+    """A number for each key, the same for the same name: an escape may spell it in another way."""
+    slashes = np.flatnonzero(np.frombuffer(content, np.uint8) == BACKSLASH)
+    is_escaped = np.searchsorted(slashes, keys.start) < np.searchsorted(slashes, keys.end)
+    escaped = np.flatnonzero(is_escaped)
+    _, first, spelling = np.unique(hashes[escaped], return_index=True, return_inverse=True)
+    names = [name.encode("utf-8", "replace") for name in _names(content, keys, escaped[first])]
+    ends = np.cumsum([0, *map(len, names)])
+    found = hashes.copy()
+    found[escaped] = _hash_bytes(b"".join(names), ends[:-1], ends[1:])[spelling]
+    return found
 
 
 def _has_other_rows(hashes: np.ndarray, line: np.ndarray, pattern: np.ndarray) -> bool:
@@ -163,12 +176,8 @@ def _check_twice(
 ) -> None:
     order = np.lexsort((hashes, keys.line))
     same = (np.diff(hashes[order]) == 0) & (np.diff(keys.line[order]) == 0)
-    suspects = set(keys.line[order[1:][same]].tolist())
-    # An escape may spell a key in another way.
-    slashes = np.flatnonzero(np.frombuffer(content, np.uint8) == BACKSLASH)
-    escaped = np.searchsorted(slashes, keys.start) < np.searchsorted(slashes, keys.end)
-    suspects |= set(keys.line[escaped].tolist())
-    for line in sorted(suspects):
+    # Two names may have the same number.
+    for line in np.unique(keys.line[order[1:][same]]).tolist():
         in_line = np.flatnonzero(keys.line == line)
         counts = Counter(_names(content, keys, in_line))
         twice = [key for key, times in counts.items() if times > 1]

@@ -4,12 +4,14 @@ Credentials come from the environment, under the names that each store's own cli
 name the objects and do not show the answers of a store, which may contain keys.
 """
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from functools import partial
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import polars as pl
 
@@ -19,14 +21,14 @@ from engine.errors import (
     InputError,
     NoInputError,
     UnavailableError,
+    error_number,
     pluralize,
     quoted,
 )
-from engine.inputs.logged import LOG_MARKS, logged_table
-from engine.inputs.partitions import partition_columns
+from engine.inputs.logged import LOG_MARKS, logged_table, possible_roots
+from engine.inputs.partitions import HIDDEN_PREFIXES, partition_columns
 
 SCHEMES = ("s3://", "gs://", "az://")
-HIDDEN_PREFIXES = ("_", ".")
 # The column for the locations of objects; no table has this name.
 _PLACE = " place"
 # Patterns in the messages of stores and of Polars; the first match counts.
@@ -98,9 +100,9 @@ def fetch_objects(text: str, path: Path) -> None:
 def _check_no_log(text: str) -> None:
     """Refuse objects of a table whose log alone knows which of them count."""
     scheme, _, place = text.partition("://")
-    folders = list(takewhile(lambda part: "*" not in part, place.split("/")[:-1]))
-    roots = [f"{scheme}://{'/'.join(folders[:end])}" for end in range(1, len(folders) + 1)]
-    patterns = {f"{root}/{mark}*": (root, mark) for root in roots for mark in LOG_MARKS}
+    folder = PurePosixPath(*takewhile(lambda part: "*" not in part, place.split("/")[:-1]))
+    roots = [f"{scheme}://{root}" for root in possible_roots(folder)]
+    patterns = {f"{root}/{mark}": (root, mark) for root in roots for mark in LOG_MARKS}
     try:
         lines = pl.scan_lines(list(patterns), include_file_paths=_PLACE)
         found = lines.select(_PLACE).head(1).collect()
@@ -110,14 +112,8 @@ def _check_no_log(text: str) -> None:
             raise
         return
     for place in found[_PLACE]:
-        raise logged_table(
-            text,
-            *next(
-                (root, mark)
-                for root, mark in patterns.values()
-                if place.startswith(f"{root}/{mark.partition('*')[0]}")
-            ),
-        )
+        matched = (named for pattern, named in patterns.items() if fnmatchcase(place, pattern))
+        raise logged_table(text, *next(matched))
 
 
 @contextmanager
@@ -127,7 +123,7 @@ def _object_errors(text: str) -> Iterator[None]:
     except EngineError:
         raise
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        if "os error 28" in str(error):
+        if error_number(error) == errno.ENOSPC:
             raise
         unknown: _Cause = (".", InputError, "cannot be read as Parquet. Write it again")
         causes = [cause for cause in _CAUSES if re.search(cause[0], str(error))]

@@ -1,7 +1,7 @@
 """Inputs to tables: finds or fetches the files of each input, and opens them one by one."""
 
 import re
-import shutil
+import select
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +16,7 @@ import polars as pl
 
 from engine.errors import InputError, NoInputError, StorageError, pluralize, quoted
 from engine.inputs.errors import reading
+from engine.inputs.formats import BLOCK_BYTES
 from engine.inputs.logged import check_no_log
 from engine.inputs.names import name_of
 from engine.inputs.objects import fetch_objects, is_object
@@ -27,7 +28,7 @@ from engine.inputs.partitions import (
 )
 from engine.inputs.tables import Table, file_state, open_table
 from engine.interruption import in_background
-from engine.options import InputLimits
+from engine.limits import InputLimits
 
 STANDARD_INPUT = "-"
 STANDARD_INPUT_NAME = "standard input"
@@ -135,8 +136,14 @@ def _fetching(one: str | Source, wanted: Sequence[str]) -> tuple[str, Callable[[
 def _copy_standard_input(path: Path) -> None:
     if sys.stdin is None:
         raise NoInputError(f"{STANDARD_INPUT_NAME}: is closed. Give it a table, or name a file.")
+    stream = sys.stdin.buffer
     with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+        # NOTE: the parent process may have made it non-blocking; then None means "not yet".
+        while (content := stream.read(BLOCK_BYTES)) != b"":
+            if content is None:
+                select.select([stream], [], [])
+            else:
+                file.write(content)
 
 
 def _files_of(text: str, limits: InputLimits) -> tuple[list[Path], Path]:

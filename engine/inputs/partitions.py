@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import unquote
 
 from engine.errors import InputError, NoInputError, quoted
@@ -59,7 +59,7 @@ class _Visits:
         if self.count > self.limit:
             raise InputError(
                 f"{self.name}: more than {self.limit:,} files and folders. Name a smaller part; "
-                "engine score --max-files allows more."
+                "the commands of engine read more with --max-files."
             )
 
 
@@ -81,7 +81,7 @@ def _files_at(path: Path, visits: _Visits, above: frozenset[_Folder]) -> Iterato
     if path.is_file():
         if not is_passed_over(path.name):
             yield path
-    elif _is_partition(path) and path.is_dir():
+    elif is_partition(path) and path.is_dir():
         yield from _files_below(path, visits, above)
     elif path.is_dir() and not path.name.startswith(HIDDEN_PREFIXES):
         LOG.warning(
@@ -101,7 +101,7 @@ def partition_values(file: Path, folder: Path) -> dict[str, str | None]:
     if not file.is_relative_to(folder):
         return {}
     folders = file.relative_to(folder).parts[:-1]
-    parts = [part.partition("=") for part in folders if _is_partition(Path(part))]
+    parts = [part.partition("=") for part in folders if is_partition(PurePath(part))]
     twice = [name for name, times in Counter(name for name, _, _ in parts).items() if times > 1]
     if twice:
         raise InputError(f"{file}: {quoted(twice)} twice in the names of its folders. Rename one.")
@@ -111,15 +111,16 @@ def partition_values(file: Path, folder: Path) -> dict[str, str | None]:
 def partition_columns(name: str) -> tuple[str, ...]:
     """The columns that the folders in the full name of an object stand for."""
     folders = name.split("/")[:-1]
-    return tuple(part.partition("=")[0] for part in folders if _is_partition(Path(part)))
+    return tuple(part.partition("=")[0] for part in folders if is_partition(PurePath(part)))
 
 
 def without_partitions(folder: Path) -> Path:
     """The dataset of a partition folder; for any other folder, the folder itself."""
-    while _is_partition(folder):
+    while is_partition(folder):
         folder = folder.parent
     return folder
 
 
-def _is_partition(path: Path) -> bool:
+def is_partition(path: PurePath) -> bool:
+    """Whether a folder is named `column=value`."""
     return not path.name.startswith((*HIDDEN_PREFIXES, "=")) and "=" in path.name

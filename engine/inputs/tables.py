@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.inputs.arrow import openable_file, stream_to_file
+from engine.inputs.arrow import openable_file
+from engine.inputs.arrow_streams import stream_to_file
 from engine.inputs.csv_checks import check_csv, csv_fault, csv_header
 from engine.inputs.csv_scan import may_have_blank_lines, without_blank_lines
 from engine.inputs.errors import broken, check_width, reading
@@ -24,7 +25,7 @@ from engine.inputs.names import for_polars
 from engine.inputs.ndjson_checks import half_character, ndjson_fault
 from engine.inputs.ndjson_keys import read_keys
 from engine.inputs.parquet_checks import check_sizes, checked_parquet
-from engine.options import InputLimits
+from engine.limits import InputLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Table:
             DamagedError: Their sizes contradict the file.
         """
         if self.format == "parquet":
-            check_sizes(self.content, columns)
+            check_sizes(self.content, self.name, columns)
 
 
 def open_table(
@@ -115,7 +116,7 @@ def open_table(
             if kind == "ipc":
                 openable_file(content, name, wanted)
             else:
-                content = checked_parquet(content, new_file, name, wanted)
+                content = checked_parquet(content, new_file, name, wanted, limits.max_columns)
     with reading(name, _find_fault(content, kind)):
         frame = _without_wrappers(_scan(for_polars(content, new_file), kind, columns), wanted)
         schema = frame.collect_schema()

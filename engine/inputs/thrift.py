@@ -1,13 +1,31 @@
-"""Thrift's compact protocol, in which Parquet writes its footer and its page headers."""
+"""Thrift's compact protocol, in which Parquet writes its footer and its page headers.
+
+A footer may have a million values, of which a few are needed: `read_fields` passes over the others. To
+change a footer, `read_struct` reads all of it, and `write_struct` writes it.
+"""
+
+from collections.abc import Callable, Mapping
 
 from engine.inputs.errors import DamagedError
 
-_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, STRUCT = (
-    *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
-    12,
-)
+# NOTE: plain numbers, because comparing with members of an enumeration takes four times as long.
+_TRUE = 1
+_FALSE = 2
+_BYTE = 3
+_I16 = 4
+_I64 = 6
+_DOUBLE = 7
+_BINARY = 8
+_LIST = 9
+_SET = 10
+STRUCT = 12
 MAX_DEPTH = 32
 MAX_SHIFT = 63
+
+Reader = Callable[[bytes, int, int], tuple[object, int]]
+"""Reads a value, given the bytes, its place and its kind; gives the value and the place behind it."""
+Wanted = Mapping[int, Reader | None]
+"""The fields to read by their number: numbers and texts need no reader, other kinds need one."""
 
 
 class Struct(dict[int, object]):
@@ -30,8 +48,161 @@ class Items(list[object]):
         self.kind = kind
 
 
+def read_fields(content: bytes, start: int, wanted: Wanted) -> tuple[dict[int, object], int]:
+    """Read some fields of a structure; gives them by their number, and the place behind it.
+
+    Raises:
+        DamagedError: The bytes are no structure, or end too early.
+    """
+    fields: dict[int, object] = {}
+    at, number = start, 0
+    try:
+        while head := content[at]:
+            at += 1
+            kind = head & 15
+            if head > 15:
+                number += head >> 4
+            else:
+                number, at = _read_zigzag(content, at)
+            if number not in wanted:
+                at = _skip_value(content, at, kind, 0)
+            # NOTE: most values are short numbers, and large tables have thousands of pages.
+            elif _I16 <= kind <= _I64 and content[at] < 128:
+                fields[number] = (content[at] >> 1) ^ -(content[at] & 1)
+                at += 1
+            elif kind <= _FALSE:
+                fields[number] = kind == _TRUE
+            elif reader := wanted[number]:
+                fields[number], at = reader(content, at, kind)
+            elif kind <= _BINARY:
+                fields[number], at = _read_value(content, at, kind, 0)
+            else:
+                at = _skip_value(content, at, kind, 0)
+    except IndexError:
+        raise DamagedError("its metadata ends too early") from None
+    return fields, at + 1
+
+
+def struct_reader(wanted: Wanted) -> Reader:
+    """What reads some fields of a structure."""
+
+    def read(content: bytes, at: int, kind: int) -> tuple[object, int]:
+        check_kind(kind, STRUCT)
+        return read_fields(content, at, wanted)
+
+    return read
+
+
+def list_reader(wanted: Wanted) -> Reader:
+    """What reads some fields of each structure in a list."""
+
+    def read(content: bytes, at: int, kind: int) -> tuple[object, int]:
+        count, at = read_count(content, at, kind)
+        items = []
+        for _ in range(count):
+            item, at = read_fields(content, at, wanted)
+            items.append(item)
+        return items, at
+
+    return read
+
+
+def read_numbers(content: bytes, at: int, kind: int) -> tuple[object, int]:
+    """Read which fields a structure has, by their numbers."""
+    check_kind(kind, STRUCT)
+    numbers: list[int] = []
+    number = 0
+    while head := content[at]:
+        number, at = (number + (head >> 4), at + 1) if head > 15 else _read_zigzag(content, at + 1)
+        numbers.append(number)
+        at = _skip_value(content, at, head & 15, 0)
+    return numbers, at + 1
+
+
+def read_count(content: bytes, at: int, kind: int) -> tuple[int, int]:
+    """Read how many structures a list has; gives the place of the first, too."""
+    check_kind(kind, _LIST)
+    head = content[at]
+    check_kind(head & 15, STRUCT)
+    return (head >> 4, at + 1) if head < 0xF0 else _read_varint(content, at + 1)
+
+
+def check_kind(kind: int, expected: int) -> None:
+    """Check the kind of a value.
+
+    Raises:
+        DamagedError: It is another.
+    """
+    if kind != expected:
+        raise DamagedError("its metadata holds a value of another kind")
+
+
+def skip_struct(content: bytes, at: int, depth: int = 0) -> int:
+    """The place behind a structure, none of whose values is read."""
+    if depth > MAX_DEPTH:
+        raise DamagedError("its metadata is nested too deeply")
+    while head := content[at]:
+        at += 1
+        if head < 16:
+            at = _skip_varint(content, at)
+        kind = head & 15
+        if _I16 <= kind <= _I64:
+            while content[at] > 127:
+                at += 1
+            at += 1
+        elif kind == _BINARY and content[at] < 128:
+            at += content[at] + 1
+        elif kind > _FALSE:
+            at = _skip_value(content, at, kind, depth)
+    return at + 1
+
+
+def _skip_value(content: bytes, at: int, kind: int, depth: int) -> int:
+    if _I16 <= kind <= _I64:
+        return _skip_varint(content, at)
+    if kind == _BINARY:
+        length, at = _read_varint(content, at)
+        return at + length
+    if kind == STRUCT:
+        return skip_struct(content, at, depth + 1)
+    if kind in (_LIST, _SET):
+        return _skip_items(content, at, depth + 1)
+    if kind == _DOUBLE:
+        return at + 8
+    if kind == _BYTE:
+        return at + 1
+    if kind <= _FALSE:
+        return at
+    raise DamagedError("its metadata holds an unknown kind of value")
+
+
+def _skip_items(content: bytes, at: int, depth: int) -> int:
+    if depth > MAX_DEPTH:
+        raise DamagedError("its metadata is nested too deeply")
+    kind, count = content[at] & 15, content[at] >> 4
+    at += 1
+    if count == 15:
+        count, at = _read_varint(content, at)
+    if kind <= _BYTE:
+        return at + count
+    for _ in range(count):
+        at = _skip_value(content, at, kind, depth)
+    return at
+
+
+def _skip_varint(content: bytes, at: int) -> int:
+    while content[at] > 127:
+        at += 1
+    return at + 1
+
+
+def _read_zigzag(content: bytes, at: int) -> tuple[int, int]:
+    zigzag, at = _read_varint(content, at)
+    return (zigzag >> 1) ^ -(zigzag & 1), at
+
+
 def read_struct(content: bytes, start: int = 0) -> tuple[Struct, int]:
-    """Read a structure and the place behind it.
+    """Read a whole structure and the place behind it.
 
     Raises:
         DamagedError: The bytes are no structure, or end too early.
@@ -46,20 +217,14 @@ def _read_fields(content: bytes, at: int, depth: int) -> tuple[Struct, int]:
     if depth > MAX_DEPTH:
         raise DamagedError("its metadata is nested too deeply")
     fields, number = Struct(), 0
-    kinds = fields.kinds
     while head := content[at]:
         at += 1
-        if head >> 4:
+        if head > 15:
             number += head >> 4
         else:
-            zigzag, at = _read_varint(content, at)
-            number = (zigzag >> 1) ^ -(zigzag & 1)
-        kind = kinds[number] = head & 15
-        # NOTE: most values are short numbers, and large tables have thousands of pages.
-        if _I16 <= kind <= _I64 and content[at] < 128:
-            fields[number] = (content[at] >> 1) ^ -(content[at] & 1)
-            at += 1
-        elif kind <= _FALSE:
+            number, at = _read_zigzag(content, at)
+        kind = fields.kinds[number] = head & 15
+        if kind <= _FALSE:
             fields[number] = kind == _TRUE
         else:
             fields[number], at = _read_value(content, at, kind, depth)
@@ -68,8 +233,7 @@ def _read_fields(content: bytes, at: int, depth: int) -> tuple[Struct, int]:
 
 def _read_value(content: bytes, at: int, kind: int, depth: int) -> tuple[object, int]:
     if _I16 <= kind <= _I64:
-        zigzag, at = _read_varint(content, at)
-        return (zigzag >> 1) ^ -(zigzag & 1), at
+        return _read_zigzag(content, at)
     if kind == _BINARY:
         length, at = _read_varint(content, at)
         return _slice(content, at, length), at + length

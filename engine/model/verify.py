@@ -12,8 +12,8 @@ import onnxruntime as ort
 import polars as pl
 from polars.exceptions import PolarsError
 
+from engine.bundle.documents import parse_json
 from engine.bundle.evaluation import read_evaluation
-from engine.bundle.files import parse_json
 from engine.bundle.graphs import check_operators, signatures
 from engine.bundle.open import CONFORMANCE, REFERENCE, SCORER, Bundle, open_bundle
 from engine.bundle.playbook import open_playbook

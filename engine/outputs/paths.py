@@ -38,6 +38,10 @@ class Destination(Protocol):
         """The ending of the staged scores, which decides their format."""
 
     @property
+    def is_file(self) -> bool:
+        """Whether the scores are one file, so that the SHA-256 in a summary says if it is theirs."""
+
+    @property
     def holds_nul(self) -> bool:
         """Whether its texts may hold the character NUL."""
 
@@ -79,6 +83,11 @@ class ScoresFile:
     def suffix(self) -> str:
         """The ending of the path."""
         return self.path.suffix
+
+    @property
+    def is_file(self) -> bool:
+        """It is one."""
+        return True
 
     @property
     def holds_nul(self) -> bool:

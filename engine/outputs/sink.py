@@ -2,7 +2,7 @@
 
 The destination holds either the new scores, complete and verified, or the old ones, untouched.
 Quarantine and summary are replaced just before: the SHA-256 in a summary says which scores it
-describes.
+describes. A table has no such hash, so the summary of a table is replaced just after.
 """
 
 import errno
@@ -48,6 +48,7 @@ class Sink:
     Attributes:
         targets: The destinations of the outputs.
         committed: Whether this run's scores are published.
+        after_kill: Whether the files of a killed run were found.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Sink:
     ) -> None:
         self.targets = targets
         self.committed = False
+        self.after_kill = False
         self._repeated_texts = repeated_texts
         self._replace = replace
         self._for_spreadsheets = for_spreadsheets
@@ -82,6 +84,7 @@ class Sink:
             pattern = f".{glob_escape(self.targets.out.name)}.staging-*"
             for left in [path for folder in self.targets.folders for path in folder.glob(pattern)]:
                 _remove(left)
+                self.after_kill = True
                 LOG.info("%s: removed files of a killed run (%s)", self.targets.out, left.name)
             self._make_staging()
 
@@ -113,6 +116,8 @@ class Sink:
     def publish(self, summary: bytes, metrics: bytes) -> None:
         """Move quarantine, then summary, then scores into place; that last move is the commit.
 
+        The summary of a table follows the commit.
+
         Signals are ignored from here on.
 
         Raises:
@@ -130,7 +135,8 @@ class Sink:
                 move(self._staged(targets.quarantine), targets.quarantine)
             elif targets.own_quarantine:
                 targets.quarantine.unlink(missing_ok=True)
-            move(self._staged(targets.summary), targets.summary)
+            if targets.destination.is_file:
+                move(self._staged(targets.summary), targets.summary)
             _sync_folders({targets.quarantine.parent, targets.summary.parent})
             self._commit()
             self.committed = True
@@ -204,14 +210,17 @@ class Sink:
         """The steps after the commit."""
         targets = self.targets
         try:
+            if not targets.destination.is_file:
+                move(self._staged(targets.summary), targets.summary)
             if targets.metrics is not None:
                 move(self._staged(targets.metrics), targets.metrics, METRICS_MODE)
             _sync_folders(targets.folders)
         except OSError as error:
             raise StorageError(
                 f"{targets.out}: the scores of this run are published, but what follows failed "
-                f"({error.strerror}): they may not outlive a power failure, metrics may be old. "
-                "Check the disk and run again with --if-exists replace."
+                f"({error.strerror}): they may not outlive a power failure; summary and metrics may be "
+                "old. Check the disk and run again with --if-exists replace, without --strict, because "
+                "the same input is 'stale'."
             ) from error
 
 

@@ -74,8 +74,8 @@ class Summary:
         alarms: What is likely to be wrong with the input; see docs/operations.md.
         input_sha256: SHA-256 of the bytes of all inputs, in order.
         snapshots: The oldest and the newest date of the scored rows; empty without dates.
-        before: `rows_read`, `input_sha256` and `snapshots` of the previous published run; None if there
-            is no summary of one, so that nothing was compared.
+        before: `rows_read`, `input_sha256`, `snapshots` and `scores_sha256` of the previous published run,
+            with its own `before`; None if there is no summary of one, so that nothing was compared.
         stands: Which scores are at the output now: this run's, an earlier run's, or none; unknown
             if a database does not answer.
         peak_memory_bytes: The peak memory of the process.

@@ -28,6 +28,8 @@ _ID_TYPES = (*TEXT_TYPES, *_WHOLE_TYPES)
 _DATE_TYPES = (*TEXT_TYPES, pl.Date, pl.Null)
 EARLIEST_DAY = date(2000, 1, 1)
 """An earlier snapshot is a default such as 1970-01-01, or has the wrong century."""
+LATEST_DAY = date(2100, 1, 1)
+"""A snapshot from here on stands for "none", as 9999-12-31 does; Python has no dates after that one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,8 @@ def row_rules(
         day = pl.col(schema.snapshot)
         early = (day < EARLIEST_DAY).fill_null(value=False)
         rules[f"{schema.snapshot}|before_2000"] = Rule(early, day.min() < EARLIEST_DAY)
+        late = (day >= LATEST_DAY).fill_null(value=False)
+        rules[f"{schema.snapshot}|after_2099"] = Rule(late, day.max() >= LATEST_DAY)
     for feature in schema.model_features:
         rules |= _feature_rules(feature, typed.faults.get(f"{feature.name}|not_a_number"))
     return rules

@@ -50,7 +50,7 @@ def to_typed(frame: pl.DataFrame, schema: FeatureSchema) -> Typed:
     columns, rules = [], {}
     marks_of = {feature.name: schema.missing_marks(feature) for feature in schema.model_features}
     if schema.id is not None:
-        columns.append(_id_column(schema, found[schema.id]))
+        columns.append(_id_column(schema))
     if schema.snapshot is not None and schema.snapshot in found:
         columns.append(date_column(schema.snapshot, found[schema.snapshot]))
         rules[schema.snapshot] = "not_a_date"
@@ -90,11 +90,12 @@ def is_missing_text(texts: pl.Series, marks: tuple[str, ...]) -> pl.Series:
     return (texts.str.strip_chars(SPACES) == "") | texts.is_in((*NAN_TEXTS, *marks))
 
 
-def _id_column(schema: FeatureSchema, dtype: pl.DataType) -> pl.Expr:
+def _id_column(schema: FeatureSchema) -> pl.Expr:
     column = pl.col(schema.id or "")
-    if dtype != pl.String or not schema.missing_texts:
+    if not schema.missing_texts:
         return column
-    return pl.when(~column.is_in(schema.missing_texts)).then(column)
+    # NOTE: as text in every type, so that the same users are missing in every file format.
+    return pl.when(~column.cast(pl.String).is_in(schema.missing_texts)).then(column)
 
 
 def _without_spaces(

@@ -55,7 +55,12 @@ def test_threads_of_the_check_end_with_it(monkeypatch):
         (OSError(12, "Cannot allocate memory"), "out of memory"),
         (OSError(24, "Too many open files"), "too few open files"),
         (OSError(23, "Too many open files in system"), "too few open files"),
-        (OSError(11, "Resource temporarily unavailable"), "too few processes and threads"),
+        (
+            OSError("Resource temporarily unavailable (os error 11)"),
+            "too few processes and threads",
+        ),
+        # Of a pipe that would block.
+        (OSError(11, "Resource temporarily unavailable"), None),
         (RuntimeError("can't start new thread"), "too few processes and threads"),
         (Exception("Too many open files (os error 24)"), "too few open files"),
         (Exception("failed to spawn: Os { code: 11, kind: WouldBlock }"), "too few processes"),

@@ -1,6 +1,9 @@
 """A night that speaks: alarms, dates and log lines that nobody can forge."""
 
 import json
+import signal
+import subprocess
+import sys
 from datetime import date, timedelta
 
 import polars as pl
@@ -9,7 +12,7 @@ import pytest
 from engine import ScoreOptions, score
 from tests.faults.inputs import outcome
 from tests.fitted import champion
-from tests.helpers import read_summary, run, write_table
+from tests.helpers import BUNDLE, read_summary, run, write_table
 from tests.weekly import users_of
 
 CASES = {
@@ -18,6 +21,7 @@ CASES = {
     "L03": "--quiet: alarms and warnings are printed all the same",
     "L04": "the snapshot's date: in log, summary and metrics",
     "L05": "a line break in a file name: forges no line of the log",
+    "L06": "a run killed after its summary and before its scores: its retry publishes, with --strict too",
 }
 
 
@@ -50,6 +54,47 @@ def test_a_stale_input_is_noticed_without_a_clock_l02(users, tmp_path):
     assert (older.code, "no snapshot newer than 2026-11-22" in older.message) == (65, True)
     later = users.with_columns(pl.col("snapshot_date") + timedelta(days=7))
     assert outcome(write_table(later, path), strict=True).code == 0
+
+
+KILLED = """
+import os, signal
+import engine.outputs.paths as paths
+from engine.cli.entry import main
+
+paths.move = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("has_scores", "has_refused_run"), [(True, False), (True, True), (False, False)]
+)
+def test_a_run_killed_between_summary_and_scores_is_no_run_before_l06(
+    users, tmp_path, has_scores, has_refused_run
+):
+    path, out = tmp_path / "u.parquet", tmp_path / "s.parquet"
+    options = ("--out", out, "--if-exists", "replace", "--strict")
+    command = ("score", path, *options, "--bundle", BUNDLE)
+    if has_scores:
+        write_table(users[:800].with_columns(snapshot_date=date(2026, 11, 15)), path)
+        assert run("engine", *command).returncode == 0
+    write_table(users[:800].with_columns(snapshot_date=date(2026, 11, 22)), path)
+    dead = [sys.executable, "-c", KILLED, *map(str, command)]
+    assert subprocess.run(dead, timeout=60, check=False).returncode == -signal.SIGKILL
+    assert read_summary(out)["published"] is True
+    if has_refused_run:
+        assert run("engine", "score", tmp_path / "absent", *options).returncode == 66
+    retried = run("engine", *command)
+    assert retried.returncode == 0, retried.stderr
+    again = run("engine", *command)
+    assert (again.returncode, "stale: the same bytes" in again.stderr) == (65, True)
+
+
+def test_scores_that_were_moved_away_are_compared_all_the_same_l02(users, tmp_path):
+    path, out = write_table(users, tmp_path / "u.parquet"), tmp_path / "s.parquet"
+    score([str(path)], BUNDLE, out)
+    out.rename(tmp_path / "moved.parquet")
+    assert [alarm.name for alarm in score([str(path)], BUNDLE, out).alarms] == ["stale"]
 
 
 @pytest.fixture

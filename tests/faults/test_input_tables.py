@@ -22,7 +22,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 CASES = {
     "A45": "a folder, partition, glob or file of Delta Lake, Hudi, Iceberg, Paimon or Spark's streaming sink: 65 naming the table and what reads it",
     "A46": "Parquet whose footer or page headers contradict the file: 65, and no memory is asked for",
-    "A47": "Arrow's stream format: accepted; 65 if a dictionary changes within it or it is cut off",
+    "A47": "Arrow's stream format: accepted; 65 if a dictionary changes within it, it is cut off or another follows it",
     "A48": "a file name that is not UTF-8, or a locale that is not: accepted",
     "B20": "a column that is not needed, of a type that cannot be opened: left out with a warning",
     "B21": "a needed column of a type that cannot be opened: 65 naming the column and its type",
@@ -51,6 +51,8 @@ ROOTS = [
     case("A45-iceberg", "metadata/00000-abc.metadata.json", "Iceberg.*polars.scan_iceberg"),
     case("A45-hadoop", "metadata/version-hint.text", "Iceberg"),
     case("A45-hudi", ".hoodie/hoodie.properties", "Hudi.*Spark"),
+    case("A45-partition", ".hoodie_partition_metadata", "Hudi.*Spark"),
+    case("A45-v2", "metadata/v2.metadata.json", "Iceberg"),
     case("A45-paimon", "schema/schema-0", "Paimon"),
     case("A45-streaming", "_spark_metadata/0", "Spark Structured Streaming"),
 ]
@@ -72,6 +74,29 @@ def test_files_that_only_a_log_knows_are_refused(few, tmp_path, mark, message):
         assert found.code == 65
         assert str(table) in found.message
         assert re.search(message, found.message)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "schema/schema-0001.sql",
+        "schema/schema-01",
+        "metadata/users.metadata.json",
+        "metadata/v.metadata.json",
+        "../_delta_log/00000000000000000000.json",
+        "../metadata/version-hint.text",
+        "../schema/schema-0",
+    ],
+)
+def test_other_folders_in_or_above_an_input_mean_nothing_a45(few, expected, tmp_path, file):
+    folder = tmp_path / "project" / "users"
+    (folder / "day=1").mkdir(parents=True)
+    (folder / file).parent.mkdir()
+    (folder / file).touch()
+    for path in (folder / "0.parquet", folder / "day=1" / "0.parquet"):
+        write_table(few, path)
+    for named in (folder / "0.parquet", folder / "*.parquet", folder / "day=1"):
+        assert outcome(named).scores.equals(expected)
 
 
 def test_a_folder_beside_such_a_table_is_read_a45(few, expected, tmp_path):
@@ -129,7 +154,7 @@ from pathlib import Path
 from engine.errors import InputError
 from engine.inputs.tables import open_table
 from engine.inputs.thrift import read_struct, write_struct
-from engine.options import InputLimits
+from engine.limits import InputLimits
 from tests.faults.test_input_tables import LIES, footer_of
 
 sound, step = Path(sys.argv[1]), int(sys.argv[2])
@@ -219,7 +244,7 @@ import random, sys
 from pathlib import Path
 from engine.errors import InputError
 from engine.inputs.tables import open_table
-from engine.options import InputLimits
+from engine.limits import InputLimits
 sound, folder, seed, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 content, draws = sound.read_bytes(), random.Random(seed)
 path = folder / "damaged"
@@ -323,6 +348,39 @@ def test_a_stream_that_is_cut_off_is_refused_a47(few, tmp_path):
         path.write_bytes(content[:end])
         found = outcome(path)
         assert (found.code, "UTF-16" in found.message) == (65, False)
+
+
+def test_streams_that_were_joined_are_refused_a47(few, expected, tmp_path):
+    path = write_arrow(few.to_arrow(), tmp_path / "u.arrows")
+    content = path.read_bytes()
+    marked = content.endswith(b"\xff\xff\xff\xff\0\0\0\0")
+    assert marked
+    path.write_bytes(content + bytes(56))
+    assert outcome(path).scores.equals(expected)
+    for joined in (content * 2, content + bytes(8) + content, content + b"\1"):
+        path.write_bytes(joined)
+        found = outcome(path)
+        assert (found.code, "after the mark of its end" in found.message) == (65, True)
+    # Without the mark, the second schema gives it away.
+    path.write_bytes(content[:-8] * 2)
+    found = outcome(path)
+    assert (found.code, "a second schema" in found.message) == (65, True)
+
+
+@pytest.mark.parametrize("ending", [".arrow", ".arrows"])
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.binary_view()])
+@pytest.mark.parametrize("order", [1, -1])
+def test_views_of_long_texts_stand_beside_what_is_left_out_b20(
+    few, expected, tmp_path, ending, kind, order
+):
+    long = pa.array([f"a text of more than twelve bytes {n}" for n in range(few.height)], kind)
+    views = pa.StructArray.from_arrays([long, long], ["first", "second"])
+    intervals = pa.array([pa.MonthDayNano([1, 2, 3])] * few.height)
+    columns = {"long": long, "unread": intervals, "views": views, "short": pa.nulls(30, kind)}
+    table = few.to_arrow()
+    for name, column in [*columns.items()][::order]:
+        table = table.add_column(1, name, column)
+    assert outcome(write_arrow(table, tmp_path / f"u{ending}")).scores.equals(expected)
 
 
 @pytest.mark.parametrize("grow", [True, False])

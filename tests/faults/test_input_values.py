@@ -7,7 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine import load_bundle
 from engine.bundle.open import open_bundle
+from engine.errors import InputError
+from engine.explain.explanation import explain
+from engine.inputs.open import open_inputs
+from engine.pipeline import input_drift
 from engine.rows.typed import to_features
 from tests.faults.inputs import SESSIONS, case, outcome, validated
 from tests.helpers import BUNDLE, write_table
@@ -23,7 +28,7 @@ CASES = {
     "C08": "an unseen category: scored as missing, counted",
     "C09": "a category in another spelling: scored as missing, counted; the similar value is named",
     "C10": "an empty text and null: the same scores",
-    "C11": "a snapshot before 2000: quarantined; a date in the future is scored, because no clock is read",
+    "C11": "a snapshot before 2000 or from 2100 on: quarantined; another date in the future is scored, because no clock is read",
     "C12": "cannot arise: no clock is read and no age limit is set; the scores carry the snapshot date",
     "C13": "a column with one value: drift alarm, 65 with --strict",
     "C14": "another unit: outside the bounds quarantined and 65 naming the unit; inside them a drift alarm",
@@ -53,9 +58,32 @@ SET_ASIDE = [
     case("C07", {SESSIONS: "501"}, f"{SESSIONS}|above_max"),
     case("C11-epoch", {"snapshot_date": "1970-01-01"}, "snapshot_date|before_2000"),
     case("C11-century", {"snapshot_date": "1926-11-22"}, "snapshot_date|before_2000"),
+    case("C11-none", {"snapshot_date": "9999-12-31"}, "snapshot_date|after_2099"),
+    case("C11-2100", {"snapshot_date": "2100-01-01"}, "snapshot_date|after_2099"),
+    case("C11-far", {"snapshot_date": "+10000-01-01"}, "snapshot_date|after_2099"),
     case("D03", {"user_id": None}, "user_id|missing"),
     case("D03-empty", {"user_id": ""}, "user_id|missing"),
 ]
+
+
+def test_dates_that_python_does_not_have_are_set_aside_c11(few, tmp_path):
+    far = pl.lit(4_000_000, pl.Int32).cast(pl.Date)
+    is_first = pl.int_range(pl.len()) < 1
+    path = write_table(
+        few.with_columns(
+            pl.when(is_first).then(far).otherwise("snapshot_date").alias("snapshot_date")
+        ),
+        tmp_path / "u.parquet",
+    )
+    found = outcome(path)
+    assert found.rejected["reasons"].to_list() == ["snapshot_date|after_2099"]
+    assert validated(path).reasons == {"snapshot_date|after_2099": 1}
+    assert input_drift([str(path)], BUNDLE)["rows_scored"] == few.height - 1
+    with (
+        open_inputs([str(path)]) as tables,
+        pytest.raises(InputError, match=r"caught by: snapshot_date\|after_2099"),
+    ):
+        explain(tables, load_bundle(BUNDLE), few["user_id"][0])
 
 
 @pytest.mark.parametrize(("wrong", "reason"), SET_ASIDE)

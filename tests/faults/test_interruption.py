@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import polars as pl
 import pytest
 
 from engine.errors import BundleError
@@ -72,7 +73,7 @@ main()
 """
 BLOCKING = [
     "engine.inputs.open.open_table",
-    "engine.inputs.chunks._frames",
+    "engine.inputs.chunks.read_frames",
     "engine.scorer.Scorer.score_chunk",
     "engine.outputs.writer._sink",
 ]
@@ -181,6 +182,24 @@ def test_i03_a_signal_ends_a_run_that_waits_for_a_blocked_call(night, call):
         # As `timeout` does, which signals the process and then its group.
         for _ in range(2):
             process.terminate()
+        check_interrupted(night, process, 143)
+
+
+def test_i03_a_signal_ends_a_run_that_reads_rejected_rows_again(night):
+    users = night.folder / "users.parquet"
+    before = users.read_bytes()
+    pl.read_parquet(users).with_columns(more=pl.lit(1)).write_parquet(users)
+    call = "engine.inputs.rejected.read_frames"
+    code = BLOCKED.format(call=call).replace(
+        "engine.scorer\n", "engine.scorer, engine.inputs.rejected\n"
+    )
+    command = [sys.executable, "-c", code, *ARGUMENTS]
+    with subprocess.Popen(command, cwd=night.folder, **captured({})) as process:
+        while not (night.folder.parent / "blocked").exists():
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.01)
+        users.write_bytes(before)
+        process.terminate()
         check_interrupted(night, process, 143)
 
 

@@ -306,6 +306,16 @@ def test_f07_a_pipe_in_the_place_of_the_lock(night):
         score_again(night)
 
 
+@pytest.mark.parametrize("option", ["--summary", "--quarantine", "--metrics-file"])
+def test_f07_a_pipe_in_the_place_of_a_file(night, option):
+    pipe = night.folder / "pipe.parquet"
+    os.mkfifo(pipe)
+    done = engine(night, option, pipe, timeout=30)
+    assert done.returncode == 73, done.stderr
+    assert "pipe.parquet: is a device or a pipe" in done.stderr
+    assert night.outputs() == night.before
+
+
 @pytest.mark.parametrize(("umask", "mode"), [(0o000, 0o600), (0o022, 0o600), (0o277, 0o400)])
 def test_f18_files_are_for_their_owner(night, umask, mode):
     assert engine(night, "--metrics-file", "m.prom", umask=umask).returncode == 0

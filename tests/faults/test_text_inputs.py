@@ -12,7 +12,9 @@ import pyarrow.parquet
 import pytest
 
 from engine import ScoreOptions, score
-from engine.options import InputLimits
+from engine.inputs.open import open_inputs
+from engine.inputs.rejected import RejectedRows
+from engine.limits import InputLimits
 from tests.faults.inputs import SESSIONS, case, outcome
 from tests.helpers import BUNDLE, read_table, write_table
 
@@ -104,6 +106,51 @@ def test_quarantined_rows_have_all_columns_of_the_input(few, tmp_path):
         *range(1, 10),
     ]
     assert "tags" not in found.rejected.columns
+
+
+@pytest.mark.parametrize("more", [(), ("more",)], ids=["needed", "more"])
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson", ".arrows"])
+def test_quarantined_rows_are_as_in_the_input(few, tmp_path, more, ending):
+    """Whether or not they are read again."""
+    wrong = pl.when(pl.int_range(pl.len()) % 3 == 1).then(pl.lit(" 1e99 "))
+    bad = few.drop("purchased_next_7d", strict=False).with_columns(
+        wrong.otherwise(pl.col(SESSIONS).cast(pl.String)).alias(SESSIONS),
+        *(pl.int_range(pl.len()).alias(name) for name in more),
+    )
+    path = tmp_path / f"u{ending}"
+    if ending == ".arrows":
+        bad.write_ipc_stream(path, compat_level=pl.CompatLevel.oldest())
+    else:
+        write_table(bad, path)
+    found = outcome(path, chunk_rows=7)
+    rows = range(1, bad.height, 3)
+    expected = bad[list(rows)].with_columns(
+        source_file=pl.lit(str(path)),
+        source_row=pl.Series(rows, dtype=pl.Int64) + 1,
+        reasons=pl.lit(f"{SESSIONS}|not_finite"),
+    )
+    assert found.rejected.columns == expected.columns
+    texts = [pl.col(name).cast(pl.String) for name in (SESSIONS, "reasons", "user_id", *more)]
+    assert found.rejected.select(texts).equals(expected.select(texts))
+    assert found.rejected["source_row"].to_list() == expected["source_row"].to_list()
+
+
+def test_rejected_rows_take_little_memory_and_none_if_nothing_is_written(few, tmp_path):
+    more = few.with_columns(more=pl.lit(1))
+    path = write_table(pl.concat([more] * 100), tmp_path / "u.parquet")
+    with open_inputs([str(path)], few.columns) as tables:
+        rejected = RejectedRows(tables, few.columns, most=2_000)
+        rows = pl.concat([few] * 34)[:1_000].with_columns(
+            source_file=pl.lit(str(path)),
+            source_row=pl.int_range(1, 1_001),
+            reasons=pl.lit("user_id|missing"),
+        )
+        for done, size in ((0, 8_000), (1_000, 16_000), (2_000, 0)):
+            chunk = rows.with_columns(pl.col("source_row") + done)
+            assert list(rejected.add(chunk, done)) == []
+            kept = [places for table in rejected._places.values() for places in table]
+            assert sum(places.estimated_size() for places in kept) <= size
+        assert list(rejected.read_again()) == []
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -228,13 +275,15 @@ def test_what_is_larger_than_it_looks_is_refused_in_little_memory(
     path = tmp_path / name
     make(path, csv)
     program = (
-        "import resource, sys\n"
+        "import re, sys\n"
         "from pathlib import Path\n"
         "from engine.errors import EngineError\n"
         "from engine.explain.validate import validate_input\n"
         "try:\n    validate_input([sys.argv[1]], Path(sys.argv[2]), 0.0)\n"
         "except EngineError as error:\n"
-        "    print(error.exit_code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, error)\n"
+        # Not the peak that `resource` gives: it begins with that of the parent process.
+        "    peak = re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())\n"
+        "    print(error.exit_code, int(peak[1]) // 1024, error)\n"
     )
     said = subprocess.run(
         [sys.executable, "-c", program, path, BUNDLE], capture_output=True, text=True, check=True

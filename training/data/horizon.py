@@ -10,11 +10,8 @@ from typing import cast
 import polars as pl
 
 from engine.errors import InputError, pluralize
+from engine.rows.rules import LATEST_DAY
 from training.data.dataset import Dataset
-
-LATEST_DAY = date(2100, 1, 1)
-"""Dates from this one on stand for "none": 9999-12-31, 2999-12-31, or 2262-04-11, the last of pandas. The
-counterpart of `engine.rows.rules.EARLIEST_DAY`."""
 
 MAX_GAP_DAYS = 731
 """Two years. Tables of one season a year have gaps of eleven months, of 23 if they miss a year."""
@@ -47,9 +44,7 @@ def last_sound_date(snapshots: pl.Series, horizon_days: int) -> date | None:
 
 
 def check_horizon(dataset: Dataset) -> None:
-    """Check that no snapshot is far from the others.
-
-    A single date is compared with nothing but `LATEST_DAY`.
+    """Check that no snapshot is far from the others; a single date is compared with nothing.
 
     Raises:
         InputError: One is.
@@ -57,13 +52,6 @@ def check_horizon(dataset: Dataset) -> None:
     snapshots = dataset.snapshots
     if snapshots is None:
         return
-    late = snapshots.filter(snapshots >= LATEST_DAY)
-    if len(late):
-        raise InputError(
-            f"training data: {_rows(late, dataset)} dated {_period(late)}: dates from {LATEST_DAY} on "
-            "stand for a missing one. Correct them in the job that makes the table, or leave "
-            "these rows out."
-        )
     days = dataset.schema.horizon_days
     after = dates_after_gaps(snapshots, days)
     if not len(after):

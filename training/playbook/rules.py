@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from engine.bundle.files import read_toml
+from engine.bundle.documents import read_toml
 from engine.bundle.manifest import BANDS
 from engine.bundle.playbook import MAX_CONTROL_SHARE
 from engine.bundle.schema import FeatureSchema

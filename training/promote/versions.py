@@ -10,13 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.bundle.files import (
-    MANIFEST_LIMIT_BYTES,
-    TEXT_LIMIT_BYTES,
-    parse_json,
-    read_file,
-    to_json,
-)
+from engine.bundle.documents import parse_json, to_json
+from engine.bundle.files import MANIFEST_LIMIT_BYTES, TEXT_LIMIT_BYTES, read_file
 from engine.bundle.open import (
     CURRENT,
     MANIFEST,

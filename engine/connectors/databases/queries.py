@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -103,7 +104,7 @@ def _fetch(query: Query, path: Path, wanted: Sequence[str], cancellation: Cancel
                 "whole numbers. Run: pip install --upgrade 'shopnow-scoring[databases]'"
             )
         unreadable = {field.name: kind for field in rows.schema if (kind := _unreadable(field))}
-        unreadable |= _wrapped_numbers(query, connection)
+        unreadable |= _wrapped_numbers(query, connection, rows.schema)
         everything = rows.schema.names == list(unreadable)
         _check_readable(unreadable, rows.schema.names if everything else wanted, query.name)
         _copy(query, rows.schema, unreadable, _batches(database, rows, cancellation), path)
@@ -248,12 +249,27 @@ def _postgres_type(field: Any) -> str:  # noqa: ANN401
     return str((field.metadata or {}).get(b"POSTGRESQL:type", b""), "utf-8")
 
 
-def _wrapped_numbers(query: Query, connection: Any) -> dict[str, str]:  # noqa: ANN401
+def _wrapped_numbers(query: Query, connection: Any, schema: Any) -> dict[str, str]:  # noqa: ANN401
     """Columns of DuckDB whose driver gives large numbers as negative ones, each with its type."""
     if query.database.kind != "duckdb":
         return {}
-    with database_errors(query.database, "reading"), statement_of(connection) as statement:
+    columns = None
+    with (
+        suppress(InputError),
+        database_errors(query.database, "reading"),
+        statement_of(connection) as statement,
+    ):
         statement.set_sql_query(f"DESCRIBE {query.sql}")
         columns = result_of(statement).read_all()
+    if columns is None or "column_type" not in columns.column_names:
+        # Several statements, or one that only runs, such as CALL: any number of 128 bits may be such a one.
+        return {field.name: "HUGEINT or UHUGEINT" for field in schema if _has_128_bits(field.type)}
     kinds = zip(columns["column_name"], columns["column_type"], strict=True)
     return {n.as_py(): "UHUGEINT" for n, kind in kinds if "UHUGEINT" in kind.as_py()}
+
+
+def _has_128_bits(kind: Any) -> bool:  # noqa: ANN401
+    import pyarrow
+
+    inside = (_has_128_bits(kind.field(i).type) for i in range(kind.num_fields))
+    return kind == pyarrow.decimal128(38, 0) or any(inside)

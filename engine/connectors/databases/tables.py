@@ -116,6 +116,11 @@ class ScoresTable:
         return ".parquet"
 
     @property
+    def is_file(self) -> bool:
+        """Nothing in a table says which summary is of it."""
+        return False
+
+    @property
     def holds_nul(self) -> bool:
         """Whether texts may hold the character NUL; PostgreSQL's may not."""
         return self.database.kind != "postgresql"

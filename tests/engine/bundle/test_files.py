@@ -1,14 +1,13 @@
 import errno
-import json
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 
 import engine.bundle.files
-from engine.bundle.files import check_names, file_names, parse_json, read_file, read_toml
+from engine.bundle.files import file_names, read_file
+from engine.bundle.names import check_names
 from engine.errors import AccessError, BundleError
 
 
@@ -123,62 +122,3 @@ def test_nothing_is_left_of_a_bundle_that_goes_away(folder):
     shutil.rmtree(folder)
     with pytest.raises(BundleError, match="missing from the bundle"):
         file_names(folder)
-
-
-@pytest.mark.parametrize("content", [b'["\xed\xa0\x80"]', "[]".encode("utf-16"), b"\xef\xbb\xbf[]"])
-def test_json_is_utf8(content):
-    with pytest.raises(ValueError, match=r"."):
-        parse_json(content)
-
-
-@pytest.mark.parametrize("text", ["{", "[NaN]", "[" * 100_000, '["\\ud800"]', '["\\uDC00\\uD800"]'])
-def test_what_is_no_json_that_can_be_written_is_refused(text):
-    with pytest.raises(ValueError, match=r"."):
-        parse_json(text.encode())
-
-
-def test_a_pair_of_surrogates_is_one_character():
-    assert parse_json(b'["\\ud83d\\uded2", "caf\xc3\xa9"]') == ["🛒", "café"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"a": {"b": 1, "b": 2}}', "'b' named more than once"),
-        ('{"a": 1, "\\u0061": 2}', "'a' named more than once"),
-        ("[1e999]", "beyond a number of 64 bits"),
-        (f"[{2**63}]", "beyond a number of 64 bits"),
-        (f"[-{'9' * 5_000}]", "beyond a number of 64 bits"),
-        ("[" * 65 + "]" * 65, "nested too deeply"),
-    ],
-)
-def test_json_that_two_readers_may_read_differently_is_refused(text, message):
-    with pytest.raises(ValueError, match=message):
-        parse_json(text.encode())
-
-
-@pytest.mark.parametrize("text", ["1", f"[{2**63 - 1}, -{2**63}, 1.7e308]", "[" * 64 + "]" * 64])
-def test_json_within_the_limits_is_read(text):
-    assert parse_json(text.encode()) == json.loads(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (".".join("a" * 20_000) + " = 1", "more than 64 parts joined by dots"),
-        (" . ".join(['"\\""'] * 10_000) + " = 1", "more than 64 parts joined by dots"),
-        (f"a = 0x{'f' * 40_000}", "an integer of 160,000 bits"),
-        ("a = " + "[" * 40_000, "not a readable TOML file"),
-    ],
-)
-def test_toml_that_takes_long_is_refused_at_once(tmp_path, text, message):
-    (tmp_path / "a.toml").write_text(text)
-    started = time.monotonic()
-    with pytest.raises(BundleError, match=message):
-        read_toml(tmp_path / "a.toml", absent="absent")
-    assert time.monotonic() - started < 2
-
-
-def test_toml_of_long_texts_and_64_parts_is_read(tmp_path):
-    (tmp_path / "a.toml").write_text(f"{'a.' * 63}b = '{'two words. ' * 10_000}' # {'. ' * 100}")
-    assert read_toml(tmp_path / "a.toml", absent="absent")

@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -66,3 +67,14 @@ def test_a_mark_of_missing_values_is_named_with_how_to_declare_it(users, mark):
     (sentence,) = diagnose(sample, {f"{SESSIONS}|not_a_number": 9}, bundle.manifest, reference)
     assert f"{SESSIONS!r} holds {mark!r} in 33% of the rows" in sentence
     assert f"missing_texts = [{json.dumps(mark)}]" in sentence
+
+
+@pytest.mark.parametrize(("marks", "found"), [(("--",), True), ((), False)])
+@pytest.mark.parametrize("column", [SESSIONS, "user_id"])
+def test_a_column_of_declared_marks_has_no_value(users, marks, found, column):
+    bundle = open_bundle(BUNDLE)
+    reference = reference_from_json(bundle.contents[REFERENCE], bundle.manifest)
+    manifest = replace(bundle.manifest, schema=replace(bundle.manifest.schema, missing_texts=marks))
+    sample = users[:50].with_columns(pl.lit("--").alias(column))
+    sentences = diagnose(sample, {f"{column}|missing": 50}, manifest, reference)
+    assert any("has no value in any" in sentence for sentence in sentences) == found

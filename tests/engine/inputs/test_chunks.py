@@ -4,6 +4,8 @@ import io
 import os
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import polars as pl
@@ -42,6 +44,26 @@ def test_standard_input_is_read(tmp_path, monkeypatch):
     content = write_table(FRAME, tmp_path / "t.parquet").read_bytes()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
     assert [chunk.file for chunk in read("-", rows=9)] == ["standard input"]
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_a_slow_standard_input_is_read_to_its_end(tmp_path, monkeypatch, blocks):
+    content = write_table(FRAME, tmp_path / "t.parquet").read_bytes()
+    reader, writer = os.pipe()
+    os.set_blocking(reader, blocks)
+
+    def write_slowly():
+        with os.fdopen(writer, "wb", buffering=0) as pipe:
+            for part in (content[:9], content[9:99], content[99:]):
+                time.sleep(0.1)
+                pipe.write(part)
+
+    with os.fdopen(reader) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        thread = threading.Thread(target=write_slowly)
+        thread.start()
+        assert [chunk.frame.height for chunk in read("-", rows=9)] == [3]
+        thread.join()
 
 
 def test_directory_is_read_by_name_without_what_is_no_input(tmp_path):
@@ -181,7 +203,7 @@ def test_a_name_that_is_too_long_is_no_input():
 def test_standard_input_that_fills_the_disk_is_told(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"id,x")))
     full = OSError(errno.ENOSPC, "full")
-    monkeypatch.setattr("engine.inputs.open.shutil.copyfileobj", failing(full))
+    monkeypatch.setattr("engine.inputs.open._copy_standard_input", failing(full))
     with pytest.raises(StorageError, match="standard input: No space left.*TMPDIR"):
         read("-")
 

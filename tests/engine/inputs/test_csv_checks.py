@@ -2,7 +2,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.inputs import csv_checks, csv_scan, formats
@@ -142,3 +142,34 @@ def test_ordinary_files_have_no_blank_lines(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("id,x\n a , 1\n,\n\u00a0,2\n")
     assert not may_have_blank_lines(path)
+
+
+PARTS = st.sampled_from(
+    [b"a", b",", b"\n", b"\r\n", b" ", b"\t", b'"', b'"x\n\ny"', b"\xef\xbb\xbf"]
+)
+
+
+def rows_of(content):
+    """The lines of a CSV, one by one, as `without_blank_lines` should leave them."""
+    lines, is_inside = [b""], False
+    for byte in content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"):
+        lines[-1] += bytes([byte])
+        is_inside ^= byte == ord('"')
+        if byte == ord("\n") and not is_inside:
+            lines.append(b"")
+    lines = [line.removeprefix(b"\xef\xbb\xbf") for line in lines]
+    return b"".join(line for line in lines if line.strip(b" \t\r\n"))
+
+
+@given(st.lists(PARTS, max_size=40).map(b"".join), st.sampled_from([7, 16, 64]))
+@example(b"id,x\na,1\n\xef\xbb\xbfb,2\n", 7)
+@example(b"\xef\xbb\xbf\nid,x\na,1\n", 7)
+def test_no_line_is_blank_or_begins_with_a_mark(tmp_path_factory, content, block):
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    path.write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_scan, "BLOCK_BYTES", block)
+        may_have = may_have_blank_lines(path)
+        copy = without_blank_lines(path, path.with_name("copy.csv")).read_bytes()
+    assert copy == rows_of(content)
+    assert may_have or copy == content.removeprefix(b"\xef\xbb\xbf")

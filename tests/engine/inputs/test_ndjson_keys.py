@@ -1,5 +1,6 @@
 import json
 import random
+import time
 from collections import Counter
 
 import pytest
@@ -40,6 +41,24 @@ def test_an_object_with_a_key_twice_is_refused_with_its_line(tmp_path, line, bef
     text = '{"id":"a","x":1}\n' * before + line + "\n" + '{"id":"b","x":1}\n' * 3
     with pytest.raises(InputError, match=rf"line {before + 1:,} has 1 key more than once"):
         keys_of(tmp_path, text, scalars=())
+
+
+@pytest.mark.parametrize(
+    ("one", "two"), [("größe", r"gr\u00f6\u00dfe"), (r"\u0078", r"\u0078"), ("é", r"\u00E9")]
+)
+def test_an_escaped_name_is_the_same_name(tmp_path, one, two):
+    rows = "".join(f'{{"{key}":1,"n":{n}}}\n' for n, key in enumerate([one, two, one]))
+    assert len(keys_of(tmp_path, rows)) == 2
+    for twice in (f'"{one}":1,"{two}":2', f'"{two}":1,"a":3,"{one}":2'):
+        with pytest.raises(InputError, match="line 4 has 1 key more than once"):
+            keys_of(tmp_path, rows + f"{{{twice}}}\n")
+
+
+def test_ragged_rows_with_escaped_names_take_linear_time(tmp_path):
+    rows = [r'{"\u00e9":1}', r'{"\u00e9":1,"b":2}'] * 100_000
+    began = time.monotonic()
+    assert keys_of(tmp_path, "\n".join(rows)) == ("é", "b")
+    assert time.monotonic() - began < 3
 
 
 def test_keys_that_begin_alike_are_different(tmp_path):

@@ -4,7 +4,8 @@ import pytest
 
 from engine.outputs.alarms import Inputs, find_alarms, inputs_before
 
-BEFORE = Inputs(100, "a" * 64, "2026-11-15", "2026-11-22")
+FIRST = Inputs(90, "c" * 64, "2026-11-08", "2026-11-15", "d" * 64)
+BEFORE = Inputs(100, "a" * 64, "2026-11-15", "2026-11-22", "e" * 64, FIRST)
 
 
 def names(**changes):
@@ -47,7 +48,8 @@ def test_without_a_run_before_nothing_is_compared():
 
 def test_a_run_that_published_nothing_passes_on_what_it_was_compared_with(tmp_path):
     summary = tmp_path / "summary.json"
-    summary.write_text(json.dumps({"published": True, **BEFORE.to_json()}))
+    published = {"published": True, "outputs": {"scores": {"sha256": BEFORE.scores_sha256}}}
+    summary.write_text(json.dumps(published | BEFORE.to_json()))
     assert inputs_before(summary) == BEFORE
     summary.write_text(json.dumps({"published": False, "rows_read": 3, "before": BEFORE.to_json()}))
     assert inputs_before(summary) == BEFORE
@@ -67,6 +69,8 @@ def test_a_run_that_published_nothing_passes_on_what_it_was_compared_with(tmp_pa
         '{"published": true, "rows_read": 1, "input_sha256": 5, "snapshots": {}}',
         '{"published": true, "rows_read": 1, "input_sha256": null, "snapshots": []}',
         '{"published": true, "rows_read": 1, "input_sha256": null, "snapshots": {"newest": "x"}}',
+        '{"published": true, "rows_read": 1, "input_sha256": null, "snapshots": {}}',
+        '{"published": true, "rows_read": 1, "input_sha256": null, "snapshots": {}, "outputs": {"scores": {"sha256": 1}}}',
         "[" * 100_000,
     ],
 )

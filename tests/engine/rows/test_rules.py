@@ -153,3 +153,20 @@ def test_order_of_columns_and_further_columns_do_not_matter():
     check_columns(
         SCHEMA, pl.Schema({"more": pl.Date, **dict(reversed(TYPES.items()))}), "here", "b"
     )
+
+
+@pytest.mark.parametrize(
+    ("mark", "dtype"),
+    [
+        *(("NA", dtype) for dtype in (pl.String, pl.Categorical, pl.Enum(["NA", "u1"]))),
+        *(("-1", dtype) for dtype in (pl.String, pl.Int8, pl.Int64, pl.Decimal(9, 0))),
+    ],
+)
+def test_an_id_that_means_missing_is_rejected_in_every_type(mark, dtype):
+    schema = replace(SCHEMA, missing_texts=(mark,))
+    known = "u1" if mark == "NA" else "5"
+    ids = pl.Series("user", [known, mark]).cast(dtype)
+    others = pl.DataFrame([GOOD, GOOD]).drop("user")
+    found = split_rows(others.with_columns(ids), schema)
+    assert found.valid["user"].cast(pl.String).to_list() == [known]
+    assert (found.valid["user"].dtype, found.reasons) == (dtype, {"user|missing": 1})

@@ -1,5 +1,6 @@
 """Every value of a database arrives as it is stored, or its column is refused by name."""
 
+import re
 import sqlite3
 from contextlib import chdir, closing, suppress
 from decimal import Decimal
@@ -303,6 +304,30 @@ def test_a_column_that_cannot_be_read_is_left_out_if_it_is_not_needed_q07(
     with pytest.raises(InputError, match=rf"\({named}\): 'needed'"):
         Query(query, shop.database).fetch(tmp_path / "x.arrow", ["needed"])
     assert "panicked" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted", "refused"),
+    [
+        ("CALL duckdb_settings()", ["name"], None),
+        ("EXPLAIN SELECT 1", ["explain_value"], None),
+        ("SET threads = 1; SELECT 5::HUGEINT AS n, 6 AS x", ["x"], None),
+        ("SET threads = 1; SELECT 5::HUGEINT AS n, 6 AS x", ["n"], "(HUGEINT or UHUGEINT): 'n'"),
+        ("SELECT 1 AS a; SELECT 5 AS x", ["x"], None),
+        ("EXECUTE nothing", [], "the statement is refused"),
+    ],
+)
+def test_a_statement_of_duckdb_that_cannot_be_described_is_read_q07(
+    query, wanted, refused, users, tmp_path
+):
+    shop = filled(f"duckdb:///{tmp_path}/shop.db", users, tmp_path)
+    path = tmp_path / "x.arrow"
+    if refused is None:
+        Query(query, shop.database).fetch(path, wanted)
+        assert set(wanted) <= set(pl.read_ipc(path).columns)
+    else:
+        with pytest.raises(InputError, match=re.escape(refused)):
+            Query(query, shop.database).fetch(path, wanted)
 
 
 def test_a_record_is_refused_wherever_it_stands_q07(postgres, tmp_path):
