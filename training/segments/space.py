@@ -97,8 +97,10 @@ def fit_space(
     """
     names = [feature.name for feature in features]
     before = {names.index(name): how for name, how in (kept or {}).items() if name in names}
-    known = {column: how is True for column, how in before.items()}
     natural = set(_natural(features))
+    # A logarithm of 0 and 1 changes nothing once it is standardized.
+    asked = dict.fromkeys(set(range(len(features))) - natural, False)
+    known = {column: how is True for column, how in before.items()} | asked
     equals = np.array(
         [
             np.nan if i in natural else _in_question(train[:, i], categories[f.name], before.get(i))
@@ -107,7 +109,7 @@ def fit_space(
     )
     train = _compared(train, equals)
     varied = {i for i in range(len(features)) if _varies(train[:, i])}
-    chosen = sorted(varied & known.keys())
+    chosen = sorted(varied & before.keys())
     whole = bool(chosen) and len(chosen) == len(kept or {})
     wanted = len(chosen) if whole else min(MAX_FEATURES, len(features))
     for eligible in (actionable(features), natural, range(len(features))):
