@@ -252,6 +252,7 @@ def _fit_segments(
         features[parts.validation],
         features[parts.test],
         options.schema.model_features,
+        users.categories,
         options.seed,
         options.effort,
         before,

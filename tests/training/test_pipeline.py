@@ -293,7 +293,7 @@ def test_evaluate_publishes_nothing_about_a_few_users(bundle, tmp_path):
     scored = load_bundle(bundle).score(users)
     segment = scored["segment_id"]
     few = users.filter(segment == segment.min()).head(19)
-    others = users.filter(segment != segment.min()).head(300)
+    others = users.filter(segment != segment.min()).head(600)
     path = write_table(pl.concat([few, others]), tmp_path / "few.csv")
     report = evaluate_bundle(bundle, [str(path)])
     assert report.segments["shares"].pop(str(segment.min())) is None

@@ -1,4 +1,4 @@
-"""Imputation, logarithms, scaling and KMeans centroids as one graph."""
+"""Comparison, imputation, logarithms, scaling and KMeans centroids as one graph."""
 
 import numpy as np
 from onnx import ModelProto, NodeProto
@@ -54,8 +54,18 @@ def _coordinates(space: Space) -> list[NodeProto]:
         node("Gather", ["/by_feature", "columns"], "/raw", axis=0),
         node("Cast", ["/raw"], "/double", to=DOUBLE),
         node("IsNaN", ["/double"], "/missing"),
-        node("Where", ["/missing", "imputation", "/double"], "/imputed"),
     ]
+    last = "/double"
+    if not np.isnan(space.equals).all():
+        nodes += [
+            node("LessOrEqual", [last, "equals"], "/at_most"),
+            node("LessOrEqual", ["equals", last], "/at_least"),
+            node("And", ["/at_most", "/at_least"], "/is_equal"),
+            node("Cast", ["/is_equal"], "/one_or_zero", to=DOUBLE),
+            node("Where", ["is_number", last, "/one_or_zero"], "/compared"),
+        ]
+        last = "/compared"
+    nodes.append(node("Where", ["/missing", "imputation", last], "/imputed"))
     last = "/imputed"
     if space.logged.any():
         nodes += [
@@ -94,6 +104,8 @@ def _nearest() -> list[NodeProto]:
 def _constants(space: Space, centroids: np.ndarray, ids: tuple[int, ...]) -> dict[str, np.ndarray]:
     return {
         "columns": space.columns,
+        "equals": _upright(np.nan_to_num(space.equals)),
+        "is_number": _upright(np.isnan(space.equals)),
         "imputation": _upright(space.imputation),
         "zero": np.zeros(1),
         "one": np.ones(1),

@@ -16,6 +16,7 @@ from engine.model.session import Session
 from engine.rows.typed import to_features
 from training.metrics.metrics import rounded
 from training.segments.phrases import Name
+from training.segments.space import LOG, Kept, transform_code
 
 MIN_JACCARD = 0.5
 """A segment with less overlap with every previous one is new."""
@@ -30,7 +31,7 @@ class PreviousSegments:
         segments: Its segments.
         profiles: What sets their users apart, by segment id.
         retired: Ids that were retired before.
-        features: The features of its space, and whether their logarithm is taken.
+        features: The features of its space.
         assigned: The id that it gives to each training user, int64 [rows].
     """
 
@@ -38,7 +39,7 @@ class PreviousSegments:
     segments: tuple[Segment, ...]
     profiles: Mapping[int, Json]
     retired: tuple[int, ...]
-    features: Mapping[str, bool]
+    features: Kept
     assigned: np.ndarray
 
     @property
@@ -98,15 +99,24 @@ def previous_segments(bundle: Bundle, typed: pl.DataFrame) -> PreviousSegments:
     ]
     tensor = to_features(typed.with_columns(columns).select(*kinds), features, manifest.categories)
     record = read_evaluation(bundle).fit
-    logged = [transform == "log1p" for transform in record.clustering["transforms"]]
+    names, transforms = (record.clustering[key] for key in ("features", "transforms"))
     return PreviousSegments(
         bundle_id=manifest.bundle_id,
         segments=manifest.segments,
         profiles=record.profiles,
         retired=manifest.retired_segments,
-        features=dict(zip(record.clustering["features"], logged, strict=True)),
+        features={
+            name: _how(transform, manifest.categories.get(name, ()))
+            for name, transform in zip(names, transforms, strict=True)
+        },
         assigned=Session(bundle).run(tensor).segment,
     )
+
+
+def _how(transform: str, texts: Sequence[str]) -> bool | str:
+    """Whether a logarithm is taken, or the value in question."""
+    codes = {float(code): text for code, text in enumerate(texts)}
+    return codes.get(transform_code(transform), transform == LOG)
 
 
 def starting_centroids(points: np.ndarray, before: PreviousSegments) -> np.ndarray | None:

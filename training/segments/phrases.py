@@ -1,19 +1,17 @@
 """Effects of features on segments in words, from the schema's labels and units."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.bundle.schema import Feature
 from engine.format import NO_UNITS
-from training.format import listed, percent, plain, says, unit_beside
+from training.format import percent, plain, says, unit_beside
 
 MIN_KNOWN = 0.5
 """An effect that is known for a smaller share of a segment's users says little about the segment."""
 
-FURTHER_FACT = 0.12
-"""The smallest effect that the sentence adds to those in the name."""
+MOST = 0.5
+"""A larger share is most of the users."""
 
-FACTS = 3
 HARDLY_ANY = 0.15
 SHOWN_VALUE = 40
 SHOWN_LABEL = 80
@@ -21,6 +19,7 @@ NEVER_FIRST = "=+-@|"
 """A spreadsheet reads text that begins with these as a formula."""
 
 Reason = dict[str, str]
+Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,13 @@ class FeatureEffect:
         known: The share of the segment's users for whom it is known.
         value: The median category, or the one whose share is given; "" for a number.
         overall_value: The median category of all users.
+        typical: The median of the segment's users; of codes for an ordered category.
+        average: The same of all users.
+        lump: The share of the segment's users with exactly the typical value.
+        agreeing: The share of the segment's users, where known, of whom it is true: they have the
+            category, or lie on the segment's side of the median of all users. 0 if the segment's
+            median does not.
+        flag: Whether all users have 0 or 1.
     """
 
     feature: Feature
@@ -44,6 +50,16 @@ class FeatureEffect:
     known: float
     value: str = ""
     overall_value: str = ""
+    typical: float = 0.0
+    average: float = 0.0
+    lump: float = 0.0
+    agreeing: float = 0.0
+    flag: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is true of most of the segment's users, so that a name may state it."""
+        return self.agreeing > MOST and self.known >= MIN_KNOWN
 
     @property
     def nominal(self) -> bool:
@@ -60,8 +76,13 @@ class FeatureEffect:
         """The schema's words for users like these, "" if it has none."""
         return clean(self.feature.high if self.effect >= 0 else self.feature.low)
 
+    def states(self, reason: Reason) -> bool:
+        """Whether a reason of a name is about this feature, and about this value of a category."""
+        value = reason["value"] if self.nominal else ""
+        return self.key == (reason["feature"], value)
+
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         """Feature and value, the same for every segment."""
         return self.feature.name, self.value if self.nominal else ""
 
@@ -72,33 +93,19 @@ class Name:
 
     Attributes:
         text: The name.
-        reasons: `feature`, `value` and `side` of each effect, plain JSON values.
+        reasons: `feature`, `value` and `side` of each effect, plain JSON values. The value is the
+            category or the number that the name states.
     """
 
     text: str
     reasons: list[Reason]
 
 
-def segment_sentence(name: Name, effects: Sequence[FeatureEffect]) -> str:
-    """The segment described with figures: the effects in the name first, then other strong ones."""
-    stated = [(reason["feature"], reason["value"]) for reason in name.reasons]
-    chosen = [effect for key in stated for effect in effects if effect.key == key][:FACTS]
-    worded = [effect for effect in effects if effect.worded]
-    for effect in sorted(worded or effects, key=lambda t: (-abs(t.effect), t.key)):
-        groups = {t.feature.group or t.feature.name for t in chosen}
-        fresh = (effect.feature.group or effect.feature.name) not in groups
-        clear = effect.known >= MIN_KNOWN and abs(effect.effect) >= FURTHER_FACT
-        if len(chosen) < FACTS and fresh and clear:
-            chosen.append(effect)
-    facts = [fact(effect) for effect in chosen]
-    return f"{name.text}: {listed(facts)}." if facts else f"{name.text}: like all users."
-
-
 def fact(effect: FeatureEffect) -> str:
     """An effect with its figure: `4.2 orders in the last 90 days`, `1 in 2 e-mails opened`."""
     label, unit = in_running_text(effect.feature.title), clean(effect.feature.unit)
     if effect.nominal:
-        return f"{label} {clean(effect.value)} for {_of_many(effect.mean)}"
+        return f"{label} {clean(effect.value)} for {of_many(effect.mean)}"
     if effect.value:
         none = effect.value.casefold() == "none"
         return f"typically no {label}" if none else f"{label} typically {clean(effect.value)}"
@@ -106,7 +113,7 @@ def fact(effect: FeatureEffect) -> str:
         what = label.removeprefix("share of ")
         if what == label:
             return f"{label} {percent(effect.mean, 0)}"
-        return f"{_of_many(effect.mean)} {what}"
+        return f"{of_many(effect.mean)} {what}"
     number = _short_number(effect.mean)
     head, between, tail = label.partition(" in the last ")
     if unit not in NO_UNITS and says(label.partition(" in ")[0], unit):
@@ -147,7 +154,7 @@ def in_running_text(label: str) -> str:
     return text[:1].lower() + text[1:] if text[1:2] == text[1:2].lower() else text
 
 
-def _of_many(share: float) -> str:
+def of_many(share: float) -> str:
     """A share in plain words: `1 in 3`."""
     if share >= 0.95:
         return "nearly all"

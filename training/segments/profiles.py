@@ -3,7 +3,7 @@
 No label is read. Figures of fewer than `MIN_USERS` users are null.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,23 +15,30 @@ from engine.bundle.schema import Feature, FeatureSchema
 from engine.rows.typed import CategoryTables
 from training.metrics.disclosure import MIN_USERS, enough, users_in
 from training.metrics.metrics import rounded, segment_places
+from training.segments.kmeans import sampled
 from training.segments.lineage import PreviousSegments, segment_changes
-from training.segments.names import named
+from training.segments.names import could_name, named
 from training.segments.phrases import (
     MIN_KNOWN,
     FeatureEffect,
+    Key,
     Name,
     against_all,
-    segment_sentence,
     value_against_all,
 )
 from training.segments.segments import Segmentation
+from training.segments.sentences import segment_sentence
 
 CLEAR = 0.08
 """The smallest effect that is listed as clearly more or less than the average user."""
 
 LARGER_SHARE = 0.05
 """A category is listed if its share is larger in the segment by so much."""
+
+ALIKE = 0.7
+"""Two effects with a larger correlation say nearly the same."""
+
+ALIKE_ROWS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,8 @@ def describe_segments(
     effects = segment_effects(schema.model_features, categories, who, fitted)
     earlier = {} if before is None else before.names
     kept = {number: name for number, name in earlier.items() if number in lineage.ids}
-    names = named(fitted, effects, kept, (name.text for name in earlier.values()))
+    alike = alike_effects(schema.model_features, categories, who, effects)
+    names = named(fitted, effects, kept, (name.text for name in earlier.values()), alike)
     segments = tuple(
         replace(s, name=names[s.id].text, sentence=segment_sentence(names[s.id], effects[s.id]))
         for s in fitted
@@ -140,6 +148,34 @@ def segment_effects(
     return found
 
 
+def alike_effects(
+    features: tuple[Feature, ...],
+    categories: CategoryTables,
+    who: Profiled,
+    effects: Mapping[int, Sequence[FeatureEffect]],
+) -> frozenset[frozenset[Key]]:
+    """Pairs of notable effects that say nearly the same of the users: age and year of birth."""
+    keys = sorted({t.key for found in effects.values() for t in found if could_name(t)})
+    table = sampled(who.features, ALIKE_ROWS, 0).astype(np.float64)
+    places = {feature.name: column for column, feature in enumerate(features)}
+    columns = []
+    for name, value in keys:
+        column = table[:, places[name]]
+        if value:
+            columns.append(column == categories[name].index(value))
+        else:
+            known = np.where(np.isnan(column), np.nanmedian(column), column)
+            columns.append(rankdata(known))
+    if len(keys) < 2:
+        return frozenset()
+    points = np.stack(columns)
+    points = points - points.mean(axis=1, keepdims=True)
+    length = np.sqrt((points**2).sum(axis=1))
+    correlation = points @ points.T
+    pairs = np.argwhere(np.triu(np.abs(correlation) > ALIKE * np.outer(length, length), k=1))
+    return frozenset(frozenset((keys[i], keys[j])) for i, j in pairs.tolist())
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureValues:
     """The known values of one feature.
@@ -166,20 +202,48 @@ def _number_effects(column: FeatureValues) -> Iterator[tuple[int, FeatureEffect]
     values, rows = column.values, column.segment_rows
     rank = (rankdata(values) - 0.5) / max(len(values), 1) - 0.5
     people = users_in(column.place, column.users, len(rows))
-    for n in np.flatnonzero(people >= MIN_USERS).tolist():
+    large = np.flatnonzero(people >= MIN_USERS).tolist()
+    average = _median(values) if large else 0.0
+    flag = not column.texts and bool(np.isin(values, (0, 1)).all())
+    for n in large:
         inside = column.place == n
+        effect, known = float(rank[inside].mean()), float(inside.sum() / rows[n])
+        typical = _median(values[inside])
         yield (
             n,
             FeatureEffect(
                 column.feature,
-                effect=float(rank[inside].mean()),
+                effect=effect,
                 mean=float(values[inside].mean()),
                 overall=float(values.mean()),
-                known=float(inside.sum() / rows[n]),
-                value=_middle(column.texts, values[inside]),
-                overall_value=_middle(column.texts, values),
+                known=known,
+                value=column.texts[int(typical)] if column.texts else "",
+                overall_value=column.texts[int(average)] if column.texts else "",
+                typical=typical,
+                average=average,
+                lump=float((values[inside] == typical).mean()),
+                agreeing=_beyond(values, values[inside], 1 if effect >= 0 else -1),
+                flag=flag,
             ),
         )
+
+
+def _beyond(everybody: np.ndarray, members: np.ndarray, sign: int) -> float:
+    """The share of some users beyond everybody's median, on the side of the sign.
+
+    If their own median is the same, those at it count too, but only if they are a larger share than
+    of everybody: nobody has less capital than none, yet in one segment nearly all have none.
+    """
+    middle = sign * _median(everybody)
+    if sign * _median(members) > middle:
+        return float((sign * members > middle).mean())
+    share, of_all = ((sign * values >= middle).mean() for values in (members, everybody))
+    return float(share) if sign * _median(members) == middle and share > of_all else 0.0
+
+
+def _median(values: np.ndarray) -> float:
+    """The lower median: a value that somebody has."""
+    return float(np.quantile(values, 0.5, method="lower"))
 
 
 def _category_effects(column: FeatureValues) -> Iterator[tuple[int, FeatureEffect]]:
@@ -190,7 +254,7 @@ def _category_effects(column: FeatureValues) -> Iterator[tuple[int, FeatureEffec
     people = users_in(cell, column.users, shape[0] * shape[1]).reshape(shape)
     counts, overall = table.sum(axis=1), table.sum(axis=0) / max(table.sum(), 1)
     for n, code in np.argwhere(people >= MIN_USERS).tolist():
-        share = table[n, code] / counts[n]
+        share, known = table[n, code] / counts[n], counts[n] / column.segment_rows[n]
         yield (
             n,
             FeatureEffect(
@@ -198,15 +262,12 @@ def _category_effects(column: FeatureValues) -> Iterator[tuple[int, FeatureEffec
                 effect=float((share - overall[code]) / 2),
                 mean=float(share),
                 overall=float(overall[code]),
-                known=float(counts[n] / column.segment_rows[n]),
+                known=float(known),
                 value=column.texts[code],
+                lump=float(share),
+                agreeing=float(share if share > overall[code] else 1 - share),
             ),
         )
-
-
-def _middle(texts: tuple[str, ...], codes: np.ndarray) -> str:
-    """The median category, if there are categories."""
-    return texts[int(np.quantile(codes, 0.5, method="lower"))] if texts else ""
 
 
 def _rfm_figures(

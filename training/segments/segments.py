@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from engine.bundle.manifest import Segment
 from engine.bundle.schema import Feature
+from engine.rows.typed import CategoryTables
 from training.effort import Effort
 from training.metrics.metrics import rounded
 from training.segments.counts import (
@@ -49,6 +50,7 @@ from training.segments.space import (
     actionable,
     fit_space,
     standardized,
+    transforms,
 )
 
 TEST_ROWS = 10_000
@@ -86,6 +88,7 @@ def fit_segments(
     validation: np.ndarray,
     test: np.ndarray,
     features: tuple[Feature, ...],
+    categories: CategoryTables,
     seed: int,
     effort: Effort,
     before: PreviousSegments | None = None,
@@ -97,11 +100,12 @@ def fit_segments(
         validation: As `train`; chooses the number of segments.
         test: As `train`; measured once.
         features: The model's features, in order.
+        categories: The values of categories in the order of their codes.
         seed: Makes starts, samples, resamples and permutations repeatable.
         effort: How many starts and refits.
         before: The previous segments, which are continued; None numbers them from 1.
     """
-    space = fit_space(train, features, None if before is None else before.features)
+    space = fit_space(train, features, categories, None if before is None else before.features)
     points = space.coordinates(train)
     columns = actionable(features)
     acted_on = standardized(train, validation, columns, logs=True)
@@ -244,7 +248,7 @@ def _described(space: Space, features: tuple[Feature, ...], model: KMeans) -> di
     return {
         "features": [features[column].name for column in space.columns],
         "groups": sorted({features[column].group for column in space.columns}),
-        "transforms": ["log1p" if logged else "none" for logged in space.logged],
+        "transforms": transforms(space),
         "imputation": space.imputation.tolist(),
         "mean": space.mean.tolist(),
         "scale": space.scale.tolist(),

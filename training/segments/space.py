@@ -1,15 +1,18 @@
 """The space in which customers are segmented: its features, and how they are scaled.
 
 No projection and no quantile transform: both raise the silhouette of any data, even without clusters.
+And nothing of the label. The classifier's codes order categories by purchase rate, so an unordered
+category enters only as one question: has the user its most frequent value, or not?
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from engine.bundle.schema import Feature
+from engine.rows.typed import CategoryTables
 
 MAX_FEATURES = 8
 MIN_GROUPS = 4
@@ -28,15 +31,23 @@ LOG_LEAST = 0.01
 AXES = 2
 GREEDY_STARTS = 8
 
+LOG = "log1p"
+EQUALS = "equals "
+"""Begins the transform of an unordered category; the code of the value in question follows."""
+
+Kept = Mapping[str, bool | str]
+"""The features of a space: whether the logarithm is taken, or the value of a category in question."""
+
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Impute, take logarithms, standardize; every coordinate has the same weight.
+    """Compare, impute, take logarithms, standardize; every coordinate has the same weight.
 
     All arrays have one entry for each coordinate.
 
     Attributes:
         columns: Column of the `features` tensor, int64.
+        equals: The code that becomes 1 while all others become 0; NaN for a number, float64.
         logged: Whether log(1 + max(x, 0)) is taken, bool.
         imputation: Replaces a missing value: the median of the train part, float64.
         mean: Subtracted, float64.
@@ -44,6 +55,7 @@ class Space:
     """
 
     columns: np.ndarray
+    equals: np.ndarray
     logged: np.ndarray
     imputation: np.ndarray
     mean: np.ndarray
@@ -58,7 +70,7 @@ class Space:
         Returns:
             float64 [rows, coordinates].
         """
-        x = features[:, self.columns].astype(np.float64)
+        x = _compared(features[:, self.columns].astype(np.float64), self.equals)
         x = np.where(np.isnan(x), self.imputation, x)
         # Values below zero did not occur in training; clipped, they cannot give NaN.
         x = np.where(self.logged, np.log1p(np.where(self.logged, np.maximum(x, 0.0), 0.0)), x)
@@ -66,26 +78,41 @@ class Space:
 
 
 def fit_space(
-    train: np.ndarray, features: tuple[Feature, ...], kept: Mapping[str, bool] | None = None
+    train: np.ndarray,
+    features: tuple[Feature, ...],
+    categories: CategoryTables,
+    kept: Kept | None = None,
 ) -> Space:
     """Choose the features of the space and fit their transforms.
 
     Actionable features come first (`actionable`), then all numeric and ordered ones, then the other
-    categorical features by purchase rate; each group only where those before are too few.
+    categorical features; each group only where those before are too few.
 
     Args:
         train: float32 [rows, features], the train part.
         features: The model's features, in order.
-        kept: Features of the previous space, by name, and whether their logarithm was taken. Those
-            that still exist and vary are used again; others join only if one is lost.
+        categories: The values of categories in the order of their codes.
+        kept: The features of the previous space. Those that still exist and vary are used again;
+            others join only if one is lost.
     """
     names = [feature.name for feature in features]
-    known = {names.index(name): logged for name, logged in (kept or {}).items() if name in names}
+    before = {names.index(name): how for name, how in (kept or {}).items() if name in names}
+    natural = set(_natural(features))
+    # A logarithm of 0 and 1 changes nothing once it is standardized.
+    asked = dict.fromkeys(set(range(len(features))) - natural, False)
+    known = {column: how is True for column, how in before.items()} | asked
+    equals = np.array(
+        [
+            np.nan if i in natural else _in_question(train[:, i], categories[f.name], before.get(i))
+            for i, f in enumerate(features)
+        ]
+    )
+    train = _compared(train, equals)
     varied = {i for i in range(len(features)) if _varies(train[:, i])}
-    chosen = sorted(varied & known.keys())
+    chosen = sorted(varied & before.keys())
     whole = bool(chosen) and len(chosen) == len(kept or {})
     wanted = len(chosen) if whole else min(MAX_FEATURES, len(features))
-    for eligible in (actionable(features), _natural(features), range(len(features))):
+    for eligible in (actionable(features), natural, range(len(features))):
         columns = sorted(varied & {*eligible, *chosen})
         if columns and len(chosen) < wanted:
             points = _transforms(train, columns, known).coordinates(train)
@@ -93,7 +120,9 @@ def fit_space(
             groups = [features[column].group for column in columns]
             start = [columns.index(column) for column in chosen]
             chosen = sorted(columns[i] for i in choose(correlation, groups, wanted, start))
-    return _transforms(train, chosen, known) if chosen else _single_point(train)
+    if not chosen:
+        return _single_point(train)
+    return replace(_transforms(train, chosen, known), equals=equals[chosen])
 
 
 def actionable(features: tuple[Feature, ...]) -> list[int]:
@@ -126,6 +155,21 @@ def standardized(
     return _transforms(train, found, settled).coordinates(others)
 
 
+def transforms(space: Space) -> list[str]:
+    """The transform of each coordinate: `none`, `log1p`, or `equals 3` for the code 3."""
+    plain = [LOG if logged else "none" for logged in space.logged]
+    return [
+        words if np.isnan(code) else f"{EQUALS}{code:.0f}"
+        for words, code in zip(plain, space.equals, strict=True)
+    ]
+
+
+def transform_code(transform: str) -> float:
+    """The code that a transform asks for, NaN if it asks for none."""
+    code = transform.removeprefix(EQUALS)
+    return float(code) if transform != code and code.isdecimal() else np.nan
+
+
 def space_from_report(report: Mapping[str, Any], names: Sequence[str]) -> Space:
     """The space that a manifest's `clustering` describes.
 
@@ -135,7 +179,8 @@ def space_from_report(report: Mapping[str, Any], names: Sequence[str]) -> Space:
     """
     return Space(
         columns=np.array([names.index(name) for name in report["features"]], dtype=np.int64),
-        logged=np.array([transform == "log1p" for transform in report["transforms"]], dtype=bool),
+        equals=np.array([transform_code(transform) for transform in report["transforms"]]),
+        logged=np.array([transform == LOG for transform in report["transforms"]], dtype=bool),
         imputation=np.array(report["imputation"], dtype=np.float64),
         mean=np.array(report["mean"], dtype=np.float64),
         scale=np.array(report["scale"], dtype=np.float64),
@@ -215,14 +260,32 @@ def _transforms(train: np.ndarray, columns: list[int], known: Mapping[int, bool]
     in_range = (x.min(axis=0) >= 0) & (x.max(axis=0) > LOG_LEAST)
     logged = in_range & np.array(settled, dtype=bool)
     x = np.where(logged, np.log1p(np.where(logged, x, 0.0)), x)
-    return Space(index, logged, imputation, x.mean(axis=0), x.std(axis=0))
+    equals = np.full(len(columns), np.nan)
+    return Space(index, equals, logged, imputation, x.mean(axis=0), x.std(axis=0))
 
 
 def _single_point(train: np.ndarray) -> Space:
     """The space without a varying feature: the first one, constant for all training users."""
     known = train[~np.isnan(train[:, 0]), 0]
     value = np.array([np.median(known) if len(known) else 0.0], dtype=np.float64)
-    return Space(np.zeros(1, np.int64), np.zeros(1, bool), value, value, np.ones(1))
+    asked = np.full(1, np.nan)
+    return Space(np.zeros(1, np.int64), asked, np.zeros(1, bool), value, value, np.ones(1))
+
+
+def _compared(x: np.ndarray, equals: np.ndarray) -> np.ndarray:
+    """1 or 0 instead of a category's code; NaN stays NaN, and so do numbers."""
+    return np.where(np.isnan(equals) | np.isnan(x), x, x == equals)
+
+
+def _in_question(codes: np.ndarray, texts: Sequence[str], before: object) -> float:
+    """The code of the value that divides the users: as before, or the most frequent one.
+
+    Of equally frequent values it is the first by name: the order of the codes knows the label.
+    """
+    if before in texts:
+        return float(texts.index(before))
+    rows = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=len(texts))
+    return float(min(range(len(texts)), key=lambda n: (-rows[n], texts[n]), default=np.nan))
 
 
 def _natural(features: tuple[Feature, ...]) -> list[int]:

@@ -22,7 +22,7 @@ def clouds(rows, seed, centres=4, spread=0.5):
 
 
 def fit(train, others=None, features=FEATURES):
-    return fit_segments(train, *(others or (train[::2], train[1::2])), features, 3, SMALL)
+    return fit_segments(train, *(others or (train[::2], train[1::2])), features, {}, 3, SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_segments_in_force_hand_on_their_ids(found):
     train, ids = clouds(3_000, 5), [12, 3, 7, 30, 31, 32, 33, 34][: len(found.segments)]
     labels = found.model.predict(found.space.coordinates(train))
     old = before(found, labels, ids)
-    again = fit_segments(train, train[::2], train[1::2], FEATURES, 9, SMALL, old)
+    again = fit_segments(train, train[::2], train[1::2], FEATURES, {}, 9, SMALL, old)
     assert [s.id for s in again.segments] == sorted(ids)
     assert again.lineage.retired == (40,)
     assert min(again.lineage.overlap) > 0.9
@@ -128,7 +128,9 @@ def test_segments_in_force_hand_on_their_ids(found):
 
 def test_a_number_of_segments_that_the_users_do_not_allow_is_told(found):
     old = before(found, np.arange(600) % 2, [1, 2])
-    again = fit_segments(clouds(600, 5), clouds(300, 6), clouds(300, 7), FEATURES, 9, SMALL, old)
+    again = fit_segments(
+        clouds(600, 5), clouds(300, 6), clouds(300, 7), FEATURES, {}, 9, SMALL, old
+    )
     assert (
         "segments instead of 2, which is impossible with these users" in again.report["changes"][0]
     )
@@ -138,7 +140,7 @@ def test_more_segments_that_gain_enough_are_told(found):
     train = clouds(1_500, 5, centres=5, spread=0.2)
     merged = np.clip(np.round(train.mean(axis=1)), 0, 2).astype(int)
     old = before(found, merged, [1, 2, 3])
-    again = fit_segments(train, train[::2], train[1::2], FEATURES, 9, SMALL, old)
+    again = fit_segments(train, train[::2], train[1::2], FEATURES, {}, 9, SMALL, old)
     tried = {f["segments"]: f for f in again.report["counts_tried"]}
     count = len(again.segments)
     assert count > 3

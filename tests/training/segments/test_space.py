@@ -9,6 +9,7 @@ from training.segments.space import (
     fit_space,
     space_from_report,
     standardized,
+    transforms,
 )
 
 ROWS = 2_000
@@ -29,7 +30,7 @@ def test_coordinates_are_imputed_logged_and_standardised():
     train = table(3)
     train[:, 1] = np.exp(train[:, 1])
     train[::5, 0] = np.nan
-    space = fit_space(train, features_of("", "", ""))
+    space = fit_space(train, features_of("", "", ""), {})
     assert space.logged.tolist() == [False, True, False]
     points = space.coordinates(train)
     assert points.dtype == np.float64
@@ -43,7 +44,7 @@ def test_coordinates_are_imputed_logged_and_standardised():
 
 def test_values_below_zero_stay_finite_under_the_logarithm():
     train = np.exp(table(2))
-    space = fit_space(train, features_of("", ""))
+    space = fit_space(train, features_of("", ""), {})
     assert space.logged.all()
     found = space.coordinates(np.array([[-5.0, 0.0]], np.float32))
     assert np.isfinite(found).all()
@@ -54,9 +55,9 @@ def test_four_groups_are_represented_although_one_has_most_in_common():
     rng = np.random.default_rng(1)
     loose = rng.normal(size=(ROWS, 4)).astype(np.float32)
     train = np.column_stack([table(12), loose])
-    alone = fit_space(train, features_of(*"a" * 16))
+    alone = fit_space(train, features_of(*"a" * 16), {})
     assert alone.columns.tolist() == [c for c in alone.columns if c < 12]
-    space = fit_space(train, features_of(*"a" * 12, *"bcde"))
+    space = fit_space(train, features_of(*"a" * 12, *"bcde"), {})
     assert len(space.columns) == 8
     assert (space.columns >= 12).sum() == 3
 
@@ -64,7 +65,7 @@ def test_four_groups_are_represented_although_one_has_most_in_common():
 def test_nearly_equal_features_are_not_chosen_together():
     train = table(4)
     train = np.column_stack([train, train[:, 0] + np.float32(0.01) * train[:, 1]])
-    space = fit_space(train, features_of(*"aabbb"))
+    space = fit_space(train, features_of(*"aabbb"), {})
     points = space.coordinates(train)
     off_diagonal = np.corrcoef(points, rowvar=False)[~np.eye(len(space.columns), dtype=bool)]
     assert len(space.columns) == 4
@@ -74,29 +75,73 @@ def test_nearly_equal_features_are_not_chosen_together():
 def test_features_that_move_together_are_chosen():
     rng = np.random.default_rng(1)
     train = np.column_stack([table(8), rng.normal(size=(ROWS, 10))]).astype(np.float32)
-    assert fit_space(train, features_of(*[""] * 18)).columns.tolist() == list(range(8))
+    assert fit_space(train, features_of(*[""] * 18), {}).columns.tolist() == list(range(8))
 
 
 @pytest.mark.parametrize("filler", [0.0, np.nan])
 def test_features_that_hardly_vary_are_left_out(filler):
     train = table(3)
     train[: int(ROWS * 0.97), 1] = filler
-    assert fit_space(train, features_of("", "", "")).columns.tolist() == [0, 2]
+    assert fit_space(train, features_of("", "", ""), {}).columns.tolist() == [0, 2]
 
 
 @pytest.mark.parametrize("value", [np.nan, 4.0])
 def test_nothing_to_choose_gives_a_single_point(value):
     train = np.full((10, 2), value, np.float32)
-    assert (fit_space(train, features_of("", "")).coordinates(train) == np.zeros((10, 1))).all()
+    assert (fit_space(train, features_of("", ""), {}).coordinates(train) == np.zeros((10, 1))).all()
 
 
 def test_unordered_categories_stand_in_only_where_there_are_too_few():
     train = np.column_stack([table(8), np.arange(ROWS) % 3]).astype(np.float32)
     names = [number(f"n{i}") for i in range(8)]
     plain = category("c", values=["x", "y", "z"])
-    assert 8 not in fit_space(train, schema_of(*names, plain).model_features).columns
+    values = {"c": ("x", "y", "z")}
+    assert 8 not in fit_space(train, schema_of(*names, plain).model_features, values).columns
     few = train[:, [0, 8]]
-    assert fit_space(few, schema_of(names[0], plain).model_features).columns.tolist() == [0, 1]
+    space = fit_space(few, schema_of(names[0], plain).model_features, values)
+    assert space.columns.tolist() == [0, 1]
+
+
+def codes_of(texts, values):
+    return np.array([values.index(t) if t else np.nan for t in texts], np.float32)
+
+
+@pytest.mark.parametrize("frequent", ["x", "z"])
+def test_the_order_of_the_codes_does_not_move_a_user(frequent):
+    drawn = np.random.default_rng(2).choice(["x", "y", "z", ""], ROWS, p=[0.25, 0.2, 0.22, 0.33])
+    drawn[drawn == "x"] = frequent
+    features = schema_of(number("n"), category("c")).model_features
+    spaces, points = [], []
+    for values in (("x", "y", "z"), ("z", "x", "y")):
+        train = np.column_stack([table(1), codes_of(drawn, values)])
+        spaces.append(fit_space(train, features, {"c": values}))
+        points.append(spaces[-1].coordinates(train))
+        assert values[int(spaces[-1].equals[1])] == frequent
+        report = {
+            "features": ["n", "c"],
+            "transforms": transforms(spaces[-1]),
+            **{key: getattr(spaces[-1], key).tolist() for key in ("imputation", "mean", "scale")},
+        }
+        again = space_from_report(report, ["n", "c"]).coordinates(train)
+        assert (again == points[-1]).all()
+    assert (points[0] == points[1]).all()
+    assert len(np.unique(points[0][:, 1])) == 2
+
+
+def test_of_equally_frequent_values_the_first_by_name_is_in_question():
+    features = schema_of(number("n"), category("c")).model_features
+    for values in (("x", "y"), ("y", "x")):
+        train = np.column_stack([table(1), np.arange(ROWS) % 2])
+        space = fit_space(train, features, {"c": values})
+        assert values[int(space.equals[1])] == "x"
+        kept = fit_space(train, features, {"c": values}, {"n": False, "c": "y"})
+        assert values[int(kept.equals[1])] == "y"
+
+
+def test_a_category_without_values_is_left_out():
+    train = np.column_stack([table(1), np.full(ROWS, np.nan)])
+    features = schema_of(number("n"), category("c")).model_features
+    assert fit_space(train, features, {"c": ()}).columns.tolist() == [0]
 
 
 def test_choice_ends_where_no_candidate_fits():
@@ -128,6 +173,7 @@ def test_features_with_words_come_first():
     chosen = fit_space(
         np.column_stack([noisy, table(8, 1)]),
         schema_of(*names, *(number(f"g{i}") for i in range(8))).model_features,
+        {},
     ).columns
     assert {1, 4} <= set(chosen.tolist())
     assert len(chosen) == 8
@@ -145,7 +191,7 @@ def test_features_of_a_space_before_are_kept():
     train = np.column_stack([table(8), rng.normal(size=(ROWS, 10))]).astype(np.float32)
     features = features_of(*[""] * 18)
     kept = {f"f{i}": i == 3 for i in (2, 3, 9, 10)}
-    space = fit_space(train, features, kept)
+    space = fit_space(train, features, {}, kept)
     assert space.columns.tolist() == [2, 3, 9, 10]
 
 
@@ -153,21 +199,21 @@ def test_a_lost_feature_of_a_space_before_is_made_up_for():
     train = table(6)
     train[:, 2] = 1.0
     kept = {"f2": False, "f4": False, "gone": True, "f5": False}
-    space = fit_space(train, features_of(*[""] * 6), kept)
+    space = fit_space(train, features_of(*[""] * 6), {}, kept)
     assert {4, 5} <= set(space.columns.tolist())
     assert len(space.columns) == 5
     assert 2 not in space.columns
-    anew = fit_space(train, features_of(*[""] * 6), {"gone": True}).columns
-    assert anew.tolist() == fit_space(train, features_of(*[""] * 6)).columns.tolist()
+    anew = fit_space(train, features_of(*[""] * 6), {}, {"gone": True}).columns
+    assert anew.tolist() == fit_space(train, features_of(*[""] * 6), {}).columns.tolist()
 
 
 @pytest.mark.parametrize("logged", [True, False])
 def test_whether_a_logarithm_is_taken_is_kept(logged):
     train = np.exp(table(2))
-    space = fit_space(train, features_of("", ""), {"f0": logged, "f1": True})
+    space = fit_space(train, features_of("", ""), {}, {"f0": logged, "f1": True})
     assert space.logged.tolist() == [logged, True]
     below = train - np.float32(1)
-    assert not fit_space(below, features_of("", ""), {"f0": True, "f1": True}).logged.any()
+    assert not fit_space(below, features_of("", ""), {}, {"f0": True, "f1": True}).logged.any()
 
 
 def test_standardised_columns_have_the_scale_of_the_train_part():
