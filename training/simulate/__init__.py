@@ -27,24 +27,22 @@ import polars as pl
 
 from engine.errors import UsageError
 from training.simulate.climate import DEFAULT_DATE, climate
-from training.simulate.columns import FEATURES, MARKETING, PROFILE
-from training.simulate.history import (
-    WINDOWS,
-    behaviour_columns,
-    draw_events,
-    temporal_columns,
-    transaction_columns,
+from training.simulate.columns import FEATURES, feature_frame
+from training.simulate.history import WINDOWS, draw_events, draw_windows
+from training.simulate.people import FloatArray, IntArray, draw_people
+from training.simulate.profile import (
+    draw_profile,
+    marketing_columns,
+    missing_values,
+    profile_columns,
 )
-from training.simulate.people import BoolArray, FloatArray, IntArray, draw_people
-from training.simulate.profile import marketing_columns, profile_columns
 from training.simulate.truth import true_probability
+from training.simulate.windows import window_columns
 
 __all__ = ["BLOCK_ROWS", "SimulateOptions", "output_schema", "simulate", "true_probability"]
 
 # Part of "same arguments, same bytes": random streams are keyed by (seed, chunk index).
 BLOCK_ROWS = 60_000
-# Share of marketing fields missing at random, besides those of users who refuse consent.
-FIELD_LOSS = 0.005
 YEARS = range(2000, 2101)
 
 
@@ -111,33 +109,14 @@ def _features(options: SimulateOptions, chunk: int) -> pl.DataFrame:
     rng = _stream(options, chunk, 1)
     shifts = climate(options.as_of, options.drift, WINDOWS)
     events = draw_events(rng, people, shifts)
-    orders = transaction_columns(rng, people, events, shifts.coupon)
-    spend = orders["total_spend_last_365d"].astype(np.float64)
+    windows = draw_windows(rng, people, events, shifts.coupon)
+    profile = draw_profile(_stream(options, chunk, 4), people)
     columns: dict[str, FloatArray | IntArray | pl.Series] = {
-        **orders,
-        **behaviour_columns(rng, people, events),
-        **temporal_columns(rng, people, events),
+        **window_columns(windows),
         **marketing_columns(_stream(options, chunk, 3), people),
-        **profile_columns(_stream(options, chunk, 4), people, spend, shifts.app),
+        **profile_columns(profile, people.account_days, windows.spend_365, shifts.app),
     }
-    lost = _stream(options, chunk, 5)
-    missing: dict[str, BoolArray] = {
-        name: people.refuses | (lost.random(BLOCK_ROWS) < FIELD_LOSS) for name in MARKETING
-    }
-    missing |= dict.fromkeys(PROFILE, people.guest)
-    return pl.DataFrame(
-        [
-            _column(name, columns[name], missing.get(name)).cast(dtype)
-            for name, dtype in FEATURES.items()
-        ]
-    )
-
-
-def _column(
-    name: str, values: FloatArray | IntArray | pl.Series, missing: BoolArray | None
-) -> pl.Series:
-    column = pl.Series(name, values, nan_to_null=True)
-    return column if missing is None else column.set(pl.Series(missing), None)
+    return feature_frame(columns, missing_values(_stream(options, chunk, 5), people))
 
 
 def _stream(options: SimulateOptions, chunk: int, *key: int) -> np.random.Generator:
