@@ -49,12 +49,12 @@ def marketing_columns(rng: np.random.Generator, people: People) -> dict[str, Flo
     """The marketing features except `coupon_redemptions`, which depend on orders."""
     rows = len(people.kind)
     emails = 1 + rng.poisson(24.0, rows)
-    opened = rng.binomial(emails, draw_answers(rng, people, *EMAIL_OPENED))
-    clicked = rng.binomial(opened, draw_answers(rng, people, *EMAIL_CLICKED))
+    opened = rng.binomial(emails, _answer(rng, people, *EMAIL_OPENED))
+    clicked = rng.binomial(opened, _answer(rng, people, *EMAIL_CLICKED))
     pushes = 1 + rng.poisson(18.0, rows)
-    pushed = rng.binomial(pushes, draw_answers(rng, people, *PUSH_CLICKED))
+    pushed = rng.binomial(pushes, _answer(rng, people, *PUSH_CLICKED))
     texts = 1 + rng.poisson(4.0, rows)
-    texted = rng.binomial(texts, draw_answers(rng, people, *TEXT_CLICKED))
+    texted = rng.binomial(texts, _answer(rng, people, *TEXT_CLICKED))
     ads = 0.5 * np.sqrt(people.sessions) * np.exp(0.35 * people.response)
     ads = ads * (people.quiet_days < 30) * rng.gamma(0.7, 1.0 / 0.7, rows)
     return {
@@ -132,17 +132,18 @@ def missing_values(rng: np.random.Generator, people: People) -> dict[str, BoolAr
     return missing | dict.fromkeys(PROFILE, people.guest)
 
 
-def draw_answers(
+def draw_answers(rng: np.random.Generator, people: People) -> FloatArray:
+    """Which share of messages each user answers; float64 [rows, 4].
+
+    E-mails opened, those of them clicked, push messages clicked, text messages clicked.
+    """
+    channels = (EMAIL_OPENED, EMAIL_CLICKED, PUSH_CLICKED, TEXT_CLICKED)
+    return np.stack([_answer(rng, people, *channel) for channel in channels], axis=1)
+
+
+def _answer(
     rng: np.random.Generator, people: People, typical: float, strength: float
 ) -> FloatArray:
-    """The share of messages that each user answers.
-
-    Args:
-        rng: Where the draws come from.
-        people: The users.
-        typical: The share of a typical user.
-        strength: How much it follows from a user's response to marketing in general.
-    """
     noise = 0.4 * rng.standard_normal(len(people.kind))
     return sigmoid(log_odds(np.full(1, typical)) + strength * people.response + noise)
 
