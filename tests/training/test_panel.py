@@ -245,6 +245,7 @@ def test_who_arrives_has_a_new_account(users):
     assert all_true(arrived, pl.col("account_age_days") < 7)
     assert all_true(arrived, pl.col("sessions_last_30d") == 1)
     assert set(arrived["orders_last_365d"].unique()) <= {0, 1}
+    assert all_true(arrived, pl.col("email_open_rate") == 0)
     registered = users.filter(pl.col("account_age_days") < 7, pl.col("snapshot_date") > first)
     assert registered.height == arrived.filter(pl.col("country").is_not_null()).height
 
