@@ -2,8 +2,9 @@
 
 Stages, one module each: `people` (seven overlapping types and hidden traits) → `history` (sessions,
 carts and orders by count processes, so that sub-windows agree) and `profile` (marketing, account) →
-`columns` (the 38 features) → `truth` (the probability as a function of those columns alone) → label.
-`climate` holds season, slow trend and drift: they change features, never `truth`.
+`windows` and `columns` (the 38 features) → `truth` (the probability as a function of those columns
+alone) → label. `climate` holds season, slow trend and drift: they change features, never `truth`.
+With `weeks`, `panel` takes the place of `history`: users live on, and their orders follow the labels.
 
 The user types are plausible guesses. Only `INTERCEPT`, `SCALE` and `INTERACTION_WEIGHT` in `truth`
 were calibrated, to the targets below: 2.4 million users, seeds 0 - 9, default date, no drift.

@@ -8,6 +8,25 @@ users is constant.
 `truth` is that of one snapshot; the constants below are calibrated so that the population stays close
 to it. That needs damping, because in `truth` an order makes further orders likely: more users pause
 after an order, and fewer carts come to nothing, than among users of one snapshot.
+
+240,000 users, 8 weeks, seed 7, beside one snapshot of the same date (60,000 users):
+
+| | 2026-10-04 | one snapshot | 2026-11-22 | one snapshot |
+|---|---|---|---|---|
+| mean true probability | 0.164 | 0.159 | 0.173 | 0.180 |
+| ROC-AUC of the truth | 0.861 | 0.852 | 0.864 | 0.860 |
+| best F1 of the truth | 0.599 | 0.562 | 0.612 | 0.593 |
+| no session in 30 days | 0.287 | 0.279 | 0.280 | 0.269 |
+| no session in 90 days | 0.124 | 0.162 | 0.122 | 0.160 |
+| no order in 365 days | 0.235 | 0.277 | 0.225 | 0.259 |
+| fewer than two orders | 0.357 | 0.418 | 0.342 | 0.393 |
+| no cart in 30 days | 0.553 | 0.536 | 0.527 | 0.491 |
+| marketing, profile missing | 0.101, 0.040 | 0.102, 0.039 | 0.100, 0.040 | 0.102, 0.039 |
+| sessions in 30 days, orders in 365 | 6.7, 6.8 | 7.4, 9.0 | 7.6, 7.4 | 8.6, 10.0 |
+
+99.2 % of the users of a week are those of the week before. The population has not quite settled at the
+first date: over a year of weeks the mean probability rises by 0.025 and the ROC-AUC by 0.016, over a
+second year by half as much.
 """
 
 from collections.abc import Iterator
@@ -230,7 +249,7 @@ class _Block:
         opened = start + 1 + rng.integers(0, DAYS, len(rows))
         here = np.zeros(len(rows), np.bool_)
         new = draw_users(rng, kind, number, start)
-        _put(self._users, rows, replace(new, opened=opened, last_session=opened, lapsed=here))
+        _put(self._users, rows, replace(new, opened=opened, lapsed=here))
         self._sessions = self._sessions.without(rows, BLOCK_USERS)
         self._orders = self._orders.without(rows, BLOCK_USERS)
 
