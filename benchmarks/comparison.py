@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 from benchmarks.contenders import BUNDLE
 from benchmarks.report import write_between
@@ -20,7 +21,8 @@ from benchmarks.report import write_between
 SEED = 8
 DRIFTS = (0.0, 0.5, 1.0)
 DRIFT_ROWS = 60_000
-WEEKS = [date(2026, 11, 22) + timedelta(days=7 * n) for n in range(5)]
+FIRST_DATE = date(2026, 11, 22)
+WEEKS = 5
 WEEK_ROWS = 20_000
 GAINS = ("0.05", "0.1", "0.2", "0.3")
 
@@ -94,7 +96,7 @@ def drift_table(bundle: Path, folder: Path) -> str:
 
     rows = []
     for drift in DRIFTS:
-        found = evaluated(bundle, [simulated(folder, DRIFT_ROWS, WEEKS[0], drift)])
+        found = evaluated(bundle, [simulated(folder, DRIFT_ROWS, FIRST_DATE, drift=drift)])
         model, rate, together = found["scores"]
         rows.append(
             [
@@ -116,8 +118,8 @@ def weeks_table(bundle: Path, folder: Path) -> str:
     """The same users on five dates."""
     from training.format import percent
 
-    files = [simulated(folder, WEEK_ROWS, day) for day in WEEKS]
-    found = evaluated(bundle, files)
+    last = FIRST_DATE + timedelta(weeks=WEEKS - 1)
+    found = evaluated(bundle, [simulated(folder, WEEK_ROWS, last, weeks=WEEKS)])
     changes = [["", "", ""]]
     changes += [
         [percent(c["segment_changed"]), percent(c["band_changed"]), f"{c['agreement']:.3f}"]
@@ -169,13 +171,13 @@ def shoppers_table(data: Path, folder: Path) -> str:
     return head + _rows(rows, 8)
 
 
-def simulated(folder: Path, rows: int, day: date, drift: float = 0.0) -> Path:
-    """A file of new users."""
+def simulated(folder: Path, rows: int, day: date, **options: Any) -> Path:
+    """A file of new users, whose last date is `day`."""
     from training.simulate import SimulateOptions
     from training.simulate.write import write_users
 
-    out = folder / f"{day}-{drift}-{rows}.parquet"
-    write_users(SimulateOptions(rows, SEED, day, drift, truth=True), out)
+    out = folder / f"{day}-{rows}-{options}.parquet"
+    write_users(SimulateOptions(rows, SEED, day, truth=True, **options), out)
     return out
 
 

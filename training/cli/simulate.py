@@ -9,9 +9,11 @@ import click
 from engine.cli.console import say
 from engine.cli.options import PLACE, command, not_nan
 from engine.cli.render import rows_bar
+from engine.errors import pluralize
 from training.cli.checks import seed_option
 
 MAX_SIMULATED_ROWS = 1_000_000_000
+MAX_WEEKS = 520
 
 
 @command("training simulate --with-truth --out history.parquet")
@@ -27,7 +29,7 @@ MAX_SIMULATED_ROWS = 1_000_000_000
     type=click.IntRange(1, MAX_SIMULATED_ROWS),
     default=240_000,
     metavar="N",
-    help="How many users.",
+    help="How many users; with --weeks, at each date.",
 )
 @seed_option
 @click.option(
@@ -35,7 +37,7 @@ MAX_SIMULATED_ROWS = 1_000_000_000
     type=click.DateTime(["%Y-%m-%d"]),
     default="2026-11-22",
     metavar="DATE",
-    help="The snapshot date; season and trend follow from it.",
+    help="The snapshot date, with --weeks the last one; season and trend follow from it.",
 )
 @click.option(
     "--drift",
@@ -43,7 +45,13 @@ MAX_SIMULATED_ROWS = 1_000_000_000
     callback=not_nan,
     default=0.0,
     metavar="X",
-    help="Shift the users suddenly: 0 not at all, 1 clearly.",
+    help="Shift the users: 0 not at all, 1 clearly. Suddenly, or with --weeks step by step.",
+)
+@click.option(
+    "--weeks",
+    type=click.IntRange(1, MAX_WEEKS),
+    metavar="N",
+    help="N weekly snapshots of users who carry their history on; some leave, others arrive.",
 )
 @click.option("--no-label", is_flag=True, help="Leave out the label, as in nightly data.")
 @click.option(
@@ -65,5 +73,6 @@ def simulate(
 
     settings = SimulateOptions(as_of=as_of.date(), label=not no_label, truth=with_truth, **options)
     with rows_bar("simulating") as progress:
-        rows = write_users(settings, out, progress)
-    say([f"{rows:,} simulated users in {out}"])
+        write_users(settings, out, progress)
+    dates = "" if settings.weeks is None else f" at {pluralize(settings.weeks, 'date')}"
+    say([f"{settings.rows:,} simulated users{dates} in {out}"])

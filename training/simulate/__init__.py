@@ -2,8 +2,9 @@
 
 Stages, one module each: `people` (seven overlapping types and hidden traits) → `history` (sessions,
 carts and orders by count processes, so that sub-windows agree) and `profile` (marketing, account) →
-`columns` (the 38 features) → `truth` (the probability as a function of those columns alone) → label.
-`climate` holds season, slow trend and drift: they change features, never `truth`.
+`windows` and `columns` (the 38 features) → `truth` (the probability as a function of those columns
+alone) → label. `climate` holds season, slow trend and drift: they change features, never `truth`.
+With `weeks`, `panel` takes the place of `history`: users live on, and their orders follow the labels.
 
 The user types are plausible guesses. Only `INTERCEPT`, `SCALE` and `INTERACTION_WEIGHT` in `truth`
 were calibrated, to the targets below: 2.4 million users, seeds 0 - 9, default date, no drift.
@@ -20,37 +21,47 @@ Reproduced by `pytest tests/training/test_simulate.py -m slow -k figures`.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
 
 from engine.errors import UsageError
 from training.simulate.climate import DEFAULT_DATE, climate
-from training.simulate.columns import FEATURES, MARKETING, PROFILE
-from training.simulate.history import (
-    WINDOWS,
-    behaviour_columns,
-    draw_events,
-    temporal_columns,
-    transaction_columns,
+from training.simulate.columns import FEATURES, feature_frame
+from training.simulate.history import WINDOWS, draw_events, draw_windows
+from training.simulate.panel import draw_panel
+from training.simulate.people import FloatArray, IntArray, draw_kinds, draw_people
+from training.simulate.profile import (
+    draw_profile,
+    marketing_columns,
+    missing_values,
+    profile_columns,
 )
-from training.simulate.people import BoolArray, FloatArray, IntArray, draw_people
-from training.simulate.profile import marketing_columns, profile_columns
 from training.simulate.truth import true_probability
+from training.simulate.windows import window_columns
 
 __all__ = ["BLOCK_ROWS", "SimulateOptions", "output_schema", "simulate", "true_probability"]
 
 # Part of "same arguments, same bytes": random streams are keyed by (seed, chunk index).
 BLOCK_ROWS = 60_000
-# Share of marketing fields missing at random, besides those of users who refuse consent.
-FIELD_LOSS = 0.005
 YEARS = range(2000, 2101)
 
 
 @dataclass(frozen=True, slots=True)
 class SimulateOptions:
-    """What to simulate; `drift` is 0 for none and 1 for a sudden, clearly visible shift."""
+    """What to simulate.
+
+    Attributes:
+        rows: How many users; with `weeks`, how many at each date.
+        seed: Of all draws.
+        as_of: The snapshot date; with `weeks`, the last one.
+        drift: 0 for none, 1 for a clearly visible shift. At one snapshot it is sudden; over weeks it
+            grows in equal steps and reaches this strength at the last date.
+        label: Whether to draw labels.
+        truth: Whether to add the probability from which they are drawn.
+        weeks: How many weekly snapshots of a panel; None for one snapshot of people drawn for it.
+    """
 
     rows: int = 240_000
     seed: int = 7
@@ -58,13 +69,20 @@ class SimulateOptions:
     drift: float = 0.0
     label: bool = True
     truth: bool = False
+    weeks: int | None = None
 
     def __post_init__(self) -> None:
-        if self.as_of.year not in YEARS:
-            raise UsageError(
-                f"as_of: {self.as_of} is outside {YEARS[0]} to {YEARS[-1]}, the years that the trend covers. "
-                "Give a date in that range."
-            )
+        for day in (self.as_of, self.as_of - timedelta(weeks=(self.weeks or 1) - 1)):
+            if day.year not in YEARS:
+                raise UsageError(
+                    f"as_of: {day} is outside {YEARS[0]} to {YEARS[-1]}, the years that the trend covers. "
+                    "Give a date in that range."
+                )
+
+    @property
+    def total_rows(self) -> int:
+        """The rows of all dates."""
+        return self.rows * (self.weeks or 1)
 
 
 def output_schema(options: SimulateOptions) -> dict[str, pl.DataType]:
@@ -81,10 +99,18 @@ def output_schema(options: SimulateOptions) -> dict[str, pl.DataType]:
 def simulate(options: SimulateOptions) -> Iterator[pl.DataFrame]:
     """Yield users in frames of at most `BLOCK_ROWS` rows.
 
-    The first N users are the same for any number of rows. Another date shows the same people, with
-    their hidden traits, account and responses to marketing; visits, orders and labels are fresh. So two
-    dates differ more than two weeks of real users, who share most of a year.
+    The first N users are the same for any number of rows. Without `weeks`, another date shows the same
+    people, with their hidden traits, account and responses to marketing; visits, orders and labels are
+    fresh. With `weeks`, users carry their history on; the frames come block of users by block, the weeks
+    of each in order.
     """
+    if options.weeks is not None:
+        columns = output_schema(options).keys()
+        for frame in draw_panel(
+            options.rows, options.weeks, options.seed, options.as_of, options.drift
+        ):
+            yield frame.select(columns)
+        return
     for chunk, start in enumerate(range(0, options.rows, BLOCK_ROWS)):
         yield _chunk(options, chunk).head(options.rows - start)
 
@@ -106,38 +132,20 @@ def _chunk(options: SimulateOptions, chunk: int) -> pl.DataFrame:
 
 
 def _features(options: SimulateOptions, chunk: int) -> pl.DataFrame:
-    people = draw_people(_stream(options, chunk, 0), BLOCK_ROWS)
+    rng = _stream(options, chunk, 0)
+    people = draw_people(rng, draw_kinds(rng, BLOCK_ROWS))
     # Visits and orders use a date-dependent number of draws; the rest has streams of its own.
     rng = _stream(options, chunk, 1)
     shifts = climate(options.as_of, options.drift, WINDOWS)
     events = draw_events(rng, people, shifts)
-    orders = transaction_columns(rng, people, events, shifts.coupon)
-    spend = orders["total_spend_last_365d"].astype(np.float64)
+    windows = draw_windows(rng, people, events, shifts.coupon)
+    profile = draw_profile(_stream(options, chunk, 4), people)
     columns: dict[str, FloatArray | IntArray | pl.Series] = {
-        **orders,
-        **behaviour_columns(rng, people, events),
-        **temporal_columns(rng, people, events),
+        **window_columns(windows),
         **marketing_columns(_stream(options, chunk, 3), people),
-        **profile_columns(_stream(options, chunk, 4), people, spend, shifts.app),
+        **profile_columns(profile, people.account_days, windows.spend_365, shifts.app),
     }
-    lost = _stream(options, chunk, 5)
-    missing: dict[str, BoolArray] = {
-        name: people.refuses | (lost.random(BLOCK_ROWS) < FIELD_LOSS) for name in MARKETING
-    }
-    missing |= dict.fromkeys(PROFILE, people.guest)
-    return pl.DataFrame(
-        [
-            _column(name, columns[name], missing.get(name)).cast(dtype)
-            for name, dtype in FEATURES.items()
-        ]
-    )
-
-
-def _column(
-    name: str, values: FloatArray | IntArray | pl.Series, missing: BoolArray | None
-) -> pl.Series:
-    column = pl.Series(name, values, nan_to_null=True)
-    return column if missing is None else column.set(pl.Series(missing), None)
+    return feature_frame(columns, missing_values(_stream(options, chunk, 5), people))
 
 
 def _stream(options: SimulateOptions, chunk: int, *key: int) -> np.random.Generator:

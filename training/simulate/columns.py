@@ -3,7 +3,11 @@
 Counts, whole days among them, are Int32; everything else that is a number is Float32.
 """
 
+from collections.abc import Mapping
+
 import polars as pl
+
+from training.simulate.people import BoolArray, FloatArray, IntArray
 
 MARKETING: dict[str, pl.DataType] = {
     "email_open_rate": pl.Float32(),
@@ -51,3 +55,27 @@ FEATURES: dict[str, pl.DataType] = {
     "activity_trend": pl.Float32(),
     "purchase_cadence_ratio": pl.Float32(),
 }
+
+
+def feature_frame(
+    columns: Mapping[str, FloatArray | IntArray | pl.Series], missing: Mapping[str, BoolArray]
+) -> pl.DataFrame:
+    """The 38 features of users, NaN as null.
+
+    Args:
+        columns: The values of each feature [rows].
+        missing: Which values of a feature are null besides [rows].
+    """
+    return pl.DataFrame(
+        [
+            _column(name, columns[name], missing.get(name)).cast(dtype)
+            for name, dtype in FEATURES.items()
+        ]
+    )
+
+
+def _column(
+    name: str, values: FloatArray | IntArray | pl.Series, missing: BoolArray | None
+) -> pl.Series:
+    column = pl.Series(name, values, nan_to_null=True)
+    return column if missing is None else column.set(pl.Series(missing), None)

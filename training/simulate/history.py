@@ -1,4 +1,4 @@
-"""Sessions, carts and orders of the last 365 days, and the features they give.
+"""Sessions, carts and orders of the last 365 days before one snapshot, and what is counted of them.
 
 Every order is a checkout, every checkout a cart, every cart a session, and all are counted in the
 same five windows, so counts always agree. NaN is a quantity that does not exist.
@@ -10,6 +10,7 @@ import numpy as np
 
 from training.simulate.climate import Climate
 from training.simulate.people import HISTORY_DAYS, FloatArray, IntArray, People, log_odds, sigmoid
+from training.simulate.windows import Windows, ratio
 
 # Days ago [start, end), newest first; the bounds follow the features.
 WINDOWS = ((0, 7), (7, 30), (30, 60), (60, 90), (90, HISTORY_DAYS))
@@ -17,8 +18,12 @@ MOMENTUM_SLOPE = (0.9, 0.6, 0.0, -0.5, -0.9)
 SURGE = (0.9, 0.3, 0.0, 0.0, 0.0)  # of users who shop for something right now
 MAX_SPEND_USD = 1_000_000.0
 MAX_SESSIONS_PER_30_DAYS = 150.0  # keeps every count far inside the range of its feature
-MAX_CADENCE_RATIO = 100.0
-MAX_SESSION_SECONDS = 14_400.0
+MAX_ORDER_USD = 20_000.0
+PAGES_PER_SESSION = 3.5  # beyond the first two of a session that is no bounce
+SEARCHES_PER_PAGE = 0.12
+WISHES_PER_SESSION = 0.12
+EXTRA_ITEMS_PER_ORDER = 0.9
+WEEKEND_LOG_ODDS = log_odds(np.full(1, 0.31))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,89 +80,96 @@ def draw_events(rng: np.random.Generator, people: People, climate: Climate) -> E
     )
 
 
-def behaviour_columns(
-    rng: np.random.Generator, people: People, events: Events
-) -> dict[str, FloatArray | IntArray]:
-    """The twelve behavioural features."""
-    rows = len(people.kind)
-    recent = events.sessions[:2].sum(axis=0)
-    carts = events.carts.sum(axis=0)
-    orders = events.orders[:2].sum(axis=0)
-    attention = rng.standard_normal(rows)
-    bounces = rng.binomial(recent - carts, sigmoid(-0.9 - 0.45 * attention - 0.3 * people.response))
-    browsing = recent - bounces
-    pages = recent + browsing + rng.poisson(browsing * 3.5 * np.exp(0.4 * attention))
-    products = carts + rng.binomial(pages - carts, sigmoid(0.1 + 0.5 * rng.standard_normal(rows)))
-    seconds = (20.0 + 32.0 * _ratio(pages, recent)) * np.exp(0.45 * rng.standard_normal(rows))
-    wishes = recent * 0.12 * np.exp(0.3 * people.price) * rng.gamma(0.8, 1.0 / 0.8, rows)
-    return {
-        "sessions_last_7d": events.sessions[0],
-        "sessions_last_30d": recent,
-        "avg_session_duration": np.round(np.minimum(seconds, MAX_SESSION_SECONDS), 1),
-        "pages_viewed": pages,
-        "product_views_last_30d": products,
-        "searches_last_30d": rng.poisson(pages * 0.12 * rng.gamma(1.5, 1.0 / 1.5, rows)),
-        "cart_add_rate": _ratio(carts, recent),
-        "cart_abandonment_rate": 1.0 - _ratio(orders, carts),
-        "checkout_starts_last_30d": events.checkouts.sum(axis=0),
-        "wishlist_adds_last_30d": rng.poisson(wishes),
-        "bounce_rate": _ratio(bounces, recent),
-        "days_since_last_session": events.last_session.astype(np.int64),
-    }
-
-
-def transaction_columns(
+def draw_windows(
     rng: np.random.Generator, people: People, events: Events, coupon_shift: float
-) -> dict[str, FloatArray | IntArray]:
-    """The eight transaction features, and `coupon_redemptions`, which depend on orders."""
+) -> Windows:
+    """What a shop counts about users with these events."""
     rows = len(people.kind)
-    recent = events.orders[:4].sum(axis=0)
+    month = events.sessions[:2].sum(axis=0)
+    quarter = events.sessions[:4].sum(axis=0)
+    orders_90 = events.orders[:4].sum(axis=0)
     older = events.orders[4]
-    orders = recent + older
+    orders = orders_90 + older
+    carts = events.carts.sum(axis=0)
+
     some = np.maximum(orders, 1)
     # Order values: lognormal around the user's own level, and a Pareto tail for one user in twenty.
     value = people.order_value * np.exp(0.55 * rng.standard_normal(rows) / np.sqrt(some))
     value = value * np.where(rng.random(rows) < 0.05, 1.0 + rng.pareto(2.2, rows), 1.0)
     value = np.round(np.clip(value, 1.0, MAX_SPEND_USD / (some + 1)), 2)
-    value = np.minimum(value, 20_000.0).astype(np.float32).astype(np.float64)
-    discount = -0.9 + 1.1 * people.price
-    discounted = rng.binomial(recent, sigmoid(discount + coupon_shift))
-    coupons = rng.binomial(discounted, sigmoid(0.1 + 0.5 * people.response + 0.5 * coupon_shift))
+    value = np.minimum(value, MAX_ORDER_USD).astype(np.float32).astype(np.float64)
+    discount = discount_log_odds(people)
+    discounted = rng.binomial(orders_90, sigmoid(discount + coupon_shift))
+    coupons = rng.binomial(discounted, sigmoid(coupon_log_odds(people, coupon_shift)))
     discounted = discounted + rng.binomial(older, sigmoid(discount))
     refunds = rng.binomial(
-        orders, sigmoid(-3.6 + 0.45 * np.log1p(orders) + 0.5 * rng.standard_normal(rows))
+        orders, sigmoid(refund_log_odds(orders) + 0.5 * rng.standard_normal(rows))
     )
-    gap_days = np.maximum(events.first_order - events.last_order, 1.0) / np.maximum(orders - 1, 1)
-    cadence = np.minimum(events.last_order / gap_days, MAX_CADENCE_RATIO)
-    extra_items = rng.poisson(orders * 0.9 * np.exp(0.5 * rng.standard_normal(rows)))
-    return {
-        "orders_last_90d": recent,
-        "orders_last_365d": orders,
-        "avg_order_value": np.where(orders > 0, value, np.nan),
-        "total_spend_last_365d": np.round(orders * value, 2),
-        "refund_rate": _ratio(refunds, orders),
-        "days_since_last_purchase": events.last_order,
-        "avg_items_per_order": 1.0 + _ratio(extra_items, orders),
-        "discounted_order_share": _ratio(discounted, orders),
-        "coupon_redemptions": coupons,
-        "purchase_cadence_ratio": np.where(orders > 1, cadence, np.nan),
-    }
+    extra_items = rng.poisson(
+        orders * EXTRA_ITEMS_PER_ORDER * np.exp(0.5 * rng.standard_normal(rows))
+    )
 
+    attention = rng.standard_normal(rows)
+    bounces = rng.binomial(month - carts, sigmoid(bounce_log_odds(people, attention)))
+    browsing = month - bounces
+    more = browsing * PAGES_PER_SESSION * np.exp(0.4 * attention)
+    pages = month + browsing + rng.poisson(more)
+    products = carts + rng.binomial(pages - carts, sigmoid(0.1 + 0.5 * rng.standard_normal(rows)))
+    pace = np.exp(0.45 * rng.standard_normal(rows))
+    fond_of_lists = np.exp(0.3 * people.price) * rng.gamma(0.8, 1.0 / 0.8, rows)
+    searches = rng.poisson(pages * SEARCHES_PER_PAGE * rng.gamma(1.5, 1.0 / 1.5, rows))
+    wishes = rng.poisson(month * WISHES_PER_SESSION * fond_of_lists)
 
-def temporal_columns(
-    rng: np.random.Generator, people: People, events: Events
-) -> dict[str, FloatArray | IntArray]:
-    """The temporal features except `purchase_cadence_ratio`."""
-    rows = len(people.kind)
-    month, quarter = events.sessions[:2].sum(axis=0), events.sessions[:4].sum(axis=0)
-    weekend = sigmoid(log_odds(np.full(rows, 0.31)) + 0.4 * rng.standard_normal(rows))
+    weekend = sigmoid(WEEKEND_LOG_ODDS + 0.4 * rng.standard_normal(rows))
     evening = sigmoid(-0.5 + 0.5 * rng.standard_normal(rows))
-    return {
-        "weekend_activity_ratio": _ratio(rng.binomial(quarter, weekend), quarter),
-        "evening_session_share": _ratio(rng.binomial(quarter, evening), quarter),
-        "recency_score": np.exp(-events.last_session / 30.0),
-        "activity_trend": np.log((month + 1.0) / (events.sessions[2] + 1.0)),
-    }
+    return Windows(
+        sessions_7=events.sessions[0],
+        sessions_30=month,
+        sessions_30_to_60=events.sessions[2],
+        sessions_90=quarter,
+        weekend_sessions_90=rng.binomial(quarter, weekend),
+        evening_sessions_90=rng.binomial(quarter, evening),
+        bounces_30=bounces,
+        carts_30=carts,
+        checkouts_30=events.checkouts.sum(axis=0),
+        pages_30=pages,
+        products_30=products,
+        searches_30=searches,
+        wishes_30=wishes,
+        session_seconds=(20.0 + 32.0 * ratio(pages, month)) * pace,
+        last_session=events.last_session,
+        orders_30=events.orders[:2].sum(axis=0),
+        orders_90=orders_90,
+        orders_365=orders,
+        coupons_90=coupons,
+        discounted_365=discounted,
+        refunds_365=refunds,
+        extra_items_365=extra_items,
+        order_value=value,
+        spend_365=np.round(orders * value, 2),
+        last_order=events.last_order,
+        first_order=events.first_order,
+    )
+
+
+def discount_log_odds(people: People) -> FloatArray:
+    """That an order has a discount, in ordinary times."""
+    return -0.9 + 1.1 * people.price
+
+
+def coupon_log_odds(people: People, shift: float) -> FloatArray:
+    """That the discount of an order is a coupon."""
+    return 0.1 + 0.5 * people.response + 0.5 * shift
+
+
+def refund_log_odds(orders: IntArray) -> FloatArray:
+    """That an order is refunded, for a typical user with so many orders a year."""
+    return -3.6 + 0.45 * np.log1p(orders)
+
+
+def bounce_log_odds(people: People, attention: FloatArray) -> FloatArray:
+    """That a session without a cart has a single page."""
+    return -0.9 - 0.45 * attention - 0.3 * people.response
 
 
 def _draw_visits(
@@ -184,7 +196,3 @@ def _oldest(
     # The largest of them.
     days = start + (end - start) * rng.random(len(count)) ** (1.0 / np.maximum(count, 1))
     return np.minimum(days, np.maximum(end - 0.5, start))
-
-
-def _ratio(part: IntArray, whole: IntArray) -> FloatArray:
-    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)

@@ -91,13 +91,24 @@ def log_odds(share: FloatArray) -> FloatArray:
     return np.log(share) - np.log1p(-share)
 
 
-def draw_people(rng: np.random.Generator, rows: int) -> People:
-    """The hidden traits of `rows` users, drawn from the mixture of `USER_TYPES`."""
+def draw_kinds(rng: np.random.Generator, rows: int) -> IntArray:
+    """The types of `rows` users, as indices into `USER_TYPES`."""
     shares = np.array([kind.share for kind in USER_TYPES])
-    kind = np.searchsorted(np.cumsum(shares)[:-1], rng.random(rows), side="right").astype(np.int64)
+    kind = np.searchsorted(np.cumsum(shares)[:-1], rng.random(rows), side="right")
+    return kind.astype(np.int64)
+
+
+def typical(field: str, kind: IntArray) -> FloatArray:
+    """A number of `USER_TYPES` for users of these types, float64 [rows]."""
+    return np.array([getattr(entry, field) for entry in USER_TYPES], dtype=np.float64)[kind]
+
+
+def draw_people(rng: np.random.Generator, kind: IntArray) -> People:
+    """The hidden traits of users of these types."""
+    rows = len(kind)
 
     def of(field: str) -> FloatArray:
-        return np.array([getattr(entry, field) for entry in USER_TYPES], dtype=np.float64)[kind]
+        return typical(field, kind)
 
     active, intent, price, response, spend = rng.standard_normal((5, rows))
     account_days = _account_days(rng, kind, of("account_days"))

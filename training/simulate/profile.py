@@ -1,12 +1,12 @@
-"""Six marketing and seven profile features.
+"""Six marketing and seven profile features, and which of their values are missing."""
 
-Nulls for refused consent and for guests are set when the frame is assembled.
-"""
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from training.simulate.people import FloatArray, IntArray, People, log_odds, sigmoid
+from training.simulate.columns import MARKETING, PROFILE
+from training.simulate.people import BoolArray, FloatArray, IntArray, People, log_odds, sigmoid
 
 # Market, share in per mille, main language of the shop there.
 MARKETS = (
@@ -35,6 +35,13 @@ CHANNEL_LOG_ODDS = (
     (0.4, 0.0, -0.3, 0.2, -0.5, -0.5, 0.5),
     (0.1, 0.5, 0.8, 0.1, -1.0, 0.1, -0.3),
 )
+# What is answered: the share of a typical user, and how much it follows from their response.
+EMAIL_OPENED = (0.22, 0.75)
+EMAIL_CLICKED = (0.20, 0.45)  # of those opened
+PUSH_CLICKED = (0.07, 0.65)
+TEXT_CLICKED = (0.05, 0.30)
+# Share of marketing fields missing at random, besides those of users who refuse consent.
+FIELD_LOSS = 0.005
 TIER_POINTS = (4.8, 6.4, 7.9)  # bronze below the first, platinum above the last
 
 
@@ -42,12 +49,12 @@ def marketing_columns(rng: np.random.Generator, people: People) -> dict[str, Flo
     """The marketing features except `coupon_redemptions`, which depend on orders."""
     rows = len(people.kind)
     emails = 1 + rng.poisson(24.0, rows)
-    opened = rng.binomial(emails, _answer(rng, people, 0.22, 0.75))
-    clicked = rng.binomial(opened, _answer(rng, people, 0.20, 0.45))
+    opened = rng.binomial(emails, _answer(rng, people, *EMAIL_OPENED))
+    clicked = rng.binomial(opened, _answer(rng, people, *EMAIL_CLICKED))
     pushes = 1 + rng.poisson(18.0, rows)
-    pushed = rng.binomial(pushes, _answer(rng, people, 0.07, 0.65))
+    pushed = rng.binomial(pushes, _answer(rng, people, *PUSH_CLICKED))
     texts = 1 + rng.poisson(4.0, rows)
-    texted = rng.binomial(texts, _answer(rng, people, 0.05, 0.30))
+    texted = rng.binomial(texts, _answer(rng, people, *TEXT_CLICKED))
     ads = 0.5 * np.sqrt(people.sessions) * np.exp(0.35 * people.response)
     ads = ads * (people.quiet_days < 30) * rng.gamma(0.7, 1.0 / 0.7, rows)
     return {
@@ -59,10 +66,22 @@ def marketing_columns(rng: np.random.Generator, people: People) -> dict[str, Flo
     }
 
 
-def profile_columns(
-    rng: np.random.Generator, people: People, spend: FloatArray, app_shift: float
-) -> dict[str, pl.Series | IntArray]:
-    """The seven profile features; `spend` is that of the last 365 days, in USD."""
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What an account says about its user, and what decides device and loyalty tier; [rows] each."""
+
+    market: IntArray  # index into MARKETS
+    language: IntArray
+    channel: IntArray
+    age: IntArray
+    fond_of_apps: FloatArray  # log-odds of an app being the main device
+    device_noise: FloatArray  # [rows, devices]
+    tier_noise: FloatArray  # points
+    tier_luck: FloatArray  # the smaller, the sooner the user joins
+
+
+def draw_profile(rng: np.random.Generator, people: People) -> Profile:
+    """The accounts of people; nothing here changes as long as they are users."""
     rows = len(people.kind)
     age = _pick(rng, np.tile(AGE_LOG_ODDS, (rows, 1)))
     shares = np.array([share for _, share, _ in MARKETS], dtype=np.float64)
@@ -70,26 +89,56 @@ def profile_columns(
     main = np.array([LANGUAGES.index(language) for _, _, language in MARKETS])[market]
     foreign = rng.integers(0, len(LANGUAGES), rows)
     language = np.where(rng.random(rows) < 0.93, main, np.where(rng.random(rows) < 0.5, 0, foreign))
+    tier_noise, tier_luck = 0.6 * rng.standard_normal(rows), rng.random(rows)
+    device_noise = rng.gumbel(size=(rows, len(DEVICES)))
+    return Profile(
+        market=market,
+        language=language,
+        channel=_pick(rng, np.array(CHANNEL_LOG_ODDS)[people.kind]),
+        age=age,
+        fond_of_apps=0.35 * people.response - 0.3 * (age - 2),
+        device_noise=device_noise,
+        tier_noise=tier_noise,
+        tier_luck=tier_luck,
+    )
 
-    fond_of_apps = 0.35 * people.response - 0.3 * (age - 2) + app_shift
-    device = np.tile(DEVICE_LOG_ODDS, (rows, 1))
-    device[:, :2] += fond_of_apps[:, np.newaxis]
 
-    points = np.log1p(spend) + 0.3 * np.log1p(people.account_days / 365.0)
-    points = points + 0.6 * rng.standard_normal(rows)
-    joined = rng.random(rows) < sigmoid(0.45 * (points - 3.5))
+def profile_columns(
+    profile: Profile, account_days: IntArray, spend: FloatArray, app_shift: float
+) -> dict[str, pl.Series | IntArray]:
+    """The seven profile features; `spend` is that of the last 365 days, in USD."""
+    device = np.tile(DEVICE_LOG_ODDS, (len(spend), 1))
+    device[:, :2] += (profile.fond_of_apps + app_shift)[:, np.newaxis]
+
+    points = np.log1p(spend) + 0.3 * np.log1p(account_days / 365.0)
+    points = points + profile.tier_noise
+    joined = profile.tier_luck < sigmoid(0.45 * (points - 3.5))
     tier = np.where(joined, 1 + np.searchsorted(TIER_POINTS, points), 0)
     return {
-        "country": pl.Series(COUNTRIES).gather(market),
-        "device_type": pl.Series(DEVICES).gather(_pick(rng, device)),
-        "acquisition_channel": pl.Series(CHANNELS).gather(
-            _pick(rng, np.array(CHANNEL_LOG_ODDS)[people.kind])
-        ),
+        "country": pl.Series(COUNTRIES).gather(profile.market),
+        "device_type": pl.Series(DEVICES).gather(np.argmax(device + profile.device_noise, axis=1)),
+        "acquisition_channel": pl.Series(CHANNELS).gather(profile.channel),
         "loyalty_tier": pl.Series(TIERS).gather(tier),
-        "age_band": pl.Series(AGE_BANDS).gather(age),
-        "preferred_language": pl.Series(LANGUAGES).gather(language),
-        "account_age_days": people.account_days,
+        "age_band": pl.Series(AGE_BANDS).gather(profile.age),
+        "preferred_language": pl.Series(LANGUAGES).gather(profile.language),
+        "account_age_days": account_days,
     }
+
+
+def missing_values(rng: np.random.Generator, people: People) -> dict[str, BoolArray]:
+    """Which marketing and profile values are null: by refused consent, by loss, and of guests."""
+    lost = {name: rng.random(len(people.kind)) < FIELD_LOSS for name in MARKETING}
+    missing = {name: people.refuses | lost[name] for name in MARKETING}
+    return missing | dict.fromkeys(PROFILE, people.guest)
+
+
+def draw_answers(rng: np.random.Generator, people: People) -> FloatArray:
+    """Which share of messages each user answers; float64 [rows, 4].
+
+    E-mails opened, those of them clicked, push messages clicked, text messages clicked.
+    """
+    channels = (EMAIL_OPENED, EMAIL_CLICKED, PUSH_CLICKED, TEXT_CLICKED)
+    return np.stack([_answer(rng, people, *channel) for channel in channels], axis=1)
 
 
 def _answer(

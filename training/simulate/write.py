@@ -42,7 +42,7 @@ def _write(options: SimulateOptions, writer: FrameWriter, progress: Progress) ->
         for frame in simulate(options):
             writer.write(frame)
             done += frame.height
-            progress(done, options.rows)
+            progress(done, options.total_rows)
         writer.finish()
     except BaseException:
         writer.abort()

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from datetime import date
 
 import polars as pl
 import pytest
@@ -35,6 +36,21 @@ def test_simulate_takes_its_options(tmp_path, command):
     assert str(columns["snapshot_date"][0]) == "2026-06-07"
     assert "true_probability" in columns.columns
     assert "purchased_next_7d" not in columns.columns
+
+
+def test_simulate_writes_a_panel(tmp_path, command):
+    out = tmp_path / "users.parquet"
+    found = command("training", "simulate", "--out", out, "--rows", 100, "--weeks", 2, "--no-label")
+    assert found.returncode == 0, found.stderr
+    assert "100 simulated users at 2 dates in" in found.stderr
+    dates = pl.read_parquet(out)["snapshot_date"].value_counts(sort=False).sort("snapshot_date")
+    assert dates.rows() == [(date(2026, 11, 15), 100), (date(2026, 11, 22), 100)]
+
+
+def test_a_panel_has_at_least_a_week(tmp_path, command):
+    found = command("training", "simulate", "--weeks", 0, "--out", tmp_path / "users.csv")
+    assert found.returncode == 2
+    assert "--weeks" in found.stderr
 
 
 @pytest.mark.parametrize(
