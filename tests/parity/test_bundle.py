@@ -94,8 +94,8 @@ def test_the_native_text_predicts_the_same_and_tells_of_no_users_values(fitted):
     ("name", "attribute", "value", "message"),
     [
         (CLASSIFIER, "/drivers/base_value", 1e-4, "margins differ by up to"),
-        (CLASSIFIER, "/drivers/table", 1e-4, "impacts differ by up to"),
-        (SCORER, "/drivers/table", 1e-6, r"in_scorer: [\d,]+ users? changed"),
+        (CLASSIFIER, "/drivers/main", 1e-4, "impacts differ by up to"),
+        (SCORER, "/drivers/main", 1e-6, r"in_scorer: [\d,]+ users? changed"),
         (CLASSIFIER, "/drivers/base_value", 1e-4, "probabilities differ by up to"),
         (CLASSIFIER, "/drivers/base_value", 1.0, r"will_purchase: [\d,]+ users changed"),
         (CLASSIFIER, "/drivers/base_value", 1e-4, r"in_scorer: [\d,]+ users changed"),

@@ -1,6 +1,7 @@
 """The classifier graph against LightGBM's own `predict` and `pred_contrib`."""
 
 import re
+from itertools import combinations
 
 import lightgbm as lgb
 import numpy as np
@@ -32,8 +33,16 @@ def run(model, x):
     return dict(zip(OUTPUTS, session(model).run(OUTPUTS, {"features": x}), strict=True))
 
 
+def together(most, features):
+    """The limit of so many features on a path, however deep the tree is."""
+    sets = combinations(range(features), min(most, features))
+    return {"interaction_constraints": [list(some) for some in sets]}
+
+
 def fit(x, y, rounds=12, **parameters):
     settings = {"min_sum_hessian_in_leaf": 1e-3, "num_leaves": 8, "seed": 1, **parameters}
+    if "interaction_constraints" not in settings:
+        settings.setdefault("max_depth", 3)
     booster = trees(x, y, rounds, **settings)
     return lgb.Booster(model_str=booster.model_to_string())
 
@@ -99,18 +108,19 @@ def check_drivers(ours, impacts, tolerance):
     np.testing.assert_array_equal(index[clear], native[clear])
 
 
-@pytest.mark.parametrize("depth", range(1, 8))
+@pytest.mark.parametrize("most", [1, 2, 3])
+@pytest.mark.parametrize("leaves", [8, 63])
 @pytest.mark.parametrize("missing", [0.0, 0.3])
-def test_impacts_equal_tree_shap(depth, missing):
-    x, y = draw(depth, missing=missing)
-    booster = fit(x, y, max_depth=depth, rounds=20)
+def test_impacts_equal_tree_shap(most, leaves, missing):
+    x, y = draw(most, missing=missing)
+    booster = fit(x, y, num_leaves=leaves, rounds=20, **together(most, x.shape[1]))
     check(booster, hard_rows(booster, np.concatenate([x, draw(99)[0]])))
 
 
 @given(
     seed=st.integers(0, 2**31),
-    depth=st.integers(-1, 7),
-    leaves=st.integers(2, 8),
+    most=st.integers(1, 3),
+    leaves=st.integers(2, 40),
     features=st.integers(1, 9),
     missing=st.sampled_from([0.0, 0.1, 0.6]),
     use_missing=st.booleans(),
@@ -118,13 +128,13 @@ def test_impacts_equal_tree_shap(depth, missing):
     rate=st.sampled_from([0.1, 0.4, 1.0]),
     slope=st.sampled_from([1.0, 0.7, 0.0, -0.5]),
 )
-def test_random_models(seed, depth, leaves, features, missing, use_missing, max_bin, rate, slope):
+def test_random_models(seed, most, leaves, features, missing, use_missing, max_bin, rate, slope):
     x, y = draw(seed, 300, features, missing)
     booster = fit(
         x,
         y,
-        max_depth=depth,
         num_leaves=leaves,
+        **together(most, features),
         use_missing=use_missing,
         max_bin=max_bin,
         learning_rate=rate,
@@ -246,7 +256,10 @@ def test_every_missing_type_that_is_not_refused(decision):
         ({"zero_as_missing": True}, "tree 0 treats zero as missing"),
         ({"linear_tree": True}, "tree 0 has linear leaves"),
         ({"categories": [1], "max_cat_to_onehot": 1}, "tree 0 has a categorical split"),
-        ({"num_leaves": 9, "noise": True}, "tree 0 has 9 leaves"),
+        (
+            {"max_depth": 6, "num_leaves": 31, "noise": True},
+            "a path of its trees has 4 features; at most 3",
+        ),
         ({"objective": "multiclass", "num_class": 3}, "one score"),
         ({"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}, "one score"),
     ],
@@ -276,8 +289,10 @@ def test_too_large_a_graph_is_refused():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(20_000, 4)).astype(np.float32)
     y = (np.sin(9 * x[:, 0]) * np.sin(7 * x[:, 1]) + x[:, 2] * x[:, 3] > 0).astype(int)
-    booster = fit(x, y, max_bin=5000, rounds=1500, num_leaves=4, max_depth=2, learning_rate=1.0)
-    with pytest.raises(SelfCheckError, match="MB of tables"):
+    booster = fit(
+        x, y, max_bin=5000, rounds=400, num_leaves=31, learning_rate=1.0, **together(3, 4)
+    )
+    with pytest.raises(SelfCheckError, match="14 tables of .* MB"):
         graph_of(booster, PLATT, x.shape[1])
 
 

@@ -95,5 +95,5 @@ def test_features_that_know_the_next_week_together_are_noticed(users, tmp_path):
     noise = np.random.default_rng(0).normal(0, 1.0, (5, users.height))
     leaks = {f"hint_{n}": orders_tomorrow(users) + noise[n] for n in range(5)}
     found = fitted(users, tmp_path, **leaks)
-    (reason,) = found.fit.leakage["reasons"]
-    assert "several may know a part of the outcome" in reason
+    (caution,) = found.fit.leakage["cautions"]
+    assert "several may know a part of the outcome" in caution

@@ -98,12 +98,11 @@ def conformance_rows(
 
 def _columns(manifest: Manifest, reference: Reference, effects: Effects) -> list[_Column]:
     features = manifest.schema.model_features
-    thresholds = [list(values) for values in effects.tables.thresholds]
-    for condition in {c for key in effects.products for c in key}:
-        thresholds[condition.feature].append(condition.threshold)
-    found = zip(features, reference.edges, reference.counts.features, thresholds, strict=True)
+    found = zip(
+        features, reference.edges, reference.counts.features, effects.thresholds, strict=True
+    )
     return [
-        _column(feature, manifest, np.array(edges, np.float32), users, np.array(splits, np.float32))
+        _column(feature, manifest, np.array(edges, np.float32), users, splits)
         for feature, edges, users, splits in found
     ]
 

@@ -22,17 +22,13 @@ from training.export.graph import (
     constant,
     node,
 )
-from training.model.shapley.effects import Effects, Products, Tables
-from training.model.shapley.leaves import Condition
+from training.model.shapley.effects import PATH_FEATURES, Effects, Table
 
 MARGIN = "margin"
 PROBABILITY = "probability"
 IMPACTS = "impacts"
 DRIVER_INDEX = "driver_index"
 DRIVER_IMPACT = "driver_impact"
-
-BLOCK_PRODUCTS = 256
-"""So many products are weighted at a time: as float32 they take four times the memory of bool."""
 
 
 def drivers_graph(effects: Effects, feature_count: int) -> ModelProto:
@@ -48,8 +44,7 @@ def drivers_graph(effects: Effects, feature_count: int) -> ModelProto:
     """
     graph = GraphBuilder()
     columns = graph.add("Transpose", FEATURES, perm=[1, 0])
-    total = _add_tables(graph, columns, effects.tables, effects.constant)
-    total = _add_products(graph, columns, effects.products, total)
+    total = _add_impacts(graph, columns, effects)
     _add_outputs(graph, total, effects.base, feature_count)
     drivers = min(DRIVERS, feature_count)
     outputs = [
@@ -83,26 +78,68 @@ class GraphBuilder:
         return output
 
 
-def _add_tables(graph: GraphBuilder, columns: str, tables: Tables, constant: np.ndarray) -> str:
-    """Impacts of leaves in tables, float32 [features, batch]."""
-    bins = _add_bins(graph, columns, tables.thresholds)
-    single = [table + offset for table, offset in zip(tables.single, constant, strict=True)]
-    total = _add_lookup(graph, single, bins)
-    if not tables.pair:
-        return total
-    first, second = np.array(list(tables.pair), np.int64).T
-    width = np.array([[table.shape[1]] for table in tables.pair.values()], np.float32)
-    row = graph.add("Gather", bins, graph.constant(first), axis=0)
-    column = graph.add("Gather", bins, graph.constant(second), axis=0)
-    cell = graph.add("Add", graph.add("Mul", row, graph.constant(width)), column)
-    effects = _add_lookup(graph, [table.ravel() for table in tables.pair.values()], cell)
-    halves = np.zeros((len(tables.single), len(tables.pair)), np.float32)
-    halves[first, np.arange(len(first))] = halves[second, np.arange(len(first))] = 0.5
-    return graph.add("Gemm", graph.constant(halves, "halves"), effects, total)
+def _add_impacts(graph: GraphBuilder, columns: str, effects: Effects) -> str:
+    """The impact of each feature, float32 [features, batch]: its own effect and its shares of joint ones."""
+    bins = graph.add("Cast", _add_bins(graph, columns, effects.thresholds), to=INT32)
+    total = _add_main_effects(graph, bins, effects)
+    for size in range(2, PATH_FEATURES + 1):
+        tables = [table for table in effects.tables if len(table.features) == size]
+        if tables:
+            values = _add_joint_effects(graph, bins, tables, effects.thresholds)
+            shares = np.zeros((len(effects.thresholds), len(tables)), np.float32)
+            for n, table in enumerate(tables):
+                shares[table.features, n] = 1 / size
+            total = graph.add("Gemm", graph.constant(shares, "shares"), values, total)
+    return total
+
+
+def _add_main_effects(graph: GraphBuilder, bins: str, effects: Effects) -> str:
+    """The table of each feature, float32 [features, batch]; 0 where it has none."""
+    width = max(map(len, effects.thresholds)) + 2
+    filled = np.zeros((len(effects.thresholds), width), np.float32)
+    for table in effects.tables:
+        if len(table.features) == 1:
+            filled[table.features[0], : table.values.size] = table.values
+    # NOTE: ONNX Runtime's GatherElements takes 0.6 ns a value, its Gather 8 ns.
+    return graph.add("GatherElements", graph.constant(filled, "main"), bins, axis=1)
+
+
+def _add_joint_effects(
+    graph: GraphBuilder, bins: str, tables: Sequence[Table], thresholds: Sequence[np.ndarray]
+) -> str:
+    """The cell of each table, float32 [tables, batch]; all have as many features.
+
+    The tables lie one after another. A feature's bin, among all its thresholds, gives its part of a
+    cell's position; the parts add up to it.
+    """
+    sizes = [table.values.size for table in tables]
+    starts = np.cumsum([0, *sizes[:-1]])
+    width = max(map(len, thresholds)) + 2
+    cell = ""
+    for place in range(len(tables[0].features)):
+        parts = np.zeros((len(tables), width), np.int32)
+        for n, (start, table) in enumerate(zip(starts, tables, strict=True)):
+            stride = int(np.prod(table.values.shape[place + 1 :]))
+            own = _own_bins(thresholds[table.features[place]], table.thresholds[place])
+            parts[n, : len(own)] = stride * own + (start if place == 0 else 0)
+        feature = graph.constant(np.array([table.features[place] for table in tables]))
+        index = graph.add("Gather", bins, feature, axis=0)
+        part = graph.add("GatherElements", graph.constant(parts, "part"), index, axis=1)
+        cell = graph.add("Add", cell, part) if cell else part
+    values = np.concatenate([table.values.ravel() for table in tables]).astype(np.float32)
+    flat = graph.add("Reshape", cell, graph.constant(np.array([1, -1])))
+    found = graph.add("GatherElements", graph.constant(values[None], "joint"), flat, axis=1)
+    return graph.add("Reshape", found, graph.constant(np.array([len(tables), -1])))
+
+
+def _own_bins(thresholds: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """The bin among some of a feature's thresholds for each bin among all, int64 [bins of all]."""
+    not_exceeded = np.cumsum([0, *np.isin(thresholds, own)[::-1]])
+    return np.concatenate([[0], 1 + not_exceeded])
 
 
 def _add_bins(graph: GraphBuilder, columns: str, thresholds: Sequence[np.ndarray]) -> str:
-    """The bin of each value, float32 [features, batch]; see `Tables`.
+    """The bin of each value, float32 [features, batch]; see `Table`.
 
     `x <= t` is counted over a feature's thresholds and +inf. A missing value satisfies none, so it
     alone has bin 0.
@@ -133,76 +170,6 @@ def _groups_of_size(sizes: Sequence[int]) -> list[list[int]]:
         else:
             groups.append([position])
     return groups
-
-
-def _add_lookup(graph: GraphBuilder, tables: Sequence[np.ndarray], cells: str) -> str:
-    """The cell of each table, float32 [tables, batch].
-
-    NOTE: ONNX Runtime's GatherElements takes 0.6 ns a value, its Gather 8 ns.
-    """
-    filled = np.zeros((len(tables), max(map(len, tables))), np.float32)
-    for row, table in zip(filled, tables, strict=True):
-        row[: len(table)] = table
-    index = graph.add("Cast", cells, to=INT32)
-    return graph.add("GatherElements", graph.constant(filled, "table"), index, axis=1)
-
-
-def _add_products(graph: GraphBuilder, columns: str, products: Products, total: str) -> str:
-    """Impacts of leaves in products, added to those of the tables."""
-    if not products:
-        return total
-    conditions = sorted({c for key in products for c in key}, key=lambda c: (c.missing, c))
-    single = held = _add_conditions(graph, columns, conditions)
-    position = {condition: n for n, condition in enumerate(conditions)}
-    keys: list[tuple[Condition, ...]] = [(condition,) for condition in conditions]
-    while keys:
-        total = _add_weighed(graph, held, keys, products, total)
-        longer = sorted({key[: len(keys[0]) + 1] for key in products if len(key) > len(keys[0])})
-        if longer:
-            before = {key: n for n, key in enumerate(keys)}
-            rest = graph.constant(np.array([before[key[:-1]] for key in longer]))
-            last = graph.constant(np.array([position[key[-1]] for key in longer]))
-            rest, last = graph.add("Gather", held, rest), graph.add("Gather", single, last)
-            held = graph.add("And", rest, last)
-        keys = longer
-    return total
-
-
-def _add_conditions(graph: GraphBuilder, columns: str, conditions: Sequence[Condition]) -> str:
-    """Whether each condition holds, bool [conditions, batch]."""
-    parts = []
-    for missing in (False, True):
-        some = [c for c in conditions if c.missing == missing]
-        if some:
-            values = graph.add(
-                "Gather", columns, graph.constant(np.array([c.feature for c in some]))
-            )
-            limits = graph.constant(np.array([[c.threshold] for c in some], np.float32))
-            # Every comparison with NaN is false, so its negation is true.
-            parts.append(
-                graph.add("Not", graph.add("LessOrEqual", values, limits))
-                if missing
-                else graph.add("Greater", values, limits)
-            )
-    return graph.add("Concat", *parts, axis=0)
-
-
-def _add_weighed(
-    graph: GraphBuilder,
-    held: str,
-    keys: Sequence[tuple[Condition, ...]],
-    products: Products,
-    total: str,
-) -> str:
-    """The total, and the weights of the products that hold, float32 [features, batch]."""
-    zero = np.zeros(len(next(iter(products.values()))))
-    weights = np.array([products.get(key, zero) for key in keys], np.float32)
-    for start in range(0, len(keys), BLOCK_PRODUCTS):
-        block = weights[start : start + BLOCK_PRODUCTS]
-        bounds = [graph.constant(np.array([n])) for n in (start, start + len(block), 0)]
-        ones = graph.add("Cast", graph.add("Slice", held, *bounds), to=FLOAT)
-        total = graph.add("Gemm", graph.constant(block.T, "weights"), ones, total)
-    return total
 
 
 def _add_outputs(graph: GraphBuilder, total: str, base: float, feature_count: int) -> None:

@@ -7,13 +7,12 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
-from engine.bundle.manifest import Calibration
 from training.effort import Effort, TrialWatch, unwatched
 from training.metrics.intervals import mean_and_error
 from training.metrics.metrics import rounded
 from training.model.baselines import Baseline
 from training.model.search import Pool, SearchResult, Trial, search
-from training.model.shapley.effects import model_effects
+from training.model.shapley.effects import scoring_cost
 from training.model.trees import MAX_ROUNDS, PARAMETERS, PATIENCE_ROUNDS, TrainConfig, Trainer
 from training.model.validation import fold_losses, roc_auc, roc_auc_gain
 
@@ -121,7 +120,7 @@ def cheapest(table: Sequence[Standing], width: int) -> Standing:
     eligible = [s for s in table if s.trial.cost is not None]
     if not eligible:
         # Raises the error of the first trial.
-        model_effects(table[0].trial.booster, Calibration(1.0, 0.0), width)
+        scoring_cost(table[0].trial.booster, width)
     good = [s for s in eligible if s.difference <= TOLERANCE * s.standard_error]
     return min(good, key=lambda s: (s.trial.cost or 0, s.log_loss))
 

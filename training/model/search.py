@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, replace
 import lightgbm as lgb
 import numpy as np
 
-from engine.bundle.manifest import Calibration
 from engine.errors import SelfCheckError
 from training.effort import Effort, TrialWatch, unwatched
 from training.model.candidates import DESIGN, FREE, Pair, search_space, strongest_pairs
-from training.model.shapley.effects import model_effects
+from training.model.shapley.effects import scoring_cost
 from training.model.trees import Sample, Settings, Trainer, plain_text, raw_scores
 from training.model.validation import fold_losses, mean_loss
 
@@ -75,7 +74,7 @@ class Trial:
         scores: Raw scores of each fold's validation rows, float64 [rows]; of the first fold only
             where the trial stopped there.
         booster: The trees of the first fold.
-        cost: Comparisons, lookups and products for a row; None if it cannot be exported.
+        cost: Comparisons and lookups for a row; None if it cannot be exported.
     """
 
     number: int
@@ -185,6 +184,6 @@ def _different(settings: Iterable[Settings], search: Search) -> Iterator[Setting
 
 def _cost(booster: lgb.Booster, width: int) -> int | None:
     try:
-        return model_effects(booster, Calibration(1.0, 0.0), width).cost
+        return scoring_cost(booster, width)
     except SelfCheckError:
         return None

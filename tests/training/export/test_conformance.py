@@ -62,7 +62,7 @@ def thresholds(bundle):
     features = bundle.manifest.schema.model_features
     booster = lgb.Booster(model_str=bundle.contents[NATIVE_CLASSIFIER].decode())
     effects = model_effects(booster, bundle.manifest.calibration, len(features))
-    return {f.name: t for f, t in zip(features, effects.tables.thresholds, strict=True)}
+    return {f.name: t for f, t in zip(features, effects.thresholds, strict=True)}
 
 
 def test_the_files_are_small(bundle, document):

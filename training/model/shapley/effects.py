@@ -1,79 +1,90 @@
-"""Exact SHAP values of a tree ensemble as a few lookup tables and products.
+"""Exact SHAP values of a tree ensemble as a few lookup tables.
 
-The values are those of LightGBM's path-dependent TreeSHAP (`pred_contrib`). With at most two features
-per path, the model is a GA²M: main effects and pairwise interactions, one table each. For a leaf of
-value w, o_j is 1 if a row satisfies the path's conditions on feature j, else 0, and z_j is the share
-of training rows that did. The leaf adds w * prod(o_j) to the score. The Shapley values of that product
-are polynomials in the o_j, so all leaves of a model add up to few terms:
+The values are those of LightGBM's path-dependent TreeSHAP (`pred_contrib`). For a leaf of value w,
+o_j is 1 if a row satisfies the path's conditions on feature j, else 0, and z_j is the share of
+training rows that did. The leaf adds w * prod(o_j) to the score. Since o_j = (o_j - z_j) + z_j, that
+product is a sum over all sets T of the path's features:
 
-* Leaves of one or two features become one table for each feature and each pair of features,
-  M_T = sum over leaves of w * prod_{j in T}(o_j - z_j) * prod_{j not in T} z_j, and M_T is shared
-  equally by the features of T. A row finds its cell by counting the thresholds of each feature.
-* Other leaves become products of conditions with one weight for each feature: with d features on
-  the path, a product over q of them is worth w * prod_{other} z_j times (q-1)! (d-q)! / d! to its
-  features, and -q! (d-q-1)! / d! to the other features of the path.
+    M_T = sum over leaves of w * prod_{j in T}(o_j - z_j) * prod_{j not in T} z_j
+
+M_T is one table, the joint effect of the features of T, and its Shapley values share it equally among
+them. With at most three features on a path, however many splits it has, a model is its main effects
+and the interactions of pairs and triples (the functional ANOVA form of GA²M, Lou et al. 2013). A row
+finds its cell by counting the thresholds of each feature. A table has a bin only where one of its own
+leaves splits, so few tables have more than some thousand cells.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
-from math import factorial, prod
+from itertools import combinations
+from math import prod
 
 import lightgbm as lgb
 import numpy as np
 
 from engine.bundle.manifest import Calibration
-from engine.errors import SelfCheckError
-from training.model.shapley.leaves import Condition, Factor, Leaf, read_leaves
+from engine.errors import SelfCheckError, pluralize
+from training.model.shapley.leaves import Factor, Leaf, read_leaves
 
 MAX_GRAPH_BYTES = 8_000_000
-TABLE_FEATURES = 2
-"""Leaves of so many features go into tables; a table of three would have thousands of cells."""
+PATH_FEATURES = 3
+"""The most features on a path: a table of four would have tens of thousands of cells."""
+
+BLOCK_CELLS = 5_000_000
+"""Leaves are summed in blocks of about so many products."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
-    """Effects of features and pairs of features by bin.
+class Table:
+    """The joint effect of one to three features, by the bins of each.
 
     Bin 0 is for a missing value; bin 1 + n for a value that does not exceed n thresholds.
 
     Attributes:
-        thresholds: Of each feature, rising, float32.
-        single: Of each feature, float64 [bins].
-        pair: Of each pair of features, float64 [bins of the first, bins of the second].
+        features: The columns, rising.
+        thresholds: Of each feature, rising, float32: where leaves of this table split.
+        values: float64 [bins of the first feature, bins of the second, ...].
     """
 
+    features: tuple[int, ...]
     thresholds: tuple[np.ndarray, ...]
-    single: tuple[np.ndarray, ...]
-    pair: Mapping[tuple[int, int], np.ndarray]
-
-
-Products = Mapping[tuple[Condition, ...], np.ndarray]
-"""For a product of conditions on different features: its weight for each feature, float64."""
+    values: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """A whole model: margin = base + sum of all impacts.
+    """A whole model: margin = base + the value of each table.
 
     Attributes:
         base: The margin of the mean training row, as TreeSHAP defines it.
-        tables: Effects of leaves with one or two features.
-        products: Effects of all other leaves.
-        constant: What is added to each impact, float64 [features].
+        thresholds: All thresholds of each feature, rising, float32.
+        tables: By number of features, then by features; each set of features has one at most.
     """
 
     base: float
-    tables: Tables
-    products: Products
-    constant: np.ndarray
+    thresholds: tuple[np.ndarray, ...]
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A table before its values are summed.
+
+    Attributes:
+        features: The columns, rising.
+        thresholds: Of each feature.
+        leaves: All whose paths have these features.
+    """
+
+    features: tuple[int, ...]
+    thresholds: tuple[np.ndarray, ...]
+    leaves: tuple[Leaf, ...]
 
     @property
-    def cost(self) -> int:
-        """Comparisons, lookups and products for one row."""
-        thresholds = sum(len(values) + 1 for values in self.tables.thresholds)
-        return thresholds + len(self.tables.single) + len(self.tables.pair) + len(self.products)
+    def shape(self) -> tuple[int, ...]:
+        """The bins of each feature."""
+        return tuple(len(values) + 2 for values in self.thresholds)
 
 
 def model_effects(booster: lgb.Booster, calibration: Calibration, feature_count: int) -> Effects:
@@ -87,87 +98,109 @@ def model_effects(booster: lgb.Booster, calibration: Calibration, feature_count:
     Raises:
         SelfCheckError: The model cannot be compiled exactly, or needs too large a graph.
     """
+    leaves = _checked_leaves(booster)
+    plans = _plans(leaves)
     slope = calibration.slope
-    leaves = [Leaf(slope * leaf.value, leaf.factors) for leaf in read_leaves(booster)]
+    tables = tuple(Table(plan.features, plan.thresholds, slope * _summed(plan)) for plan in plans)
     mean = sum(leaf.value * prod(f.share for f in leaf.factors) for leaf in leaves)
-    small = [leaf for leaf in leaves if len(leaf.factors) <= TABLE_FEATURES]
-    large = [leaf for leaf in leaves if len(leaf.factors) > TABLE_FEATURES]
-    products, constant = products_of(large, feature_count)
-    effects = Effects(
-        calibration.intercept + mean, effect_tables(small, feature_count), products, constant
+    thresholds = _all_thresholds(plans, feature_count)
+    return Effects(calibration.intercept + slope * mean, thresholds, tables)
+
+
+def scoring_cost(booster: lgb.Booster, feature_count: int) -> int:
+    """Comparisons and lookups for one row.
+
+    Raises:
+        SelfCheckError: See `model_effects`.
+    """
+    plans = _plans(_checked_leaves(booster))
+    thresholds = sum(len(values) + 1 for values in _all_thresholds(plans, feature_count))
+    return thresholds + sum(len(plan.features) + 1 for plan in plans)
+
+
+def _checked_leaves(booster: lgb.Booster) -> list[Leaf]:
+    leaves = read_leaves(booster)
+    most = max((len(leaf.factors) for leaf in leaves), default=0)
+    if most > PATH_FEATURES:
+        raise SelfCheckError(
+            f"classifier: a path of its trees has {most} features; at most {PATH_FEATURES} can be "
+            f"explained exactly. Fit with max_depth={PATH_FEATURES} or interaction_constraints."
+        )
+    return leaves
+
+
+def _plans(leaves: Sequence[Leaf]) -> list[_Plan]:
+    """For each set of features that some path has, its table; by size, then by features."""
+    members: dict[tuple[int, ...], list[Leaf]] = defaultdict(list)
+    for leaf in leaves:
+        names = [factor.feature for factor in leaf.factors]
+        for size in range(1, len(names) + 1):
+            for features in combinations(names, size):
+                members[features].append(leaf)
+    plans = [
+        _Plan(features, tuple(_thresholds(name, some) for name in features), tuple(some))
+        for features, some in sorted(members.items(), key=lambda m: (len(m[0]), m[0]))
+    ]
+    _check_size(plans)
+    return plans
+
+
+def _all_thresholds(plans: Sequence[_Plan], feature_count: int) -> tuple[np.ndarray, ...]:
+    # The table of one feature has all leaves that split it.
+    single = {p.features[0]: p.thresholds[0] for p in plans if len(p.features) == 1}
+    return tuple(single.get(n, np.zeros(0, np.float32)) for n in range(feature_count))
+
+
+def _summed(plan: _Plan) -> np.ndarray:
+    """M_T in double precision, float64 [bins of each feature]."""
+    rows = max(1, BLOCK_CELLS // prod(plan.shape[:-1]))
+    blocks = (plan.leaves[n : n + rows] for n in range(0, len(plan.leaves), rows))
+    return np.sum([_summed_block(plan, block) for block in blocks], axis=0)
+
+
+def _summed_block(plan: _Plan, leaves: Sequence[Leaf]) -> np.ndarray:
+    effects = [
+        _by_bin([leaf.factor(name) for leaf in leaves], thresholds)
+        for name, thresholds in zip(plan.features, plan.thresholds, strict=True)
+    ]
+    joint = np.array([[_weight(leaf, plan.features)] for leaf in leaves])
+    for effect in effects[:-1]:
+        joint = (joint[:, :, None] * effect[:, None, :]).reshape(len(leaves), -1)
+    return (joint.T @ effects[-1]).reshape(plan.shape)
+
+
+def _weight(leaf: Leaf, features: tuple[int, ...]) -> float:
+    """A leaf's value for the mean of the features that are not in the table."""
+    return leaf.value * prod(f.share for f in leaf.factors if f.feature not in features)
+
+
+def _thresholds(feature: int, leaves: Iterable[Leaf]) -> np.ndarray:
+    factors = [leaf.factor(feature) for leaf in leaves]
+    limits = {limit for factor in factors for limit in (factor.above, factor.up_to)}
+    return np.array(sorted(limit for limit in limits if limit is not None), np.float32)
+
+
+def _by_bin(factors: Sequence[Factor], thresholds: np.ndarray) -> np.ndarray:
+    """o_j - z_j of each leaf in each bin of the feature, float64 [leaves, bins]."""
+    # The last bin whose values exceed a threshold.
+    last = {float(limit): len(thresholds) - n for n, limit in enumerate(thresholds)}
+    bins = np.arange(len(thresholds) + 2)
+    holds = np.array(
+        [
+            (bins <= (len(bins) if factor.above is None else last[factor.above]))
+            & (bins > (0 if factor.up_to is None else last[factor.up_to]))
+            for factor in factors
+        ]
     )
-    _check_size(effects.tables, products)
-    return effects
+    holds[:, 0] = [factor.missing for factor in factors]
+    return holds - np.array([[factor.share] for factor in factors])
 
 
-def effect_tables(leaves: Sequence[Leaf], features: int) -> Tables:
-    """Tables of leaves with one or two features, summed in double precision."""
-    used: list[set[float]] = [set() for _ in range(features)]
-    for leaf in leaves:
-        for factor in leaf.factors:
-            used[factor.feature] |= {c.threshold for c, _ in factor.terms if c is not None}
-    thresholds = tuple(np.array(sorted(values), np.float32) for values in used)
-    single = tuple(np.zeros(len(values) + 2) for values in thresholds)
-    pair: dict[tuple[int, int], np.ndarray] = {}
-    for leaf in leaves:
-        effects = [_by_bin(f, thresholds[f.feature]) - f.share for f in leaf.factors]
-        for n, factor in enumerate(leaf.factors):
-            others = prod(f.share for f in leaf.factors if f is not factor)
-            single[factor.feature][:] += leaf.value * others * effects[n]
-        if len(leaf.factors) == TABLE_FEATURES:
-            key = (leaf.factors[0].feature, leaf.factors[1].feature)
-            pair[key] = pair.get(key, 0.0) + leaf.value * np.outer(*effects)
-    return Tables(thresholds, single, dict(sorted(pair.items())))
-
-
-def _by_bin(factor: Factor, thresholds: np.ndarray) -> np.ndarray:
-    """The value of a factor in each bin of its feature, float64 [bins]."""
-    result = np.zeros(len(thresholds) + 2)
-    for condition, weight in factor.terms:
-        if condition is None:
-            result += weight
-        else:
-            result[0] += weight * condition.missing
-            # Bin 1 + n is for values that do not exceed n thresholds, counted from the highest.
-            above = len(thresholds) - int(np.searchsorted(thresholds, condition.threshold))
-            result[1 : above + 1] += weight
-    return result
-
-
-def products_of(leaves: Sequence[Leaf], features: int) -> tuple[Products, np.ndarray]:
-    """Products of leaves with many features, and the constant part of each impact."""
-    weights: dict[tuple[Condition, ...], np.ndarray] = defaultdict(lambda: np.zeros(features))
-    for leaf in leaves:
-        count = len(leaf.factors)
-        for size in range(count + 1):
-            for chosen in combinations(leaf.factors, size):
-                worth = leaf.value * _worth(leaf.factors, chosen, features)
-                for terms in product(*(factor.terms for factor in chosen)):
-                    conditions = tuple(c for c, _ in terms if c is not None)
-                    weights[conditions] += prod(weight for _, weight in terms) * worth
-    constant = weights.pop((), np.zeros(features))
-    return dict(sorted(weights.items())), constant
-
-
-def _worth(factors: Sequence[Factor], chosen: Sequence[Factor], features: int) -> np.ndarray:
-    """Shapley's values of a product over the chosen factors, for a leaf of value 1."""
-    d, q = len(factors), len(chosen)
-    others = [factor for factor in factors if factor not in chosen]
-    worth = np.zeros(features)
-    if q:
-        worth[[f.feature for f in chosen]] = factorial(q - 1) * factorial(d - q) / factorial(d)
-    if others:
-        worth[[f.feature for f in others]] = -factorial(q) * factorial(d - q - 1) / factorial(d)
-    return worth * prod(factor.share for factor in others)
-
-
-def _check_size(tables: Tables, products: Products) -> None:
-    # As the graph stores them: every table is as long as the longest.
-    cells = len(tables.pair) * max((t.size for t in tables.pair.values()), default=0)
-    size = 4 * (cells + len(products) * (len(tables.single) + 4))
+def _check_size(plans: Sequence[_Plan]) -> None:
+    size = 4 * sum(prod(plan.shape) for plan in plans)
     if size > MAX_GRAPH_BYTES:
         raise SelfCheckError(
-            f"classifier: its exact impacts need {size / 1e6:.1f} MB of tables; at "
-            f"most {MAX_GRAPH_BYTES / 1e6:.0f} MB are allowed. Fit with a smaller "
-            "max_bin, fewer pairs of features or fewer trees."
+            f"classifier: its exact impacts need {pluralize(len(plans), 'table')} of {size / 1e6:.1f} "
+            f"MB; at most {MAX_GRAPH_BYTES / 1e6:.0f} MB are allowed. Fit with a smaller max_bin, "
+            "fewer interaction_constraints or fewer trees."
         )

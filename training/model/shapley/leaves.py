@@ -6,14 +6,13 @@ For every float32 value, each branch is the one that LightGBM takes in double pr
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 
 from engine.errors import SelfCheckError
-
-MAX_LEAVES = 8
 
 ZERO = np.float32(1e-35)
 """LightGBM treats values up to this size as 0."""
@@ -22,46 +21,35 @@ DUMPED_INFINITY = 1e300
 """How `dump_model` writes +inf, the threshold between missing values and all others."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Condition:
-    """`x > threshold`, and the answer for a missing x; the threshold is a float32."""
-
-    feature: int
-    threshold: float
-    missing: bool
-
-    def __and__(self, other: "Condition") -> "Condition":
-        """Both conditions, on the same feature."""
-        threshold = max(self.threshold, other.threshold)
-        return Condition(self.feature, threshold, self.missing and other.missing)
-
-    def __or__(self, other: "Condition") -> "Condition":
-        """Either condition, on the same feature."""
-        threshold = min(self.threshold, other.threshold)
-        return Condition(self.feature, threshold, self.missing or other.missing)
-
-
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """A leaf's condition on one feature, o = sum of weight * condition; None is always true.
+    """A path's condition on one feature: `above < x <= up_to`, and the answer for a missing x.
 
     Attributes:
         feature: The column.
         share: z, the share of the training rows that took this way at the feature's splits.
-        terms: Conditions with their weights.
+        above: A float32; None without such a limit.
+        up_to: A float32; None without such a limit.
+        missing: Whether a missing value takes this way.
     """
 
     feature: int
     share: float
-    terms: tuple[tuple[Condition | None, float], ...]
+    above: float | None
+    up_to: float | None
+    missing: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A leaf's value, in log-odds, and its condition on each feature of its path."""
+    """A leaf's value, in log-odds, and the conditions of its path, by rising feature."""
 
     value: float
     factors: tuple[Factor, ...]
+
+    def factor(self, feature: int) -> Factor:
+        """The condition on a feature of the path."""
+        return next(factor for factor in self.factors if factor.feature == feature)
 
 
 Node = Mapping[str, Any]
@@ -86,51 +74,58 @@ def read_leaves(booster: lgb.Booster) -> list[Leaf]:
     return [
         leaf
         for tree in model["tree_info"]
-        for leaf in _leaves_of(tree["tree_structure"], _tree_name(tree), ())
+        for leaf in _leaves_of(tree["tree_structure"], f"classifier: tree {tree['tree_index']}", ())
     ]
 
 
-def _tree_name(tree: Node) -> str:
-    name = f"classifier: tree {tree['tree_index']}"
-    if tree["num_leaves"] > MAX_LEAVES:
-        raise SelfCheckError(
-            f"{name} has {tree['num_leaves']} leaves; at most {MAX_LEAVES} can be "
-            "explained exactly. Fit with num_leaves=8."
-        )
-    return name
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A split on the way to a leaf.
+
+    Attributes:
+        feature: The column.
+        threshold: A float32.
+        right: Whether the way is that of larger values.
+        missing: Whether a missing value goes this way.
+        share: The share of rows that go this way.
+    """
+
+    feature: int
+    threshold: float
+    right: bool
+    missing: bool
+    share: float
 
 
-Step = tuple[Condition, bool, float]
-"""A condition on the way to a leaf, whether it must hold, and the share of rows that go this way."""
-
-
-def _leaves_of(node: Node, tree: str, path: tuple[Step, ...]) -> Iterator[Leaf]:
+def _leaves_of(node: Node, tree: str, path: tuple[_Step, ...]) -> Iterator[Leaf]:
     if "leaf_coeff" in node or "leaf_const" in node:
         raise SelfCheckError(f"{tree} has linear leaves. Fit with linear_tree=false.")
     if "split_feature" not in node:
         yield Leaf(node["leaf_value"], _factors(path))
         return
-    condition = _condition(node, tree)
-    for side, above in (("left_child", False), ("right_child", True)):
+    feature, threshold, missing_right = _split(node, tree)
+    for side, right in (("left_child", False), ("right_child", True)):
         child = node[side]
         share = _rows(child) / _rows(node) if _rows(node) else np.nan
         if not 0 <= share <= 1:
             raise SelfCheckError(f"{tree} lacks the row counts of its nodes. Fit it again.")
-        yield from _leaves_of(child, tree, (*path, (condition, above, share)))
+        step = _Step(feature, threshold, right, missing_right == right, share)
+        yield from _leaves_of(child, tree, (*path, step))
 
 
 def _rows(node: Node) -> int:
     return int(node.get("internal_count", node.get("leaf_count", 0)))
 
 
-def _condition(node: Node, tree: str) -> Condition:
+def _split(node: Node, tree: str) -> tuple[int, float, bool]:
+    """The feature, the exact threshold, and whether a missing value goes right."""
     if node["decision_type"] != "<=":
         raise SelfCheckError(f"{tree} has a categorical split. Encode categories as ordered codes.")
     if node["missing_type"] not in ("None", "NaN"):
         raise SelfCheckError(f"{tree} treats zero as missing. Fit with zero_as_missing=false.")
     # If training saw no missing value, LightGBM treats one as 0.
-    above = not node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] < 0
-    return Condition(node["split_feature"], exact_threshold(node["threshold"]), above)
+    right = not node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] < 0
+    return node["split_feature"], exact_threshold(node["threshold"]), right
 
 
 def exact_threshold(threshold: float) -> float:
@@ -153,26 +148,18 @@ def exact_threshold(threshold: float) -> float:
     return float(np.nextafter(nearest, np.float32(-np.inf)) if above else nearest)
 
 
-def _factors(path: Sequence[Step]) -> tuple[Factor, ...]:
-    """A path's condition on each feature: one condition holds (`low`) and another does not (`high`)."""
-    low: dict[int, Condition] = {}
-    high: dict[int, Condition] = {}
-    share: dict[int, float] = defaultdict(lambda: 1.0)
-    for condition, above, part in path:
-        feature = condition.feature
-        share[feature] *= part
-        if above:
-            low[feature] = low.get(feature, condition) & condition
-        else:
-            high[feature] = high.get(feature, condition) | condition
-    return tuple(Factor(f, share[f], _terms(low.get(f), high.get(f))) for f in sorted(share))
-
-
-def _terms(
-    low: Condition | None, high: Condition | None
-) -> tuple[tuple[Condition | None, float], ...]:
-    """`low and not high` = low - (low and high)."""
-    if high is None:
-        return ((low, 1.0),)
-    both = high if low is None else low & high
-    return () if low == both else ((low, 1.0), (both, -1.0))
+def _factors(path: Sequence[_Step]) -> tuple[Factor, ...]:
+    """The steps of a path, put together by feature."""
+    by_feature: dict[int, list[_Step]] = defaultdict(list)
+    for step in path:
+        by_feature[step.feature].append(step)
+    return tuple(
+        Factor(
+            feature,
+            prod(step.share for step in steps),
+            max((step.threshold for step in steps if step.right), default=None),
+            min((step.threshold for step in steps if not step.right), default=None),
+            all(step.missing for step in steps),
+        )
+        for feature, steps in sorted(by_feature.items())
+    )
