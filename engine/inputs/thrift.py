@@ -176,13 +176,19 @@ def _skip_value(content: bytes, at: int, kind: int, depth: int) -> int:
     raise DamagedError("its metadata holds an unknown kind of value")
 
 
-def _skip_items(content: bytes, at: int, depth: int) -> int:
+def _read_items_head(content: bytes, at: int, depth: int) -> tuple[int, int, int]:
+    """The kind and the number of the items of a list, and where they begin."""
     if depth > MAX_DEPTH:
         raise DamagedError("its metadata is nested too deeply")
     kind, count = content[at] & 15, content[at] >> 4
     at += 1
     if count == 15:
         count, at = _read_varint(content, at)
+    return kind, count, at
+
+
+def _skip_items(content: bytes, at: int, depth: int) -> int:
+    kind, count, at = _read_items_head(content, at, depth)
     if kind <= _BYTE:
         return at + count
     for _ in range(count):
@@ -249,12 +255,7 @@ def _read_value(content: bytes, at: int, kind: int, depth: int) -> tuple[object,
 
 
 def _read_items(content: bytes, at: int, depth: int) -> tuple[Items, int]:
-    if depth > MAX_DEPTH:
-        raise DamagedError("its metadata is nested too deeply")
-    kind, count = content[at] & 15, content[at] >> 4
-    at += 1
-    if count == 15:
-        count, at = _read_varint(content, at)
+    kind, count, at = _read_items_head(content, at, depth)
     values = []
     for _ in range(count):
         value, at = _read_value(content, at, kind, depth)
