@@ -4,7 +4,9 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import altair as alt
 import pytest
+import vl_convert
 
 from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import open_bundle
@@ -105,6 +107,17 @@ def test_pictures_state_their_finding(page):
         assert attributes["role"] == "img"
         assert {attributes["aria-labelledby"], attributes["aria-describedby"]} <= ids
     assert re.search("<desc[^>]*>[^<]* hold 39\u202f% of the buyers", page)
+
+
+def test_pictures_are_charts_of_vega_lite(subject, page, monkeypatch):
+    given, draw = [], vl_convert.vegalite_to_svg
+    monkeypatch.setattr(
+        vl_convert, "vegalite_to_svg", lambda chart: given.append(chart) or draw(chart)
+    )
+    assert report_html(subject) == page
+    assert len(given) == 4 + 12
+    for chart in given:
+        alt.TopLevelLayerSpec.validate(chart)
 
 
 def test_pictures_of_drivers_come_in_the_order_of_their_importance(subject, page):

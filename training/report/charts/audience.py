@@ -53,11 +53,11 @@ def gains_chart(
     parts = (
         alt.Chart(chart_data(chance))
         .mark_line(color=MUTED, strokeDash=[4, 4], strokeWidth=1)
-        .encode(x="x:Q", y="y:Q"),
+        .encode(x=alt.X("x:Q"), y=alt.Y("y:Q")),
         line.mark_line(color=COOL, strokeWidth=2.5),
         alt.Chart(chart_data(marks))
         .mark_point(color=COOL, filled=True, size=60, opacity=1)
-        .encode(x="x:Q", y="y:Q"),
+        .encode(x=alt.X("x:Q"), y=alt.Y("y:Q")),
         # Labels are above the line, where nothing else is drawn, or below it near the top.
         bold([m for m in marks if m["y"] <= AT_THE_TOP], align="right", dx=-7, dy=-8),
         bold([m for m in marks if m["y"] > AT_THE_TOP], align="left", dx=8, dy=12),
@@ -104,11 +104,11 @@ def deciles_chart(deciles: Sequence[Mapping[str, Any]], base_rate: float, name: 
     parts = (
         alt.Chart(chart_data(average)).mark_rule(color=WARM, strokeWidth=1.5).encode(y=y),
         bars.mark_bar(color=COOL).encode(y=y),
-        bars.mark_text(color=INK, dy=-8, fontSize=11).encode(y=y, text="text:N"),
+        bars.mark_text(color=INK, dy=-8, fontSize=11).encode(y=y, text=alt.Text("text:N")),
         alt.Chart(chart_data(average))
         # Above all bars, because a bar may end next to the line.
         .mark_text(color=WARM, align="right", baseline="top", fontWeight=600)
-        .encode(x=alt.value(WIDTH - 62), y=alt.value(0), text="text:N"),
+        .encode(x=alt.value(WIDTH - 62), y=alt.value(0), text=alt.Text("text:N")),
     )
     words = (
         f"In decile {rows[0]['x']} {rows[0]['text']} buy, in decile {rows[-1]['x']} "

@@ -30,12 +30,12 @@ def dependence_chart(feature: Mapping[str, Any], titles: Mapping[str, str], name
         *(
             alt.Chart(chart_data([bar for bar in bars if bar["color"] == color]))
             .mark_rect(color=color)
-            .encode(**place, x2="x2:Q", y2="y2:Q")
+            .encode(**place, x2=alt.X2("x2:Q"), y2=alt.Y2("y2:Q"))
             for color in (COOL, WARM, MUTED)
         ),
         alt.Chart(chart_data(zeros))
         .mark_rule(color=MUTED, strokeWidth=1)
-        .encode(**place, x2="x2:Q"),
+        .encode(**place, x2=alt.X2("x2:Q")),
         *(_text_marks(texts, *look) for look in _TEXT_LOOKS),
     )
     words = _dependence_words(parts)
@@ -55,7 +55,7 @@ def _text_marks(texts: Rows, color: str, align: str, size: float, weight: int) -
         .encode(
             x=alt.X("x:Q", scale=None, axis=None),
             y=alt.Y("y:Q", scale=None, axis=None),
-            text="text:N",
+            text=alt.Text("text:N"),
         )
     )
 

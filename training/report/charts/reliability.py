@@ -28,9 +28,9 @@ def reliability_chart(bins: Sequence[Mapping[str, Any]], error: float, name: str
     parts = (
         alt.Chart(chart_data(ideal))
         .mark_line(color=MUTED, strokeDash=[4, 4], strokeWidth=1)
-        .encode(x="x:Q", y=share_channel("y", top=top)),
-        base.mark_rule(color=COOL, strokeWidth=1.5).encode(y="low:Q", y2="high:Q"),
-        base.mark_point(color=COOL, filled=True, size=42, opacity=1).encode(y="y:Q"),
+        .encode(x=alt.X("x:Q"), y=share_channel("y", top=top)),
+        base.mark_rule(color=COOL, strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
+        base.mark_point(color=COOL, filled=True, size=42, opacity=1).encode(y=alt.Y("y:Q")),
         text_marks(
             [{"x": 0.62 * top, "y": 0.52 * top, "text": "exactly right"}], MUTED, align="left"
         ),

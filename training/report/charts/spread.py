@@ -39,12 +39,14 @@ def spread_chart(segments: Sequence[Mapping[str, Any]], names: Mapping[int, str]
     base = alt.Chart(chart_data(rows)).encode(y=y)
     parts = (
         base.mark_rule(color=COOL, strokeWidth=6, opacity=0.35).encode(
-            x=share_channel("low", "purchase probability", top), x2="high:Q"
+            x=share_channel("low", "purchase probability", top), x2=alt.X2("high:Q")
         ),
-        base.mark_point(color=COOL, filled=True, size=70, opacity=1).encode(x="middle:Q"),
-        base.mark_text(color=INK, align="left", dy=-17).encode(x=alt.value(0), text="text:N"),
+        base.mark_point(color=COOL, filled=True, size=70, opacity=1).encode(x=alt.X("middle:Q")),
+        base.mark_text(color=INK, align="left", dy=-17).encode(
+            x=alt.value(0), text=alt.Text("text:N")
+        ),
         base.mark_text(color=MUTED, align="right", dy=-17, fontSize=11).encode(
-            x=alt.value(WIDTH - 62), text="ends:N"
+            x=alt.value(WIDTH - 62), text=alt.Text("ends:N")
         ),
     )
     words = "; ".join(f"{row['text']}: {row['ends']}" for row in rows) + "."
