@@ -25,6 +25,9 @@ from training.pipeline import FitOptions, fit
 SMALL = Effort(trials=2, kmeans_starts=2, refits=2)
 """Enough to go every way of a fit; what the default effort gives is measured on the committed bundle."""
 
+LEAST = Effort(trials=1, kmeans_starts=1, refits=1)
+"""For what neither the choice of trees nor that of segments decides."""
+
 SHELF = ROOT / "build" / "test-bundles"
 KEPT_SECONDS = 86_400
 DATA = tuple(Path(__file__).with_name(f"{name}.py") for name in ("fitted", "fitting", "weekly"))

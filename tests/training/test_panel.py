@@ -33,7 +33,9 @@ def users():
 
 @pytest.fixture
 def small_blocks(monkeypatch):
+    """Blocks that soon reach their first date, for what holds of any population."""
     monkeypatch.setattr(panel, "BLOCK_USERS", 500)
+    monkeypatch.setattr(panel, "SETTLING_WEEKS", 4)
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ import pytest
 
 from engine.bundle.schema import Feature, default_schema_path, load_schema
 from engine.errors import InputError
-from tests.fitted import SMALL
+from tests.fitted import LEAST
 from tests.simulated import best_auc
 from training.data.dataset import load_dataset
 from training.data.split import split
 from training.pipeline import FitOptions, fit
 from training.simulate import SimulateOptions, panel, simulate
 
-ROWS = 2_000
+ROWS = 1_500
 WEEKS = 8
 LAST = date(2026, 11, 22)
 SHOPNOW = load_schema(default_schema_path())
@@ -47,7 +47,7 @@ def fitted(users: pl.DataFrame, folder, **leaks: np.ndarray):
         pl.col("snapshot_date") < LAST
     ).write_parquet(table)
     features = (*SHOPNOW.features, *(Feature(name, "numeric") for name in leaks))
-    options = FitOptions(replace(SHOPNOW, features=features), seed=3, effort=SMALL)
+    options = FitOptions(replace(SHOPNOW, features=features), seed=3, effort=LEAST)
     return fit([str(table)], options, folder / "bundle").evaluation
 
 
@@ -67,7 +67,7 @@ def test_no_part_knows_the_orders_that_another_learns_from(users, tmp_path, hori
 def test_labels_that_are_not_known_yet_are_refused(users, tmp_path):
     unknown = pl.when(pl.col("snapshot_date") == LAST).then(None).otherwise("purchased_next_7d")
     users.with_columns(purchased_next_7d=unknown).write_parquet(tmp_path / "users.parquet")
-    with pytest.raises(InputError, match="2,000 rows of 18,000 .* not over yet"):
+    with pytest.raises(InputError, match="1,500 rows of 13,500 .* not over yet"):
         load_dataset([str(tmp_path / "users.parquet")], SHOPNOW)
 
 
