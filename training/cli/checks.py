@@ -12,7 +12,7 @@ MAX_SEED = 2**32 - 1
 """The largest that scikit-learn takes."""
 
 FIT_PACKAGES = ("lightgbm", "onnx", "scipy", "skl2onnx", "sklearn", "threadpoolctl")
-REPORT_PACKAGES = ("altair", "jinja2", "vl_convert")
+REPORT_PACKAGES = ("jinja2", "vl_convert")
 
 schema_option = click.option(
     "--schema", type=PLACE, help="A schema.toml that describes the table.  [default: ShopNow's own]"

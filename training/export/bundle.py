@@ -30,7 +30,7 @@ CODE = tuple(Path(str(package.__file__)).parent for package in (engine, training
 PACKAGES = (
     *("polars", "numpy", "onnxruntime", "lightgbm", "scikit-learn", "scipy"),
     *("onnx", "skl2onnx"),
-    *("altair", "jinja2", "vl-convert-python"),
+    *("jinja2", "vl-convert-python"),
 )
 _DECIDING_ENDINGS = (".py", ".toml", ".j2", ".css")
 

@@ -13,9 +13,11 @@ from training.report.charts.drawing import (
     WIDTH,
     Rows,
     bare_axis,
-    chart_data,
     drawn,
+    layer,
+    number,
     share_channel,
+    text,
     text_marks,
 )
 
@@ -35,8 +37,6 @@ def gains_chart(
         gains: Shares of users with their shares of buyers.
         name: Of the picture.
     """
-    import altair as alt
-
     points = {0.0: 0.0}
     points |= {d["cumulative_share_of_users"]: d["cumulative_share_of_buyers"] for d in deciles}
     points |= {g["share"]: g["share_of_buyers"] for g in gains}
@@ -45,26 +45,21 @@ def gains_chart(
         {"x": g["share"], "y": g["share_of_buyers"], "text": whole_percent(g["share_of_buyers"])}
         for g in _marked(gains)
     ]
-    line = alt.Chart(chart_data(rows)).encode(
-        x=share_channel("x", "of all users contacted"), y=share_channel("y")
-    )
+    x, y = number("x"), number("y")
+    shares = {"x": share_channel("x", "of all users contacted"), "y": share_channel("y")}
     bold = partial(text_marks, color=COOL, fontWeight=600)
     chance: Rows = [{"x": 0.0, "y": 0.0}, {"x": 1.0, "y": 1.0}]
     parts = (
-        alt.Chart(chart_data(chance))
-        .mark_line(color=MUTED, strokeDash=[4, 4], strokeWidth=1)
-        .encode(x=alt.X("x:Q"), y=alt.Y("y:Q")),
-        line.mark_line(color=COOL, strokeWidth=2.5),
-        alt.Chart(chart_data(marks))
-        .mark_point(color=COOL, filled=True, size=60, opacity=1)
-        .encode(x=alt.X("x:Q"), y=alt.Y("y:Q")),
+        layer("line", chance, {"color": MUTED, "strokeDash": [4, 4], "strokeWidth": 1}, x=x, y=y),
+        layer("line", rows, {"color": COOL, "strokeWidth": 2.5}, **shares),
+        layer("point", marks, {"color": COOL, "filled": True, "size": 60, "opacity": 1}, x=x, y=y),
         # Labels are above the line, where nothing else is drawn, or below it near the top.
         bold([m for m in marks if m["y"] <= AT_THE_TOP], align="right", dx=-7, dy=-8),
         bold([m for m in marks if m["y"] > AT_THE_TOP], align="left", dx=8, dy=12),
         text_marks([{"x": 0.7, "y": 0.58, "text": "at random"}], MUTED, align="left"),
     )
     title = "Gains: share of all buyers reached"
-    return drawn(alt.layer(*parts), name, title, gains_words(gains))
+    return drawn(parts, name, title, gains_words(gains))
 
 
 def gains_words(gains: Sequence[Mapping[str, Any]]) -> str:
@@ -82,8 +77,6 @@ def _marked(gains: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def deciles_chart(deciles: Sequence[Mapping[str, Any]], base_rate: float, name: str) -> str:
     """The purchase rate of each tenth of the users, the likeliest first."""
-    import altair as alt
-
     rows: Rows = [
         {
             "x": span(part["deciles"]),
@@ -95,20 +88,22 @@ def deciles_chart(deciles: Sequence[Mapping[str, Any]], base_rate: float, name: 
     ]
     order = [row["x"] for row in rows]
     top = max([base_rate, *(row["y"] for row in rows)]) * 1.2 or 1.0
-    x = alt.X(
-        "x:N", sort=order, title="Decile, 10 = most likely to buy", axis=bare_axis(grid=False)
-    )
-    bars = alt.Chart(chart_data(rows)).encode(x=x)
-    y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, top]))
+    x = text("x", sort=order, title="Decile, 10 = most likely to buy", axis=bare_axis(grid=False))
+    y = number("y", axis=None, scale={"domain": [0, top]})
     average: Rows = [{"y": base_rate, "text": f"line: average {percent(base_rate)}"}]
     parts = (
-        alt.Chart(chart_data(average)).mark_rule(color=WARM, strokeWidth=1.5).encode(y=y),
-        bars.mark_bar(color=COOL).encode(y=y),
-        bars.mark_text(color=INK, dy=-8, fontSize=11).encode(y=y, text=alt.Text("text:N")),
-        alt.Chart(chart_data(average))
+        layer("rule", average, {"color": WARM, "strokeWidth": 1.5}, y=y),
+        layer("bar", rows, {"color": COOL}, x=x, y=y),
+        layer("text", rows, {"color": INK, "dy": -8, "fontSize": 11}, x=x, y=y, text=text("text")),
         # Above all bars, because a bar may end next to the line.
-        .mark_text(color=WARM, align="right", baseline="top", fontWeight=600)
-        .encode(x=alt.value(WIDTH - 62), y=alt.value(0), text=alt.Text("text:N")),
+        layer(
+            "text",
+            average,
+            {"color": WARM, "align": "right", "baseline": "top", "fontWeight": 600},
+            x={"value": WIDTH - 62},
+            y={"value": 0},
+            text=text("text"),
+        ),
     )
     words = (
         f"In decile {rows[0]['x']} {rows[0]['text']} buy, in decile {rows[-1]['x']} "
@@ -116,4 +111,4 @@ def deciles_chart(deciles: Sequence[Mapping[str, Any]], base_rate: float, name: 
         if rows
         else "No decile has enough users."
     )
-    return drawn(alt.layer(*parts), name, "Purchase rate by decile of the score", words)
+    return drawn(parts, name, "Purchase rate by decile of the score", words)

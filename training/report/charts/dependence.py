@@ -6,58 +6,61 @@ from typing import Any
 
 from engine.format import short
 from training.format import odds, plain, shown
-from training.report.charts.drawing import COOL, INK, MUTED, WARM, Rows, chart_data, drawn
+from training.report.charts.drawing import (
+    COOL,
+    INK,
+    MUTED,
+    WARM,
+    Layer,
+    Rows,
+    drawn,
+    end,
+    layer,
+    number,
+    text,
+)
 
 PANEL_WIDTH = 205
 _HEIGHT, _BAR_HEIGHT = 132, 58
 _TITLE_LETTERS, _TITLE_LINES, _LINE_HEIGHT = 26, 2, 16
 _BARS_TOP = 20 + _TITLE_LINES * _LINE_HEIGHT + 4
 _SHOWN_BARS = 30
+_PLACE = {name: number(name, scale=None, axis=None) for name in ("x", "y")}
 _TEXT_LOOKS = ((INK, "left", 12, 600), (MUTED, "left", 11, 400), (MUTED, "right", 11, 400))
 
 
 def dependence_chart(feature: Mapping[str, Any], titles: Mapping[str, str], name: str) -> str:
     """A small picture of how the impact of a feature runs along its values."""
-    import altair as alt
-
     parts = _largest(feature["dependence"])
     title = shown(titles.get(feature["name"], feature["name"]))
     bars = _bars(parts)
     zeros: Rows = [{"x": 0, "x2": PANEL_WIDTH, "y": _BARS_TOP + _zero(parts)}]
     texts = _texts(parts, title)
-    place = {"x": alt.X("x:Q", scale=None, axis=None), "y": alt.Y("y:Q", scale=None, axis=None)}
-    chart = alt.layer(
+    layers = [
         *(
-            alt.Chart(chart_data([bar for bar in bars if bar["color"] == color]))
-            .mark_rect(color=color)
-            .encode(**place, x2=alt.X2("x2:Q"), y2=alt.Y2("y2:Q"))
+            layer(
+                "rect",
+                [bar for bar in bars if bar["color"] == color],
+                {"color": color},
+                **_PLACE,
+                x2=end("x2"),
+                y2=end("y2"),
+            )
             for color in (COOL, WARM, MUTED)
         ),
-        alt.Chart(chart_data(zeros))
-        .mark_rule(color=MUTED, strokeWidth=1)
-        .encode(**place, x2=alt.X2("x2:Q")),
+        layer("rule", zeros, {"color": MUTED, "strokeWidth": 1}, **_PLACE, x2=end("x2")),
         *(_text_marks(texts, *look) for look in _TEXT_LOOKS),
-    )
+    ]
     words = _dependence_words(parts)
     return drawn(
-        chart, name, f"{title}: odds along its values", words, _HEIGHT, PANEL_WIDTH, margins=False
+        layers, name, f"{title}: odds along its values", words, _HEIGHT, PANEL_WIDTH, margins=False
     )
 
 
-def _text_marks(texts: Rows, color: str, align: str, size: float, weight: int) -> Any:  # noqa: ANN401
-    import altair as alt
-
-    found = [text for text in texts if (text["color"], text["align"]) == (color, align)]
-    look: dict[str, Any] = {"color": color, "align": align, "fontSize": size, "fontWeight": weight}
-    return (
-        alt.Chart(chart_data(found))
-        .mark_text(baseline="top", **look)
-        .encode(
-            x=alt.X("x:Q", scale=None, axis=None),
-            y=alt.Y("y:Q", scale=None, axis=None),
-            text=alt.Text("text:N"),
-        )
-    )
+def _text_marks(texts: Rows, color: str, align: str, size: float, weight: int) -> Layer:
+    found = [part for part in texts if (part["color"], part["align"]) == (color, align)]
+    look = {"baseline": "top", "color": color, "align": align, "fontSize": size}
+    return layer("text", found, {**look, "fontWeight": weight}, **_PLACE, text=text("text"))
 
 
 def _largest(parts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

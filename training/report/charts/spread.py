@@ -11,16 +11,17 @@ from training.report.charts.drawing import (
     MUTED,
     WIDTH,
     Rows,
-    chart_data,
     drawn,
+    end,
+    layer,
+    number,
     share_channel,
+    text,
 )
 
 
 def spread_chart(segments: Sequence[Mapping[str, Any]], names: Mapping[int, str], name: str) -> str:
     """The 10th, 50th and 90th percentile of the probabilities inside each segment."""
-    import altair as alt
-
     step = 46
     known = [part for part in segments if part.get("probability_p50") is not None]
     rows: Rows = [
@@ -35,20 +36,25 @@ def spread_chart(segments: Sequence[Mapping[str, Any]], names: Mapping[int, str]
         for n, part in enumerate(known)
     ]
     top = 1.05 * max((row["high"] for row in rows), default=1.0) or 1.0
-    y = alt.Y("n:Q", axis=None, scale=None)
-    base = alt.Chart(chart_data(rows)).encode(y=y)
+    x = share_channel("low", "purchase probability", top)
+    y = number("n", axis=None, scale=None)
+    points = {"color": COOL, "filled": True, "size": 70, "opacity": 1}
+    names_look = {"color": INK, "align": "left", "dy": -17}
+    ends_look = {"color": MUTED, "align": "right", "dy": -17, "fontSize": 11}
+    right = {"value": WIDTH - 62}
     parts = (
-        base.mark_rule(color=COOL, strokeWidth=6, opacity=0.35).encode(
-            x=share_channel("low", "purchase probability", top), x2=alt.X2("high:Q")
+        layer(
+            "rule",
+            rows,
+            {"color": COOL, "strokeWidth": 6, "opacity": 0.35},
+            y=y,
+            x=x,
+            x2=end("high"),
         ),
-        base.mark_point(color=COOL, filled=True, size=70, opacity=1).encode(x=alt.X("middle:Q")),
-        base.mark_text(color=INK, align="left", dy=-17).encode(
-            x=alt.value(0), text=alt.Text("text:N")
-        ),
-        base.mark_text(color=MUTED, align="right", dy=-17, fontSize=11).encode(
-            x=alt.value(WIDTH - 62), text=alt.Text("ends:N")
-        ),
+        layer("point", rows, points, y=y, x=number("middle")),
+        layer("text", rows, names_look, y=y, x={"value": 0}, text=text("text")),
+        layer("text", rows, ends_look, y=y, x=right, text=text("ends")),
     )
     words = "; ".join(f"{row['text']}: {row['ends']}" for row in rows) + "."
     title = "Spread of the purchase probability inside each segment"
-    return drawn(alt.layer(*parts), name, title, words, step * len(rows) + 12 + 56)
+    return drawn(parts, name, title, words, step * len(rows) + 12 + 56)
