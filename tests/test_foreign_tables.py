@@ -12,6 +12,7 @@ from tests.foreign import FEATURES, ID, REFUSED, SCORABLE, Foreign, members
 from tests.helpers import read_table, write_table
 
 MAX_REPORT_BYTES = 3_000_000
+MAX_CLUSTERED = 8
 JOURNEYS = (
     "one number, no key",
     "few joined",
@@ -37,6 +38,7 @@ def test_a_foreign_table_is_fitted_and_scored(name, tmp_path, command):
     manifest = open_bundle(tmp_path / "candidate").manifest
     fitted = read_evaluation(open_bundle(tmp_path / "candidate")).fit
     assert (fitted.training["split"]["kind"] == "time") == ("snapshot" in table.keys)
+    assert len(fitted.clustering["features"]) <= MAX_CLUSTERED
     # Members who come again as they were are no leak.
     assert not ("snapshot" in table.keys and manifest.unusable)
     bundle = "candidate"

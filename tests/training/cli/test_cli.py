@@ -124,11 +124,10 @@ def test_a_refused_candidate_is_told_in_words_and_as_json(tiny, command):
     assert re.search(r"^passed   roc_auc  +ROC-AUC", found.stderr, re.M)
     report = json.loads(found.stdout)
     assert (report["accepted"], report["data"]["rows"]) == (False, 2_000)
-    for kind in ("gone", "full"):
-        with unread_stream(kind) as stream:
-            unread = run("training", *promote, "--data", "later.parquet", cwd=tiny, stdout=stream)
-        assert unread.returncode == 79
-        assert unread.stderr.splitlines()[-1] == found.stderr.splitlines()[-1]
+    with unread_stream("gone") as stream:
+        unread = run("training", *promote, "--data", "later.parquet", cwd=tiny, stdout=stream)
+    assert unread.returncode == 79
+    assert unread.stderr.splitlines()[-1] == found.stderr.splitlines()[-1]
     unmeasured = command("training", *promote, cwd=tiny)
     assert (unmeasured.returncode, unmeasured.stdout) == (2, "")
 
@@ -228,17 +227,9 @@ def test_failures_have_their_exit_codes(tiny, command, arguments, code):
     assert not list(tiny.rglob(".*staging*"))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (("evaluate", "bundle", "absent.parquet"), 66),
-        (("promote", "bundle", "--to", "loop.csv"), 73),
-        (("rollback", "absent"), 78),
-    ],
-)
-def test_a_process_that_fails_says_one_line(tiny, arguments, code):
-    found = run("training", *arguments, cwd=tiny)
-    assert found.returncode == code
+def test_a_process_that_fails_says_one_line(tiny):
+    found = run("training", "evaluate", "bundle", "absent.parquet", cwd=tiny)
+    assert found.returncode == 66
     assert found.stderr.startswith("training: ")
     assert found.stderr.count("\n") == 1
     assert found.stdout == ""

@@ -10,7 +10,7 @@ import pytest
 from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import MODEL_CARD, REPORT, open_bundle
 from engine.cli.main import main as engine_main
-from tests.fitted import SMALL, shop, shuffled
+from tests.fitted import LEAST, shop, shuffled
 from tests.fitting import number, schema_of
 from tests.helpers import run, write_table
 from training.cli import main
@@ -148,7 +148,7 @@ def test_few_users_are_measured_without_small_groups(folder, tmp_path):
 def test_a_table_without_ids_has_a_report(folder, tmp_path):
     schema = schema_of(number("visits"), number("spend"))
     bundle, out = tmp_path / "bundle", tmp_path / "report.html"
-    fit([str(folder / "users.parquet")], FitOptions(schema, effort=SMALL), bundle)
+    fit([str(folder / "users.parquet")], FitOptions(schema, effort=LEAST), bundle)
     assert call(main, "report", bundle, folder / "users.parquet", "--out", out) == 0
     assert "2 features of each user" in out.read_text()
 
