@@ -21,6 +21,7 @@ MODELLING = ROOT / "docs" / "modelling.md"
 def trials_table(fitted: Fitted) -> str:
     """Baselines and trials, cross-validated on the same users, and the gain from depth."""
     record = fitted.evaluation.fit.search
+    standard = [record["unrestricted"]] if record.get("unrestricted") else []
     rows = [
         (
             _name(row, len(record["validation"]["rows"])),
@@ -29,11 +30,11 @@ def trials_table(fitted: Fitted) -> str:
             decimal(row["difference"], 5),
             decimal(row["standard_error"], 5),
             decimal(row["roc_auc"], 4),
-            f"{row['cost']:,}" if row.get("cost") else "",
+            f"{row['cost']:,.0f}" if row.get("cost") else "",
         )
-        for row in [*record["baselines"], *record["trials"]]
+        for row in [*record["baselines"], *standard, *record["trials"]]
     ]
-    head = ("cross-validated", "trees", "log-loss", "Δ log-loss", "SE of Δ", "ROC-AUC", "cost")
+    head = ("cross-validated", "trees", "log-loss", "Δ log-loss", "SE of Δ", "ROC-AUC", "ns a user")
     return markdown(head, rows) + _depth_gain(record["depth_gain"])
 
 
@@ -167,7 +168,7 @@ def _depth_gain(gain: Mapping[str, Any] | None) -> str:
     if gain is None:
         return ""
     return (
-        f"\nDepth {gain['depth']} beats stumps by {gain['roc_auc']:.4f} ROC-AUC (standard error "
+        f"\nInteractions beat stumps by {gain['roc_auc']:.4f} ROC-AUC (standard error "
         f"{gain['roc_auc_standard_error']:.4f}) and {gain['log_loss']:.4f} log-loss "
         f"({gain['log_loss_standard_error']:.4f}).\n"
     )

@@ -52,6 +52,7 @@ from training.export.parity import check_parity, run_native
 from training.export.reference import fit_reference
 from training.model.baselines import fit_baselines
 from training.model.categories import fit_categories, order_by_train_rates
+from training.model.choice import MAX_COST
 from training.model.classifier import Classifier, fit_classifier
 from training.model.search import Fold, Pool
 from training.model.trees import Sample
@@ -78,6 +79,7 @@ class FitOptions:
         seed: The seed of every random draw.
         playbook: What to do in which segment and band, and where the bands are cut.
         effort: How much work the fit does.
+        max_cost: The most nanoseconds a user that scoring by the purchase model may take.
         previous: The bundle whose segments are continued: its folder, or one with `CURRENT`. None
             numbers segments from 1.
     """
@@ -86,6 +88,7 @@ class FitOptions:
     seed: int = 7
     playbook: PlaybookRules = field(default_factory=load_rules)
     effort: Effort = field(default_factory=Effort)
+    max_cost: float = MAX_COST
     previous: Path | None = None
 
 
@@ -223,6 +226,7 @@ def _fit_classifier(users: _Users, options: FitOptions, watch: TrialWatch) -> Cl
         options.playbook.band_shares,
         fit_baselines(pool, options.schema),
         watch,
+        options.max_cost,
     )
 
 
@@ -381,6 +385,7 @@ def _version(dataset: Dataset, options: FitOptions, trials: int, previous: Bundl
     settings = {
         "seed": options.seed,
         "effort": asdict(replace(options.effort, trials=trials, minutes=None)),
+        "max_cost": options.max_cost,
         "playbook": rules_document(options.playbook),
         "previous": previous and hashlib.sha256(previous.contents[MANIFEST]).hexdigest(),
     }

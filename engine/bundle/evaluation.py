@@ -159,11 +159,21 @@ _FIT: dict[str, Any] = {
                 "roc_auc": _NUMBER_OR_NULL,
             }
         ],
+        "unrestricted?": (
+            None,
+            {
+                "name": str,
+                "trees": is_number,
+                "log_loss": is_number,
+                "difference": is_number,
+                "standard_error": is_number,
+                "roc_auc": _NUMBER_OR_NULL,
+            },
+        ),
         "baselines": [{"name": str, "log_loss": is_number, "roc_auc": _NUMBER_OR_NULL}],
         "depth_gain": (
             None,
             {
-                "depth": is_number,
                 "roc_auc": _NUMBER_OR_NULL,
                 "roc_auc_standard_error": _NUMBER_OR_NULL,
             },

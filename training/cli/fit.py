@@ -44,6 +44,14 @@ from training.cli.progress import FitProgress
     help="Start no further purchase model after M minutes.",
 )
 @click.option(
+    "--max-cost",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="NS",
+    callback=not_nan,
+    show_default="3000",
+    help="The most nanoseconds a user that scoring by the purchase model may take.",
+)
+@click.option(
     "--previous",
     type=PLACE,
     help="The current bundle: segments that stay the same keep their ids and names.",
@@ -58,6 +66,7 @@ def fit(
     seed: int,
     trials: int | None,
     minutes: float | None,
+    max_cost: float | None,
     playbook: Path | None,
     previous: Path | None,
 ) -> None:
@@ -72,6 +81,7 @@ def fit(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from engine.bundle.schema import default_schema_path, load_schema
     from training.effort import effort_of
+    from training.model.choice import MAX_COST
     from training.pipeline import FitOptions, fit
     from training.playbook.rules import load_rules
 
@@ -80,7 +90,9 @@ def fit(
     progress = FitProgress(
         None if trials is None and minutes is not None else effort.trials, effort.minutes
     )
-    options = FitOptions(table, seed, load_rules(playbook), effort, previous)
+    options = FitOptions(
+        table, seed, load_rules(playbook), effort, previous=previous, max_cost=max_cost or MAX_COST
+    )
     with progress:
         fitted = fit(data, options, out, progress.stage, progress.trial)
     say([f"bundle {fitted.manifest.bundle_id} in {out}", *_fitted_lines(fitted)])
@@ -89,6 +101,7 @@ def fit(
 def _fitted_lines(fitted: Any) -> Iterator[str]:  # noqa: ANN401 - imported inside the commands
     """The outcome of a fit, line by line."""
     from training.format import decimal
+    from training.report.sections.trials import worth_of_exact_drivers
 
     manifest, evaluation = fitted.manifest, fitted.evaluation
     clustering = evaluation.fit.clustering
@@ -102,6 +115,8 @@ def _fitted_lines(fitted: Any) -> Iterator[str]:  # noqa: ANN401 - imported insi
     yield evaluation.segments["sentence"]
     tried = len(evaluation.fit.search["trials"])
     yield f"{pluralize(tried, 'purchase model')} tried; --trials {tried} makes the same bundle again"
+    if worth := worth_of_exact_drivers(evaluation.fit.search):
+        yield worth
     yield from (f"CHECK: {caution}" for caution in evaluation.cautions)
     yield from (f"MUST NOT BE USED: {reason}" for reason in manifest.unusable)
     yield from (f"segments: {reason}" for reason in manifest.segments_unusable)

@@ -138,11 +138,10 @@ def segment_feature_strategy(
 
 def _with_partner(config: TrainConfig, column: int) -> TrainConfig:
     """The same config with one more column, which may interact with each of those before it."""
-    if config.settings.pairs is None:
+    if config.sets is None:
         return config
-    own = config.pairs[: config.settings.pairs]
-    pairs = [*own, *((feature, column) for feature in range(column))]
-    return replace(config, settings=replace(config.settings, pairs=len(pairs)), pairs=pairs)
+    pairs = ((feature, column) for feature in range(column))
+    return replace(config, sets=(*((*own, column) for own in config.sets), *pairs))
 
 
 def purchase_rates(place: np.ndarray, label: np.ndarray, segments: int) -> np.ndarray:

@@ -1,40 +1,61 @@
 """The search space of trees: a fixed design first, then random draws.
 
-Trees with at most two features per path become small lookup tables, cheap to score and to explain.
-So unrestricted trees are trained first; they show which pairs of features interact, and later trials
-are restricted to the strongest pairs.
+A path with at most three features becomes a cell of a small table, cheap to score and to explain. So
+the first trial trains trees of depth 3, which show which features work together; most others may
+only combine the strongest pairs or triples, and then grow as deep as they like.
+
+Two families suit different tables: shallow trees with a large penalty, whose effects are smooth, and
+deep ones with fine bins.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 
-from training.model.trees import Settings
+from training.model.trees import FeatureSet, Settings
 
-FREE = Settings("free")
-STUMPS = Settings("stumps", depth=1, learning_rate=0.2)
+SIZES = (2, 3)
+"""How many features may work together."""
+
+SHALLOW = Settings("depth 3")
+DEEP = Settings(
+    "deep",
+    depth=None,
+    leaves=15,
+    learning_rate=0.05,
+    leaf_share=1 / 1_000,
+    lambda_l2=5.0,
+    feature_fraction=0.5,
+    bins=63,
+)
+UNRESTRICTED = replace(DEEP, name="unrestricted LightGBM", leaves=31, lambda_l2=1.0, bins=255)
+"""What may combine any features, and so has no exact impacts: the standard of the others."""
+
+Strongest = Mapping[int, tuple[FeatureSet, ...]]
+"""By their size, the sets of features that work together, the strongest first."""
+
+DRAWN_SETS = {2: (12, 64), 3: (24, 512)}
+TRIPLES_CHANCE = 0.5
+SHALLOW_CHANCE = 0.4
+FRACTIONS = (0.3, 0.5, 0.8, 1.0)
+BINS = (24, 63, 255)
+SHALLOW_RATES, SHALLOW_PENALTIES, SHALLOW_SHARES = (0.05, 0.2), (5.0, 100.0), (1 / 2_000, 1 / 100)
+RATES, PENALTIES, SHARES, LEAVES = (0.02, 0.1), (0.1, 50.0), (1 / 5_000, 1 / 200), (6, 63)
+
 DESIGN = (
-    FREE,
-    STUMPS,
-    Settings("depth 2", depth=2),
-    Settings("8 pairs", learning_rate=0.2, pairs=8),
-    Settings("16 pairs", learning_rate=0.2, pairs=16),
-    Settings("24 pairs", learning_rate=0.2, pairs=24),
-    Settings("32 pairs, few features a tree", pairs=32, feature_fraction=0.3),
+    SHALLOW,
+    Settings("stumps", depth=1, leaves=2, learning_rate=0.2),
+    replace(SHALLOW, name="16 pairs", learning_rate=0.2, together=2, sets=16),
+    replace(DEEP, name="128 triples, deep", together=3, sets=128),
+    replace(SHALLOW, name="32 pairs", lambda_l2=100.0, feature_fraction=0.5, together=2, sets=32),
+    replace(DEEP, name="32 pairs, deep", together=2, sets=32),
+    replace(DEEP, name="256 triples, deep", leaves=31, lambda_l2=1.0, together=3, sets=256),
 )
 """With few interactions, a larger learning rate loses little and needs half the trees."""
-
-DRAWN_DEPTHS = (1, 2, 3)
-DEPTH_CHANCES = (0.1, 0.2, 0.7)
-DRAWN_PAIRS = (12, 16, 24, 32, 40)
-DRAWN_FRACTIONS = (0.2, 0.3, 0.5, 0.8, 1.0)
-RATES = (0.08, 0.2)
-PENALTIES = (2.0, 100.0)
-LEAF_SHARES = (1 / 2_000, 1 / 200)
-
-Pair = tuple[int, int]
 
 
 def search_space(seed: int) -> Iterator[Settings]:
@@ -48,16 +69,31 @@ def search_space(seed: int) -> Iterator[Settings]:
 
 def draw(rng: np.random.Generator, name: str) -> Settings:
     """Random settings; numbers are drawn log-uniformly between their bounds."""
-    depth = int(rng.choice(DRAWN_DEPTHS, p=DEPTH_CHANCES))
-    pairs = int(rng.choice(DRAWN_PAIRS))
-    return Settings(
-        name,
-        depth=depth,
+    together = 3 if rng.random() < TRIPLES_CHANCE else 2
+    sets = round(_between(rng, DRAWN_SETS[together]))
+    fraction = float(rng.choice(FRACTIONS))
+    if rng.random() < SHALLOW_CHANCE:
+        return replace(
+            SHALLOW,
+            name=name,
+            learning_rate=_between(rng, SHALLOW_RATES),
+            together=together,
+            sets=sets,
+            leaf_share=_between(rng, SHALLOW_SHARES),
+            lambda_l2=_between(rng, SHALLOW_PENALTIES),
+            feature_fraction=fraction,
+        )
+    return replace(
+        DEEP,
+        name=name,
+        leaves=round(_between(rng, LEAVES)),
         learning_rate=_between(rng, RATES),
-        pairs=None if depth == 1 else pairs,
-        leaf_share=_between(rng, LEAF_SHARES),
+        together=together,
+        sets=sets,
+        leaf_share=_between(rng, SHARES),
         lambda_l2=_between(rng, PENALTIES),
-        feature_fraction=float(rng.choice(DRAWN_FRACTIONS)),
+        feature_fraction=fraction,
+        bins=int(rng.choice(BINS)),
     )
 
 
@@ -65,25 +101,32 @@ def _between(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
     return float(f"{np.exp(rng.uniform(*np.log(bounds))):.2g}")
 
 
-def pair_gains(booster: lgb.Booster) -> dict[Pair, float]:
-    """The gain of splits that follow a split on another feature, by pair of features."""
-    gains: dict[Pair, float] = defaultdict(float)
-    waiting = [(tree["tree_structure"], -1) for tree in booster.dump_model()["tree_info"]]
+def strongest_sets(boosters: Iterable[lgb.Booster]) -> Strongest:
+    """Sets of features by their gain in all boosters together."""
+    total: dict[FeatureSet, float] = defaultdict(float)
+    for booster in boosters:
+        for features, gain in _gains(booster):
+            total[features] += gain
+    ranked = sorted(total, key=lambda features: (-total[features], features))
+    return {size: tuple(s for s in ranked if len(s) == size) for size in SIZES}
+
+
+def _gains(booster: lgb.Booster) -> Iterator[tuple[FeatureSet, float]]:
+    """Gains of splits: of a pair where one directly follows the other, of a triple by its path.
+
+    NOTE: counting all pairs of a path finds worse pairs (docs/internals/decisions.md).
+    """
+    waiting: list[tuple[dict[str, Any], tuple[int, ...]]] = [
+        (tree["tree_structure"], ()) for tree in booster.dump_model()["tree_info"]
+    ]
     while waiting:
-        node, parent = waiting.pop()
+        node, above = waiting.pop()
         if "split_feature" not in node:
             continue
         feature = node["split_feature"]
-        if parent not in (-1, feature):
-            gains[min(parent, feature), max(parent, feature)] += node["split_gain"]
-        waiting += [(node["left_child"], feature), (node["right_child"], feature)]
-    return dict(gains)
-
-
-def strongest_pairs(boosters: Iterable[lgb.Booster]) -> list[Pair]:
-    """Pairs of features by their gain in all boosters together, the strongest first."""
-    total: dict[Pair, float] = defaultdict(float)
-    for booster in boosters:
-        for pair, gain in pair_gains(booster).items():
-            total[pair] += gain
-    return sorted(total, key=lambda pair: (-total[pair], pair))
+        path = (*above, feature)
+        if len(set(path[-2:])) == 2:
+            yield tuple(sorted(path[-2:])), node["split_gain"]
+        if len(set(path)) == 3:
+            yield tuple(sorted(set(path))), node["split_gain"]
+        waiting += [(node["left_child"], path), (node["right_child"], path)]

@@ -7,17 +7,24 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
+from engine.errors import UsageError, pluralize
 from training.effort import Effort, TrialWatch, unwatched
 from training.metrics.intervals import mean_and_error
 from training.metrics.metrics import rounded
 from training.model.baselines import Baseline
-from training.model.search import Pool, SearchResult, Trial, search
+from training.model.search import Pool, SearchResult, Trial, allowed_sets, search
 from training.model.shapley.effects import scoring_cost
-from training.model.trees import MAX_ROUNDS, PARAMETERS, PATIENCE_ROUNDS, TrainConfig, Trainer
+from training.model.trees import MAX_ROUNDS, PARAMETERS, TrainConfig, Trainer
 from training.model.validation import fold_losses, roc_auc, roc_auc_gain
 
 GROWTH = 1 / 3
 """Rounds scale with about this power of the number of users, measured from 31,000 to 187,000."""
+
+MAX_COST = 3_000
+"""The default of the most nanoseconds a user that trees may take: 0.7 s for 240,000 users."""
+
+SMALL_ROWS, SMALL_FITS = 10_000, 5
+"""Trees for fewer users are the mean of so many fits, which varies less than one."""
 
 TOLERANCE = 0.5
 """A model within so many standard errors of the best counts as equally good."""
@@ -57,6 +64,7 @@ def choose_trees(
     effort: Effort,
     baselines: Sequence[Baseline] = (),
     watch: TrialWatch = unwatched,
+    max_cost: float = MAX_COST,
 ) -> Choice:
     """The cheapest trees within half a standard error of the best, trained on the whole pool.
 
@@ -67,39 +75,48 @@ def choose_trees(
         effort: When the search ends.
         baselines: Validated in the same folds, for the report.
         watch: Follows the trials.
+        max_cost: The most nanoseconds a user that the trees may take, by `scoring_cost`.
 
     Raises:
         SelfCheckError: No trial can be exported.
+        UsageError: No trial is cheap enough.
     """
     found = search(pool, names, seed, effort, watch)
-    table = standings(found, pool)
+    table = standings(found, pool, max_cost)
     figures = {standing.trial.number: standing for standing in table}
-    chosen = cheapest(table, pool.sample.features.shape[1])
+    chosen = cheapest(table, pool.sample.features.shape[1], max_cost)
+    settings = chosen.trial.settings
     rounds = scaled_rounds(chosen.trial.rounds, pool)
-    config = TrainConfig(chosen.trial.settings, found.pairs, rounds)
+    fits = SMALL_FITS if len(pool.sample.label) < SMALL_ROWS else 1
+    config = TrainConfig(settings, allowed_sets(settings, found.strongest), rounds, fits)
     booster = Trainer(pool.sample, names, seed).train(config)
     report = {
         "parameters": {k: v for k, v in PARAMETERS.items() if k != "verbose"},
-        "chosen": chosen.trial.settings.name,
-        "refit": {"rows": len(pool.sample.label), "rounds": rounds, "trees": booster.num_trees()},
+        "chosen": settings.name,
+        "refit": {
+            "rows": len(pool.sample.label),
+            "rounds": rounds,
+            "fits": fits,
+            "trees": booster.num_trees(),
+        },
         "trials": [_row(t, figures.get(t.number), chosen=t is chosen.trial) for t in found.trials],
+        "unrestricted": _standard(found.unrestricted, chosen.trial, pool),
         "baselines": [_beside(baseline, chosen.trial, pool) for baseline in baselines],
         "validation": dict(pool.description),
-        "budget": {"trials": len(found.trials), "patience_rounds": PATIENCE_ROUNDS},
+        "budget": {"trials": len(found.trials)},
         "depth_gain": depth_gain(table, pool),
     }
     return Choice(booster, config, report)
 
 
-def standings(found: SearchResult, pool: Pool) -> list[Standing]:
+def standings(found: SearchResult, pool: Pool, max_cost: float = MAX_COST) -> list[Standing]:
     """The figures of each trial that was validated in all folds, in order.
 
-    Raises:
-        SelfCheckError: No trial can be exported.
+    The best is the best of those that cost no more than `max_cost`, where there are any.
     """
     finished = [t for t in found.trials if len(t.scores) == len(pool.folds)]
     losses = {t.number: fold_losses(t.scores, pool.validation) for t in finished}
-    able = [t for t in finished if t.cost is not None] or finished
+    able = [t for t in finished if t.cost is not None and t.cost <= max_cost] or finished
     best = losses[min(able, key=lambda t: float(losses[t.number].mean())).number]
     users = pool.validation_users
     table = []
@@ -111,16 +128,24 @@ def standings(found: SearchResult, pool: Pool) -> list[Standing]:
     return table
 
 
-def cheapest(table: Sequence[Standing], width: int) -> Standing:
+def cheapest(table: Sequence[Standing], width: int, max_cost: float = MAX_COST) -> Standing:
     """The standing with the least cost within `TOLERANCE` of the best.
 
     Raises:
         SelfCheckError: None can be exported.
+        UsageError: None is cheap enough.
     """
-    eligible = [s for s in table if s.trial.cost is not None]
-    if not eligible:
+    able = [s for s in table if s.trial.cost is not None]
+    if not able:
         # Raises the error of the first trial.
         scoring_cost(table[0].trial.booster, width)
+    eligible = [s for s in able if (s.trial.cost or 0) <= max_cost]
+    if not eligible:
+        least = min(s.trial.cost or 0 for s in able)
+        raise UsageError(
+            f"--max-cost {max_cost:g}: the cheapest of {pluralize(len(able), 'model')} tried takes "
+            f"{least:.0f} ns a user. Allow more."
+        )
     good = [s for s in eligible if s.difference <= TOLERANCE * s.standard_error]
     return min(good, key=lambda s: (s.trial.cost or 0, s.log_loss))
 
@@ -137,7 +162,7 @@ def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:
     Compares the best of each by log-loss, user by user.
     """
     stumps = [s for s in table if s.trial.settings.depth == 1]
-    deeper = [s for s in table if s.trial.settings.depth > 1]
+    deeper = [s for s in table if s.trial.settings.depth != 1]
     if not stumps or not deeper:
         return None
     plain, deep = (min(group, key=lambda s: s.log_loss).trial for group in (stumps, deeper))
@@ -148,7 +173,6 @@ def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:
     return {
         "stumps": plain.settings.name,
         "deeper": deep.settings.name,
-        "depth": deep.settings.depth,
         "log_loss": rounded(loss),
         "log_loss_standard_error": rounded(loss_error),
         "roc_auc": rounded(auc),
@@ -170,18 +194,33 @@ def _beside(baseline: Baseline, chosen: Trial, pool: Pool) -> dict[str, Any]:
     }
 
 
+def _standard(unrestricted: Trial | None, chosen: Trial, pool: Pool) -> dict[str, Any] | None:
+    """What exact impacts cost in worth: LightGBM without limits, beside the chosen trial."""
+    if unrestricted is None:
+        return None
+    baseline = Baseline(unrestricted.settings.name, unrestricted.scores)
+    return {
+        **_beside(baseline, chosen, pool),
+        "trees": unrestricted.booster.num_trees(),
+        "parameters": _parameters(unrestricted),
+    }
+
+
+def _parameters(trial: Trial) -> dict[str, Any]:
+    return {k: v for k, v in asdict(trial.settings).items() if k != "name"}
+
+
 def _row(trial: Trial, standing: Standing | None, *, chosen: bool) -> dict[str, Any]:
     """A trial that stopped after the first fold has no comparable figures."""
-    parameters = {k: v for k, v in asdict(trial.settings).items() if k != "name"}
     figures = ("log_loss", "difference", "standard_error", "roc_auc")
     return {
         "number": trial.number,
         "name": trial.settings.name,
-        "parameters": parameters,
+        "parameters": _parameters(trial),
         "rounds": trial.rounds,
         "trees": trial.booster.num_trees(),
         "folds": len(trial.scores),
         **{name: rounded(getattr(standing, name, None)) for name in figures},
-        "cost": trial.cost,
+        "cost": None if trial.cost is None else round(trial.cost),
         "chosen": chosen,
     }

@@ -1,4 +1,4 @@
-"""The purchase model: shallow LightGBM trees, Platt calibration, threshold and cut-points.
+"""The purchase model: LightGBM trees, Platt calibration, threshold and cut-points.
 
 Trees are chosen in folds of the pool (the train and validation parts) and then trained on all of it.
 Calibration, threshold and cut-points are fitted to the calibration part, which no tree has seen.
@@ -16,7 +16,7 @@ from engine.bundle.manifest import Calibration
 from training.effort import Effort, TrialWatch, unwatched
 from training.format import decimal
 from training.model.baselines import Baseline
-from training.model.choice import choose_trees
+from training.model.choice import MAX_COST, choose_trees
 from training.model.search import Pool
 from training.model.shapley.effects import Effects, model_effects
 from training.model.trees import Sample, TrainConfig, raw_scores
@@ -63,6 +63,7 @@ def fit_classifier(
     band_shares: tuple[float, ...],
     baselines: Sequence[Baseline] = (),
     watch: TrialWatch = unwatched,
+    max_cost: float = MAX_COST,
 ) -> Classifier:
     """Find and fit trees, then calibration, threshold and cut-points.
 
@@ -75,8 +76,9 @@ def fit_classifier(
         band_shares: The shares of users below the cut-points of the bands.
         baselines: Validated in the folds of the pool, for the report.
         watch: Follows the trials.
+        max_cost: The most nanoseconds a user that scoring may take.
     """
-    choice = choose_trees(pool, names, seed, effort, baselines, watch)
+    choice = choose_trees(pool, names, seed, effort, baselines, watch, max_cost)
     booster = choice.booster
     platt, problem = fit_platt(raw_scores(booster, calibration.features), calibration)
     probability = calibrated(booster, platt, calibration.features)

@@ -1,12 +1,12 @@
 """The search for the trees that are cheapest to score among those as good as the best.
 
-All trials use the same folds, so that they are compared user by user. A draw that is clearly worse
-in the first fold stops there. The clock only decides how many trials start; the same number of trials
+All trials use the same folds, so that they are compared user by user. One that is clearly worse in
+the first fold stops there. The clock only decides how many trials start; the same number of trials
 gives the same trees.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import lightgbm as lgb
@@ -14,13 +14,23 @@ import numpy as np
 
 from engine.errors import SelfCheckError
 from training.effort import Effort, TrialWatch, unwatched
-from training.model.candidates import DESIGN, FREE, Pair, search_space, strongest_pairs
+from training.model.candidates import (
+    SHALLOW,
+    SIZES,
+    UNRESTRICTED,
+    Strongest,
+    search_space,
+    strongest_sets,
+)
 from training.model.shapley.effects import scoring_cost
-from training.model.trees import Sample, Settings, Trainer, plain_text, raw_scores
+from training.model.trees import FeatureSet, Sample, Settings, Trainer, plain_text, raw_scores
 from training.model.validation import fold_losses, mean_loss
 
+UNRACED = 2
+"""The first trials are measured in all folds: what interactions gain is told from them."""
+
 RACE_ERRORS = 3.0
-"""A draw stops after the first fold if it is this many standard errors worse than the best there."""
+"""A trial stops after the first fold if it is this many standard errors worse than the best there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,7 @@ class Trial:
         scores: Raw scores of each fold's validation rows, float64 [rows]; of the first fold only
             where the trial stopped there.
         booster: The trees of the first fold.
-        cost: Comparisons and lookups for a row; None if it cannot be exported.
+        cost: An estimate of nanoseconds for a row; None if it cannot be exported.
     """
 
     number: int
@@ -82,48 +92,54 @@ class Trial:
     rounds: int
     scores: tuple[np.ndarray, ...]
     booster: lgb.Booster
-    cost: int | None
+    cost: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """All trials, in order, and the strongest pairs of all folds together."""
+    """What a search found.
+
+    Attributes:
+        trials: All, in order.
+        unrestricted: LightGBM with any number of features on a path, in the same folds; None where
+            only one trial was asked for.
+        strongest: Sets of features that work together, from all folds.
+    """
 
     trials: tuple[Trial, ...]
-    pairs: tuple[Pair, ...]
+    unrestricted: Trial | None
+    strongest: Strongest
 
 
 class Search:
-    """Tries settings in the folds, and remembers the strongest pairs of features."""
+    """Tries settings in the folds, and remembers which features work together."""
 
     def __init__(self, pool: Pool, names: tuple[str, ...], seed: int) -> None:
         self.validation = pool.validation
         self._trainers = [Trainer(fold.train, names, seed) for fold in pool.folds]
         self._width = pool.sample.features.shape[1]
-        self.pairs: list[list[Pair]] = [[] for _ in pool.folds]
-        self.strongest: tuple[Pair, ...] = ()
+        nothing: Strongest = dict.fromkeys(SIZES, ())
+        self._by_fold = [nothing for _ in pool.folds]
+        self.strongest = nothing
 
-    def try_settings(self, number: int, settings: Settings, best: Trial | None) -> Trial:
+    def try_settings(self, number: int, settings: Settings, rival: Trial | None = None) -> Trial:
         """Train and validate settings in each fold, or in the first only if they lose there."""
         curves: list[np.ndarray] = []
         boosters: list[lgb.Booster] = []
-        for fold, (trainer, validation) in enumerate(
-            zip(self._trainers, self.validation, strict=True)
+        for trainer, strongest, validation in zip(
+            self._trainers, self._by_fold, self.validation, strict=True
         ):
-            booster, curve = trainer.train_with_early_stopping(
-                settings, self.pairs[fold], validation
-            )
+            sets = allowed_sets(settings, strongest)
+            booster, curve = trainer.train_with_early_stopping(settings, sets, validation)
             boosters.append(booster)
             curves.append(curve)
-            if fold == 0 and best is not None and self._loses(booster, curve, best):
+            if rival is not None and len(curves) == 1 and self._loses(booster, curve, rival):
                 break
-        shared = min(len(curve) for curve in curves)
-        mean = np.mean([curve[:shared] for curve in curves], axis=0)
-        rounds = int(np.argmin(mean)) + 1
+        rounds = best_rounds(curves)
         read = [lgb.Booster(model_str=plain_text(b, rounds)) for b in boosters]
-        if settings == FREE:
-            self.pairs = [strongest_pairs([booster]) for booster in read]
-            self.strongest = tuple(strongest_pairs(read))
+        if settings == SHALLOW:
+            self._by_fold = [strongest_sets([booster]) for booster in read]
+            self.strongest = strongest_sets(read)
         scores = [raw_scores(b, j.features) for b, j in zip(read, self.validation, strict=False)]
         return Trial(number, settings, rounds, tuple(scores), read[0], _cost(read[0], self._width))
 
@@ -132,6 +148,21 @@ class Search:
         own = raw_scores(booster, first[0].features, int(np.argmin(curve)) + 1)
         gap = fold_losses([own], first) - fold_losses(best.scores[:1], first)
         return bool(gap.mean() > RACE_ERRORS * gap.std() / np.sqrt(len(gap)))
+
+
+def allowed_sets(settings: Settings, strongest: Strongest) -> tuple[FeatureSet, ...] | None:
+    """The sets of features that paths may combine; None if any may."""
+    return None if settings.together is None else strongest[settings.together][: settings.sets]
+
+
+def best_rounds(curves: Sequence[np.ndarray]) -> int:
+    """Where the mean log-loss of the folds is least.
+
+    A fold whose training ended early keeps its last loss, so that it does not end the others.
+    """
+    longest = max(map(len, curves))
+    padded = [np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves]
+    return int(np.argmin(np.mean(padded, axis=0))) + 1
 
 
 def search(
@@ -155,34 +186,37 @@ def search(
     running = Search(pool, names, seed)
     started = clock()
     trials: list[Trial] = []
+    standard = None
     for settings in _different(search_space(seed), running):
         complete = [trial for trial in trials if len(trial.scores) == len(pool.folds)]
         rival = min(complete, key=lambda t: mean_loss(t.scores, running.validation), default=None)
         best = None if rival is None else mean_loss(rival.scores, running.validation)
         watch(len(trials) + 1, best)
-        is_draw = len(trials) >= len(DESIGN)
-        trials.append(running.try_settings(len(trials) + 1, settings, rival if is_draw else None))
+        races = len(trials) >= UNRACED
+        trials.append(running.try_settings(len(trials) + 1, settings, rival if races else None))
+        if len(trials) == 1 and effort.trials > 1:
+            standard = running.try_settings(0, UNRESTRICTED)
         late = effort.minutes is not None and clock() - started >= 60 * effort.minutes
         if late or len(trials) >= effort.trials:
             break
-    return SearchResult(tuple(trials), running.strongest)
+    return SearchResult(tuple(trials), standard, running.strongest)
 
 
 def _different(settings: Iterable[Settings], search: Search) -> Iterator[Settings]:
-    """Settings limited to the pairs that were found, without repeats."""
+    """Settings limited to the sets that were found, without repeats."""
     seen: list[Settings] = []
     for wanted in settings:
-        found = max(len(pairs) for pairs in search.pairs)
-        limited = (
-            wanted if wanted.pairs is None else replace(wanted, pairs=min(wanted.pairs, found))
-        )
+        limited = wanted
+        if wanted.together is not None:
+            found = len(search.strongest[wanted.together])
+            limited = replace(wanted, sets=min(wanted.sets or 0, found))
         unnamed = replace(limited, name="")
         if unnamed not in seen:
             seen.append(unnamed)
             yield limited
 
 
-def _cost(booster: lgb.Booster, width: int) -> int | None:
+def _cost(booster: lgb.Booster, width: int) -> float | None:
     try:
         return scoring_cost(booster, width)
     except SelfCheckError:

@@ -1,4 +1,4 @@
-"""Shallow LightGBM trees, trained with early stopping or for a number of rounds."""
+"""LightGBM trees, trained with early stopping or for a number of rounds."""
 
 import re
 from collections.abc import Sequence
@@ -8,30 +8,35 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
-MAX_ROUNDS = 2_000
-PATIENCE_ROUNDS = 50
+MAX_ROUNDS = 5_000
+PATIENCE = 5.0
+"""Training stops after so many rounds without gain, divided by the learning rate."""
+
 LEAST_GAIN = 1e-5
-"""The log-loss that `PATIENCE_ROUNDS` rounds must gain; a longer tail gained nothing."""
+"""The log-loss that counts as a gain; a longer tail gained nothing."""
 
 PARAMETERS = {
     "objective": "binary",
     "metric": "binary_logloss",
-    "num_leaves": 8,
-    "max_bin": 24,
     "feature_pre_filter": False,
     "deterministic": True,
     "force_col_wise": True,
     "verbose": -1,
 }
-"""Few bins make small lookup tables; more gain nothing (docs/internals/decisions.md)."""
 
-LEAF_ROWS = (20, 500)
+BAGGING = {"bagging_fraction": 0.8, "bagging_freq": 1}
+"""How fits of one model differ, besides their seeds."""
+
+LEAF_ROWS = (3, 2_000)
 """The bounds of `min_data_in_leaf`."""
+
+TREE_FEATURES = 6
+"""A tree that may use fewer features misses what they do together."""
 
 SMALL_VALUES = 2_000_000
 
-Together = Sequence[Sequence[int]]
-"""Sets of features; all features of a path are in one of them."""
+FeatureSet = tuple[int, ...]
+"""Features that may be on one path, by position, rising."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +57,43 @@ class Settings:
 
     Attributes:
         name: For the table of trials.
-        depth: Of a tree, 1 to 3.
+        depth: The most splits on a path; None sets no limit.
+        leaves: The most leaves of a tree.
         learning_rate: The share of a tree's correction that is applied.
-        pairs: So many of the strongest pairs of features may interact; None sets no limit.
+        together: How many features a path may combine, those of one of the strongest sets of that
+            size; None sets no limit.
+        sets: How many sets are allowed.
         leaf_share: A leaf has at least this share of the users, within `LEAF_ROWS`.
         lambda_l2: Penalty on the square of a leaf's value.
-        feature_fraction: The share of features that each tree may use.
+        feature_fraction: The share of features that each tree may use, `TREE_FEATURES` at least.
+        bins: The most that a feature's values are divided into.
     """
 
     name: str
-    depth: int = 3
+    depth: int | None = 3
+    leaves: int = 8
     learning_rate: float = 0.1
-    pairs: int | None = None
+    together: int | None = None
+    sets: int | None = None
     leaf_share: float = 1 / 500
     lambda_l2: float = 20.0
     feature_fraction: float = 1.0
+    bins: int = 24
 
-    def parameters(self, rows: int) -> dict[str, Any]:
-        """LightGBM's parameters for so many users."""
+    @property
+    def patience(self) -> int:
+        """Training stops after so many rounds without gain."""
+        return round(PATIENCE / self.learning_rate)
+
+    def parameters(self, rows: int, width: int) -> dict[str, Any]:
+        """LightGBM's parameters for so many users and features."""
         return {
-            "max_depth": self.depth,
+            "max_depth": self.depth or -1,
+            "num_leaves": self.leaves,
             "learning_rate": self.learning_rate,
             "min_data_in_leaf": int(np.clip(self.leaf_share * rows, *LEAF_ROWS)),
             "lambda_l2": self.lambda_l2,
-            "feature_fraction": self.feature_fraction,
+            "feature_fraction": min(1.0, max(self.feature_fraction, TREE_FEATURES / width)),
         }
 
 
@@ -85,69 +103,110 @@ class TrainConfig:
 
     Attributes:
         settings: Hyperparameters.
-        pairs: The strongest pairs of features, of which `settings.pairs` are allowed.
+        sets: Sets of features; all features of a path are in one of them. None sets no limit.
         rounds: At least 1.
+        fits: The model is the mean of so many, each trained on a share of the users.
     """
 
     settings: Settings
-    pairs: Together
+    sets: tuple[FeatureSet, ...] | None
     rounds: int
+    fits: int = 1
 
 
 class Trainer:
-    """Binned users, on whom several models can be trained."""
+    """Users on whom several models can be trained."""
 
     def __init__(self, sample: Sample, names: tuple[str, ...], seed: int) -> None:
-        self._shared: dict[str, Any] = {**PARAMETERS, "seed": seed}
-        self._rows, self._width = sample.features.shape
-        self._threads = threads_for(sample.features)
-        self._data = lgb.Dataset(
-            sample.features,
-            sample.label,
-            feature_name=model_names(names),
-            params={**self._shared, "num_threads": self._threads},
-            free_raw_data=False,
-        )
+        threads = threads_for(sample.features)
+        self._shared: dict[str, Any] = {**PARAMETERS, "seed": seed, "num_threads": threads}
+        self._sample, self._names = sample, model_names(names)
+        self._binned: dict[int, lgb.Dataset] = {}
 
     def train(self, config: TrainConfig) -> lgb.Booster:
         """Trees for a fixed number of rounds."""
-        parameters = self._parameters(config.settings, config.pairs)
-        booster = lgb.train(parameters, self._data, config.rounds)
+        parameters = self._parameters(config.settings, config.sets)
+        seed, data = self._shared["seed"], self._data(config.settings.bins)
+        drawn = BAGGING if config.fits > 1 else {}
+        texts = [
+            plain_text(
+                lgb.train({**parameters, **drawn, "seed": n}, data, config.rounds), config.rounds
+            )
+            for n in range(seed, seed + config.fits)
+        ]
         # Read back from the text that goes into the bundle, so that what is exported is what was checked.
-        return lgb.Booster(model_str=plain_text(booster, config.rounds))
+        return lgb.Booster(model_str=mean_text(texts))
 
     def train_with_early_stopping(
-        self, settings: Settings, pairs: Together, validation: Sample
+        self, settings: Settings, sets: Sequence[FeatureSet] | None, validation: Sample
     ) -> tuple[lgb.Booster, np.ndarray]:
         """Trees until the validation loss stops falling, and that loss by round, float64 [rounds]."""
-        seen = self._data.create_valid(validation.features, validation.label)
+        data = self._data(settings.bins)
         curves: dict[str, dict[str, list[float]]] = {}
         booster = lgb.train(
-            self._parameters(settings, pairs),
-            self._data,
+            self._parameters(settings, sets),
+            data,
             MAX_ROUNDS,
-            valid_sets=[seen],
+            valid_sets=[data.create_valid(validation.features, validation.label)],
             callbacks=[
-                lgb.early_stopping(PATIENCE_ROUNDS, verbose=False, min_delta=LEAST_GAIN),
+                lgb.early_stopping(settings.patience, verbose=False, min_delta=LEAST_GAIN),
                 lgb.record_evaluation(curves),
             ],
         )
         return booster, np.array(curves["valid_0"]["binary_logloss"])
 
-    def _parameters(self, settings: Settings, pairs: Together) -> dict[str, Any]:
-        limits: dict[str, Any] = {}
-        if settings.pairs is not None:
-            allowed = [list(pair) for pair in pairs[: settings.pairs]]
-            singles = [[feature] for feature in range(self._width)]
-            limits = {"interaction_constraints": [*allowed, *singles]}
-        threads = {"num_threads": self._threads}
-        return self._shared | threads | settings.parameters(self._rows) | limits
+    def _data(self, bins: int) -> lgb.Dataset:
+        if bins not in self._binned:
+            self._binned[bins] = lgb.Dataset(
+                self._sample.features,
+                self._sample.label,
+                feature_name=self._names,
+                params={**self._shared, "max_bin": bins},
+                free_raw_data=False,
+            )
+        return self._binned[bins]
+
+    def _parameters(self, settings: Settings, sets: Sequence[FeatureSet] | None) -> dict[str, Any]:
+        rows, width = self._sample.features.shape
+        limits: dict[str, Any] = {"max_bin": settings.bins}
+        if sets is not None:
+            allowed = [*sets, *((feature,) for feature in range(width))]
+            limits["interaction_constraints"] = [list(features) for features in allowed]
+        return self._shared | settings.parameters(rows, width) | limits
 
 
 def plain_text(booster: lgb.Booster, rounds: int) -> str:
     """The trees of the first rounds; without the number of threads, which changes nothing."""
     text = booster.model_to_string(num_iteration=rounds)
     return re.sub(r"\[num_threads: \d+\]\n", "", text)
+
+
+def mean_text(texts: Sequence[str]) -> str:
+    """The model whose raw score is the mean of those of some models, in LightGBM's text format."""
+    if len(texts) == 1:
+        return texts[0]
+    head, _, end = _parts(texts[0])
+    trees = [_scaled(tree, 1 / len(texts)) for text in texts for tree in _parts(text)[1]]
+    numbered = (re.sub(r"^\d+", str(n), tree) for n, tree in enumerate(trees))
+    # The sizes of the trees' texts are optional, and others now.
+    head = re.sub(r"tree_sizes=.*\n", "", head)
+    return head + "".join(f"Tree={tree}" for tree in numbered) + end
+
+
+def _parts(text: str) -> tuple[str, list[str], str]:
+    """What stands before the trees, each tree from its number on, and what follows them."""
+    body, mark, after = text.partition("end of trees")
+    head, *trees = body.split("Tree=")
+    return head, trees, mark + after
+
+
+def _scaled(tree: str, factor: float) -> str:
+    """A tree's text with its values times a factor."""
+
+    def scaled(line: re.Match[str]) -> str:
+        return line[1] + " ".join(repr(factor * float(value)) for value in line[2].split())
+
+    return re.sub(r"^((?:leaf|internal)_value=)(.*)$", scaled, tree, flags=re.MULTILINE)
 
 
 def raw_scores(booster: lgb.Booster, features: np.ndarray, rounds: int = -1) -> np.ndarray:

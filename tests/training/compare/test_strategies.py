@@ -134,13 +134,13 @@ def test_rates_come_from_training_and_calibrations_from_calibration_users():
     assert [s.purchase_rate for s in found] == rates.tolist()
 
 
-@pytest.mark.parametrize("pairs", [None, 0, 1], ids=["free", "no pairs", "one pair"])
-def test_a_segment_that_is_the_label_is_found_as_a_feature(pairs):
+@pytest.mark.parametrize("sets", [None, (), ((0, 1),)], ids=["free", "no pairs", "one pair"])
+def test_a_segment_that_is_the_label_is_found_as_a_feature(sets):
     rng = np.random.default_rng(0)
     label = (rng.random(2_000) < 0.3).astype(np.int8)
     features = rng.normal(size=(2_000, 2)).astype(np.float32)
     figures = (SegmentFigures(4, 0.9, 1, 0), SegmentFigures(3, 0.1, 1, 0))
-    recipe = TrainConfig(Settings("any", pairs=pairs), [(0, 1)], 30)
+    recipe = TrainConfig(Settings("any"), sets, 30)
     sample = Sample(features, label)
     parts = quarters(2_000)
     found = segment_feature_strategy(figures, parts, sample, 3 + label.astype(int), recipe, 1)

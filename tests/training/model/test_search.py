@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from engine.errors import SelfCheckError
+from engine.errors import SelfCheckError, UsageError
 from tests.fitting import halved, trees
 from training.effort import Effort, effort_of
-from training.model.candidates import DESIGN, search_space, strongest_pairs
+from training.model.candidates import DESIGN, search_space, strongest_sets
 from training.model.choice import Standing, cheapest, choose_trees
 from training.model.classifier import sigmoid
 from training.model.search import Trial, search
@@ -25,6 +25,10 @@ def sample(rows, seed, margin, width=4):
 
 def together(x):
     return 2 * np.sign(x[:, 0] * x[:, 2]) + x[:, 1]
+
+
+def four_together(x):
+    return 4 * np.sign(x[:, 0] * x[:, 1]) * np.all(x[:, 2:] > 0, axis=1) + 0.7 * x[:, 0]
 
 
 def apart(x):
@@ -49,7 +53,7 @@ def row(report, name):
 
 def test_features_that_work_together_are_found(joint):
     booster, report = joint
-    assert strongest_pairs([booster])[0] == (0, 2)
+    assert strongest_sets([booster])[2][0] == (0, 2)
     assert report["chosen"] != "stumps"
 
 
@@ -59,12 +63,35 @@ def test_features_that_work_apart_need_no_pairs():
     assert max(len(leaf.factors) for leaf in read_leaves(booster)) == 1
 
 
-def test_paths_hold_at_most_two_features_where_pairs_are_limited():
+@pytest.mark.parametrize("sets", [((0, 2), (1, 3)), ((0, 1, 3), (1, 2, 3))])
+def test_a_path_combines_features_of_one_set_however_deep_the_trees(sets):
     pool = halved(sample(2_000, 0, together))
-    for settings in (s for s in DESIGN if s.pairs is not None):
+    for settings in DESIGN:
         trainer = Trainer(pool.sample, NAMES, seed=1)
-        booster = trainer.train(TrainConfig(settings, [(0, 2), (1, 3)], 20))
-        assert max(len(leaf.factors) for leaf in read_leaves(booster)) <= 2
+        booster = trainer.train(TrainConfig(settings, sets, 20))
+        paths = {tuple(f.feature for f in leaf.factors) for leaf in read_leaves(booster)}
+        assert all(any(set(path) <= set(features) for features in sets) for path in paths)
+
+
+def test_three_features_that_work_together_are_found():
+    pool = halved(sample(6_000, 0, lambda x: 3 * np.sign(x[:, 0] * x[:, 2] + 0.5 * x[:, 3])))
+    found = search(pool, NAMES, 1, Effort(1))
+    assert found.strongest[3][0] == (0, 2, 3)
+
+
+def test_the_loss_without_limits_is_measured_in_the_same_folds(joint):
+    _, report = joint
+    standard, best = report["unrestricted"], row(report, report["chosen"])
+    assert standard["log_loss"] == pytest.approx(
+        best["log_loss"] + standard["difference"], abs=2e-6
+    )
+    assert abs(standard["difference"]) < 10 * standard["standard_error"]
+    assert chosen(together, trials=1)[1]["unrestricted"] is None
+
+
+def test_what_more_than_three_features_do_together_costs_worth():
+    report = chosen(four_together, rows=4_000, trials=4)[1]
+    assert report["unrestricted"]["difference"] < -3 * report["unrestricted"]["standard_error"] < 0
 
 
 def test_a_search_can_be_watched():
@@ -81,11 +108,11 @@ def test_the_table_of_trials_is_kept(joint):
     _, report = joint
     table = report["trials"]
     assert [trial["number"] for trial in table] == list(range(1, len(table) + 1))
-    assert min(trial["difference"] for trial in table) == 0
+    assert min(trial["difference"] for trial in table if trial["folds"] == 2) == 0
     assert [trial["name"] for trial in table if trial["chosen"]] == [report["chosen"]]
     stumps = row(report, "stumps")
     assert stumps["difference"] > stumps["standard_error"] > 0
-    assert stumps["cost"] < row(report, "free")["cost"]
+    assert stumps["cost"] < row(report, "depth 3")["cost"]
     json.dumps(report, allow_nan=False)
 
 
@@ -202,3 +229,20 @@ def test_what_cannot_be_exported_is_not_chosen():
     many = trees(users.features, users.label, num_leaves=31, rounds=20)
     with pytest.raises(SelfCheckError, match="a path of its trees has 4 features"):
         cheapest([standing("many", 0.0, 0.0, None, many)], 4)
+
+
+def test_the_cheapest_is_named_where_none_is_cheap_enough():
+    table = [standing("dear", 0.0, 0.0, 400), standing("less", 0.0, 0.0, 300.4)]
+    with pytest.raises(
+        UsageError, match="--max-cost 250: the cheapest of 2 models tried takes 300 ns"
+    ):
+        cheapest(table, 4, 250)
+
+
+def test_a_limit_of_the_cost_holds():
+    pool = halved(sample(2_000, 0, together))
+    free = choose_trees(pool, NAMES, 1, Effort(4)).report
+    limit = row(free, free["chosen"])["cost"] - 1
+    limited = choose_trees(pool, NAMES, 1, Effort(4), max_cost=limit).report
+    assert row(limited, limited["chosen"])["cost"] <= limit
+    assert min(t["difference"] for t in limited["trials"] if t["folds"] == 2) < 0

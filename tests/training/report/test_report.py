@@ -340,7 +340,7 @@ def test_what_the_number_of_segments_is_chosen_by_is_shown(subject, card):
 
 def test_settings_of_a_trial_stand_in_one_order(subject):
     record = subject.fit.search
-    parameters = {"depth": 3, "lambda_l2": 20.0, "learning_rate": 0.1, "pairs": None}
+    parameters = {"depth": 3, "lambda_l2": 20.0, "learning_rate": 0.1, "sets": None}
     trials = [
         {**record["trials"][0], "parameters": dict(order), "chosen": False}
         for order in (parameters.items(), reversed(parameters.items()))

@@ -31,6 +31,9 @@ MAX_GRAPH_BYTES = 8_000_000
 PATH_FEATURES = 3
 """The most features on a path: a table of four would have tens of thousands of cells."""
 
+COMPARISON_NS, LOOKUP_NS = 0.25, 1.0
+"""What a threshold and a lookup cost a row, measured by benchmarks/test_drivers.py."""
+
 BLOCK_CELLS = 5_000_000
 """Leaves are summed in blocks of about so many products."""
 
@@ -107,15 +110,16 @@ def model_effects(booster: lgb.Booster, calibration: Calibration, feature_count:
     return Effects(calibration.intercept + slope * mean, thresholds, tables)
 
 
-def scoring_cost(booster: lgb.Booster, feature_count: int) -> int:
-    """Comparisons and lookups for one row.
+def scoring_cost(booster: lgb.Booster, feature_count: int) -> float:
+    """An estimate of the graph's nanoseconds for one row on one core.
 
     Raises:
         SelfCheckError: See `model_effects`.
     """
     plans = _plans(_checked_leaves(booster))
     thresholds = sum(len(values) + 1 for values in _all_thresholds(plans, feature_count))
-    return thresholds + sum(len(plan.features) + 1 for plan in plans)
+    lookups = sum(len(plan.features) + 1 for plan in plans)
+    return COMPARISON_NS * thresholds + LOOKUP_NS * lookups
 
 
 def _checked_leaves(booster: lgb.Booster) -> list[Leaf]:

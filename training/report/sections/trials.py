@@ -25,6 +25,8 @@ def trials(subject: Subject) -> list[Block]:
     losses = [math.inf if t.get("log_loss") is None else t["log_loss"] for t in tried]
     order = sorted(range(len(tried)), key=lambda n: (not tried[n].get("chosen"), losses[n]))
     best = [tried[n] for n in order[:SHOWN_TRIALS]]
+    other = record.get("unrestricted")
+    standard = [_row(other, count(other.get("trees")), "no exact drivers")] if other else []
     rules = [_row(rule, UNKNOWN, "") for rule in record.get("baselines") or []]
     models = [_row(t, count(t.get("trees")), _parameters(t)) for t in best]
     shown = f"The {len(best)} best of {len(tried)} models" if len(best) < len(tried) else "Models"
@@ -32,11 +34,31 @@ def trials(subject: Subject) -> list[Block]:
         table(
             f"{shown} tried in the fit, and baselines, validated on the same users",
             ("Model", "Trees", "Log-loss", "ROC-AUC"),
-            [*models, *rules],
+            [*models, *standard, *rules],
             marked=[n for n, t in enumerate(best) if t.get("chosen")],
         )
     ]
-    return [*_depth_gain(record.get("depth_gain")), *blocks]
+    worth = worth_of_exact_drivers(record)
+    return [*_depth_gain(record.get("depth_gain")), *([Text(worth)] if worth else []), *blocks]
+
+
+def worth_of_exact_drivers(search: Figures) -> str:
+    """What exact drivers cost in worth: the chosen model beside LightGBM without limits; or ""."""
+    other = search.get("unrestricted")
+    if not other:
+        return ""
+    gap, error = -other["difference"], other["standard_error"]
+    if gap <= error:
+        return (
+            "Exact drivers cost nothing that can be measured: LightGBM with any number of features on "
+            f"a path has a log-loss of {decimal(other['log_loss'], 4)}, {decimal(abs(gap), 4)} "
+            f"{'lower' if gap > 0 else 'higher'} (standard error {decimal(error, 4)})."
+        )
+    return (
+        f"LightGBM with any number of features on a path, which has no exact drivers, has a log-loss "
+        f"{decimal(gap, 4)} lower (standard error {decimal(error, 4)}). More --trials may find trees "
+        "that come closer, and so may a higher --max-cost."
+    )
 
 
 def _row(judged: Figures, trees: str, note: str) -> Row:
@@ -53,8 +75,8 @@ def _depth_gain(gain: Mapping[str, Any] | None) -> Sequence[Text]:
     if not gain or gain.get("roc_auc") is None:
         return ()
     words = (
-        f"Trees of depth {gain['depth']}, in which features interact, reach a ROC-AUC "
-        f"{decimal(gain['roc_auc'], 4)} above that of trees of depth 1 (standard error "
+        f"Trees in which features interact reach a ROC-AUC {decimal(gain['roc_auc'], 4)} above that "
+        "of trees with one feature each (standard error "
         f"{decimal(gain['roc_auc_standard_error'], 4)})."
     )
     return (Text(words),)
