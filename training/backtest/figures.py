@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.optimize import brentq  # type: ignore[import-untyped]
+from scipy.special import expit, logit  # type: ignore[import-untyped]
 
 from engine.bundle.manifest import BANDS
 from engine.bundle.schema import FeatureSchema
@@ -17,9 +19,13 @@ from training.backtest.outcomes import Joined, join_outcomes
 from training.metrics.audiences import top_users
 from training.metrics.classification import AT_THRESHOLD
 from training.metrics.disclosure import MIN_USERS, enough, merged
-from training.metrics.intervals import intervals, wilson
+from training.metrics.intervals import NORMAL_QUANTILE, intervals, mean_and_error, wilson
 from training.metrics.metrics import admitted_rows, headline, rank, rounded
 
+LEAST = 1e-7
+"""Probabilities this close to 0 or 1 are moved away from them, so that their log-odds are finite."""
+
+FARTHEST = 40.0
 DECILES = tuple(range(1, 11))
 FIGURES = ("rows", "mean_probability", "purchase_rate", "interval", "lift", "share_of_buyers")
 
@@ -35,7 +41,7 @@ def backtest(
         schema: The names of these three.
 
     Returns:
-        What was joined, and for each bundle `metrics`, `deciles`, `bands`, `segments` and
+        What was joined, and for each bundle `shift`, `metrics`, `deciles`, `bands`, `segments` and
         `control`; plain JSON values.
 
     Raises:
@@ -84,6 +90,7 @@ def _bundle_figures(bundle_id: str, frame: pl.DataFrame) -> dict[str, Any]:
         "users": frame["user"].n_unique(),
         "purchase_rate": float(frame["bought"].to_numpy().mean()),
         "mean_probability": float(frame["purchase_probability"].to_numpy().mean(dtype=np.float64)),
+        "shift": shift_to(frame["purchase_probability"].to_numpy(), *_outcome(frame)),
         "metrics": _metrics(frame),
         "deciles": _summed(_merged_rates(frame, "propensity_decile", DECILES)),
         "bands": _merged_rates(frame, "propensity_band", BANDS),
@@ -96,9 +103,39 @@ def _bundle_figures(bundle_id: str, frame: pl.DataFrame) -> dict[str, Any]:
     }
 
 
+def shift_to(
+    probability: np.ndarray, label: np.ndarray, users: np.ndarray
+) -> dict[str, Any] | None:
+    """How far all log-odds must move for the mean probability to be the rate that was observed.
+
+    Args:
+        probability: float32 [rows].
+        label: int8 [rows].
+        users: A number for each user, int64 [rows].
+
+    Returns:
+        `log_odds` and its 95 % `interval`; None if no shift reaches the rate or an end of its interval.
+    """
+    p = probability.astype(np.float64)
+    gap, error = mean_and_error(label - p, users)
+    margin = logit(np.clip(p, LEAST, 1 - LEAST))
+    ends = [p.mean() + gap + z * error for z in (0.0, -NORMAL_QUANTILE, NORMAL_QUANTILE)]
+    if not all(0 < rate < 1 for rate in ends):
+        return None
+    value, low, high = (
+        brentq(lambda by, rate=rate: expit(margin + by).mean() - rate, -FARTHEST, FARTHEST)
+        for rate in ends
+    )
+    return {"log_odds": value, "interval": [low, high]}
+
+
+def _outcome(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    return frame["bought"].to_numpy(), frame["user"].to_numpy()
+
+
 def _metrics(frame: pl.DataFrame) -> dict[str, Any]:
     """Figures with 95 % intervals; empty if all users bought, or none did."""
-    label, users = frame["bought"].to_numpy(), frame["user"].to_numpy()
+    label, users = _outcome(frame)
     if not 0 < label.sum() < len(label):
         return {}
     ranked = rank(frame["purchase_probability"].to_numpy(), label)

@@ -2,7 +2,8 @@
 
 With one snapshot, a hash of the id decides, so that a user always stays in the same part. With
 several, time decides, with the label's horizon as a gap: the outcomes of the days before a snapshot
-are already visible in its features.
+are already visible in its features. Calibration and test then hold different users of the newest dates,
+because purchase rates change with the season.
 """
 
 import hashlib
@@ -87,7 +88,7 @@ def hash_draws(ids: pl.Series | None, rows: int) -> np.ndarray:
 def _by_time(
     dataset: Dataset, snapshots: pl.Series, draws: np.ndarray
 ) -> tuple[np.ndarray, dict[str, object]]:
-    """Train on the first dates, test on the last; the part of each row, -1 in a gap."""
+    """Train on the first dates, calibrate and test on the last; the part of each row, -1 in a gap."""
     if snapshots.null_count():
         raise InputError(
             f"training data: {pluralize(snapshots.null_count(), 'row')} of {dataset.rows:,} without "
@@ -96,30 +97,31 @@ def _by_time(
     gap = timedelta(days=dataset.schema.horizon_days)
     counts = snapshots.value_counts().sort(snapshots.name)
     dates, rows = counts[snapshots.name].to_list(), counts["count"].to_numpy()
-    middle_date, test_date = _cut_dates(dates, rows, gap)
+    middle_date, last_date = _cut_dates(dates, rows, gap)
     day = snapshots.to_numpy()
-    start, end = np.datetime64(middle_date), np.datetime64(test_date)
+    start, end = np.datetime64(middle_date), np.datetime64(last_date)
     train = (day <= np.datetime64(middle_date - gap)) & (day < start)
-    middle = (day >= start) & (day <= np.datetime64(test_date - gap)) & (day < end)
-    validates = draws < SHARES[1] / (SHARES[1] + SHARES[2])
-    parts = [train, middle & validates, middle & ~validates, day >= end]
+    middle = (day >= start) & (day <= np.datetime64(last_date - gap)) & (day < end)
+    last = day >= end
+    calibrates = draws < SHARES[2] / (SHARES[2] + SHARES[3])
+    parts = [train, middle, last & calibrates, last & ~calibrates]
     part = np.select(parts, [0, 1, 2, 3], default=-1)
     return part, {
         "kind": "time",
         "gap_days": gap.days,
         "first_validation_date": middle_date.isoformat(),
-        "first_test_date": test_date.isoformat(),
+        "first_test_date": last_date.isoformat(),
         "rows_in_gaps": int((part < 0).sum()),
     }
 
 
 def _cut_dates(dates: list[date], rows: np.ndarray, gap: timedelta) -> tuple[date, date]:
-    """The first dates of the middle and of the test part that come closest to `SHARES`."""
+    """The first dates of validation, and of calibration and test, that come closest to `SHARES`."""
     day = np.array([d.toordinal() for d in dates])
     # How many dates lie a full horizon before each date.
     earlier = np.minimum(np.searchsorted(day, day - gap.days, side="right"), np.arange(len(day)))
     share = np.concatenate([[0], np.cumsum(rows)]) / rows.sum()
-    wanted = np.array([SHARES[0], SHARES[1] + SHARES[2], SHARES[3]])
+    wanted = np.array([*SHARES[:2], SHARES[2] + SHARES[3]])
     best, best_miss = None, np.inf
     for m, t in combinations(range(1, len(dates)), 2):
         if earlier[m] and earlier[t] > m:

@@ -10,7 +10,7 @@ from engine.errors import BundleError, InputError, NoInputError
 from tests.fitting import number, schema_of
 from tests.helpers import write_table
 from training.backtest.effect import control_effect, rate_differences
-from training.backtest.figures import backtest
+from training.backtest.figures import backtest, shift_to
 from training.backtest.outcomes import join_outcomes
 from training.report.sections.backtest import backtest_sections
 from training.report.text import section_lines
@@ -317,3 +317,37 @@ def test_the_interval_of_a_difference_is_newcombes():
     # Newcombe (1998), Statistics in Medicine 17, p. 875, example (a), method 10: 56/70 and 48/80.
     low, high = rate_differences(np.array([[56 / 70], [48 / 80]]), np.array([[70], [80]]))
     assert (float(low[0]), float(high[0])) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def test_the_shift_moves_the_mean_probability_to_the_rate():
+    rng = np.random.default_rng(0)
+    said = rng.beta(1, 9, 20_000).astype(np.float32)
+    odds = 1.5 * said / (1 - said.astype(np.float64))
+    bought = (rng.random(20_000) < odds / (1 + odds)).astype(np.int8)
+    shift = shift_to(said, bought, np.arange(20_000))
+    low, high = shift["interval"]
+    assert low < np.log(1.5) < high
+    assert high - low < 0.12
+    moved = said / (said + (1 - said) * np.exp(-shift["log_odds"]))
+    assert moved.mean() == pytest.approx(bought.mean(), abs=1e-6)
+
+
+def test_rates_as_predicted_need_no_shift_and_none_reaches_everybody():
+    rng = np.random.default_rng(3)
+    said = rng.beta(1, 9, 5_000).astype(np.float32)
+    users = np.arange(5_000)
+    low, high = shift_to(said, (rng.random(5_000) < said).astype(np.int8), users)["interval"]
+    assert low < 0 < high
+    assert shift_to(said, np.ones(5_000, np.int8), users) is None
+    assert shift_to(np.zeros(5_000, np.float32), np.zeros(5_000, np.int8), users) is None
+
+
+def test_rows_of_one_user_widen_the_interval_of_the_shift():
+    said = np.full(4_000, 0.2, np.float32)
+    bought = np.repeat(np.random.default_rng(2).random(400) < 0.2, 10).astype(np.int8)
+    alone, joint = (
+        shift_to(said, bought, users) for users in (np.arange(4_000), np.arange(4_000) // 10)
+    )
+    assert joint["log_odds"] == alone["log_odds"]
+    widths = [np.diff(found["interval"])[0] for found in (alone, joint)]
+    assert widths[1] > 2.5 * widths[0]

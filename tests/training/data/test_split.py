@@ -71,12 +71,13 @@ def test_several_snapshots_are_split_by_time_with_gaps(days, horizon):
     dataset = dated(days, horizon)
     parts = split(dataset)
     gap = timedelta(days=horizon)
-    middle = np.concatenate([parts.validation, parts.calibration])
-    assert days_of(dataset, parts.train).max() + gap <= days_of(dataset, middle).min()
-    assert days_of(dataset, middle).max() + gap <= days_of(dataset, parts.test).min()
-    assert days_of(dataset, parts.test).max() == dataset.snapshots.max()
-    validators = set(dataset.ids.gather(parts.validation))
-    assert not validators & set(dataset.ids.gather(parts.calibration))
+    newest = np.concatenate([parts.calibration, parts.test])
+    assert days_of(dataset, parts.train).max() + gap <= days_of(dataset, parts.validation).min()
+    assert days_of(dataset, parts.validation).max() + gap <= days_of(dataset, newest).min()
+    for part in (parts.calibration, parts.test):
+        assert days_of(dataset, part).max() == dataset.snapshots.max()
+    calibrators = set(dataset.ids.gather(parts.calibration))
+    assert not calibrators & set(dataset.ids.gather(parts.test))
     assert len(set(np.concatenate(parts.rows).tolist())) == sum(map(len, parts.rows))
 
 

@@ -1,5 +1,6 @@
 """Past scores against outcomes, by bundle: ranking, calibration, lift and the control group."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,9 +68,26 @@ def _bundle(bundle: Mapping[str, Any]) -> list[Block]:
             f"{percent(bundle['purchase_rate'])} bought.",
             strong=True,
         ),
+        *_shift(bundle["shift"]),
         *_metrics(bundle["metrics"]),
         *_rates_tables(bundle),
         *_control(bundle["control"]),
+    ]
+
+
+def _shift(shift: Mapping[str, Any] | None) -> list[Block]:
+    """By how much to correct probabilities until the next fit."""
+    if shift is None:
+        return []
+    low, high = shift["interval"]
+    if low <= 0 <= high:
+        return [Text("The difference is within chance: probabilities need no correction.")]
+    factor, least, most = (decimal(math.exp(by), 2) for by in (shift["log_odds"], low, high))
+    return [
+        Text(
+            f"The difference is more than chance. Until the next fit, multiply the odds p / (1 - p) by "
+            f"{factor} (95\u202f% interval {least} to {most}). Ranking, deciles and bands stay as they are."
+        )
     ]
 
 

@@ -1,0 +1,265 @@
+"""Real tables, five folds: our model beside the best ordinary ones. python -m benchmarks.tables
+
+REAL_DATA names a folder with NAME.csv or NAME.csv.gz beside each NAME.toml, the schema. The rivals are
+those of `pip install --group rivals`. All train on the same rows; ours sets some of them aside to
+calibrate and to measure itself, as every bundle does.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmarks.online_shoppers import Fold, folds
+from engine.bundle.open import open_bundle
+from engine.bundle.schema import FeatureSchema, load_schema
+from engine.model.session import Session
+from engine.rows.typed import to_features, to_typed
+from training.effort import Effort
+from training.metrics.intervals import placements
+from training.metrics.metrics import log_losses
+from training.model.baselines import regression
+from training.model.categories import fit_categories
+from training.model.trees import Sample
+
+OURS = "this engine"
+RIVALS = {"interpret": "EBM", "catboost": "CatBoost"}
+SEEDS = 5
+ROWS_TIMED = 20_000
+HEAD = (
+    "| table | model | log-loss | of the best gain | ROC-AUC | fit, s | rows/s with exact reasons |\n"
+    "|---|---|---:|---:|---:|---:|---:|\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The rows of a fold, as rivals read them.
+
+    Attributes:
+        train: Features and labels, categories as codes in an arbitrary order.
+        test: Other rows.
+        categorical: The columns with codes.
+    """
+
+    train: Sample
+    test: Sample
+    categorical: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One model on one fold.
+
+    Attributes:
+        probability: float64 [test rows].
+        seconds: To fit it.
+        rate: Rows a second with the exact SHAP values, or terms, of each; 0 if it has none.
+    """
+
+    probability: np.ndarray
+    seconds: float
+    rate: float
+
+
+Rival = Callable[[Part], Result]
+
+
+def logistic(part: Part) -> Result:
+    """Logistic regression on normal scores and one-hot codes; its terms need no second pass."""
+    numeric = [n for n in range(part.train.features.shape[1]) if n not in part.categorical]
+    started = time.perf_counter()
+    margin = regression(part.train, part.test.features, numeric)
+    return Result(1 / (1 + np.exp(-margin)), time.perf_counter() - started, 0.0)
+
+
+def boosted(part: Part) -> Result:
+    """LightGBM with 31 leaves, stopped on a fifth of the rows, then trained on all."""
+    import lightgbm as lgb
+
+    options: dict[str, Any] = {
+        "objective": "binary",
+        "learning_rate": 0.05,
+        "feature_fraction": 0.5,
+        "min_data_in_leaf": 10,
+        "verbose": -1,
+        "seed": 7,
+    }
+    started = time.perf_counter()
+    held_out = np.random.default_rng(7).random(len(part.train.label)) < 0.2
+    some, rest = part.train.subset(~held_out), part.train.subset(held_out)
+
+    def data(sample: Sample) -> lgb.Dataset:
+        columns = part.categorical or "auto"
+        return lgb.Dataset(sample.features, sample.label, categorical_feature=columns)
+
+    stopped = lgb.train(
+        options,
+        data(some),
+        3_000,
+        valid_sets=[data(rest)],
+        callbacks=[lgb.early_stopping(100, verbose=False)],
+    )
+    model = lgb.train(options, data(part.train), max(1, stopped.best_iteration))
+    seconds = time.perf_counter() - started
+    rate = _rate(lambda x: model.predict(x, pred_contrib=True), part.test.features)
+    return Result(np.asarray(model.predict(part.test.features)), seconds, rate)
+
+
+def explainable(part: Part) -> Result:
+    """The explainable boosting machine: main effects and pairs."""
+    from interpret.glassbox import ExplainableBoostingClassifier
+
+    width = part.train.features.shape[1]
+    kinds = ["nominal" if n in part.categorical else "continuous" for n in range(width)]
+    started = time.perf_counter()
+    model = ExplainableBoostingClassifier(feature_types=kinds, random_state=7, n_jobs=1)
+    model.fit(part.train.features, part.train.label)
+    seconds = time.perf_counter() - started
+    found = model.predict_proba(part.test.features)[:, 1]
+    return Result(found, seconds, _rate(model.eval_terms, part.test.features))
+
+
+def catboost(part: Part) -> Result:
+    """CatBoost, stopped on a fifth of the rows."""
+    from catboost import CatBoostClassifier, Pool
+
+    def table(sample: Sample) -> list[list[Any]]:
+        columns = [
+            _texts(column) if n in part.categorical else column.astype(object)
+            for n, column in enumerate(sample.features.T)
+        ]
+        return np.column_stack(columns).tolist()
+
+    started = time.perf_counter()
+    held_out = np.random.default_rng(7).random(len(part.train.label)) < 0.2
+    some, rest, test = (
+        Pool(table(sample), sample.label, cat_features=part.categorical)
+        for sample in (part.train.subset(~held_out), part.train.subset(held_out), part.test)
+    )
+    model = CatBoostClassifier(
+        iterations=3_000, learning_rate=0.05, random_seed=7, verbose=False, thread_count=2
+    )
+    model.fit(some, eval_set=rest, early_stopping_rounds=100)
+    seconds = time.perf_counter() - started
+    began = time.perf_counter()
+    model.get_feature_importance(test, type="ShapValues")
+    rate = len(part.test.label) / (time.perf_counter() - began)
+    return Result(model.predict_proba(test)[:, 1], seconds, rate)
+
+
+def ours(fold: Fold, table: pl.DataFrame, seconds: float) -> Result:
+    """What the bundle of a fold gives for the rows of a table."""
+    session = Session(open_bundle(fold.bundle))
+    schema, categories = fold.manifest.schema, fold.manifest.categories
+    features = to_features(to_typed(table, schema).frame, schema.model_features, categories)
+    predictions = session.run(features)
+    rate = _rate(session.run, features)
+    return Result(predictions.probability.astype(np.float64), seconds, rate)
+
+
+def compared(
+    name: str, table: pl.DataFrame, schema: FeatureSchema, rivals: dict[str, Rival]
+) -> str:
+    """The lines of one table."""
+    found: dict[str, list[Result]] = {OURS: [], **{rival: [] for rival in rivals}}
+    labels = []
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        for number, fold in enumerate(folds(table, schema, Effort(), Path(folder))):
+            seconds = time.perf_counter() - started
+            train, test = (
+                pl.read_csv(Path(folder) / f"{part}{number}.csv", infer_schema=False)
+                for part in ("train", "test")
+            )
+            part = _part(train, test, schema)
+            labels.append(part.test.label)
+            found[OURS].append(ours(fold, test, seconds))
+            for rival, run in rivals.items():
+                found[rival].append(run(part))
+            started = time.perf_counter()
+    return "".join(_lines(name, found, labels))
+
+
+def _part(train: pl.DataFrame, test: pl.DataFrame, schema: FeatureSchema) -> Part:
+    typed, others = (to_typed(frame, schema).frame for frame in (train, test))
+    label, other_label = (
+        frame[schema.label].cast(pl.Float64).cast(pl.Int8).to_numpy() for frame in (train, test)
+    )
+    categories = fit_categories(typed, label, schema)
+    features = schema.model_features
+    return Part(
+        Sample(to_features(typed, features, categories), label),
+        Sample(to_features(others, features, categories), other_label),
+        [n for n, feature in enumerate(features) if feature.kind == "categorical"],
+    )
+
+
+def _texts(column: np.ndarray) -> np.ndarray:
+    return np.array([str(value) for value in column], dtype=object)
+
+
+def _rate(run: Callable[[np.ndarray], object], features: np.ndarray) -> float:
+    """Rows a second, the best of some."""
+    rows = np.resize(features, (max(ROWS_TIMED, len(features)), features.shape[1]))
+    seconds = []
+    for _ in range(SEEDS):
+        started = time.perf_counter()
+        run(rows)
+        seconds.append(time.perf_counter() - started)
+    return len(rows) / min(seconds)
+
+
+def _lines(name: str, found: dict[str, list[Result]], labels: list[np.ndarray]) -> Iterator[str]:
+    label = np.concatenate(labels)
+    base = np.mean(log_losses(np.full(len(label), label.mean()), label))
+    losses = {
+        model: np.mean(log_losses(np.concatenate([r.probability for r in results]), label))
+        for model, results in found.items()
+    }
+    best = base - min(losses[model] for model in found if model != OURS)
+    for model, results in found.items():
+        auc = np.mean(
+            [
+                placements(r.probability, y)[y == 1].mean()
+                for r, y in zip(results, labels, strict=True)
+            ]
+        )
+        rate = np.median([r.rate for r in results])
+        yield (
+            f"| {name} | {model} | {losses[model]:.4f} | {(base - losses[model]) / best:.3f} "
+            f"| {auc:.4f} | {np.median([r.seconds for r in results]):.1f} "
+            f"| {f'{rate:,.0f}' if rate else '–'} |\n"
+        )
+
+
+def main() -> None:
+    """Print the table, a data set at a time."""
+    if "REAL_DATA" not in os.environ:
+        sys.exit("REAL_DATA names no folder of tables: NAME.csv.gz or NAME.csv beside NAME.toml.")
+    rivals: dict[str, Rival] = {"LightGBM": boosted, "logistic regression": logistic}
+    runs = {"interpret": explainable, "catboost": catboost}
+    for package, title in RIVALS.items():
+        if find_spec(package) is None:
+            print(f"{title} is left out: pip install --group rivals", file=sys.stderr)
+        else:
+            rivals[title] = runs[package]
+    print(HEAD, end="")
+    for schema in sorted(Path(os.environ["REAL_DATA"]).glob("*.toml")):
+        files = [schema.with_suffix(ending) for ending in (".csv.gz", ".csv")]
+        file = next((file for file in files if file.exists()), None)
+        if file is not None:
+            table = pl.read_csv(file, infer_schema=False)
+            print(compared(schema.stem, table, load_schema(schema), rivals), end="", flush=True)
+
+
+if __name__ == "__main__":
+    main()
