@@ -167,14 +167,14 @@ def ours(fold: Fold, table: pl.DataFrame, seconds: float) -> Result:
 
 
 def compared(
-    name: str, table: pl.DataFrame, schema: FeatureSchema, rivals: dict[str, Rival]
+    name: str, table: pl.DataFrame, schema: FeatureSchema, rivals: dict[str, Rival], effort: Effort
 ) -> str:
     """The lines of one table."""
     found: dict[str, list[Result]] = {OURS: [], **{rival: [] for rival in rivals}}
     labels = []
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        for number, fold in enumerate(folds(table, schema, Effort(), Path(folder))):
+        for number, fold in enumerate(folds(table, schema, effort, Path(folder))):
             seconds = time.perf_counter() - started
             train, test = (
                 pl.read_csv(Path(folder) / f"{part}{number}.csv", infer_schema=False)
@@ -258,7 +258,8 @@ def main() -> None:
         file = next((file for file in files if file.exists()), None)
         if file is not None:
             table = pl.read_csv(file, infer_schema=False)
-            print(compared(schema.stem, table, load_schema(schema), rivals), end="", flush=True)
+            lines = compared(schema.stem, table, load_schema(schema), rivals, Effort())
+            print(lines, end="", flush=True)
 
 
 if __name__ == "__main__":
