@@ -150,8 +150,8 @@ def _scorable() -> dict[str, Foreign]:
             ),
             *map(number, INNER),
         ),
-        "500 numbers": Foreign(
-            _numbers(600, 500), NO_ID, tuple(number(f"f{n}") for n in range(500))
+        "200 numbers": Foreign(
+            _numbers(600, 200), NO_ID, tuple(number(f"f{n}") for n in range(200))
         ),
         "many types": _described(
             some.with_columns(

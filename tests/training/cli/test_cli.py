@@ -115,7 +115,7 @@ def test_a_refused_candidate_is_told_in_words_and_as_json(tiny, command):
     opened = open_bundle(tiny / "bundle")
     parity = {**read_evaluation(opened).fit.parity, "changed_segment": 3}
     write_bundle(tiny / "wrong", opened.manifest, changed_record(opened, parity=parity))
-    write_table(shop_users(2_000, 2), tiny / "later.parquet")
+    write_table(shop_users(1_000, 2), tiny / "later.parquet")
     promote = ("promote", "wrong", "--to", "measured")
     found = command("training", *promote, "--data", "later.parquet", cwd=tiny)
     assert found.returncode == 79
@@ -123,7 +123,7 @@ def test_a_refused_candidate_is_told_in_words_and_as_json(tiny, command):
     assert "refused at 1 gate of 17: parity" in found.stderr
     assert re.search(r"^passed   roc_auc  +ROC-AUC", found.stderr, re.M)
     report = json.loads(found.stdout)
-    assert (report["accepted"], report["data"]["rows"]) == (False, 2_000)
+    assert (report["accepted"], report["data"]["rows"]) == (False, 1_000)
     with unread_stream("gone") as stream:
         unread = run("training", *promote, "--data", "later.parquet", cwd=tiny, stdout=stream)
     assert unread.returncode == 79
@@ -133,7 +133,7 @@ def test_a_refused_candidate_is_told_in_words_and_as_json(tiny, command):
 
 
 def test_on_a_terminal_promote_shows_a_table_and_no_json(tiny):
-    write_table(shop_users(2_000, 2), tiny / "later.parquet")
+    write_table(shop_users(1_000, 2), tiny / "later.parquet")
     promote = ("promote", tiny / "bundle", "--to", tiny / "shown", "--data", tiny / "later.parquet")
     code, output = run_in_terminal("training", *promote)
     assert code == 0, output
@@ -168,7 +168,7 @@ def test_backtest_prints_its_figures(tiny, command):
 
 
 def test_a_promotion_whose_figures_nobody_can_read_is_told(tiny):
-    write_table(shop_users(2_000, 2), tiny / "later.parquet")
+    write_table(shop_users(1_000, 2), tiny / "later.parquet")
     promote = ("training", "promote", "bundle", "--to", "unread", "--data", "later.parquet")
     with unread_stream("full") as stream:
         found = run(*promote, cwd=tiny, stdout=stream)

@@ -141,7 +141,7 @@ def leaking():
 
 def test_the_label_under_another_name_is_refused_without_measuring(folder, champion, tmp_path):
     promote(champion, tmp_path)
-    copied = fitted(folder("copied"), users_of(1, 4_000, paid=leak(0)), LEAKING)
+    copied = fitted(folder("copied"), users_of(1, 1_500, paid=leak(0)), LEAKING)
     with pytest.raises(RefusedError, match="paid is the label under another name"):
         promote(copied, tmp_path, ["no such file"])
 

@@ -16,7 +16,7 @@ from engine.bundle.manifest import Segment
 from engine.bundle.open import open_bundle
 from engine.bundle.schema import Feature
 from engine.errors import CannotCreateError
-from tests.helpers import BUNDLE, run
+from tests.helpers import BUNDLE
 from tests.integration.javascript import EXAMPLES, install, needs_npm
 from training.data.dataset import load_dataset
 from training.data.scored import score_users
@@ -243,12 +243,12 @@ def test_a_file_and_a_missing_place_are_refused(tmp_path):
     ],
 )
 def test_a_place_that_cannot_be_is_told_before_anything_is_written(
-    users_file, tmp_path, folder, code, words
+    users_file, tmp_path, command, folder, code, words
 ):
     place = folder if folder != "." else users_file.parent
     out = tmp_path / "report.html"
     data = users_file.parent
-    said = run("training", "report", BUNDLE, data, "--out", out, "--what-if", place, cwd=tmp_path)
+    said = command("training", "report", BUNDLE, data, "--out", out, "--what-if", place)
     assert said.returncode == code
     assert words in said.stderr
     assert not out.exists()

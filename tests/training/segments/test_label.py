@@ -7,7 +7,7 @@ from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import open_bundle
 from engine.model.session import Session
 from engine.rows.typed import to_features
-from tests.fitted import SMALL
+from tests.fitted import LEAST
 from tests.fitting import category, number, schema_of, shop_users
 from tests.helpers import write_table
 from training.data.dataset import load_dataset
@@ -28,10 +28,10 @@ TABLE = schema_of(
 def fits(tmp_path_factory):
     """Two bundles of the same users, the second with purchases dealt out anew."""
     folder, found = tmp_path_factory.mktemp("fits"), []
-    users = shop_users(3_000, 1)
+    users = shop_users(1_500, 1)
     for name, bought in (("one", pl.col("bought")), ("other", pl.col("bought").shuffle(seed=1))):
         path = write_table(users.with_columns(bought), folder / f"{name}.parquet")
-        fit([str(path)], FitOptions(TABLE, effort=SMALL), folder / name)
+        fit([str(path)], FitOptions(TABLE, effort=LEAST), folder / name)
         found.append(open_bundle(folder / name))
     return load_dataset([str(path)], TABLE).typed, found
 
