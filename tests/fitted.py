@@ -12,15 +12,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+import training.pipeline
+from engine.bundle.evaluation import Evaluation
+from engine.bundle.open import open_bundle
+from engine.bundle.schema import FeatureSchema
 from tests.fitting import SHOP, category, number, schema_of, shop_users
 from tests.helpers import ROOT, write_table
 from tests.weekly import LEAKING, TABLE, leak, users_of
 from training.effort import Effort
 from training.export.bundle import code_fingerprint, package_versions
-from training.pipeline import FitOptions, fit
+from training.pipeline import FitOptions, Progress, fit
+from training.report.subject import measured_subject
+from training.report.text import evaluation_lines
 
 SMALL = Effort(trials=2, kmeans_starts=2, refits=2)
 """Enough to go every way of a fit; what the default effort gives is measured on the committed bundle."""
@@ -84,6 +91,22 @@ def leaking() -> Fitted:
     """The second week, with a feature that mostly knows the outcome."""
     options = FitOptions(LEAKING, effort=SMALL, previous=champion().bundle)
     return fitted("leaking", lambda: users_of(1, 4_000, paid=leak(0.025)), options)
+
+
+def fit_small(
+    table: Path,
+    out: Path,
+    schema: FeatureSchema = SHOP,
+    progress: Progress = lambda _: None,
+    **options: Any,
+) -> training.pipeline.Fitted:
+    """A bundle of one test alone."""
+    return fit([str(table)], FitOptions(schema, effort=SMALL, **options), out, progress)
+
+
+def printed(bundle: Path, report: Evaluation) -> list[str]:
+    """What `training evaluate` prints."""
+    return list(evaluation_lines(measured_subject(open_bundle(bundle), report)))
 
 
 def fitted(name: str, users: Callable[[], pl.DataFrame], options: FitOptions) -> Fitted:

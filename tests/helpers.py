@@ -14,6 +14,9 @@ from typing import IO
 import polars as pl
 from click.testing import CliRunner, Result
 
+from engine.bundle.evaluation import Evaluation, read_evaluation
+from engine.bundle.manifest import Manifest
+from engine.bundle.open import open_bundle
 from engine.cli.main import main
 
 ROOT = Path(__file__).parent.parent
@@ -81,6 +84,12 @@ def unread_stream(kind: str) -> Iterator[IO[str]]:
         os.close(reader)
         with os.fdopen(writer, "w") as pipe:
             yield pipe
+
+
+def both(folder: Path) -> tuple[Manifest, Evaluation]:
+    """Manifest and evaluation of a bundle."""
+    opened = open_bundle(folder)
+    return opened.manifest, read_evaluation(opened)
 
 
 def read_summary(out: Path) -> dict:

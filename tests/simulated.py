@@ -89,6 +89,14 @@ STRUCTURAL = {
 NEVER = sorted(FEATURES.keys() - STRUCTURAL.keys() - MARKETING.keys() - PROFILE.keys())
 
 
+def in_range(values: pl.Series, feature: dict) -> bool:
+    """Whether the schema allows all values of a feature."""
+    if feature["kind"] == "categorical":
+        return set(values.drop_nulls().unique()) <= set(feature["values"])
+    whole = values.dtype.is_integer() or not values.is_nan().any()
+    return whole and feature["min"] <= values.min() and values.max() <= feature["max"]
+
+
 def best_auc(p: np.ndarray) -> float:
     """Expected ROC-AUC of labels drawn from p, scored with p."""
     p = np.sort(p)

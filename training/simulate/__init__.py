@@ -16,7 +16,7 @@ were calibrated, to the targets below: 2.4 million users, seeds 0 - 9, default d
 | best F1 of the truth | at least 0.58 | 0.593 |
 | interactions, share of the variance of the log-odds | 0.05 - 0.10 | 0.078 |
 
-Reproduced by `pytest tests/training/test_simulate.py -m slow -k figures`.
+Reproduced by `pytest tests/training/test_truth.py -m slow -k figures`.
 """
 
 from collections.abc import Iterator
