@@ -67,3 +67,16 @@ def case(number, *values):
 
 def bytes_of(frame, ending, folder):
     return write_table(frame, folder / f"made{ending}").read_bytes()
+
+
+def write_arrow(table, path):
+    """Write what Arrow's own writers write, in the format of the ending."""
+    ipc, parquet = (pytest.importorskip(f"pyarrow.{name}") for name in ("ipc", "parquet"))
+    if path.suffix == ".parquet":
+        parquet.write_table(table, path)
+    else:
+        with (ipc.new_stream if path.suffix == ".arrows" else ipc.new_file)(
+            path, table.schema
+        ) as to:
+            to.write_table(table, max_chunksize=7)
+    return path
