@@ -81,7 +81,7 @@ def strategy_figures(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
     buyers = np.cumsum(np.add.reduceat(bought, ranked.ties)[::-1])
     wanted = np.round(np.array(GAIN_SHARES) * contacts[-1])
     gains = np.interp(wanted, np.append(0.0, contacts), np.append(0.0, buyers)) / buyers[-1]
-    loss = float(own @ log_losses(ranked.p, ranked.positive)) / float(contacts[-1])
+    loss = float(own @ ranked.losses) / float(contacts[-1])
     return np.array([roc_auc(ranked, own), loss, *gains])
 
 

@@ -14,7 +14,6 @@ from training.metrics.metrics import (
     best_f1,
     entropy,
     headline,
-    log_losses,
     rank,
     roc_auc,
     rounded,
@@ -74,7 +73,7 @@ def _against_truth(outcomes: Outcomes, figures: Mapping[str, float]) -> dict[str
     ranked = rank(outcomes.truth, outcomes.label)
     one = np.ones(len(ranked.p))
     best_auc = roc_auc(ranked, one)
-    best_loss = float(log_losses(ranked.p, ranked.positive).mean())
+    best_loss = float(ranked.losses.mean())
     base_loss = entropy(figures["base_rate"])
     possible = base_loss - best_loss
     return {

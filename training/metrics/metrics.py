@@ -47,12 +47,14 @@ class Ranked:
         p: Probabilities, float64 [rows], rising.
         positive: 1.0 for a purchase, float64 [rows].
         ties: The start of each run of equal probabilities, int64 [distinct].
+        losses: The log-loss of each row, float64 [rows].
     """
 
     order: np.ndarray
     p: np.ndarray
     positive: np.ndarray
     ties: np.ndarray
+    losses: np.ndarray
 
 
 def rank(probability: np.ndarray, label: np.ndarray) -> Ranked:
@@ -60,7 +62,8 @@ def rank(probability: np.ndarray, label: np.ndarray) -> Ranked:
     order = np.argsort(probability, kind="stable")
     p = probability[order].astype(np.float64)
     ties = np.flatnonzero(np.concatenate([[True], p[1:] > p[:-1]]))
-    return Ranked(order, p, label[order].astype(np.float64), ties)
+    positive = label[order].astype(np.float64)
+    return Ranked(order, p, positive, ties, log_losses(p, positive))
 
 
 def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, float]:
@@ -80,7 +83,7 @@ def headline(ranked: Ranked, weight: np.ndarray, threshold: float) -> dict[str, 
     return {
         "roc_auc": roc_auc(ranked, weight),
         "pr_auc": pr_auc(ranked, weight),
-        "log_loss": float(weight @ log_losses(ranked.p, ranked.positive)) / total,
+        "log_loss": float(weight @ ranked.losses) / total,
         "brier": float(weight @ error**2) / total,
         "calibration_error": float(np.abs(gaps).sum()) / total,
         **f1_figures(float(bought[first:].sum()), float(weight[first:].sum()), float(bought.sum())),
@@ -96,7 +99,7 @@ def bought_evenly(ranked: Ranked, weight: np.ndarray) -> np.ndarray:
         ranked: Outcomes in order.
         weight: How often each row counts, float64 [rows] in that order.
     """
-    rows = np.diff([*ranked.ties, len(ranked.p)])
+    rows = np.diff(ranked.ties, append=len(ranked.p))
     bought = np.add.reduceat(weight * ranked.positive, ranked.ties)
     counted = np.add.reduceat(weight, ranked.ties)
     return np.repeat(bought / np.maximum(counted, np.finfo(float).tiny), rows)
