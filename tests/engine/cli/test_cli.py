@@ -98,8 +98,8 @@ def test_a_refusal_is_one_line_and_leaves_the_old_scores(
     users, tmp_path, old, change, args, code, message
 ):
     source = write_table(change(users), tmp_path / "users.parquet")
-    result = run("engine", "score", source, "--out", old, "--if-exists", "replace", *args)
-    assert result.returncode == code
+    result = invoke("score", source, "--out", old, "--if-exists", "replace", *args)
+    assert result.exit_code == code
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert old.read_text() == "yesterday"

@@ -144,9 +144,12 @@ def test_a_working_directory_that_is_gone_is_named(tmp_path):
     )
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "", "two", "1.5", "9" * 20])
 @pytest.mark.parametrize(
-    "program", [["engine", "validate", "u.csv"], ["training", "rollback", "x"]]
+    ("value", "program"),
+    [
+        *((value, ["engine", "validate", "u.csv"]) for value in ("0", "-1", "", "1.5", "9" * 20)),
+        ("two", ["training", "rollback", "x"]),
+    ],
 )
 def test_a_number_of_threads_that_polars_cannot_read_is_named(tmp_path, value, program):
     (tmp_path / "u.csv").write_text("user_id\na\n")

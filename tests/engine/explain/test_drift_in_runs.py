@@ -5,7 +5,7 @@ import json
 import polars as pl
 import pytest
 
-from tests.helpers import read_summary, run, write_table
+from tests.helpers import invoke, read_summary, write_table
 from training.simulate import SimulateOptions
 from training.simulate.write import write_users
 
@@ -21,8 +21,8 @@ def users(tmp_path_factory):
 
 def scored(frame, tmp_path, *options, code=0):
     path, out = write_table(frame, tmp_path / "users.parquet"), tmp_path / "s.parquet"
-    found = run("engine", "score", path, "--out", out, "--if-exists", "replace", *options)
-    assert found.returncode == code, found.stderr
+    found = invoke("score", path, "--out", out, "--if-exists", "replace", *options)
+    assert found.exit_code == code, found.stderr
     return found.stderr, read_summary(out)
 
 
@@ -60,10 +60,10 @@ def test_a_broken_column_is_named_and_stops_a_strict_run(users, tmp_path, change
 def test_drift_of_the_simulator_is_named(tmp_path):
     path = tmp_path / "moved.parquet"
     write_users(SimulateOptions(rows=20_000, seed=4, drift=1.0, label=False), path)
-    found = run("engine", "drift", path)
-    assert found.returncode == 0, found.stderr
+    found = invoke("drift", path)
+    assert found.exit_code == 0, found.stderr
     assert "warning: device_type: has another distribution ('mobile_web' has 1" in found.stdout
-    report = json.loads(run("engine", "drift", path, "--json").stdout)
+    report = json.loads(invoke("drift", path, "--json").stdout)
     assert report["rows_read"] == report["rows_scored"] == report["rows"] == 20_000
     levels = {feature["name"]: feature["level"] for feature in report["features"]}
     assert levels["device_type"] == "warn"
@@ -73,13 +73,13 @@ def test_drift_of_the_simulator_is_named(tmp_path):
 def test_many_users_are_compared_by_a_sample_that_is_told(tmp_path):
     path = tmp_path / "many.parquet"
     write_users(SimulateOptions(rows=40_000, seed=5, label=False), path)
-    report = json.loads(run("engine", "drift", path, "--json").stdout)
+    report = json.loads(invoke("drift", path, "--json").stdout)
     assert (report["rows_read"], report["rows"]) == (40_000, 20_000)
     assert {feature["level"] for feature in report["features"]} == {"none"}
 
 
 def test_an_input_without_a_row_that_can_be_scored_is_refused(users, tmp_path):
     nobody = users.with_columns(user_id=pl.lit(""))
-    found = run("engine", "drift", write_table(nobody, tmp_path / "n.csv"))
-    assert found.returncode == 65
+    found = invoke("drift", write_table(nobody, tmp_path / "n.csv"))
+    assert found.exit_code == 65
     assert "none of 3,000 rows can be scored" in found.stderr
