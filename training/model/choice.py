@@ -23,8 +23,9 @@ GROWTH = 1 / 3
 MAX_COST = 3_000
 """The default of the most nanoseconds a user that trees may take: 0.7 s for 240,000 users."""
 
-SMALL_ROWS, SMALL_FITS = 10_000, 5
-"""Trees for fewer users are the mean of so many fits, which varies less than one."""
+SMALL_ROWS, SMALL_FITS, SMALL_TREES = 10_000, 5, 2_500
+"""Trees for fewer users are the mean of up to so many fits, with up to so many trees in all. A mean
+varies less than one fit, but each tree takes time to compile and to compare."""
 
 TOLERANCE = 0.5
 """A model within so many standard errors of the best counts as equally good."""
@@ -87,7 +88,7 @@ def choose_trees(
     chosen = cheapest(table, pool.sample.features.shape[1], max_cost)
     settings = chosen.trial.settings
     rounds = scaled_rounds(chosen.trial.rounds, pool)
-    fits = SMALL_FITS if len(pool.sample.label) < SMALL_ROWS else 1
+    fits = fits_for(len(pool.sample.label), rounds)
     config = TrainConfig(settings, allowed_sets(settings, found.strongest), rounds, fits)
     booster = Trainer(pool.sample, names, seed).train(config)
     report = {
@@ -154,6 +155,13 @@ def scaled_rounds(rounds: int, pool: Pool) -> int:
     """The rounds for the whole pool, scaled from those that suit one fold."""
     trained = np.mean([len(fold.train.label) for fold in pool.folds])
     return int(np.clip(round(rounds * (len(pool.sample.label) / trained) ** GROWTH), 1, MAX_ROUNDS))
+
+
+def fits_for(rows: int, rounds: int) -> int:
+    """How many fits the chosen trees are the mean of."""
+    if rows >= SMALL_ROWS:
+        return 1
+    return int(np.clip(SMALL_TREES // rounds, 1, SMALL_FITS))
 
 
 def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:

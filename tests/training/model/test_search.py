@@ -7,7 +7,7 @@ from engine.errors import SelfCheckError, UsageError
 from tests.fitting import halved, trees
 from training.effort import Effort, effort_of
 from training.model.candidates import DESIGN, search_space, strongest_sets
-from training.model.choice import Standing, cheapest, choose_trees
+from training.model.choice import Standing, cheapest, choose_trees, fits_for
 from training.model.classifier import sigmoid
 from training.model.search import Trial, search
 from training.model.shapley.leaves import read_leaves
@@ -246,3 +246,11 @@ def test_a_limit_of_the_cost_holds():
     limited = choose_trees(pool, NAMES, 1, Effort(4), max_cost=limit).report
     assert row(limited, limited["chosen"])["cost"] <= limit
     assert min(t["difference"] for t in limited["trials"] if t["folds"] == 2) < 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "rounds", "fits"),
+    [(9_999, 100, 5), (10_000, 100, 1), (500, 1_000, 2), (500, 5_000, 1), (20, 1, 5)],
+)
+def test_few_users_get_the_mean_of_several_fits_of_few_trees(rows, rounds, fits):
+    assert fits_for(rows, rounds) == fits
