@@ -18,7 +18,7 @@ from training.format import decimal
 from training.model.baselines import Baseline
 from training.model.choice import MAX_COST, choose_trees
 from training.model.search import Pool
-from training.model.shapley.effects import Effects, model_effects
+from training.model.shapley.effects import Effects
 from training.model.trees import Sample, TrainConfig, raw_scores
 
 PRIOR_USERS = 500
@@ -88,7 +88,7 @@ def fit_classifier(
     return Classifier(
         booster=booster,
         calibration=platt,
-        effects=model_effects(booster, platt, len(names)),
+        effects=choice.effects.calibrated(platt),
         threshold=best_f1_threshold(probability),
         decile_cuts=quantile_cuts(probability, DECILES),
         band_cuts=quantile_cuts(probability, band_shares),

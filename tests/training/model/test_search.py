@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+import training.model.shapley.effects
 from engine.errors import SelfCheckError, UsageError
 from tests.fitting import halved, trees
 from training.effort import Effort, effort_of
@@ -254,3 +255,13 @@ def test_a_limit_of_the_cost_holds():
 )
 def test_few_users_get_the_mean_of_several_fits_of_few_trees(rows, rounds, fits):
     assert fits_for(rows, rounds) == fits
+
+
+def test_trees_too_large_on_all_users_make_way_for_the_next(monkeypatch):
+    pool = halved(sample(2_000, 0, together))
+    first = choose_trees(pool, NAMES, 1, Effort(4))
+    size = 4 * sum(table.values.size for table in first.effects.tables)
+    monkeypatch.setattr(training.model.shapley.effects, "MAX_GRAPH_BYTES", size - 1)
+    second = choose_trees(pool, NAMES, 1, Effort(4))
+    assert 4 * sum(table.values.size for table in second.effects.tables) < size
+    assert second.report["chosen"] != first.report["chosen"]

@@ -16,7 +16,7 @@ leaves splits, so few tables have more than some thousand cells.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import prod
 
@@ -33,6 +33,8 @@ PATH_FEATURES = 3
 
 COMPARISON_NS, LOOKUP_NS = 0.25, 1.0
 """What a threshold and a lookup cost a row, measured by benchmarks/test_drivers.py."""
+
+UNCALIBRATED = Calibration(1.0, 0.0)
 
 BLOCK_CELLS = 5_000_000
 """Leaves are summed in blocks of about so many products."""
@@ -69,6 +71,12 @@ class Effects:
     thresholds: tuple[np.ndarray, ...]
     tables: tuple[Table, ...]
 
+    def calibrated(self, calibration: Calibration) -> "Effects":
+        """The same model with a slope on every impact, and an intercept in its base value."""
+        slope = calibration.slope
+        tables = tuple(replace(table, values=slope * table.values) for table in self.tables)
+        return Effects(calibration.intercept + slope * self.base, self.thresholds, tables)
+
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
@@ -103,11 +111,10 @@ def model_effects(booster: lgb.Booster, calibration: Calibration, feature_count:
     """
     leaves = _checked_leaves(booster)
     plans = _plans(leaves)
-    slope = calibration.slope
-    tables = tuple(Table(plan.features, plan.thresholds, slope * _summed(plan)) for plan in plans)
+    tables = tuple(Table(plan.features, plan.thresholds, _summed(plan)) for plan in plans)
     mean = sum(leaf.value * prod(f.share for f in leaf.factors) for leaf in leaves)
     thresholds = _all_thresholds(plans, feature_count)
-    return Effects(calibration.intercept + slope * mean, thresholds, tables)
+    return Effects(mean, thresholds, tables).calibrated(calibration)
 
 
 def scoring_cost(booster: lgb.Booster, feature_count: int) -> float:
