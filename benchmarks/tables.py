@@ -31,8 +31,7 @@ from training.model.categories import fit_categories
 from training.model.trees import Sample
 
 OURS = "this engine"
-RIVALS = {"interpret": "EBM", "catboost": "CatBoost"}
-SEEDS = 5
+RUNS = 5
 ROWS_TIMED = 20_000
 HEAD = (
     "| table | model | log-loss | of the best gain | ROC-AUC | fit, s | rows/s with exact reasons |\n"
@@ -94,8 +93,7 @@ def boosted(part: Part) -> Result:
         "seed": 7,
     }
     started = time.perf_counter()
-    held_out = np.random.default_rng(7).random(len(part.train.label)) < 0.2
-    some, rest = part.train.subset(~held_out), part.train.subset(held_out)
+    some, rest = _stopping(part)
 
     def data(sample: Sample) -> lgb.Dataset:
         columns = part.categorical or "auto"
@@ -140,10 +138,9 @@ def catboost(part: Part) -> Result:
         return np.column_stack(columns).tolist()
 
     started = time.perf_counter()
-    held_out = np.random.default_rng(7).random(len(part.train.label)) < 0.2
     some, rest, test = (
         Pool(table(sample), sample.label, cat_features=part.categorical)
-        for sample in (part.train.subset(~held_out), part.train.subset(held_out), part.test)
+        for sample in (*_stopping(part), part.test)
     )
     model = CatBoostClassifier(
         iterations=3_000, learning_rate=0.05, random_seed=7, verbose=False, thread_count=2
@@ -203,15 +200,21 @@ def _part(train: pl.DataFrame, test: pl.DataFrame, schema: FeatureSchema) -> Par
     )
 
 
+def _stopping(part: Part) -> tuple[Sample, Sample]:
+    """The train rows, and a fifth of them that ends the training."""
+    held_out = np.random.default_rng(7).random(len(part.train.label)) < 0.2
+    return part.train.subset(~held_out), part.train.subset(held_out)
+
+
 def _texts(column: np.ndarray) -> np.ndarray:
     return np.array([str(value) for value in column], dtype=object)
 
 
 def _rate(run: Callable[[np.ndarray], object], features: np.ndarray) -> float:
-    """Rows a second, the best of some."""
+    """Rows a second, the best of some runs."""
     rows = np.resize(features, (max(ROWS_TIMED, len(features)), features.shape[1]))
     seconds = []
-    for _ in range(SEEDS):
+    for _ in range(RUNS):
         started = time.perf_counter()
         run(rows)
         seconds.append(time.perf_counter() - started)
@@ -246,12 +249,12 @@ def main() -> None:
     if "REAL_DATA" not in os.environ:
         sys.exit("REAL_DATA names no folder of tables: NAME.csv.gz or NAME.csv beside NAME.toml.")
     rivals: dict[str, Rival] = {"LightGBM": boosted, "logistic regression": logistic}
-    runs = {"interpret": explainable, "catboost": catboost}
-    for package, title in RIVALS.items():
+    more = (("interpret", "EBM", explainable), ("catboost", "CatBoost", catboost))
+    for package, title, run in more:
         if find_spec(package) is None:
             print(f"{title} is left out: pip install --group rivals", file=sys.stderr)
         else:
-            rivals[title] = runs[package]
+            rivals[title] = run
     print(HEAD, end="")
     for schema in sorted(Path(os.environ["REAL_DATA"]).glob("*.toml")):
         files = [schema.with_suffix(ending) for ending in (".csv.gz", ".csv")]

@@ -119,3 +119,10 @@ def read_table(path: Path) -> pl.DataFrame:
         ".ndjson": pl.read_ndjson,
     }
     return readers[path.suffix](path)
+
+
+def folder_bytes(folder: Path) -> dict[str, bytes]:
+    """Every file in a folder, by its path there."""
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from tests.helpers import ROOT
+from training.simulate import SimulateOptions, simulate
 from training.simulate.columns import FEATURES, MARKETING, PROFILE
 
 SCHEMA = tomllib.loads((ROOT / "engine/schemas/shopnow.toml").read_text())
@@ -16,6 +17,11 @@ ORDERS_30D = (CARTS * (1.0 - pl.col("cart_abandonment_rate"))).fill_null(0.0)
 BOUNCES = pl.col("bounce_rate") * pl.col("sessions_last_30d")
 GAP_DAYS = pl.col("days_since_last_purchase") / pl.col("purchase_cadence_ratio")
 TREND_BEFORE = (pl.col("sessions_last_30d") + 1) / pl.col("activity_trend").cast(pl.Float64).exp()
+
+
+def draw(**options) -> pl.DataFrame:
+    """Simulated users with the true probability of each."""
+    return pl.concat(simulate(SimulateOptions(truth=True, **options)))
 
 
 def whole(count: pl.Expr) -> pl.Expr:

@@ -16,7 +16,7 @@ from engine.format import without_head
 from engine.scorer import load_bundle
 from tests.fitted import fit_small, printed, shop, shuffled
 from tests.fitting import SHOP, category, number, schema_of, shop_users
-from tests.helpers import both, write_table
+from tests.helpers import both, folder_bytes, write_table
 from training.evaluate.evaluation import evaluate_bundle
 from training.playbook.rules import load_rules
 from training.promote.promotion import RefusedError, promote
@@ -30,12 +30,6 @@ def users_file():
 @pytest.fixture(scope="module")
 def bundle():
     return shop().bundle
-
-
-def folder_bytes(folder):
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
-    }
 
 
 def test_a_bundle_opens_and_scores(bundle, users_file):

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.simulated import CONSISTENT, NEVER, SCHEMA, STRUCTURAL, in_range
+from tests.simulated import CONSISTENT, NEVER, SCHEMA, STRUCTURAL, draw, in_range
 from training.simulate import (
     BLOCK_ROWS,
     SimulateOptions,
@@ -18,10 +18,6 @@ from training.simulate import (
 from training.simulate.columns import FEATURES, MARKETING, PROFILE
 
 ROOT = Path(__file__).parents[2]
-
-
-def draw(**options) -> pl.DataFrame:
-    return pl.concat(simulate(SimulateOptions(truth=True, **options)))
 
 
 def parquet_bytes(frame: pl.DataFrame) -> bytes:

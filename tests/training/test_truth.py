@@ -7,10 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.simulated import CONSISTENT, best_auc, best_f1
+from tests.simulated import CONSISTENT, best_auc, best_f1, draw
 from training.simulate import (
-    SimulateOptions,
-    simulate,
     true_probability,
 )
 from training.simulate.climate import DEFAULT_DATE, climate
@@ -30,10 +28,6 @@ USELESS = [
     "weekend_activity_ratio",
     "evening_session_share",
 ]
-
-
-def draw(**options) -> pl.DataFrame:
-    return pl.concat(simulate(SimulateOptions(truth=True, **options)))
 
 
 def level_codes(column: pl.Series, bins: int) -> np.ndarray:

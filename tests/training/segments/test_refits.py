@@ -14,7 +14,7 @@ from engine.errors import BundleError
 from engine.scorer import load_bundle
 from tests.fitted import fit_small, shop, tiny
 from tests.fitting import SHOP
-from tests.helpers import write_table
+from tests.helpers import folder_bytes, write_table
 from training.promote.promotion import promote
 from training.simulate import SimulateOptions
 from training.simulate.write import write_users
@@ -28,12 +28,6 @@ def users_file():
 @pytest.fixture(scope="module")
 def bundle():
     return shop().bundle
-
-
-def folder_bytes(folder):
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
-    }
 
 
 def test_weekly_refits_keep_ids_and_names(tmp_path):
