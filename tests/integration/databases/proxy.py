@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from tests.integration.databases.server import store
@@ -12,21 +13,19 @@ class Proxy:
 
     Attributes:
         address: Where it listens.
-        sent: How many pieces of the client were forwarded.
-        silent_at: From the piece with these bytes on, nothing is forwarded in either direction.
+        messages: How each message of the client begins.
+        silent_at: From the message with these bytes on, nothing is forwarded in either direction.
         is_silent: Whether that has begun.
-        cut_at: Before which piece the connection is cut, once.
-        kill_at: Before which piece something is called, once, and what.
+        cut_at: Before which message the connection is cut, once.
+        kill_at: Before which message something is called, once, and what.
         was_cut: Whether that has happened.
-        pieces: How each piece begins.
     """
 
     def __init__(self, server, silent_at=None, cut_at=None, kill_at=(None, None)):
         self.server, self.silent_at, self.cut_at = server, silent_at, cut_at
         self.kill_at, self.kill = kill_at
-        self.sent = 0
         self.was_cut = self.is_silent = False
-        self.pieces = []
+        self.messages = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.sockets = [self.listener]
@@ -38,29 +37,49 @@ class Proxy:
                 client, _ = self.listener.accept()
                 server = socket.create_connection(self.server)
                 self.sockets += [client, server]
-                for pair in ((client, server, True), (server, client, False)):
-                    threading.Thread(target=self.forward, args=pair, daemon=True).start()
+                for work in ((self.forward, client, server), (self.answer, server, client)):
+                    threading.Thread(target=ended, args=work, daemon=True).start()
 
-    def forward(self, source, target, from_client):
+    def forward(self, client, server):
+        for message in whole_messages(client):
+            if self.silent_at is not None and self.silent_at in message:
+                self.is_silent = True
+            self.wait_if_silent()
+            self.messages.append(message[:200])
+            number = len(self.messages)
+            if number in (self.cut_at, self.kill_at) and not self.was_cut:
+                self.was_cut = True
+                if number == self.cut_at:
+                    break
+                self.kill()
+            server.sendall(message)
+
+    def answer(self, server, client):
+        while data := server.recv(1 << 20):
+            self.wait_if_silent()
+            client.sendall(data)
+
+    def wait_if_silent(self):
+        if self.is_silent:
+            threading.Event().wait()
+
+
+def ended(work, *ends):
+    """Work between two sockets, which are shut down after it."""
+    with suppress(OSError):
+        work(*ends)
+    for end in ends:
         with suppress(OSError):
-            while data := source.recv(1 << 20):
-                if from_client and self.silent_at is not None and self.silent_at in data:
-                    self.is_silent = True
-                if self.is_silent:
-                    threading.Event().wait()
-                if from_client:
-                    self.sent += 1
-                    self.pieces.append(bytes(data[:200]))
-                    if self.sent == self.cut_at and not self.was_cut:
-                        self.was_cut = True
-                        break
-                    if self.sent == self.kill_at and not self.was_cut:
-                        self.was_cut = True
-                        self.kill()
-                target.sendall(data)
-        for end in (source, target):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+            end.shutdown(socket.SHUT_RDWR)
+
+
+def whole_messages(client: socket.socket) -> Iterator[bytes]:
+    """The messages of PostgreSQL's protocol, however the network cuts them; the first has no type."""
+    stream = client.makefile("rb")
+    kind = b""
+    while length := stream.read(4):
+        yield kind + length + stream.read(int.from_bytes(length) - 4)
+        kind = stream.read(1)
 
 
 @contextmanager
@@ -71,7 +90,7 @@ def behind_proxy(shop, **options):
     address, _, port = host.partition(":")
     proxy = Proxy((address, int(port)), **options)
     try:
-        # Without encryption the pieces are those of the client.
+        # Without encryption the messages can be read.
         yield proxy, store(f"{user}@{proxy.address}/{name}?sslmode=disable&gssencmode=disable")
     finally:
         # Closing alone would not reach the server while a thread waits for it.

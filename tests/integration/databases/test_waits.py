@@ -9,6 +9,7 @@ import pytest
 
 from engine.connectors.databases.connections import answer, connected, execute
 from engine.errors import UnavailableError
+from tests.helpers import assert_prompt
 from tests.integration.databases.proxy import behind_proxy
 from tests.integration.databases.server import store
 from tests.integration.databases.shops import (
@@ -32,11 +33,11 @@ def scored(postgres, tmp_path):
     return postgres
 
 
-def pieces(shop, tmp_path):
-    """What a run sends to the server, piece by piece."""
+def messages(shop, tmp_path):
+    """How each message of a run to the server begins."""
     with chdir(tmp_path / "work"), behind_proxy(shop) as (proxy, far):
         score_users(far, query=FEW)
-    return proxy.pieces
+    return proxy.messages
 
 
 STAGES = {
@@ -61,8 +62,10 @@ def test_a_signal_ends_the_wait_for_a_silent_server_t06(scored, stage, tmp_path)
     ):
         wait_for(lambda: proxy.is_silent)
         time.sleep(0.5)
+        began = time.monotonic()
         process.terminate()
-        said = process.communicate(timeout=2)[1]
+        said = process.communicate(timeout=60)[1]
+    assert_prompt(began)
     assert process.returncode == 143, said
     summary = json.loads((work / "scores.summary.json").read_bytes())
     assert (summary["status"], summary["published"]) == ("interrupted", False)
@@ -137,7 +140,7 @@ def test_connections_cut_at_every_statement_leave_the_old_table_t08(
     before = scored.read("SELECT * FROM scores", tmp_path)
     cuts = 0
     # Backwards from the commit.
-    for number in statements(pieces(scored, tmp_path))[::-stride]:
+    for number in statements(messages(scored, tmp_path))[::-stride]:
         event = {"cut_at": number} if how == "cut" else {"kill_at": (number, ends_sessions(scored))}
         with chdir(tmp_path / "work"), behind_proxy(scored, **event) as (proxy, far):
             # A cut while connecting is tried again.
@@ -154,10 +157,9 @@ def test_connections_cut_at_every_statement_leave_the_old_table_t08(
 
 
 def statements(sent):
-    """The numbers of the pieces in which a statement begins, without those of the driver itself."""
+    """The numbers of the messages that begin a statement, without those of the driver itself."""
     own = re.compile(rb"SELECT version|pg_attribute\nORDER|pg_catalog.pg_type")
-    begins = (n for n, piece in enumerate(sent, 1) if piece[:1] in b"PQ" and not own.search(piece))
-    return list(begins)
+    return [n for n, begin in enumerate(sent, 1) if begin[:1] in b"PQ" and not own.search(begin)]
 
 
 def ends_sessions(shop):
