@@ -86,35 +86,21 @@ def choose_trees(
     found = search(pool, names, seed, effort, watch)
     table = standings(found, pool, max_cost)
     figures = {standing.trial.number: standing for standing in table}
-    width = pool.sample.features.shape[1]
-    trainer, left = Trainer(pool.sample, names, seed), table
-    while True:
-        chosen = cheapest(left, width, max_cost)
-        settings = chosen.trial.settings
-        rounds = scaled_rounds(chosen.trial.rounds, pool)
-        fits = fits_for(len(pool.sample.label), rounds)
-        config = TrainConfig(settings, allowed_sets(settings, found.strongest), rounds, fits)
-        booster = trainer.train(config)
-        try:
-            effects = model_effects(booster, UNCALIBRATED, width)
-            break
-        except SelfCheckError:
-            # On all users, and as a mean of fits, tables have more cells than in a fold.
-            left = [standing for standing in left if standing is not chosen]
-            if not left:
-                raise
+    chosen, config, booster, effects = _refitted(
+        table, found, Trainer(pool.sample, names, seed), pool, max_cost
+    )
     report = {
         "parameters": {k: v for k, v in PARAMETERS.items() if k != "verbose"},
-        "chosen": settings.name,
+        "chosen": config.settings.name,
         "refit": {
             "rows": len(pool.sample.label),
-            "rounds": rounds,
-            "fits": fits,
+            "rounds": config.rounds,
+            "fits": config.fits,
             "trees": booster.num_trees(),
         },
-        "trials": [_row(t, figures.get(t.number), chosen=t is chosen.trial) for t in found.trials],
-        "unrestricted": _standard(found.unrestricted, chosen.trial, pool),
-        "baselines": [_beside(baseline, chosen.trial, pool) for baseline in baselines],
+        "trials": [_row(t, figures.get(t.number), chosen=t is chosen) for t in found.trials],
+        "unrestricted": _standard(found.unrestricted, chosen, pool),
+        "baselines": [_beside(baseline, chosen, pool) for baseline in baselines],
         "validation": dict(pool.description),
         "budget": {"trials": len(found.trials)},
         "depth_gain": depth_gain(table, pool),
@@ -162,6 +148,34 @@ def cheapest(table: Sequence[Standing], width: int, max_cost: float = MAX_COST) 
     least = min(s.difference for s in eligible)
     good = [s for s in eligible if s.difference - least <= TOLERANCE * s.standard_error]
     return min(good, key=lambda s: (s.trial.cost or 0, s.log_loss))
+
+
+def _refitted(
+    table: Sequence[Standing], found: SearchResult, trainer: Trainer, pool: Pool, max_cost: float
+) -> tuple[Trial, TrainConfig, lgb.Booster, Effects]:
+    """The cheapest good trial, trained on the whole pool.
+
+    On all users, and as a mean of fits, tables have more cells than in a fold: where a graph grows too
+    large, the next best follows.
+    """
+    width = pool.sample.features.shape[1]
+    trial = cheapest(table, width, max_cost).trial
+    config = refit_config(trial, found, pool)
+    booster = trainer.train(config)
+    try:
+        return trial, config, booster, model_effects(booster, UNCALIBRATED, width)
+    except SelfCheckError:
+        others = [standing for standing in table if standing.trial is not trial]
+        if not others:
+            raise
+        return _refitted(others, found, trainer, pool, max_cost)
+
+
+def refit_config(trial: Trial, found: SearchResult, pool: Pool) -> TrainConfig:
+    """How a trial is trained on the whole pool."""
+    rounds = scaled_rounds(trial.rounds, pool)
+    sets = allowed_sets(trial.settings, found.strongest)
+    return TrainConfig(trial.settings, sets, rounds, fits_for(len(pool.sample.label), rounds))
 
 
 def scaled_rounds(rounds: int, pool: Pool) -> int:

@@ -61,7 +61,7 @@ def test_features_that_work_together_are_found(joint):
 def test_features_that_work_apart_need_no_pairs():
     booster, report = chosen(apart)
     assert report["chosen"] == "stumps"
-    assert max(len(leaf.factors) for leaf in read_leaves(booster)) == 1
+    assert max(len(leaves.features) for leaves in read_leaves(booster)) == 1
 
 
 @pytest.mark.parametrize("sets", [((0, 2), (1, 3)), ((0, 1, 3), (1, 2, 3))])
@@ -70,7 +70,7 @@ def test_a_path_combines_features_of_one_set_however_deep_the_trees(sets):
     for settings in DESIGN:
         trainer = Trainer(pool.sample, NAMES, seed=1)
         booster = trainer.train(TrainConfig(settings, sets, 20))
-        paths = {tuple(f.feature for f in leaf.factors) for leaf in read_leaves(booster)}
+        paths = {leaves.features for leaves in read_leaves(booster)}
         assert all(any(set(path) <= set(features) for features in sets) for path in paths)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from engine.bundle.manifest import Calibration
 from engine.errors import SelfCheckError, pluralize
-from training.model.shapley.leaves import Factor, Leaf, read_leaves
+from training.model.shapley.leaves import Leaves, read_leaves
 
 MAX_GRAPH_BYTES = 8_000_000
 PATH_FEATURES = 3
@@ -85,12 +85,12 @@ class _Plan:
     Attributes:
         features: The columns, rising.
         thresholds: Of each feature.
-        leaves: All whose paths have these features.
+        leaves: All whose paths have these features, and perhaps more.
     """
 
     features: tuple[int, ...]
     thresholds: tuple[np.ndarray, ...]
-    leaves: tuple[Leaf, ...]
+    leaves: tuple[Leaves, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -112,7 +112,7 @@ def model_effects(booster: lgb.Booster, calibration: Calibration, feature_count:
     leaves = _checked_leaves(booster)
     plans = _plans(leaves)
     tables = tuple(Table(plan.features, plan.thresholds, _summed(plan)) for plan in plans)
-    mean = sum(leaf.value * prod(f.share for f in leaf.factors) for leaf in leaves)
+    mean = sum(float(some.value @ some.share.prod(axis=1)) for some in leaves)
     thresholds = _all_thresholds(plans, feature_count)
     return Effects(mean, thresholds, tables).calibrated(calibration)
 
@@ -129,9 +129,9 @@ def scoring_cost(booster: lgb.Booster, feature_count: int) -> float:
     return COMPARISON_NS * thresholds + LOOKUP_NS * lookups
 
 
-def _checked_leaves(booster: lgb.Booster) -> list[Leaf]:
+def _checked_leaves(booster: lgb.Booster) -> list[Leaves]:
     leaves = read_leaves(booster)
-    most = max((len(leaf.factors) for leaf in leaves), default=0)
+    most = max((len(some.features) for some in leaves), default=0)
     if most > PATH_FEATURES:
         raise SelfCheckError(
             f"classifier: a path of its trees has {most} features; at most {PATH_FEATURES} can be "
@@ -140,17 +140,16 @@ def _checked_leaves(booster: lgb.Booster) -> list[Leaf]:
     return leaves
 
 
-def _plans(leaves: Sequence[Leaf]) -> list[_Plan]:
+def _plans(leaves: Sequence[Leaves]) -> list[_Plan]:
     """For each set of features that some path has, its table; by size, then by features."""
-    members: dict[tuple[int, ...], list[Leaf]] = defaultdict(list)
-    for leaf in leaves:
-        names = [factor.feature for factor in leaf.factors]
-        for size in range(1, len(names) + 1):
-            for features in combinations(names, size):
-                members[features].append(leaf)
+    members: dict[tuple[int, ...], list[Leaves]] = defaultdict(list)
+    for some in leaves:
+        for size in range(1, len(some.features) + 1):
+            for features in combinations(some.features, size):
+                members[features].append(some)
     plans = [
-        _Plan(features, tuple(_thresholds(name, some) for name in features), tuple(some))
-        for features, some in sorted(members.items(), key=lambda m: (len(m[0]), m[0]))
+        _Plan(features, tuple(_thresholds(name, found) for name in features), tuple(found))
+        for features, found in sorted(members.items(), key=lambda m: (len(m[0]), m[0]))
     ]
     _check_size(plans)
     return plans
@@ -165,46 +164,49 @@ def _all_thresholds(plans: Sequence[_Plan], feature_count: int) -> tuple[np.ndar
 def _summed(plan: _Plan) -> np.ndarray:
     """M_T in double precision, float64 [bins of each feature]."""
     rows = max(1, BLOCK_CELLS // prod(plan.shape[:-1]))
-    blocks = (plan.leaves[n : n + rows] for n in range(0, len(plan.leaves), rows))
-    return np.sum([_summed_block(plan, block) for block in blocks], axis=0)
-
-
-def _summed_block(plan: _Plan, leaves: Sequence[Leaf]) -> np.ndarray:
-    effects = [
-        _by_bin([leaf.factor(name) for leaf in leaves], thresholds)
-        for name, thresholds in zip(plan.features, plan.thresholds, strict=True)
-    ]
-    joint = np.array([[_weight(leaf, plan.features)] for leaf in leaves])
-    for effect in effects[:-1]:
-        joint = (joint[:, :, None] * effect[:, None, :]).reshape(len(leaves), -1)
-    return (joint.T @ effects[-1]).reshape(plan.shape)
-
-
-def _weight(leaf: Leaf, features: tuple[int, ...]) -> float:
-    """A leaf's value for the mean of the features that are not in the table."""
-    return leaf.value * prod(f.share for f in leaf.factors if f.feature not in features)
-
-
-def _thresholds(feature: int, leaves: Iterable[Leaf]) -> np.ndarray:
-    factors = [leaf.factor(feature) for leaf in leaves]
-    limits = {limit for factor in factors for limit in (factor.above, factor.up_to)}
-    return np.array(sorted(limit for limit in limits if limit is not None), np.float32)
-
-
-def _by_bin(factors: Sequence[Factor], thresholds: np.ndarray) -> np.ndarray:
-    """o_j - z_j of each leaf in each bin of the feature, float64 [leaves, bins]."""
-    # The last bin whose values exceed a threshold.
-    last = {float(limit): len(thresholds) - n for n, limit in enumerate(thresholds)}
-    bins = np.arange(len(thresholds) + 2)
-    holds = np.array(
-        [
-            (bins <= (len(bins) if factor.above is None else last[factor.above]))
-            & (bins > (0 if factor.up_to is None else last[factor.up_to]))
-            for factor in factors
-        ]
+    blocks = (
+        _summed_block(plan, leaves, slice(start, start + rows))
+        for leaves in plan.leaves
+        for start in range(0, len(leaves.value), rows)
     )
-    holds[:, 0] = [factor.missing for factor in factors]
-    return holds - np.array([[factor.share] for factor in factors])
+    return np.sum(list(blocks), axis=0)
+
+
+def _summed_block(plan: _Plan, leaves: Leaves, rows: slice) -> np.ndarray:
+    columns = [leaves.features.index(feature) for feature in plan.features]
+    others = np.delete(leaves.share[rows], columns, axis=1)
+    # A leaf's value for the mean of the features that are not in the table.
+    joint = (leaves.value[rows] * others.prod(axis=1))[:, None]
+    *effects, last = (
+        _by_bin(leaves, column, rows, thresholds)
+        for column, thresholds in zip(columns, plan.thresholds, strict=True)
+    )
+    for effect in effects:
+        joint = (joint[:, :, None] * effect[:, None, :]).reshape(len(joint), -1)
+    return (joint.T @ last).reshape(plan.shape)
+
+
+def _thresholds(feature: int, leaves: Iterable[Leaves]) -> np.ndarray:
+    limits = [
+        values[:, some.features.index(feature)]
+        for some in leaves
+        for values in (some.above, some.up_to)
+    ]
+    found = np.unique(np.concatenate(limits))
+    return found[~np.isnan(found)].astype(np.float32)
+
+
+def _by_bin(leaves: Leaves, column: int, rows: slice, thresholds: np.ndarray) -> np.ndarray:
+    """o_j - z_j of each leaf in each bin of the feature, float64 [leaves, bins]."""
+    bins = np.arange(len(thresholds) + 2)
+    above, up_to = leaves.above[rows, column], leaves.up_to[rows, column]
+    # The last bins whose values exceed the limits.
+    first, last = (len(thresholds) - np.searchsorted(thresholds, v) for v in (up_to, above))
+    first = np.where(np.isnan(up_to), 0, first)
+    last = np.where(np.isnan(above), len(bins), last)
+    holds = (bins > first[:, None]) & (bins <= last[:, None])
+    holds[:, 0] = leaves.missing[rows, column]
+    return holds - leaves.share[rows, column, None]
 
 
 def _check_size(plans: Sequence[_Plan]) -> None:

@@ -6,8 +6,8 @@ For every float32 value, each branch is the one that LightGBM takes in double pr
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
-from typing import Any
+from math import isnan
+from typing import Any, NamedTuple
 
 import lightgbm as lgb
 import numpy as np
@@ -22,42 +22,53 @@ DUMPED_INFINITY = 1e300
 
 
 @dataclass(frozen=True, slots=True)
-class Factor:
-    """A path's condition on one feature: `above < x <= up_to`, and the answer for a missing x.
+class Leaves:
+    """All leaves whose paths have the same features; a path's condition on one is `above < x <= up_to`.
 
     Attributes:
-        feature: The column.
-        share: z, the share of the training rows that took this way at the feature's splits.
-        above: A float32; None without such a limit.
-        up_to: A float32; None without such a limit.
-        missing: Whether a missing value takes this way.
+        features: The columns, rising.
+        value: In log-odds, float64 [leaves].
+        share: z, the share of the training rows that took this way at the feature's splits, float64
+            [leaves, features].
+        above: float32 values, as float64 [leaves, features]; NaN without such a limit.
+        up_to: As `above`.
+        missing: Whether a missing value takes this way, bool [leaves, features].
     """
 
-    feature: int
-    share: float
-    above: float | None
-    up_to: float | None
-    missing: bool
+    features: tuple[int, ...]
+    value: np.ndarray
+    share: np.ndarray
+    above: np.ndarray
+    up_to: np.ndarray
+    missing: np.ndarray
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A leaf's value, in log-odds, and the conditions of its path, by rising feature."""
+class _Condition(NamedTuple):
+    """What a path says of one feature; see `Leaves`."""
 
-    value: float
-    factors: tuple[Factor, ...]
+    share: float = 1.0
+    above: float = np.nan
+    up_to: float = np.nan
+    missing: bool = True
 
-    def factor(self, feature: int) -> Factor:
-        """The condition on a feature of the path."""
-        return next(factor for factor in self.factors if factor.feature == feature)
+    def narrowed(
+        self, threshold: float, share: float, *, right: bool, missing: bool
+    ) -> "_Condition":
+        """After one more split."""
+        above, up_to = self.above, self.up_to
+        if right:
+            above = threshold if isnan(above) else max(above, threshold)
+        else:
+            up_to = threshold if isnan(up_to) else min(up_to, threshold)
+        return _Condition(self.share * share, above, up_to, self.missing and missing)
 
 
 Node = Mapping[str, Any]
 """A tree or a node of `dump_model`."""
 
 
-def read_leaves(booster: lgb.Booster) -> list[Leaf]:
-    """All leaves of a model.
+def read_leaves(booster: lgb.Booster) -> list[Leaves]:
+    """All leaves of a model, by the features of their paths.
 
     Raises:
         SelfCheckError: A tree cannot be compiled; the message names it.
@@ -71,46 +82,45 @@ def read_leaves(booster: lgb.Booster) -> list[Leaf]:
         ) from error
     if model["num_tree_per_iteration"] != 1 or model["average_output"]:
         raise SelfCheckError("classifier: only a boosted model with one score can be explained.")
-    return [
-        leaf
-        for tree in model["tree_info"]
-        for leaf in _leaves_of(tree["tree_structure"], f"classifier: tree {tree['tree_index']}", ())
-    ]
+    found: dict[tuple[int, ...], list[tuple[float, list[_Condition]]]] = defaultdict(list)
+    for tree in model["tree_info"]:
+        for value, path in _paths(
+            tree["tree_structure"], f"classifier: tree {tree['tree_index']}", {}
+        ):
+            features = tuple(sorted(path))
+            found[features].append((value, [path[feature] for feature in features]))
+    return [_together(features, leaves) for features, leaves in found.items()]
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """A split on the way to a leaf.
-
-    Attributes:
-        feature: The column.
-        threshold: A float32.
-        right: Whether the way is that of larger values.
-        missing: Whether a missing value goes this way.
-        share: The share of rows that go this way.
-    """
-
-    feature: int
-    threshold: float
-    right: bool
-    missing: bool
-    share: float
+def _together(
+    features: tuple[int, ...], leaves: Sequence[tuple[float, list[_Condition]]]
+) -> Leaves:
+    conditions = np.array([path for _, path in leaves], np.float64)
+    share, above, up_to, missing = np.moveaxis(
+        conditions.reshape(len(leaves), len(features), len(_Condition._fields)), -1, 0
+    )
+    value = np.array([value for value, _ in leaves], np.float64)
+    return Leaves(features, value, share, above, up_to, missing.astype(bool))
 
 
-def _leaves_of(node: Node, tree: str, path: tuple[_Step, ...]) -> Iterator[Leaf]:
+def _paths(
+    node: Node, tree: str, path: dict[int, _Condition]
+) -> Iterator[tuple[float, dict[int, _Condition]]]:
+    """The value of each leaf below a node, and the conditions of its whole path."""
     if "leaf_coeff" in node or "leaf_const" in node:
         raise SelfCheckError(f"{tree} has linear leaves. Fit with linear_tree=false.")
     if "split_feature" not in node:
-        yield Leaf(node["leaf_value"], _factors(path))
+        yield node["leaf_value"], path
         return
     feature, threshold, missing_right = _split(node, tree)
+    before = path.get(feature, _Condition())
     for side, right in (("left_child", False), ("right_child", True)):
         child = node[side]
         share = _rows(child) / _rows(node) if _rows(node) else np.nan
         if not 0 <= share <= 1:
             raise SelfCheckError(f"{tree} lacks the row counts of its nodes. Fit it again.")
-        step = _Step(feature, threshold, right, missing_right == right, share)
-        yield from _leaves_of(child, tree, (*path, step))
+        step = before.narrowed(threshold, share, right=right, missing=missing_right == right)
+        yield from _paths(child, tree, {**path, feature: step})
 
 
 def _rows(node: Node) -> int:
@@ -146,20 +156,3 @@ def exact_threshold(threshold: float) -> float:
     # As Python floats: numpy would compare in float32.
     above = float(nearest) > threshold
     return float(np.nextafter(nearest, np.float32(-np.inf)) if above else nearest)
-
-
-def _factors(path: Sequence[_Step]) -> tuple[Factor, ...]:
-    """The steps of a path, put together by feature."""
-    by_feature: dict[int, list[_Step]] = defaultdict(list)
-    for step in path:
-        by_feature[step.feature].append(step)
-    return tuple(
-        Factor(
-            feature,
-            prod(step.share for step in steps),
-            max((step.threshold for step in steps if step.right), default=None),
-            min((step.threshold for step in steps if not step.right), default=None),
-            all(step.missing for step in steps),
-        )
-        for feature, steps in sorted(by_feature.items())
-    )
