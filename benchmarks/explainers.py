@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightgbm as lgb
@@ -18,8 +18,6 @@ from onnxmltools.convert.common.data_types import FloatTensorType
 
 from benchmarks.contenders import ROOT
 from engine.bundle.manifest import Calibration
-from engine.bundle.open import CLASSIFIER, Bundle
-from engine.model.session import load_graph
 from engine.model.threads import in_order
 from engine.options import ScoreOptions
 from training.export.drivers import drivers_graph
@@ -63,11 +61,6 @@ def compiled(booster: lgb.Booster, calibration: Calibration, feature_count: int)
     """This project's graph of a model."""
     effects = model_effects(booster, calibration, feature_count)
     return drivers_graph(effects, feature_count).SerializeToString()
-
-
-def open_graph(bundle: Bundle, graph: bytes) -> ort.InferenceSession:
-    """A session with the engine's own options."""
-    return load_graph(replace(bundle, contents={CLASSIFIER: graph}), CLASSIFIER)
 
 
 def run_graph(

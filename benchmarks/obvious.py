@@ -82,7 +82,7 @@ def main() -> None:
     calibration = manifest["calibration"]
     raw = booster.predict(features, raw_score=True)
     probability = 1 / (1 + np.exp(-(calibration["slope"] * raw + calibration["intercept"])))
-    report = manifest["clustering"]
+    report = json.loads((folder / "evaluation.json").read_text())["fit"]["clustering"]
     used = [names.index(name) for name in report["features"]]
     cluster = clustering(report).predict(features[:, used].astype(np.float64))
 

@@ -25,13 +25,13 @@ from benchmarks.explainers import (
     compiled,
     is_installed,
     onnxmltools_graph,
-    open_graph,
     run_graph,
     timed,
 )
 from benchmarks.frozen import FOLDER, MODELS, frozen_features, load_frozen
 from engine.bundle.manifest import Calibration
 from engine.bundle.open import CLASSIFIER, NATIVE_CLASSIFIER, open_bundle
+from engine.model.session import inference_session
 from engine.rows.typed import to_features, to_typed
 
 OURS = "this engine"
@@ -102,10 +102,10 @@ def models(bundle, users, folder):
 
 
 @pytest.mark.parametrize("name", [SHIPPED, *MODELS])
-def test_drivers(name, benchmark, models, bundle, worker, installed, folder):
+def test_drivers(name, benchmark, models, worker, installed, folder):
     model = models[name]
-    session = open_graph(bundle, model.graph)
-    converted = open_graph(bundle, onnxmltools_graph(model.booster))
+    session = inference_session(model.graph)
+    converted = inference_session(onnxmltools_graph(model.booster))
     check_impacts(model, run_graph(session, OUTPUTS, model.features))
     check_scores(model, run_graph(converted, ["probabilities"], model.features))
     for kind in installed:
@@ -156,7 +156,7 @@ def test_drivers(name, benchmark, models, bundle, worker, installed, folder):
     seconds = {OURS: benchmark.stats.stats.median} | {
         c.title: statistics.median(taken[c.title][1:]) * ROWS / c.rows for c in contenders
     }
-    opening = min(timed(lambda: open_graph(bundle, model.graph))() for _ in range(SESSION_TRIALS))
+    opening = min(timed(lambda: inference_session(model.graph))() for _ in range(SESSION_TRIALS))
     benchmark.extra_info |= {
         "title": model.title,
         "rows": ROWS,

@@ -108,21 +108,8 @@ def load_graph(bundle: Bundle, name: str) -> ort.InferenceSession:
     """
     where, content = str(bundle.path / name), bundle.contents[name]
     check_operators(content, where)
-    options = ort.SessionOptions()
-    # More threads per call are slower than one thread per chunk, because of a barrier every 128 rows.
-    # Idle threads must not spin on a core that another chunk needs.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # `check_operators` has read the bytes as ONNX; ONNX Runtime must not read them as another format.
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    # Errors are raised as exceptions; the log would repeat them.
-    options.log_severity_level = 4
     try:
-        # NOTE: the fallback to other providers would print to standard output and try again.
-        graph = ort.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"], enable_fallback=0
-        )
+        graph = inference_session(content)
         found, made_for = _signature(graph), graph.get_modelmeta().custom_metadata_map
     # NOTE: ONNX Runtime's exceptions share no base class but Exception, and texts that are not UTF-8
     # fail only when they are read.
@@ -133,6 +120,24 @@ def load_graph(bundle: Bundle, name: str) -> ort.InferenceSession:
     check_signature(signatures(bundle.manifest)[name], found, where)
     _check_bundle_id(made_for.get("bundle_id"), bundle.manifest.bundle_id, where)
     return graph
+
+
+def inference_session(content: bytes) -> ort.InferenceSession:
+    """A session for a graph as it is, with the engine's options; nothing is checked."""
+    options = ort.SessionOptions()
+    # More threads per call are slower than one thread per chunk, because of a barrier every 128 rows.
+    # Idle threads must not spin on a core that another chunk needs.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # `check_operators` has read the bytes as ONNX; ONNX Runtime must not read them as another format.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    # Errors are raised as exceptions; the log would repeat them.
+    options.log_severity_level = 4
+    # NOTE: the fallback to other providers would print to standard output and try again.
+    return ort.InferenceSession(
+        content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+    )
 
 
 def _signature(graph: ort.InferenceSession) -> Signature:
