@@ -34,9 +34,10 @@ test: lint
 	$(PYTEST) tests/test_*.py tests/engine tests/training tests/parity \
 		tests/faults/test_interruption.py::test_i01_i07_killed_before_a_step
 
-# A file to a worker: Spark, PostgreSQL and the pages of a browser start once in a file.
+# A file to a worker: Spark, PostgreSQL and the pages of a browser start once in a file. Tests of databases
+# come first: they wait more than they compute, so that three workers fit on two cores.
 test-integration: $(VENV)/dev.stamp
-	$(PYTEST) --dist loadfile tests/integration
+	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder tests/integration
 
 test-faults: $(VENV)/dev.stamp
 	$(PYTEST) tests/faults

@@ -58,6 +58,8 @@ def drivers_table(document: dict) -> str:
         mark = " †" if title in scaled else ""
         text += row(f"{title}: {gives[models[0]['gives'][title]]}{mark}", seconds(title))
     text += "".join(row(f"{title} ÷ {ours}", times(title)) for title in others)
+    ns = [f"{model['graph_ns']:.0f} ({model['estimated_ns']:.0f})" for model in models]
+    text += row("graph on one core, ns a user (estimate)", ns)
     text += row("graph size, MB", [f"{model['graph_bytes'] / 1e6:.2f}" for model in models])
     text += row("session start, ms", [f"{model['session_seconds'] * 1e3:.1f}" for model in models])
     notes = [f"† measured on {rows:,} users and extrapolated" for rows in {*scaled.values()}]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmarks.online_shoppers import Fold, folds
+from benchmarks.online_shoppers import folds
 from engine.bundle.open import open_bundle
 from engine.bundle.schema import FeatureSchema, load_schema
 from engine.model.session import Session
@@ -153,11 +153,12 @@ def catboost(part: Part) -> Result:
     return Result(model.predict_proba(test)[:, 1], seconds, rate)
 
 
-def ours(fold: Fold, table: pl.DataFrame, seconds: float) -> Result:
-    """What the bundle of a fold gives for the rows of a table."""
-    session = Session(open_bundle(fold.bundle))
-    schema, categories = fold.manifest.schema, fold.manifest.categories
-    features = to_features(to_typed(table, schema).frame, schema.model_features, categories)
+def ours(folder: Path, table: pl.DataFrame, seconds: float) -> Result:
+    """What a bundle gives for the rows of a table of text."""
+    bundle = open_bundle(folder)
+    session, schema = Session(bundle), bundle.manifest.schema
+    typed = to_typed(table, schema).frame
+    features = to_features(typed, schema.model_features, bundle.manifest.categories)
     predictions = session.run(features)
     rate = _rate(session.run, features)
     return Result(predictions.probability.astype(np.float64), seconds, rate)
@@ -177,16 +178,17 @@ def compared(
                 pl.read_csv(Path(folder) / f"{part}{number}.csv", infer_schema=False)
                 for part in ("train", "test")
             )
-            part = _part(train, test, schema)
+            part = part_of(train, test, schema)
             labels.append(part.test.label)
-            found[OURS].append(ours(fold, test, seconds))
+            found[OURS].append(ours(fold.bundle, test, seconds))
             for rival, run in rivals.items():
                 found[rival].append(run(part))
             started = time.perf_counter()
     return "".join(_lines(name, found, labels))
 
 
-def _part(train: pl.DataFrame, test: pl.DataFrame, schema: FeatureSchema) -> Part:
+def part_of(train: pl.DataFrame, test: pl.DataFrame, schema: FeatureSchema) -> Part:
+    """Two tables of text as numbers; categories are learned from the first."""
     typed, others = (to_typed(frame, schema).frame for frame in (train, test))
     label, other_label = (
         frame[schema.label].cast(pl.Float64).cast(pl.Int8).to_numpy() for frame in (train, test)

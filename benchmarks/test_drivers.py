@@ -9,6 +9,7 @@ from collections import defaultdict
 
 import lightgbm as lgb
 import numpy as np
+import onnxruntime as ort
 import polars as pl
 import pytest
 
@@ -16,6 +17,7 @@ from benchmarks.contenders import BUNDLE, ROWS
 from benchmarks.explainers import (
     FAST_ROUNDS,
     OUTPUTS,
+    SLICE_ROWS,
     SLOW_ROUNDS,
     SLOW_ROWS,
     THREADS,
@@ -33,6 +35,7 @@ from engine.bundle.manifest import Calibration
 from engine.bundle.open import CLASSIFIER, NATIVE_CLASSIFIER, open_bundle
 from engine.model.session import inference_session
 from engine.rows.typed import to_features, to_typed
+from training.model.shapley.effects import scoring_cost
 
 OURS = "this engine"
 PREDICT = "LightGBM `predict`"
@@ -166,6 +169,8 @@ def test_drivers(name, benchmark, models, worker, installed, folder):
         "scaled": {c.title: c.rows for c in contenders if c.rows < ROWS},
         "missing": [t for n, t in IN_ENVIRONMENT_OF_ITS_OWN.items() if n not in installed],
         "graph_bytes": len(model.graph),
+        "graph_ns": graph_ns(session, features),
+        "estimated_ns": scoring_cost(booster, features.shape[1]),
         "session_seconds": opening,
     }
     if name == SHIPPED:
@@ -173,6 +178,15 @@ def test_drivers(name, benchmark, models, worker, installed, folder):
         assert seconds[OURS] <= GATE_TIMES_PREDICT * seconds[PREDICT]
         assert len(model.graph) <= GATE_GRAPH_BYTES
         assert opening <= GATE_SESSION_SECONDS
+
+
+def graph_ns(session: ort.InferenceSession, features: np.ndarray) -> float:
+    """Nanoseconds for a row on one core, the least of several slices."""
+    slices = [features[n : n + SLICE_ROWS] for n in range(0, ROWS // 4, SLICE_ROWS)]
+    least = min(
+        timed(lambda some=some: session.run(OUTPUTS, {"features": some}))() for some in slices
+    )
+    return least / SLICE_ROWS * 1e9
 
 
 @pytest.mark.parametrize("name", IN_ENVIRONMENT_OF_ITS_OWN)

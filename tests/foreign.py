@@ -255,9 +255,14 @@ def _refused() -> dict[str, Refused]:
 REFUSED = _refused()
 
 
+def real_table(name: str) -> Path:
+    """A real table, or a skip in words where it is not there; none is part of the project."""
+    path = Path(os.environ.get("REAL_DATA", "")) / name
+    if "REAL_DATA" not in os.environ or not path.exists():
+        pytest.skip(f"REAL_DATA names no folder with {name}")
+    return path
+
+
 def online_shoppers() -> Path:
-    """The real table, or a skip in words where it is not there; it is no part of the project."""
-    folder = os.environ.get("REAL_DATA")
-    if not folder:
-        pytest.skip(f"REAL_DATA names no folder with {TABLE}")
-    return Path(folder) / TABLE
+    """Sessions of an online shop."""
+    return real_table(TABLE)

@@ -31,8 +31,9 @@ MAX_GRAPH_BYTES = 8_000_000
 PATH_FEATURES = 3
 """The most features on a path: a table of four would have tens of thousands of cells."""
 
-COMPARISON_NS, LOOKUP_NS = 0.25, 1.0
-"""What a threshold and a lookup cost a row, measured by benchmarks/test_drivers.py."""
+FEATURE_NS, COMPARISON_NS, LOOKUP_NS = 6.0, 0.25, 1.0
+"""What a feature (its impact, and the search for the largest), a threshold and a lookup cost a row:
+benchmarks/test_drivers.py measures the sum."""
 
 UNCALIBRATED = Calibration(1.0, 0.0)
 
@@ -126,7 +127,7 @@ def scoring_cost(booster: lgb.Booster, feature_count: int) -> float:
     plans = _plans(_checked_leaves(booster))
     thresholds = sum(len(values) + 1 for values in _all_thresholds(plans, feature_count))
     lookups = sum(len(plan.features) + 1 for plan in plans)
-    return COMPARISON_NS * thresholds + LOOKUP_NS * lookups
+    return FEATURE_NS * feature_count + COMPARISON_NS * thresholds + LOOKUP_NS * lookups
 
 
 def _checked_leaves(booster: lgb.Booster) -> list[Leaves]:
