@@ -202,7 +202,7 @@ def _refused() -> dict[str, Refused]:
     return {
         "too few": Refused(Foreign(members(20), ID), 65, "Give more rows"),
         "no row": Refused(Foreign(members(20).clear(), ID), 65, "no row can be used. Fix"),
-        "none joined in a part": Refused(Foreign(members(500, rate=0.01), ID), 65, "0 purchases"),
+        "none joined in a part": Refused(Foreign(members(500, rate=0.002), ID), 65, "0 purchases"),
         "yes and no": Refused(with_label(words), 65, "600 rows of 600 where 'joined' is not 0, 1"),
         "a date as label": Refused(with_label(date(2026, 1, 1)), 65, "'joined' expected 0, 1"),
         "labels to come": Refused(

@@ -31,7 +31,7 @@ from training.compare.strategies import (
     segment_feature_strategy,
 )
 from training.data.dataset import Dataset, load_dataset, size_figures
-from training.data.folds import make_folds
+from training.data.folds import Folds, make_folds
 from training.data.horizon import check_horizon
 from training.data.scored import ScoredUsers, run_engine
 from training.data.seen import seen_counts
@@ -170,14 +170,21 @@ class _Users:
     Attributes:
         dataset: The users.
         parts: Which rows train, validate, calibrate and test.
+        folds: In which models are compared.
         categories: The codes of categories, learned from the train part.
         features: float32 [rows, features], NaN where missing.
     """
 
     dataset: Dataset
     parts: Split
+    folds: Folds
     categories: dict[str, tuple[str, ...]]
     features: np.ndarray
+
+    @property
+    def calibrating(self) -> np.ndarray:
+        """The rows that calibrate: those of the calibration part, or of the folds."""
+        return self.parts.calibration if len(self.parts.calibration) else self.folds.validated
 
     def sample(self, rows: np.ndarray) -> Sample:
         """Features and labels of some of them."""
@@ -212,14 +219,14 @@ def _prepared(dataset: Dataset) -> _Users:
     train = parts.train
     categories = fit_categories(dataset.typed[train], dataset.label[train], schema)
     features = to_features(dataset.typed, schema.model_features, categories)
-    return _Users(dataset, parts, categories, features)
+    return _Users(dataset, parts, make_folds(dataset, parts), categories, features)
 
 
 def _fit_classifier(users: _Users, options: FitOptions, watch: TrialWatch) -> Classifier:
-    pool = _pool(users)
+    pool, calibration = _pool(users), users.parts.calibration
     return fit_classifier(
         pool,
-        users.sample(users.parts.calibration),
+        users.sample(calibration) if len(calibration) else None,
         tuple(feature.name for feature in options.schema.model_features),
         options.seed,
         options.effort,
@@ -232,7 +239,7 @@ def _fit_classifier(users: _Users, options: FitOptions, watch: TrialWatch) -> Cl
 
 def _pool(users: _Users) -> Pool:
     """The train and validation parts, and the folds in which models are compared."""
-    folds = make_folds(users.dataset, users.parts)
+    folds = users.folds
     whole, people = users.sample(folds.rows), users.dataset.users[folds.rows]
     unordered = {
         column: users.categories[feature.name]
@@ -327,10 +334,13 @@ def _evaluated(
     """The test part, measured once."""
     dataset, parts, predictions = users.dataset, users.parts, scored.predictions
     ids = [segment.id for segment in bundle.manifest.segments]
-    figures = fit_segment_figures(ids, parts, dataset.label, predictions)
+    classifier, segment = models.classifier, predictions.segment
+    figures = fit_segment_figures(
+        ids, parts.train, dataset.label, segment, users.calibrating, classifier.held_out
+    )
     everybody = Sample(users.features, dataset.label)
-    config = models.classifier.config
-    grown = segment_feature_strategy(figures, parts, everybody, predictions.segment, config, seed)
+    fitted = classifier.config, classifier.calibration
+    grown = segment_feature_strategy(figures, parts, everybody, segment, *fitted, seed)
     which = "the last dates," if parts.description["kind"] == "time" else "users"
     return evaluate(
         bundle,

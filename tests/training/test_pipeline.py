@@ -58,12 +58,7 @@ def test_the_bundle_tells_everything(bundle):
     assert manifest.bundle_id.startswith("tiny/undated-")
     assert manifest.unusable == ()
     assert evaluation.fit.training["rows"] == 3_000
-    assert evaluation.fit.training["split"]["rows"].keys() == {
-        "train",
-        "validation",
-        "calibration",
-        "test",
-    }
+    assert evaluation.fit.training["split"]["rows"].keys() == {"train", "validation", "test"}
     assert evaluation.metrics["rows"] == evaluation.fit.training["split"]["rows"]["test"]
     assert evaluation.metrics["roc_auc"] > 0.7
     assert evaluation.fit.parity["changed_segment"] == 0

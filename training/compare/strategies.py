@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from engine.bundle.manifest import Calibration
 from engine.model.session import Predictions
 from training.data.dataset import Dataset
 from training.data.split import Split
 from training.metrics.metrics import segment_places
-from training.model.classifier import calibrated, fit_platt, sigmoid
+from training.model.classifier import calibrated, sigmoid
 from training.model.pooling import segment_calibrations
-from training.model.trees import Sample, TrainConfig, Trainer, raw_scores
+from training.model.trees import Sample, TrainConfig, Trainer
 
 MODEL = "model"
 SEGMENT_RATE = "segment_rate"
@@ -46,21 +47,27 @@ class SegmentFigures:
 
 
 def fit_segment_figures(
-    ids: Sequence[int], parts: Split, label: np.ndarray, scored: Predictions
+    ids: Sequence[int],
+    train: np.ndarray,
+    label: np.ndarray,
+    segment: np.ndarray,
+    calibrating: np.ndarray,
+    margin: np.ndarray,
 ) -> tuple[SegmentFigures, ...]:
-    """Purchase rates from the train part, calibrations inside segments from the calibration part.
+    """Purchase rates of the train part, and calibrations inside segments.
 
     Args:
         ids: Of all segments.
-        parts: Which users train and which calibrate.
-        label: int8 [rows].
-        scored: Engine predictions for the same rows.
+        train: Rows of the train part.
+        label: Of all users, int8 [users].
+        segment: Their segment ids, int64 [users].
+        calibrating: Rows of the users that calibrate.
+        margin: Theirs, by trees that have not seen them, float64 [calibrating].
     """
-    place = segment_places(ids, scored.segment)
-    rates = purchase_rates(place[parts.train], label[parts.train], len(ids))
-    rows = parts.calibration
+    place = segment_places(ids, segment)
+    rates = purchase_rates(place[train], label[train], len(ids))
     slopes, intercepts = segment_calibrations(
-        place[rows], scored.margin[rows].astype(np.float64), label[rows], len(ids)
+        place[calibrating], margin, label[calibrating], len(ids)
     )
     return tuple(
         SegmentFigures(number, float(rates[n]), float(slopes[n]), float(intercepts[n]))
@@ -106,20 +113,21 @@ def segment_feature_strategy(
     users: Sample,
     segment: np.ndarray,
     config: TrainConfig,
+    calibration: Calibration,
     seed: int,
 ) -> np.ndarray:
     """Probabilities of the test part by a model that knows the segment, float32 [rows].
 
-    The trees are trained again on the same users, with as many rounds, and calibrated on the same
-    part. The segment is coded by its purchase rate, as every category is. Where the config limits
+    The trees are trained again on the same users, with as many rounds, and calibrated as the model is. The segment is coded by its purchase rate, as every category is. Where the config limits
     which features may interact, the segment may interact with each.
 
     Args:
         figures: Of every segment.
-        parts: Which users train, calibrate and test.
+        parts: Which users train and test.
         users: All users, in the order that `parts` counts.
         segment: Their segment ids, int64 [rows].
         config: Of the model's own trees.
+        calibration: Of the model.
         seed: Of the model's own trees.
     """
     place = segment_places([s.segment_id for s in figures], segment)
@@ -131,9 +139,7 @@ def segment_feature_strategy(
     # Numbers as names, because a feature may already be called "segment".
     trainer = Trainer(wider.subset(pool), tuple(str(n) for n in range(width + 1)), seed)
     booster = trainer.train(_with_partner(config, width))
-    calibration = wider.subset(parts.calibration)
-    platt, _ = fit_platt(raw_scores(booster, calibration.features), calibration)
-    return calibrated(booster, platt, features[parts.test]).astype(np.float32)
+    return calibrated(booster, calibration, features[parts.test]).astype(np.float32)
 
 
 def _with_partner(config: TrainConfig, column: int) -> TrainConfig:

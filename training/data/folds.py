@@ -35,6 +35,11 @@ class Folds:
     members: tuple[FoldRows, ...]
     description: dict[str, object]
 
+    @property
+    def validated(self) -> np.ndarray:
+        """The rows that some fold validates, fold after fold, int64."""
+        return np.concatenate([self.rows[validation] for _, validation in self.members])
+
 
 def make_folds(dataset: Dataset, parts: Split) -> Folds:
     """Divide the rows of both parts; each is in the validation rows of at most one fold."""

@@ -1,9 +1,9 @@
 """The train, validation, calibration and test parts.
 
-With one snapshot, a hash of the id decides, so that a user always stays in the same part. With
-several, time decides, with the label's horizon as a gap: the outcomes of the days before a snapshot
-are already visible in its features. Calibration and test then hold different users of the newest dates,
-because purchase rates change with the season.
+With one snapshot, a hash of the id decides, so that a user always stays in the same part; scores out
+of fold calibrate, so there is no calibration part. With several, time decides, with the label's horizon
+as a gap: the outcomes of the days before a snapshot are already visible in its features. Calibration
+and test then hold different users of the newest dates, because purchase rates change with the season.
 """
 
 import hashlib
@@ -19,7 +19,12 @@ from training.data.dataset import Dataset
 from training.metrics.disclosure import MIN_USERS
 
 PARTS = ("train", "validation", "calibration", "test")
-SHARES = (0.68, 0.10, 0.07, 0.15)
+SHARES = (0.75, 0.10, 0.15)
+"""Train, validation and test, with one snapshot."""
+
+TIME_SHARES = (0.68, 0.10, 0.07, 0.15)
+"""All four parts, with several."""
+
 SALT = "split-v1:"
 
 
@@ -30,7 +35,7 @@ class Split:
     Attributes:
         train: Fits category tables and segments, and with the validation part the trees.
         validation: Chooses the number of segments.
-        calibration: Fits Platt scaling, the threshold and the cut-points.
+        calibration: Fits Platt scaling, the threshold and the cut-points; empty with one snapshot.
         test: Measured once, at the end.
         description: How the rows were divided, for the manifest.
     """
@@ -51,19 +56,20 @@ def split(dataset: Dataset) -> Split:
     """Divide the rows.
 
     Raises:
-        InputError: There are too few rows, snapshots, or labels of one kind for four parts.
+        InputError: There are too few rows, snapshots, or labels of one kind for all parts.
     """
     draws = hash_draws(dataset.ids, dataset.rows)
     snapshots = dataset.snapshots
     if snapshots is None or snapshots.n_unique() == 1:
-        part = np.searchsorted(np.cumsum(SHARES)[:-1], draws, side="right")
+        part = np.array([0, 1, 3])[np.searchsorted(np.cumsum(SHARES)[:-1], draws, side="right")]
         description: dict[str, object] = {"kind": "hash of the id", "shares": list(SHARES)}
     else:
         part, description = _by_time(dataset, snapshots, draws)
     rows = [np.flatnonzero(part == number) for number in range(len(PARTS))]
-    for name, members in zip(PARTS, rows, strict=True):
+    used = {PARTS[n]: rows[n] for n in np.unique(part[part >= 0])}
+    for name, members in used.items():
         _check_part(name, dataset, members)
-    description["rows"] = {name: len(r) for name, r in zip(PARTS, rows, strict=True)}
+    description["rows"] = {name: len(members) for name, members in used.items()}
     return Split(rows[0], rows[1], rows[2], rows[3], description)
 
 
@@ -103,7 +109,7 @@ def _by_time(
     train = (day <= np.datetime64(middle_date - gap)) & (day < start)
     middle = (day >= start) & (day <= np.datetime64(last_date - gap)) & (day < end)
     last = day >= end
-    calibrates = draws < SHARES[2] / (SHARES[2] + SHARES[3])
+    calibrates = draws < TIME_SHARES[2] / (TIME_SHARES[2] + TIME_SHARES[3])
     parts = [train, middle, last & calibrates, last & ~calibrates]
     part = np.select(parts, [0, 1, 2, 3], default=-1)
     return part, {
@@ -116,12 +122,12 @@ def _by_time(
 
 
 def _cut_dates(dates: list[date], rows: np.ndarray, gap: timedelta) -> tuple[date, date]:
-    """The first dates of validation, and of calibration and test, that come closest to `SHARES`."""
+    """The first dates of validation, and of calibration and test, that come closest to `TIME_SHARES`."""
     day = np.array([d.toordinal() for d in dates])
     # How many dates lie a full horizon before each date.
     earlier = np.minimum(np.searchsorted(day, day - gap.days, side="right"), np.arange(len(day)))
     share = np.concatenate([[0], np.cumsum(rows)]) / rows.sum()
-    wanted = np.array([*SHARES[:2], SHARES[2] + SHARES[3]])
+    wanted = np.array([*TIME_SHARES[:2], TIME_SHARES[2] + TIME_SHARES[3]])
     best, best_miss = None, np.inf
     for m, t in combinations(range(1, len(dates)), 2):
         if earlier[m] and earlier[t] > m:

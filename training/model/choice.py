@@ -51,10 +51,19 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The chosen trees, their effects before calibration, how to train them again, and all figures."""
+    """The chosen trees.
+
+    Attributes:
+        booster: Trained on the whole pool.
+        effects: Before calibration.
+        out_of_fold: Raw scores of the validation rows of each fold, by trees that have not seen them.
+        config: How to train the trees again.
+        report: All figures.
+    """
 
     booster: lgb.Booster
     effects: Effects
+    out_of_fold: np.ndarray
     config: TrainConfig
     report: dict[str, Any]
 
@@ -105,7 +114,7 @@ def choose_trees(
         "budget": {"trials": len(found.trials)},
         "depth_gain": depth_gain(table, pool),
     }
-    return Choice(booster, effects, config, report)
+    return Choice(booster, effects, np.concatenate(chosen.scores), config, report)
 
 
 def standings(found: SearchResult, pool: Pool, max_cost: float = MAX_COST) -> list[Standing]:

@@ -1,7 +1,8 @@
 """The purchase model: LightGBM trees, Platt calibration, threshold and cut-points.
 
 Trees are chosen in folds of the pool (the train and validation parts) and then trained on all of it.
-Calibration, threshold and cut-points are fitted to the calibration part, which no tree has seen.
+Calibration, threshold and cut-points are fitted to scores by trees that have not seen the users: those of
+the folds, or of the calibration part where there is one.
 """
 
 from collections.abc import Sequence
@@ -35,7 +36,8 @@ class Classifier:
         booster: The trees.
         calibration: margin = slope x raw score + intercept.
         effects: Every impact on the margin, and its base value.
-        threshold: The best expected F1 on the calibration part; exact in float32, as are the cut-points.
+        held_out: The margins of the users that calibrate, float64 [users].
+        threshold: Their best expected F1; exact in float32, as are the cut-points.
         decile_cuts: Nine rising probabilities.
         band_cuts: Three rising probabilities.
         unusable: Why its scores must not be used; empty if they may.
@@ -46,6 +48,7 @@ class Classifier:
     booster: lgb.Booster
     calibration: Calibration
     effects: Effects
+    held_out: np.ndarray
     threshold: float
     decile_cuts: tuple[float, ...]
     band_cuts: tuple[float, ...]
@@ -56,7 +59,7 @@ class Classifier:
 
 def fit_classifier(
     pool: Pool,
-    calibration: Sample,
+    calibration: Sample | None,
     names: tuple[str, ...],
     seed: int,
     effort: Effort,
@@ -69,7 +72,8 @@ def fit_classifier(
 
     Args:
         pool: The users that trees are chosen by and trained on.
-        calibration: The users that Platt scaling, the threshold and the cut-points are fitted to.
+        calibration: Other users, whom Platt scaling, the threshold and the cut-points are fitted to. None
+            fits them to the validation rows of the folds, scored by the trees of each fold.
         names: The feature names, for the text of the model.
         seed: Makes the fit repeatable.
         effort: When the search for trees ends.
@@ -80,8 +84,13 @@ def fit_classifier(
     """
     choice = choose_trees(pool, names, seed, effort, baselines, watch, max_cost)
     booster = choice.booster
-    platt, problem = fit_platt(raw_scores(booster, calibration.features), calibration)
-    probability = calibrated(booster, platt, calibration.features)
+    if calibration is None:
+        raw, label = choice.out_of_fold, np.concatenate([s.label for s in pool.validation])
+    else:
+        raw, label = raw_scores(booster, calibration.features), calibration.label
+    platt, problem = fit_platt(raw, label)
+    margin = platt.slope * raw + platt.intercept
+    probability = sigmoid(margin)
     problems = [problem] if problem else []
     if len(np.unique(raw_scores(booster, pool.sample.features))) < 2:
         problems.insert(0, "the trees found nothing: every user gets the same probability")
@@ -89,6 +98,7 @@ def fit_classifier(
         booster=booster,
         calibration=platt,
         effects=choice.effects.calibrated(platt),
+        held_out=margin,
         threshold=best_f1_threshold(probability),
         decile_cuts=quantile_cuts(probability, DECILES),
         band_cuts=quantile_cuts(probability, band_shares),
@@ -98,7 +108,7 @@ def fit_classifier(
     )
 
 
-def fit_platt(raw: np.ndarray, sample: Sample) -> tuple[Calibration, str]:
+def fit_platt(raw: np.ndarray, label: np.ndarray) -> tuple[Calibration, str]:
     """Platt's sigmoid (1999): logistic regression of the label on the raw score.
 
     Few users estimate a slope badly, and separable ones make it infinite. So as many pseudo-users, up
@@ -106,12 +116,12 @@ def fit_platt(raw: np.ndarray, sample: Sample) -> tuple[Calibration, str]:
 
     Args:
         raw: LightGBM's raw scores, float64 [rows].
-        sample: The users they belong to.
+        label: int8 [rows].
 
     Returns:
         The calibration, and why it makes the scores unusable, or "".
     """
-    base = float(np.log(sample.label.mean() / (1 - sample.label.mean())))
+    base = float(np.log(label.mean() / (1 - label.mean())))
     if raw.min() == raw.max():
         return Calibration(0.0, base), ""
     spread = float(raw.std())
@@ -123,7 +133,7 @@ def fit_platt(raw: np.ndarray, sample: Sample) -> tuple[Calibration, str]:
     fitted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1_000)
     fitted.fit(
         np.tile(scaled, 3).reshape(-1, 1),
-        np.concatenate([sample.label, ones, 0 * ones]),
+        np.concatenate([label, ones, 0 * ones]),
         np.concatenate([ones, buyers, share - buyers]),
     )
     slope = float(fitted.coef_[0, 0]) / spread

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from engine.bundle.manifest import Calibration
 from engine.model.session import Predictions
 from training.compare.strategies import (
     MODEL,
@@ -124,12 +125,16 @@ def quarters(rows):
 def test_rates_come_from_training_and_calibrations_from_calibration_users():
     margin, place, label = users(4_000, [-1.0, 1.0])
     parts = quarters(4_000)
-    scored = predictions(margin, place + 1)
-    found = fit_segment_figures([1, 2], parts, label, scored)
+    rows = parts.calibration
+
+    def figures(label):
+        return fit_segment_figures([1, 2], parts.train, label, place + 1, rows, margin[rows])
+
+    found = figures(label)
     others = label.copy()
     others[parts.test] = 1 - others[parts.test]
     others[parts.validation] = 0
-    assert fit_segment_figures([1, 2], parts, others, scored) == found
+    assert figures(others) == found
     rates = purchase_rates(place[parts.train], label[parts.train], 2)
     assert [s.purchase_rate for s in found] == rates.tolist()
 
@@ -143,8 +148,9 @@ def test_a_segment_that_is_the_label_is_found_as_a_feature(sets):
     recipe = TrainConfig(Settings("any"), sets, 30)
     sample = Sample(features, label)
     parts = quarters(2_000)
-    found = segment_feature_strategy(figures, parts, sample, 3 + label.astype(int), recipe, 1)
+    fitted = recipe, Calibration(1.0, 0.0)
+    found = segment_feature_strategy(figures, parts, sample, 3 + label.astype(int), *fitted, 1)
     assert found.dtype == np.float32
     assert found[label[parts.test] == 1].min() > 0.9 > 0.1 > found[label[parts.test] == 0].max()
-    again = segment_feature_strategy(figures, parts, sample, 3 + label.astype(int), recipe, 1)
+    again = segment_feature_strategy(figures, parts, sample, 3 + label.astype(int), *fitted, 1)
     assert (found == again).all()

@@ -9,7 +9,7 @@ import pytest
 from engine.errors import InputError
 from tests.fitting import SHOP, shop_users
 from training.data.dataset import Dataset
-from training.data.split import PARTS, SHARES, hash_draws, split
+from training.data.split import PARTS, SHARES, TIME_SHARES, hash_draws, split
 
 START = date(2026, 1, 4)
 
@@ -44,7 +44,9 @@ def test_parts_have_their_shares_and_no_row_in_common():
     dataset = undated()
     parts = split(dataset)
     assert sorted(np.concatenate(parts.rows).tolist()) == list(range(dataset.rows))
-    for rows, share in zip(parts.rows, SHARES, strict=True):
+    assert len(parts.calibration) == 0
+    used = parts.train, parts.validation, parts.test
+    for rows, share in zip(used, SHARES, strict=True):
         assert len(rows) / dataset.rows == pytest.approx(share, abs=0.02)
         assert (np.diff(rows) > 0).all()
 
@@ -57,8 +59,8 @@ def test_a_user_stays_in_the_same_part():
 
 def test_without_ids_the_row_number_decides():
     dataset = undated(id=None)
-    expected = np.searchsorted([0.68, 0.78, 0.85], hash_draws(None, dataset.rows), side="right")
-    assert split(dataset).test.tolist() == np.flatnonzero(expected == 3).tolist()
+    expected = np.searchsorted([0.75, 0.85], hash_draws(None, dataset.rows), side="right")
+    assert split(dataset).test.tolist() == np.flatnonzero(expected == 2).tolist()
 
 
 def test_one_snapshot_is_split_by_hash():
@@ -84,7 +86,7 @@ def test_several_snapshots_are_split_by_time_with_gaps(days, horizon):
 def test_many_snapshots_come_near_the_shares():
     parts = split(dated(range(0, 364, 7), rows_each=60))
     total = sum(map(len, parts.rows))
-    for rows, share in zip(parts.rows, SHARES, strict=True):
+    for rows, share in zip(parts.rows, TIME_SHARES, strict=True):
         assert len(rows) / total == pytest.approx(share, abs=0.05)
 
 

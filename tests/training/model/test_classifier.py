@@ -43,6 +43,17 @@ def test_a_real_effect_gives_a_usable_model():
     assert found.band_cuts[0] == found.decile_cuts[4]
 
 
+@pytest.mark.parametrize("users", [400, 3_000])
+def test_scores_out_of_fold_calibrate_where_no_other_users_do(users):
+    pool, unseen = halved(sample(users, 0, 1.0)), sample(20_000, 1, 1.0)
+    found = fit_classifier(pool, None, NAMES, 1, Effort(trials=1), BANDS)
+    assert len(found.held_out) == sum(len(fold.validation.label) for fold in pool.folds)
+    probability = calibrated(found.booster, found.calibration, unseen.features)
+    assert probability.mean() == pytest.approx(unseen.label.mean(), abs=0.05)
+    best = max(f1_score(unseen.label, probability >= t) for t in np.linspace(0.2, 0.6, 41))
+    assert f1_score(unseen.label, probability >= found.threshold) > best - 0.01
+
+
 def test_bands_are_cut_where_asked():
     pool, users = halved(sample(600, 0, 2.0)), sample(500, 1, 2.0)
     found = fit_classifier(pool, users, NAMES, 1, Effort(trials=1), band_shares=(0.1, 0.2, 0.9))
@@ -61,7 +72,7 @@ def test_noise_gives_an_unusable_or_a_flat_model(seed):
 
 def test_a_score_that_points_the_wrong_way_is_unusable():
     users = sample(500, 1, effect=2.0)
-    found, problem = fit_platt(-users.features[:, 0].astype(float), users)
+    found, problem = fit_platt(-users.features[:, 0].astype(float), users.label)
     assert found.slope == 0
     assert sigmoid(np.array(found.intercept)) == pytest.approx(users.label.mean())
     assert "slope −" in problem
@@ -81,7 +92,7 @@ def test_platt_finds_slope_and_intercept_at_every_scale(scale):
     rng = np.random.default_rng(0)
     raw = rng.normal(size=50_000)
     label = (rng.random(len(raw)) < sigmoid(0.8 * raw - 1)).astype(np.int8)
-    found, problem = fit_platt(raw * scale, Sample(np.empty((0, 0), np.float32), label))
+    found, problem = fit_platt(raw * scale, label)
     assert not problem
     assert found.slope * scale == pytest.approx(0.8, abs=0.05)
     assert found.intercept == pytest.approx(-1, abs=0.05)
@@ -91,14 +102,14 @@ def test_platt_finds_slope_and_intercept_at_every_scale(scale):
 def test_users_who_happen_to_be_separable_give_no_endless_slope(users):
     raw = np.linspace(-2, 2, users)
     label = (raw > 0).astype(np.int8)
-    found, _ = fit_platt(raw, Sample(np.empty((0, 0), np.float32), label))
+    found, _ = fit_platt(raw, label)
     assert 1 < found.slope < 3
     assert found.intercept == pytest.approx(0, abs=1e-6)
 
 
 def test_equal_scores_give_the_base_rate():
     users = sample(100, 1, effect=1.0)
-    found, problem = fit_platt(np.full(100, 3.0), users)
+    found, problem = fit_platt(np.full(100, 3.0), users.label)
     assert (found.slope, problem) == (0.0, "")
 
 
