@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-DEFAULT_MINUTES = 3.0
+DEFAULT_MINUTES = 2.0
 MAX_TRIALS = 1_000
 
 TrialWatch = Callable[[int, float | None], None]
