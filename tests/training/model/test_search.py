@@ -168,7 +168,7 @@ def test_one_trial_runs_however_short_the_time():
 @pytest.mark.parametrize(
     ("asked", "given"),
     [
-        ((None, None), Effort(12, 3.0, kmeans_starts=20, refits=8)),
+        ((None, None), Effort(12, 2.0, kmeans_starts=20, refits=8)),
         ((5, None), Effort(5)),
         ((None, 9.0), Effort(1_000, 9.0)),
         ((5, 9), Effort(5, 9)),
