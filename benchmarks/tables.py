@@ -1,10 +1,13 @@
-"""Real tables, five folds: our model beside the best ordinary ones. python -m benchmarks.tables
+"""Real tables, five folds: our model beside the best ordinary ones.
+
+Usage: OMP_NUM_THREADS=1 REAL_DATA=folder python -m benchmarks.tables [--into docs/your_own_data.md]
 
 REAL_DATA names a folder with NAME.csv or NAME.csv.gz beside each NAME.toml, the schema. The rivals are
-those of `pip install --group rivals`. All train on the same rows; ours sets some of them aside to
-calibrate and to measure itself, as every bundle does.
+those of `pip install --group rivals`. All train on the same rows, on one core; ours sets some of the rows
+aside to measure itself, as every bundle does.
 """
 
+import argparse
 import os
 import sys
 import tempfile
@@ -20,11 +23,12 @@ import numpy as np
 import polars as pl
 
 from benchmarks.online_shoppers import folds
+from benchmarks.report import write_between
 from engine.bundle.open import open_bundle
 from engine.bundle.schema import FeatureSchema, load_schema
 from engine.model.session import Session
 from engine.rows.typed import to_features, to_typed
-from training.effort import Effort
+from training.effort import Effort, effort_of
 from training.metrics.intervals import placements
 from training.metrics.metrics import log_losses
 from training.model.baselines import regression
@@ -35,8 +39,8 @@ OURS = "this engine"
 RUNS = 5
 ROWS_TIMED = 20_000
 HEAD = (
-    "| table | model | log-loss | of the best gain | ROC-AUC | fit, s | rows/s with exact reasons |\n"
-    "|---|---|---:|---:|---:|---:|---:|\n"
+    "| table | model | log-loss | more than this engine's | of the best gain | ROC-AUC | fit, s "
+    "| rows/s with exact reasons |\n|---|---|---:|---:|---:|---:|---:|---:|\n"
 )
 
 
@@ -232,11 +236,12 @@ def _lines(name: str, found: dict[str, list[Result]], labels: list[np.ndarray]) 
     label = np.concatenate(labels)
     base = np.mean(log_losses(np.full(len(label), label.mean()), label))
     losses = {
-        model: np.mean(log_losses(np.concatenate([r.probability for r in results]), label))
+        model: log_losses(np.concatenate([r.probability for r in results]), label)
         for model, results in found.items()
     }
-    best = base - min(losses[model] for model in found if model != OURS)
+    best = base - min(loss.mean() for model, loss in losses.items() if model != OURS)
     for model, results in found.items():
+        loss = losses[model].mean()
         auc = np.mean(
             [
                 placements(r.probability, y)[y == 1].mean()
@@ -245,14 +250,26 @@ def _lines(name: str, found: dict[str, list[Result]], labels: list[np.ndarray]) 
         )
         rate = np.median([r.rate() for r in results])
         yield (
-            f"| {name} | {model} | {losses[model]:.4f} | {(base - losses[model]) / best:.3f} "
-            f"| {auc:.4f} | {np.median([r.seconds for r in results]):.1f} "
+            f"| {name} | {model} | {loss:.4f} | {_difference(losses[model] - losses[OURS])} "
+            f"| {(base - loss) / best:.3f} | {auc:.4f} "
+            f"| {np.median([r.seconds for r in results]):.1f} "
             f"| {'–' if np.isnan(rate) else f'{rate:,.0f}'} |\n"
         )
 
 
+def _difference(losses: np.ndarray) -> str:
+    """The mean with a 95 % interval, by row."""
+    if not losses.any():
+        return ""
+    mean, half = losses.mean(), 1.96 * losses.std() / np.sqrt(len(losses))
+    return f"{mean:+.4f} ± {half:.4f}".replace("-", "−")
+
+
 def main() -> None:
-    """Print the table, a data set at a time."""
+    """Print the table, a data set at a time, and write it."""
+    parser = argparse.ArgumentParser(description="Worth and speed on real tables.")
+    parser.add_argument("--into", type=Path)
+    options = parser.parse_args()
     if "REAL_DATA" not in os.environ:
         sys.exit("REAL_DATA names no folder of tables: NAME.csv.gz or NAME.csv beside NAME.toml.")
     rivals: dict[str, Rival] = {"LightGBM": boosted, "logistic regression": logistic}
@@ -262,14 +279,18 @@ def main() -> None:
             print(f"{title} is left out: pip install --group rivals", file=sys.stderr)
         else:
             rivals[title] = run
-    print(HEAD, end="")
+    text = HEAD
+    print(text, end="")
     for schema in sorted(Path(os.environ["REAL_DATA"]).glob("*.toml")):
         files = [schema.with_suffix(ending) for ending in (".csv.gz", ".csv")]
         file = next((file for file in files if file.exists()), None)
         if file is not None:
             table = pl.read_csv(file, infer_schema=False)
-            lines = compared(schema.stem, table, load_schema(schema), rivals, Effort())
+            lines = compared(schema.stem, table, load_schema(schema), rivals, effort_of(None, None))
             print(lines, end="", flush=True)
+            text += lines
+    if options.into is not None:
+        write_between(options.into, "tables", text)
 
 
 if __name__ == "__main__":

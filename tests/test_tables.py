@@ -18,10 +18,10 @@ def test_each_model_is_measured_on_the_same_rows():
     lines = compared("shop", table, SHOP, rivals, SMALL).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [cell[1] for cell in cells] == [OURS, *rivals]
-    gains = {cell[1]: float(cell[3]) for cell in cells}
+    gains = {cell[1]: float(cell[4]) for cell in cells}
     assert max(gains[rival] for rival in rivals) == 1
     assert gains[OURS] > 0.8
-    assert all(0.7 < float(cell[4]) < 1 for cell in cells)
+    assert all(0.7 < float(cell[5]) < 1 for cell in cells)
     assert cells[-1][-1] == "–"
 
 
