@@ -118,8 +118,9 @@ def segment_feature_strategy(
 ) -> np.ndarray:
     """Probabilities of the test part by a model that knows the segment, float32 [rows].
 
-    The trees are trained again on the same users, with as many rounds, and calibrated as the model is. The segment is coded by its purchase rate, as every category is. Where the config limits
-    which features may interact, the segment may interact with each.
+    The trees are trained again on the same users, with as many rounds, and calibrated as the model
+    is. The segment is coded by its purchase rate, as every category is. Where the config limits which
+    features may interact, the segment may interact with each.
 
     Args:
         figures: Of every segment.

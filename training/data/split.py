@@ -61,6 +61,7 @@ def split(dataset: Dataset) -> Split:
     draws = hash_draws(dataset.ids, dataset.rows)
     snapshots = dataset.snapshots
     if snapshots is None or snapshots.n_unique() == 1:
+        # Nobody is in the calibration part, number 2.
         part = np.array([0, 1, 3])[np.searchsorted(np.cumsum(SHARES)[:-1], draws, side="right")]
         description: dict[str, object] = {"kind": "hash of the id", "shares": list(SHARES)}
     else:
