@@ -35,7 +35,7 @@ test: lint
 		tests/faults/test_interruption.py::test_i01_i07_killed_before_a_step
 
 # A file to a worker: Spark, PostgreSQL and the pages of a browser start once in a file. Tests of databases
-# come first: they wait more than they compute, so that three workers fit on two cores.
+# come first: they wait more than they compute, so three workers keep two cores busy.
 test-integration: $(VENV)/dev.stamp
 	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder tests/integration
 

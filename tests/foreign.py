@@ -153,6 +153,9 @@ def _scorable() -> dict[str, Foreign]:
         "200 numbers": Foreign(
             _numbers(600, 200), NO_ID, tuple(number(f"f{n}") for n in range(200))
         ),
+        "500 numbers": Foreign(
+            _numbers(600, 500), NO_ID, tuple(number(f"f{n}") for n in range(500))
+        ),
         "many types": _described(
             some.with_columns(
                 pl.col("z").cast(pl.UInt8),
@@ -201,6 +204,7 @@ def _refused() -> dict[str, Refused]:
     words = pl.when("joined").then(pl.lit("yes")).otherwise(pl.lit("no"))
     return {
         "too few": Refused(Foreign(members(20), ID), 65, "Give more rows"),
+        "three rows": Refused(Foreign(members(3), ID), 65, "Give more rows"),
         "no row": Refused(Foreign(members(20).clear(), ID), 65, "no row can be used. Fix"),
         "none joined in a part": Refused(Foreign(members(500, rate=0.002), ID), 65, "0 purchases"),
         "yes and no": Refused(with_label(words), 65, "600 rows of 600 where 'joined' is not 0, 1"),

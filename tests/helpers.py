@@ -94,7 +94,7 @@ def both(folder: Path) -> tuple[Manifest, Evaluation]:
 
 
 def assert_prompt(began: float) -> None:
-    """What began then (by the monotonic clock) took two seconds, or six starts where the machine is busy."""
+    """At most two seconds since then (by the monotonic clock), or six start-ups of the engine if busy."""
     took = time.monotonic() - began
     if took >= 2:
         began = time.monotonic()

@@ -52,7 +52,6 @@ from training.export.parity import check_parity, run_native
 from training.export.reference import fit_reference
 from training.model.baselines import fit_baselines
 from training.model.categories import fit_categories, order_by_train_rates
-from training.model.choice import MAX_COST
 from training.model.classifier import Classifier, fit_classifier
 from training.model.search import Fold, Pool
 from training.model.trees import Sample
@@ -79,7 +78,7 @@ class FitOptions:
         seed: The seed of every random draw.
         playbook: What to do in which segment and band, and where the bands are cut.
         effort: How much work the fit does.
-        max_cost: The most nanoseconds a user that scoring by the purchase model may take.
+        max_cost: The most nanoseconds a user that the purchase model may take; see `choose_trees`.
         previous: The bundle whose segments are continued: its folder, or one with `CURRENT`. None
             numbers segments from 1.
     """
@@ -88,7 +87,7 @@ class FitOptions:
     seed: int = 7
     playbook: PlaybookRules = field(default_factory=load_rules)
     effort: Effort = field(default_factory=Effort)
-    max_cost: float = MAX_COST
+    max_cost: float | None = None
     previous: Path | None = None
 
 
@@ -170,7 +169,7 @@ class _Users:
     Attributes:
         dataset: The users.
         parts: Which rows train, validate, calibrate and test.
-        folds: In which models are compared.
+        folds: In which models are compared, and calibrated if there is one snapshot.
         categories: The codes of categories, learned from the train part.
         features: float32 [rows, features], NaN where missing.
     """
@@ -182,9 +181,9 @@ class _Users:
     features: np.ndarray
 
     @property
-    def calibrating(self) -> np.ndarray:
-        """The rows that calibrate: those of the calibration part, or of the folds."""
-        return self.parts.calibration if len(self.parts.calibration) else self.folds.validated
+    def calibration_rows(self) -> np.ndarray:
+        """The calibration part of a panel; with one snapshot, the rows that the folds validate."""
+        return self.parts.calibration if self.parts.by_time else self.folds.validated
 
     def sample(self, rows: np.ndarray) -> Sample:
         """Features and labels of some of them."""
@@ -223,10 +222,10 @@ def _prepared(dataset: Dataset) -> _Users:
 
 
 def _fit_classifier(users: _Users, options: FitOptions, watch: TrialWatch) -> Classifier:
-    pool, calibration = _pool(users), users.parts.calibration
+    pool, parts = _pool(users), users.parts
     return fit_classifier(
         pool,
-        users.sample(calibration) if len(calibration) else None,
+        users.sample(parts.calibration) if parts.by_time else None,
         tuple(feature.name for feature in options.schema.model_features),
         options.seed,
         options.effort,
@@ -336,11 +335,17 @@ def _evaluated(
     ids = [segment.id for segment in bundle.manifest.segments]
     classifier, segment = models.classifier, predictions.segment
     figures = fit_segment_figures(
-        ids, parts.train, dataset.label, segment, users.calibrating, classifier.held_out
+        ids,
+        parts.train,
+        dataset.label,
+        segment,
+        users.calibration_rows,
+        classifier.calibration_margin,
     )
     everybody = Sample(users.features, dataset.label)
-    fitted = classifier.config, classifier.calibration
-    grown = segment_feature_strategy(figures, parts, everybody, segment, *fitted, seed)
+    grown = segment_feature_strategy(
+        figures, parts, everybody, segment, classifier.config, classifier.calibration, seed
+    )
     which = "the last dates," if parts.description["kind"] == "time" else "users"
     return evaluate(
         bundle,

@@ -40,7 +40,7 @@ from training.cli.progress import FitProgress
     type=click.FloatRange(min=0),
     metavar="M",
     callback=not_nan,
-    show_default="3, unless --trials is given",
+    show_default="2, unless --trials is given",
     help="Start no further purchase model after M minutes.",
 )
 @click.option(
@@ -48,7 +48,7 @@ from training.cli.progress import FitProgress
     type=click.FloatRange(min=0, min_open=True),
     metavar="NS",
     callback=not_nan,
-    show_default="3000",
+    show_default="3000, and 6 for each feature",
     help="The most nanoseconds a user that scoring by the purchase model may take.",
 )
 @click.option(
@@ -81,7 +81,6 @@ def fit(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from engine.bundle.schema import default_schema_path, load_schema
     from training.effort import effort_of
-    from training.model.choice import MAX_COST
     from training.pipeline import FitOptions, fit
     from training.playbook.rules import load_rules
 
@@ -91,7 +90,7 @@ def fit(
         None if trials is None and minutes is not None else effort.trials, effort.minutes
     )
     options = FitOptions(
-        table, seed, load_rules(playbook), effort, previous=previous, max_cost=max_cost or MAX_COST
+        table, seed, load_rules(playbook), effort, previous=previous, max_cost=max_cost
     )
     with progress:
         fitted = fit(data, options, out, progress.stage, progress.trial)

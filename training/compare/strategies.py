@@ -51,7 +51,7 @@ def fit_segment_figures(
     train: np.ndarray,
     label: np.ndarray,
     segment: np.ndarray,
-    calibrating: np.ndarray,
+    calibration_rows: np.ndarray,
     margin: np.ndarray,
 ) -> tuple[SegmentFigures, ...]:
     """Purchase rates of the train part, and calibrations inside segments.
@@ -61,13 +61,13 @@ def fit_segment_figures(
         train: Rows of the train part.
         label: Of all users, int8 [users].
         segment: Their segment ids, int64 [users].
-        calibrating: Rows of the users that calibrate.
-        margin: Theirs, by trees that have not seen them, float64 [calibrating].
+        calibration_rows: Of the users that calibrate.
+        margin: Theirs, by trees that have not seen them, float64 [calibration_rows].
     """
     place = segment_places(ids, segment)
     rates = purchase_rates(place[train], label[train], len(ids))
     slopes, intercepts = segment_calibrations(
-        place[calibrating], margin, label[calibrating], len(ids)
+        place[calibration_rows], margin, label[calibration_rows], len(ids)
     )
     return tuple(
         SegmentFigures(number, float(rates[n]), float(slopes[n]), float(intercepts[n]))

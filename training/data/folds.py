@@ -1,8 +1,8 @@
 """Folds inside the train and validation parts, in which models are compared.
 
-With one snapshot, folds follow the hash of the id that also splits the parts. With several, they
-follow time, with the label's horizon as a gap; the last fold then validates the train part on the
-validation part.
+With one snapshot, folds follow the hash of the id that also splits the parts, and their out-of-fold
+scores are used for calibration. With several, they follow time, with the label's horizon as a gap; the
+last fold then validates the train part on the validation part.
 """
 
 from dataclasses import dataclass

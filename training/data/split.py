@@ -1,9 +1,10 @@
 """The train, validation, calibration and test parts.
 
-With one snapshot, a hash of the id decides, so that a user always stays in the same part; scores out
-of fold calibrate, so there is no calibration part. With several, time decides, with the label's horizon
-as a gap: the outcomes of the days before a snapshot are already visible in its features. Calibration
-and test then hold different users of the newest dates, because purchase rates change with the season.
+With one snapshot, a hash of the id decides, so that a user always stays in the same part. There is no
+calibration part: out-of-fold scores are used for calibration. With several snapshots, time decides,
+with the label's horizon as a gap: the outcomes of the days before a snapshot are already visible in its
+features. Calibration and test then hold different users of the newest dates, because purchase rates
+change with the season.
 """
 
 import hashlib
@@ -47,6 +48,11 @@ class Split:
     description: dict[str, object]
 
     @property
+    def by_time(self) -> bool:
+        """Whether there are several snapshots, so that time decides."""
+        return self.description.get("kind") == "time"
+
+    @property
     def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The parts in the order of `PARTS`."""
         return self.train, self.validation, self.calibration, self.test
@@ -61,13 +67,15 @@ def split(dataset: Dataset) -> Split:
     draws = hash_draws(dataset.ids, dataset.rows)
     snapshots = dataset.snapshots
     if snapshots is None or snapshots.n_unique() == 1:
-        # Nobody is in the calibration part, number 2.
-        part = np.array([0, 1, 3])[np.searchsorted(np.cumsum(SHARES)[:-1], draws, side="right")]
+        used_parts = np.array([PARTS.index(name) for name in ("train", "validation", "test")])
+        part = used_parts[np.searchsorted(np.cumsum(SHARES)[:-1], draws, side="right")]
         description: dict[str, object] = {"kind": "hash of the id", "shares": list(SHARES)}
     else:
         part, description = _by_time(dataset, snapshots, draws)
     rows = [np.flatnonzero(part == number) for number in range(len(PARTS))]
-    used = {PARTS[n]: rows[n] for n in np.unique(part[part >= 0])}
+    used = dict(zip(PARTS, rows, strict=True))
+    if description["kind"] != "time":
+        del used["calibration"]
     for name, members in used.items():
         _check_part(name, dataset, members)
     description["rows"] = {name: len(members) for name, members in used.items()}

@@ -38,7 +38,7 @@ UNRESTRICTED = replace(DEEP, name="unrestricted LightGBM", leaves=31, lambda_l2=
 Strongest = Mapping[int, tuple[FeatureSet, ...]]
 """By their size, the sets of features that work together, the strongest first."""
 
-DRAWN_SETS = {2: (24, 96), 3: (24, 512)}
+DRAWN_SETS = {2: (32, 96), 3: (24, 512)}
 TRIPLES_CHANCE = 0.5
 SHALLOW_CHANCE = 0.4
 FRACTIONS = (0.3, 0.5, 0.8, 1.0)
@@ -55,8 +55,8 @@ DESIGN = (
     replace(DEEP, name="32 pairs, deep", together=2, sets=32),
     replace(DEEP, name="256 triples, deep", leaves=31, lambda_l2=1.0, together=3, sets=256),
 )
-"""Fewer pairs than 32 cost hardly less, and which of them are found is chance. Stumps lose little by a
-larger learning rate, and need half the trees."""
+"""Fewer than 32 pairs save little, and which ones are found is then chance. Stumps lose little by a larger
+learning rate, and need half the trees."""
 
 
 def search_space(seed: int) -> Iterator[Settings]:

@@ -13,7 +13,13 @@ from training.metrics.intervals import mean_and_error
 from training.metrics.metrics import rounded
 from training.model.baselines import Baseline
 from training.model.search import Pool, SearchResult, Trial, allowed_sets, search
-from training.model.shapley.effects import UNCALIBRATED, Effects, model_effects, scoring_cost
+from training.model.shapley.effects import (
+    FEATURE_NS,
+    UNCALIBRATED,
+    Effects,
+    model_effects,
+    scoring_cost,
+)
 from training.model.trees import MAX_ROUNDS, PARAMETERS, TrainConfig, Trainer
 from training.model.validation import fold_losses, roc_auc, roc_auc_gain
 
@@ -21,7 +27,8 @@ GROWTH = 1 / 3
 """Rounds scale with about this power of the number of users, measured from 31,000 to 187,000."""
 
 MAX_COST = 3_000
-"""The default of the most nanoseconds a user that trees may take: 0.7 s for 240,000 users."""
+"""The most nanoseconds a user that trees may take unless another limit is given, beside what each
+feature takes: 0.7 s for 240,000 users."""
 
 SMALL_ROWS, SMALL_FITS, SMALL_TREES = 10_000, 5, 2_500
 """Trees for fewer users are the mean of up to so many fits, with up to so many trees in all. A mean
@@ -75,7 +82,7 @@ def choose_trees(
     effort: Effort,
     baselines: Sequence[Baseline] = (),
     watch: TrialWatch = unwatched,
-    max_cost: float = MAX_COST,
+    max_cost: float | None = None,
 ) -> Choice:
     """The cheapest trees within half a standard error of the best, trained on the whole pool.
 
@@ -86,17 +93,19 @@ def choose_trees(
         effort: When the search ends.
         baselines: Validated in the same folds, for the report.
         watch: Follows the trials.
-        max_cost: The most nanoseconds a user that the trees may take, by `scoring_cost`.
+        max_cost: The most nanoseconds a user that the model may take, by `scoring_cost`; None for
+            `MAX_COST` and `FEATURE_NS` of each feature.
 
     Raises:
         SelfCheckError: No trial can be exported.
         UsageError: No trial is cheap enough.
     """
     found = search(pool, names, seed, effort, watch)
-    table = standings(found, pool, max_cost)
+    limit = max_cost or MAX_COST + FEATURE_NS * len(names)
+    table = standings(found, pool, limit)
     figures = {standing.trial.number: standing for standing in table}
     chosen, config, booster, effects = _refitted(
-        table, found, Trainer(pool.sample, names, seed), pool, max_cost
+        table, found, Trainer(pool.sample, names, seed), pool, limit
     )
     report = {
         "parameters": {k: v for k, v in PARAMETERS.items() if k != "verbose"},
@@ -114,10 +123,27 @@ def choose_trees(
         "budget": {"trials": len(found.trials)},
         "depth_gain": depth_gain(table, pool),
     }
-    return Choice(booster, effects, np.concatenate(chosen.scores), config, report)
+    return Choice(booster, effects, out_of_fold(chosen, pool), config, report)
 
 
-def standings(found: SearchResult, pool: Pool, max_cost: float = MAX_COST) -> list[Standing]:
+def out_of_fold(trial: Trial, pool: Pool) -> np.ndarray:
+    """Raw scores of the validation rows, fold after fold, float64 [rows of all folds].
+
+    Trees start from the rate of their train rows. Where that is low, a fold's validation rows buy more
+    often; so each fold is brought to the rate of the whole pool.
+    """
+    level = log_odds(pool.sample.label)
+    folds = zip(trial.scores, pool.folds, strict=True)
+    return np.concatenate([raw + level - log_odds(fold.train.label) for raw, fold in folds])
+
+
+def log_odds(label: np.ndarray) -> float:
+    """Of the rate of a label with both values."""
+    rate = float(label.mean())
+    return float(np.log(rate / (1 - rate)))
+
+
+def standings(found: SearchResult, pool: Pool, max_cost: float = np.inf) -> list[Standing]:
     """The figures of each trial that was validated in all folds, in order.
 
     The best is the best of those that cost no more than `max_cost`, where there are any.
@@ -136,7 +162,7 @@ def standings(found: SearchResult, pool: Pool, max_cost: float = MAX_COST) -> li
     return table
 
 
-def cheapest(table: Sequence[Standing], width: int, max_cost: float = MAX_COST) -> Standing:
+def cheapest(table: Sequence[Standing], width: int, max_cost: float = np.inf) -> Standing:
     """The standing with the least cost within `TOLERANCE` of the best.
 
     Raises:
@@ -169,7 +195,7 @@ def _refitted(
     """
     width = pool.sample.features.shape[1]
     trial = cheapest(table, width, max_cost).trial
-    config = refit_config(trial, found, pool)
+    config = _refit_config(trial, found, pool)
     booster = trainer.train(config)
     try:
         return trial, config, booster, model_effects(booster, UNCALIBRATED, width)
@@ -180,7 +206,7 @@ def _refitted(
         return _refitted(others, found, trainer, pool, max_cost)
 
 
-def refit_config(trial: Trial, found: SearchResult, pool: Pool) -> TrainConfig:
+def _refit_config(trial: Trial, found: SearchResult, pool: Pool) -> TrainConfig:
     """How a trial is trained on the whole pool."""
     rounds = scaled_rounds(trial.rounds, pool)
     sets = allowed_sets(trial.settings, found.strongest)

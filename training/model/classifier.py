@@ -1,12 +1,12 @@
 """The purchase model: LightGBM trees, Platt calibration, threshold and cut-points.
 
 Trees are chosen in folds of the pool (the train and validation parts) and then trained on all of it.
-Calibration, threshold and cut-points are fitted to scores by trees that have not seen the users: those of
-the folds, or of the calibration part where there is one.
+Calibration, threshold and cut-points are fitted to out-of-fold scores of the pool, or to the calibration
+part where there is one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightgbm as lgb
@@ -17,7 +17,7 @@ from engine.bundle.manifest import Calibration
 from training.effort import Effort, TrialWatch, unwatched
 from training.format import decimal
 from training.model.baselines import Baseline
-from training.model.choice import MAX_COST, choose_trees
+from training.model.choice import choose_trees, log_odds
 from training.model.search import Pool
 from training.model.shapley.effects import Effects
 from training.model.trees import Sample, TrainConfig, raw_scores
@@ -36,7 +36,7 @@ class Classifier:
         booster: The trees.
         calibration: margin = slope x raw score + intercept.
         effects: Every impact on the margin, and its base value.
-        held_out: The margins of the users that calibrate, float64 [users].
+        calibration_margin: Of the users that calibrate, float64 [users].
         threshold: Their best expected F1; exact in float32, as are the cut-points.
         decile_cuts: Nine rising probabilities.
         band_cuts: Three rising probabilities.
@@ -48,7 +48,7 @@ class Classifier:
     booster: lgb.Booster
     calibration: Calibration
     effects: Effects
-    held_out: np.ndarray
+    calibration_margin: np.ndarray
     threshold: float
     decile_cuts: tuple[float, ...]
     band_cuts: tuple[float, ...]
@@ -66,29 +66,33 @@ def fit_classifier(
     band_shares: tuple[float, ...],
     baselines: Sequence[Baseline] = (),
     watch: TrialWatch = unwatched,
-    max_cost: float = MAX_COST,
+    max_cost: float | None = None,
 ) -> Classifier:
     """Find and fit trees, then calibration, threshold and cut-points.
 
     Args:
         pool: The users that trees are chosen by and trained on.
-        calibration: Other users, whom Platt scaling, the threshold and the cut-points are fitted to. None
-            fits them to the validation rows of the folds, scored by the trees of each fold.
+        calibration: Users for Platt scaling, threshold and cut-points. If None, out-of-fold scores of
+            the pool are used.
         names: The feature names, for the text of the model.
         seed: Makes the fit repeatable.
         effort: When the search for trees ends.
         band_shares: The shares of users below the cut-points of the bands.
         baselines: Validated in the folds of the pool, for the report.
         watch: Follows the trials.
-        max_cost: The most nanoseconds a user that scoring may take.
+        max_cost: See `choose_trees`.
     """
     choice = choose_trees(pool, names, seed, effort, baselines, watch, max_cost)
     booster = choice.booster
     if calibration is None:
         raw, label = choice.out_of_fold, np.concatenate([s.label for s in pool.validation])
+        # The folds may hold fewer users than the pool, and another rate: to that and back.
+        shift = log_odds(label) - log_odds(pool.sample.label)
+        platt, problem = fit_platt(raw + shift, label)
+        platt = replace(platt, intercept=platt.intercept + (platt.slope - 1) * shift)
     else:
-        raw, label = raw_scores(booster, calibration.features), calibration.label
-    platt, problem = fit_platt(raw, label)
+        raw = raw_scores(booster, calibration.features)
+        platt, problem = fit_platt(raw, calibration.label)
     margin = platt.slope * raw + platt.intercept
     probability = sigmoid(margin)
     problems = [problem] if problem else []
@@ -98,7 +102,7 @@ def fit_classifier(
         booster=booster,
         calibration=platt,
         effects=choice.effects.calibrated(platt),
-        held_out=margin,
+        calibration_margin=margin,
         threshold=best_f1_threshold(probability),
         decile_cuts=quantile_cuts(probability, DECILES),
         band_cuts=quantile_cuts(probability, band_shares),
@@ -121,7 +125,7 @@ def fit_platt(raw: np.ndarray, label: np.ndarray) -> tuple[Calibration, str]:
     Returns:
         The calibration, and why it makes the scores unusable, or "".
     """
-    base = float(np.log(label.mean() / (1 - label.mean())))
+    base = log_odds(label)
     if raw.min() == raw.max():
         return Calibration(0.0, base), ""
     spread = float(raw.std())

@@ -33,8 +33,7 @@ CALIBRATION_SHARE = 0.05
 DECISIVE = "log_loss"
 
 F1_LOSS = 0.01
-"""Choosing the threshold on another calibration part alone moves F1 by up to 0.006
-(docs/modelling.md)."""
+"""Fitting the threshold to labels alone costs up to 0.006 (docs/modelling.md)."""
 
 
 @dataclass(frozen=True, slots=True)

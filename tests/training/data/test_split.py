@@ -9,6 +9,7 @@ import pytest
 from engine.errors import InputError
 from tests.fitting import SHOP, shop_users
 from training.data.dataset import Dataset
+from training.data.folds import make_folds
 from training.data.split import PARTS, SHARES, TIME_SHARES, hash_draws, split
 
 START = date(2026, 1, 4)
@@ -111,3 +112,15 @@ def test_a_part_without_purchases_is_refused():
     label[split(dataset).train] = dataset.label[split(dataset).train]
     with pytest.raises(InputError, match=f"the {PARTS[1]} part has .* 0 purchases"):
         split(dataclasses.replace(dataset, label=label))
+
+
+@pytest.mark.parametrize("days", [None, (0, 7, 14, 21)], ids=["one snapshot", "several"])
+def test_rows_that_folds_validate_come_in_the_order_of_the_folds(days):
+    dataset = undated() if days is None else dated(days)
+    folds = make_folds(dataset, split(dataset))
+    rows = [folds.rows[validation].tolist() for _, validation in folds.members]
+    assert folds.validated.tolist() == [row for fold in rows for row in fold]
+    assert len(set(folds.validated.tolist())) == len(folds.validated)
+    if days is None:
+        assert sorted(folds.validated.tolist()) == folds.rows.tolist()
+        assert folds.validated.tolist() != folds.rows.tolist()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, precision_recall_curve
+from sklearn.metrics import f1_score, log_loss, precision_recall_curve
 
 from engine.bundle.manifest import Calibration
 from tests.fitting import halved
@@ -16,16 +16,17 @@ from training.model.classifier import (
     quantile_cuts,
     sigmoid,
 )
+from training.model.search import Fold, Pool
 from training.model.trees import Sample, model_names
 
 BANDS = (0.5, 0.8, 0.95)
 NAMES = ("a", "b", "c")
 
 
-def sample(rows, seed, effect):
+def sample(rows, seed, effect, base=0.0):
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(rows, len(NAMES))).astype(np.float32)
-    label = (rng.random(rows) < sigmoid(effect * features[:, 0])).astype(np.int8)
+    label = (rng.random(rows) < sigmoid(base + effect * features[:, 0])).astype(np.int8)
     return Sample(features, label)
 
 
@@ -45,13 +46,37 @@ def test_a_real_effect_gives_a_usable_model():
 
 @pytest.mark.parametrize("users", [400, 3_000])
 def test_scores_out_of_fold_calibrate_where_no_other_users_do(users):
-    pool, unseen = halved(sample(users, 0, 1.0)), sample(20_000, 1, 1.0)
+    pool, unseen = halved(sample(users, 0, 2.0, base=-2.0)), sample(20_000, 1, 2.0, base=-2.0)
     found = fit_classifier(pool, None, NAMES, 1, Effort(trials=1), BANDS)
-    assert len(found.held_out) == sum(len(fold.validation.label) for fold in pool.folds)
+    assert found.unusable == ()
+    label = np.concatenate([fold.validation.label for fold in pool.folds])
+    assert log_loss(label, sigmoid(found.calibration_margin)) < 0.9 * entropy(label)
     probability = calibrated(found.booster, found.calibration, unseen.features)
     assert probability.mean() == pytest.approx(unseen.label.mean(), abs=0.05)
-    best = max(f1_score(unseen.label, probability >= t) for t in np.linspace(0.2, 0.6, 41))
-    assert f1_score(unseen.label, probability >= found.threshold) > best - 0.01
+    best = max(f1_score(unseen.label, probability >= t) for t in np.linspace(0.05, 0.6, 56))
+    assert f1_score(unseen.label, probability >= found.threshold) > best - 0.02
+
+
+def entropy(label):
+    return log_loss(label, np.full(len(label), label.mean()))
+
+
+def test_folds_with_more_buyers_than_the_pool_do_not_raise_the_probability():
+    whole, other = sample(4_000, 0, 2.0, base=-2.0), sample(2_000, 1, 2.0, base=-2.0)
+    buyers = np.flatnonzero(other.label)
+    rows = np.concatenate([buyers, np.flatnonzero(other.label == 0)[: len(buyers)]])
+    pool = Pool(whole, (Fold(whole, other.subset(rows), rows),))
+    found = fit_classifier(pool, None, NAMES, 1, Effort(trials=1), BANDS)
+    probability = calibrated(found.booster, found.calibration, whole.features)
+    assert probability.mean() == pytest.approx(whole.label.mean(), abs=0.03)
+
+
+def test_constants_are_unusable_for_one_reason_though_folds_buy_at_other_rates():
+    label = (np.arange(300) % np.where(np.arange(300) % 2, 3, 5) == 0).astype(np.int8)
+    flat = Sample(np.zeros((300, 3), np.float32), label)
+    assert len({fold.train.label.mean() for fold in halved(flat).folds}) == 2
+    found = fit_classifier(halved(flat), None, NAMES, 1, Effort(trials=1), BANDS)
+    assert found.unusable == ("the trees found nothing: every user gets the same probability",)
 
 
 def test_bands_are_cut_where_asked():

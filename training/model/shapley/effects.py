@@ -165,12 +165,11 @@ def _all_thresholds(plans: Sequence[_Plan], feature_count: int) -> tuple[np.ndar
 def _summed(plan: _Plan) -> np.ndarray:
     """M_T in double precision, float64 [bins of each feature]."""
     rows = max(1, BLOCK_CELLS // prod(plan.shape[:-1]))
-    blocks = (
-        _summed_block(plan, leaves, slice(start, start + rows))
-        for leaves in plan.leaves
-        for start in range(0, len(leaves.value), rows)
-    )
-    return np.sum(list(blocks), axis=0)
+    total = np.zeros(plan.shape)
+    for leaves in plan.leaves:
+        for start in range(0, len(leaves.value), rows):
+            total += _summed_block(plan, leaves, slice(start, start + rows))
+    return total
 
 
 def _summed_block(plan: _Plan, leaves: Leaves, rows: slice) -> np.ndarray:

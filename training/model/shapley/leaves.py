@@ -89,12 +89,10 @@ def read_leaves(booster: lgb.Booster) -> list[Leaves]:
         ):
             features = tuple(sorted(path))
             found[features].append((value, [path[feature] for feature in features]))
-    return [_together(features, leaves) for features, leaves in found.items()]
+    return [_stacked(features, leaves) for features, leaves in found.items()]
 
 
-def _together(
-    features: tuple[int, ...], leaves: Sequence[tuple[float, list[_Condition]]]
-) -> Leaves:
+def _stacked(features: tuple[int, ...], leaves: Sequence[tuple[float, list[_Condition]]]) -> Leaves:
     conditions = np.array([path for _, path in leaves], np.float64)
     share, above, up_to, missing = np.moveaxis(
         conditions.reshape(len(leaves), len(features), len(_Condition._fields)), -1, 0
