@@ -150,9 +150,6 @@ def _scorable() -> dict[str, Foreign]:
             ),
             *map(number, INNER),
         ),
-        "200 numbers": Foreign(
-            _numbers(600, 200), NO_ID, tuple(number(f"f{n}") for n in range(200))
-        ),
         "500 numbers": Foreign(
             _numbers(600, 500), NO_ID, tuple(number(f"f{n}") for n in range(500))
         ),

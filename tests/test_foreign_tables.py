@@ -18,7 +18,7 @@ JOURNEYS = (
     "few joined",
     "weekly",
     "names in any script",
-    "200 numbers",
+    "500 numbers",
 )
 """Tables that are also inspected, measured, reported on, promoted and explained."""
 
