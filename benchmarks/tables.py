@@ -1,6 +1,6 @@
 """Real tables, five folds: our model beside the best ordinary ones.
 
-Usage: OMP_NUM_THREADS=1 REAL_DATA=folder python -m benchmarks.tables [--into docs/your_own_data.md]
+Usage: OMP_NUM_THREADS=1 REAL_DATA=folder python -m benchmarks.tables
 
 REAL_DATA names a folder with NAME.csv or NAME.csv.gz beside each NAME.toml, the schema. The rivals are
 those of `pip install --group rivals`. All train on the same rows; ours sets some of them aside to
@@ -8,7 +8,6 @@ measure itself, as every bundle does. CPU seconds of ours are those of everythin
 evaluation.
 """
 
-import argparse
 import os
 import sys
 import tempfile
@@ -24,7 +23,6 @@ import numpy as np
 import polars as pl
 
 from benchmarks.online_shoppers import folds
-from benchmarks.report import write_between
 from engine.bundle.open import open_bundle
 from engine.bundle.schema import FeatureSchema, load_schema
 from engine.model.session import Session
@@ -267,10 +265,7 @@ def _difference(losses: np.ndarray) -> str:
 
 
 def main() -> None:
-    """Print the table, a data set at a time, and write it."""
-    parser = argparse.ArgumentParser(description="Worth and speed on real tables.")
-    parser.add_argument("--into", type=Path)
-    options = parser.parse_args()
+    """Print the table, a data set at a time."""
     if "REAL_DATA" not in os.environ:
         sys.exit("REAL_DATA names no folder of tables: NAME.csv.gz or NAME.csv beside NAME.toml.")
     rivals: dict[str, Rival] = {"LightGBM": boosted, "logistic regression": logistic}
@@ -280,8 +275,7 @@ def main() -> None:
             print(f"{title} is left out: pip install --group rivals", file=sys.stderr)
         else:
             rivals[title] = run
-    text = HEAD
-    print(text, end="")
+    print(HEAD, end="")
     for schema in sorted(Path(os.environ["REAL_DATA"]).glob("*.toml")):
         files = [schema.with_suffix(ending) for ending in (".csv.gz", ".csv")]
         file = next((file for file in files if file.exists()), None)
@@ -289,9 +283,6 @@ def main() -> None:
             table = pl.read_csv(file, infer_schema=False)
             lines = compared(schema.stem, table, load_schema(schema), rivals, Effort())
             print(lines, end="", flush=True)
-            text += lines
-    if options.into is not None:
-        write_between(options.into, "tables", text)
 
 
 if __name__ == "__main__":
