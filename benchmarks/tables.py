@@ -148,7 +148,12 @@ def catboost(part: Part) -> Result:
         for sample in (*_stopping(part), part.test)
     )
     model = CatBoostClassifier(
-        iterations=3_000, learning_rate=0.05, random_seed=7, verbose=False, thread_count=1
+        iterations=3_000,
+        learning_rate=0.05,
+        random_seed=7,
+        verbose=False,
+        thread_count=1,
+        allow_writing_files=False,
     )
     model.fit(some, eval_set=rest, early_stopping_rounds=100)
     seconds = time.process_time() - started
