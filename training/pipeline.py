@@ -295,7 +295,7 @@ def _record(
     """What only the fit can know; `probability` is of all users, float32 [rows]."""
     dataset, parts = users.dataset, users.parts
     # Without ids, rows of one user on two dates look the same as rows of two similar users.
-    nameless = parts.description["kind"] == "time" and dataset.ids is None
+    nameless = parts.by_time and dataset.ids is None
     seen = Parts(
         users.features,
         dataset.label,
@@ -346,7 +346,7 @@ def _evaluated(
     grown = segment_feature_strategy(
         figures, parts, everybody, segment, classifier.config, classifier.calibration, seed
     )
-    which = "the last dates," if parts.description["kind"] == "time" else "users"
+    which = "the last dates," if parts.by_time else "users"
     return evaluate(
         bundle,
         scored,

@@ -49,7 +49,7 @@ def make_folds(dataset: Dataset, parts: Split) -> Folds:
     share = min(1.0, FOLD_ROWS / len(pool))
     kept = draws * 2**16 % 1 < share
     dates = dataset.snapshots
-    if parts.description["kind"] == "time" and dates is not None:
+    if parts.by_time and dates is not None:
         masks = _by_time(dates.to_numpy()[pool], in_validation, dataset.schema.horizon_days)
         kind = "earlier dates train, later ones validate"
     else:

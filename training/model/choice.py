@@ -6,6 +6,7 @@ from typing import Any
 
 import lightgbm as lgb
 import numpy as np
+from scipy.special import logit  # type: ignore[import-untyped]
 
 from engine.errors import SelfCheckError, UsageError, pluralize
 from training.effort import Effort, TrialWatch, unwatched
@@ -132,15 +133,9 @@ def out_of_fold(trial: Trial, pool: Pool) -> np.ndarray:
     Trees start from the rate of their train rows. Where that is low, a fold's validation rows buy more
     often; so each fold is brought to the rate of the whole pool.
     """
-    level = log_odds(pool.sample.label)
+    level = logit(pool.sample.label.mean())
     folds = zip(trial.scores, pool.folds, strict=True)
-    return np.concatenate([raw + level - log_odds(fold.train.label) for raw, fold in folds])
-
-
-def log_odds(label: np.ndarray) -> float:
-    """Of the rate of a label with both values."""
-    rate = float(label.mean())
-    return float(np.log(rate / (1 - rate)))
+    return np.concatenate([raw + level - logit(fold.train.label.mean()) for raw, fold in folds])
 
 
 def standings(found: SearchResult, pool: Pool, max_cost: float = np.inf) -> list[Standing]:

@@ -11,13 +11,14 @@ from typing import Any
 
 import lightgbm as lgb
 import numpy as np
+from scipy.special import logit  # type: ignore[import-untyped]
 from sklearn.linear_model import LogisticRegression
 
 from engine.bundle.manifest import Calibration
 from training.effort import Effort, TrialWatch, unwatched
 from training.format import decimal
 from training.model.baselines import Baseline
-from training.model.choice import choose_trees, log_odds
+from training.model.choice import choose_trees
 from training.model.search import Pool
 from training.model.shapley.effects import Effects
 from training.model.trees import Sample, TrainConfig, raw_scores
@@ -87,7 +88,7 @@ def fit_classifier(
     if calibration is None:
         raw, label = choice.out_of_fold, np.concatenate([s.label for s in pool.validation])
         # The folds may hold fewer users than the pool, and another rate: to that and back.
-        shift = log_odds(label) - log_odds(pool.sample.label)
+        shift = float(logit(label.mean()) - logit(pool.sample.label.mean()))
         platt, problem = fit_platt(raw + shift, label)
         platt = replace(platt, intercept=platt.intercept + (platt.slope - 1) * shift)
     else:
@@ -125,7 +126,7 @@ def fit_platt(raw: np.ndarray, label: np.ndarray) -> tuple[Calibration, str]:
     Returns:
         The calibration, and why it makes the scores unusable, or "".
     """
-    base = log_odds(label)
+    base = float(logit(label.mean()))
     if raw.min() == raw.max():
         return Calibration(0.0, base), ""
     spread = float(raw.std())
