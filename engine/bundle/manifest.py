@@ -112,6 +112,11 @@ class Manifest:
         """Whether scores name the segments, and actions may differ by them."""
         return self.segments_verdict in (SOUND, WEAK)
 
+    @property
+    def named_segments(self) -> tuple[Segment, ...]:
+        """The segments that people are told of; none if they are not usable."""
+        return self.segments if self.segments_usable else ()
+
 
 def _is_segment_id(value: object) -> bool:
     return is_count(value) and value <= MAX_SEGMENT_ID  # type: ignore[operator]

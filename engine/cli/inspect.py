@@ -31,7 +31,10 @@ def inspect(bundle: Path, full: bool, as_json: bool) -> None:
         show(json.dumps({**manifest, "evaluation": measured}, ensure_ascii=False))
     elif full:
         show_lines(
-            [*full_lines(opened.manifest, evaluation), *playbook_lines(playbook_rows(opened))]
+            [
+                *full_lines(opened.manifest, evaluation),
+                *playbook_lines(playbook_rows(opened), opened.manifest),
+            ]
         )
     else:
         show_lines(overview_lines(opened.manifest, evaluation))

@@ -37,7 +37,7 @@ def overview_lines(manifest: Manifest, evaluation: Evaluation) -> Iterator[str]:
     yield from _head(manifest, evaluation.quality)
     yield from _section("metrics on the test users", _metrics(evaluation.metrics, HEADLINE))
     yield from _section("thresholds", _thresholds(manifest))
-    segments = table([_segment(segment) for segment in manifest.segments])
+    segments = table([_segment(segment) for segment in manifest.named_segments])
     yield from _section("segments and their shares of users", segments)
     drivers = evaluation.drivers["features"][:OVERVIEW_DRIVERS]
     yield from _section("top drivers, mean |SHAP value| in log-odds", _drivers(drivers))
@@ -70,13 +70,12 @@ def full_lines(manifest: Manifest, evaluation: Evaluation) -> Iterator[str]:
     yield from _section("files", table(files))
 
 
-def playbook_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def playbook_lines(rows: Sequence[Mapping[str, Any]], manifest: Manifest) -> Iterator[str]:
     """The action for each segment and band; `rows` as in `playbook.json`."""
-    actions: dict[str, list[str]] = {}
+    actions: dict[str, dict[str, None]] = {}
     for row in rows:
-        actions.setdefault(row["action"], []).append(
-            f"{shown_name(row['segment_name'])} / {row['band']}"
-        )
+        segment = f"{shown_name(row['segment_name'])} / " if manifest.segments_usable else ""
+        actions.setdefault(row["action"], {})[f"{segment}{row['band']}"] = None
     lines = [line for action, cells in actions.items() for line in (action, *_indented(cells))]
     yield from _section("playbook", lines)
 
@@ -122,8 +121,8 @@ def _segment(segment: Segment) -> tuple[str, str, str]:
 
 
 def _described_segments(manifest: Manifest) -> Iterator[str]:
-    rows = table([_segment(segment) for segment in manifest.segments])
-    for row, segment in zip(rows, manifest.segments, strict=True):
+    rows = table([_segment(segment) for segment in manifest.named_segments])
+    for row, segment in zip(rows, manifest.named_segments, strict=True):
         yield row
         if segment.sentence:
             yield f"   {without_head(segment.sentence, segment.name)}"
@@ -137,7 +136,7 @@ def _all_drivers(manifest: Manifest, report: Json) -> Iterator[str]:
     yield from _section(
         "drivers by group", table([(shown_name(name), f"{mean:.3f}") for name, mean in groups])
     )
-    segments = {str(segment.id): segment.name for segment in manifest.segments}
+    segments = {str(segment.id): segment.name for segment in manifest.named_segments}
     bands = {band: band for band in BANDS}
     for part, key, names in (("segment", "segments", segments), ("band", "bands", bands)):
         yield from _section(f"top drivers by {part}", table([*_top(report[key], names)]))
@@ -193,9 +192,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
-    yield ""
-    yield title
-    yield from _indented(lines)
+    """A title and its lines; nothing if there are no lines."""
+    found = [*_indented(lines)]
+    if found:
+        yield from ("", title, *found)
 
 
 def _indented(lines: Iterable[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from engine.bundle.manifest import Manifest
 from engine.errors import pluralize, rule_counts
 from engine.format import shown_name, without_head
 from training.format import people
@@ -74,7 +75,7 @@ def about(subject: Subject) -> list[tuple[str, str]]:
     lines = [
         ("Predicts", f"for each user, the probability of {subject.event}"),
         ("Reads", f"{features} of each user"),
-        ("Assigns to", pluralize(len(manifest.segments), "segment")),
+        *_segments(manifest),
         ("Fitted to", " ".join([people(record.get("users"), record.get("rows")), *_days(fitted)])),
     ]
     if data.get("rows") is not None:
@@ -91,3 +92,9 @@ def _days(dates: list[str]) -> list[str]:
     if not dates:
         return []
     return [f"as of {dates[0]}"] if len(dates) == 1 else [f"from {dates[0]} to {dates[-1]}"]
+
+
+def _segments(manifest: Manifest) -> list[tuple[str, str]]:
+    """How many segments users are assigned to; empty if scores name none."""
+    named = manifest.named_segments
+    return [("Assigns to", pluralize(len(named), "segment"))] if named else []

@@ -121,8 +121,8 @@ def test_no_control_share_is_above_the_limit(rows):
     assert all(0 <= row["control_share"] <= MAX_CONTROL_SHARE for row in rows)
 
 
-def test_inspect_lists_every_cell_under_its_action(rows):
-    lines = list(playbook_lines(rows))
+def test_inspect_lists_every_cell_under_its_action(bundle, rows):
+    lines = list(playbook_lines(rows, bundle.manifest))
     assert lines[:2] == ["", "playbook"]
     assert sum(" / " in line for line in lines) >= len(rows)
     assert all(any(row["action"] in line for line in lines) for row in rows)

@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 
 from engine.bundle.evaluation import read_evaluation
-from engine.bundle.manifest import Segment
+from engine.bundle.manifest import CHANCE, Segment
 from engine.bundle.open import open_bundle
+from engine.bundle.playbook import playbook_rows
 from engine.explain.inspect import full_lines, overview_lines, playbook_lines
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
@@ -123,6 +124,21 @@ def test_names_of_any_length_and_kind_stay_on_their_line(manifest, evaluation):
     schema = schema_of(number("visits", unit=name))
     found = replace(manifest, schema=schema, segments=(Segment(1, name, 1.0),))
     actions = [{"segment_name": name, "band": "low", "action": "Remind"}]
-    lines = [*full_lines(found, evaluation), *playbook_lines(actions)]
+    lines = [*full_lines(found, evaluation), *playbook_lines(actions, found)]
     assert all(line.isprintable() and len(line) < 200 for line in lines)
     assert r"  1  \x1b[2J\n\u202ex" in "\n".join(lines)
+
+
+def test_segments_no_better_than_chance_are_not_named(evaluation):
+    bundle = open_bundle(BUNDLE)
+    manifest = replace(bundle.manifest, segments_verdict=CHANCE)
+    rows = playbook_rows(bundle)
+    lines = [
+        *overview_lines(manifest, evaluation),
+        *full_lines(manifest, evaluation),
+        *playbook_lines(rows, manifest),
+    ]
+    assert any("no better than chance" in line for line in lines)
+    assert {row["band"] for row in rows} <= {line.strip() for line in lines}
+    names = [segment.name for segment in bundle.manifest.segments]
+    assert not [line for line in lines if any(name in line for name in names)]

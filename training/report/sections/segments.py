@@ -23,12 +23,13 @@ def segments(subject: Subject) -> list[Block]:
     if not manifest.segments:
         return []
     blocks: list[Block] = [Text(subject.segments_sentence, strong=True)]
-    if subject.elsewhere:
-        blocks.append(Text(AS_FITTED))
-    blocks.append(Cards(tuple(_segment_card(s, subject) for s in manifest.segments)))
-    figures = subject.segment_figures
-    few = {number for number, found in figures.items() if found["purchase_rate"] is None}
-    blocks += left_out([s.name for s in manifest.segments if s.id in few])
+    if manifest.segments_usable:
+        if subject.elsewhere:
+            blocks.append(Text(AS_FITTED))
+        blocks.append(Cards(tuple(_segment_card(s, subject) for s in manifest.segments)))
+        figures = subject.segment_figures
+        few = {number for number, found in figures.items() if found["purchase_rate"] is None}
+        blocks += left_out([s.name for s in manifest.segments if s.id in few])
     clustering = subject.fit.clustering
     silhouette = subject.evaluation.segments.get("silhouette")
     if silhouette is not None:
