@@ -28,13 +28,17 @@ def comparison(subject: Subject) -> list[Block]:
     return [
         *_answers(found),
         *_ways(found),
-        *_spread(found.get("segments") or [], subject),
-        *_inside(found.get("segments") or [], subject),
+        *(_by_segment(found, subject) if subject.manifest.segments_usable else []),
         *_variance(found.get("variance") or {}, subject.titles),
         *_weeks(found),
         *bullets("Where neither helps", found.get("neither")),
         *bullets("What would change these answers", found.get("would_change")),
     ]
+
+
+def _by_segment(found: Figures, subject: Subject) -> list[Block]:
+    segments = found.get("segments") or []
+    return [*_spread(segments, subject), *_inside(segments, subject)]
 
 
 def _answers(found: Figures) -> list[Block]:
