@@ -42,7 +42,7 @@ def _choose_log_format(context: click.Context, _option: click.Parameter, value: 
     "-o",
     "--out",
     type=PLACE,
-    help="The file for the scores; its ending decides the format: .parquet, .csv, .arrow, .ndjson.",
+    help="The file for the scores; its ending decides the format: .parquet, .csv, .csv.gz, .arrow, .ndjson.",
 )
 @click.option(
     "--if-exists",
