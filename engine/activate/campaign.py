@@ -16,8 +16,8 @@ from engine.activate.score_rows import IN_CONTROL, PROBABILITY, typed_columns
 from engine.activate.selection import Filters, cells_of, check_values
 from engine.bundle.documents import parse_json
 from engine.bundle.structure import is_count, is_number, is_probability, structure_problem
-from engine.errors import InputError, NoInputError, UsageError
-from engine.storage import storage_errors
+from engine.errors import InputError, UsageError
+from engine.inputs.errors import reading
 
 FORMAT = 1
 """Rises when a reader of the old format would misread the new one; new keys alone do not raise it."""
@@ -144,12 +144,8 @@ def read_campaign(path: Path) -> Campaign:
         InputError: It is not one.
         NoInputError: It is not there.
     """
-    try:
-        with storage_errors(path):
-            content = path.read_bytes()
-    except FileNotFoundError:
-        raise NoInputError(f"{path}: no such file. Check the path.") from None
-    return Campaign.from_json(content, str(path))
+    with reading(str(path)):
+        return Campaign.from_json(path.read_bytes(), str(path))
 
 
 def comparable_control(

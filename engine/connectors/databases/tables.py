@@ -273,7 +273,7 @@ class ScoresTable:
     def _check_replaceable(self, found: str, losses: str | None) -> None:
         if found not in ("nothing", "scores"):
             raise CannotCreateError(
-                f"{self.label}: exists and is not a table of scores, or a list: it has not the columns "
+                f"{self.label}: exists and is not a table of scores or a list, which has the columns "
                 f"{' and '.join(self.marks)}. It is not replaced: name another --table."
             )
         if losses:
