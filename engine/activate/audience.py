@@ -5,7 +5,7 @@ holds, and the campaign file beside it says how it was made.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.activate.arms import CONTACT, CONTROL, arm_column
+from engine.activate.arms import CONTROL, arm_column
 from engine.activate.campaign import Campaign, ScoreFile
 from engine.activate.columns import (
     ARM,
@@ -43,7 +43,8 @@ from engine.bundle.open import Bundle, open_bundle
 from engine.errors import InputError, UsageError, pluralize, quoted
 from engine.format import shown_name
 from engine.inputs.errors import reading
-from engine.inputs.open import open_inputs
+from engine.inputs.objects import is_object
+from engine.inputs.open import input_paths, open_inputs
 from engine.inputs.tables import Table
 from engine.interruption import finished, started
 from engine.logs import LOG
@@ -132,14 +133,11 @@ def make_audience(
     bundle = None if options.bundle is None else open_bundle(options.bundle)
     economics = open_economics(bundle, options.cost) if bundle and options.by == "profit" else None
     filters = Filters(options.segments, options.bands, options.min_probability)
-    arms = options.arms or {CONTACT: 1.0}
-    users_by_arm = Counter(dict.fromkeys(arms, 0))
     with _sink(targets, options, template) as sink:
         targets.check(replace=options.if_exists == "replace")
         sink.prepare()
         with open_inputs(inputs, limits=options.limits) as tables:
-            named = [*inputs, *options.suppress]
-            check_apart(targets.paths, named, [t.path for t in tables if t.path is not None])
+            _check_apart(targets, inputs, tables, options)
             hashes = started(partial(_score_files, tables))
             keys = key_columns(tables[0])
             columns = list_columns(options, template, tables[0].columns.names(), keys)
@@ -151,11 +149,7 @@ def make_audience(
             role, cutoff = admit(ranking, scores, options)
             left_out = _left_out(ranking, role, options)
             _check_anybody(scores, role, left_out)
-            for rows, its_role in _admitted(scores, role, columns, options):
-                arm = arm_column(rows[scores.id], options.campaign, arms)
-                arm = arm.zip_with(pl.Series(its_role == CONTACTED), pl.Series([CONTROL]))
-                users_by_arm.update(dict(arm.value_counts().iter_rows()))
-                sink.write(list_rows(rows, arm, columns, options.campaign))
+            users_by_arm = _write(sink, scores, role, columns, options)
             score_files = finished(hashes)
         campaign = Campaign(
             campaign=options.campaign,
@@ -166,8 +160,8 @@ def make_audience(
             filters=filters,
             by=options.by,
             cutoff=cutoff,
-            arms=arms,
-            users_by_arm={name: users_by_arm[name] for name in arms},
+            arms=options.drawn_arms,
+            users_by_arm=users_by_arm,
             control_included=options.include_control,
             suppressed=ranking.suppressed,
             **_figures(ranking, role, options, economics),
@@ -194,6 +188,15 @@ def _sink(targets: Targets, options: AudienceOptions, template: Template | None)
     )
 
 
+def _check_apart(
+    targets: Targets, inputs: Sequence[str], tables: Sequence[Table], options: AudienceOptions
+) -> None:
+    """Check that nothing that is read is replaced."""
+    files = [table.path for table in tables if table.path is not None]
+    files += input_paths([text for text in options.suppress if not is_object(text)])
+    check_apart(targets.paths, [*inputs, *options.suppress], files)
+
+
 def _score_files(tables: Sequence[Table]) -> tuple[ScoreFile, ...]:
     files = []
     for table in tables:
@@ -215,7 +218,7 @@ def _check_marks(destination: Destination, columns: Mapping[str, str]) -> None:
 def _check_bundle(scores: Scores, bundle: Bundle | None) -> None:
     if bundle is not None and bundle.manifest.bundle_id != scores.bundle_id:
         raise InputError(
-            f"{quoted(table.name for table in scores.tables)}: scores of another bundle: "
+            f"{scores.names}: scores of another bundle: "
             f"{scores.bundle_id}, expected {bundle.manifest.bundle_id}. Give the one that made them as "
             "--bundle."
         )
@@ -240,25 +243,34 @@ def _check_anybody(scores: Scores, role: np.ndarray, left_out: Mapping[str, int]
     if not np.any(role == CONTACTED):
         reasons = ", ".join(f"{users:,} {reason}" for reason, users in left_out.items() if users)
         raise InputError(
-            f"{quoted(table.name for table in scores.tables)}: nobody to contact: of "
+            f"{scores.names}: nobody to contact: of "
             f"{pluralize(scores.rows, 'user')}, {reasons}. Nothing was published. Loosen the filters or the "
             "limit."
         )
 
 
-def _admitted(
-    scores: Scores, role: np.ndarray, columns: Mapping[str, str], options: AudienceOptions
-) -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
-    """The scores of the users in the list, in order, with their roles."""
+def _write(
+    sink: Sink,
+    scores: Scores,
+    role: np.ndarray,
+    columns: Mapping[str, str],
+    options: AudienceOptions,
+) -> dict[str, int]:
+    """Write the users of the list, in the order of the scores; gives the users of each arm."""
+    users: Counter[str] = Counter()
     is_listed = role == CONTACTED
     if options.include_control:
         is_listed |= role == CONTROL_USER
-    wanted = {scores.id, *columns.values()} - {CAMPAIGN, ARM}
     end = 0
-    for frame in scores.read(wanted):
+    for frame in scores.read({scores.id, *columns.values()} - {CAMPAIGN, ARM}):
         rows = slice(end, end := end + frame.height)
-        if is_listed[rows].any():
-            yield frame.filter(is_listed[rows]), role[rows][is_listed[rows]]
+        listed = frame.filter(is_listed[rows])
+        arm = arm_column(listed[scores.id], options.campaign, options.drawn_arms)
+        is_contacted = pl.Series((role[rows] == CONTACTED)[is_listed[rows]])
+        arm = arm.zip_with(is_contacted, pl.Series([CONTROL]))
+        users.update(dict(arm.value_counts().iter_rows()))
+        sink.write(list_rows(listed, arm, columns, options.campaign))
+    return {name: users[name] for name in options.drawn_arms}
 
 
 def _figures(
@@ -287,7 +299,7 @@ def _warn_of_size(label: str, written: Written | None, template: Template | None
         return
     if written.size_bytes > template.max_megabytes * 1_000_000:
         LOG.warning(
-            "%s: warning: has %.0f MB, and the sender takes at most %d MB. Split the file before uploading it.",
+            "warning: %s: has %.0f MB, and the sender takes at most %d MB. Split the file before uploading it.",
             label,
             written.size_bytes / 1e6,
             template.max_megabytes,

@@ -13,7 +13,7 @@ from engine.activate.arms import ARM_HASH
 from engine.activate.options import By
 from engine.activate.profit import Economics
 from engine.activate.score_rows import IN_CONTROL, PROBABILITY, typed_columns
-from engine.activate.selection import Filters, cells_of, check_values
+from engine.activate.selection import Filters, check_faults, value_faults
 from engine.bundle.documents import parse_json
 from engine.bundle.structure import is_count, is_number, is_probability, structure_problem
 from engine.errors import InputError, UsageError
@@ -171,14 +171,15 @@ def comparable_control(
     columns = scores.columns
     snapshot = columns[1] if columns.index(PROBABILITY) == 2 else None
     typed = scores.with_columns(typed_columns(scores.schema, columns, snapshot))
-    check_values(typed)
-    rank = typed[PROBABILITY].to_numpy()
+    rank, cell = typed[PROBABILITY].to_numpy(), None
     if campaign.by == "profit":
         if economics is None:
             raise UsageError(
                 f"campaign {campaign.campaign!r}: ranks users by profit. Add --bundle, whose playbook says it."
             )
-        rank = economics.profit(rank, cells_of(typed, economics).to_numpy())
+        cell = economics.cell_column(typed).to_numpy()
+        rank = economics.profit(rank, cell)
+    check_faults("scores", value_faults(typed, cell))
     least = -np.inf if campaign.cutoff is None else np.float32(campaign.cutoff)
     is_reached = (rank >= least) & ((rank > 0) | (campaign.by == "probability"))
     conditions = [

@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Literal
 
-from engine.activate.arms import check_arms, check_name
+from engine.activate.arms import CONTACT, check_arms, check_name
 from engine.bundle.manifest import BANDS
 from engine.errors import UsageError, quoted
 from engine.limits import InputLimits
@@ -100,6 +100,11 @@ class AudienceOptions:
             raise UsageError(
                 f"--min-probability: must be from 0 to 1, found {self.min_probability:g}."
             )
+
+    @property
+    def drawn_arms(self) -> Mapping[str, float]:
+        """The share of each arm; all users are in one arm if none are named."""
+        return self.arms or {CONTACT: 1.0}
 
     def most_users(self, eligible: int) -> int:
         """The most users of the list, of those who are eligible."""

@@ -13,6 +13,8 @@ from engine.bundle.playbook import playbook_rows
 from engine.bundle.structure import is_number
 from engine.errors import BundleError, pluralize, quoted
 
+NO_CELL = -1
+
 
 @dataclass(frozen=True, slots=True)
 class Economics:
@@ -31,14 +33,14 @@ class Economics:
     costs: np.ndarray
 
     def cell_column(self, scores: pl.DataFrame) -> pl.Series:
-        """The cell of each row, Int16; null if the playbook has none."""
+        """The cell of each row, Int16; `NO_CELL` if the playbook has none."""
         name = pl.concat_str(
             pl.col("segment_id").cast(pl.String), pl.col("propensity_band"), separator="|"
         )
         cells = name.replace_strict(
-            list(self.cells), list(self.cells.values()), default=None, return_dtype=pl.Int16
+            list(self.cells), list(self.cells.values()), default=NO_CELL, return_dtype=pl.Int16
         )
-        return scores.select(cells.alias("cell")).to_series()
+        return scores.select(cells.fill_null(NO_CELL).alias("cell")).to_series()
 
     def profit(self, probability: np.ndarray, cell: np.ndarray) -> np.ndarray:
         """Probability × margin × order value − cost of the contact: float32 [rows].

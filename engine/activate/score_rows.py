@@ -50,6 +50,11 @@ class Scores:
     snapshot_date: str | None
 
     @property
+    def names(self) -> str:
+        """The files in messages."""
+        return names_of(self.tables)
+
+    @property
     def rows(self) -> int:
         """Rows of all files."""
         return sum(table.rows for table in self.tables)
@@ -61,6 +66,13 @@ class Scores:
             for frame in read_frames(table, list(columns), READ_ROWS):
                 check_interrupted()
                 yield frame.with_columns(types)
+
+
+def names_of(tables: Sequence[Table]) -> str:
+    """Several files in messages."""
+    return ", ".join(table.name for table in tables[:NAMES_SHOWN]) + (
+        f" and {len(tables) - NAMES_SHOWN} more" if len(tables) > NAMES_SHOWN else ""
+    )
 
 
 def key_columns(table: Table) -> tuple[str, ...]:
@@ -98,7 +110,7 @@ def open_scores(tables: Sequence[Table], keys: Sequence[str], needed: Mapping[st
     _check_present(tables, wanted)
     _check_alike(tables, list(wanted), snapshot)
     if not any(table.rows for table in tables):
-        raise NoInputError(f"{quoted(table.name for table in tables)}: no rows. Score users first.")
+        raise NoInputError(f"{names_of(tables)}: no rows. Score users first.")
     bundle_id = str(_only_value(tables, "bundle_id", "bundle"))
     # Before the ids, which repeat where there are several dates.
     date = None if snapshot is None else _only_value(tables, snapshot, "snapshot date")
@@ -145,7 +157,7 @@ def _check_alike(tables: Sequence[Table], columns: Collection[str], snapshot: st
     """Check that columns have one type in all files."""
 
     def types(table: Table) -> pl.Schema:
-        frame = pl.DataFrame(schema=table.columns).select(columns)
+        frame = pl.DataFrame(schema=table.columns).select(by_name(*columns))
         return frame.with_columns(typed_columns(table.columns, columns, snapshot)).schema
 
     first = types(tables[0])
@@ -166,7 +178,7 @@ def _only_value(tables: Sequence[Table], column: str, what: str) -> str | None:
     if len(found) > 1:
         names = sorted(map(str, found))
         raise InputError(
-            f"{quoted(table.name for table in tables)}: scores of {pluralize(len(found), what)}: "
+            f"{names_of(tables)}: scores of {pluralize(len(found), what)}: "
             f"{quoted(names)}; a list is made from one. Filter them, or make a list of each."
         )
     return next(iter(found))
@@ -189,7 +201,7 @@ def _check_ids(tables: Sequence[Table], id_column: str) -> None:
     missing = sum(_aggregate(table, is_missing.sum())[0] for table in tables)
     if missing:
         raise InputError(
-            f"{quoted(table.name for table in tables)}: {pluralize(missing, 'row')} without a value in the "
+            f"{names_of(tables)}: {pluralize(missing, 'row')} without a value in the "
             f"id column {id_column!r}. Remove them, or give a file that 'engine score' wrote."
         )
 
@@ -202,7 +214,7 @@ def _check_ids(tables: Sequence[Table], id_column: str) -> None:
         is_repeated = [repeated.find(row_keys(frame, schema)) == 0 for frame in keys()]
         rows = np.flatnonzero(np.concatenate(is_repeated))
         raise InputError(
-            f"{quoted(table.name for table in tables)}: {pluralize(len(repeated.hashes), 'id')} more than "
+            f"{names_of(tables)}: {pluralize(len(repeated.hashes), 'id')} more than "
             f"once in column {id_column!r}, one of them in {_places(tables, rows)}. A list holds a user "
             "once: leave one row of each."
         )

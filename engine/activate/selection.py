@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from engine.activate.options import AudienceOptions
-from engine.activate.profit import Economics
+from engine.activate.profit import NO_CELL, Economics
 from engine.activate.score_rows import BAND, IN_CONTROL, PROBABILITY, Scores
 from engine.bundle.playbook import salted_draws
 from engine.errors import InputError, pluralize, quoted
@@ -94,15 +94,16 @@ def rank_users(
     cell = None if economics is None else np.zeros(scores.rows, np.int16)
     counts: Counter[str] = Counter()
     matches: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
     segments: set[tuple[str | None, str | None]] = set()
     end = 0
     for frame in scores.read(_columns(scores, filters, economics)):
-        check_values(frame)
         rows = slice(end, end := end + frame.height)
         probability[rows] = frame[PROBABILITY]
         if economics is not None and cell is not None:
-            cell[rows] = cells_of(frame, economics)
+            cell[rows] = economics.cell_column(frame)
             rank[rows] = economics.profit(probability[rows], cell[rows])
+        faults.update(value_faults(frame, None if cell is None else cell[rows]))
         passes = np.ones(frame.height, np.bool_)
         for option, condition in filters.conditions().items():
             found = frame.select(condition).to_series().to_numpy()
@@ -115,11 +116,13 @@ def rank_users(
             is_suppressed |= found
         counts["suppressed"] += int(np.count_nonzero(passes & is_suppressed))
         passes &= ~is_suppressed
-        role[rows] = np.where(frame[IN_CONTROL], CONTROL_USER, CONTACTED) * passes
+        in_control = frame[IN_CONTROL].fill_null(value=False)
+        role[rows] = np.where(in_control, CONTROL_USER, CONTACTED) * passes
         if filters.segments:
             known = frame.select("segment_name", pl.col("segment_id").cast(pl.String)).unique()
             segments |= set(known.rows())
-    _check_segments(filters.segments, segments)
+    check_faults(scores.names, faults)
+    _check_segments(filters.segments, segments, scores.names)
     unmatched = tuple(name for name in suppressed if not matches[name])
     count = counts.pop("suppressed")
     return Ranking(role, probability, rank, cell, dict(counts), count, unmatched)
@@ -157,40 +160,32 @@ def admit(
     return role, float(str(cutoff))
 
 
-def check_values(frame: pl.DataFrame) -> None:
-    """Check that typed rows of scores have a probability and say who is in the control group.
+def value_faults(scores: pl.DataFrame, cell: np.ndarray | None) -> dict[str, int]:
+    """How many typed rows of scores lack a value, by what is expected.
 
-    Raises:
-        InputError: Some have not.
+    Args:
+        scores: Typed rows.
+        cell: Their cells of the playbook, if users are ranked by profit.
     """
-    is_valid = {
-        PROBABILITY: pl.col(PROBABILITY).is_between(0, 1).fill_null(value=False),
-        IN_CONTROL: pl.col(IN_CONTROL).is_not_null(),
+    probability = pl.col(PROBABILITY).is_between(0, 1).fill_null(value=False)
+    faults = {
+        f"a number from 0 to 1 in {PROBABILITY!r}": scores.select((~probability).sum()).item(),
+        f"true or false in {IN_CONTROL!r}": scores[IN_CONTROL].null_count(),
     }
-    expected = {PROBABILITY: "a number from 0 to 1", IN_CONTROL: "true or false"}
-    for name, found in (
-        frame.select((~e).sum().alias(n) for n, e in is_valid.items()).to_dict().items()
-    ):
-        if found.item():
-            raise InputError(
-                f"scores: {pluralize(found.item(), 'row')} without {expected[name]} in {name!r}. Give a "
-                "file that 'engine score' wrote."
-            )
+    if cell is not None:
+        faults["a segment and band that the bundle's playbook has"] = int((cell == NO_CELL).sum())
+    return faults
 
 
-def cells_of(frame: pl.DataFrame, economics: Economics) -> pl.Series:
-    """The cell of the playbook of each row, Int16.
+def check_faults(where: str, faults: Mapping[str, int]) -> None:
+    """Check that no row lacks a value.
 
     Raises:
-        InputError: The playbook has no such cell.
+        InputError: Some do; `where` begins the message.
     """
-    cells = economics.cell_column(frame)
-    if cells.null_count():
-        raise InputError(
-            f"scores: {pluralize(cells.null_count(), 'row')} of a segment and band that the playbook does "
-            "not have, perhaps because the bundle's segments are not used. Rank with --by probability."
-        )
-    return cells
+    found = [f"{pluralize(rows, 'row')} without {what}" for what, rows in faults.items() if rows]
+    if found:
+        raise InputError(f"{where}: {'; '.join(found)}. Give a file that 'engine score' wrote.")
 
 
 def _columns(scores: Scores, filters: Filters, economics: Economics | None) -> list[str]:
@@ -203,18 +198,21 @@ def _columns(scores: Scores, filters: Filters, economics: Economics | None) -> l
     ]
 
 
-def _check_segments(wanted: Sequence[str], found: set[tuple[str | None, str | None]]) -> None:
+def _check_segments(
+    wanted: Sequence[str], found: set[tuple[str | None, str | None]], where: str
+) -> None:
     if not wanted:
         return
     if any(name is None and number is None for name, number in found):
         raise InputError(
-            "scores: rows without a segment, because the bundle's segments are not used. Leave out --segment."
+            f"{where}: rows without a segment, because the bundle's segments are not used. Leave out "
+            "--segment."
         )
     unknown = [text for text in wanted if not any(text in each for each in found)]
     if unknown:
         names = sorted(f"{name} ({number})" for name, number in found)
         raise InputError(
-            f"--segment: no segment {quoted(unknown)} in the scores. Their segments are {', '.join(names)}."
+            f"{where}: no segment {quoted(unknown)}, as --segment asks for. There are {', '.join(names)}."
         )
 
 

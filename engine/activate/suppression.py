@@ -37,7 +37,7 @@ def warn_of_unmatched(suppressed: Mapping[str, pl.Series], unmatched: Sequence[s
     """Warn of files of which no id is in the scores: perhaps they hold ids of another system."""
     for name in unmatched:
         LOG.warning(
-            "%s: warning: none of its %s is in the scores, so it suppressed nobody. Ids are compared as "
+            "warning: %s: none of its %s is in the scores, so it suppressed nobody. Ids are compared as "
             "text, letter by letter.",
             name,
             pluralize(len(suppressed[name]), "id"),

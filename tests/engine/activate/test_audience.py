@@ -192,7 +192,7 @@ def test_suppressed_users_are_left_out_and_counted(source, scores, tmp_path, cap
     assert campaign.suppressed == 200
     assert campaign.control_users == scores[200:]["in_control_group"].sum()
     (warning,) = caplog.messages
-    assert f"{other}: warning: none of its 2 ids is in the scores" in warning
+    assert f"warning: {other}: none of its 2 ids is in the scores" in warning
 
 
 def test_ids_of_suppression_files_are_compared_as_text(scores, tmp_path):
@@ -290,7 +290,7 @@ def test_ranking_by_profit_needs_the_economics_of_the_bundle_that_made_the_score
     with pytest.raises(InputError, match="another bundle: shop/other, expected shopnow/"):
         make(write_table(other, tmp_path / "o.parquet"), by="profit", bundle=economic)
     unnamed = scores.with_columns(segment_id=pl.lit(None, pl.Int8))
-    with pytest.raises(InputError, match="5,000 rows of a segment and band that the playbook"):
+    with pytest.raises(InputError, match="5,000 rows without a segment and band that the bundle"):
         make(write_table(unnamed, tmp_path / "u.parquet"), by="profit", bundle=economic)
 
 
@@ -347,7 +347,7 @@ BAD_SCORES = {
     "unknown segment": (
         lambda s: s,
         {"segments": ("Loyal",)},
-        "no segment 'Loyal' in the scores. Their segments are Cart abandoners \\(1\\)",
+        "no segment 'Loyal', as --segment asks for. There are Cart abandoners \\(1\\)",
     ),
     "nobody": (
         lambda s: s,
@@ -443,6 +443,9 @@ def test_a_campaign_file_that_cannot_be_written_leaves_the_earlier_list(source):
 def test_a_list_is_no_input_of_itself(source):
     with pytest.raises(UsageError, match="is an input and an output"):
         make(source, out=source, if_exists="replace")
+    ids = write_table(pl.DataFrame({"user_id": ["U1"]}), source.with_name("ids.csv"))
+    with pytest.raises(UsageError, match="is an input and an output"):
+        make(source, out=ids, if_exists="replace", suppress=(str(ids),))
 
 
 def test_empty_and_absent_files_are_no_input(scores, tmp_path):

@@ -50,7 +50,7 @@ def test_json_is_the_campaign_file(source, tmp_path):
         (("--arms", "a=0.5,b=0.5"), 2, "needs --campaign"),
         (("--top", "5", "--budget", "1", "--cost", "1"), 2, "--top and --budget"),
         (("--band", "highest"), 2, "The bands are"),
-        (("--segment", "Nobody"), 65, "Their segments are"),
+        (("--segment", "Nobody"), 65, "There are Cart"),
         (("--min-probability", "1"), 65, "nobody to contact"),
         (("--by", "profit"), 2, "Add --bundle"),
         (("--by", "profit", "--bundle", "onnx_models/shopnow"), 78, "[economics]"),
