@@ -63,8 +63,7 @@ class Scores:
         """Read some columns of all rows, in order and typed."""
         for table in self.tables:
             types = typed_columns(table.columns, columns, self.snapshot)
-            for frame in read_frames(table, list(columns), READ_ROWS):
-                check_interrupted()
+            for frame in _frames(table, list(columns)):
                 yield frame.with_columns(types)
 
 
@@ -142,6 +141,12 @@ def _boolean(name: str) -> pl.Expr:
     return text.replace_strict(values, default=None, return_dtype=pl.Boolean).alias(name)
 
 
+def _frames(table: Table, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    for frame in read_frames(table, columns, READ_ROWS):
+        check_interrupted()
+        yield frame
+
+
 def _check_present(tables: Sequence[Table], needed: Mapping[str, str]) -> None:
     for table in tables:
         absent = [name for name in needed if name not in table.columns]
@@ -207,7 +212,7 @@ def _check_ids(tables: Sequence[Table], id_column: str) -> None:
 
     def keys() -> Iterator[pl.DataFrame]:
         for table in tables:
-            yield from read_frames(table, [id_column], READ_ROWS)
+            yield from _frames(table, [id_column])
 
     repeated = find_repeated_keys(keys, schema, sum(table.rows for table in tables))
     if len(repeated.hashes):

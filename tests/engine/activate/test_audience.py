@@ -3,6 +3,7 @@ import hashlib
 import json
 import logging
 import shutil
+import signal
 import stat
 
 import numpy as np
@@ -18,10 +19,12 @@ from engine.errors import (
     CannotCreateError,
     EngineError,
     InputError,
+    InterruptedRunError,
     LockedError,
     NoInputError,
     UsageError,
 )
+from engine.interruption import signals_noted
 from engine.storage import locked
 from tests.bundles import replace_file
 from tests.helpers import BUNDLE, read_table, write_table
@@ -438,6 +441,18 @@ def test_a_campaign_file_that_cannot_be_written_leaves_the_earlier_list(source):
     with pytest.raises(CannotCreateError, match="campaign.json: is a directory"):
         make(source, out=out, top=6, if_exists="replace")
     assert out.read_bytes() == before
+
+
+def test_a_signal_ends_the_run_and_leaves_the_earlier_list(source):
+    out = source.with_name("list.csv")
+    make(source, out=out, top=5)
+    before = out.read_bytes()
+    with signals_noted():
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(InterruptedRunError):
+            make(source, out=out, top=6, if_exists="replace")
+    assert out.read_bytes() == before
+    assert not list(source.parent.glob(".*staging*"))
 
 
 def test_a_list_is_no_input_of_itself(source):
