@@ -231,11 +231,12 @@ def _left_out(ranking: Ranking, role: np.ndarray, options: AudienceOptions) -> d
         return int(np.count_nonzero(roles == wanted))
 
     in_list = users(role, CONTROL_USER) if options.include_control else 0
+    loss = " or at an expected loss" if options.by == "profit" else ""
     return {
         **{f"outside {option}": count for option, count in ranking.left_out.items()},
         "suppressed": ranking.suppressed,
         "in the control group": users(ranking.role, CONTROL_USER) - in_list,
-        "ranked below the cutoff": users(ranking.role, CONTACTED) - users(role, CONTACTED),
+        f"ranked below the cutoff{loss}": users(ranking.role, CONTACTED) - users(role, CONTACTED),
     }
 
 

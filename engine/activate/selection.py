@@ -109,11 +109,9 @@ def rank_users(
             found = frame.select(condition).to_series().to_numpy()
             counts[option] += int(np.count_nonzero(passes & ~found))
             passes &= found
-        is_suppressed = np.zeros(frame.height, np.bool_)
-        for name, ids in suppressed.items():
-            found = frame[scores.id].cast(pl.String).is_in(ids.implode()).to_numpy()
-            matches[name] += int(np.count_nonzero(found))
-            is_suppressed |= found
+        matching = _matching(frame[scores.id].cast(pl.String), suppressed)
+        matches.update({name: int(found.sum()) for name, found in matching.items()})
+        is_suppressed = np.any([*matching.values(), np.zeros(frame.height, np.bool_)], axis=0)
         counts["suppressed"] += int(np.count_nonzero(passes & is_suppressed))
         passes &= ~is_suppressed
         in_control = frame[IN_CONTROL].fill_null(value=False)
@@ -158,6 +156,11 @@ def admit(
         role[tied[order[-excess:]]] = LEFT_OUT
     # The shortest text of a float32 is also the number that people read.
     return role, float(str(cutoff))
+
+
+def _matching(ids: pl.Series, suppressed: Mapping[str, pl.Series]) -> dict[str, np.ndarray]:
+    """Which ids each suppression file has: bool [rows]."""
+    return {name: ids.is_in(found.implode()).to_numpy() for name, found in suppressed.items()}
 
 
 def value_faults(scores: pl.DataFrame, cell: np.ndarray | None) -> dict[str, int]:

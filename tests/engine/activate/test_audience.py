@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 
 from engine.activate.audience import make_audience
-from engine.activate.campaign import read_campaign
+from engine.activate.campaign import comparable_control, read_campaign
 from engine.activate.options import AudienceOptions
+from engine.activate.profit import open_economics
 from engine.bundle.open import PLAYBOOK, open_bundle
 from engine.errors import (
     BundleError,
@@ -233,6 +234,16 @@ def test_columns_are_chosen_and_renamed(scores, tmp_path):
         assert found.null_count().select(first).sum_horizontal().item() == 0
 
 
+def test_a_list_that_is_too_large_for_its_sender_is_named(scores, tmp_path, caplog):
+    large = scores.with_columns(action=pl.lit("offer " * 2_000), email=pl.lit("a@example.com"))
+    source = write_table(large, tmp_path / "scores.parquet")
+    make(source, out=tmp_path / "list.csv", template="klaviyo")
+    (warning,) = caplog.messages
+    assert warning.endswith(
+        "MB, and the sender takes at most 50 MB. Split the file before uploading it."
+    )
+
+
 def test_reasons_take_the_place_of_drivers(scores, tmp_path):
     reasons = scores.with_columns(reason_1=pl.lit("2 checkouts"), reason_2=pl.lit("9 visits"))
     found, _ = make(write_table(reasons, tmp_path / "scores.parquet"), top=5)
@@ -270,6 +281,8 @@ def test_users_are_ranked_by_expected_profit(source, scores, economic):
     assert np.float32(campaign.cutoff) == best["profit"].min()
     assert campaign.expected_profit == pytest.approx(best["profit"].sum(), abs=0.1)
     assert campaign.cost == 600
+    control = comparable_control(scores, campaign, open_economics(open_bundle(economic), None))
+    assert control.height == campaign.control_users > 0
 
 
 def test_nobody_is_contacted_at_an_expected_loss(source, scores, economic):
