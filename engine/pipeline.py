@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.bundle.manifest import Manifest
-from engine.errors import InputError, SelfCheckError, UsageError, pluralize
+from engine.errors import InputError, SelfCheckError, pluralize
 from engine.explain.diagnose import check_rejects
 from engine.explain.drift import drift_report
 from engine.inputs.chunks import check_tables, read_users
@@ -155,8 +155,6 @@ def input_drift(
 
 
 def _sink(targets: Targets, options: ScoreOptions) -> Sink:
-    if options.csv_for_spreadsheets and targets.out.suffix.lower() != ".csv":
-        raise UsageError(f"{targets.out}: not a CSV file; --csv-for-spreadsheets needs one.")
     return (DryRun if options.dry_run else Sink)(
         targets,
         REPEATED_TEXTS,

@@ -125,6 +125,7 @@ def read_table(path: Path) -> pl.DataFrame:
     readers = {
         ".parquet": pl.read_parquet,
         ".csv": pl.read_csv,
+        ".gz": pl.read_csv,
         ".arrow": pl.read_ipc,
         ".ndjson": pl.read_ndjson,
     }

@@ -143,17 +143,23 @@ def playbook_from_rows(rows: list[dict[str, Any]], manifest: Manifest) -> Playbo
 
 
 def control_draws(ids: pl.Series) -> np.ndarray:
+    """The draws that decide who is in the control group: uint32 [rows]; see `salted_draws`."""
+    return salted_draws(ids, CONTROL_SALT)
+
+
+def salted_draws(ids: pl.Series, salt: str) -> np.ndarray:
     """A pseudo-random number per user, the same every night and in every runtime.
 
-    It is the first 8 hex digits of SHA-256(UTF-8 of "control-v1:" + id), as an integer.
+    It is the first 8 hex digits of SHA-256(UTF-8 of salt + id), as an integer.
 
     Args:
         ids: Texts, or whole numbers, which are hashed as decimal text; none is null.
+        salt: Draws of different salts are independent.
 
     Returns:
         uint32 [rows].
     """
-    texts = (CONTROL_SALT + ids.cast(pl.String)).cast(pl.Binary).to_list()
+    texts = (salt + ids.cast(pl.String)).cast(pl.Binary).to_list()
     sha256 = hashlib.sha256
     digests = b"".join([sha256(text).digest() for text in texts])
     return np.frombuffer(digests, ">u4")[::8]

@@ -2,6 +2,7 @@
 
 import click
 
+from engine.cli.audience import audience
 from engine.cli.console import Program
 from engine.cli.drift import drift
 from engine.cli.explain import explain
@@ -35,5 +36,5 @@ def main() -> None:
     """
 
 
-for command in (score, validate, inspect, verify, explain, drift):
+for command in (score, audience, validate, inspect, verify, explain, drift):
     main.add_command(command)

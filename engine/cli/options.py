@@ -1,18 +1,23 @@
 """Arguments and options that several commands share."""
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from engine.cli.console import Command
 from engine.limits import InputLimits
 
+if TYPE_CHECKING:
+    from engine.connectors.databases.tables import ScoresTable
+
 DEFAULT_BUNDLE = Path("onnx_models/shopnow")
+STANDARD_STREAM = Path("-")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -57,6 +62,37 @@ def bundle_option(command: str) -> Callable[[Function], Function]:
         envvar=[f"ENGINE_{command.upper()}_BUNDLE", "ENGINE_BUNDLE"],
         help="A bundle, or a folder of versions with CURRENT. Environment: ENGINE_BUNDLE.",
     )
+
+
+def destination(
+    out: Path | None, table: str | None, variable: str | None, marks: tuple[str, ...] = ()
+) -> "Path | ScoresTable":
+    """Where --out, or --table and --target-env, lead.
+
+    Args:
+        out: The file.
+        table: The database table.
+        variable: The environment variable with the URI of its database.
+        marks: Columns of a table that may be replaced; by default those of scores.
+
+    Raises:
+        click.UsageError: They contradict each other.
+    """
+    from engine.connectors.databases.tables import MARKS, ScoresTable
+    from engine.connectors.databases.uri import Database
+
+    if out == STANDARD_STREAM:
+        raise click.UsageError(
+            "--out - is not supported: the output is checked and published as a whole file. "
+            "Write a file, then read it: --out scores.csv && cat scores.csv"
+        )
+    if out is not None and table is None and variable is None:
+        return out
+    if out is not None or table is None:
+        raise click.UsageError("Name either --out, or --table with --target-env.")
+    if variable is None:
+        raise click.UsageError("--table and --target-env go together.")
+    return ScoresTable(table, Database.of(variable, os.environ), marks or MARKS)
 
 
 _LIMITS = {

@@ -13,8 +13,10 @@ from engine.cli.console import show
 from engine.cli.options import (
     INPUT,
     PLACE,
+    STANDARD_STREAM,
     bundle_option,
     command,
+    destination,
     limit_options,
     max_reject_share_option,
 )
@@ -23,13 +25,11 @@ from engine.logs import LOG
 
 if TYPE_CHECKING:
     from engine.connectors.databases.queries import Query
-    from engine.connectors.databases.tables import ScoresTable
     from engine.outputs.summary import Summary
 
 MAX_CHUNK_ROWS = 10_000_000
 MAX_THREADS = 256
 """Polars starts all threads before it reads a row: 256 take seconds, 1,024 take a minute."""
-STANDARD_STREAM = Path("-")
 
 
 def _choose_log_format(context: click.Context, _option: click.Parameter, value: str) -> None:
@@ -42,7 +42,7 @@ def _choose_log_format(context: click.Context, _option: click.Parameter, value: 
     "-o",
     "--out",
     type=PLACE,
-    help="The file for the scores; its ending decides the format: .parquet, .csv, .arrow, .ndjson.",
+    help="The file for the scores; its ending decides the format: .parquet, .csv, .csv.gz, .arrow, .ndjson.",
 )
 @click.option(
     "--if-exists",
@@ -158,7 +158,7 @@ def score(
     from engine.options import ScoreOptions
     from engine.pipeline import score as score_users
 
-    source, target = _source(inputs, query, source_env), _target(out, table, target_env)
+    source, target = _source(inputs, query, source_env), destination(out, table, target_env)
     to_stdout = summary == STANDARD_STREAM
     settings = ScoreOptions(threads=threads, summary=None if to_stdout else summary, **options)
     # Log lines and a bar would overwrite each other.
@@ -186,24 +186,6 @@ def _source(
     if query is None or variable is None:
         return inputs
     return (Query(query, Database.of(variable, os.environ)),)
-
-
-def _target(out: Path | None, table: str | None, variable: str | None) -> "Path | ScoresTable":
-    from engine.connectors.databases.tables import ScoresTable
-    from engine.connectors.databases.uri import Database
-
-    if out == STANDARD_STREAM:
-        raise click.UsageError(
-            "--out - is not supported: scores are checked and published as a whole file. "
-            "Write a file, then read it: --out scores.csv && cat scores.csv"
-        )
-    if out is not None and table is None and variable is None:
-        return out
-    if out is not None or table is None:
-        raise click.UsageError("Name either --out, or --table with --target-env.")
-    if variable is None:
-        raise click.UsageError("--table and --target-env go together.")
-    return ScoresTable(table, Database.of(variable, os.environ))
 
 
 def _consequence(done: "Summary") -> str:

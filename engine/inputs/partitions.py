@@ -92,7 +92,9 @@ def _files_at(path: Path, visits: _Visits, above: frozenset[_Folder]) -> Iterato
 
 def is_passed_over(name: str) -> bool:
     """Whether a file of a folder is skipped: it is hidden, or a run left it beside its scores."""
-    beside_scores = name.endswith((".lock", ".summary.json")) or ".quarantine." in name
+    beside_scores = (
+        name.endswith((".lock", ".summary.json", ".campaign.json")) or ".quarantine." in name
+    )
     return beside_scores or name.startswith(HIDDEN_PREFIXES)
 
 

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from engine.bundle.open import holds_bundles, is_bundle
 from engine.errors import CannotCreateError, EngineError, UsageError, quoted
 from engine.inputs.partitions import is_passed_over, without_partitions
-from engine.outputs.writer import output_format
+from engine.outputs.writer import ending, output_format
 from engine.storage import check_no_device, move, storage_errors
 
 STANDING_SECONDS = 0.5
@@ -82,7 +82,7 @@ class ScoresFile:
     @property
     def suffix(self) -> str:
         """The ending of the path."""
-        return self.path.suffix
+        return ending(self.path)
 
     @property
     def is_file(self) -> bool:

@@ -59,6 +59,8 @@ class Sink:
         replace: bool = False,
         for_spreadsheets: bool = False,
     ) -> None:
+        if for_spreadsheets and not targets.destination.suffix.lower().startswith(".csv"):
+            raise UsageError(f"{targets.out}: not a CSV file; --csv-for-spreadsheets needs one.")
         self.targets = targets
         self.committed = False
         self.after_kill = False

@@ -21,6 +21,7 @@ from engine.storage import storage_errors
 ENDINGS = {
     ".parquet": "parquet",
     ".csv": "csv",
+    ".csv.gz": "csv",
     ".arrow": "ipc",
     ".ipc": "ipc",
     ".feather": "ipc",
@@ -148,16 +149,21 @@ class FrameWriter:
         return Written(self._rows, size, digest)
 
 
+def ending(path: Path) -> str:
+    """The ending of a path that names its format, as it is written: `.csv.gz` is one."""
+    return path.name[-7:] if path.name.lower().endswith(".csv.gz") else path.suffix
+
+
 def output_format(path: Path) -> str:
     """The format of a path by its ending.
 
     Raises:
         CannotCreateError: The ending is unknown.
     """
-    kind = ENDINGS.get(path.suffix.lower())
+    kind = ENDINGS.get(ending(path).lower())
     if kind is None:
         raise CannotCreateError(
-            f"{path}: the ending {path.suffix!r} names no format. Use one of: {', '.join(ENDINGS)}"
+            f"{path}: the ending {ending(path)!r} names no format. Use one of: {', '.join(ENDINGS)}"
         )
     return kind
 
@@ -183,10 +189,11 @@ def _harmless(name: str) -> pl.Expr:
 
 
 def _sink(lazy: pl.LazyFrame, path: Path) -> None:
+    packed = path.suffix.lower() == ".gz"
     sinks: dict[str, Callable[..., object]] = {
         "parquet": partial(lazy.sink_parquet, row_group_size=ROW_GROUP_ROWS),
         "ipc": partial(lazy.sink_ipc, record_batch_size=ROW_GROUP_ROWS),
-        "csv": lazy.sink_csv,
+        "csv": partial(lazy.sink_csv, compression="gzip" if packed else "uncompressed"),
         "ndjson": lazy.sink_ndjson,
     }
     sinks[output_format(path)](path, maintain_order=True)

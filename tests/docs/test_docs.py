@@ -17,6 +17,7 @@ import pytest
 import engine.cli.main
 import training.cli
 from benchmarks.online_shoppers import TABLE
+from engine.activate.arms import arm_column
 from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import open_bundle
 from engine.bundle.playbook import control_draws
@@ -27,6 +28,7 @@ from training.playbook.rules import check_features, load_rules
 
 README = (ROOT / "README.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+AUDIENCES = (ROOT / "docs" / "audiences.md").read_text()
 PLAYBOOK = (ROOT / "docs" / "playbook.md").read_text()
 RETRAINING = (ROOT / "docs" / "retraining.md").read_text()
 YOUR_OWN_DATA = (ROOT / "docs" / "your_own_data.md").read_text()
@@ -175,6 +177,37 @@ def test_the_control_group_in_javascript_is_that_of_the_engine(in_control):
     call = f"console.log(JSON.stringify({json.dumps(IDS)}.map(id => inControlGroup(id, 0.05))))"
     done = subprocess.run(["node", "-e", code + call], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == in_control
+
+
+def test_every_command_of_the_audiences_page_runs_in_order(project):
+    lines = [line for block in blocks("sh", AUDIENCES) for line in block.strip().splitlines()]
+    assert len(lines) >= 4
+    for line in lines:
+        shell(line, project)
+    assert pl.read_csv(project / "list.csv").height == 1_000
+
+
+@pytest.fixture(scope="module")
+def arms():
+    return arm_column(pl.Series(IDS), "spring", {"offer": 0.5, "reminder": 0.5}).to_list()
+
+
+def test_the_arms_in_sql_are_those_of_the_engine(arms):
+    query, _ = blocks("sql", AUDIENCES)
+    users = pl.DataFrame({"user_id": IDS})  # noqa: F841 - the query reads it by name
+    found = dict(duckdb.sql(query).fetchall())
+    assert [found[user] for user in IDS] == arms
+    assert len(set(arms)) == 2
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs node")
+def test_the_arms_in_javascript_are_those_of_the_engine():
+    (code,) = blocks("js", AUDIENCES)
+    arms = {"c": 0.1, "a": 0.2, "b": 0.7}
+    given = json.dumps(list(arms.items()))
+    call = f"console.log(JSON.stringify({json.dumps(IDS)}.map(id => armOf(id, 'x', {given}))))"
+    done = subprocess.run(["node", "-e", code + call], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == arm_column(pl.Series(IDS), "x", arms).to_list()
 
 
 def test_the_rules_of_the_playbook_document_are_valid(tmp_path):

@@ -92,7 +92,7 @@ def found_query(kind: Kind, schema: str | None, table: str, marks: Sequence[str]
         kind: The kind of database.
         schema: The schema; none in SQLite, the current one in DuckDB.
         table: The name.
-        marks: The columns that every table of scores has.
+        marks: The columns that a table of scores has.
     """
     columns = ", ".join(f"'{mark}'" for mark in marks)
     facts = {"postgresql": _postgres_facts, "sqlite": _sqlite_facts, "duckdb": _duckdb_facts}

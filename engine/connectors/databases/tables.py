@@ -46,7 +46,7 @@ LOADED_ROWS = 65_536
 # PostgreSQL truncates longer names.
 NAME_CHARACTERS = 63
 MARKS = ("purchase_probability", "bundle_id")
-"""Columns that every table of scores has; only tables with them are replaced."""
+"""Columns that every table of scores has."""
 Result = TypeVar("Result")
 
 _UNKNOWN = (
@@ -66,12 +66,14 @@ class ScoresTable:
     Attributes:
         name: The table as the user named it, with or without a schema.
         database: The database.
+        marks: Columns that the table has; only a table with them is replaced.
         schema: The schema if it was named. In PostgreSQL otherwise the one in which the first
             connection finds the table, or would create it: all statements name the same.
     """
 
     name: str
     database: Database
+    marks: tuple[str, ...] = MARKS
     schema: str | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -271,8 +273,8 @@ class ScoresTable:
     def _check_replaceable(self, found: str, losses: str | None) -> None:
         if found not in ("nothing", "scores"):
             raise CannotCreateError(
-                f"{self.label}: exists and is not a table of scores, which has the columns "
-                f"{' and '.join(MARKS)}. It is not replaced: name another --table."
+                f"{self.label}: exists and is not a table of scores or a list, which has the columns "
+                f"{' and '.join(self.marks)}. It is not replaced: name another --table."
             )
         if losses:
             raise CannotCreateError(
@@ -313,7 +315,7 @@ class ScoresTable:
             self.schema = answer(database, connection, schema_query(self.table))
         if self.schema is None and database.kind == "postgresql":
             return "no schema"
-        query = found_query(database.kind, self.schema, self.table, MARKS)
+        query = found_query(database.kind, self.schema, self.table, self.marks)
         return str(answer(database, connection, query))
 
     def _losses(self, connection: Any) -> str | None:  # noqa: ANN401

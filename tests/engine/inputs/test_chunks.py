@@ -69,7 +69,7 @@ def test_a_slow_standard_input_is_read_to_its_end(tmp_path, monkeypatch, blocks)
 def test_directory_is_read_by_name_without_what_is_no_input(tmp_path):
     for name in ("b.parquet", "a.csv", ".hidden.parquet", "s.csv.quarantine.csv"):
         write_table(FRAME, tmp_path / name)
-    for name in ("_SUCCESS", "s.csv.lock", "s.csv.summary.json"):
+    for name in ("_SUCCESS", "s.csv.lock", "s.csv.summary.json", "l.csv.campaign.json"):
         (tmp_path / name).touch()
     chunks = read(tmp_path, rows=9)
     assert [chunk.file.rsplit("/")[-1] for chunk in chunks] == ["a.csv", "b.parquet"]

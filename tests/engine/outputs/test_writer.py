@@ -36,7 +36,7 @@ WITHIN = {
 }
 
 
-@pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".csv.gz", ".arrow", ".ndjson"])
 def test_what_is_written_is_read_back(tmp_path, ending):
     writer = FrameWriter(tmp_path / f"t{ending}", FRAME.schema, ("name",))
     writer.write(FRAME[:1])
@@ -53,7 +53,7 @@ def test_repeated_texts_are_dictionaries_in_arrow(tmp_path):
     assert read_table(tmp_path / "t.arrow").schema["name"] == pl.Categorical
 
 
-@pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".csv.gz", ".arrow", ".ndjson"])
 def test_bytes_do_not_depend_on_the_chunks(tmp_path, ending):
     frame = pl.concat([FRAME] * 50_000)
     paths = [tmp_path / f"{rows}{ending}" for rows in (1_000, 65_536, 150_000)]

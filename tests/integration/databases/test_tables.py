@@ -1,19 +1,25 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine import ScoreOptions, score
+from engine.activate.arms import arm_column
+from engine.activate.audience import make_audience
+from engine.activate.columns import TABLE_MARKS
+from engine.activate.options import AudienceOptions
 from engine.connectors.databases.connections import answer, connected, execute
 from engine.connectors.databases.tables import ScoresTable
 from engine.errors import CannotCreateError, InputError, UsageError
-from tests.helpers import BUNDLE
+from tests.helpers import BUNDLE, ROOT
 from tests.integration.databases.server import store
 from tests.integration.databases.shops import (
     REPLACE,
@@ -272,3 +278,30 @@ def test_first_runs_at_once_end_one_after_the_other(postgres, tmp_path):
         with process:
             assert (process.wait(timeout=60), process.stderr.read().count("Error")) == (0, 0)
     assert postgres.read("SELECT count(*) AS n FROM scores", tmp_path).item() == ROWS
+
+
+def test_a_list_of_users_to_contact_replaces_an_older_list_and_nothing_else(
+    shop, users, scorer, tmp_path
+):
+    scores = tmp_path / "scores.parquet"
+    scorer.score(users).write_parquet(scores)
+    table = ScoresTable("contacts", shop.database, TABLE_MARKS)
+    with chdir(tmp_path / "work"):
+        for size in (200, 100):
+            options = AudienceOptions(top=size, campaign="spring", if_exists="replace")
+            make_audience([str(scores)], table, options)
+        campaign = json.loads(Path("contacts.campaign.json").read_bytes())
+        with pytest.raises(CannotCreateError, match="users of SHOP_DATABASE: .* is not .* a list"):
+            make_audience([str(scores)], ScoresTable("users", shop.database, TABLE_MARKS), options)
+        with pytest.raises(UsageError, match="a list in a table needs the columns .*, 'arm'"):
+            make_audience([str(scores)], table, replace(options, columns=("id",)))
+    found = shop.read("SELECT count(*) AS n, min(arm) AS arm FROM contacts", tmp_path)
+    assert found.row(0) == (campaign["users"], "contact") == (100, "contact")
+    make(shop, "DROP TABLE contacts")
+
+
+def test_the_arms_in_postgresql_are_those_of_the_engine(postgres, users, tmp_path):
+    _, query = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/audiences.md").read_text(), re.DOTALL)
+    found = postgres.read(query, tmp_path).sort("user_id")
+    expected = arm_column(found["user_id"], "spring", {"offer": 0.5, "reminder": 0.5})
+    assert (found.height, found["arm"].equals(expected, check_names=False)) == (ROWS, True)
