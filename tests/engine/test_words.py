@@ -87,7 +87,7 @@ def test_effects_rise_with_the_impact_and_differ():
         ("avg_order_value", 0.3, "orders of 0.3 USD on average"),
         ("total_spend_last_365d", 12_345.6, "12,300 USD spent in the last 365 days"),
         ("activity_trend", -0.405, "activity trend of minus 0.405, where 0 is steady"),
-        ("purchase_cadence_ratio", 1.002, "last order one usual gap ago"),
+        ("purchase_cadence_ratio", 2.306, "231 % of the usual gap between orders has passed"),
         ("device_type", "ios_app", "main device ios app"),
         ("country", None, "country not known"),
     ],
