@@ -1,7 +1,7 @@
 """A value and its impact in words: `2 checkouts started in the last 30 days: raises the odds by half`.
 
-The reasons of the score file, `engine explain` and the report take their words from here. The what-if
-page has a twin in JavaScript, `words.js`, which gets the phrases of each feature and the effects as data.
+The score file and `engine explain` take their words from here. The what-if page has a twin in
+JavaScript, `words.js`, which gets the phrases of each feature and the effects as data.
 """
 
 import numpy as np
