@@ -35,6 +35,15 @@ def shown_name(text: str) -> str:
     return short(visible(short(text, SHOWN_NAME + 1)), SHOWN_NAME)
 
 
+def spoken_name(name: str) -> str:
+    """The words that a name is made of: `TotalCharges` as `total charges`."""
+    spaced = re.sub(r"[_\s]+", " ", name).strip()
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z]|\d\d)|(?<=\d)(?=[A-Z][a-z])", " ", spaced)
+    if spaced.isupper() and re.search("[A-Z]{3}", spaced):
+        return spaced.lower()
+    return " ".join(w if w.isupper() and len(w) > 1 else w.lower() for w in spaced.split(" "))
+
+
 def without_head(sentence: str, head: str) -> str:
     """`Head: rest` without its head, for use below that head: `Rest`."""
     rest = sentence.removeprefix(f"{head}: ")

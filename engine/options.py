@@ -19,21 +19,24 @@ class OutputOptions:
     Attributes:
         drivers: The number of drivers, the features with the largest impacts: 0 to 3.
         impacts: Whether to add the base value and the impacts of all features.
+        reasons: The number of drivers in words, 0 to 3.
     """
 
     drivers: int = DRIVERS
     impacts: bool = False
+    reasons: int = 0
 
     def __post_init__(self) -> None:
-        if self.drivers not in range(DRIVERS + 1):
-            raise UsageError(f"drivers: {self.drivers} given; expected 0 to {DRIVERS}.")
+        for name, count in (("drivers", self.drivers), ("reasons", self.reasons)):
+            if count not in range(DRIVERS + 1):
+                raise UsageError(f"{name}: {count} given; expected 0 to {DRIVERS}.")
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
     """Options of `score`.
 
-    Only `drivers`, `impacts` and `csv_for_spreadsheets` change the bytes of what is published.
+    Only `drivers`, `reasons`, `impacts` and `csv_for_spreadsheets` change the bytes of what is published.
 
     Attributes:
         if_exists: What to do if the output exists already.
@@ -44,6 +47,7 @@ class ScoreOptions:
         summary: The file for the JSON summary; by default beside the output.
         drivers: The number of drivers in the scores, 0 to 3.
         impacts: Whether to add the base value and the impacts of all features.
+        reasons: The number of drivers in words, 0 to 3.
         metrics_file: A file for the summary in Prometheus' text format.
         strict: Whether a drift alarm stops the run before anything is published.
         dry_run: Whether to read, check and score everything, but write nothing.
@@ -59,6 +63,7 @@ class ScoreOptions:
     summary: Path | None = None
     drivers: int = DRIVERS
     impacts: bool = False
+    reasons: int = 0
     metrics_file: Path | None = None
     strict: bool = False
     dry_run: bool = False

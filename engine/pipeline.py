@@ -69,7 +69,7 @@ def score(
         check_outside_bundles(path, Path(bundle))
     if options.if_exists == "skip" and destination.exists():
         return Summary("skipped", published=False, out=targets.label, stands="earlier run")
-    output = OutputOptions(options.drivers, options.impacts)
+    output = OutputOptions(options.drivers, options.impacts, options.reasons)
     threads = options.threads or available_cores()
     tally = Tally()
     with _sink(targets, options) as sink, failures_reported(sink, tally, start):

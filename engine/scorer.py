@@ -34,7 +34,12 @@ class Scorer:
         check_core(bundle, self.session)
 
     def score(
-        self, frame: pl.DataFrame, drivers: int = DRIVERS, *, impacts: bool = False
+        self,
+        frame: pl.DataFrame,
+        drivers: int = DRIVERS,
+        *,
+        impacts: bool = False,
+        reasons: int = 0,
     ) -> pl.DataFrame:
         """Score users in memory: one row of scores per user, in the same order.
 
@@ -42,6 +47,7 @@ class Scorer:
             frame: Users with at least the columns that the bundle needs.
             drivers: How many features with the largest impacts to add, 0 to 3.
             impacts: Whether to add the base value and the impacts of all features.
+            reasons: How many drivers to add in words, 0 to 3.
 
         Raises:
             InputError: Columns or rows break the contract. Unlike with files, one invalid row
@@ -49,7 +55,7 @@ class Scorer:
             UsageError: The bundle was opened by a process that has forked since.
         """
         self._check_process()
-        options = OutputOptions(drivers, impacts)
+        options = OutputOptions(drivers, impacts, reasons)
         self.check_columns(frame.schema, "frame")
         chunk = mark_own_duplicates(Chunk(frame, "frame", 0, 0), self.manifest.schema)
         scored = self.score_chunk(chunk, options)
@@ -87,7 +93,13 @@ class Scorer:
             rows_read=prepared.rows_read,
             features=prepared.features,
             scores=score_columns(
-                prepared.valid, first_row, predictions, self.manifest, self.playbook, options
+                prepared.valid,
+                prepared.features,
+                first_row,
+                predictions,
+                self.manifest,
+                self.playbook,
+                options,
             ),
             segments=predictions.segment,
             rejected=prepared.rejected,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from engine.bundle.documents import read_toml
 from engine.errors import BundleError, pluralize, quoted
@@ -20,6 +20,11 @@ MISTAKES_SHOWN = 20
 
 Kind = Literal["numeric", "categorical"]
 Missing = Literal["never", "allowed"]
+NumberFormat = Literal["plain", "whole", "percent"]
+PHRASE_LENGTH = 80
+"""The most characters of a phrase."""
+VALUE = "{}"
+"""Where a phrase has the value."""
 
 # Columns and tensors that the engine creates. Input columns cannot have these names: they would collide
 # in the score file, the quarantine or a graph.
@@ -32,7 +37,24 @@ _RESERVED_NAMES = frozenset(
         *("impacts", "driver_index", "driver_impact"),
     )
 )
-_RESERVED_PATTERN = re.compile(r"impact_.*|driver_\d+(_impact)?")
+_RESERVED_PATTERN = re.compile(r"impact_.*|driver_\d+(_impact)?|reason_\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Phrases:
+    """How people say a value of a feature; "" where the label and the unit give the phrase.
+
+    Attributes:
+        value: With `{}` for the value: "{} sessions in the last 7 days".
+        one: For the number 1.
+        zero: For the number 0.
+        missing: For a missing value.
+    """
+
+    value: str = ""
+    one: str = ""
+    zero: str = ""
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +65,8 @@ class Feature:
     meaningful. `use = False` keeps the column out of the models. `high` and `low` describe users with
     much or little of it, such as "frequent buyers" and "rare buyers". Segments are formed from the
     features with such words, and named by them. `missing_texts` are texts that mean "missing", besides
-    those of the whole table.
+    those of the whole table. `phrases` and `number` say how the value is put into words: as a plain number,
+    a whole one, or a percentage; "" leaves it to the unit.
     """
 
     name: str
@@ -60,6 +83,14 @@ class Feature:
     high: str = ""
     low: str = ""
     missing_texts: tuple[str, ...] = ()
+    phrases: Phrases | None = None
+    number: NumberFormat | Literal[""] = ""
+
+    @property
+    def number_format(self) -> NumberFormat:
+        """How people say a number of this feature; shares of a whole are percentages."""
+        is_share = (self.unit, self.min, self.max) == ("share", 0, 1)
+        return self.number or ("percent" if is_share else "plain")
 
     @property
     def title(self) -> str:
@@ -141,11 +172,7 @@ def schema_from_dict(document: Mapping[str, Any], where: str) -> FeatureSchema:
             f"{where}: {pluralize(len(problems), 'mistake')} in the schema: {'; '.join(shown)}"
             + (f"; and {more:,} more." if more > 0 else ".")
         )
-    lists = ("values", "missing_texts")
-    features = tuple(
-        Feature(**{**raw, **{key: tuple(raw.get(key, ())) for key in lists}})
-        for raw in document["features"]
-    )
+    features = tuple(map(_feature, document["features"]))
     rfm = document.get("rfm") and Rfm(**document["rfm"])
     missing_texts = tuple(document.get("missing_texts", ()))
     schema = FeatureSchema(
@@ -153,6 +180,12 @@ def schema_from_dict(document: Mapping[str, Any], where: str) -> FeatureSchema:
     )
     _check_names(schema, where)
     return schema
+
+
+def _feature(raw: Mapping[str, Any]) -> Feature:
+    lists = {key: tuple(raw.get(key, ())) for key in ("values", "missing_texts")}
+    phrases = raw.get("phrases") and Phrases(**raw["phrases"])
+    return Feature(**{**raw, **lists, "phrases": phrases or None})
 
 
 def _table_problems(document: Mapping[str, Any]) -> list[str]:
@@ -206,11 +239,12 @@ def _feature_problems(raw: object, place: str) -> list[str]:
     problems = _key_problems(raw, Feature, f"'{name}'")
     problems += [
         f"'{name}': {key} must be one of {quoted(allowed)}, found {raw.get(key)!r}"
-        for key, allowed in (
-            ("kind", ("numeric", "categorical")),
-            ("missing", ("never", "allowed")),
+        for key, default, allowed in (
+            ("kind", None, get_args(Kind)),
+            ("missing", "allowed", get_args(Missing)),
+            ("number", "", ("", *get_args(NumberFormat))),
         )
-        if raw.get(key, "allowed") not in allowed
+        if raw.get(key, default) not in allowed
     ]
     problems += [
         f"'{name}': {key} must be {word}, found {raw[key]!r}"
@@ -239,10 +273,30 @@ def _feature_contradictions(raw: Mapping[str, Any], name: str) -> list[str]:
         problems.append(f"'{name}': min {low} is above max {high}")
     if raw.get("ordered") and not values:
         problems.append(f"'{name}': an ordered feature lists its values in order")
+    if raw["kind"] == "categorical" and raw.get("number"):
+        problems.append(f"'{name}': a categorical feature has no number format")
     for key in ("values", "missing_texts"):
         problems += _list_problems(raw, key, f"'{name}'")
+    problems += _phrase_problems(raw, f"'{name}': phrases")
     if both := set(map(str, values)).intersection(map(str, raw.get("missing_texts", ()))):
         problems.append(f"'{name}': {quoted(sorted(both))} both in values and in missing_texts")
+    return problems
+
+
+def _phrase_problems(raw: Mapping[str, Any], place: str) -> list[str]:
+    phrases = raw.get("phrases") or {}
+    problems = _key_problems(phrases, Phrases, place)
+    for key, text in phrases.items():
+        if not isinstance(text, str) or len(text) > PHRASE_LENGTH or not text.isprintable():
+            problems.append(
+                f"{place}.{key} must be a text of at most {PHRASE_LENGTH} visible characters, "
+                f"found {str(text)[:PHRASE_LENGTH]!r}"
+            )
+        elif text and text.count(VALUE) != (key == "value"):
+            times = "once" if key == "value" else "nowhere"
+            problems.append(f"{place}.{key} must have {VALUE} {times}, found {text!r}")
+    if raw["kind"] == "categorical" and (phrases.get("one") or phrases.get("zero")):
+        problems.append(f"{place}.one and .zero are for numbers, but the feature is categorical")
     return problems
 
 
@@ -260,6 +314,7 @@ _FEATURE_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(("min", "max"), _NUMBER),
     **dict.fromkeys(("use", "ordered"), _FLAG),
     **dict.fromkeys(("values", "missing_texts"), ((list, tuple), "a list")),
+    "phrases": ((dict,), "a table"),
 }
 
 

@@ -58,6 +58,13 @@ def _choose_log_format(context: click.Context, _option: click.Parameter, value: 
     default=3,
     help="Add the N features with the largest impact on each score.",
 )
+@click.option(
+    "--reasons",
+    type=click.IntRange(0, 3),
+    metavar="N",
+    default=0,
+    help="Add the first N drivers in words, with value and effect.",
+)
 @click.option("--impacts", is_flag=True, help="Add the base value and the impact of every feature.")
 @max_reject_share_option
 @click.option(

@@ -110,6 +110,7 @@ def score(
     *,
     drivers: int = DRIVERS,
     impacts: bool = False,
+    reasons: int = 0,
     duplicates: Literal["check", "checked"] = "check",
 ) -> ScoredUsers:
     """Score a DataFrame of users; nothing runs before an action on the result.
@@ -119,6 +120,7 @@ def score(
         bundle: A bundle folder, or a folder with `CURRENT`; only the driver reads it.
         drivers: The number of drivers in the scores, 0 to 3.
         impacts: Whether to add the base value and the impacts of all features.
+        reasons: The number of drivers in words, 0 to 3.
         duplicates: "check" shuffles all rows of an id together and rejects all but one row of each
             key. As a DataFrame has no order, the first by a hash of its columns is kept. "checked"
             declares that no key occurs twice, and saves the shuffle.
@@ -141,7 +143,8 @@ def score(
     users = df.select(*(_quoted(name) for name in names))
     if duplicates == "check":
         users = _with_ids_together(users, id_column)
-    return _apart(_outcomes(users, opened, scorer, OutputOptions(drivers, impacts), duplicates))
+    options = OutputOptions(drivers, impacts, reasons)
+    return _apart(_outcomes(users, opened, scorer, options, duplicates))
 
 
 def shipped(bundle: Bundle) -> ShippedBundle:
@@ -178,7 +181,7 @@ def _outcomes(
     schema = pa.schema(
         [*_spark_fields(empty.scores), pa.field(REJECTED, pa.struct(_spark_fields(rejected)))]
     )
-    work = Work(shipped(bundle), options.drivers, options.impacts, duplicates == "check", schema)
+    work = Work(shipped(bundle), options, duplicates == "check", schema)
     outcomes = users.mapInArrow(partial(score_batches, work=work), from_arrow_schema(schema))
     return outcomes.persist(StorageLevel.MEMORY_AND_DISK)
 

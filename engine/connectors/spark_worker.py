@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from engine.model.columns import ScoredChunk
+    from engine.options import OutputOptions
     from engine.scorer import Scorer
 
 REJECTED = "|rejected"
@@ -49,15 +50,13 @@ class Work:
 
     Attributes:
         bundle: The bundle.
-        drivers: The number of drivers in the scores, 0 to 3.
-        impacts: Whether to add the base value and the impacts of all features.
+        options: Which columns of reasons the scores have.
         find_duplicates: Whether to find duplicates; all rows of an id then follow each other.
         outcome: The columns of an outcome; the last is `REJECTED`.
     """
 
     bundle: ShippedBundle
-    drivers: int
-    impacts: bool
+    options: "OutputOptions"
     find_duplicates: bool
     outcome: pa.Schema
 
@@ -76,13 +75,11 @@ def score_batches(batches: Iterable[pa.RecordBatch], work: Work) -> Iterator[pa.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     import polars as pl
 
-    from engine.options import OutputOptions
     from engine.rows.chunk import Chunk
     from engine.rows.duplicates import mark_own_duplicates
 
     scorer = open_scorer(work.bundle)
     schema = scorer.manifest.schema
-    options = OutputOptions(work.drivers, work.impacts)
     frames: Iterable[pl.DataFrame] = map(pl.DataFrame, batches)
     if work.find_duplicates and schema.id is not None:
         frames = whole_ids(frames, schema.id)
@@ -90,7 +87,7 @@ def score_batches(batches: Iterable[pa.RecordBatch], work: Work) -> Iterator[pa.
         chunk = Chunk(users, "partition", 0, 0)
         if work.find_duplicates:
             chunk = mark_own_duplicates(chunk, schema)
-        yield from outcomes(scorer.score_chunk(chunk, options), work.outcome).to_batches()
+        yield from outcomes(scorer.score_chunk(chunk, work.options), work.outcome).to_batches()
 
 
 def whole_ids(frames: Iterable["pl.DataFrame"], id_column: str) -> Iterator["pl.DataFrame"]:

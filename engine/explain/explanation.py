@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from engine.bundle.manifest import Manifest
 from engine.bundle.schema import Feature
 from engine.errors import NAMES_SHOWN, InputError, UsageError, pluralize, quoted
 from engine.inputs.chunks import find_rows, read_chunks
@@ -28,6 +29,7 @@ from engine.rows.chunk import Chunk
 from engine.rows.rules import split_rows
 from engine.rows.typed import date_column, to_features
 from engine.scorer import Scorer
+from engine.words import effect_words, value_words
 
 Value = float | str | None
 """A number, a category, or None if missing."""
@@ -42,7 +44,9 @@ class FeatureImpact:
         label: The label for people, or the name if there is none.
         value: The user's value.
         unit: The unit of the value, or empty.
+        words: The value with what it is, in words.
         impact: The SHAP value, in log-odds.
+        effect: What the impact does to the odds, in words.
         share_below: The share of users with a smaller value; None for a category and for a missing
             value. Users without a value count as users, but never as below.
         share_equal: The share of users with the same value, including this user.
@@ -53,7 +57,9 @@ class FeatureImpact:
     label: str
     value: Value
     unit: str
+    words: str
     impact: float
+    effect: str
     share_below: float | None
     share_equal: float
     unseen: bool
@@ -143,7 +149,7 @@ def explain(tables: Sequence[Table], scorer: Scorer, user: str) -> Explanation:
     features = to_features(split.valid, schema.model_features, scorer.manifest.categories)
     predictions = scorer.session.run(features)
     counts = _count_users(tables, scorer, values)
-    return _explanation(user, split.valid, predictions, counts, scorer)
+    return _explanation(user, split.valid, features, predictions, counts, scorer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,29 +170,22 @@ class _Counts:
 
 
 def _explanation(
-    user: str, valid: pl.DataFrame, predictions: Predictions, counts: _Counts, scorer: Scorer
+    user: str,
+    valid: pl.DataFrame,
+    tensor: np.ndarray,
+    predictions: Predictions,
+    counts: _Counts,
+    scorer: Scorer,
 ) -> Explanation:
     manifest = scorer.manifest
     schema = manifest.schema
     values = valid.row(0, named=True)
     scores = score_columns(
-        valid, 1, predictions, manifest, scorer.playbook, OutputOptions(drivers=0)
+        valid, tensor, 1, predictions, manifest, scorer.playbook, OutputOptions(drivers=0)
     ).row(0, named=True)
     impacts = predictions.impacts[0]
     features = [
-        FeatureImpact(
-            name=feature.name,
-            label=feature.title,
-            value=_plain(values[feature.name]),
-            unit=feature.unit,
-            impact=_shortest(impacts[n]),
-            share_below=int(counts.below[n]) / counts.valid
-            if feature.kind == "numeric" and values[feature.name] is not None
-            else None,
-            share_equal=int(counts.equal[n]) / counts.valid,
-            unseen=feature.kind == "categorical"
-            and values[feature.name] not in (None, *manifest.categories[feature.name]),
-        )
+        _impact(feature, values[feature.name], impacts[n], n, counts, manifest)
         for n, feature in enumerate(schema.model_features)
     ]
     return Explanation(
@@ -204,6 +203,30 @@ def _explanation(
         action=scores["action"],
         in_control_group=scores["in_control_group"],
         features=tuple(sorted(features, key=lambda feature: -abs(feature.impact))),
+    )
+
+
+def _impact(
+    feature: Feature,
+    value: Value,
+    impact: np.float32,
+    n: int,
+    counts: _Counts,
+    manifest: Manifest,
+) -> FeatureImpact:
+    is_category = feature.kind == "categorical"
+    unseen = is_category and value not in (None, *manifest.categories[feature.name])
+    return FeatureImpact(
+        name=feature.name,
+        label=feature.title,
+        value=_plain(value),
+        unit=feature.unit,
+        words=value_words(feature, value, unseen=unseen),
+        impact=_shortest(impact),
+        effect=effect_words(float(impact)),
+        share_below=None if is_category or value is None else int(counts.below[n]) / counts.valid,
+        share_equal=int(counts.equal[n]) / counts.valid,
+        unseen=unseen,
     )
 
 

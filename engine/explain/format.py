@@ -6,9 +6,8 @@ from typing import Any
 
 from engine.explain.drift import findings
 from engine.explain.explanation import Explanation, FeatureImpact
-from engine.format import NO_UNITS, plain_number, shown_name, table, visible
+from engine.format import shown_name, table, visible
 
-NEGLIGIBLE_IMPACT = 0.01
 LEVELS = {"none": "", "warn": "warning", "alarm": "ALARM"}
 WHOLE = ("score", "segments")
 FEW = "few"
@@ -38,7 +37,7 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
     yield "impact of each feature on the log-odds (SHAP value)"
     yield _line(base, f"base value, the average of all log-odds: {_percent(_sigmoid(base))}")
     for impact, feature in zip(impacts, explanation.features, strict=True):
-        yield _line(impact, f"{_value(feature)}, {_rank(feature)}: {_effect(feature)}")
+        yield _line(impact, f"{feature.words}, {_rank(feature)}: {feature.effect}")
     yield _line(
         margin,
         f"log-odds = {_signed(base)} and impacts of {_signed(margin - base)}: "
@@ -116,46 +115,17 @@ def _compared(explanation: Explanation) -> str:
     return f"compared with those {compared:,} of the {read:,} users that can be scored"
 
 
-def _value(feature: FeatureImpact) -> str:
-    """The value with its unit and label: `9 sessions in the last 7 days`, `Country: FR`."""
-    label, unit, value = shown_name(feature.label), shown_name(feature.unit), feature.value
-    if value is None:
-        return f"{label}: not known"
-    if isinstance(value, str):
-        return f"{label}: {shown_name(value)}" + (
-            " (unknown to the model)" if feature.unseen else ""
-        )
-    number, named = plain_number(value), f" {label} ".casefold()
-    if f" {unit} ".casefold() not in named:
-        return f"{label}: {number}" + ("" if unit in NO_UNITS else f" {unit}")
-    rest = label[len(unit) :]
-    # Neither "1 sessions in ..." nor "0.4 share of ...".
-    if named.startswith(f" {unit} ".casefold()) and value != 1 and not rest.startswith(" of "):
-        return f"{number} {unit}{rest}".rstrip()
-    return f"{label}: {number}"
-
-
 def _rank(feature: FeatureImpact) -> str:
     share = _users(feature.share_equal)
     if feature.value is None:
         return f"as for {share}"
+    if feature.unseen:
+        return f"'{shown_name(str(feature.value))}' for {share}"
     if feature.share_below:
         return f"more than {_users(feature.share_below)}"
     if feature.share_below is None or feature.share_equal == 1:
         return f"shared by {share}"
     return f"the lowest value, shared by {share}"
-
-
-def _effect(feature: FeatureImpact) -> str:
-    if abs(feature.impact) < NEGLIGIBLE_IMPACT:
-        return "hardly matters"
-    change = feature.odds_factor - 1
-    if feature.impact < 0:
-        cut = 100 * change / feature.odds_factor
-        return f"cuts the odds by {f'{cut:.0f}' if cut < 99.5 else 'over 99'} %"
-    if change < 1:
-        return f"raises the odds by {100 * change:.0f} %"
-    return f"multiplies the odds by {feature.odds_factor:,.1f}"
 
 
 def _users(share: float) -> str:

@@ -8,12 +8,16 @@ import polars as pl
 from engine.bundle.manifest import BANDS, DRIVERS, Manifest
 from engine.bundle.playbook import Playbook
 from engine.bundle.reference import digitize
+from engine.model.reasons import REASON_NAMES, reason_columns
 from engine.model.session import Predictions
 from engine.options import OutputOptions
 
 ROW_NUMBER = "row"
 DRIVER_NAMES = tuple(f"driver_{n}" for n in range(1, DRIVERS + 1))
-REPEATED_TEXTS = ("propensity_band", "segment_name", *DRIVER_NAMES, "action", "bundle_id")
+REPEATED_TEXTS = (
+    *("propensity_band", "segment_name", *DRIVER_NAMES, *REASON_NAMES),
+    *("action", "bundle_id"),
+)
 """Columns with few distinct texts, which are dictionary-encoded in formats with dictionaries."""
 
 
@@ -42,6 +46,7 @@ class ScoredChunk:
 
 def score_columns(
     valid: pl.DataFrame,
+    features: np.ndarray,
     first_row: int,
     predictions: Predictions,
     manifest: Manifest,
@@ -52,6 +57,7 @@ def score_columns(
 
     Args:
         valid: The typed rows that were scored, with `chunk_row`.
+        features: Their tensor, float32 [rows, features].
         first_row: The number of the chunk's first row in the input, from 1.
         predictions: The outputs of the models for these rows.
         manifest: The cut-points, the names of the segments and the bundle id.
@@ -79,6 +85,11 @@ def score_columns(
         segment_id=segment_id,
         segment_name=segment_id.replace_strict(segments, return_dtype=pl.String),
         **_driver_columns(predictions, manifest, options.drivers),
+        **(
+            reason_columns(valid, features, predictions, manifest, options.reasons)
+            if options.reasons
+            else {}
+        ),
         action=playbook.action_column(cells),
         in_control_group=playbook.control_column(cells, frame[schema.id or ROW_NUMBER]),
         bundle_id=pl.lit(manifest.bundle_id),

@@ -138,8 +138,10 @@ def test_a_table_of_other_people_goes_the_way_that_its_document_shows(tmp_path, 
 
 
 def test_the_schema_of_your_own_data_is_valid(tmp_path):
-    (text,) = blocks("toml", YOUR_OWN_DATA)
-    (tmp_path / "mine.toml").write_text(text)
+    table, phrases = blocks("toml", YOUR_OWN_DATA)
+    (tmp_path / "phrases.toml").write_text(f'name = "x"\n{phrases}')
+    assert load_schema(tmp_path / "phrases.toml").features[0].phrases
+    (tmp_path / "mine.toml").write_text(table)
     whole = load_schema(ROOT / "docs" / "online_shoppers.toml")
     named = {feature.name for feature in load_schema(tmp_path / "mine.toml").features}
     assert named < {feature.name for feature in whole.features}

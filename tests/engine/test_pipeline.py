@@ -82,9 +82,32 @@ def test_as_many_drivers_as_asked_for(users, scorer, expected, count):
     assert found.equals(expected.drop(left_out))
 
 
-def test_more_drivers_than_there_are_is_refused(users, scorer):
-    with pytest.raises(UsageError, match="drivers: 4 given; expected 0 to 3"):
-        scorer.score(users, drivers=4)
+@pytest.mark.parametrize("name", ["drivers", "reasons"])
+def test_more_drivers_than_there_are_is_refused(users, scorer, name):
+    with pytest.raises(UsageError, match=f"{name}: 4 given; expected 0 to 3"):
+        scorer.score(users, **{name: 4})
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_reasons_follow_the_drivers(users, scorer, expected, count):
+    found = scorer.score(users, drivers=1, reasons=count)
+    names = [f"reason_{n + 1}" for n in range(count)]
+    place = found.columns.index("driver_1_impact") + 1
+    assert found.columns[place : place + count] == names
+    left_out = [f"driver_{n}{tail}" for n in (2, 3) for tail in ("", "_impact")]
+    assert found.drop(names).equals(expected.drop(left_out))
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", ".ndjson"])
+def test_every_output_format_holds_the_same_reasons(users_file, users, scorer, tmp_path, ending):
+    run(users_file, tmp_path / f"s{ending}", reasons=3, chunk_rows=999)
+    found = read_table(tmp_path / f"s{ending}").select(pl.col("^reason_.$").cast(pl.String))
+    assert found.equals(scorer.score(users, reasons=3).select(found.columns))
+
+
+def test_reasons_are_dictionaries_in_arrow(users_file, tmp_path):
+    run(users_file, tmp_path / "s.arrow", reasons=1)
+    assert pl.scan_ipc(tmp_path / "s.arrow").collect_schema()["reason_1"] == pl.Categorical
 
 
 def test_impacts_add_up_to_the_log_odds(users, scorer, expected):
@@ -127,8 +150,8 @@ def test_every_output_format_holds_the_same_scores(users_file, expected, tmp_pat
 @pytest.mark.parametrize("chunk_rows", [1, 33, 100_000])
 def test_bytes_do_not_depend_on_threads_or_chunks(users, tmp_path, threads, chunk_rows):
     source = write_table(users[:100], tmp_path / "few.parquet")
-    run(source, tmp_path / "a.parquet")
-    run(source, tmp_path / "b.parquet", threads=threads, chunk_rows=chunk_rows)
+    run(source, tmp_path / "a.parquet", reasons=3)
+    run(source, tmp_path / "b.parquet", reasons=3, threads=threads, chunk_rows=chunk_rows)
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 

@@ -108,9 +108,10 @@ def test_conformance_rows_come_out_as_they_must(spark, scorer):
     assert (outputs["driver_index"] == expected["driver_index"]).all()
 
 
-def test_all_impacts_come_where_asked_for(spark, users, scorer):
-    scored = score(to_spark(spark, users[:300], 2), BUNDLE, drivers=1, impacts=True)
-    expected = scorer.score(users[:300], drivers=1, impacts=True)
+def test_impacts_and_reasons_come_where_asked_for(spark, users, scorer):
+    wanted = {"drivers": 1, "impacts": True, "reasons": 2}
+    scored = score(to_spark(spark, users[:300], 2), BUNDLE, **wanted)
+    expected = scorer.score(users[:300], **wanted)
     found = to_polars(scored.scores)
     assert found.schema == expected.schema
     assert in_one_order(found).equals(in_one_order(expected))

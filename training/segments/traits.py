@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 
+from engine.format import spoken_name
 from training.format import says, unit_beside
 from training.segments.phrases import MOST, FeatureEffect, clean, in_running_text, of_many
 
@@ -72,7 +73,7 @@ def figure(effect: FeatureEffect) -> str:
 def spoken_label(effect: FeatureEffect) -> str:
     """The label of a feature, or the words that its name is made of: `TotalCharges` as `total charges`."""
     feature = effect.feature
-    text = in_running_text(feature.label) if feature.label else _words(clean(feature.name, 80))
+    text = in_running_text(feature.label) if feature.label else spoken_name(clean(feature.name, 80))
     unit = clean(feature.unit)
     return text.removesuffix(f"({_own_unit(text)})").removesuffix(f" in {unit}").strip() or text
 
@@ -93,14 +94,6 @@ def still_stated(effect: FeatureEffect, value: str) -> bool:
         return value in ("", effect.value)
     before = float(value)
     return abs(effect.typical - before) <= abs(before - effect.average) / 4
-
-
-def _words(name: str) -> str:
-    spaced = re.sub(r"[_\s]+", " ", name).strip()
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z]|\d\d)|(?<=\d)(?=[A-Z][a-z])", " ", spaced)
-    if spaced.isupper() and re.search("[A-Z]{3}", spaced):
-        return spaced.lower()
-    return " ".join(w if w.isupper() and len(w) > 1 else w.lower() for w in spaced.split(" "))
 
 
 def _own_unit(text: str) -> str:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from engine.bundle.schema import (
     Feature,
     FeatureSchema,
+    Phrases,
     default_schema_path,
     is_reserved,
     load_schema,
@@ -25,7 +26,16 @@ def features(draw, name):
     if draw(st.booleans()):
         low = draw(st.none() | st.integers(-5, 5))
         high = draw(st.none() | st.integers(6, 9))
-        return Feature(name, "numeric", min=low, max=high, unit=draw(NAMES))
+        phrases = draw(st.none() | st.just(Phrases(value="{} times", missing="never")))
+        number = draw(st.sampled_from(["", "plain", "whole", "percent"]))
+        return Feature(
+            *(name, "numeric"),
+            min=low,
+            max=high,
+            unit=draw(NAMES),
+            phrases=phrases,
+            number=number,
+        )
     values = tuple(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)))
     return Feature(name, "categorical", values=values, ordered=draw(st.booleans()))
 
@@ -102,6 +112,17 @@ UNBOUNDED = r"must be finite, found .*; leave it out if there is no bound"
         (NUMERIC + "max = inf", UNBOUNDED),
         (NUMERIC + f"min = {'9' * 400}", UNBOUNDED),
         (CATEGORICAL + "values = [['b']]", "different texts"),
+        (NUMERIC + "number = 'money'", "number must be one of '', 'plain', 'whole', 'percent'"),
+        (CATEGORICAL + "number = 'whole'", "a categorical feature has no number format"),
+        (NUMERIC + "phrases = 'a'", "phrases must be a table, found 'a'"),
+        (NUMERIC + "phrases = { two = 'a' }", "'a': phrases has unknown keys 'two'"),
+        (NUMERIC + "phrases = { value = 'a' }", r"phrases.value must have \{\} once, found 'a'"),
+        (NUMERIC + "phrases = { value = '{} of {}' }", r"phrases.value must have \{\} once"),
+        (NUMERIC + "phrases = { one = '{} visit' }", r"phrases.one must have \{\} nowhere"),
+        (NUMERIC + "phrases = { zero = 3 }", "at most 80 visible characters, found '3'"),
+        (NUMERIC + f"phrases = {{ missing = '{'a' * 81}' }}", "at most 80 visible characters"),
+        (NUMERIC + 'phrases = { missing = "a\\n" }', "at most 80 visible characters"),
+        (CATEGORICAL + "phrases = { one = 'a' }", "are for numbers, but the feature is categ"),
         (NUMERIC.replace("'x'", "'../x'"), r"'name' must not be a path.* found '\.\./x'"),
         (NUMERIC.replace("'x'", "'..'"), r"'name' must not be a path.* found '\.\.'"),
         (NUMERIC.replace("'x'", '"x\\n"'), "invisible characters"),
@@ -126,6 +147,7 @@ def table_with(name, place):
     "name",
     [
         *("row", "will_purchase", "driver_1", "driver_3", "driver_12_impact", "impact_sessions"),
+        *("reason_1", "reason_12"),
         *("base_value", "action", "in_control_group", "chunk_row", "reasons", "source_row"),
         *("true_probability", "features", "margin", "probability", "segment", "impacts"),
     ],
@@ -150,7 +172,7 @@ def test_a_pattern_of_names_is_refused(name, place):
 
 
 @pytest.mark.parametrize(
-    "name", ["rows", "driver_licence", "impact", "segments", "id", "driver_1x"]
+    "name", ["rows", "driver_licence", "impact", "segments", "id", "driver_1x", "reason"]
 )
 def test_names_near_those_are_fine(name):
     assert schema_from_dict(table_with(name, "feature"), "here").features[0].name == name

@@ -47,7 +47,9 @@ def by_name(explanation):
 
 
 def feature(**changes):
-    plain = FeatureImpact("x", "x", 2.0, "", 0.5, 0.5, 0.1, unseen=False)
+    plain = FeatureImpact(
+        *("x", "x", 2.0, "", "x (2)", 0.5, "raises the odds by half", 0.5, 0.1), unseen=False
+    )
     return replace(plain, **changes)
 
 
@@ -142,6 +144,13 @@ def test_an_unseen_category_keeps_its_text_and_counts_as_missing(users, explaine
     assert unseen.impact == missing.impact
 
 
+def test_the_words_are_those_of_the_score_file(users, scorer, explained):
+    users = with_values(users, RARE_VALUES)
+    scored = scorer.score(users, reasons=3).filter(user_id=USER)
+    found = [f"{f.words}: {f.effect}" for f in explained(users).features[:3]]
+    assert found == [*scored.select("reason_1", "reason_2", "reason_3").row(0)]
+
+
 def test_the_last_snapshot_is_explained(users, explained):
     earlier = users.with_columns(pl.col("snapshot_date").dt.offset_by("-7d"), sessions_last_7d=1)
     found = explained(users, earlier.cast({"sessions_last_7d": pl.Int32}))
@@ -185,47 +194,28 @@ def test_a_schema_without_an_id_is_refused(scorer):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "x: 2, more than 50 % of users: raises the odds by 65 %"),
-        ({"impact": -0.3}, "x: 2, more than 50 % of users: cuts the odds by 26 %"),
-        ({"impact": 0.03}, "x: 2, more than 50 % of users: raises the odds by 3 %"),
-        ({"impact": -9.0}, "x: 2, more than 50 % of users: cuts the odds by over 99 %"),
-        ({"impact": 0.0099}, "x: 2, more than 50 % of users: hardly matters"),
+        ({}, "x (2), more than 50 % of users: raises the odds by half"),
+        ({"share_below": 0.9499}, "x (2), more than 94 % of users: raises the odds by half"),
+        ({"share_below": 0.0029}, "x (2), more than 0.2 % of users: raises the odds by half"),
         (
-            {"label": "Visits in May", "unit": "visits", "share_below": 0.9499},
-            "2 visits in May, more than 94 % of users: raises the odds by 65 %",
-        ),
-        (
-            {"label": "Visits in May", "unit": "visits", "value": 1.0},
-            "Visits in May: 1, more than 50 % of users: raises the odds by 65 %",
-        ),
-        (
-            {"label": "Share of calls", "unit": "share", "value": 0.1234567},
-            "Share of calls: 0.123, more than 50 % of users: raises the odds by 65 %",
-        ),
-        (
-            {"label": "Income", "unit": "EUR", "value": 1234.5, "share_below": 0.0029},
-            "Income: 1,234.5 EUR, more than 0.2 % of users: raises the odds by 65 %",
-        ),
-        (
-            {"share_below": 0.0, "value": -3.0},
-            "x: -3, the lowest value, shared by 10 % of users: raises the odds by 65 %",
+            {"share_below": 0.0},
+            "x (2), the lowest value, shared by 10 % of users: raises the odds by half",
         ),
         (
             {"share_below": 0.0, "share_equal": 1.0},
-            "x: 2, shared by all users: raises the odds by 65 %",
+            "x (2), shared by all users: raises the odds by half",
         ),
         (
-            {"value": None, "share_below": None, "share_equal": 0.29},
-            "x: not known, as for 29 % of users: raises the odds by 65 %",
+            {"value": None, "words": "x (not known)", "share_below": None, "share_equal": 0.29},
+            "x (not known), as for 29 % of users: raises the odds by half",
         ),
         (
-            {"label": "Tier", "value": "gold", "share_below": None, "share_equal": 0.08},
-            "Tier: gold, shared by 8 % of users: raises the odds by 65 %",
+            {"value": "gold", "words": "Tier (gold)", "share_below": None, "share_equal": 0.08},
+            "Tier (gold), shared by 8 % of users: raises the odds by half",
         ),
         (
             {"value": "\x1b[2J" + "y" * 90, "share_below": None, "unseen": True},
-            rf"x: \x1b[2J{'y' * 72}… (unknown to the model), shared by 10 % of users: "
-            "raises the odds by 65 %",
+            rf"x (2), '\x1b[2J{'y' * 72}…' for 10 % of users: raises the odds by half",
         ),
     ],
 )
@@ -243,7 +233,7 @@ def test_the_head_names_user_score_and_segment():
         "",
         "impact of each feature on the log-odds (SHAP value)",
         "  -2.000  base value, the average of all log-odds: 11.9 %",
-        "  +2.000  x: 2, more than 50 % of users: multiplies the odds by 7.4",
+        "  +2.000  x (2), more than 50 % of users: raises the odds by half",
         "  +0.000  log-odds = -2.000 and impacts of +2.000: probability 50.0 %",
     ]
 
@@ -332,8 +322,3 @@ def test_standard_input_is_read(users, users_file):
         main, ["explain", "-", "--user", USER], input=users_file.read_bytes()
     )
     assert found.stdout == invoke(users_file, "--user", USER).stdout
-
-
-def test_a_ratio_is_told_without_a_unit():
-    trend = feature(label="Activity trend", value=0.96, unit="log ratio")
-    assert "Activity trend: 0.96, " in "\n".join(explanation_lines(explanation(trend)))

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import subprocess
 from dataclasses import replace
 from importlib.resources import files
 
@@ -14,15 +15,16 @@ from hypothesis import strategies as st
 from engine.bundle.evaluation import read_evaluation
 from engine.bundle.manifest import Segment
 from engine.bundle.open import open_bundle
-from engine.bundle.schema import Feature
+from engine.bundle.schema import Feature, default_schema_path, load_schema
 from engine.errors import CannotCreateError
+from engine.words import effect_words, value_words
 from tests.helpers import BUNDLE
 from tests.integration.javascript import EXAMPLES, install, needs_npm
 from training.data.dataset import load_dataset
 from training.data.scored import score_users
 from training.metrics.disclosure import MIN_USERS
 from training.report.subject import Subject
-from training.report.what_if.facts import slider_stops
+from training.report.what_if.facts import page_facts, slider_stops
 from training.report.what_if.folder import check_folder
 from training.report.what_if.page import PAGE, RUNTIME_LICENCES, runtime_script, what_if_files
 from training.report.what_if.typical import usual_users, usual_values
@@ -199,6 +201,75 @@ def test_the_runtime_becomes_one_global_object():
     script = runtime_script()
     assert 'globalThis.ort={"InferenceSession":' in script
     assert not re.search(r"\bexport\s*\{|sourceMappingURL|</script", script)
+
+
+SPOKEN = """
+const { effects, features, impacts, values } = JSON.parse(require('node:fs').readFileSync(0));
+const known = (feature) => feature.kind === 'categorical' ? feature.values.map(({ value }) => value) : values;
+console.log(JSON.stringify({
+  effects: impacts.map((impact) => effectWords(effects, impact)),
+  values: features.map((feature) => [...known(feature), null].map((value) => valueWords(feature, value))),
+}));
+"""
+NUMBERS = [
+    *(
+        0,
+        1,
+        -1,
+        0.5,
+        1.005,
+        9.995,
+        45.25,
+        99.96,
+        999.5,
+        1234.5,
+        9_999.6,
+        12_345,
+        1e6,
+        16_777_217,
+        1e15,
+        3.4e38,
+    ),
+    *(
+        0.004,
+        0.005,
+        0.29,
+        0.995,
+        0.997,
+        1.004,
+        0.001,
+        0.00012345,
+        1e-5,
+        1e-40,
+        -0.004,
+        -0.41,
+        -2_500.5,
+        -0.0,
+    ),
+    *(float(10.0**n) for n in range(-12, 13)),
+    *np.random.default_rng(1).lognormal(0, 6, 300).tolist(),
+]
+
+
+@needs_npm
+@pytest.mark.parametrize("shipped", [False, True])
+def test_the_page_says_values_and_effects_in_the_words_of_the_engine(bundle, usual, shipped):
+    """With the phrases of the shipped schema, and with those that labels and units give."""
+    manifest = bundle.manifest
+    schema = load_schema(default_schema_path()) if shipped else manifest.schema
+    manifest = replace(manifest, schema=schema)
+    facts = page_facts(replace(bundle, manifest=manifest), subject_of(bundle, manifest), usual)
+    impacts = [*facts["effects"]["bounds"], *np.linspace(-4, 4, 200).tolist()]
+    script = (files("training.report.what_if") / "templates" / "words.js").read_text() + SPOKEN
+    asked = {**facts, "impacts": impacts, "values": NUMBERS}
+    said = subprocess.run(
+        ["node", "-e", script], input=json.dumps(asked), capture_output=True, text=True, check=True
+    )
+    found = json.loads(said.stdout)
+    assert found["effects"] == [effect_words(impact) for impact in impacts]
+    for feature, texts in zip(schema.model_features, found["values"], strict=True):
+        values = feature.values if feature.kind == "categorical" else NUMBERS
+        assert texts == [value_words(feature, value) for value in (*values, None)]
 
 
 @needs_npm

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from engine.bundle.manifest import BANDS, Manifest
@@ -10,6 +11,7 @@ from engine.bundle.playbook import playbook_rows
 from engine.bundle.reference import reference_from_json
 from engine.bundle.schema import Feature
 from engine.format import NO_UNITS
+from engine.words import EFFECT_BOUNDS, EFFECTS, phrases_of, spoken_category
 from training.format import sentence
 from training.report.page import visible
 from training.report.subject import Subject
@@ -40,6 +42,10 @@ def page_facts(bundle: Bundle, subject: Subject, usual: Usual) -> dict[str, Any]
         "decile_cuts": manifest.decile_cuts,
         "band_cuts": manifest.band_cuts,
         "bands": [band.replace("_", " ") for band in BANDS],
+        "effects": {
+            "bounds": [float(bound) for bound in EFFECT_BOUNDS],
+            "words": [words for _, words in EFFECTS],
+        },
         "features": [
             _feature(manifest, feature, inner, whole=whole) for feature, inner, whole in columns
         ],
@@ -74,25 +80,21 @@ def _feature(
         "group": visible(feature.group),
         "kind": feature.kind,
         "may_be_missing": feature.missing == "allowed",
+        "phrases": asdict(phrases_of(feature)),
     }
     if feature.kind == "categorical":
         values = feature.values or tuple(sorted(manifest.categories[feature.name]))
-        return {**known, "values": [{"value": v, "words": visible(v)} for v in values]}
+        options = [{"value": v, "words": visible(v), "spoken": spoken_category(v)} for v in values]
+        return {**known, "values": options}
     return {
         **known,
-        "unit": _unit(feature),
+        "unit": "" if feature.unit in NO_UNITS else visible(feature.unit),
+        "number": feature.number_format,
         "min": feature.min,
         "max": feature.max,
         "whole": whole,
         "stops": slider_stops(feature, edges, whole=whole),
     }
-
-
-def _unit(feature: Feature) -> str:
-    """The unit shown after a number; the page shows shares of a whole as percentages."""
-    if (feature.unit, feature.min, feature.max) == ("share", 0, 1):
-        return feature.unit
-    return "" if feature.unit in NO_UNITS else visible(feature.unit)
 
 
 def slider_stops(feature: Feature, edges: tuple[float, ...], *, whole: bool) -> list[float]:

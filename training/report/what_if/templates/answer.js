@@ -71,8 +71,8 @@ function showDrivers(facts, values, { impacts, drivers, margin, probability }) {
   const steps = [
     ...named.map((n) => ({
       feature: facts.features[n].name,
-      label: facts.features[n].label,
-      words: inWords(facts.features[n], values[facts.features[n].name]),
+      label: valueWords(facts.features[n], values[facts.features[n].name]),
+      words: effectWords(facts.effects, impacts[n]),
       impact: impacts[n],
     })),
     ...(rest.length

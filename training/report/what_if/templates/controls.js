@@ -49,7 +49,7 @@ function numberControl(feature, id, changed) {
     unknown.checked = missing;
     row.classList.toggle('missing', missing);
     slider.value = positionOf(feature, known);
-    slider.setAttribute('aria-valuetext', inWords(feature, value));
+    slider.setAttribute('aria-valuetext', valueWords(feature, value));
     slider.style.setProperty('--at', slider.value / POSITIONS);
     if (document.activeElement !== field) field.value = missing ? '' : shownNumber(feature, known);
     field.removeAttribute('aria-invalid');

@@ -1,4 +1,4 @@
-// Numbers along a slider and in words.
+// Numbers along a slider, and as the page shows them.
 
 const POSITIONS = 1000;
 const FAR = 10; // A stop that is so many times the one before is reached by factors, not by steps.
@@ -42,8 +42,8 @@ function isFar(low, high) {
 }
 
 /** What people read and write for a value: shares as percent. */
-function isShare({ unit, min, max }) {
-  return unit === 'share' && min === 0 && max === 1;
+function isShare({ number }) {
+  return number === 'percent';
 }
 
 function shownNumber(feature, value) {
@@ -52,13 +52,6 @@ function shownNumber(feature, value) {
 
 function unitOf(feature) {
   return isShare(feature) ? '%' : feature.unit;
-}
-
-function inWords(feature, value) {
-  if (value === null) return 'unknown';
-  if (feature.kind === 'categorical') return feature.values.find((each) => each.value === value).words;
-  const number = shownNumber(feature, value).toLocaleString('en-GB', { maximumFractionDigits: 3 });
-  return `${number}${unitOf(feature) && THIN}${unitOf(feature)}`.replace('-', '−');
 }
 
 function percent(probability) {
