@@ -55,10 +55,10 @@ def test_json_within_the_limits_is_read(text):
 )
 def test_toml_that_takes_long_is_refused_at_once(tmp_path, text, message):
     (tmp_path / "a.toml").write_text(text)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(BundleError, match=message):
         read_toml(tmp_path / "a.toml", absent="absent")
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 LONG = "a." * 100_000
@@ -79,15 +79,15 @@ LONG = "a." * 100_000
 )
 def test_toml_of_long_texts_and_64_parts_is_read_at_once(tmp_path, text):
     (tmp_path / "a.toml").write_text(text)
-    started = time.monotonic()
+    started = time.process_time()
     assert read_toml(tmp_path / "a.toml", absent="absent")
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("text", ['"' * 400_000, 'a = """' + '\\"""' * 100_000, "''' " * 100_001])
 def test_toml_of_quotes_alone_is_refused_at_once(tmp_path, text):
     (tmp_path / "a.toml").write_text(text)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(BundleError, match="not a readable TOML file"):
         read_toml(tmp_path / "a.toml", absent="absent")
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2

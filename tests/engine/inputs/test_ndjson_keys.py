@@ -56,9 +56,9 @@ def test_an_escaped_name_is_the_same_name(tmp_path, one, two):
 
 def test_ragged_rows_with_escaped_names_take_linear_time(tmp_path):
     rows = [r'{"\u00e9":1}', r'{"\u00e9":1,"b":2}'] * 100_000
-    began = time.monotonic()
+    began = time.process_time()
     assert keys_of(tmp_path, "\n".join(rows)) == ("é", "b")
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3
 
 
 def test_keys_that_begin_alike_are_different(tmp_path):

@@ -11,7 +11,7 @@ from engine import score
 from engine.connectors.databases.queries import Query
 from engine.connectors.databases.tables import ScoresTable
 from engine.errors import AccessError, InputError, NoInputError
-from tests.helpers import BUNDLE, run
+from tests.helpers import BUNDLE, assert_prompt, run
 from tests.integration.databases.server import PASSWORD
 from tests.integration.databases.shops import (
     ROWS,
@@ -138,9 +138,8 @@ def test_a_signal_ends_a_query(shop, number, ending, tmp_path):
         process.send_signal(ending)
         began = time.monotonic()
         said = process.communicate(timeout=30)[1]
-        seconds = time.monotonic() - began
+        assert_prompt(began)
     assert process.returncode == 128 + ending, said
-    assert seconds < 2
     assert said.count("\n") == 1
     summary = json.loads((work / "scores.summary.json").read_bytes())
     assert (summary["status"], summary["exit_code"]) == ("interrupted", 128 + ending)
