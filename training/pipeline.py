@@ -147,7 +147,7 @@ def fit(
     parity = check_parity(bundle, users.dataset.typed, users.features, predictions, native)
     progress("measuring the models on users they have not seen")
     record = _record(users, models, parity, predictions.probability, options)
-    evaluation = _evaluated(bundle, scored, users, models, record, options.seed)
+    evaluation = _evaluated(bundle, scored, users, models, record, options)
     gains = () if previous is None else gain_cautions(evaluation, previous)
     evaluation = replace(evaluation, cautions=(*record.leakage["cautions"], *gains))
     bundle = _with_verdict(bundle, evaluation.quality)
@@ -328,7 +328,7 @@ def _evaluated(
     users: _Users,
     models: _Models,
     record: FitRecord,
-    seed: int,
+    options: FitOptions,
 ) -> Evaluation:
     """The test part, measured once."""
     dataset, parts, predictions = users.dataset, users.parts, scored.predictions
@@ -344,8 +344,9 @@ def _evaluated(
     )
     everybody = Sample(users.features, dataset.label)
     grown = segment_feature_strategy(
-        figures, parts, everybody, segment, classifier.config, classifier.calibration, seed
+        figures, parts, everybody, segment, classifier.config, classifier.calibration, options.seed
     )
+    economics = options.playbook.economics
     which = "the last dates," if parts.by_time else "users"
     return evaluate(
         bundle,
@@ -355,6 +356,7 @@ def _evaluated(
         figures,
         what=f"the test part: {which} held out from fitting, measured once",
         strategies={SEGMENT_FEATURE: grown},
+        value_feature=None if economics is None else economics.order_value_feature,
     )
 
 
@@ -373,7 +375,7 @@ def _documented(
 ) -> Bundle:
     """The bundle with every file but the conformance rows, and graphs that describe themselves."""
     manifest = bundle.manifest
-    playbook = playbook_document(rules, manifest.segments, evaluation, _population(dataset))
+    playbook = playbook_document(rules, manifest, evaluation, _population(dataset))
     subject = Subject(manifest, evaluation, playbook)
     snapshots = evaluation.fit.training["snapshots"]
     contents = {

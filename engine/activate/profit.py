@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.bundle.documents import parse_json
 from engine.bundle.open import PLAYBOOK, Bundle
-from engine.bundle.playbook import playbook_rows
+from engine.bundle.playbook import read_playbook
 from engine.bundle.structure import is_number
 from engine.errors import BundleError, pluralize, quoted
 
@@ -62,12 +61,11 @@ def open_economics(bundle: Bundle, cost: float | None) -> Economics:
         cost: The cost of every contact, in place of those in the playbook.
 
     Raises:
-        BundleError: The playbook has no margin, or lacks the order value or cost of a cell.
+        BundleError: The playbook has no economics, or lacks the order value or cost of a cell.
     """
-    rows = playbook_rows(bundle)
-    document = parse_json(bundle.contents[PLAYBOOK])
-    economics = document.get("economics")
-    if not isinstance(economics, dict) or not is_number(economics.get("margin")):
+    document = read_playbook(bundle)
+    rows, economics = document["rows"], document.get("economics")
+    if economics is None:
         raise BundleError(
             f"{bundle.path / PLAYBOOK}: has no economics. Add [economics] with margin and order_value "
             "to the playbook's TOML and fit again: training fit DATA --out CANDIDATE --playbook TOML"
@@ -82,7 +80,7 @@ def open_economics(bundle: Bundle, cost: float | None) -> Economics:
                 f"{quoted(absent)}. Add it to the playbook's TOML and fit again."
             )
     return Economics(
-        currency=str(economics.get("currency") or document.get("currency") or ""),
+        currency=economics["currency"],
         cells={_cell(row): n for n, row in enumerate(rows)},
         gains=float(economics["margin"]) * np.array(values, np.float64),
         costs=np.array(costs, np.float64),

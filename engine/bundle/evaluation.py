@@ -221,7 +221,17 @@ _EVALUATION: dict[str, Any] = {
     "bundle_id": str,
     "data": {str: object},
     "cautions": [str],
-    "metrics": {"intervals?": {str: _interval}, "suppressed?": [str], str: _metric},
+    "metrics": {
+        "intervals?": {str: _interval},
+        "suppressed?": [str],
+        "histogram?": {
+            "width": is_number,
+            "segments": [
+                {"segment_id": is_number, "rows": [is_number], "expected_buyers": [is_number]}
+            ],
+        },
+        str: _metric,
+    },
     "segments": {str: object},
     "drivers": {
         "features": [

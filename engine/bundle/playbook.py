@@ -11,7 +11,7 @@ import polars as pl
 from engine.bundle.documents import parse_json
 from engine.bundle.manifest import BANDS, Manifest
 from engine.bundle.open import PLAYBOOK, Bundle
-from engine.bundle.structure import is_count, is_number, structure_problem
+from engine.bundle.structure import is_count, is_number, is_probability, structure_problem
 from engine.errors import BundleError, pluralize
 
 CONTROL_SALT = "control-v1:"
@@ -19,8 +19,21 @@ MAX_CONTROL_SHARE = 0.10
 """A larger control group costs more sales than the measurement is worth."""
 
 
+def _is_band(value: object) -> bool:
+    return value in BANDS
+
+
 _FIGURE, _SHARE = (None, is_count), (None, is_number)
 _PLAYBOOK = {
+    "population?": is_count,
+    "currency?": str,
+    "economics?": {
+        "currency": str,
+        "margin": is_probability,
+        "order_value": _SHARE,
+        "order_value_feature": (None, str),
+        "cost_per_contact": {str: is_number},
+    },
     "rows": [
         {
             "segment_id": is_count,
@@ -28,15 +41,17 @@ _PLAYBOOK = {
             "band": str,
             "action": str,
             "control_share": is_number,
-            **dict.fromkeys(("channel?", "offer?", "rationale?", "measure?"), str),
-            **dict.fromkeys(("stop_rule?", "owner?"), str),
+            **dict.fromkeys(("message?", "channel?", "offer?", "rationale?", "measure?"), str),
+            **dict.fromkeys(("stop_rule?", "owner?", "test?"), str),
             **dict.fromkeys(
-                ("users?", "expected_buyers?", "sample_size?", "window_days?"), _FIGURE
+                ("users?", "expected_buyers?", "sample_size?", "window_days?", "campaigns?"),
+                _FIGURE,
             ),
             **dict.fromkeys(("cost_per_contact?", "lift_to_see?", "detectable_lift?"), _SHARE),
-            "figures_of?": (None, [str]),
+            "order_value?": _SHARE,
+            **dict.fromkeys(("figures_of?", "tested_with?"), (None, [_is_band])),
         }
-    ]
+    ],
 }
 
 
@@ -100,6 +115,16 @@ def playbook_rows(bundle: Bundle) -> list[dict[str, Any]]:
     Raises:
         BundleError: The file is not a playbook.
     """
+    rows: list[dict[str, Any]] = read_playbook(bundle)["rows"]
+    return rows
+
+
+def read_playbook(bundle: Bundle) -> dict[str, Any]:
+    """What a bundle's `playbook.json` holds; `economics` is absent where no money is known.
+
+    Raises:
+        BundleError: The file is not a playbook.
+    """
     try:
         document = parse_json(bundle.contents[PLAYBOOK])
         problem = structure_problem(document, _PLAYBOOK, "it")
@@ -109,8 +134,8 @@ def playbook_rows(bundle: Bundle) -> list[dict[str, Any]]:
         raise BundleError(
             f"{bundle.path / PLAYBOOK}: not a playbook: {problem}. Copy the bundle again."
         )
-    rows: list[dict[str, Any]] = document["rows"]
-    return rows
+    found: dict[str, Any] = document
+    return found
 
 
 def playbook_from_rows(rows: list[dict[str, Any]], manifest: Manifest) -> Playbook:

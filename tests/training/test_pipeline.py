@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 from datetime import date, timedelta
 
 import polars as pl
@@ -7,9 +8,10 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import training.pipeline
-from engine.bundle.evaluation import evaluation_to_json
+from engine.bundle.evaluation import evaluation_to_json, read_evaluation
 from engine.bundle.manifest import BANDS
 from engine.bundle.open import MODEL_CARD, REPORT, open_bundle
+from engine.bundle.playbook import read_playbook
 from engine.errors import CannotCreateError, SelfCheckError
 from engine.explain.inspect import full_lines
 from engine.format import without_head
@@ -199,6 +201,17 @@ def test_the_evaluation_holds_every_figure(bundle):
     assert evaluation.quality["may_be_used"]
 
 
+def test_the_table_of_actions_has_no_gap(bundle):
+    manifest, evaluation = both(bundle)
+    page = (bundle / REPORT).read_text()
+    table = re.search('<section id="actions".*?</table>', page, re.DOTALL).group()
+    segments, values = len(manifest.segments), re.findall('class="value">([^<]*)<', table)
+    assert len(values) == segments * (1 + len(BANDS))
+    assert sum(value.endswith("\u202f%") for value in values) == segments * len(BANDS)
+    assert table.count('class="more"') == segments * len(BANDS)
+    assert min(cell["rows"] for cell in evaluation.metrics["cells"]) >= 20
+
+
 def test_an_output_that_is_not_empty_is_refused_before_the_fit(users_file, tmp_path):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(CannotCreateError, match="not an empty folder"):
@@ -220,13 +233,30 @@ def test_nothing_is_written_when_parity_fails(users_file, tmp_path, monkeypatch)
 
 def test_the_playbook_decides_the_version_and_the_actions(bundle, users_file, tmp_path):
     own = tmp_path / "mine.toml"
-    own.write_text('[bands]\nshares = [0.2, 0.5, 0.9]\n[[rule]]\nband = "low"\naction = "Wait"\n')
+    own.write_text(
+        "[bands]\nshares = [0.2, 0.5, 0.9]\n"
+        '[economics]\nmargin = 0.3\norder_value = "spend"\n'
+        '[economics.cost_per_contact]\napp = 0\n"e-mail" = 0.002\npush = 0.001\npaid = 0.3\n'
+        '[[rule]]\nband = "low"\naction = "Wait"\n'
+    )
     manifest = fit_small(users_file, tmp_path / "bundle", seed=3, playbook=load_rules(own)).manifest
     assert manifest.bundle_id != open_bundle(bundle).manifest.bundle_id
     scores = load_bundle(tmp_path / "bundle").score(pl.read_parquet(users_file))
     low = scores["propensity_band"] == "low"
     assert ((scores["action"] == "Wait") == low).all()
     assert low.mean() == pytest.approx(0.2, abs=0.05)
+    # The value of an order is that of the cell's measured users, and evaluate finds it too.
+    opened = open_bundle(tmp_path / "bundle")
+    document, fitted = read_playbook(opened), read_evaluation(opened)
+    values = {(row["segment_id"], row["band"]): row["order_value"] for row in document["rows"]}
+    assert document["economics"]["order_value_feature"] == "spend"
+    assert None not in values.values()
+    for cell in fitted.metrics["cells"]:
+        for band in cell["bands"]:
+            assert values[cell["segment_id"], band] == pytest.approx(cell["order_value"], abs=0.01)
+    again = evaluate_bundle(tmp_path / "bundle", [str(users_file)])
+    assert all("order_value" in cell for cell in again.metrics["cells"])
+    assert "Profit at most" in (tmp_path / "bundle" / REPORT).read_text()
 
 
 def test_segments_are_told_for_people(bundle):

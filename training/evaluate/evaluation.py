@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from engine.bundle.evaluation import Evaluation, FitRecord, Json, read_evaluation
 from engine.bundle.manifest import Manifest
 from engine.bundle.open import REFERENCE, Bundle, open_bundle
+from engine.bundle.playbook import read_playbook
 from engine.bundle.reference import Reference, Users, reference_from_json
 from engine.errors import InputError, pluralize
 from engine.explain.drift import drift_report
@@ -21,9 +23,10 @@ from training.data.freshness import Doubt, doubt
 from training.data.scored import ScoredUsers, score_users
 from training.evaluate.drivers import drivers_report
 from training.evaluate.quality import lower_quality, quality_band
-from training.evaluate.slices import cell_metrics, slice_metrics
+from training.evaluate.slices import band_metrics, cell_metrics, slice_metrics
 from training.metrics.classification import classification_metrics
 from training.metrics.disclosure import MIN_USERS, users_in
+from training.metrics.histogram import score_histogram
 from training.metrics.metrics import Outcomes, rounded, segment_places
 from training.segments.kmeans import sampled, silhouette
 from training.segments.segments import TEST_ROWS
@@ -44,6 +47,7 @@ def evaluate(
     reference: Reference | None = None,
     fitted_quality: Json | None = None,
     doubted: Doubt | None = None,
+    value_feature: str | None = None,
 ) -> Evaluation:
     """Measure a bundle on some labelled users.
 
@@ -60,6 +64,7 @@ def evaluate(
         fitted_quality: Of the test part of the fit. It is the best that users seen in training can
             show.
         doubted: Why the figures may be too good.
+        value_feature: The feature that holds the value of an order, if one does.
 
     Returns:
         Every figure of these users.
@@ -67,7 +72,7 @@ def evaluate(
     manifest, dataset = bundle.manifest, users.dataset
     features, scored = users.features[rows], users.predictions[rows]
     people = dataset.users[rows]
-    metrics = outcome_metrics(manifest, dataset, rows, scored)
+    metrics = outcome_metrics(manifest, dataset, rows, scored, value_feature)
     quality: Json = quality_band(
         metrics, fit.leakage, manifest.unusable, manifest.segments_unusable
     )
@@ -122,6 +127,7 @@ def evaluate_users(
         reference=reference_from_json(bundle.contents[REFERENCE], bundle.manifest),
         fitted_quality=own.quality,
         doubted=None if known_later else doubt(users, bundle.manifest, own.fit),
+        value_feature=read_playbook(bundle).get("economics", {}).get("order_value_feature"),
     )
 
 
@@ -141,7 +147,11 @@ def evaluate_bundle(bundle: Path, inputs: Sequence[str]) -> Evaluation:
 
 
 def outcome_metrics(
-    manifest: Manifest, dataset: Dataset, rows: np.ndarray, scored: Predictions
+    manifest: Manifest,
+    dataset: Dataset,
+    rows: np.ndarray,
+    scored: Predictions,
+    value_feature: str | None = None,
 ) -> dict[str, Any]:
     """Every figure of some users, overall, by slice and by segment and band; plain JSON values.
 
@@ -150,14 +160,24 @@ def outcome_metrics(
         dataset: Labelled users.
         rows: Those that are measured, int64.
         scored: Engine predictions for them, in the same order.
+        value_feature: The feature that holds the value of an order, if one does.
     """
+    every = dataset.every_feature[rows]
+    value = None if value_feature is None else _order_values(every[value_feature])
     truth = None if dataset.truth is None else dataset.truth[rows]
     outcomes = Outcomes(scored.probability, dataset.label[rows], dataset.users[rows], truth)
     return {
         **classification_metrics(outcomes, manifest.threshold, manifest.decile_cuts),
-        "slices": slice_metrics(outcomes, dataset.every_feature[rows], manifest.schema),
-        "cells": cell_metrics(outcomes, scored.segment, manifest),
+        "slices": slice_metrics(outcomes, every, manifest.schema),
+        "bands": band_metrics(outcomes, manifest.band_cuts, value),
+        "cells": cell_metrics(outcomes, scored.segment, manifest, value),
+        "histogram": score_histogram(outcomes, scored.segment, [s.id for s in manifest.segments]),
     }
+
+
+def _order_values(column: pl.Series) -> np.ndarray:
+    """float64 [rows], NaN where unknown."""
+    return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def segment_figures(

@@ -4,7 +4,7 @@ Users are sliced by every categorical feature, by whether they have ordered befo
 whole group of features is missing, and by the features that the schema keeps out of the models.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,7 +15,7 @@ import polars as pl
 from engine.bundle.manifest import BANDS, Manifest
 from engine.bundle.reference import digitize
 from engine.bundle.schema import Feature, FeatureSchema
-from training.metrics.disclosure import MIN_USERS, merged, run_of, users_in
+from training.metrics.disclosure import MIN_USERS, enough, merged, run_of, users_in
 from training.metrics.edges import short_edges
 from training.metrics.intervals import auc_interval
 from training.metrics.metrics import Outcomes, log_losses, rounded
@@ -95,7 +95,10 @@ def slicings(table: pl.DataFrame, schema: FeatureSchema, users: np.ndarray) -> I
 
 
 def cell_metrics(
-    outcomes: Outcomes, segment: np.ndarray, manifest: Manifest
+    outcomes: Outcomes,
+    segment: np.ndarray,
+    manifest: Manifest,
+    order_value: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """Purchases of every segment in every band; bands of few users are merged with the next.
 
@@ -105,36 +108,46 @@ def cell_metrics(
         outcomes: Probabilities and labels of users.
         segment: Their segment ids, int64 [rows].
         manifest: Segments and cut-points.
+        order_value: The value of an order of each row, float64 [rows], NaN where unknown; None if it
+            is not measured.
     """
-    band = digitize(manifest.band_cuts, outcomes.probability)
-    return rounded(
-        [
-            {"segment_id": known.id, **figures}
-            for known in manifest.segments
-            for figures in _band_figures(outcomes[segment == known.id], band[segment == known.id])
-        ]
-    )
+    found = []
+    for known in manifest.segments:
+        inside = segment == known.id
+        value = None if order_value is None else order_value[inside]
+        bands = band_metrics(outcomes[inside], manifest.band_cuts, value)
+        found += [{"segment_id": known.id, **figures} for figures in bands]
+    return found
 
 
-def _band_figures(outcomes: Outcomes, band: np.ndarray) -> list[dict[str, Any]]:
-    """Purchases by band among the users of one segment."""
-    runs = merged(band, outcomes.users, len(BANDS))
+def band_metrics(
+    outcomes: Outcomes, band_cuts: Sequence[float], order_value: np.ndarray | None = None
+) -> list[dict[str, Any]]:
+    """Purchases in every band; bands of few users, and empty ones, are merged with the next.
+
+    Args:
+        outcomes: Probabilities and labels of users.
+        band_cuts: Rising probabilities.
+        order_value: As in `cell_metrics`; its mean is None where few users have one.
+    """
+    band = digitize(tuple(band_cuts), outcomes.probability)
+    runs = merged(band, outcomes.users, len(BANDS), keep_empty=False)
     place = run_of(runs, band)
     found = []
     for n, run in enumerate(runs):
-        inside = outcomes[place == n]
-        means: tuple[float | None, float | None] = None, None
-        if len(inside.label):
-            means = float(inside.label.mean()), float(inside.probability.mean(dtype=np.float64))
-        found.append(
-            {
-                "bands": [BANDS[number] for number in run],
-                "rows": len(inside.label),
-                "purchase_rate": means[0],
-                "mean_probability": means[1],
-            }
-        )
-    return found
+        inside = place == n
+        figures = {
+            "bands": [BANDS[number] for number in run],
+            "rows": int(inside.sum()),
+            "purchase_rate": float(outcomes.label[inside].mean()),
+            "mean_probability": float(outcomes.probability[inside].mean(dtype=np.float64)),
+        }
+        if order_value is not None:
+            known = inside & ~np.isnan(order_value)
+            many = enough(outcomes.users[known])
+            figures["order_value"] = float(order_value[known].mean()) if many else None
+        found.append(figures)
+    return rounded(found)
 
 
 def _large_parts(slicing: Slicing, users: np.ndarray) -> list[int]:

@@ -35,7 +35,9 @@ def enough(users: np.ndarray) -> bool:
     return len(np.unique(users)) >= MIN_USERS
 
 
-def merged(cell: np.ndarray, users: np.ndarray, cells: int) -> list[range]:
+def merged(
+    cell: np.ndarray, users: np.ndarray, cells: int, *, keep_empty: bool = True
+) -> list[range]:
     """Runs of neighbouring cells, so that no run has 1 to `MIN_USERS` - 1 users.
 
     A cell of few users joins the next one, the last the one before. An empty cell is published as
@@ -45,17 +47,18 @@ def merged(cell: np.ndarray, users: np.ndarray, cells: int) -> list[range]:
         cell: The cell of each row, from 0, in an order in which neighbours are alike, int64 [rows].
         users: A number from 0 for each user, int64 [rows].
         cells: How many there are.
+        keep_empty: Whether empty cells may be published; if not, they merge like small ones.
 
     Returns:
         The cells of each run, in order; none if all cells together have too few users.
     """
-    if len(users) and not enough(users):
+    if not enough(users) and (len(users) or not keep_empty):
         return []
     runs: list[range] = []
     start = 0
     for end in range(1, cells + 1):
         inside = users[(cell >= start) & (cell < end)]
-        if not len(inside) or enough(inside):
+        if enough(inside) or (keep_empty and not len(inside)):
             runs.append(range(start, end))
             start = end
     if start == cells:

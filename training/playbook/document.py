@@ -1,54 +1,88 @@
 """What `playbook.json` holds: one row for each segment and band.
 
-What a row says of users, buyers and sample sizes is measured.
+What a row says of users, buyers, orders and tests is measured.
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence, Set
-from statistics import NormalDist
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.bundle.evaluation import Evaluation, Json
-from engine.bundle.manifest import BANDS, Segment
+from engine.bundle.manifest import BANDS, Manifest, Segment
 from engine.errors import BundleError
-from training.playbook.rules import SETTINGS, PlaybookRules, Rule
-
-POWER = 0.80
-SIGNIFICANCE = 0.05
-
-NO_CHANNEL = "none"
-"""The channel of a cell whose users are not contacted."""
+from engine.format import shown_name
+from training.playbook.plan import Measured, test_plans
+from training.playbook.power import POWER, SIGNIFICANCE, detectable_lift, sample_size
+from training.playbook.rules import (
+    NO_CHANNEL,
+    ROLES,
+    SETTINGS,
+    Economics,
+    PlaybookRules,
+    Rule,
+    channels_of,
+)
 
 FIGURES = ("figures_of", "users", "expected_buyers", "sample_size", "detectable_lift")
 
 
+@dataclass(frozen=True, slots=True)
+class _Who:
+    """A segment, as rules ask for it.
+
+    Attributes:
+        segment: Id and name.
+        over: The features of which it has clearly more than the average user, and their roles.
+        under: Those of which it has clearly less.
+        spender: Whether it spends at least what the average user does.
+    """
+
+    segment: Segment
+    over: Collection[str]
+    under: Collection[str]
+    spender: bool
+
+    def matches(self, rule: Rule, band: str) -> bool:
+        """Whether a rule is for this segment in this band."""
+        return (
+            rule.segment in (None, self.segment.id, self.segment.name)
+            and rule.over in (None, *self.over)
+            and rule.under in (None, *self.under)
+            and rule.band in (None, band)
+            and rule.spender in (None, self.spender)
+        )
+
+
 def playbook_document(
-    rules: PlaybookRules, segments: Sequence[Segment], evaluation: Evaluation, population: int
+    rules: PlaybookRules, manifest: Manifest, evaluation: Evaluation, population: int
 ) -> dict[str, Any]:
     """What `playbook.json` holds: one row for each segment and band; plain JSON values.
 
     Args:
         rules: What to do.
-        segments: With their names.
+        manifest: The schema, and the segments with their names.
         evaluation: The measured cells of segment and band, and the profiles of the segments.
         population: The users scored each night; the shares of the cells are applied to it.
 
     Raises:
         BundleError: A rule names a segment that does not exist.
     """
-    _check_segments(rules.rules, segments)
-    metrics, profiles = evaluation.metrics, evaluation.fit.profiles
-    measured = {
-        (cell["segment_id"], band): cell for cell in metrics["cells"] for band in cell["bands"]
-    }
-    scale = population / metrics["rows"]
-    applied, spenders = rules.rules, _spenders(segments, profiles)
-    if not evaluation.segments["usable"]:
+    _check_segments(rules.rules, manifest.segments)
+    applied, economics = rules.rules, rules.economics
+    usable = evaluation.segments["usable"]
+    if not usable:
         applied = _without_segments(rules.rules)
+    settings = {
+        who.segment.id: {band: _settings(applied, who, band, economics) for band in BANDS}
+        for who in _described(manifest, evaluation.fit.profiles)
+    }
+    money = {} if economics is None else {"economics": _money(economics, rules.currency)}
     return {
         "population": population,
         "currency": rules.currency,
+        **money,
         "expected_buyers": (
             "users who are expected to buy within the horizon, contacted or not: an upper bound of "
             "what contacts can win, not what they win"
@@ -57,13 +91,9 @@ def playbook_document(
             f"users of the cell, control group among them, for a power of {POWER:.0%} at a two-sided "
             f"significance of {SIGNIFICANCE:.0%}"
         ),
-        "rows": [
-            {"segment_id": segment.id, "segment_name": segment.name, "band": band}
-            | (settings := _settings(applied, segment, profiles[segment.id], band, spenders))
-            | _figures(measured.get((segment.id, band)), settings, scale)
-            for segment in segments
-            for band in BANDS
-        ],
+        "rows": _rows(
+            manifest.segments, settings, evaluation.metrics, population, economics, usable
+        ),
     }
 
 
@@ -72,69 +102,91 @@ def playbook_to_json(document: Mapping[str, Any]) -> bytes:
     return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def sample_size(rate: float, relative_lift: float, control_share: float) -> int | None:
-    """Users needed, control group among them, to see a lift of a purchase rate.
+def _rows(
+    segments: Sequence[Segment],
+    settings: Mapping[int, Mapping[str, Mapping[str, Any]]],
+    metrics: Json,
+    population: int,
+    economics: Economics | None,
+    usable: bool,  # noqa: FBT001
+) -> list[dict[str, Any]]:
+    scale = population / metrics["rows"]
+    measured: dict[int, list[Json]] = {segment.id: [] for segment in segments}
+    for cell in metrics["cells"]:
+        if cell["purchase_rate"] is not None:
+            measured[cell["segment_id"]].append(cell)
+    average = _average_order(metrics["cells"])
+    rows = []
+    for segment in segments:
+        cells = {band: cell for cell in measured[segment.id] for band in cell["bands"]}
+        # Where the score file names no segment, a test has all users of a band.
+        tested = measured[segment.id] if usable else metrics["bands"]
+        plans = test_plans([_run(cell, scale) for cell in tested], settings[segment.id])
+        for band in BANDS:
+            decided, cell = settings[segment.id][band], cells.get(band)
+            order = {} if economics is None else {"order_value": _order(economics, cell, average)}
+            rows.append(
+                {"segment_id": segment.id, "segment_name": segment.name, "band": band}
+                | {**decided, **_figures(cell, decided, scale), **order, **plans[band]}
+            )
+    return rows
 
-    The test of two proportions with unequal groups (Fleiss, Levin & Paik, Statistical Methods for
-    Rates and Proportions, 2003, chapter 4, without continuity correction).
 
-    Args:
-        rate: Of the control group.
-        relative_lift: Of the contacted, as a share of `rate`.
-        control_share: The control group's share of the users.
-
-    Returns:
-        None if no number of users is enough: without a control group, at a rate of 0, or if
-        the lifted rate would exceed 1.
-    """
-    lifted = rate * (1 + relative_lift)
-    if not 0 < control_share < 1 or not rate < lifted <= 1:
-        return None
-    ratio = (1 - control_share) / control_share
-    mean = (rate + ratio * lifted) / (1 + ratio)
-    normal = NormalDist()
-    noise = normal.inv_cdf(1 - SIGNIFICANCE / 2) * math.sqrt((ratio + 1) * mean * (1 - mean))
-    signal = normal.inv_cdf(POWER) * math.sqrt(ratio * rate * (1 - rate) + lifted * (1 - lifted))
-    control = (noise + signal) ** 2 / (ratio * (lifted - rate) ** 2)
-    return math.ceil(control * (1 + ratio))
+def _money(economics: Economics, currency: str) -> dict[str, Any]:
+    return {"currency": currency, **asdict(economics)}
 
 
-def detectable_lift(rate: float, users: int, control_share: float) -> float | None:
-    """The smallest relative lift that so many users can show, to three decimals.
+def _run(cell: Json, scale: float) -> Measured:
+    return Measured(tuple(cell["bands"]), round(cell["rows"] * scale), cell["purchase_rate"])
 
-    None if they cannot even show a lift to a rate of 1.
-    """
 
-    def enough(lift: float) -> bool:
-        needed = sample_size(rate, lift, control_share)
-        return needed is not None and needed <= users
+def _average_order(cells: Sequence[Json]) -> float | None:
+    """The mean value of an order over all measured users; None if it was not measured."""
+    known = [cell for cell in cells if cell.get("order_value") is not None]
+    total = sum(cell["rows"] for cell in known)
+    return sum(cell["rows"] * cell["order_value"] for cell in known) / total if total else None
 
-    if rate <= 0:
-        return None
-    low, high = 0.0, 1 / rate - 1
-    if not enough(high):
-        return None
-    while high - low > 5e-4:
-        middle = (low + high) / 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return round(high, 3)
+
+def _order(economics: Economics, cell: Json | None, average: float | None) -> float | None:
+    """The value of an order in a cell; where too few users have one, that of all users."""
+    if economics.order_value is not None:
+        return economics.order_value
+    own = None if cell is None else cell.get("order_value")
+    value = average if own is None else own
+    return None if value is None else round(value, 2)
 
 
 def _settings(
-    rules: Sequence[Rule], segment: Segment, profile: Json, band: str, spenders: Set[int]
+    rules: Sequence[Rule], who: _Who, band: str, economics: Economics | None
 ) -> dict[str, Any]:
+    """What the rules decide for one cell, with the words that their texts leave open."""
     found: dict[str, Any] = {}
-    over = [entry["feature"] for entry in profile["over"]]
-    for rule in rules:
-        if (
-            rule.segment in (None, segment.id, segment.name)
-            and rule.over in (None, *over)
-            and rule.band in (None, band)
-            and rule.spender in (None, segment.id in spenders)
-        ):
-            given = {name: getattr(rule, name) for name in SETTINGS}
-            found |= {name: value for name, value in given.items() if value is not None}
-    return {name: found[name] for name in SETTINGS}
+    matching = [rule for rule in rules if who.matches(rule, band)]
+    for rule in matching:
+        given = {name: getattr(rule, name) for name in SETTINGS}
+        found |= {name: value for name, value in given.items() if value is not None}
+    own_cost = any(rule.place and rule.cost_per_contact is not None for rule in matching)
+    if economics is not None and not own_cost and found["channel"] != NO_CHANNEL:
+        costs = economics.cost_per_contact
+        found["cost_per_contact"] = round(sum(costs[c] for c in channels_of(found["channel"])), 6)
+    return _filled({name: found[name] for name in SETTINGS}, who.segment)
+
+
+def _filled(settings: Mapping[str, Any], segment: Segment) -> dict[str, Any]:
+    """Settings with the segment's name in all texts, the message and the offer in all others."""
+    named = {"segment": shown_name(segment.name)}
+    words = {name: _replaced(settings[name], named) for name in ("message", "offer")}
+    texts = {
+        name: _replaced(value, named | words)
+        for name, value in settings.items()
+        if isinstance(value, str)
+    }
+    return {**settings, **texts, **words}
+
+
+def _replaced(text: str, words: Mapping[str, str]) -> str:
+    # In one pass: a segment's name may hold anything.
+    return re.sub(r"\{(\w+)\}", lambda found: words.get(found[1], found[0]), text)
 
 
 def _without_segments(rules: Sequence[Rule]) -> tuple[Rule, ...]:
@@ -142,7 +194,13 @@ def _without_segments(rules: Sequence[Rule]) -> tuple[Rule, ...]:
 
     A user's own rules stay, as they name what their writer wants.
     """
-    return tuple(rule for rule in rules if rule.place or (rule.over, rule.spender) == (None, None))
+    return tuple(rule for rule in rules if rule.place or not _asks_for_segments(rule))
+
+
+def _asks_for_segments(rule: Rule) -> bool:
+    texts = (getattr(rule, name) for name in SETTINGS)
+    named = any("{segment}" in text for text in texts if isinstance(text, str))
+    return named or (rule.over, rule.under, rule.spender) != (None, None, None)
 
 
 def _figures(cell: Json | None, settings: Mapping[str, Any], scale: float) -> dict[str, Any]:
@@ -151,7 +209,7 @@ def _figures(cell: Json | None, settings: Mapping[str, Any], scale: float) -> di
     Bands of few users were measured together; `figures_of` names them. All figures are None if the
     cell was not measured.
     """
-    if cell is None or cell["purchase_rate"] is None:
+    if cell is None:
         return dict.fromkeys(FIGURES)
     rate, share = cell["purchase_rate"], settings["control_share"]
     # If nobody is contacted, there is nothing to test.
@@ -164,6 +222,22 @@ def _figures(cell: Json | None, settings: Mapping[str, Any], scale: float) -> di
         "sample_size": sample_size(rate, settings["lift_to_see"], share) if tested else None,
         "detectable_lift": detectable_lift(rate, users, share) if tested else None,
     }
+
+
+def _described(manifest: Manifest, profiles: Mapping[int, Json]) -> Iterator[_Who]:
+    rfm, spenders = manifest.schema.rfm, _spenders(manifest.segments, profiles)
+    roles = {} if rfm is None else {name: getattr(rfm, field) for name, field in ROLES.items()}
+    for segment in manifest.segments:
+        over, under = (
+            {entry["feature"] for entry in profiles[segment.id].get(side, ())}
+            for side in ("over", "under")
+        )
+        yield _Who(
+            segment,
+            over | {role for role, feature in roles.items() if feature in over},
+            under | {role for role, feature in roles.items() if feature in under},
+            segment.id in spenders,
+        )
 
 
 def _spenders(segments: Sequence[Segment], profiles: Mapping[int, Json]) -> set[int]:

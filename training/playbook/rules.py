@@ -4,7 +4,7 @@ The package's own rules come first, those of a user's file after them; a later r
 earlier one field by field.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from importlib.resources import files
@@ -14,11 +14,17 @@ from typing import Any
 from engine.bundle.documents import read_toml
 from engine.bundle.manifest import BANDS
 from engine.bundle.playbook import MAX_CONTROL_SHARE
-from engine.bundle.schema import FeatureSchema
+from engine.bundle.schema import FeatureSchema, Rfm
 from engine.errors import BundleError, pluralize, quoted
 
 MAX_TEXT = 300
 """Characters of a text in a rule; the action is repeated in every row of the scores."""
+
+NO_CHANNEL = "none"
+"""The channel of a cell whose users are not contacted."""
+
+MAX_MONEY = 1_000_000_000
+"""The largest cost of a contact and value of an order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +34,18 @@ class Rule:
     Attributes:
         place: File and number of the rule, for messages; "" for the package's own.
         segment: The id or the name of a segment; None is every one.
-        over: A feature of which the segment has clearly more than the average user; None is no
-            condition.
+        over: A feature of which the segment has clearly more than the average user, or one of
+            `ROLES`; None is no condition.
+        under: One of which it has clearly less.
         band: A propensity band; None is every one.
         spender: Whether the rule is for segments that spend at least what the average user does,
             or for the others; None is both.
-        action: What to do, for marketing.
-        channel: Where; "none" contacts nobody.
+        message: What to say. Every text may have the placeholder `{segment}`, the segment's name.
         offer: What is offered, or "none".
+        action: What to do, for marketing. Like every further text it may have `{message}` and `{offer}`.
+        channel: Where, several separated by commas; "none" contacts nobody.
         rationale: Why this may work.
-        cost_per_contact: In the playbook's currency.
+        cost_per_contact: In the playbook's currency, instead of the costs of its channels.
         control_share: The share of users who are not contacted, for comparison.
         lift_to_see: The effect that a test should be able to see, as a share of the purchase rate.
         measure: What is compared with what.
@@ -49,11 +57,13 @@ class Rule:
     place: str = ""
     segment: int | str | None = None
     over: str | None = None
+    under: str | None = None
     band: str | None = None
     spender: bool | None = None
+    message: str | None = None
+    offer: str | None = None
     action: str | None = None
     channel: str | None = None
-    offer: str | None = None
     rationale: str | None = None
     cost_per_contact: float | None = None
     control_share: float | None = None
@@ -64,9 +74,29 @@ class Rule:
     owner: str | None = None
 
 
-_CONDITIONS = ("place", "segment", "over", "band", "spender")
+ROLES = {f"rfm.{f.name}": f.name for f in fields(Rfm)}
+"""Names that stand for the features in `[rfm]` of the schema: a rule for any table."""
+
+_CONDITIONS = ("place", "segment", "over", "under", "band", "spender")
 SETTINGS = tuple(f.name for f in fields(Rule) if f.name not in _CONDITIONS)
 """What a rule decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Economics:
+    """What an order brings and what a contact costs.
+
+    Attributes:
+        margin: The share of an order's value that is left after its own costs.
+        order_value: The value of an order, in the playbook's currency; None if a feature has it.
+        order_value_feature: The feature that holds each user's value of an order.
+        cost_per_contact: By channel.
+    """
+
+    margin: float
+    order_value: float | None
+    order_value_feature: str | None
+    cost_per_contact: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +107,13 @@ class PlaybookRules:
         rules: Each overrides those before it.
         band_shares: The shares of users below the cut-points of the bands.
         currency: Of all costs.
+        economics: None if nobody gave any: then nothing is said about money.
     """
 
     rules: tuple[Rule, ...]
     band_shares: tuple[float, ...]
     currency: str
+    economics: Economics | None = None
 
 
 def load_rules(path: Path | None = None) -> PlaybookRules:
@@ -104,6 +136,23 @@ def load_rules(path: Path | None = None) -> PlaybookRules:
         ),
         band_shares=tuple(merged["bands"]["shares"]),
         currency=merged["currency"],
+        economics=_economics(own["economics"]) if "economics" in own else None,
+    )
+
+
+def channels_of(channel: str) -> list[str]:
+    """The channels that a rule names."""
+    return [name.strip() for name in channel.split(",")]
+
+
+def _economics(given: Mapping[str, Any]) -> Economics:
+    value = given["order_value"]
+    is_feature = isinstance(value, str)
+    return Economics(
+        margin=given["margin"],
+        order_value=None if is_feature else value,
+        order_value_feature=value if is_feature else None,
+        cost_per_contact=given["cost_per_contact"],
     )
 
 
@@ -113,21 +162,53 @@ def rules_document(rules: PlaybookRules) -> dict[str, Any]:
 
 
 def check_features(rules: PlaybookRules, schema: FeatureSchema) -> None:
-    """Check that a user's rules name features of the table.
+    """Check that a user's rules name features of the table, and that its economics fit the rules.
 
-    The package's own rules may name others, because they are made for any table.
+    The package's own rules may name other features, because they are made for any table.
 
     Raises:
-        BundleError: A rule names a feature that the models do not have.
+        BundleError: A rule names a feature that the models do not have, the value of an order is no
+            numeric feature, or channels and their costs do not match.
     """
-    known = [feature.name for feature in schema.model_features]
+    roles = list(ROLES) if schema.rfm else []
     for rule in rules.rules:
-        if rule.place and rule.over is not None and rule.over not in known:
-            near = get_close_matches(rule.over, known, 1)
-            raise BundleError(
-                f"{rule.place}: no feature {rule.over!r} in schema {schema.name!r}; "
-                f"{f'did you mean {near[0]!r}?' if near else f'it has {quoted(known)}.'}"
-            )
+        for name in (rule.over, rule.under):
+            if rule.place and name is not None:
+                known = [*roles, *(feature.name for feature in schema.model_features)]
+                _check_name(rule.place, "feature", name, known, f"in schema {schema.name!r}")
+    if rules.economics is not None:
+        _check_economics(rules.economics, rules.rules, schema)
+
+
+def _check_economics(economics: Economics, rules: Sequence[Rule], schema: FeatureSchema) -> None:
+    place = "playbook: [economics]"
+    if (value := economics.order_value_feature) is not None:
+        numeric = [feature.name for feature in schema.features if feature.kind == "numeric"]
+        _check_name(f"{place}: order_value", "numeric feature", value, numeric, "in the schema")
+    named = [(rule, channels_of(rule.channel)) for rule in rules if rule.channel is not None]
+    used = sorted({name for _, channels in named for name in channels} - {NO_CHANNEL})
+    for name in economics.cost_per_contact:
+        _check_name(f"{place}: cost_per_contact", "channel", name, used, "in any rule")
+    priced = {
+        name
+        for rule, channels in named
+        if rule.place and rule.cost_per_contact is not None
+        for name in channels
+    }
+    if missing := [name for name in used if name not in {*economics.cost_per_contact, *priced}]:
+        raise BundleError(
+            f"{place}: no cost_per_contact of {pluralize(len(missing), 'channel')} that rules use: "
+            f"{quoted(missing)}. Add them, 0 for those that cost nothing."
+        )
+
+
+def _check_name(place: str, kind: str, name: str, known: list[str], where: str) -> None:
+    if name not in known:
+        near = get_close_matches(name, known, 1)
+        raise BundleError(
+            f"{place}: no {kind} {name!r} {where}; "
+            f"{f'did you mean {near[0]!r}?' if near else f'there are {quoted(known)}.'}"
+        )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -141,11 +222,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _problems(document: Mapping[str, Any]) -> list[str]:
-    unknown = sorted(set(document) - {"currency", "bands", "rule"})
+    unknown = sorted(set(document) - {"currency", "bands", "economics", "rule"})
     problems = [f"unknown keys {quoted(unknown)}"] if unknown else []
     if not isinstance(document.get("currency", ""), str):
         problems.append(f"'currency' must be a text, found {document['currency']!r}")
     problems += _band_problems(document.get("bands", {"shares": [0.1, 0.2, 0.3]}))
+    if "economics" in document:
+        problems += [f"[economics]: {text}" for text in _economics_problems(document["economics"])]
     rules = document.get("rule", [])
     if not (isinstance(rules, list) and all(isinstance(rule, dict) for rule in rules)):
         return [*problems, "rules must be written as [[rule]]"]
@@ -169,6 +252,35 @@ def _band_problems(bands: object) -> list[str]:
     return [
         f"[bands] needs shares = {len(BANDS) - 1} rising numbers between 0 and 1, found {bands!r}"
     ]
+
+
+def _economics_problems(economics: object) -> Iterator[str]:
+    if not isinstance(economics, Mapping):
+        yield f"it must be a table, found {_in_short(economics)}"
+        return
+    names = ("margin", "order_value", "cost_per_contact")
+    if unknown := sorted(set(economics) - set(names)):
+        yield f"unknown keys {quoted(unknown)}"
+    if absent := [name for name in names if name not in economics]:
+        yield f"{quoted(absent)} must be given"
+    margin, value = economics.get("margin", 0.5), economics.get("order_value", 1)
+    if not _between(0, 1)(margin):
+        yield f"margin must be a share from 0 to 1, found {_in_short(margin)}"
+    if not (_is_text(value) or _between(0, MAX_MONEY)(value)):
+        yield (
+            f"order_value must be a value from 0 to {MAX_MONEY:,} or the name of a feature, "
+            f"found {_in_short(value)}"
+        )
+    costs = economics.get("cost_per_contact", {})
+    if not isinstance(costs, Mapping):
+        yield f"cost_per_contact must be a table of channels, found {_in_short(costs)}"
+        return
+    for channel, cost in costs.items():
+        if not _between(0, MAX_MONEY)(cost):
+            yield (
+                f"cost_per_contact of {_in_short(channel)} must be from 0 to {MAX_MONEY:,}, "
+                f"found {_in_short(cost)}"
+            )
 
 
 def _rule_problems(rule: Mapping[str, Any]) -> list[str]:
@@ -200,10 +312,13 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "band": (lambda value: value in BANDS, f"one of {quoted(BANDS)}"),
     "spender": (lambda value: type(value) is bool, "true or false"),
     **dict.fromkeys(
-        ("over", "action", "channel", "offer", "rationale", "measure", "stop_rule", "owner"),
+        (
+            *("over", "under", "message", "offer", "action", "channel"),
+            *("rationale", "measure", "stop_rule", "owner"),
+        ),
         (_is_text, f"a text of 1 to {MAX_TEXT} characters"),
     ),
-    "cost_per_contact": (_between(0, 1e9), "from 0 to 1,000,000,000"),
+    "cost_per_contact": (_between(0, MAX_MONEY), f"from 0 to {MAX_MONEY:,}"),
     "control_share": (_between(0, MAX_CONTROL_SHARE), f"from 0 to {MAX_CONTROL_SHARE}"),
     "lift_to_see": (_between(0.001, 100), "a lift from 0.001 to 100"),
     "window_days": (

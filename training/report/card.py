@@ -12,7 +12,7 @@ from training.format import percent, shown
 from training.report.blocks import Section, without_pictures
 from training.report.page import environment
 from training.report.sections.actions import cells
-from training.report.sections.audience import gains, operating_points
+from training.report.sections.audience import gains, money, operating_points
 from training.report.sections.checks import leakage
 from training.report.sections.comparison import comparison
 from training.report.sections.drivers import drivers
@@ -34,7 +34,7 @@ def model_card(subject: Subject) -> str:
     schema = subject.manifest.schema
     sections = (
         ("figures", "Metrics", [*key_figures(subject), *all_figures(subject)]),
-        ("audience", "Audiences", [*gains(subject), *operating_points(subject)]),
+        ("audience", "Audiences", [*gains(subject), *operating_points(subject), *money(subject)]),
         ("slices", "Metrics by group of users", slices(subject)),
         ("calibration", "Calibration", reliability(subject)),
         ("drivers", "Drivers", drivers(subject)),

@@ -7,7 +7,7 @@ from typing import Any
 from engine.bundle.evaluation import Evaluation, FitRecord
 from engine.bundle.manifest import Manifest
 from engine.bundle.open import Bundle
-from engine.bundle.playbook import playbook_rows
+from engine.bundle.playbook import read_playbook
 from training.format import people
 from training.segments.verdict import verdict_sentence
 
@@ -116,4 +116,4 @@ class Subject:
 
 def measured_subject(bundle: Bundle, evaluation: Evaluation) -> Subject:
     """A bundle as measured on other users, with its own playbook."""
-    return Subject(bundle.manifest, evaluation, {"rows": playbook_rows(bundle)}, elsewhere=True)
+    return Subject(bundle.manifest, evaluation, read_playbook(bundle), elsewhere=True)

@@ -8,7 +8,7 @@ from engine.format import shown_name, without_head
 from training.format import people
 from training.report.blocks import Section
 from training.report.sections.actions import cells
-from training.report.sections.audience import gains, operating_points
+from training.report.sections.audience import gains, money, operating_points
 from training.report.sections.checks import drift, leakage
 from training.report.sections.comparison import comparison
 from training.report.sections.drivers import drivers
@@ -38,7 +38,11 @@ def report_sections(subject: Subject) -> list[Section]:
         Section(
             "reliability", "Calibration: do predicted and actual rates agree?", reliability(subject)
         ),
-        Section("audience", "How many users to contact", operating_points(subject)),
+        Section(
+            "audience",
+            "How many users to contact",
+            [*operating_points(subject), *money(subject)],
+        ),
         Section("segments", "Segments", segments(subject)),
         Section("actions", "Segment by band: who buys and what to do", cells(subject)),
         Section("comparison", "Score or segments: which answers what?", comparison(subject)),

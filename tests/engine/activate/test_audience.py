@@ -258,7 +258,13 @@ def economic(tmp_path_factory):
     folder = tmp_path_factory.mktemp("economic") / "bundle"
     shutil.copytree(open_bundle(BUNDLE).path, folder)
     document = json.loads((folder / PLAYBOOK).read_text())
-    document["economics"] = {"currency": "EUR", "margin": 0.3, "order_value": 40.0}
+    document["economics"] = {
+        "currency": "EUR",
+        "margin": 0.3,
+        "order_value": 40.0,
+        "order_value_feature": None,
+        "cost_per_contact": {"e-mail": 2.0},
+    }
     first = min(row["segment_id"] for row in document["rows"])
     for row in document["rows"]:
         row["order_value"] = 100.0 if row["segment_id"] == first else None

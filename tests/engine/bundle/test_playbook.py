@@ -14,12 +14,21 @@ from engine.bundle.playbook import (
     open_playbook,
     playbook_from_rows,
     playbook_rows,
+    read_playbook,
 )
 from engine.errors import BundleError
 from engine.explain.inspect import playbook_lines
 from engine.scorer import load_bundle
 from tests.helpers import BUNDLE
 from training.simulate import SimulateOptions, simulate
+
+ECONOMICS = {
+    "currency": "USD",
+    "margin": 0.3,
+    "order_value": None,
+    "order_value_feature": "avg_order_value",
+    "cost_per_contact": {"e-mail": 0.002, "push": 0},
+}
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +124,47 @@ def test_a_file_that_is_no_playbook_is_refused(bundle, content):
     broken = replace(bundle, contents={**bundle.contents, PLAYBOOK: content})
     with pytest.raises(BundleError, match=r"playbook\.json: not a playbook"):
         open_playbook(broken)
+
+
+def with_money(bundle, **changes):
+    """A bundle with economics, and something else in them or in the first row."""
+    document = json.loads(bundle.contents[PLAYBOOK])
+    own = {
+        "order_value": 80.0,
+        "tested_with": ["low"],
+        "campaigns": 2,
+        "test": "Run 2.",
+        "message": "a",
+    }
+    first = document["rows"][0] | own | changes.pop("row", {})
+    document |= {"economics": ECONOMICS | changes, "rows": [first, *document["rows"][1:]]}
+    content = json.dumps(document).encode()
+    return replace(bundle, contents={**bundle.contents, PLAYBOOK: content})
+
+
+def test_a_playbook_may_know_what_an_order_brings(bundle):
+    document = read_playbook(with_money(bundle))
+    assert document["economics"] == ECONOMICS
+    assert document["rows"][0]["order_value"] == 80
+    assert "economics" not in read_playbook(bundle)
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"margin": 1.5}, "it.economics.margin"),
+        ({"order_value": "80"}, "it.economics.order_value"),
+        ({"cost_per_contact": {"push": None}}, "it.economics.cost_per_contact.push"),
+        ({"currency": 3}, "it.economics.currency"),
+        ({"row": {"order_value": True}}, r"it.rows\[0\].order_value"),
+        ({"row": {"tested_with": ["huge"]}}, r"it.rows\[0\].tested_with\[0\]"),
+        ({"row": {"campaigns": -1}}, r"it.rows\[0\].campaigns"),
+        ({"row": {"test": None}}, r"it.rows\[0\].test"),
+    ],
+)
+def test_economics_of_another_structure_are_refused(bundle, changes, place):
+    with pytest.raises(BundleError, match=rf"not a playbook: {place} cannot be"):
+        open_playbook(with_money(bundle, **changes))
 
 
 def test_no_control_share_is_above_the_limit(rows):

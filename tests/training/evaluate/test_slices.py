@@ -11,6 +11,7 @@ from training.evaluate.slices import (
     MAX_VALUES,
     MISSING,
     OTHER,
+    band_metrics,
     cell_metrics,
     slice_metrics,
     slicings,
@@ -128,7 +129,7 @@ def test_bands_of_few_users_are_merged():
     middles = [0, *manifest.band_cuts]
     people = np.full((len(ids), len(BANDS)), 100)
     people[1, 3] = 5
-    people[2, 2] = 0
+    people[2, 2] = people[3, 0] = 0
     people[0] = (3, 2, 1, 4)
     cell = np.repeat(np.arange(people.size), people.ravel())
     p = np.array(middles)[cell % len(BANDS)] + 1e-3
@@ -140,9 +141,22 @@ def test_bands_of_few_users_are_merged():
     assert ids[0] not in {segment for segment, _ in rows}
     assert rows[ids[1], ("high", "very_high")] == 105
     assert rows[ids[1], ("low",)] == rows[ids[1], ("medium",)] == 100
-    assert rows[ids[2], ("high",)] == 0
-    assert next(c for c in found if not c["rows"])["purchase_rate"] is None
+    # An empty band is no cell of its own.
+    assert rows[ids[2], ("high", "very_high")] == 100
+    assert rows[ids[3], ("low", "medium")] == 100
     assert sum(rows.values()) == people[1:].sum()
+
+
+def test_the_value_of_an_order_is_the_mean_of_the_users_who_have_one():
+    p = np.repeat([0.1, 0.4, 0.9], 100).astype(np.float32)
+    value = np.repeat([10.0, 20.0, 30.0], 100)
+    value[:60] = value[100:181] = np.nan
+    outcomes = Outcomes(p, (np.arange(300) % 2).astype(np.int8), np.arange(300))
+    found = band_metrics(outcomes, (0.05, 0.2, 0.5), value)
+    assert [part["bands"] for part in found] == [["low", "medium"], ["high"], ["very_high"]]
+    # 19 users are too few.
+    assert [part["order_value"] for part in found] == [10, None, 30]
+    assert "order_value" not in band_metrics(outcomes, (0.05, 0.2, 0.5))[0]
 
 
 def test_a_slice_of_few_buyers_has_no_auc(users):

@@ -40,6 +40,21 @@ def test_a_small_cell_joins_its_neighbour(people, expected):
     assert [list(run) for run in merged(*rows_of(people), len(people))] == expected
 
 
+@pytest.mark.parametrize(
+    ("people", "expected"),
+    [
+        ([30, 0, 50], [[0], [1, 2]]),
+        ([0, 30, 0], [[0, 1, 2]]),
+        ([30, 40, 50], [[0], [1], [2]]),
+        ([0, 0], []),
+        ([7, 5], []),
+    ],
+)
+def test_an_empty_cell_may_join_its_neighbour_too(people, expected):
+    runs = merged(*rows_of(people), len(people), keep_empty=False)
+    assert [list(run) for run in runs] == expected
+
+
 def test_the_same_few_users_in_two_cells_are_still_few():
     cell, users = np.repeat([0, 1, 2], [15, 15, 60]), np.arange(90)
     users[15:30] = users[:15]

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from engine.bundle.manifest import BANDS, Segment
+from engine.bundle.manifest import BANDS, CHANCE, Segment
 from tests.training.report.report_fixture import full_subject, measured_as
 from training.report.subject import Subject
 
@@ -141,6 +141,46 @@ def few_users() -> Subject:
     )
 
 
+def with_money() -> Subject:
+    """A playbook that knows what an order brings, and plans its tests."""
+    subject = full_subject()
+    counted = {"rows": [1_000] * 4, "expected_buyers": [50.0, 200.0, 500.0, 900.0]}
+    segments = [{"segment_id": segment.id, **counted} for segment in subject.manifest.segments]
+    histogram = {"width": 0.025, "segments": segments}
+    economics = {
+        "currency": "USD",
+        "margin": 0.3,
+        "order_value": 80,
+        "order_value_feature": None,
+        "cost_per_contact": {"e-mail": 0.002, "paid": 2.0},
+    }
+    test = (
+        "A test of +10 % needs 24,000 users; the bands low, medium and high together have 20,000."
+    )
+    own = {"order_value": 80, "test": test, "channel": "paid", "cost_per_contact": 2.0}
+    rows = [{**row, **own} for row in subject.playbook["rows"]]
+    playbook = {"population": 240_000, "currency": "USD", "economics": economics, "rows": rows}
+    return measured_as(
+        replace(subject, playbook=playbook), metrics={**subject.metrics, "histogram": histogram}
+    )
+
+
+def segments_of_chance() -> Subject:
+    """Segments that show no groups: the bands alone count, in all sections."""
+    subject = with_money()
+    bands = [
+        {"bands": found, "rows": 9_000, "purchase_rate": rate, "mean_probability": rate}
+        for found, rate in ((["low"], 0.04), (["medium"], 0.2), (["high", "very_high"], 0.6))
+    ]
+    rows = [{**row, "action": f"Act on {row['band']}"} for row in subject.playbook["rows"]]
+    chance = replace(
+        subject,
+        manifest=replace(subject.manifest, segments_verdict=CHANCE),
+        playbook={**subject.playbook, "rows": rows},
+    )
+    return measured_as(chance, metrics={**subject.metrics, "bands": bands})
+
+
 def scores_of_merit(top: float) -> Subject:
     """A tenth of the users with so large a share of the buyers; the others buy alike."""
     subject = full_subject()
@@ -185,6 +225,8 @@ VARIANTS = {
     "useless scores": lambda: scores_of_merit(0.1),
     "nearly perfect scores": lambda: scores_of_merit(0.9999),
     "few users": few_users,
+    "money": with_money,
+    "chance": segments_of_chance,
     "nothing measured": nothing_measured,
 }
 

@@ -9,6 +9,7 @@ import pytest
 import vl_convert
 
 from engine.bundle.evaluation import read_evaluation
+from engine.bundle.manifest import BANDS
 from engine.bundle.open import open_bundle
 from engine.bundle.playbook import playbook_rows
 from engine.explain.inspect import full_lines
@@ -223,19 +224,71 @@ def test_what_is_left_out_leaves_no_dash_and_no_picture():
     assert "spread-chart" not in texts[0]
 
 
-def test_cells_say_nobody_few_users_or_the_bands_measured_together(subject):
-    empty, *others = subject.metrics["cells"]
-    assert empty["segment_id"] == 1
-    untold = {"purchase_rate": None, "mean_probability": None}
-    cells = [{**empty, **untold, "rows": 0}, *(c for c in others if c["segment_id"] != 2)]
+def test_cells_say_which_bands_are_measured_together_and_segments_of_few_users_are_left_out(
+    subject,
+):
+    cells = [cell for cell in subject.metrics["cells"] if cell["segment_id"] != 2]
     metrics = {**subject.metrics, "cells": cells}
     page = report_html(measured_as(subject, metrics=metrics))
     table = re.search('<section id="actions".*?</table>', page, re.DOTALL).group()
     values = re.findall('<span class="value">(.*?)</span>', table)
-    assert values[1] == "nobody"
-    assert values[6:10] == ["fewer than 20 users"] * 4
+    assert subject.manifest.segments[1].name not in table
+    assert f"measured users: {subject.manifest.segments[1].name}." in page
     assert values[-2:] == ["41.0\u202f%"] * 2
     assert table.count('<span class="note">high and above: 912 users</span>') == 2
+
+
+def test_money_is_shown_as_an_upper_bound_by_audience_size(page):
+    subject = VARIANTS["money"]()
+    text = report_html(subject).replace("\u202f", " ")
+    section = re.search('<section id="audience".*?</section>', text, re.DOTALL).group()
+    # 0.3 x 80 x 0.2 = 4.8 pays for a contact of 2, 0.3 x 80 x 0.05 = 1.2 does not.
+    scale = 240_000 / subject.metrics["rows"]
+    users = round(3_000 * len(subject.manifest.segments) * scale)
+    assert f"The best audience is {users:,} of 240,000 users" in section
+    assert "upper bound of what contacting can win" in section
+    assert "Orders are expected whether users are contacted or not" in section
+    assert "An order counts with 80 USD, of which 30.0 % is margin" in section
+    rows = re.findall('<tr class="marked">.*?</tr>', section, re.DOTALL)
+    values = re.findall('<span class="value">(.*?)</span>', rows[-1])
+    orders = 1_600 * len(subject.manifest.segments) * scale
+    profit = 0.3 * 80 * orders - 2 * 3_000 * len(subject.manifest.segments) * scale
+    found = [float(value.replace(",", "")) for value in values[1:]]
+    assert found == pytest.approx([users, orders, 80 * orders, 2 * users, profit], rel=1e-3)
+    assert all(segment.name in section for segment in subject.manifest.segments)
+    assert "incremental" not in text.lower()
+    assert "Profit at most" in model_card(subject)
+    # Without economics, nothing is said about money.
+    assert not re.search("profit|revenue|margin of", page.lower())
+
+
+def test_no_contact_pays_where_it_costs_more_than_an_order(subject):
+    rich = VARIANTS["money"]()
+    rows = [{**row, "cost_per_contact": 1_000.0} for row in rich.playbook["rows"]]
+    text = report_html(replace(rich, playbook={**rich.playbook, "rows": rows}))
+    assert "No contact pays" in text
+    assert "largest profit</span>" not in text
+
+
+def test_the_plan_of_a_test_is_said_once_for_the_bands_that_share_it():
+    subject = VARIANTS["money"]()
+    text = report_html(subject)
+    section = re.search('<section id="actions".*?</section>', text, re.DOTALL).group()
+    plan = subject.playbook["rows"][0]["test"]
+    assert section.count(plan) == len(subject.manifest.segments)
+    assert section.count("All bands") >= len(subject.manifest.segments)
+
+
+def test_segments_of_chance_are_one_group_in_the_table_of_actions_and_of_money():
+    subject = VARIANTS["chance"]()
+    text = report_html(subject)
+    for name in ("actions", "audience"):
+        section = re.search(f'<section id="{name}".*?</section>', text, re.DOTALL).group()
+        assert not any(segment.name in section for segment in subject.manifest.segments)
+    table = re.search('<section id="actions".*?</section>', text, re.DOTALL).group()
+    assert [table.count(f"Act on {band}<") for band in BANDS] == [1, 1, 1, 1]
+    assert table.count(subject.playbook["rows"][0]["test"]) == 1
+    assert table.count("high and above: 9,000 users") == 2
 
 
 def test_merged_deciles_stay_in_the_picture_and_the_table(subject):

@@ -1,49 +1,56 @@
 """Segment by band: who buys, and what to do."""
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 from engine.bundle.manifest import BANDS
 from training.format import BAND_WORDS, bands_words, count, percent
 from training.metrics.disclosure import MIN_USERS
-from training.report.blocks import Block, Cell, Text, table
+from training.report.blocks import Block, Cell, Text, left_out, table
 from training.report.subject import Figures, Subject
 
 Place = tuple[int, str]
 """A segment's id, and a band."""
 
+ALL = 0
+"""In place of a segment's id: all users."""
+
 
 def cells(subject: Subject) -> list[Block]:
     """Purchase rate by segment and band, and the action of the playbook."""
-    found = {
-        (cell["segment_id"], band): cell
-        for cell in subject.metrics.get("cells") or []
-        for band in cell["bands"]
-    }
-    actions = {
-        (row["segment_id"], row["band"]): row.get("action") or ""
-        for row in subject.playbook.get("rows") or []
-    }
+    names, measured, rows = _groups(subject)
+    found = {(cell["segment_id"], band): cell for cell in measured for band in cell["bands"]}
+    actions: dict[Place, str] = {}
+    for row in rows:
+        place, action = (row["segment_id"], row["band"]), row.get("action") or ""
+        known = actions.get(place)
+        actions[place] = action if known in (None, action) else f"{known} / {action}"
     if not found and not actions:
         return []
+    shown = {number: name for number, name in names.items() if any(number == n for n, _ in found)}
     blocks: list[Block] = [
         Text(
             "The segment decides the topic and the channel; the band decides whether, when and how much "
             "to spend."
             if subject.manifest.segments_usable
             else "The band alone decides: these segments show no groups to act on."
-        ),
-        table(
-            f"Share of users who buy, number of {subject.counts} measured"
-            + (", and the playbook’s action" if actions else ""),
-            ("Segment", *_bands(subject.manifest.band_cuts)),
-            _rows(subject, found, actions),
-            words=range(len(BANDS) + 1),
-            stacks=True,
-        ),
-        Text(
-            f"Neighbouring bands are measured together where one has fewer than {MIN_USERS} users."
-        ),
+        )
     ]
+    if shown:
+        blocks += [
+            table(
+                f"Share of users who buy, number of {subject.counts} measured"
+                + (", and the playbook’s action" if actions else ""),
+                ("Segment", *_bands(subject.manifest.band_cuts)),
+                _rows(shown, found, actions, subject.counts),
+                words=range(len(BANDS) + 1),
+                stacks=True,
+            ),
+            Text(
+                f"Neighbouring bands are measured together where one has fewer than {MIN_USERS} users."
+            ),
+        ]
+    blocks += left_out([name for number, name in names.items() if number not in shown])
     if actions:
         blocks.append(
             Text(
@@ -51,7 +58,38 @@ def cells(subject: Subject) -> list[Block]:
                 "Users with a high score often buy without being contacted."
             )
         )
-    return blocks
+    return [*blocks, *_tests(names, rows)]
+
+
+def _groups(subject: Subject) -> tuple[dict[int, str], Sequence[Figures], Sequence[Figures]]:
+    """Names by id, measured cells, and rows of the playbook: of segments, or of all users.
+
+    Scores name no segment that is no better than chance, so all users are one group then.
+    """
+    cells, rows = subject.metrics.get("cells") or [], subject.playbook.get("rows") or []
+    bands = subject.metrics.get("bands")
+    if subject.manifest.segments_usable or bands is None:
+        return subject.segment_names, cells, rows
+    everybody = {"segment_id": ALL}
+    return (
+        {ALL: "All users"},
+        [{**b, **everybody} for b in bands],
+        [{**r, **everybody} for r in rows],
+    )
+
+
+def _tests(names: Mapping[int, str], rows: Sequence[Figures]) -> list[Block]:
+    """Where a test can work: one row for neighbouring bands with the same answer."""
+    plans = {(row["segment_id"], row["band"]): row["test"] for row in rows if "test" in row}
+    planned = groupby(plans.items(), lambda plan: (plan[0][0], plan[1]))
+    lines = [
+        (names[number], bands_words([band for (_, band), _ in found]), test)
+        for (number, test), found in planned
+    ]
+    if not lines:
+        return []
+    title = "Where a test can show whether the action works"
+    return [table(title, ("Segment", "Bands", "Test"), lines, words=range(3), stacks=True)]
 
 
 def _bands(cuts: Sequence[float]) -> list[str]:
@@ -61,24 +99,22 @@ def _bands(cuts: Sequence[float]) -> list[str]:
 
 
 def _rows(
-    subject: Subject, found: Mapping[Place, Figures], actions: Mapping[Place, str]
+    names: Mapping[int, str],
+    found: Mapping[Place, Figures],
+    actions: Mapping[Place, str],
+    counts: str,
 ) -> list[tuple[Cell, ...]]:
     rates = [c["purchase_rate"] for c in found.values() if c.get("purchase_rate") is not None]
     top = max(rates, default=0) or 1
     return [
         (
-            Cell(segment.name),
+            Cell(name),
             *(
-                _cell(
-                    found.get((segment.id, band)),
-                    actions.get((segment.id, band), ""),
-                    top,
-                    subject.counts,
-                )
-                for band in BANDS
+                _cell(found.get((number, b)), actions.get((number, b), ""), top, counts)
+                for b in BANDS
             ),
         )
-        for segment in subject.manifest.segments
+        for number, name in names.items()
     ]
 
 

@@ -1,9 +1,12 @@
-"""What lists of each length reach: gains, deciles and operating points."""
+"""What lists of each length reach, and what they bring at most."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
+from engine.format import shown_name
 from training.format import count, percent, span, times, whole_percent
+from training.metrics.audiences import AUDIENCE_SHARES
+from training.metrics.money import FIGURES, Bins, audience, best_size, priced_bins
 from training.report.blocks import Block, Cell, Figure, TableBlock, Text, table
 from training.report.charts.audience import deciles_chart, gains_chart, gains_words
 from training.report.subject import Figures, Subject
@@ -101,3 +104,99 @@ def operating_points(subject: Subject) -> list[Block]:
             marked=[n for n, p in enumerate(parts) if p.get("name")],
         ),
     ]
+
+
+def money(subject: Subject) -> list[Block]:
+    """What audiences of each size bring at most, if the playbook knows what an order brings."""
+    playbook, histogram = subject.playbook, subject.metrics.get("histogram")
+    if not (playbook.get("economics") and histogram):
+        return []
+    scale = playbook["population"] / subject.metrics["rows"]
+    bins = priced_bins(histogram, playbook, subject.manifest.band_cuts, scale)
+    if not len(bins.segment):
+        return []
+    by_segment = subject.manifest.segments_usable
+    best = best_size(bins, bins.best_first)
+    found = audience(bins, bins.best_first, best)
+    currency = shown_name(playbook["currency"])
+    return [
+        Text(_best_words(found, playbook["population"], currency), strong=True),
+        Text(
+            "Orders are expected whether users are contacted or not. Revenue and profit are an upper bound "
+            "of what contacting can win; only a control group shows what it wins. "
+            f"{_assumptions(playbook, subject.titles)}"
+        ),
+        _sizes_table(bins, playbook["population"], currency),
+        *([_segments_table(bins, subject.segment_names, currency)] if by_segment else []),
+    ]
+
+
+def _best_words(found: Figures, population: int, currency: str) -> str:
+    if not found["users"]:
+        return "No contact pays: it costs more than the whole margin of the orders to expect."
+    return (
+        f"The best audience is {count(found['users'])} of {count(population)} users and wins at most "
+        f"{count(found['profit'])} {currency}. Any further contact costs more than the margin that it can "
+        "win, or the playbook plans none."
+    )
+
+
+def _assumptions(playbook: Figures, titles: Mapping[str, str]) -> str:
+    economics = playbook["economics"]
+    feature, value = economics["order_value_feature"], economics["order_value"]
+    if value is None:
+        value = f"the mean of “{shown_name(titles.get(feature, feature))}” in its cell"
+    else:
+        value = f"{value:,g} {shown_name(playbook['currency'])}"
+    return (
+        f"An order counts with {value}, of which {percent(economics['margin'])} is margin. Cells that the "
+        "playbook does not contact are left out."
+    )
+
+
+def _sizes_table(bins: Bins, population: int, currency: str) -> Block:
+    """Audiences of the likeliest users, the best size among them."""
+    order = bins.likeliest_first
+    most, best = float(bins.figures[:, 0].sum()), best_size(bins, order)
+    sizes = {share * population: "" for share in AUDIENCE_SHARES if share * population < most}
+    sizes |= {most: "all contacted"}
+    sizes |= {best: "largest profit"} if best else {}
+    found = [
+        (size / population, note, audience(bins, order, size))
+        for size, note in sorted(sizes.items())
+    ]
+    return table(
+        "What the likeliest users bring at most",
+        ("Audience", *_headings(currency)),
+        [(Cell(whole_percent(share), note), *_amounts(figures)) for share, note, figures in found],
+        marked=[n for n, (_, note, _) in enumerate(found) if note == "largest profit"],
+    )
+
+
+def _segments_table(bins: Bins, names: Mapping[int, str], currency: str) -> Block:
+    """The best audience of each segment."""
+    rows = []
+    for number, name in names.items():
+        own = bins.of_segment(number)
+        if len(own.segment):
+            best = best_size(own, own.best_first)
+            rows.append((name, *_amounts(audience(own, own.best_first, best))))
+    return table(
+        "The audience with the largest profit in each segment",
+        ("Segment", *_headings(currency)),
+        rows,
+    )
+
+
+def _headings(currency: str) -> tuple[str, ...]:
+    return (
+        "Users",
+        "Expected orders",
+        f"Revenue, {currency}",
+        f"Contact cost, {currency}",
+        f"Profit at most, {currency}",
+    )
+
+
+def _amounts(found: Figures) -> list[str]:
+    return [count(found[name]) for name in FIGURES]
