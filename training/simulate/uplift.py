@@ -18,6 +18,12 @@ CONTROL = "control"
 """The arm that is not contacted."""
 
 ARM_SHIFTS = {
+    "contact": {  # the one arm of a list without arms
+        "anyone": 0.10,
+        "cart_left": 0.15,
+        "tired": -0.12,
+        "just_bought": -0.10,
+    },
     "offer": {
         "anyone": 0.05,
         "bargain_hunter": 0.45,
