@@ -7,10 +7,11 @@ import polars as pl
 import pytest
 
 import training.simulate
+from engine.activate.arms import CONTROL
 from engine.errors import InputError
 from training.simulate import SimulateOptions, panel, simulate
 from training.simulate.campaign import ARMS, NO_CAMPAIGN, read_campaign
-from training.simulate.uplift import ARM_SHIFTS, CONTROL, contacted_probability
+from training.simulate.uplift import ARM_SHIFTS, contacted_probability
 
 DAY = date(2026, 11, 22)
 WEEK = timedelta(days=7)

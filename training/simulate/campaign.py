@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from engine.activate.arms import CONTROL
 from engine.bundle.schema import Feature, FeatureSchema
 from engine.errors import InputError, pluralize, quoted, rule_counts
 from engine.inputs.chunks import read_users
@@ -17,7 +18,7 @@ from engine.inputs.tables import Table
 from engine.options import CHUNK_ROWS
 from engine.rows.rules import check_columns, check_same_keys, split_rows
 from training.simulate.people import IntArray
-from training.simulate.uplift import ARM_SHIFTS, CONTROL
+from training.simulate.uplift import ARM_SHIFTS
 
 ArmArray = npt.NDArray[np.int8]
 

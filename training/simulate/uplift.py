@@ -11,14 +11,12 @@ points that differ more between kinds of users than between arms.
 import numpy as np
 import polars as pl
 
+from engine.activate.arms import CONTACT
 from training.simulate.people import FloatArray, log_odds, sigmoid
 from training.simulate.truth import Columns, above, due_now, known
 
-CONTROL = "control"
-"""The arm that is not contacted."""
-
 ARM_SHIFTS = {
-    "contact": {  # the one arm of a list without arms
+    CONTACT: {  # the one arm of a list without arms
         "anyone": 0.10,
         "cart_left": 0.15,
         "tired": -0.12,
