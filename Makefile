@@ -14,7 +14,7 @@ WEEK_ROWS ?= 60000
 WEEK_TRIALS ?= 5
 
 .DELETE_ON_ERROR:
-.PHONY: install score test test-integration test-faults test-docs test-slow lint gates bench bench-contenders pictures model week what-if-runtime lock clean
+.PHONY: install score test test-integration test-faults test-docs test-slow lint gates bench bench-contenders pictures model week campaign what-if-runtime lock clean
 
 # The lean engine: score everybody with the current bundle.
 score: users.parquet
@@ -112,6 +112,23 @@ week: $(VENV)/dev.stamp
 	$(BIN)/engine score build/week/users.parquet --bundle build/week/models \
 		--out build/week/scores.parquet
 	$(BIN)/training backtest build/week/scores.parquet --outcomes build/week/outcomes.parquet
+
+# A campaign on simulated users, in build/campaign: score everybody, draw arms, simulate what contacted
+# users do, measure each arm against the control group, and write the playbook that follows.
+CAMPAIGN_USERS = $(BIN)/training simulate --seed $(SCORED_SEED)
+
+campaign: $(VENV)/dev.stamp
+	rm -rf build/campaign && mkdir -p build/campaign
+	$(CAMPAIGN_USERS) --no-label --out build/campaign/users.parquet
+	$(BIN)/engine score build/campaign/users.parquet --bundle $(BUNDLE) --reasons 3 \
+		--out build/campaign/scores.parquet
+	$(BIN)/engine audience build/campaign/scores.parquet --campaign autumn \
+		--arms offer=0.5,reminder=0.5 --include-control --out build/campaign/list.csv
+	$(CAMPAIGN_USERS) --campaign build/campaign/list.csv --with-truth \
+		--out build/campaign/outcomes.parquet
+	$(BIN)/training backtest build/campaign/scores.parquet \
+		--outcomes build/campaign/outcomes.parquet --contacted build/campaign/list.csv \
+		--playbook-out build/campaign/playbook.toml
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

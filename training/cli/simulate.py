@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from engine.cli.console import say
-from engine.cli.options import PLACE, command, not_nan
+from engine.cli.options import INPUT, PLACE, command, not_nan
 from engine.cli.render import rows_bar
 from engine.errors import pluralize
 from training.cli.checks import seed_option
@@ -53,13 +53,24 @@ MAX_WEEKS = 520
     metavar="N",
     help="N weekly snapshots of users who carry their history on; some leave, others arrive.",
 )
+@click.option(
+    "--campaign",
+    "lists",
+    multiple=True,
+    type=INPUT,
+    help="A list of contacts from 'engine audience', which then change labels by a known effect; may "
+    "be given several times.",
+)
 @click.option("--no-label", is_flag=True, help="Leave out the label, as in nightly data.")
 @click.option(
-    "--with-truth", is_flag=True, help="Add the true probability that each label is drawn from."
+    "--with-truth",
+    is_flag=True,
+    help="Add the true probability that each label is drawn from; with --campaign, also its effect.",
 )
 def simulate(
     out: Path,
     as_of: datetime,
+    lists: tuple[str, ...],
     no_label: bool,
     with_truth: bool,
     **options: Any,  # noqa: ANN401 - passed on by name
@@ -68,10 +79,17 @@ def simulate(
 
     An existing output is replaced, in one step.
     """
+    from engine.inputs.open import input_paths
+    from engine.outputs.paths import check_apart
     from training.simulate import SimulateOptions
+    from training.simulate.campaign import NO_CAMPAIGN, read_campaign
     from training.simulate.write import write_users
 
-    settings = SimulateOptions(as_of=as_of.date(), label=not no_label, truth=with_truth, **options)
+    check_apart([out], lists, input_paths(lists))
+    campaign = read_campaign(lists) if lists else NO_CAMPAIGN
+    settings = SimulateOptions(
+        as_of=as_of.date(), label=not no_label, truth=with_truth, campaign=campaign, **options
+    )
     with rows_bar("simulating") as progress:
         write_users(settings, out, progress)
     dates = "" if settings.weeks is None else f" at {pluralize(settings.weeks, 'date')}"

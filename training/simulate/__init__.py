@@ -3,8 +3,9 @@
 Stages, one module each: `people` (seven overlapping types and hidden traits) → `history` (sessions,
 carts and orders by count processes, so that sub-windows agree) and `profile` (marketing, account) →
 `windows` and `columns` (the 38 features) → `truth` (the probability as a function of those columns
-alone) → label. `climate` holds season, slow trend and drift: they change features, never `truth`.
+alone) → `label`. `climate` holds season, slow trend and drift: they change features, never `truth`.
 With `weeks`, `panel` takes the place of `history`: users live on, and their orders follow the labels.
+With a `campaign`, `uplift` shifts the probability of users who are contacted.
 
 The user types are plausible guesses. Only `INTERCEPT`, `SCALE` and `INTERACTION_WEIGHT` in `truth`
 were calibrated, to the targets below: 2.4 million users, seeds 0 - 9, default date, no drift.
@@ -19,6 +20,7 @@ were calibrated, to the targets below: 2.4 million users, seeds 0 - 9, default d
 Reproduced by `pytest tests/training/test_truth.py -m slow -k figures`.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -27,9 +29,11 @@ import numpy as np
 import polars as pl
 
 from engine.errors import UsageError
+from training.simulate.campaign import NO_CAMPAIGN, Campaign
 from training.simulate.climate import DEFAULT_DATE, climate
 from training.simulate.columns import FEATURES, feature_frame
 from training.simulate.history import WINDOWS, draw_events, draw_windows
+from training.simulate.label import labelled
 from training.simulate.panel import draw_panel
 from training.simulate.people import FloatArray, IntArray, draw_kinds, draw_people
 from training.simulate.profile import (
@@ -59,8 +63,10 @@ class SimulateOptions:
         drift: 0 for none, 1 for a clearly visible shift. At one snapshot it is sudden; over weeks it
             grows in equal steps and reaches this strength at the last date.
         label: Whether to draw labels.
-        truth: Whether to add the probability from which they are drawn.
+        truth: Whether to add the probability from which they are drawn, and with a campaign its effect.
         weeks: How many weekly snapshots of a panel; None for one snapshot of people drawn for it.
+        campaign: Who is contacted. Up to its first date nothing changes but the labels of those users;
+            the following weeks of a panel are drawn anew.
     """
 
     rows: int = 240_000
@@ -70,14 +76,21 @@ class SimulateOptions:
     label: bool = True
     truth: bool = False
     weeks: int | None = None
+    campaign: Campaign = NO_CAMPAIGN
 
     def __post_init__(self) -> None:
-        for day in (self.as_of, self.as_of - timedelta(weeks=(self.weeks or 1) - 1)):
+        for day in (self.as_of, self.dates[0]):
             if day.year not in YEARS:
                 raise UsageError(
                     f"as_of: {day} is outside {YEARS[0]} to {YEARS[-1]}, the years that the trend covers. "
                     "Give a date in that range."
                 )
+        self.campaign.check_dates(self.dates)
+
+    @property
+    def dates(self) -> tuple[date, ...]:
+        """The snapshot dates, rising."""
+        return tuple(self.as_of - timedelta(weeks=n) for n in reversed(range(self.weeks or 1)))
 
     @property
     def total_rows(self) -> int:
@@ -93,6 +106,8 @@ def output_schema(options: SimulateOptions) -> dict[str, pl.DataType]:
         schema["purchased_next_7d"] = pl.Int8()
     if options.truth:
         schema["true_probability"] = pl.Float64()
+        if options.campaign.contacts:
+            schema["true_effect"] = pl.Float64()
     return schema
 
 
@@ -103,32 +118,38 @@ def simulate(options: SimulateOptions) -> Iterator[pl.DataFrame]:
     people, with their hidden traits, account and responses to marketing; visits, orders and labels are
     fresh. With `weeks`, users carry their history on; the frames come block of users by block, the weeks
     of each in order.
+
+    Raises:
+        InputError: After the last frame: a contact is with a user who was not simulated.
     """
-    if options.weeks is not None:
-        columns = output_schema(options).keys()
-        for frame in draw_panel(
-            options.rows, options.weeks, options.seed, options.as_of, options.drift
-        ):
-            yield frame.select(columns)
-        return
-    for chunk, start in enumerate(range(0, options.rows, BLOCK_ROWS)):
-        yield _chunk(options, chunk).head(options.rows - start)
+    columns = output_schema(options).keys()
+    found = Counter[date]()
+    for frame in _frames(options):
+        found[frame["snapshot_date"][0]] += int(frame["listed"].sum())
+        yield frame.select(columns)
+    options.campaign.check_found(found)
+
+
+def _frames(options: SimulateOptions) -> Iterator[pl.DataFrame]:
+    if options.weeks is None:
+        for chunk, start in enumerate(range(0, options.rows, BLOCK_ROWS)):
+            yield _chunk(options, chunk).head(options.rows - start)
+    else:
+        yield from draw_panel(
+            options.rows,
+            options.weeks,
+            options.seed,
+            options.as_of,
+            options.drift,
+            options.campaign,
+        )
 
 
 def _chunk(options: SimulateOptions, chunk: int) -> pl.DataFrame:
-    frame = _features(options, chunk)
-    probability = true_probability(frame)
     # The date is part of this stream: otherwise the labels of two dates would be nearly the same.
     luck = _stream(options, chunk, 2, options.as_of.toordinal()).random(BLOCK_ROWS)
-    first = 1 + chunk * BLOCK_ROWS
-    number = pl.int_range(first, first + BLOCK_ROWS).cast(pl.String).str.zfill(8)
-    return frame.select(
-        pl.format("U{}", number).alias("user_id"),
-        pl.lit(options.as_of).alias("snapshot_date"),
-        pl.all(),
-        pl.Series("purchased_next_7d", luck < probability).cast(pl.Int8),
-        pl.Series("true_probability", probability),
-    ).select(output_schema(options).keys())
+    account = 1 + chunk * BLOCK_ROWS + np.arange(BLOCK_ROWS)
+    return labelled(_features(options, chunk), account, options.as_of, luck, options.campaign)
 
 
 def _features(options: SimulateOptions, chunk: int) -> pl.DataFrame:

@@ -37,8 +37,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from training.simulate.campaign import Campaign
 from training.simulate.climate import Climate, climate
 from training.simulate.columns import feature_frame
+from training.simulate.label import labelled
 from training.simulate.log import SESSION_DAYS, Log, count_windows
 from training.simulate.people import (
     HISTORY_DAYS,
@@ -59,7 +61,6 @@ from training.simulate.profile import (
     missing_values,
     profile_columns,
 )
-from training.simulate.truth import true_probability
 from training.simulate.week import (
     DAYS,
     MESSAGE_COUNTS,
@@ -120,7 +121,7 @@ class Users:
 
 
 def draw_panel(
-    rows: int, weeks: int, seed: int, as_of: date, drift: float
+    rows: int, weeks: int, seed: int, as_of: date, drift: float, campaign: Campaign
 ) -> Iterator[pl.DataFrame]:
     """Yield the users of a panel: for each block of users, a frame for each week.
 
@@ -130,20 +131,24 @@ def draw_panel(
         seed: Of all draws.
         as_of: The last date.
         drift: The strength of the shift at the last date, from which the others rise in equal steps.
+        campaign: Who is contacted when; the next week follows from what contacted users then do.
     """
     for block, start in enumerate(range(0, rows, BLOCK_USERS)):
-        for frame in _Block(block, weeks, seed, as_of, drift).snapshots():
+        for frame in _Block(block, weeks, seed, as_of, drift, campaign).snapshots():
             yield frame.head(rows - start)
 
 
 class _Block:
     """Users on their way through the weeks; week 0 ends at the first snapshot."""
 
-    def __init__(self, block: int, weeks: int, seed: int, as_of: date, drift: float) -> None:
+    def __init__(
+        self, block: int, weeks: int, seed: int, as_of: date, drift: float, campaign: Campaign
+    ) -> None:
         self._key = (seed, block)
         self._weeks = weeks
         self._first = as_of - timedelta(days=DAYS * (weeks - 1))
         self._drift = drift
+        self._campaign = campaign
         start = -SETTLING_WEEKS - STARTING_WEEKS
         rng = self._stream(start, 0)
         number = 1 + block * BLOCK_USERS + np.arange(BLOCK_USERS)
@@ -161,18 +166,10 @@ class _Block:
 
     def _snapshot(self, week: int) -> pl.DataFrame:
         """The users at the end of a week, with labels; their next week follows from these."""
-        features = self._features(week)
-        probability = true_probability(features)
-        buys = self._stream(week, 1).random(BLOCK_USERS) < probability
-        number = pl.Series(self._users.number).cast(pl.String).str.zfill(8)
-        frame = features.select(
-            pl.format("U{}", number).alias("user_id"),
-            pl.lit(date.fromordinal(self._day(week))).alias("snapshot_date"),
-            pl.all(),
-            pl.Series("purchased_next_7d", buys).cast(pl.Int8),
-            pl.Series("true_probability", probability),
-        )
-        self._advance(week, buys)
+        luck = self._stream(week, 1).random(BLOCK_USERS)
+        day = date.fromordinal(self._day(week))
+        frame = labelled(self._features(week), self._users.number, day, luck, self._campaign)
+        self._advance(week, frame["purchased_next_7d"].to_numpy() > 0)
         return frame
 
     def _features(self, week: int) -> pl.DataFrame:

@@ -47,7 +47,7 @@ def true_probability(frame: pl.DataFrame) -> FloatArray:
 
 def main_effects(frame: pl.DataFrame) -> FloatArray:
     """The sum of the main effects of columns, float64 [rows]."""
-    x = _Columns(frame)
+    x = Columns(frame)
     carts = x["cart_add_rate"]
     bought = x["days_since_last_purchase"]
     cadence = x["purchase_cadence_ratio"]
@@ -55,20 +55,20 @@ def main_effects(frame: pl.DataFrame) -> FloatArray:
         0.45 * np.log1p(x["sessions_last_7d"])
         + 0.60 * x["recency_score"]
         + 0.15 * np.log1p(x["product_views_last_30d"])
-        + _known(0.12 * np.tanh(np.log1p(x["avg_session_duration"]) - 5.0), missing=-0.10)
-        + _known(0.8 * carts + 0.35 * _above(carts, 0.30, 0.02), missing=-0.10)
-        + _known(-0.5 * x["cart_abandonment_rate"], missing=-0.45)
+        + known(0.12 * np.tanh(np.log1p(x["avg_session_duration"]) - 5.0), missing=-0.10)
+        + known(0.8 * carts + 0.35 * above(carts, 0.30, 0.02), missing=-0.10)
+        + known(-0.5 * x["cart_abandonment_rate"], missing=-0.45)
         + 0.30 * np.log1p(x["checkout_starts_last_30d"])
         + 0.10 * np.tanh(x["activity_trend"])
         + 0.50 * np.log1p(x["orders_last_90d"])
-        + _known(-0.10 * np.tanh(np.log1p(x["avg_order_value"]) - 4.2), missing=0.0)
-        + _known(0.9 * np.sqrt(x["refund_rate"]), missing=0.0)
-        + _known(0.6 * np.exp(-bought / 45.0) + 0.40 * (bought < 14), missing=-0.35)
-        + _known(_due(cadence) * 0.35, missing=0.0)
-        + _known(0.30 * _above(x["email_open_rate"], 0.35, 0.04), missing=-0.05)
-        + _known(1.2 * np.minimum(x["push_click_rate"], 0.4), missing=0.0)
-        + _known(0.20 * np.log1p(x["coupon_redemptions"]), missing=0.0)
-        + _known(0.25 * np.exp(-x["account_age_days"] / 60.0), missing=GUEST_EFFECT / 4)
+        + known(-0.10 * np.tanh(np.log1p(x["avg_order_value"]) - 4.2), missing=0.0)
+        + known(0.9 * np.sqrt(x["refund_rate"]), missing=0.0)
+        + known(0.6 * np.exp(-bought / 45.0) + 0.40 * (bought < 14), missing=-0.35)
+        + known(due_now(cadence) * 0.35, missing=0.0)
+        + known(0.30 * above(x["email_open_rate"], 0.35, 0.04), missing=-0.05)
+        + known(1.2 * np.minimum(x["push_click_rate"], 0.4), missing=0.0)
+        + known(0.20 * np.log1p(x["coupon_redemptions"]), missing=0.0)
+        + known(0.25 * np.exp(-x["account_age_days"] / 60.0), missing=GUEST_EFFECT / 4)
         + _effect(frame, "device_type", DEVICE_EFFECT, missing=GUEST_EFFECT / 4)
         + _effect(frame, "acquisition_channel", CHANNEL_EFFECT, missing=GUEST_EFFECT / 4)
         + _effect(frame, "loyalty_tier", TIER_EFFECT, missing=GUEST_EFFECT / 4)
@@ -82,21 +82,21 @@ def interactions(frame: pl.DataFrame) -> FloatArray:
     Carts mean more from bargain hunters; being due for an order matters only for active users;
     coupons work on bargain hunters; push messages work on active users.
     """
-    x = _Columns(frame)
-    bargain = _known(_above(x["discounted_order_share"], 0.45, 0.06), missing=0.0)
-    open_carts = _known(np.tanh(3.0 * x["cart_add_rate"]), missing=0.0)
-    due = _known(_due(x["purchase_cadence_ratio"]), missing=0.0)
-    coupons = _known(np.tanh(x["coupon_redemptions"] / 2.0), missing=0.0)
+    x = Columns(frame)
+    bargain = known(above(x["discounted_order_share"], 0.45, 0.06), missing=0.0)
+    open_carts = known(np.tanh(3.0 * x["cart_add_rate"]), missing=0.0)
+    due = known(due_now(x["purchase_cadence_ratio"]), missing=0.0)
+    coupons = known(np.tanh(x["coupon_redemptions"] / 2.0), missing=0.0)
     active = np.tanh(x["sessions_last_7d"] / 3.0)
     return (
         2.6 * (open_carts - 0.4) * (bargain - 0.35)
         + 2.6 * (due - 0.3) * (x["recency_score"] - 0.6)
         + 2.2 * coupons * (bargain - 0.6)
-        + 2.0 * (active - 0.4) * _known(np.tanh(4.0 * x["push_click_rate"]) - 0.3, missing=0.0)
+        + 2.0 * (active - 0.4) * known(np.tanh(4.0 * x["push_click_rate"]) - 0.3, missing=0.0)
     )
 
 
-class _Columns:
+class Columns:
     """Reads a column as float64, NaN where it is missing."""
 
     def __init__(self, frame: pl.DataFrame) -> None:
@@ -107,16 +107,18 @@ class _Columns:
         return np.ascontiguousarray(numbers.to_numpy(), dtype=np.float64)
 
 
-def _known(effect: FloatArray, *, missing: float) -> FloatArray:
+def known(effect: FloatArray, *, missing: float) -> FloatArray:
+    """The effect, and `missing` where it is NaN."""
     return np.where(np.isnan(effect), missing, effect)
 
 
-def _above(x: FloatArray, threshold: float, width: float) -> FloatArray:
+def above(x: FloatArray, threshold: float, width: float) -> FloatArray:
+    """Near 1 above the threshold, near 0 below it."""
     return sigmoid((x - threshold) / width)
 
 
-def _due(cadence: FloatArray) -> FloatArray:
-    # 1 where the usual gap between orders is just over, near 0 soon after an order and much later.
+def due_now(cadence: FloatArray) -> FloatArray:
+    """1 where the usual gap between orders is just over, near 0 soon after an order and much later."""
     return np.exp(-0.5 * (np.log(np.maximum(cadence, 0.01)) / 0.6) ** 2)
 
 

@@ -53,6 +53,28 @@ def test_a_panel_has_at_least_a_week(tmp_path, command):
     assert "--weeks" in found.stderr
 
 
+def test_simulate_draws_outcomes_of_a_campaign(tmp_path, command):
+    contacts, out = tmp_path / "list.csv", tmp_path / "outcomes.parquet"
+    contacts.write_text("user_id,snapshot_date,arm\nU00000007,2026-11-22,offer\n")
+    options = ("training", "simulate", "--rows", 100, "--with-truth", "--campaign", contacts)
+    found = command(*options, "--out", out)
+    assert found.returncode == 0, found.stderr
+    assert pl.read_parquet(out).filter(pl.col("true_effect") != 0)["user_id"].to_list() == [
+        "U00000007"
+    ]
+
+    contacts.write_text("user_id,snapshot_date,arm\nU00000101,2026-11-22,offer\n")
+    before = out.read_bytes()
+    found = command(*options, "--out", out)
+    assert found.returncode == 65
+    assert "1 of 1 contact with users who are not simulated" in found.stderr
+    assert out.read_bytes() == before
+
+    found = command(*options, "--out", contacts)
+    assert found.returncode == 2
+    assert "is an input and an output" in found.stderr
+
+
 @pytest.mark.parametrize(
     ("out", "words"),
     [("users.xlsx", "names no format"), ("no/users.csv", "does not exist"), (".", "no format")],
