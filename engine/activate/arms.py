@@ -13,7 +13,7 @@ ARM_HASH = "arm-v1"
 CONTACT = "contact"
 """The one arm of a campaign that names none."""
 CONTROL = "control"
-"""Users of the control group in a list that includes them; no arm can have this name."""
+"""Who is not contacted: the control group of the scores, and the campaign's own if `--arms` names one."""
 
 SHARE_TOLERANCE = 1e-9
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -35,15 +35,13 @@ def check_arms(arms: Mapping[str, float]) -> None:
     """Check the arms of a campaign.
 
     Raises:
-        UsageError: A name is invalid or reserved, a share is not positive, or they do not sum to 1.
+        UsageError: A name is invalid, a share is not positive, they do not sum to 1, or nobody would be
+            contacted.
     """
     for name in arms:
         check_name(name, "--arms")
-    if CONTROL in arms:
-        raise UsageError(
-            f"--arms: {CONTROL!r} is the control group of the scores and cannot be drawn again. "
-            "Name another arm; --include-control puts the control group into the list."
-        )
+    if list(arms) == [CONTROL]:
+        raise UsageError(f"--arms: only {CONTROL!r}, who are not contacted. Name another arm too.")
     wrong = [name for name, share in arms.items() if not 0 < share <= 1]
     if wrong:
         raise UsageError(f"--arms: the shares of {quoted(wrong)} must be above 0 and at most 1.")

@@ -147,6 +147,8 @@ def make_audience(
             suppressed = suppressed_ids(options.suppress, scores.id, options.limits)
             ranking = rank_users(scores, filters, suppressed, economics)
             role, cutoff = admit(ranking, scores, options)
+            if CONTROL in options.arms:
+                _draw_control(role, scores, options)
             left_out = _left_out(ranking, role, options)
             _check_anybody(scores, role, left_out)
             users_by_arm = _write(sink, scores, role, columns, options)
@@ -224,6 +226,17 @@ def _check_bundle(scores: Scores, bundle: Bundle | None) -> None:
         )
 
 
+def _draw_control(role: np.ndarray, scores: Scores, options: AudienceOptions) -> None:
+    """Make control users of those admitted whom the campaign draws into its own arm "control"."""
+    end = 0
+    for frame in scores.read([scores.id]):
+        start, end = end, end + frame.height
+        admitted = np.flatnonzero(role[start:end] == CONTACTED)
+        ids = frame[scores.id].gather(admitted)
+        arm = arm_column(ids, options.campaign, options.drawn_arms)
+        role[start + admitted[(arm == CONTROL).to_numpy()]] = CONTROL_USER
+
+
 def _left_out(ranking: Ranking, role: np.ndarray, options: AudienceOptions) -> dict[str, int]:
     """The users who are not in the list, by reason."""
 
@@ -231,12 +244,15 @@ def _left_out(ranking: Ranking, role: np.ndarray, options: AudienceOptions) -> d
         return int(np.count_nonzero(roles == wanted))
 
     in_list = users(role, CONTROL_USER) if options.include_control else 0
+    drawn = int(np.count_nonzero((ranking.role == CONTACTED) & (role == CONTROL_USER)))
     loss = " or at an expected loss" if options.by == "profit" else ""
     return {
         **{f"outside {option}": count for option, count in ranking.left_out.items()},
         "suppressed": ranking.suppressed,
-        "in the control group": users(ranking.role, CONTROL_USER) - in_list,
-        f"ranked below the cutoff{loss}": users(ranking.role, CONTACTED) - users(role, CONTACTED),
+        "in the control group": users(ranking.role, CONTROL_USER) + drawn - in_list,
+        f"ranked below the cutoff{loss}": users(ranking.role, CONTACTED)
+        - users(role, CONTACTED)
+        - drawn,
     }
 
 
@@ -271,7 +287,7 @@ def _write(
         arm = arm.zip_with(is_contacted, pl.Series([CONTROL]))
         users.update(dict(arm.value_counts().iter_rows()))
         sink.write(list_rows(listed, arm, columns, options.campaign))
-    return {name: users[name] for name in options.drawn_arms}
+    return {name: users[name] for name in options.drawn_arms if name != CONTROL}
 
 
 def _figures(

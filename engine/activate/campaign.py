@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.activate.arms import ARM_HASH
+from engine.activate.arms import ARM_HASH, CONTROL, arm_column
 from engine.activate.options import By
 from engine.activate.profit import Economics
 from engine.activate.score_rows import IN_CONTROL, PROBABILITY, typed_columns
@@ -73,7 +73,8 @@ class Campaign:
         arms: The share of each arm, in the order in which they were drawn.
         users: Users to contact.
         users_by_arm: Users of each arm.
-        control_users: Users of the control group with the same filters and cutoff.
+        control_users: Users with the same filters and cutoff who are in the control group of the scores,
+            or drawn into the campaign's own arm "control".
         control_included: Whether they are in the list, as the arm "control".
         suppressed: Users who passed the filters but were suppressed, those of the control group
             included.
@@ -137,6 +138,13 @@ class Campaign:
         return cls(**values)
 
 
+def _is_control(scores: pl.DataFrame, campaign: Campaign) -> pl.Expr:
+    if CONTROL not in campaign.arms:
+        return pl.col(IN_CONTROL)
+    arm = arm_column(scores[campaign.id], campaign.campaign, campaign.arms)
+    return pl.col(IN_CONTROL) | pl.lit(arm == CONTROL)
+
+
 def read_campaign(path: Path) -> Campaign:
     """Read the campaign file beside a list.
 
@@ -183,7 +191,7 @@ def comparable_control(
     least = -np.inf if campaign.cutoff is None else np.float32(campaign.cutoff)
     is_reached = (rank >= least) & ((rank > 0) | (campaign.by == "probability"))
     conditions = [
-        pl.col(IN_CONTROL),
+        _is_control(typed, campaign),
         *campaign.filters.conditions().values(),
         pl.lit(pl.Series(is_reached)),
     ]

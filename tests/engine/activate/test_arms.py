@@ -47,7 +47,7 @@ def test_whole_numbers_are_hashed_as_decimal_text():
         ({"a": 1.0, "b": 0.0}, "shares of 'b' must be above 0"),
         ({"a": 1.5, "b": -0.5}, "shares of 'a', 'b' must be"),
         ({"a": float("nan")}, "shares of 'a' must be"),
-        ({"control": 1.0}, "'control' is the control group"),
+        ({"control": 1.0}, "only 'control', who are not contacted"),
         ({"a:b": 1.0}, "'a:b' is not a name"),
     ],
 )

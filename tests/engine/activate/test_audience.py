@@ -142,6 +142,24 @@ def test_arms_and_control_group_are_one_column(source, scores):
     assert (both.height, (both["arm"] == both["arm_all"]).all()) == (200, True)
 
 
+def test_a_campaign_may_draw_control_users_of_its_own(source, scores):
+    arms = {"offer": 0.4, "reminder": 0.3, "control": 0.3}
+    options = {"campaign": "spring", "arms": arms, "top": 1_000}
+    found, campaign = make(source, include_control=True, **options)
+    counts = dict(found["arm"].value_counts().iter_rows())
+    assert counts == {**campaign.users_by_arm, "control": campaign.control_users}
+    assert set(campaign.users_by_arm) == {"offer", "reminder"}
+    listed = scores.filter(pl.col("user_id").is_in(found["user_id"].implode()))
+    of_scores = listed["in_control_group"].sum()
+    assert campaign.users + campaign.control_users - of_scores == 1_000
+    assert 250 < campaign.control_users - of_scores < 350
+    control = comparable_control(scores, campaign)["user_id"]
+    assert set(control) == set(found.filter(arm="control")["user_id"])
+    alone, same = make(source, out=source.with_name("alone.parquet"), **options)
+    assert alone.equals(found.filter(pl.col("arm") != "control"))
+    assert same.control_users == campaign.control_users
+
+
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".ndjson", ".arrow"])
 def test_every_format_of_scores_gives_the_same_bytes(source, scores, tmp_path, ending):
     options = {"campaign": "c", "arms": ARMS, "top": 500, "bands": ("medium", "high")}
