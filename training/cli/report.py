@@ -32,12 +32,12 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     """
     check_packages((*FIT_PACKAGES, *REPORT_PACKAGES))
     from engine.bundle.open import open_bundle
+    from engine.pages.place import check_place
     from engine.storage import SHARED_MODE, storage_errors, write_atomic
     from training.data.dataset import load_dataset
     from training.data.scored import score_users
     from training.evaluate.evaluation import evaluate_users
-    from training.report.page import report_html
-    from training.report.place import check_place
+    from training.report.page import GENERATOR, report_html
     from training.report.subject import measured_subject
     from training.report.what_if.folder import check_folder, write_folder
     from training.report.what_if.page import PAGE, what_if_files
@@ -45,7 +45,7 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
 
     check_output(out, bundle, data)
     with storage_errors(out):
-        check_place(out)
+        check_place(out, GENERATOR)
     if what_if is not None:
         check_output(what_if / PAGE, bundle, data)
         with storage_errors(what_if):
@@ -61,7 +61,7 @@ def report(bundle: Path, data: tuple[str, ...], out: Path, what_if: Path | None)
     )
     with storage_errors(out):
         # Measuring takes minutes.
-        check_place(out)
+        check_place(out, GENERATOR)
         write_atomic(out, page, SHARED_MODE)
     say([f"report on {subject.manifest.bundle_id} in {out}"])
     if what_if is not None:

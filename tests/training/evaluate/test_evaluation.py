@@ -8,14 +8,14 @@ import pytest
 
 from engine.bundle.open import MODEL_CARD, REPORT
 from engine.errors import InputError
+from engine.pages.blocks import Section, Text, table
+from engine.pages.format import LONGEST
+from engine.pages.text import LEGEND, section_lines
 from engine.scorer import load_bundle
 from tests.fitted import printed, shop
 from tests.fitting import SHOP, shop_users
 from tests.helpers import both, write_table
 from training.evaluate.evaluation import evaluate_bundle
-from training.format import LONGEST
-from training.report.blocks import Section, Text, table
-from training.report.text import LEGEND, section_lines
 
 
 @pytest.fixture(scope="module")

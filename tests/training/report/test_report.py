@@ -13,11 +13,11 @@ from engine.bundle.manifest import BANDS
 from engine.bundle.open import open_bundle
 from engine.bundle.playbook import playbook_rows
 from engine.explain.inspect import full_lines
+from engine.pages.format import plain
 from tests.golden.make import BUNDLE as FORMAT_1
 from tests.helpers import BUNDLE
 from tests.training.report.report_fixture import full_subject, measured_as
 from tests.training.report.report_variants import HOSTILE, VARIANTS
-from training.format import plain
 from training.report.card import model_card
 from training.report.charts.dependence import dependence_chart
 from training.report.page import report_html

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from engine.bundle.manifest import BANDS
-from training.format import BAND_WORDS, bands_words, count, percent
+from engine.pages.blocks import Block, Cell, Text, table
+from engine.pages.format import BAND_WORDS, bands_words, count, percent
 from training.metrics.disclosure import MIN_USERS
-from training.report.blocks import Block, Cell, Text, left_out, table
+from training.report.sections.segments import left_out
 from training.report.subject import Figures, Subject
 
 Place = tuple[int, str]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from training.report.blocks import Block, Bullets, table
+from engine.pages.blocks import Block, Bullets, table
 from training.report.subject import Figures, Subject
 
 
