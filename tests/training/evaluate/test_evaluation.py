@@ -6,7 +6,7 @@ import re
 import polars as pl
 import pytest
 
-from engine.bundle.open import MODEL_CARD, REPORT
+from engine.bundle.open import ANALYST_REPORT, MODEL_CARD
 from engine.errors import InputError
 from engine.pages.blocks import Section, Text, table
 from engine.pages.format import LONGEST
@@ -158,5 +158,5 @@ def test_the_comparison_is_told(bundle, users_file):
     assert "4 ways to rank the same users" not in shown
     assert "3 ways to rank the same users" in shown
     assert "  Whom to contact first?\n    Tool: the purchase model\n    Why: ROC-AUC" in shown
-    assert "Which tool answers which question" in (bundle / REPORT).read_text()
+    assert "Which tool answers which question" in (bundle / ANALYST_REPORT).read_text()
     assert "Which tool answers which question" in (bundle / MODEL_CARD).read_text()
