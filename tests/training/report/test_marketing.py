@@ -4,12 +4,14 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 from dataclasses import replace
 from html import unescape
 
 import pytest
 
 from engine.bundle.manifest import BANDS
+from engine.cli.main import main
 from tests.training.report.report_fixture import (
     LINKS,
     full_subject,
@@ -108,6 +110,14 @@ def test_the_page_opens_with_the_likeliest_tenth(subject, page):
     assert start.share_of_users >= 0.1 > next_stop.share_of_users
     assert f'<b id="users">{start.users:,.0f}</b>' in page
     assert f"--top {start.users:.0f} --out list.csv</code>" in page
+
+
+def test_the_command_is_one_that_the_engine_has(page):
+    command = unescape(re.search(r'<code id="command"[^>]*>(.*?)</code>', page)[1])
+    program, name, *words = shlex.split(command)
+    known = {option for each in main.commands[name].params for option in each.opts}
+    assert program == "engine"
+    assert {word for word in words if word.startswith("--")} | {"--segment"} <= known
 
 
 def test_users_are_those_of_a_night_or_the_measured_ones(subject):
