@@ -8,9 +8,7 @@ import pytest
 
 from engine.bundle.open import ANALYST_REPORT, MODEL_CARD
 from engine.errors import InputError
-from engine.pages.blocks import Section, Text, table
 from engine.pages.format import LONGEST
-from engine.pages.text import LEGEND, section_lines
 from engine.scorer import load_bundle
 from tests.fitted import printed, shop
 from tests.fitting import SHOP, shop_users
@@ -71,15 +69,6 @@ def test_evaluate_publishes_nothing_about_a_few_users(bundle, tmp_path):
     assert all("None" not in line for line in lines)
     name = report.segments["names"][str(segment.min())]
     assert f"Left out, with fewer than 20 measured users: {name}." in lines
-
-
-def test_dashes_are_explained_where_a_table_has_one():
-    known, unknown = (
-        [Section("s", "Title", [Text("Quiet – a sentence."), table("", ("a", "b"), [("c", cell)])])]
-        for cell in ("1", "–")
-    )
-    assert LEGEND not in list(section_lines(known))
-    assert list(section_lines(unknown))[-1] == LEGEND
 
 
 def test_names_from_outside_are_cut_in_the_lines_of_an_evaluation(bundle, users_file):

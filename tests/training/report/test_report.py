@@ -13,7 +13,6 @@ from engine.bundle.manifest import BANDS
 from engine.bundle.open import open_bundle
 from engine.bundle.playbook import playbook_rows
 from engine.explain.inspect import full_lines
-from engine.pages.format import plain
 from tests.golden.make import BUNDLE as FORMAT_1
 from tests.helpers import BUNDLE
 from tests.training.report.report_fixture import LINKS, analyst_page, full_subject, measured_as
@@ -459,10 +458,6 @@ def test_figures_of_too_few_users_are_told_as_such(subject):
     for text in (analyst_page(found), model_card(found)):
         assert f"{reason}." in text
         assert "None" not in text
-
-
-def test_very_large_values_are_shown_in_few_digits():
-    assert [plain(x) for x in (3.4e38, -1e15, 1e14)] == ["3.4e+38", "−1e+15", "100,000,000,000,000"]
 
 
 def test_users_without_a_value_come_after_the_categories_and_their_labels():
