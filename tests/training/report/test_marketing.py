@@ -44,7 +44,7 @@ def page(subject):
 
 def with_money(subject, order_value=40.0):
     rows = [
-        {**row, "order_value": order_value, "cost_per_contact": 0.1}
+        {**row, "order_value": order_value, "cost_per_contact": 0.1, "channel": "e-mail"}
         for row in subject.playbook["rows"]
     ]
     return replace(subject, playbook={**subject.playbook, "economics": ECONOMICS, "rows": rows})
@@ -138,6 +138,9 @@ def test_money_is_shown_where_the_playbook_has_economics(subject, page):
     assert there.profit == pytest.approx(there.margin - there.cost, rel=0.01)
     assert f'<span id="profit">{there.profit:,.0f}</span> <small>EUR</small>' in night
     assert "incremental" not in night
+    rows = [{**row, "channel": "none"} for row in rich.playbook["rows"]]
+    nobody = audience(replace(rich, playbook={**rich.playbook, "rows": rows}))
+    assert reached(nobody, 0, nobody.start).profit == 0
     assert "Money" not in marketing_page(with_money(subject, order_value=None))
 
 

@@ -11,6 +11,7 @@ from engine.bundle.manifest import BANDS, Segment
 from engine.bundle.reference import digitize
 from engine.pages.format import shown
 from training.metrics.disclosure import MIN_USERS
+from training.playbook.rules import NO_CHANNEL
 from training.report.subject import Figures, Subject
 
 EVERYBODY = "All users"
@@ -212,9 +213,11 @@ def _values(subject: Subject, histogram: Figures, counted: Sequence[Figures]) ->
     found: Values = {}
     for part in counted:
         of_bands = [cells[part["segment_id"], name] for name in BANDS]
+        # Where the playbook contacts nobody, nothing is won and nothing paid.
+        contacted = [float(row.get("channel") != NO_CHANNEL) for row in of_bands]
         margin = [economics["margin"] * row["order_value"] for row in of_bands]
         cost = [row.get("cost_per_contact") or 0.0 for row in of_bands]
-        found[part["segment_id"]] = np.array([margin, cost])[:, band]
+        found[part["segment_id"]] = (np.array([margin, cost]) * contacted)[:, band]
     # Of all users a bin has the mean of the segments, each with its users in the band.
     users = [np.bincount(band, part["rows"], minlength=len(BANDS))[band] for part in counted]
     weight = np.array(users) + np.finfo(float).tiny

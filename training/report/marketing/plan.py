@@ -10,6 +10,7 @@ from engine.bundle.reference import digitize
 from engine.format import without_head
 from engine.pages.format import BAND_WORDS, bands_words, count, percent, shown, whole_percent
 from training.metrics.disclosure import MIN_USERS
+from training.playbook.rules import NO_CHANNEL
 from training.report.marketing.audience import few_digits
 from training.report.sections.actions import groups
 from training.report.subject import Figures, Subject
@@ -158,12 +159,12 @@ def _plan_cell(
     cell: Figures, actions: Mapping[tuple[int, str], Figures], subject: Subject
 ) -> PlanCell:
     row = actions[cell["segment_id"], _usual_band(cell, subject)]
-    channel = row.get("channel") or "none"
+    channel = row.get("channel") or NO_CHANNEL
     return PlanCell(
         len(cell["bands"]),
         bands_words(cell["bands"]),
         row["action"],
-        "" if channel == "none" else channel,
+        "" if channel == NO_CHANNEL else channel,
         f"{size_words(subject, cell['rows'])}, {_of_100(cell['purchase_rate'])} buy",
     )
 
