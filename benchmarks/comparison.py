@@ -29,7 +29,7 @@ GAINS = ("0.05", "0.1", "0.2", "0.3")
 
 def strategies_table(comparison: dict) -> str:
     """Four strategies on the same users."""
-    from training.format import percent
+    from engine.pages.format import percent
 
     head = (
         "| strategy | ROC-AUC (95 % CI) | vs. model | log-loss | vs. model "
@@ -51,7 +51,7 @@ def strategies_table(comparison: dict) -> str:
 
 def inside_table(comparison: dict, names: dict[int, str]) -> str:
     """How the score ranks within each segment, and the variance that segments explain."""
-    from training.format import decimal, percent, whole_percent
+    from engine.pages.format import decimal, percent, whole_percent
 
     head = (
         "| segment | users | purchase rate | predicted probability, p10 – p50 – p90 "
@@ -92,7 +92,7 @@ def answers_table(comparison: dict) -> str:
 
 def drift_table(bundle: Path, folder: Path) -> str:
     """The strategies that need no refit, on users who have drifted."""
-    from training.format import percent
+    from engine.pages.format import percent
 
     rows = []
     for drift in DRIFTS:
@@ -116,7 +116,7 @@ def drift_table(bundle: Path, folder: Path) -> str:
 
 def weeks_table(bundle: Path, folder: Path) -> str:
     """The same users on five dates."""
-    from training.format import percent
+    from engine.pages.format import percent
 
     last = FIRST_DATE + timedelta(weeks=WEEKS - 1)
     found = evaluated(bundle, [simulated(folder, WEEK_ROWS, last, weeks=WEEKS)])
@@ -144,7 +144,7 @@ def weeks_table(bundle: Path, folder: Path) -> str:
 def shoppers_table(data: Path, folder: Path) -> str:
     """Real sessions, with and without `PageValues`, which is close to the label."""
     from benchmarks.online_shoppers import TABLE, schema_of
-    from training.format import whole_percent
+    from engine.pages.format import whole_percent
     from training.pipeline import FitOptions, fit
 
     rows = []
@@ -192,7 +192,7 @@ def tables(bundle: Path, folder: Path) -> Iterator[tuple[str, str]]:
     """Every table with its mark in the document."""
     from engine.bundle.evaluation import read_evaluation
     from engine.bundle.open import open_bundle
-    from training.format import percent
+    from engine.pages.format import percent
 
     opened = open_bundle(bundle)
     manifest, found = opened.manifest, dict(read_evaluation(opened).comparison)
@@ -224,7 +224,7 @@ def _difference(strategy: dict, figure: str, decimals: int) -> str:
 
 
 def _interval(ends: list[float] | None, decimals: int) -> str:
-    from training.format import interval
+    from engine.pages.format import interval
 
     return interval(ends, decimals)
 

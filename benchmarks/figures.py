@@ -10,7 +10,7 @@ from benchmarks.contenders import BUNDLE, ROOT
 from benchmarks.report import README, write_between
 from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import open_bundle
-from training.format import decimal, interval, percent
+from engine.pages.format import decimal, interval, percent
 from training.pipeline import Fitted
 from training.report.sections.figures import AGAINST_TRUTH, HEADLINE
 from training.segments.counts import WORTH

@@ -72,7 +72,7 @@ def main() -> None:
             window = browser.new_page(
                 viewport=WINDOW, color_scheme=scheme, reduced_motion="reduce", device_scale_factor=1
             )
-            shoot_report(window, folder / "report.html", FOLDER / f"report_{scheme}.png")
+            shoot_report(window, folder / "report.analyst.html", FOLDER / f"report_{scheme}.png")
             shoot_what_if(
                 window, folder / "what_if" / "index.html", FOLDER / f"what_if_{scheme}.png"
             )

@@ -143,7 +143,7 @@ def operators(users: Path) -> dict[str, float]:
 
 def table(seconds: Counter[str], kinds: dict[str, float]) -> str:
     """Both as Markdown."""
-    from training.format import whole_percent
+    from engine.pages.format import whole_percent
 
     lines = ["| stage | seconds |", "|---|---:|"]
     lines += [f"| {name} | {taken:.3f} |" for name, taken in seconds.items()]

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from engine.bundle.evaluation import read_evaluation
-from engine.bundle.open import EVALUATION, MANIFEST, MODEL_CARD, REPORT, open_bundle
+from engine.bundle.open import ANALYST_REPORT, EVALUATION, MANIFEST, MODEL_CARD, REPORT, open_bundle
 from tests.fitting import category
 from tests.foreign import FEATURES, ID, REFUSED, SCORABLE, Foreign, members
 from tests.helpers import read_table, write_table
@@ -56,7 +56,7 @@ def test_a_foreign_table_is_fitted_and_scored(name, tmp_path, command):
     assert scores.height == table.frame.height
     assert scores["purchase_probability"].is_between(0, 1).all()
     assert scores["driver_1"].is_in([feature["name"] for feature in table.features]).all()
-    for report in tmp_path.rglob("report.html"):
+    for report in tmp_path.rglob("report*.html"):
         assert report.stat().st_size < MAX_REPORT_BYTES
 
 
@@ -101,7 +101,7 @@ def test_a_feature_without_use_is_in_no_model(tmp_path, command):
     assert command(*fit.split()).returncode == 0
     folder = tmp_path / "candidate"
     manifest = open_bundle(folder).manifest
-    told = {MANIFEST, EVALUATION, MODEL_CARD, REPORT}
+    told = {MANIFEST, EVALUATION, MODEL_CARD, REPORT, ANALYST_REPORT}
     silent = [p for p in folder.rglob("*") if p.is_file() and p.name not in told]
     assert {"scorer.onnx", "classifier.txt", "reference.json"} <= {path.name for path in silent}
     assert not [path.name for path in silent if SENSITIVE.encode() in path.read_bytes()]

@@ -59,7 +59,7 @@ from training.playbook.document import playbook_document, playbook_to_json
 from training.playbook.rules import PlaybookRules, check_features, load_rules, rules_document
 from training.promote.publish import check_target, publish_bundle
 from training.report.card import model_card
-from training.report.page import report_html
+from training.report.page import report_pages
 from training.report.subject import Subject
 from training.segments.lineage import PreviousSegments, check_previous, previous_segments
 from training.segments.profiles import Description, Profiled, describe_segments
@@ -384,7 +384,7 @@ def _documented(
         REFERENCE: reference_to_json(reference, manifest),
         PLAYBOOK: playbook_to_json(playbook),
         **described(bundle.contents, manifest, playbook, snapshots),
-        REPORT: report_html(subject).encode(),
+        **report_pages(subject, REPORT),
         MODEL_CARD: model_card(subject).encode(),
     }
     return replace(bundle, contents=contents)

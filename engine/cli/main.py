@@ -7,6 +7,7 @@ from engine.cli.console import Program
 from engine.cli.drift import drift
 from engine.cli.explain import explain
 from engine.cli.inspect import inspect
+from engine.cli.report import report
 from engine.cli.score import score
 from engine.cli.validate import validate
 from engine.cli.verify import verify
@@ -36,5 +37,5 @@ def main() -> None:
     """
 
 
-for command in (score, audience, validate, inspect, verify, explain, drift):
+for command in (score, audience, validate, inspect, verify, explain, drift, report):
     main.add_command(command)

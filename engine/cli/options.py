@@ -2,15 +2,17 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from engine.cli.console import Command
+from engine.errors import UsageError, quoted
 from engine.limits import InputLimits
 
 if TYPE_CHECKING:
@@ -37,6 +39,21 @@ def not_nan(_context: click.Context, option: click.Parameter, value: Any) -> Any
 # NOTE: the engine itself reports unreadable files, with its own exit code.
 PLACE = click.Path(readable=False, path_type=Path)
 INPUT = click.Path(readable=False)
+
+
+def check_packages(packages: Sequence[str], extra: str) -> None:
+    """Check that the packages of an extra are installed.
+
+    Raises:
+        UsageError: One is missing.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"{quoted(missing)} not installed: this command needs the extra [{extra}]. "
+            f"Run: pip install 'shopnow-scoring[{extra}]', or in a clone: pip install '.[{extra}]'"
+        )
+
 
 inputs_argument = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=INPUT)
 bundle_argument = click.argument(

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from engine.bundle.manifest import DRIVERS
 from engine.bundle.open import (
+    ANALYST_REPORT,
     CONFORMANCE,
     EVALUATION,
     MANIFEST,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 NOT_SHIPPED = (
-    *(NATIVE_CLASSIFIER, REPORT, MODEL_CARD, CONFORMANCE, SCORER, PREPROCESS),
+    *(NATIVE_CLASSIFIER, REPORT, ANALYST_REPORT, MODEL_CARD, CONFORMANCE, SCORER, PREPROCESS),
     *(MANIFEST, EVALUATION),
 )
 """Files of a bundle for people and other runtimes, which `Scorer` does not open."""

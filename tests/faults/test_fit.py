@@ -89,7 +89,7 @@ def test_k10_segments_no_better_than_chance_are_named_so(tmp_path):
     bundle = made(tmp_path, {**columns, "bought": bought}, *features)
     found = read_evaluation(open_bundle(bundle))
     assert (found.segments["verdict"], found.segments["usable"]) == ("chance", False)
-    assert "no better than chance: silhouette 0." in (bundle / "report.html").read_text()
+    assert "no better than chance: silhouette 0." in (bundle / "report.analyst.html").read_text()
     card = (bundle / "MODEL_CARD.md").read_text()
     for praise in ("where by segment", "inside a segment and band", "The segment decides"):
         assert praise not in card

@@ -17,43 +17,49 @@ from tests.integration.browser import (
     open_page,
 )
 from tests.training.report.page_probes import BRIGHTNESS, COLLIDING, CONTRASTS, FOCUSED, OVERFLOWING
+from tests.training.report.report_fixture import analyst_page, marketing_page
 from tests.training.report.report_variants import HOSTILE, VARIANTS
-from training.report.page import report_html
 
 # A4 less the margins of the style sheet, in CSS pixels.
 PAPER = round((210 - 2 * 14) / 25.4 * 96)
 MARK_CONTRAST = 3.0  # WCAG 2.2, 1.4.11, level AA
 LARGEST_BYTES = 3_000_000
+PAGES = {"analyst": analyst_page, "marketing": marketing_page}
+CASES = (
+    *((name, "analyst") for name in VARIANTS),
+    *((name, "marketing") for name in ("full", "hostile names", "long names", "huge names")),
+    *((name, "marketing") for name in ("8 segments", "1 segment", "few users", "nothing measured")),
+)
 
 pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def report_file(tmp_path_factory):
-    """The page of a variant, written once."""
+    """A page of a variant, written once."""
     folder = tmp_path_factory.mktemp("reports")
 
-    def written(name: str) -> Path:
-        path = folder / f"{name.replace(' ', '-')}.html"
+    def written(name: str, reader: str) -> Path:
+        path = folder / f"{name.replace(' ', '-')}.{reader}.html"
         if not path.exists():
-            path.write_text(report_html(VARIANTS[name]()), encoding="utf-8")
+            path.write_text(PAGES[reader](VARIANTS[name]()), encoding="utf-8")
         return path
 
     return written
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(scope="module", params=CASES, ids=" ".join)
 def variant(request, browser, report_file):
-    """The page of every variant in turn, opened once for all tests that only look at it."""
-    found = _open(browser, report_file(request.param))
+    """The pages of every variant in turn, opened once for all tests that only look at them."""
+    found = _open(browser, report_file(*request.param))
     yield found
     found.page.context.close()
 
 
 @pytest.fixture
 def page(browser, report_file):
-    """The full page in a window of its own, for tests that touch it."""
-    found = _open(browser, report_file("full")).page
+    """The analyst's page in a window of its own, for tests that touch it."""
+    found = _open(browser, report_file("full", "analyst")).page
     yield found
     found.context.close()
 
@@ -117,8 +123,9 @@ def test_pictures_headings_and_regions_are_told_to_a_screen_reader(variant):
     assert (levels[0], levels.count(1)) == (1, 1)
     assert all(below - above <= 1 for above, below in pairwise(levels))
     assert [len(told[role]) for role in ("banner", "main", "contentinfo")] == [1, 1, 1]
-    for role in ("heading", "navigation", "region", "table"):
+    for role in ("heading", "navigation", "region"):
         assert told[role]
+    for role in ("heading", "navigation", "region", "table", "combobox", "slider"):
         assert all(node["name"] for node in told[role])
 
 
@@ -211,7 +218,7 @@ def test_dark_is_dark_and_print_is_always_on_white(page):
 
 
 def test_hostile_names_stay_words(browser, report_file):
-    found = _open(browser, report_file("hostile names"))
+    found = _open(browser, report_file("hostile names", "analyst"))
     words = found.page.locator("main").inner_text()
     assert found.page.locator("script, iframe, img, object").count() == 0
     assert "<script>alert(1)</script>=cmd|' /C calc'\\u202eevil\\u200f" in words

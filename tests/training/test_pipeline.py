@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 import training.pipeline
 from engine.bundle.evaluation import evaluation_to_json, read_evaluation
 from engine.bundle.manifest import BANDS
-from engine.bundle.open import MODEL_CARD, REPORT, open_bundle
+from engine.bundle.open import ANALYST_REPORT, MODEL_CARD, REPORT, open_bundle
 from engine.bundle.playbook import read_playbook
 from engine.errors import CannotCreateError, SelfCheckError
 from engine.explain.inspect import full_lines
@@ -68,7 +68,7 @@ def test_the_bundle_tells_everything(bundle):
     first = evaluation.drivers["features"][0]
     assert (first["name"], first["group"], first["direction"]) == ("visits", "other", "raises")
     assert first["dependence"][-1]["mean_impact"] > first["dependence"][0]["mean_impact"]
-    assert {REPORT, MODEL_CARD} <= manifest.files.keys()
+    assert {REPORT, ANALYST_REPORT, MODEL_CARD} <= manifest.files.keys()
     assert "internal" not in evaluation.fit.clustering["features"]
     assert manifest.categories["tier"] == ("low", "mid", "high")
     assert next(f for f in manifest.schema.features if f.name == "shop").values
@@ -203,7 +203,7 @@ def test_the_evaluation_holds_every_figure(bundle):
 
 def test_the_table_of_actions_has_no_gap(bundle):
     manifest, evaluation = both(bundle)
-    page = (bundle / REPORT).read_text()
+    page = (bundle / ANALYST_REPORT).read_text()
     table = re.search('<section id="actions".*?</table>', page, re.DOTALL).group()
     segments, values = len(manifest.segments), re.findall('class="value">([^<]*)<', table)
     assert len(values) == segments * (1 + len(BANDS))
@@ -256,7 +256,7 @@ def test_the_playbook_decides_the_version_and_the_actions(bundle, users_file, tm
             assert values[cell["segment_id"], band] == pytest.approx(cell["order_value"], abs=0.01)
     again = evaluate_bundle(tmp_path / "bundle", [str(users_file)])
     assert all("order_value" in cell for cell in again.metrics["cells"])
-    assert "Profit at most" in (tmp_path / "bundle" / REPORT).read_text()
+    assert "Profit at most" in (tmp_path / "bundle" / ANALYST_REPORT).read_text()
 
 
 def test_segments_are_told_for_people(bundle):

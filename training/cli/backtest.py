@@ -26,9 +26,9 @@ def backtest(scores: tuple[str, ...], outcomes: tuple[str, ...], schema: Path | 
     """
     check_packages(FIT_PACKAGES)
     from engine.bundle.schema import default_schema_path, load_schema
+    from engine.pages.text import section_lines
     from training.backtest.figures import backtest
     from training.report.sections.backtest import backtest_sections
-    from training.report.text import section_lines
 
     table = load_schema(schema or default_schema_path())
     show_lines(section_lines(backtest_sections(backtest(scores, outcomes, table))))

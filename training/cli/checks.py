@@ -1,12 +1,11 @@
 """What several commands share: options, and checks before they begin."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from engine.cli.options import INPUT, PLACE
-from engine.errors import UsageError, quoted
+from engine.cli.options import check_packages as check_extra
 
 MAX_SEED = 2**32 - 1
 """The largest that scikit-learn takes."""
@@ -34,12 +33,7 @@ def check_packages(packages: tuple[str, ...]) -> None:
     Raises:
         UsageError: One is missing.
     """
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"{quoted(missing)} not installed: this command needs the training packages. "
-            "Run: pip install 'shopnow-scoring[training]', or in a clone: pip install '.[training]'"
-        )
+    check_extra(packages, "training")
 
 
 def check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:

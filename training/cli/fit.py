@@ -99,7 +99,7 @@ def fit(
 
 def _fitted_lines(fitted: Any) -> Iterator[str]:  # noqa: ANN401 - imported inside the commands
     """The outcome of a fit, line by line."""
-    from training.format import decimal
+    from engine.pages.format import decimal
     from training.report.sections.trials import worth_of_exact_drivers
 
     manifest, evaluation = fitted.manifest, fitted.evaluation

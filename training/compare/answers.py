@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from engine.format import shown_name
+from engine.pages.format import THIN, decimal, listed, percent, whole_percent
 from training.compare.evidence import Evidence
 from training.compare.strategies import MODEL, SEGMENT_FEATURE, SEGMENT_RATE, TOGETHER
-from training.format import THIN, decimal, listed, percent, whole_percent
 
 TOP = "0.1"
 WORTH_HAVING = 0.01

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.pages.format import signed
 from training.compare.strategies import MODEL, SEGMENT_RATE
-from training.format import signed
 from training.metrics.intervals import NORMAL_QUANTILE
 from training.metrics.metrics import entropy
 

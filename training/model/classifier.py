@@ -15,8 +15,8 @@ from scipy.special import logit  # type: ignore[import-untyped]
 from sklearn.linear_model import LogisticRegression
 
 from engine.bundle.manifest import Calibration
+from engine.pages.format import decimal
 from training.effort import Effort, TrialWatch, unwatched
-from training.format import decimal
 from training.model.baselines import Baseline
 from training.model.choice import choose_trees
 from training.model.search import Pool

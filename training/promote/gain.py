@@ -6,9 +6,9 @@ somebody says where it comes from, and the folder keeps the words.
 """
 
 from engine.bundle.evaluation import Json
+from engine.pages.format import signed
 from training.evaluate.gain import MAX_GAIN
 from training.evaluate.leakage import SUSPICIOUS_AUC
-from training.format import signed
 from training.promote.gate import Gate, verdict_of
 
 ASK = "Check that no feature knows the outcome; if the figure is real, give the reason with --accept-gain."

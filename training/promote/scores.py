@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from training.format import listed, signed
+from engine.pages.format import listed, signed
 from training.metrics.intervals import basic_interval, bootstrap
 from training.metrics.metrics import entropy, headline, rank
 from training.promote.gain import gain_gate

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from engine.bundle.manifest import CHANCE, NONE, Manifest
+from engine.pages.format import decimal
 from training.evaluate.evaluation import segment_figures
-from training.format import decimal
 from training.metrics.disclosure import MIN_USERS
 from training.promote.gate import CONTINUE, FIT_AGAIN, Gate, verdict_of
 from training.promote.holdout import Contender, Contest

@@ -8,9 +8,9 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from training.format import percent, shown
-from training.report.blocks import Section, without_pictures
-from training.report.page import environment
+from engine.pages.blocks import Section, without_pictures
+from engine.pages.format import percent, shown
+from engine.pages.html import environment
 from training.report.sections.actions import cells
 from training.report.sections.audience import gains, money, operating_points
 from training.report.sections.checks import leakage
@@ -45,7 +45,7 @@ def model_card(subject: Subject) -> str:
         ("verify", "How to verify", verify(subject)),
     )
     return (
-        environment(in_markdown)
+        environment("training.report", in_markdown)
         .get_template("MODEL_CARD.md.j2")
         .render(
             manifest=subject.manifest,

@@ -8,7 +8,7 @@ from engine.bundle.evaluation import Evaluation, FitRecord
 from engine.bundle.manifest import Manifest
 from engine.bundle.open import Bundle
 from engine.bundle.playbook import read_playbook
-from training.format import people
+from engine.pages.format import people
 from training.segments.verdict import verdict_sentence
 
 Figures = Mapping[str, Any]

@@ -5,8 +5,8 @@ from typing import Any
 from engine.bundle.manifest import Manifest
 from engine.errors import pluralize, rule_counts
 from engine.format import shown_name, without_head
-from training.format import people
-from training.report.blocks import Section
+from engine.pages.blocks import Section
+from engine.pages.format import people
 from training.report.sections.actions import cells
 from training.report.sections.audience import gains, money, operating_points
 from training.report.sections.checks import drift, leakage

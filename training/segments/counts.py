@@ -13,8 +13,8 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
+from engine.pages.format import decimal
 from training.effort import Effort
-from training.format import decimal
 from training.metrics.metrics import rounded
 from training.segments.kmeans import fit_kmeans, sampled, silhouettes
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from engine.bundle.schema import Feature
 from engine.format import NO_UNITS
-from training.format import percent, plain, says, unit_beside
+from engine.pages.format import percent, plain, says, unit_beside
 
 MIN_KNOWN = 0.5
 """An effect that is known for a smaller share of a segment's users says little about the segment."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from training.format import listed
+from engine.pages.format import listed
 from training.segments.phrases import MIN_KNOWN, FeatureEffect, Name, fact
 from training.segments.traits import figure
 

@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from engine.format import spoken_name
-from training.format import says, unit_beside
+from engine.pages.format import says, unit_beside
 from training.segments.phrases import MOST, FeatureEffect, clean, in_running_text, of_many
 
 CLEAR_SHARE = 0.8

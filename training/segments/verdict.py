@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.bundle.manifest import CHANCE, NONE, SOUND, WEAK
-from training.format import decimal
+from engine.pages.format import decimal
 from training.segments.counts import beyond_chance
 
 

@@ -7,13 +7,13 @@ import pytest
 
 from engine.bundle.manifest import BANDS
 from engine.errors import BundleError, InputError, NoInputError
+from engine.pages.text import section_lines
 from tests.fitting import number, schema_of
 from tests.helpers import write_table
 from training.backtest.effect import control_effect, rate_differences
 from training.backtest.figures import backtest, shift_to
 from training.backtest.outcomes import join_outcomes
 from training.report.sections.backtest import backtest_sections
-from training.report.text import section_lines
 
 TABLE = schema_of(number("visits"), id="customer", snapshot="day")
 OTHER_NAMES = dataclasses.replace(TABLE, id="user", snapshot="id", label="snapshot")

@@ -255,7 +255,7 @@ def test_data_whose_name_no_file_can_have_is_not_there(tiny, command, words):
 
 
 def test_a_lean_install_is_told_what_to_install(monkeypatch, command):
-    monkeypatch.setattr("training.cli.checks.find_spec", lambda _: None)
+    monkeypatch.setattr("engine.cli.options.find_spec", lambda _: None)
     found = command("training", "fit", "users.parquet", "--out", "new")
     assert found.returncode == 2
     assert "pip install 'shopnow-scoring[training]'" in found.stderr

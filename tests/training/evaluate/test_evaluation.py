@@ -6,16 +6,14 @@ import re
 import polars as pl
 import pytest
 
-from engine.bundle.open import MODEL_CARD, REPORT
+from engine.bundle.open import ANALYST_REPORT, MODEL_CARD
 from engine.errors import InputError
+from engine.pages.format import LONGEST
 from engine.scorer import load_bundle
 from tests.fitted import printed, shop
 from tests.fitting import SHOP, shop_users
 from tests.helpers import both, write_table
 from training.evaluate.evaluation import evaluate_bundle
-from training.format import LONGEST
-from training.report.blocks import Section, Text, table
-from training.report.text import LEGEND, section_lines
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +69,6 @@ def test_evaluate_publishes_nothing_about_a_few_users(bundle, tmp_path):
     assert all("None" not in line for line in lines)
     name = report.segments["names"][str(segment.min())]
     assert f"Left out, with fewer than 20 measured users: {name}." in lines
-
-
-def test_dashes_are_explained_where_a_table_has_one():
-    known, unknown = (
-        [Section("s", "Title", [Text("Quiet – a sentence."), table("", ("a", "b"), [("c", cell)])])]
-        for cell in ("1", "–")
-    )
-    assert LEGEND not in list(section_lines(known))
-    assert list(section_lines(unknown))[-1] == LEGEND
 
 
 def test_names_from_outside_are_cut_in_the_lines_of_an_evaluation(bundle, users_file):
@@ -158,5 +147,5 @@ def test_the_comparison_is_told(bundle, users_file):
     assert "4 ways to rank the same users" not in shown
     assert "3 ways to rank the same users" in shown
     assert "  Whom to contact first?\n    Tool: the purchase model\n    Why: ROC-AUC" in shown
-    assert "Which tool answers which question" in (bundle / REPORT).read_text()
+    assert "Which tool answers which question" in (bundle / ANALYST_REPORT).read_text()
     assert "Which tool answers which question" in (bundle / MODEL_CARD).read_text()

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from engine.pages.bins import BINS
 from training.metrics.disclosure import MIN_USERS
-from training.metrics.histogram import BINS, score_histogram
+from training.metrics.histogram import score_histogram
 from training.metrics.metrics import Outcomes
 
 
@@ -21,8 +22,8 @@ def test_no_bin_is_about_fewer_than_20_users_and_nobody_is_lost():
     p, segment = random.beta(0.5, 4, 3_000), random.integers(1, 3, 3_000)
     found = histogram(p, segment)
     assert len(found["segments"]) == 2
-    for part in found["segments"]:
-        inside = p[segment == part["segment_id"]].astype(np.float32)
+    for part in (found, *found["segments"]):
+        inside = p[segment == part.get("segment_id", segment)].astype(np.float32)
         assert len(part["rows"]) == len(part["expected_buyers"]) == BINS
         assert all(rows == 0 or rows >= MIN_USERS for rows in part["rows"])
         assert sum(part["rows"]) == len(inside)

@@ -3,7 +3,7 @@
 # What reaches over the right edge though no region that scrolls holds it, and what its own box cuts.
 OVERFLOWING = """width => [...document.querySelectorAll('body *')].filter(e => {
   if (e.closest('svg') && e.tagName !== 'svg') return false;
-  if (e.matches('.skip, title')) return false;
+  if (e.matches('.skip, .unseen, title')) return false;
   const box = e.getBoundingClientRect();
   const region = e.parentElement.closest('.scroll');
   const scrolls = region && getComputedStyle(region).overflowX === 'auto';

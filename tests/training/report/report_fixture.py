@@ -1,13 +1,17 @@
 """A bundle with every figure that a report can show: the golden one, and what its fit cannot measure."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 from engine.bundle.evaluation import read_evaluation
 from engine.bundle.open import open_bundle
-from engine.bundle.playbook import playbook_rows
+from engine.bundle.playbook import read_playbook
 from tests.golden.make import BUNDLE as GOLDEN
+from training.report.page import Links, analyst_html, marketing_html
 from training.report.subject import Subject
+
+LINKS = Links("report.html", "report.analyst.html", "wi/index.html")
 
 DRIFT = {
     "rows": 36_154,
@@ -44,11 +48,23 @@ WEEKS = {
 }  # fmt: skip
 
 
+def histogram_of(numbers: Sequence[int]) -> dict:
+    """Segments of falling bins, of which the likeliest are empty."""
+    rows = [2_000 >> n if n < 7 else 0 for n in range(40)]
+    buyers = [each * 0.025 * (n + 0.5) for n, each in enumerate(rows)]
+    found = [{"segment_id": n, "rows": rows, "expected_buyers": buyers} for n in numbers]
+    every = {
+        "rows": [len(found) * n for n in rows],
+        "expected_buyers": [len(found) * n for n in buyers],
+    }
+    return {"width": 0.025, **every, "segments": found}
+
+
 def full_subject() -> Subject:
     """The golden bundle after several weeks: with drift, a segment that is new, and eight groups."""
     bundle = open_bundle(GOLDEN)
     evaluation = read_evaluation(bundle)
-    subject = Subject(bundle.manifest, evaluation, {"version": 1, "rows": playbook_rows(bundle)})
+    subject = Subject(bundle.manifest, evaluation, read_playbook(bundle))
     metrics = evaluation.metrics
     shares = {str(segment.id): segment.share for segment in bundle.manifest.segments}
     return measured_as(
@@ -60,6 +76,7 @@ def full_subject() -> Subject:
             **metrics,
             "slices": metrics["slices"][:8],
             "cells": [*metrics["cells"], MERGED_CELL],
+            "histogram": histogram_of([segment.id for segment in bundle.manifest.segments]),
         },
         quality={
             **evaluation.quality,
@@ -74,3 +91,13 @@ def measured_as(subject: Subject, fit: dict | None = None, **figures: object) ->
     """The same bundle with other figures, of its fit and of its evaluation."""
     record = replace(subject.fit, **fit or {})
     return replace(subject, evaluation=replace(subject.evaluation, fit=record, **figures))
+
+
+def analyst_page(subject: Subject) -> str:
+    """The analyst's page, with links to the other ones."""
+    return analyst_html(subject, LINKS)
+
+
+def marketing_page(subject: Subject) -> str:
+    """Marketing's page, with links to the other ones."""
+    return marketing_html(subject, LINKS)

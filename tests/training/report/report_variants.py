@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from engine.bundle.manifest import BANDS, CHANCE, Segment
-from tests.training.report.report_fixture import full_subject, measured_as
+from tests.training.report.report_fixture import full_subject, histogram_of, measured_as
 from training.report.subject import Subject
 
 HOSTILE = "<script>alert(1)</script>=cmd|' /C calc'\u202eevil\u200f"
@@ -29,7 +29,7 @@ def named(name: str) -> Subject:
         manifest=replace(
             manifest, schema=replace(manifest.schema, features=features), segments=segments
         ),
-        playbook={"version": 1, "rows": rows},
+        playbook={**subject.playbook, "rows": rows},
     )
     return measured_as(
         renamed,
@@ -61,10 +61,19 @@ def many_segments() -> Subject:
     ]
     spread = subject.comparison["segments"][0]
     profiles = {segment.id: subject.fit.profiles[1] for segment in segments}
+    rows = [
+        {**row, "segment_id": n}
+        for n in range(1, 9)
+        for row in subject.playbook["rows"][: len(BANDS)]
+    ]
     return measured_as(
-        replace(subject, manifest=replace(manifest, segments=segments)),
+        replace(
+            subject,
+            manifest=replace(manifest, segments=segments),
+            playbook={**subject.playbook, "rows": rows},
+        ),
         fit={"profiles": profiles},
-        metrics={**subject.metrics, "cells": cells},
+        metrics={**subject.metrics, "cells": cells, "histogram": histogram_of(range(1, 9))},
         comparison={
             **subject.comparison,
             "segments": [{**spread, "segment_id": n} for n in range(1, 9)],
@@ -78,7 +87,8 @@ def one_segment() -> Subject:
     kept = subject.manifest.segments[:1]
     cells = [c for c in subject.metrics["cells"] if c["segment_id"] == kept[0].id]
     single = replace(subject, manifest=replace(subject.manifest, segments=kept))
-    return measured_as(single, drift={}, metrics={**subject.metrics, "cells": cells})
+    metrics = {**subject.metrics, "cells": cells, "histogram": histogram_of([kept[0].id])}
+    return measured_as(single, drift={}, metrics=metrics)
 
 
 def features_in_all(count: int) -> Subject:
@@ -126,6 +136,7 @@ def few_users() -> Subject:
     }
     metrics["intervals"] = dict.fromkeys(subject.metrics["intervals"])
     metrics |= dict.fromkeys(("f1", "precision", "recall"))
+    metrics["histogram"] = {"width": 0.025, "rows": [0], "expected_buyers": [0.0], "segments": []}
     metrics["suppressed"] = ["F1, precision and recall are left out"]
     drivers = [{**f, "dependence": []} for f in subject.drivers["features"]]
     spread = [
@@ -146,7 +157,8 @@ def with_money() -> Subject:
     subject = full_subject()
     counted = {"rows": [1_000] * 4, "expected_buyers": [50.0, 200.0, 500.0, 900.0]}
     segments = [{"segment_id": segment.id, **counted} for segment in subject.manifest.segments]
-    histogram = {"width": 0.025, "segments": segments}
+    every = {name: [len(segments) * n for n in numbers] for name, numbers in counted.items()}
+    histogram = {"width": 0.25, **every, "segments": segments}
     economics = {
         "currency": "USD",
         "margin": 0.3,

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from engine.bundle.evaluation import read_evaluation
-from engine.bundle.open import MODEL_CARD, REPORT, open_bundle
+from engine.bundle.open import ANALYST_REPORT, MODEL_CARD, REPORT, open_bundle
 from engine.cli.main import main as engine_main
 from tests.fitted import LEAST, shop, shuffled
 from tests.fitting import number, schema_of
@@ -32,6 +32,7 @@ def folder(tmp_path_factory):
     write_table(users.drop("bought"), made / "unlabelled.parquet")
     shutil.copytree(shared.bundle, made / "bundle")
     (made / "diary.html").write_text("<!doctype html>")
+    (made / "taken.analyst.html").write_text("<!doctype html>")
     (made / "link.html").symlink_to("nowhere.html")
     (made / "folder").mkdir()
     (made / "broken").mkdir()
@@ -53,13 +54,15 @@ def test_a_report_is_written_and_told(folder, tmp_path, capsys):
     assert call(main, "report", bundle, users, "--out", out) == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert re.fullmatch(rf"report on tiny/\S+ in {out}\n", said.err)
-    page = out.read_text()
+    analyst = tmp_path / "report.analyst.html"
+    assert re.fullmatch(rf"report on tiny/\S+ in {out}, every figure in {analyst}\n", said.err)
+    assert 'href="report.analyst.html"' in out.read_text()
+    page = analyst.read_text()
     assert "3,000 users – users.parquet" in page
     assert '<section id="drift"' in page
     assert "was fitted to: the models have seen most of them" in page
     assert out.stat().st_mode == (bundle / REPORT).stat().st_mode
-    assert list(tmp_path.iterdir()) == [out]
+    assert sorted(tmp_path.iterdir()) == [analyst, out]
 
 
 def test_a_report_has_the_same_bytes_in_any_process(folder, tmp_path, monkeypatch):
@@ -71,8 +74,9 @@ def test_a_report_has_the_same_bytes_in_any_process(folder, tmp_path, monkeypatc
     assert call(main, *report, tmp_path / "here.html") == 0
     found = run("training", *report, tmp_path / "there.html", env=elsewhere, cwd=folder)
     assert found.returncode == 0, found.stderr
-    here, there = (tmp_path / f"{place}.html" for place in ("here", "there"))
-    assert here.read_bytes() == there.read_bytes()
+    for page in ("html", "analyst.html"):
+        here, there = ((tmp_path / f"{place}.{page}").read_text() for place in ("here", "there"))
+        assert here == there.replace("there.", "here.")
 
 
 @pytest.mark.parametrize(
@@ -87,6 +91,7 @@ def test_a_report_has_the_same_bytes_in_any_process(folder, tmp_path, monkeypatc
         ("bundle", "users.parquet", "folder", 73, "folder"),
         ("bundle", "users.parquet", "diary.html", 73, "exists and is not a report"),
         ("bundle", "users.parquet", "link.html", 73, "exists and is not a report"),
+        ("bundle", "users.parquet", "taken.html", 73, "taken.analyst.html: exists and is not"),
         ("bundle", "users.parquet", "new.pdf", 73, "ends with .html"),
         ("bundle", "users.parquet", "-", 73, "ends with .html"),
         ("bundle", "users.parquet", "users.parquet", 2, "is an input and an output"),
@@ -129,7 +134,7 @@ def test_few_users_are_measured_without_small_groups(folder, tmp_path):
     # As `mktemp` makes it.
     out.touch()
     assert call(main, "report", folder / "bundle", folder / "some.parquet", "--out", out) == 0
-    page = out.read_text()
+    page = out.with_name("report.analyst.html").read_text()
     assert "300 users – some.parquet" in page
     cells = re.search('<section id="actions".*?</section>', page, re.DOTALL).group()
     counts = [int(text) for text in re.findall(r"(\d+) users<", cells)]
@@ -143,7 +148,7 @@ def test_a_table_without_ids_has_a_report(folder, tmp_path):
     bundle, out = tmp_path / "bundle", tmp_path / "report.html"
     fit([str(folder / "users.parquet")], FitOptions(schema, effort=LEAST), bundle)
     assert call(main, "report", bundle, folder / "users.parquet", "--out", out) == 0
-    assert "2 features of each user" in out.read_text()
+    assert "2 features of each user" in out.with_name("report.analyst.html").read_text()
 
 
 def test_a_model_of_shuffled_labels_is_called_unusable_everywhere(tmp_path, capsys):
@@ -154,7 +159,8 @@ def test_a_model_of_shuffled_labels_is_called_unusable_everywhere(tmp_path, caps
     assert call(main, "report", bundle, shared.users, "--out", out) == 0
     assert call(engine_main, "inspect", bundle) == 0
     inspected = capsys.readouterr().out
-    texts = [(bundle / REPORT).read_text(), (bundle / MODEL_CARD).read_text(), out.read_text()]
+    places = [bundle / REPORT, bundle / ANALYST_REPORT, bundle / MODEL_CARD]
+    texts = [place.read_text() for place in (*places, out, out.with_name("again.analyst.html"))]
     for text in texts:
         assert "Must not be used" in text
         assert "May be used" not in text

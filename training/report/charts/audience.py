@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from training.format import percent, span, whole_percent
-from training.report.charts.drawing import (
+from engine.pages.drawing import (
     COOL,
     INK,
     MUTED,
@@ -20,6 +19,7 @@ from training.report.charts.drawing import (
     text,
     text_marks,
 )
+from engine.pages.format import percent, span, whole_percent
 
 MARKED_SHARES = (0.1, 0.3)
 """The lists whose gains are labelled."""

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.format import short
-from training.format import odds, plain, shown
-from training.report.charts.drawing import (
+from engine.pages.drawing import (
     COOL,
     INK,
     MUTED,
@@ -19,6 +18,7 @@ from training.report.charts.drawing import (
     number,
     text,
 )
+from engine.pages.format import odds, plain, shown
 
 PANEL_WIDTH = 205
 _HEIGHT, _BAR_HEIGHT = 132, 58

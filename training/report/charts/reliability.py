@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.report.charts.drawing import (
+from engine.pages.drawing import (
     COOL,
     MUTED,
     Rows,

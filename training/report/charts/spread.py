@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.format import short
-from training.format import percent, shown
-from training.report.charts.drawing import (
+from engine.pages.drawing import (
     COOL,
     INK,
     MUTED,
@@ -18,6 +17,7 @@ from training.report.charts.drawing import (
     share_channel,
     text,
 )
+from engine.pages.format import percent, shown
 
 
 def spread_chart(segments: Sequence[Mapping[str, Any]], names: Mapping[int, str], name: str) -> str:

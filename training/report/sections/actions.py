@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from engine.bundle.manifest import BANDS
-from training.format import BAND_WORDS, bands_words, count, percent
+from engine.pages.blocks import Block, Cell, Text, table
+from engine.pages.format import BAND_WORDS, bands_words, count, percent
 from training.metrics.disclosure import MIN_USERS
-from training.report.blocks import Block, Cell, Text, left_out, table
+from training.report.sections.segments import left_out
 from training.report.subject import Figures, Subject
 
 Place = tuple[int, str]
@@ -18,7 +19,7 @@ ALL = 0
 
 def cells(subject: Subject) -> list[Block]:
     """Purchase rate by segment and band, and the action of the playbook."""
-    names, measured, rows = _groups(subject)
+    names, measured, rows = groups(subject)
     found = {(cell["segment_id"], band): cell for cell in measured for band in cell["bands"]}
     actions: dict[Place, str] = {}
     for row in rows:
@@ -61,7 +62,7 @@ def cells(subject: Subject) -> list[Block]:
     return [*blocks, *_tests(names, rows)]
 
 
-def _groups(subject: Subject) -> tuple[dict[int, str], Sequence[Figures], Sequence[Figures]]:
+def groups(subject: Subject) -> tuple[dict[int, str], Sequence[Figures], Sequence[Figures]]:
     """Names by id, measured cells, and rows of the playbook: of segments, or of all users.
 
     Scores name no segment that is no better than chance, so all users are one group then.

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from engine.format import shown_name
-from training.format import count, percent, span, times, whole_percent
+from engine.pages.blocks import Block, Cell, Figure, TableBlock, Text, table
+from engine.pages.format import count, percent, span, times, whole_percent
 from training.metrics.audiences import AUDIENCE_SHARES
 from training.metrics.money import FIGURES, Bins, audience, best_size, priced_bins
-from training.report.blocks import Block, Cell, Figure, TableBlock, Text, table
 from training.report.charts.audience import deciles_chart, gains_chart, gains_words
 from training.report.subject import Figures, Subject
 

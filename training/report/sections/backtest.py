@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.errors import pluralize
-from training.format import (
+from engine.pages.blocks import Block, Bullets, Section, Text, table
+from engine.pages.format import (
     BAND_WORDS,
     bands_words,
     count,
@@ -17,7 +18,6 @@ from training.format import (
     span,
 )
 from training.metrics.disclosure import MIN_USERS
-from training.report.blocks import Block, Bullets, Section, Text, table
 from training.report.sections.figures import HEADLINE
 
 MEANING = (

@@ -1,8 +1,8 @@
 """Threats to the figures: leakage and drift."""
 
 from engine.explain.drift import moved
-from training.format import decimal, listed, percent, sentence, shown
-from training.report.blocks import Block, Bullets, Cell, Text, bullets, table
+from engine.pages.blocks import Block, Bullets, Cell, Text, bullets, table
+from engine.pages.format import decimal, listed, percent, sentence, shown
 from training.report.subject import Figures, Subject
 
 SHOWN_DRIFT = 20

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from training.compare.evidence import Difference
-from training.format import (
+from engine.pages.blocks import Block, Cell, Figure, Text, bullets, table
+from engine.pages.format import (
     UNKNOWN,
     count,
     decimal,
@@ -14,9 +14,10 @@ from training.format import (
     times,
     whole_percent,
 )
-from training.report.blocks import Block, Cell, Figure, Text, bullets, left_out, table
+from training.compare.evidence import Difference
 from training.report.charts.spread import spread_chart
 from training.report.sections.drivers import SHOWN_DRIVERS
+from training.report.sections.segments import left_out
 from training.report.subject import Figures, Subject
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from training.format import decimal, listed, shown, whole_percent
-from training.report.blocks import Block, Cell, Panels, Text, table
+from engine.pages.blocks import Block, Cell, Panels, Text, table
+from engine.pages.format import decimal, listed, shown, whole_percent
 from training.report.charts.dependence import dependence_chart
 from training.report.subject import Figures, Subject
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from training.format import decimal, interval, percent, sentence, times, whole_percent
-from training.report.blocks import Block, Fact, Facts, Text, table
+from engine.pages.blocks import Block, Fact, Facts, Text, table
+from engine.pages.format import decimal, interval, percent, sentence, times, whole_percent
 from training.report.subject import Figures, Subject
 
 HEADLINE = (

@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping
 
-from training.report.blocks import Block, Bullets, table
+from engine.pages.blocks import Block, Bullets, table
 from training.report.subject import Figures, Subject
 
 
 def limits(subject: Subject) -> list[Block]:
     """The limits of the figures."""
+    return [Bullets(not_to_conclude(subject))]
+
+
+def not_to_conclude(subject: Subject) -> tuple[str, ...]:
+    """What the figures do not show, in sentences; the most important first."""
     dates = subject.evaluation.data.get("snapshots") or []
     when = f" of {dates[0]}" + (f" to {dates[-1]}" if len(dates) > 1 else "") if dates else ""
     items = [
@@ -20,13 +25,14 @@ def limits(subject: Subject) -> list[Block]:
         "Campaigns that act on the score change later data: leave the control group out and record "
         "who was contacted.",
     ]
+    if "share_of_best_auc" in subject.metrics:
+        items.insert(
+            1,
+            "The measured users are simulated: the figures check the method and forecast nothing.",
+        )
     if not subject.quality["may_be_used"]:
         items.insert(0, "This bundle is unusable: do not base decisions on its scores.")
-    if "share_of_best_auc" in subject.metrics:
-        items.append(
-            "The measured users are simulated: the figures check the method and forecast nothing."
-        )
-    return [Bullets(tuple(items))]
+    return tuple(items)
 
 
 def verify(subject: Subject) -> list[Block]:

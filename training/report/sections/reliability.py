@@ -3,8 +3,8 @@
 from functools import partial
 
 from engine.errors import pluralize
-from training.format import count, percent, percent_interval
-from training.report.blocks import Block, Figure, Text, table
+from engine.pages.blocks import Block, Figure, Text, table
+from engine.pages.format import count, percent, percent_interval
 from training.report.charts.reliability import reliability_chart
 from training.report.subject import Subject
 

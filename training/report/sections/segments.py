@@ -1,10 +1,12 @@
 """The segments, how well separated they are, and how their number was chosen."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from engine.format import short, without_head
-from training.format import THIN, count, decimal, percent, plain, shown, unit_beside
-from training.report.blocks import Block, Card, Cards, Cell, Text, bullets, left_out, table
+from engine.pages.blocks import Block, Card, Cards, Cell, Text, bullets, table
+from engine.pages.format import THIN, count, decimal, listed, percent, plain, shown, unit_beside
+from training.metrics.disclosure import MIN_USERS
 from training.report.subject import Figures, Subject
 from training.segments.counts import WORTH
 
@@ -47,6 +49,13 @@ def segments(subject: Subject) -> list[Block]:
     blocks += bullets("Use with care", clustering.get("reasons"))
     blocks += _choice_table(clustering)
     return blocks
+
+
+def left_out(names: Sequence[str]) -> list[Block]:
+    """A sentence on segments without figures, if there are any."""
+    if not names:
+        return []
+    return [Text(f"Left out, with fewer than {MIN_USERS} measured users: {listed(names)}.")]
 
 
 def _segment_card(segment: Any, subject: Subject) -> Card:  # noqa: ANN401 - engine.bundle.manifest.Segment

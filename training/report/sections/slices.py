@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from training.format import count, decimal, interval, percent, points, shown
+from engine.pages.blocks import Block, Cell, Text, table
+from engine.pages.format import count, decimal, interval, percent, points, shown
 from training.metrics.disclosure import MIN_USERS
-from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
 
 CHANCE = 3.5

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from training.format import UNKNOWN, count, decimal
+from engine.pages.blocks import Block, Cell, Text, table
+from engine.pages.format import UNKNOWN, count, decimal
 from training.model.trees import Settings
-from training.report.blocks import Block, Cell, Text, table
 from training.report.subject import Figures, Subject
 
 SHOWN_TRIALS = 30

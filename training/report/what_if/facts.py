@@ -11,9 +11,9 @@ from engine.bundle.playbook import playbook_rows
 from engine.bundle.reference import reference_from_json
 from engine.bundle.schema import Feature
 from engine.format import NO_UNITS
+from engine.pages.format import sentence
+from engine.pages.html import visible
 from engine.words import EFFECT_BOUNDS, EFFECTS, phrases_of, spoken_category
-from training.format import sentence
-from training.report.page import visible
 from training.report.subject import Subject
 from training.report.what_if.typical import Typical, Usual
 

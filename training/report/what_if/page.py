@@ -1,16 +1,10 @@
 """The what-if page: model, runtime and facts as one file that loads nothing else."""
 
-import base64
-import hashlib
-import json
 import re
 from importlib.resources import files
-from typing import Any
-
-from markupsafe import Markup
 
 from engine.bundle.open import SCORER, Bundle
-from training.report.page import environment, visible
+from engine.pages.html import OWN, as_base64, environment, inline_json, source, source_hash, visible
 from training.report.subject import Subject
 from training.report.summary import badge
 from training.report.what_if.facts import page_facts
@@ -23,7 +17,8 @@ RUNTIME_LICENCES = {
 }
 """The files beside the page, and their names in the package."""
 
-RUNTIME = files("training.report.what_if") / "runtime"
+WHAT_IF = "training.report.what_if"
+RUNTIME = files(WHAT_IF) / "runtime"
 _SCRIPTS = ("model.js", "scale.js", "words.js", "controls.js", "answer.js", "main.js")
 _MODULE = "ort.wasm.bundle.min.mjs"
 _WASM = "ort-wasm-simd-threaded.wasm.gz"
@@ -48,20 +43,20 @@ def what_if_html(bundle: Bundle, subject: Subject, usual: Usual) -> str:
     """One self-contained HTML page."""
     parts = {
         "runtime": runtime_script(),
-        "script": "\n".join(_source("training.report.what_if", name) for name in _SCRIPTS),
-        "style": _source("training.report", "report.css")
-        + _source("training.report.what_if", "what_if.css"),
+        "script": "\n".join(source(WHAT_IF, name) for name in _SCRIPTS),
+        "style": source(OWN, "page.css") + source(WHAT_IF, "what_if.css"),
     }
-    return _template().render(
+    template = environment(WHAT_IF, visible).get_template("what_if.html.j2")
+    return template.render(
         **parts,
-        **{f"{name}_hash": _source_hash(text) for name, text in parts.items()},
+        **{f"{name}_hash": source_hash(text) for name, text in parts.items()},
         manifest=bundle.manifest,
         quality=subject.quality,
         badge=badge(subject.quality),
         event=subject.event,
-        facts=_inline_json(page_facts(bundle, subject, usual)),
-        model=_base64(bundle.contents[SCORER]),
-        wasm=_base64((RUNTIME / _WASM).read_bytes()),
+        facts=inline_json(page_facts(bundle, subject, usual)),
+        model=as_base64(bundle.contents[SCORER]),
+        wasm=as_base64((RUNTIME / _WASM).read_bytes()),
     )
 
 
@@ -78,31 +73,3 @@ def runtime_script() -> str:
 def _as_global(exports: re.Match[str]) -> str:
     names = ",".join(f'"{public}":{private}' for private, public in _EXPORT.findall(exports[1]))
     return f"globalThis.ort={{{names}}};"
-
-
-def _template() -> Any:  # noqa: ANN401 - jinja2 is loaded late
-    from jinja2 import PackageLoader
-
-    made = environment(visible)
-    made.loader = PackageLoader("training.report.what_if")
-    made.filters["verbatim"] = Markup
-    return made.get_template("what_if.html.j2")
-
-
-def _source(package: str, name: str) -> str:
-    return (files(package) / "templates" / name).read_text(encoding="utf-8")
-
-
-def _inline_json(facts: dict[str, Any]) -> str:
-    """JSON that is safe inside a script element."""
-    text = json.dumps(facts, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
-
-
-def _source_hash(text: str) -> str:
-    """The hash by which a content security policy allows an inline script or style."""
-    return f"'sha256-{_base64(hashlib.sha256(text.encode()).digest())}'"
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from training.format import THIN
+from engine.pages.format import THIN
 
 WIDTH = 440
 HEIGHT = 300

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from training.format import listed, sentence, shown
-from training.metrics.disclosure import MIN_USERS
+from engine.pages.format import sentence, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +170,6 @@ def table(
         frozenset(marked),
         stacks,
     )
-
-
-def left_out(names: Sequence[str]) -> list[Block]:
-    """A sentence on segments without figures, if there are any."""
-    if not names:
-        return []
-    return [Text(f"Left out, with fewer than {MIN_USERS} measured users: {listed(names)}.")]
 
 
 def bullets(title: str, items: Sequence[str] | None) -> list[Block]:
