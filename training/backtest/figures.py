@@ -14,8 +14,11 @@ from scipy.special import expit, logit  # type: ignore[import-untyped]
 from engine.bundle.manifest import BANDS
 from engine.bundle.schema import FeatureSchema
 from engine.errors import InputError, pluralize
-from training.backtest.effect import control_effect
+from training.backtest.contacted import campaigns_document
+from training.backtest.money import Money
 from training.backtest.outcomes import Joined, join_outcomes
+from training.backtest.tables import read_tables
+from training.backtest.without_log import control_effect
 from training.metrics.audiences import top_users
 from training.metrics.classification import AT_THRESHOLD
 from training.metrics.disclosure import MIN_USERS, enough, merged
@@ -31,7 +34,11 @@ FIGURES = ("rows", "mean_probability", "purchase_rate", "interval", "lift", "sha
 
 
 def backtest(
-    scores: Sequence[str], outcomes: Sequence[str], schema: FeatureSchema
+    scores: Sequence[str],
+    outcomes: Sequence[str],
+    schema: FeatureSchema,
+    logs: Sequence[str] = (),
+    money: Money = Money(),  # noqa: B008 - it is frozen
 ) -> dict[str, Any]:
     """Compare past scores with outcomes.
 
@@ -39,17 +46,22 @@ def backtest(
         scores: Score files.
         outcomes: Tables with id, snapshot and label.
         schema: The names of these three.
+        logs: Contact logs, if campaigns are to be measured.
+        money: What purchases are worth and contacts cost.
 
     Returns:
-        What was joined, and for each bundle `shift`, `metrics`, `deciles`, `bands`, `segments` and
-        `control`; plain JSON values.
+        What was joined, for each bundle `shift`, `metrics`, `deciles`, `bands`, `segments` and
+        `control`, and with logs `contacts`, `campaigns` and `policy`; plain JSON values.
 
     Raises:
         EngineError: The files cannot be read or joined, or hold too few users.
     """
-    joined = join_outcomes(scores, outcomes, schema)
+    tables = read_tables(scores, outcomes, schema, money.value)
+    # Contacts are read first: their mistakes should not wait for the bootstrap.
+    measured = campaigns_document(logs, scores, tables, schema, money) if logs else {}
+    joined = join_outcomes(scores, outcomes, schema, tables)
     bundles = [_bundle_figures(name, frame) for name, frame in _measurable(joined).items()]
-    return rounded({**_counts(joined), "bundles": bundles})
+    return rounded({**_counts(joined), "bundles": bundles, **measured})
 
 
 def _measurable(joined: Joined) -> dict[str, pl.DataFrame]:

@@ -36,7 +36,7 @@ def check_packages(packages: tuple[str, ...]) -> None:
     check_extra(packages, "training")
 
 
-def check_output(out: Path, bundle: Path, data: tuple[str, ...]) -> None:
+def check_output(out: Path, bundle: Path | None, data: tuple[str, ...]) -> None:
     """Check that an output is not an input and does not lie in a bundle.
 
     Raises:

@@ -8,39 +8,15 @@ import pytest
 from engine.bundle.manifest import BANDS
 from engine.errors import BundleError, InputError, NoInputError
 from engine.pages.text import section_lines
-from tests.fitting import number, schema_of
 from tests.helpers import write_table
-from training.backtest.effect import control_effect, rate_differences
+from tests.training.backtest.score_files import TABLE, scores_of
+from training.backtest.effects import rate_differences
 from training.backtest.figures import backtest, shift_to
-from training.backtest.outcomes import join_outcomes
+from training.backtest.tables import read_tables
+from training.backtest.without_log import control_effect
 from training.report.sections.backtest import backtest_sections
 
-TABLE = schema_of(number("visits"), id="customer", snapshot="day")
 OTHER_NAMES = dataclasses.replace(TABLE, id="user", snapshot="id", label="snapshot")
-DAY = date(2026, 1, 4)
-
-
-def scores_of(rows: int, seed: int = 0, **columns) -> pl.DataFrame:
-    """A score file of customers in two segments; every fifth is in the control group."""
-    probability = np.random.default_rng(seed).random(rows).astype(np.float32)
-    quarter = (4 * probability).astype(int).clip(0, 3)
-    frame = pl.DataFrame(
-        {
-            "customer": [f"c{n:05}" for n in range(rows)],
-            "day": pl.Series([DAY]).new_from_index(0, rows),
-            "purchase_probability": probability,
-            "will_purchase": probability >= 0.5,
-            "propensity_decile": pl.Series((10 * probability).astype(int) + 1, dtype=pl.Int8),
-            "propensity_band": np.array(BANDS)[quarter],
-            "segment_id": pl.Series(np.arange(rows) % 2 + 1, dtype=pl.Int8),
-            "segment_name": np.array(["Ones", "Twos"])[np.arange(rows) % 2],
-            "driver_1": "visits",
-            "action": "write",
-            "in_control_group": np.arange(rows) % 5 == 0,
-            "bundle_id": "tiny/a",
-        }
-    )
-    return frame.with_columns(**columns)
 
 
 def outcomes_of(scores: pl.DataFrame, lift: float = 0.0, seed: int = 1) -> pl.DataFrame:
@@ -220,7 +196,7 @@ def test_users_without_dates_are_joined_by_their_ids(report):
 @pytest.mark.parametrize("name", ["id", "label"])
 def test_a_schema_must_name_what_is_joined(name, tmp_path):
     with pytest.raises(BundleError, match=f"names no {name}"):
-        join_outcomes(["scores"], ["outcomes"], dataclasses.replace(TABLE, **{name: None}))
+        read_tables(["scores"], ["outcomes"], dataclasses.replace(TABLE, **{name: None}))
 
 
 def test_nothing_to_read_is_said(tmp_path):

@@ -18,6 +18,7 @@ from engine.pages.format import (
     span,
 )
 from training.metrics.disclosure import MIN_USERS
+from training.report.sections.campaigns import campaign_sections
 from training.report.sections.figures import HEADLINE
 
 MEANING = (
@@ -31,11 +32,18 @@ MEANING = (
 
 
 def backtest_sections(report: Mapping[str, Any]) -> list[Section]:
-    """The document of `figures.backtest` as sections, one for each bundle after the summary."""
+    """The document of `figures.backtest` as sections: summary, campaigns, bundles."""
+    contacted = "campaigns" in report
     return [
         Section("outcomes", "Scores and outcomes", [Bullets(tuple(_counts(report)))]),
+        *campaign_sections(report),
         *(
-            Section(f"bundle-{n}", f"Bundle {bundle['bundle_id']}", _bundle(bundle))
+            Section(
+                f"bundle-{n}",
+                f"Bundle {bundle['bundle_id']}",
+                # Who was contacted is known from the logs, not from the control group alone.
+                [*_bundle(bundle), *([] if contacted else _control(bundle["control"]))],
+            )
             for n, bundle in enumerate(report["bundles"], start=1)
         ),
     ]
@@ -71,7 +79,6 @@ def _bundle(bundle: Mapping[str, Any]) -> list[Block]:
         *_shift(bundle["shift"]),
         *_metrics(bundle["metrics"]),
         *_rates_tables(bundle),
-        *_control(bundle["control"]),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Contacted users against the control group: the measured effect of the contacts."""
+"""Contacted users against the control group where no log says who was contacted: everybody else was."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 
 from engine.bundle.manifest import BANDS
+from training.backtest.effects import rate_differences
 from training.metrics.disclosure import MIN_USERS, users_in
-from training.metrics.intervals import NORMAL_QUANTILE, wilson
+from training.metrics.intervals import NORMAL_QUANTILE
 
 ARMS = ("contacted", "control")
 
@@ -53,20 +54,6 @@ def control_effect(frame: pl.DataFrame, names: Mapping[int, str]) -> dict[str, A
         "cells_left_out": int(((people > 0).any(axis=0) & ~large).sum()),
         "all_cells": _pooled(rate[:, large], people[:, large]),
     }
-
-
-def rate_differences(rate: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % intervals of the first rate minus the second: Newcombe's hybrid score (1998), method 10.
-
-    Args:
-        rate: float64 [2, cells].
-        people: How many users each rate is of, above 0, int64 [2, cells].
-    """
-    low, high = wilson(rate, people)
-    difference = rate[0] - rate[1]
-    down = np.sqrt((rate[0] - low[0]) ** 2 + (high[1] - rate[1]) ** 2)
-    up = np.sqrt((high[0] - rate[0]) ** 2 + (rate[1] - low[1]) ** 2)
-    return difference - down, difference + up
 
 
 def _pooled(rate: np.ndarray, people: np.ndarray) -> dict[str, Any] | None:

@@ -1,0 +1,497 @@
+import json
+import tomllib
+from dataclasses import asdict
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from engine.activate.audience import make_audience
+from engine.activate.options import AudienceOptions
+from engine.errors import CannotCreateError, InputError, UsageError
+from engine.pages.text import section_lines
+from tests.helpers import run, write_table
+from tests.training.backtest.score_files import DAY, TABLE, scores_of
+from training.backtest.contacted import campaigns_document
+from training.backtest.money import Money, read_money
+from training.backtest.next_playbook import MARK, check_replaceable, playbook_toml
+from training.backtest.tables import read_tables
+from training.cli import backtest
+from training.playbook.rules import load_rules
+from training.report.sections.campaigns import campaign_sections
+
+SCORES = scores_of(6_000)
+SENT = DAY + timedelta(days=1)
+WEEKLY = TABLE.__class__("tiny", TABLE.features, "customer", "bought", "day", horizon_days=7)
+
+
+def log_of(
+    scores: pl.DataFrame, campaign: str = "spring", seed: int = 0, **columns
+) -> pl.DataFrame:
+    """A log of two arms and the control group, drawn by chance."""
+    arms = np.random.default_rng(seed).choice(["control", "mail", "offer"], scores.height)
+    frame = scores.select("customer", date=pl.lit(SENT), campaign=pl.lit(campaign))
+    return frame.with_columns(arm=pl.Series(arms)).with_columns(**columns)
+
+
+def outcomes_of(scores: pl.DataFrame, log: pl.DataFrame, offer: float = 0.1, seed: int = 1):
+    """Purchases, which the offer makes more frequent, and what was spent."""
+    rng = np.random.default_rng(seed)
+    arm = scores.join(log.unique("customer"), on="customer", how="left", maintain_order="left")[
+        "arm"
+    ]
+    chance = (
+        0.5 * scores["purchase_probability"].to_numpy() + offer * arm.eq_missing("offer").to_numpy()
+    )
+    bought = (rng.random(scores.height) < chance).astype(np.int8)
+    return scores.select("customer", "day").with_columns(
+        bought=bought, spend=bought * rng.lognormal(3, 0.5, scores.height).round(2)
+    )
+
+
+@pytest.fixture
+def measure(tmp_path):
+    """Write scores, outcomes and logs, and run a backtest of them."""
+
+    def run_backtest(scores=SCORES, outcomes=None, logs=None, schema=WEEKLY, **money):
+        logs = [log_of(scores)] if logs is None else logs
+        if outcomes is None:
+            first = logs[0] if isinstance(logs[0], pl.DataFrame) else pl.read_csv(logs[0])
+            outcomes = outcomes_of(scores, first)
+        paths = {
+            name: str(write_table(frame, tmp_path / f"{name}.parquet"))
+            for name, frame in {"scores": scores, "outcomes": outcomes}.items()
+        }
+        files = [
+            str(write_table(log, tmp_path / f"log{n}.csv"))
+            if isinstance(log, pl.DataFrame)
+            else log
+            for n, log in enumerate(logs)
+        ]
+        money = Money(**money)
+        tables = read_tables([paths["scores"]], [paths["outcomes"]], schema, money.value)
+        return campaigns_document(files, [paths["scores"]], tables, schema, money)
+
+    return run_backtest
+
+
+def effect(found, arm: str, outcome: str = "purchase", campaign: int = 0) -> dict:
+    arms = found["campaigns"][campaign]["outcomes"][outcome]
+    return next(each for each in arms if each["arm"] == arm)
+
+
+def printed(found) -> str:
+    return "\n".join(section_lines(campaign_sections(found)))
+
+
+def test_each_arm_is_compared_with_its_control_group(measure):
+    log = log_of(SCORES)
+    outcomes = outcomes_of(SCORES, log)
+    found = measure(logs=[log], outcomes=outcomes, value="spend")
+    both = outcomes.join(log, on="customer")
+    for outcome, column in (("purchase", "bought"), ("value", "spend")):
+        means = dict(both.group_by("arm").agg(pl.col(column).mean()).rows())
+        for arm in ("mail", "offer"):
+            assert effect(found, arm, outcome)["difference"] == pytest.approx(
+                means[arm] - means["control"], abs=1e-5
+            )
+    assert effect(found, "offer")["shown"]
+    assert not effect(found, "mail")["shown"]
+    low, high = effect(found, "offer")["interval"]
+    assert low < 0.1 < high
+    assert not found["campaigns"][0]["ratio"]["alarm"]
+    assert {cell["arm"] for cell in found["policy"]["cells"]} == {"offer"}
+    text = printed(found)
+    assert "offer: +" in text
+
+
+def test_users_count_as_assigned_with_the_score_of_before(measure):
+    late = SCORES.with_columns(
+        day=pl.lit(DAY + timedelta(days=7)),
+        propensity_band=pl.lit("low"),
+        segment_id=pl.lit(1, pl.Int8),
+    )
+    log = log_of(SCORES)
+    again = log.with_columns(date=pl.lit(SENT + timedelta(days=7)))
+    outcomes = outcomes_of(SCORES, log)
+    found = measure(pl.concat([SCORES, late]), outcomes, [pl.concat([again, log])])
+    alone = measure(SCORES, outcomes, [log])
+    assert found["campaigns"][0]["outcomes"] == alone["campaigns"][0]["outcomes"]
+
+
+def test_several_weeks_are_several_looks_at_the_same_users(measure):
+    log = log_of(SCORES)
+    weeks = [
+        outcomes_of(SCORES, log, seed=n).with_columns(day=pl.lit(DAY + timedelta(days=7 * n)))
+        for n in range(3)
+    ]
+    before = weeks[0].with_columns(day=pl.lit(DAY - timedelta(days=7)), bought=pl.lit(1, pl.Int8))
+    found = measure(outcomes=pl.concat([before, *weeks]), logs=[log])
+    (campaign,) = found["campaigns"]
+    assert campaign["weeks"] == ["2026-01-04", "2026-01-11", "2026-01-18"]
+    assert campaign["users"] == 6_000
+    offer = effect(found, "offer")
+    assert len(offer["looks"]) == 3
+    widths = [high - low for low, high in (look["interval"] for look in offer["looks"])]
+    assert widths == sorted(widths, reverse=True)
+    # The interval that holds at all looks is wider than that of the last one alone.
+    assert widths[-1] > offer["interval"][1] - offer["interval"][0]
+    mean = pl.concat(weeks).join(log, on="customer").group_by("arm").agg(pl.col("bought").mean())
+    assert offer["mean"] == pytest.approx(dict(mean.rows())["offer"], abs=1e-6)
+    assert "intervals that hold at all looks together" in printed(found)
+
+
+def test_outcomes_that_ended_before_the_contact_do_not_count(measure):
+    log = log_of(SCORES, date=pl.lit(DAY + timedelta(days=7)))
+    with pytest.raises(InputError, match="no campaign has 20 users with an outcome"):
+        measure(logs=[log])
+
+
+def test_campaigns_are_measured_one_by_one_and_judged_together(measure):
+    spring, summer = log_of(SCORES), log_of(SCORES, "summer", seed=5)
+    found = measure(logs=[spring, summer.filter(pl.col("arm") != "mail")])
+    assert [c["campaign"] for c in found["campaigns"]] == ["spring", "summer"]
+    assert [c["arms"] for c in found["campaigns"]] == [["mail", "offer"], ["offer"]]
+    assert found["policy"]["campaigns"] == ["spring", "summer"]
+
+
+def test_users_without_scores_or_in_two_arms_are_left_out_and_counted(measure):
+    log = log_of(SCORES)
+    unknown = log.head(3).with_columns(customer=pl.concat_str(pl.lit("x"), "customer"))
+    early = log.slice(3, 2).with_columns(date=pl.lit(DAY - timedelta(days=1)))
+    twice = log.filter(pl.col("arm") == "mail").tail(4).with_columns(arm=pl.lit("offer"))
+    odd = log.slice(5, 1).with_columns(arm=pl.lit(None, pl.String))
+    rest = log.join(pl.concat([early, odd]), on="customer", how="anti")
+    texts = [
+        frame.with_columns(pl.col("date").cast(pl.String))
+        for frame in (rest, unknown, early, twice, odd)
+    ]
+    no_date = log.slice(6, 1).with_columns(date=pl.lit("05/01/2026"), customer=pl.lit("c99999"))
+    found = measure(logs=[pl.concat([*texts, no_date])])
+    assert found["contacts"]["caught"] == {
+        "rows with arm|missing": 1,
+        "rows with date|not_a_date": 1,
+        "users in several arms": 4,
+        "users never scored": 3,
+        "users contacted before their first score": 2,
+    }
+    assert found["campaigns"][0]["users"] == 6_000 - 4 - 2 - 1
+    assert "Users in several arms: 4." in printed(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"arm": pl.lit("mail")},
+            "1 campaign without control users: 'spring'.*'control'.*campaign.json",
+        ),
+        ({"date": pl.lit("soon")}, r"no user of 0 has a score.*date\|not_a_date 6,000"),
+        (
+            {"date": pl.lit(date(2025, 1, 1))},
+            "no user of 6,000 has a score from before the contact",
+        ),
+        ({"customer": pl.concat_str(pl.lit("x"), "customer")}, "users never scored 6,000"),
+    ],
+)
+def test_logs_that_cannot_be_used_are_refused(measure, change, words):
+    with pytest.raises(InputError, match=words):
+        measure(logs=[log_of(SCORES, **change)])
+
+
+def test_missing_columns_are_named(measure):
+    with pytest.raises(InputError, match="1 missing column: 'arm'; a contact log has 'customer'"):
+        measure(outcomes=outcomes_of(SCORES, log_of(SCORES)), logs=[log_of(SCORES).drop("arm")])
+    with pytest.raises(InputError, match="1 missing column: 'date'.*when, in which arm"):
+        measure(logs=[log_of(SCORES).drop("date")])
+    with pytest.raises(InputError, match="missing column: 'price'"):
+        measure(value="price")
+    spent = outcomes_of(SCORES, log_of(SCORES)).with_columns(
+        spend=pl.when(pl.col("bought") == 1).then("spend")
+    )
+    with pytest.raises(InputError, match="rows of 6,000 without 'spend'. Write 0"):
+        measure(outcomes=spent, value="spend")
+
+
+def test_scores_of_two_bundles_are_ambiguous(measure):
+    other = SCORES.with_columns(bundle_id=pl.lit("tiny/b"))
+    with pytest.raises(
+        InputError, match="scored more than once for a date, by bundles 'tiny/a', 'tiny/b'"
+    ):
+        measure(
+            pl.concat([SCORES, other]),
+            logs=[log_of(SCORES)],
+            outcomes=outcomes_of(SCORES, log_of(SCORES)),
+        )
+
+
+def test_scores_without_dates_need_none_in_the_log(measure):
+    users = SCORES.drop("day")
+    log = log_of(SCORES).drop("date")
+    outcomes = outcomes_of(SCORES, log)
+    found = measure(users, outcomes.drop("day"), [log])
+    assert effect(found, "offer") == effect(
+        measure(outcomes=outcomes, logs=[log_of(SCORES)]), "offer"
+    )
+
+
+def test_nothing_is_said_about_fewer_than_20_users(measure):
+    few = pl.int_range(pl.len()) < 19
+    log = log_of(SCORES).with_columns(arm=pl.when(few).then(pl.lit("tiny")).otherwise("arm"))
+    rare = SCORES.with_columns(
+        segment_id=pl.when(pl.int_range(pl.len()) > 5_950)
+        .then(3)
+        .otherwise("segment_id")
+        .cast(pl.Int8),
+        segment_name=pl.when(pl.int_range(pl.len()) > 5_950)
+        .then(pl.lit("Few"))
+        .otherwise("segment_name"),
+    )
+    found = measure(rare, logs=[log])
+    (campaign,) = found["campaigns"]
+    assert campaign["arms"] == ["mail", "offer"]
+    assert campaign["arms_left_out"] == 1
+    for arm in campaign["outcomes"]["purchase"]:
+        for level in ("bands", "segments", "cells"):
+            rows = arm[level]["rows"]
+            assert all(min(row["users"], row["control_users"]) >= 20 for row in rows)
+        assert arm["cells"]["left_out"] > 0
+    assert "tiny" not in printed(found)
+    assert all(cell["users"] >= 20 for cell in found["policy"]["cells"])
+
+
+def test_mismatched_arms_are_called_so_and_show_no_effect(measure):
+    log = log_of(SCORES)
+    likely = SCORES["purchase_probability"].to_numpy() > 0.75
+    lost = (log["arm"] == "control").to_numpy() & likely & (np.arange(6_000) % 2 == 0)
+    found = measure(
+        logs=[log.filter(~pl.Series(lost))], outcomes=outcomes_of(SCORES, log, offer=0.3)
+    )
+    assert found["campaigns"][0]["ratio"]["alarm"]
+    assert not effect(found, "offer")["shown"]
+    assert not any(row["shown"] for row in effect(found, "offer")["bands"]["rows"])
+    assert found["policy"] is None
+    assert "Sample-ratio mismatch" in printed(found)
+    with pytest.raises(InputError, match="no playbook written"):
+        playbook_toml(None, Money(), None)
+
+
+# Lists that `engine audience` made.
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """A list of some of the scores, and its campaign file."""
+
+    def make(**options):
+        scores = write_table(SCORES, tmp_path / "scores.parquet")
+        out = tmp_path / "list.csv"
+        arms = options.pop("arms", {"mail": 0.5, "offer": 0.5})
+        settings = AudienceOptions(campaign="spring", arms=arms, if_exists="replace", **options)
+        make_audience([str(scores)], out, settings)
+        return out
+
+    return make
+
+
+def test_the_control_group_of_a_list_is_who_was_left_out_of_it(measure, listed):
+    path = listed(bands=("high", "very_high"), top=2_000)
+    users = pl.read_csv(path)
+    assert not users.filter(arm="control").height
+    found = measure(logs=[str(path)], outcomes=outcomes_of(SCORES, users))
+    cutoff = users["purchase_probability"].min()
+    control = SCORES.filter(
+        "in_control_group",
+        pl.col("propensity_band").is_in(["high", "very_high"]),
+        pl.col("purchase_probability") >= pl.lit(cutoff, pl.Float32),
+    )
+    offer = effect(found, "offer")
+    assert offer["control_users"] == control.height
+    assert offer["users"] == users.filter(arm="offer").height
+    assert found["campaigns"][0]["ratio"]["tests"][0]["test"] == "planned shares"
+    assert not found["campaigns"][0]["ratio"]["alarm"]
+    # A list with the control group says the same.
+    included = measure(
+        logs=[str(listed(bands=("high", "very_high"), top=2_000, include_control=True))]
+    )
+    assert effect(included, "offer")["control_users"] == control.height
+
+
+def test_contacted_users_of_the_control_group_count_as_control_users(measure, listed):
+    path = listed()
+    users = pl.read_csv(path)
+    held = SCORES.filter("in_control_group").head(30)
+    extra = held.select("customer", "day", campaign=pl.lit("spring"), arm=pl.lit("offer"))
+    columns = ["customer", "day", "campaign", "arm"]
+    users = pl.concat([users.select(columns), extra.with_columns(pl.col("day").cast(pl.String))])
+    users.write_csv(path)
+    found = measure(logs=[str(path)])
+    assert effect(found, "offer")["control_users"] == SCORES["in_control_group"].sum()
+    assert "contacted users of the control group" in next(iter(found["contacts"]["caught"]))
+    assert 30 in found["contacts"]["caught"].values()
+
+
+def test_control_users_whom_the_campaign_draws_itself_are_found_too(measure, listed):
+    path = listed(arms={"mail": 0.4, "offer": 0.4, "control": 0.2})
+    users = pl.read_csv(path)
+    found = measure(logs=[str(path)], outcomes=outcomes_of(SCORES, users))
+    offer = effect(found, "offer")
+    assert offer["users"] == users.filter(arm="offer").height
+    assert offer["control_users"] == 6_000 - users.height
+    assert not found["campaigns"][0]["ratio"]["alarm"]
+
+
+def test_a_log_with_the_control_group_of_the_scores_counts_contacted_ones_as_control(measure):
+    held = pl.Series(SCORES["in_control_group"])
+    mail = np.random.default_rng(0).random(6_000) < 0.5
+    arms = pl.select(
+        pl.when(held)
+        .then(pl.lit("control"))
+        .when(pl.Series(mail))
+        .then(pl.lit("mail"))
+        .otherwise(pl.lit("offer"))
+    ).to_series()
+    wrong = held & (pl.int_range(6_000, eager=True) < 100)
+    log = log_of(SCORES, arm=arms)
+    sent = log.with_columns(arm=pl.when(wrong).then(pl.lit("offer")).otherwise("arm"))
+    found, clean = (measure(logs=[each], outcomes=outcomes_of(SCORES, log)) for each in (sent, log))
+    assert found["campaigns"] == clean["campaigns"]
+    assert list(found["contacts"]["caught"].values()) == [20]
+
+
+def test_a_log_that_lacks_users_of_its_list_is_a_mismatch(measure, listed):
+    path = listed()
+    pl.read_csv(path).filter(
+        (pl.col("arm") == "mail") | (pl.int_range(pl.len()) % 3 > 0)
+    ).write_csv(path)
+    assert measure(logs=[str(path)])["campaigns"][0]["ratio"]["alarm"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"scores": [{"file": "s.parquet", "sha256": "00"}]},
+            "made from 's.parquet', which differs",
+        ),
+        ({"bundle_id": "tiny/b"}, "scores of bundle 'tiny/b' on 2026-01-04.*'tiny/a'"),
+        ({"campaign": "winter"}, "has the campaign 'spring', the file 'winter'"),
+        ({"arms": {"push": 1.0}}, "has the arm 'mail', 'offer', the file 'control', 'push'"),
+        ({"by": "profit"}, "ranks users by profit.*--include-control"),
+        (
+            {"control_users": 7, "suppressed": 3},
+            "7 control users, the scores .*3 users were suppressed",
+        ),
+        ({"users": "many"}, "not a campaign file"),
+    ],
+)
+def test_the_campaign_file_must_be_that_of_the_scores(measure, listed, change, words):
+    path = listed()
+    file = path.with_name("list.csv.campaign.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(InputError, match=words):
+        measure(logs=[str(path)])
+
+
+# The next playbook.
+
+
+def test_the_next_playbook_loads_and_keeps_the_rules_of_the_current_one(measure, tmp_path):
+    current = tmp_path / "current.toml"
+    current.write_text('currency = "EUR"\n\n[[rule]]  # ours\nsegment = 1\nowner = "Ada"\n')
+    found = measure(value="spend")
+    text = playbook_toml(found["policy"], Money("spend"), current)
+    new = tmp_path / "new.toml"
+    new.write_text(text)
+    rules = load_rules(new)
+    assert rules.currency == "EUR"
+    own = [rule for rule in rules.rules if rule.place]
+    assert own[0].owner == "Ada"
+    assert "# ours" in text
+    cells = {(rule.segment, rule.band): rule for rule in own[1:]}
+    assert len(cells) == len(found["policy"]["cells"]) == 8
+    rule = cells[1, "high"]
+    assert rule.action == "Send “offer” as in spring"
+    assert (rule.offer, rule.channel) == ("offer", "as tested")
+    assert "control users: +" in rule.rationale
+    # The rules of an earlier run are replaced, not added to.
+    assert playbook_toml(found["policy"], Money("spend"), new) == text
+
+
+def test_the_economics_of_the_playbook_decide_by_profit(measure, tmp_path):
+    current = tmp_path / "current.toml"
+    current.write_text(
+        'currency = "EUR"\n\n[economics]\nmargin = 0.3\norder_value = "spend"\n\n'
+        '[economics.cost_per_contact]\napp = 0\n"e-mail" = 0.002\npush = 0.001\npaid = 0.35\n'
+    )
+    money = read_money(current, "spend", {"offer": 5, "mail": 0.01})
+    found = measure(**asdict(money))
+    assert found["policy"]["unit"] == "profit"
+    # The offer sells, but for less than it costs.
+    assert "offer" not in {cell["arm"] for cell in found["policy"]["cells"]}
+    assert "profit in EUR per 1,000 users" in printed(found)
+    new = tmp_path / "new.toml"
+    new.write_text(playbook_toml(found["policy"], money, current))
+    rules = load_rules(new)
+    assert rules.economics.margin == 0.3
+    assert {rule.cost_per_contact for rule in rules.rules if rule.place} <= {0.0, 0.01}
+    with pytest.raises(UsageError, match="--value COLUMN"):
+        read_money(current, None, {})
+
+
+def test_nobody_is_contacted_where_every_arm_loses(measure):
+    log = log_of(SCORES)
+    found = measure(logs=[log], outcomes=outcomes_of(SCORES, log, offer=-0.2))
+    text = playbook_toml(found["policy"], Money(), None)
+    losing = [r for r in tomllib.loads(text)["rule"] if r["channel"] == "none"]
+    assert losing
+    assert all("No campaign" in rule["action"] for rule in losing)
+
+
+def test_names_of_campaigns_cannot_break_the_playbook(measure, tmp_path):
+    name = 'a "quoted" {name}\nwith = [everything] ' + "x" * 400
+    found = measure(logs=[log_of(SCORES, name)])
+    path = tmp_path / "new.toml"
+    path.write_text(playbook_toml(found["policy"], Money(), None))
+    rules = [rule for rule in load_rules(path).rules if rule.place]
+    assert all("{" not in str(rule.action) and len(str(rule.action)) <= 300 for rule in rules)
+
+
+def test_the_command_prints_the_document_and_writes_page_and_playbook(tmp_path):
+    users = SCORES.head(1_500)
+    log = log_of(users)
+    for name, frame in {"scores": users, "outcomes": outcomes_of(users, log), "log": log}.items():
+        write_table(frame, tmp_path / f"{name}.parquet")
+    (tmp_path / "schema.toml").write_text(
+        'name = "tiny"\nid = "customer"\nlabel = "bought"\nsnapshot = "day"\nhorizon_days = 7\n'
+        '[[feature]]\nname = "visits"\nkind = "numeric"\n'
+    )
+    (tmp_path / "next.toml").write_text(f"{MARK}\n")
+    inputs = ["scores.parquet", "--outcomes", "outcomes.parquet", "--contacted", "log.parquet"]
+    options = ["--schema", "schema.toml", "--value", "spend", "--json"]
+    outputs = ["--playbook-out", "next.toml", "--report", "page.html"]
+    done = run("training", "backtest", *inputs, *options, *outputs, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["campaigns"][0]["campaign"] == "spring"
+    page = (tmp_path / "page.html").read_text()
+    assert "Campaign spring" in page
+    assert "What the next playbook should do" in page
+    assert "Contacted users against the control group" not in page
+    assert "[[rule]]" in (tmp_path / "next.toml").read_text()
+
+
+def test_a_playbook_needs_a_contact_log():
+    arguments = ["scores.parquet", "--outcomes", "outcomes.parquet", "--playbook-out", "next.toml"]
+    done = CliRunner().invoke(backtest, arguments)
+    assert isinstance(done.exception, UsageError)
+    assert "--playbook-out: needs a contact log" in str(done.exception)
+
+
+def test_a_playbook_of_ones_own_is_not_replaced(tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text("[[rule]]\n")
+    with pytest.raises(CannotCreateError, match="was not written by this command"):
+        check_replaceable(mine)
+    check_replaceable(tmp_path / "new.toml")

@@ -1,0 +1,268 @@
+"""What campaigns changed: the effect of each arm on purchases and value, as a whole and by cell."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from engine.bundle.manifest import BANDS
+from engine.errors import InputError
+from training.backtest.contacts import Contacts
+from training.backtest.effects import (
+    Differences,
+    Moments,
+    balance_weight,
+    differences,
+    enough_users,
+    holm,
+    pooled_variance,
+)
+from training.backtest.looks import always_valid_p, always_valid_quantile
+from training.backtest.ratio import balance_test, lost_test, planned_test, ratio_document
+from training.backtest.shrinkage import shrink
+from training.backtest.units import Names, Units, names_of, units_of
+from training.metrics.disclosure import MIN_USERS
+from training.playbook.power import POWER, SIGNIFICANCE
+
+DETECTABLE_ERRORS = NormalDist().inv_cdf(1 - SIGNIFICANCE / 2) + NormalDist().inv_cdf(POWER)
+"""The smallest effect that is detected with this power, in standard errors (Bloom 1995)."""
+
+LEVELS = {"bands": (1,), "segments": (2,), "cells": ()}
+"""For each table of effects, the axes of [arms, segments, bands] that are summed up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """The same users after the first weeks of outcomes, after one more, and so on.
+
+    Attributes:
+        dates: The last week of each look; empty if outcomes have no dates.
+        units: The users of each look, whose last one has all weeks.
+    """
+
+    dates: tuple[str, ...]
+    units: tuple[Units, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One arm against the control group in the groups that have enough users of both.
+
+    Attributes:
+        groups: Which groups these are, int64 [groups].
+        effect: Their differences.
+        variance: Of the differences if both sides vary alike, float64 [groups].
+        left_out: How many groups have users of the arm or the control group, but too few.
+    """
+
+    groups: np.ndarray
+    effect: Differences
+    variance: np.ndarray
+    left_out: int
+
+
+def campaign_figures(contacts: Contacts, rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """What each campaign changed; plain JSON values.
+
+    Args:
+        contacts: Everybody who was assigned and scored.
+        rows: Their outcomes, from `contacts.outcome_rows`.
+
+    Raises:
+        InputError: No campaign has enough users with an outcome in an arm and in the control group.
+    """
+    names = names_of(contacts.frame)
+    found = [
+        _campaign(contacts, name, rows.filter(campaign=name), names) for name in names.campaigns
+    ]
+    if not any(campaign["arms"] for campaign in found):
+        raise InputError(
+            f"no campaign has {MIN_USERS} users with an outcome both in an arm and in the control "
+            f"group, of {contacts.frame.height:,} users with a score. Give outcomes that end after the "
+            "contacts; horizon_days in the schema says for how long they are observed."
+        )
+    return found
+
+
+def _campaign(contacts: Contacts, name: str, rows: pl.DataFrame, names: Names) -> dict[str, Any]:
+    assigned, planned = contacts.frame.filter(campaign=name), contacts.planned.get(name, {})
+    looks = _looks(rows, names)
+    units = looks.units[-1]
+    users = np.bincount(units.arm, minlength=len(names.arms))
+    shown = [n for n in range(1, len(names.arms)) if min(users[n], users[0]) >= MIN_USERS]
+    ratio = _ratio(assigned, units, planned)
+    days = assigned["date"].unique().sort().to_list() if "date" in assigned.columns else []
+    return {
+        "campaign": name,
+        "contacts": [str(day) for day in days],
+        "weeks": list(looks.dates),
+        "users": int(users.sum()),
+        "without_outcome": assigned.height - int(users.sum()),
+        "arms_left_out": int((users[1:] > 0).sum()) - len(shown),
+        "ratio": ratio,
+        "arms": [names.arms[n] for n in shown],
+        "outcomes": {
+            outcome: _outcome(outcome, shown, looks, alarm=ratio["alarm"])
+            for outcome in units.outcomes
+            if shown
+        },
+    }
+
+
+def _looks(rows: pl.DataFrame, names: Names) -> Looks:
+    dates = rows["week"].unique().sort().to_list() if "week" in rows.columns else []
+    parts = [rows.filter(pl.col("week") <= date) for date in dates] or [rows]
+    return Looks(tuple(map(str, dates)), tuple(units_of(part, names) for part in parts))
+
+
+def _ratio(assigned: pl.DataFrame, units: Units, planned: Mapping[str, float]) -> dict[str, Any]:
+    """Whether the arms have the sizes of a random assignment."""
+    arms = list(units.names.arms)
+    counts = dict(assigned["arm"].value_counts().rows())
+    found = np.array([counts.get(arm, 0) for arm in arms])
+    used = found > 0
+    measured = np.bincount(units.arm, minlength=len(arms))
+    places = np.cumsum(used) - 1
+    return ratio_document(
+        [
+            planned_test(found, np.array([planned.get(arm, 0.0) for arm in arms])),
+            balance_test(places[units.arm], units.cell, int(used.sum())),
+            lost_test(found[used], measured[used]),
+        ]
+    )
+
+
+def _outcome(
+    outcome: str, shown: Sequence[int], looks: Looks, *, alarm: bool
+) -> list[dict[str, Any]]:
+    """The effects of all arms on one outcome."""
+    steps = [units.moments(outcome) for units in looks.units]
+    names = looks.units[-1].names
+    growth = [_growth(steps, n) for n in shown]
+    found = [
+        {"arm": names.arms[n], **_whole(steps, looks.dates, n, grown, alarm=alarm)}
+        for n, grown in zip(shown, growth, strict=True)
+    ]
+    for level, axes in LEVELS.items():
+        groups = steps[-1].summed(axes)
+        compared = [_compare(groups[n], groups[0]) for n in shown]
+        p_values = [_p_values(one, grown) for one, grown in zip(compared, growth, strict=True)]
+        adjusted = np.split(holm(np.concatenate(p_values)), np.cumsum([len(p) for p in p_values]))
+        for document, one, p_value in zip(found, compared, adjusted[:-1], strict=True):
+            labels = [_labels(level, group, names) for group in one.groups.tolist()]
+            document[level] = _table(labels, one, p_value, alarm=alarm)
+    return found
+
+
+def _table(
+    labels: Sequence[dict[str, Any]], compared: Compared, adjusted_p: np.ndarray, *, alarm: bool
+) -> dict[str, Any]:
+    """The effects of one arm by band, segment or cell."""
+    if not labels:
+        return {"left_out": compared.left_out, "rows": []}
+    effect = compared.effect
+    weight = balance_weight(effect.contacted, effect.control)
+    shrunken = shrink(effect.difference, compared.variance, weight)
+    return {
+        "left_out": compared.left_out,
+        "mean": shrunken.mean,
+        "spread": shrunken.spread,
+        "rows": [
+            label
+            | _effect(effect, k)
+            | {
+                "adjusted_p": float(adjusted_p[k]),
+                "shown": bool(adjusted_p[k] <= SIGNIFICANCE and not alarm),
+                "shrunken": float(shrunken.estimate[k]),
+                "shrunken_interval": [float(shrunken.low[k]), float(shrunken.high[k])],
+            }
+            for k, label in enumerate(labels)
+        ],
+    }
+
+
+def _compare(contacted: Moments, control: Moments) -> Compared:
+    enough = enough_users(contacted, control)
+    used = (contacted.users + control.users > 0).sum()
+    kept = np.flatnonzero(enough)
+    arm, rest = contacted[kept], control[kept]
+    left_out = int(used - len(kept))
+    return Compared(kept, differences(arm, rest), pooled_variance(arm, rest), left_out)
+
+
+def _growth(steps: Sequence[Moments], arm: int) -> float | None:
+    """How many times the information of the first look the last one has; None if there is one look."""
+    wholes = [step.summed((1, 2)) for step in steps]
+    errors = [_compare(whole[arm], whole[0]).effect.error for whole in wholes]
+    known = [float(error[0]) for error in errors if len(error) and error[0] > 0]
+    return (known[0] / known[-1]) ** 2 if len(steps) > 1 and known else None
+
+
+def _p_values(compared: Compared, growth: float | None) -> np.ndarray:
+    p_value = compared.effect.p_value
+    return p_value if growth is None else always_valid_p(p_value, growth)
+
+
+def _whole(
+    steps: Sequence[Moments], dates: Sequence[str], arm: int, growth: float | None, *, alarm: bool
+) -> dict[str, Any]:
+    """The effect on all users, at the last look and at each before."""
+    wholes = [step.summed((1, 2)) for step in steps]
+    last = _compare(wholes[-1][arm], wholes[-1][0])
+    found = _effect(last.effect, 0)
+    reach = DETECTABLE_ERRORS * float(last.effect.error[0])
+    low, high = found["interval"] or (0.0, 0.0)
+    looks = [] if growth is None else _look_rows(wholes, dates, arm)
+    if looks:
+        low, high = looks[-1]["interval"]
+    return found | {
+        "shown": bool((low > 0 or high < 0) and not alarm),
+        "looks": looks,
+        "detectable": reach,
+        "detectable_lift": reach / found["control_mean"] if found["control_mean"] > 0 else None,
+    }
+
+
+def _look_rows(wholes: Sequence[Moments], dates: Sequence[str], arm: int) -> list[dict[str, Any]]:
+    """The effect after each week, with intervals that hold at all weeks together."""
+    compared = [_compare(whole[arm], whole[0]) for whole in wholes]
+    known = [
+        (date, one.effect)
+        for date, one in zip(dates, compared, strict=True)
+        if len(one.groups) and one.effect.error[0] > 0
+    ]
+    found = []
+    for date, effect in known:
+        growth = float(known[0][1].error[0] / effect.error[0]) ** 2
+        difference = float(effect.difference[0])
+        reach = always_valid_quantile(growth) * float(effect.error[0])
+        interval = [difference - reach, difference + reach]
+        found.append({"week": date, "difference": difference, "interval": interval})
+    return found
+
+
+def _effect(effect: Differences, k: int) -> dict[str, Any]:
+    control_mean, difference = float(effect.control.mean[k]), float(effect.difference[k])
+    interval = [float(effect.low[k]), float(effect.high[k])]
+    return {
+        "users": int(effect.contacted.users[k]),
+        "mean": float(effect.contacted.mean[k]),
+        "control_users": int(effect.control.users[k]),
+        "control_mean": control_mean,
+        "difference": difference,
+        "interval": interval if np.isfinite(interval).all() else None,
+        "lift": difference / control_mean if control_mean > 0 else None,
+        "p_value": float(effect.p_value[k]),
+    }
+
+
+def _labels(level: str, group: int, names: Names) -> dict[str, Any]:
+    segments = [{"segment_id": n, "segment_name": name} for n, name in names.segments.items()]
+    if level == "bands":
+        return {"band": BANDS[group]}
+    if level == "segments":
+        return segments[group]
+    return {**segments[group // len(BANDS)], "band": BANDS[group % len(BANDS)]}

@@ -1,0 +1,141 @@
+"""The control group of a list that `engine audience` made: who was left out of it by chance."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from engine.activate.arms import CONTROL
+from engine.activate.campaign import Campaign, comparable_control, read_campaign
+from engine.errors import InputError, pluralize, quoted
+from engine.inputs.open import input_paths
+from engine.outputs.alarms import file_sha256
+from training.backtest.tables import Tables
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A log whose list is known.
+
+    Attributes:
+        rows: Its rows, with the control group under the arm `CONTROL`.
+        contacted_control: Users of the control group who were contacted; they count as control users.
+        planned: The users of each arm according to the list.
+    """
+
+    rows: pl.DataFrame
+    contacted_control: int
+    planned: Mapping[str, float]
+
+
+def campaign_path(log: str) -> Path:
+    """Where the campaign file of a log lies."""
+    return Path(f"{log}.campaign.json")
+
+
+def with_control(log: str, rows: pl.DataFrame, scores: Sequence[str], tables: Tables) -> Listed:
+    """Add the control group of a log that has a campaign file.
+
+    Args:
+        log: The log; its campaign file exists.
+        rows: Its rows.
+        scores: The score files.
+        tables: What they hold.
+
+    Raises:
+        InputError: The list was made from other scores, the log has other campaigns or arms, or its control
+            group cannot be found.
+    """
+    path = campaign_path(log)
+    campaign = read_campaign(path)
+    _check_same(path, campaign, rows)
+    _check_scores(path, campaign, scores)
+    day = tables.scored
+    if campaign.snapshot_date is not None and "snapshot" in day.columns:
+        day = day.filter(pl.col("snapshot").cast(pl.String) == campaign.snapshot_date)
+    _check_bundle(path, campaign, day)
+    control = _control_ids(path, campaign, day)
+    is_control = pl.col("id").is_in(control["id"].implode())
+    contacted = rows.filter(is_control & (pl.col("arm") != CONTROL)).n_unique("id")
+    rows = rows.with_columns(arm=pl.when(is_control).then(pl.lit(CONTROL)).otherwise("arm"))
+    if not campaign.control_included:
+        first = rows.group_by("campaign").agg(pl.exclude("id", "arm").min())
+        added = first.join(control, how="cross").with_columns(arm=pl.lit(CONTROL))
+        rows = pl.concat([rows, added.select(rows.columns)])
+    return Listed(rows, contacted, _planned(campaign))
+
+
+def _planned(campaign: Campaign) -> dict[str, float]:
+    """The users of each arm, if shares were met exactly."""
+    shares = {arm: share for arm, share in campaign.arms.items() if arm != CONTROL}
+    scale = campaign.users / sum(shares.values())
+    planned = {arm: share * scale for arm, share in shares.items()}
+    return {**planned, CONTROL: campaign.control_users}
+
+
+def _control_ids(path: Path, campaign: Campaign, day: pl.DataFrame) -> pl.DataFrame:
+    """The ids of the comparable control users, one column `id`; none if a log must name them."""
+    if campaign.by == "profit" and campaign.control_included:
+        return day.select("id").clear()
+    if campaign.by == "profit":
+        raise InputError(
+            f"{path}: ranks users by profit, which scores do not have, so its control group is unknown. "
+            "Make the list with --include-control, and log the control users too."
+        )
+    keys = [pl.col("id").alias(campaign.id)]
+    if "snapshot" in day.columns:
+        keys.append(pl.col("snapshot"))
+    frame = day.select(
+        *keys,
+        *("purchase_probability", "propensity_band", "segment_name"),
+        pl.col("segment_id").cast(pl.Int64),
+        pl.col("in_control_group") == 1,
+    )
+    found = comparable_control(frame, campaign)
+    if found.height != campaign.control_users and not campaign.control_included:
+        suppressed = pluralize(campaign.suppressed, "user")
+        reason = f" ({suppressed} were suppressed, and the file does not say who)"
+        raise InputError(
+            f"{path}: has {pluralize(campaign.control_users, 'control user')}, the scores {found.height:,}"
+            f"{reason if campaign.suppressed else ''}. Make the list with --include-control, and log the "
+            "control users too."
+        )
+    return found.select(pl.col(campaign.id).alias("id"))
+
+
+def _check_same(path: Path, campaign: Campaign, rows: pl.DataFrame) -> None:
+    """Check that a log has the campaign and the arms of its list."""
+    expected = {
+        "campaign": {campaign.campaign} if campaign.campaign is not None else None,
+        "arm": {*campaign.arms, CONTROL},
+    }
+    for column, known in expected.items():
+        found = rows[column].unique().sort().to_list()
+        other = [name for name in found if known is not None and name not in known]
+        if other:
+            raise InputError(
+                f"{path}: the log has the {column} {quoted(other)}, the file {quoted(sorted(known or ()))}. "
+                "Put the file beside the log of its own campaign."
+            )
+
+
+def _check_scores(path: Path, campaign: Campaign, scores: Sequence[str]) -> None:
+    """Check that the scores are those from which the list was made."""
+    given = {file_sha256(file) for file in input_paths(scores)}
+    other = [score.file for score in campaign.scores if score.sha256 not in given]
+    if other:
+        raise InputError(
+            f"{path}: the list was made from {quoted(other)}, which differs from all files in "
+            f"{', '.join(scores)} (SHA-256). Give the same file as SCORES."
+        )
+
+
+def _check_bundle(path: Path, campaign: Campaign, day: pl.DataFrame) -> None:
+    found = day["bundle_id"].unique().sort().to_list()
+    if found != [campaign.bundle_id]:
+        raise InputError(
+            f"{path}: the list was made with scores of bundle {campaign.bundle_id!r} on "
+            f"{campaign.snapshot_date}, the scores of that date have {quoted(found)}. Give the scores "
+            "from which it was made."
+        )

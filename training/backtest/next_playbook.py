@@ -1,0 +1,127 @@
+"""The next playbook in TOML: the arm with the largest gain in each cell, with the evidence beside it."""
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.errors import BundleError, CannotCreateError, InputError
+from engine.format import short, visible
+from engine.pages.format import listed, signed
+from training.backtest.money import Money
+from training.backtest.tables import NO_SEGMENT
+from training.playbook.rules import MAX_TEXT, NO_CHANNEL
+
+MARK = "# From here on, the rules are written by training backtest."
+"""What precedes the written rules; the rest of a file is its owner's."""
+
+_NAME = 60
+_BRACES = str.maketrans("{}", "()")
+
+
+def playbook_toml(policy: Mapping[str, Any] | None, money: Money, playbook: Path | None) -> str:
+    """Rules of the arms that campaigns speak for, after those of the current playbook.
+
+    Args:
+        policy: From `recommendation.policy_figures`; None if no campaign can be trusted.
+        money: What it was judged by.
+        playbook: The current playbook, without the rules that were written before; None for the
+            package's own, which always comes first.
+
+    Raises:
+        BundleError: Rules cannot follow those of the current playbook.
+        InputError: No campaign can be trusted.
+    """
+    if policy is None:
+        raise InputError(
+            "no playbook written: the arms of every campaign have a sample-ratio mismatch. Find out which "
+            "users are missing or were assigned otherwise, and give complete logs."
+        )
+    names = listed([_name(name) for name in policy["campaigns"][:3]])
+    others = " and others" if len(policy["campaigns"]) > 3 else ""
+    current = "" if playbook is None else playbook.read_text("utf-8-sig").split(MARK)[0]
+    head = (
+        f"{MARK}\n# Each cell gets the contact that gained most {policy['unit']} in {names}{others}, or "
+        "none if all lose.\n# Gains are shrunken: drawn towards the effect on all users, the more the "
+        "fewer users were tested."
+    )
+    rules = ["\n".join(_rule(cell, policy, money, names)) for cell in policy["cells"]]
+    text = "\n\n".join([*filter(None, [current.strip()]), head, *rules]) + "\n"
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BundleError(
+            f"{playbook}: no rules can follow its own ({error}). Write its rules as [[rule]]."
+        ) from error
+    return text
+
+
+def check_replaceable(out: Path) -> None:
+    """Check that a playbook may be written.
+
+    Raises:
+        CannotCreateError: The path is a file that this command did not write.
+    """
+    if out.is_symlink() or (out.is_file() and MARK.encode() not in out.read_bytes()):
+        raise CannotCreateError(
+            f"{out}: exists and was not written by this command. Name another file, so that your own "
+            "rules stay."
+        )
+
+
+def _rule(
+    cell: Mapping[str, Any], policy: Mapping[str, Any], money: Money, names: str
+) -> Iterator[str]:
+    yield f"# {_name(cell['segment_name'])}, {cell['band']}: {cell['users']:,} users"
+    yield "[[rule]]"
+    if cell["segment_id"] != NO_SEGMENT[0]:
+        yield f"segment = {cell['segment_id']}"
+    yield f"band = {_text(cell['band'])}"
+    arm = cell["arm"]
+    if arm is None:
+        yield f"action = {_text(f'No campaign: no contact that was tested in {names} pays here')}"
+        yield f"channel = {_text(NO_CHANNEL)}"
+        yield f"offer = {_text('none')}"
+        yield "cost_per_contact = 0.0"
+    else:
+        yield f"action = {_text(f'Send “{_name(arm)}” as in {names}')}"
+        yield f"channel = {_text(money.channel(arm) or 'as tested')}"
+        yield f"offer = {_text(_name(arm))}"
+        if policy["unit"] == "profit":
+            yield f"cost_per_contact = {float(cell['cost'])!r}"
+    yield f"rationale = {_text(_evidence(cell, policy))}"
+
+
+def _evidence(cell: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
+    """What was measured, in at most `MAX_TEXT` characters."""
+    found = cell["evidence"]
+    if found is None:
+        words = "too few users were tested here, so the effect on all users counts"
+    else:
+        low, high = (_change(end, policy) for end in found["shrunken_interval"])
+        words = (
+            f"{found['users']:,} users against {found['control_users']:,} control users: "
+            f"{_change(found['difference'], policy)} measured, {_change(found['shrunken'], policy)} shrunken "
+            f"(95 % {low} to {high})"
+        )
+    unit = f" {policy['currency']}" if policy["unit"] == "profit" else f" {policy['unit']}"
+    return (
+        f"Best contact “{_name(cell['best_arm'])}”: {words}; "
+        f"gain {signed(1000 * cell['gain'], 1)}{unit} per 1,000 users"
+    )
+
+
+def _change(difference: float, policy: Mapping[str, Any]) -> str:
+    if policy["outcome"] == "purchase":
+        return f"{signed(100 * difference, 2)} points"
+    return f"{signed(difference, 2)} a user"
+
+
+def _name(text: str) -> str:
+    """A name in a text, without the braces that texts of a playbook may use for placeholders."""
+    return short(visible(text), _NAME).translate(_BRACES)
+
+
+def _text(text: str) -> str:
+    return json.dumps(short(text, MAX_TEXT), ensure_ascii=False)
