@@ -375,22 +375,16 @@ def _check_names(schema: FeatureSchema, where: str) -> None:
             f"{where}: {pluralize(len(repeated), 'column')} named more than once: {quoted(repeated)}. "
             "Each column has one role: id, label, snapshot or feature."
         )
-    problems = {
-        "named like columns that the engine adds": [
-            name for name in names if name != schema.label and is_reserved(name)
-        ],
-        # It separates column and rule in the reasons of quarantined rows.
-        "with '|' in the name": [name for name in names if "|" in name],
-        "named as a pattern of columns": [
-            name for name in names if name == "*" or (name.startswith("^") and name.endswith("$"))
-        ],
-    }
+    problems: dict[str, list[str]] = {}
+    for name in names:
+        problem = name_problem(name)
+        if problem and not (name == schema.label and is_reserved(name)):
+            problems.setdefault(problem, []).append(name)
     for problem, found in problems.items():
-        if found:
-            raise BundleError(
-                f"{where}: {pluralize(len(found), 'column')} {problem}: {quoted(sorted(found))}. "
-                "Rename them in the table and in the schema."
-            )
+        raise BundleError(
+            f"{where}: {pluralize(len(found), 'column')} {problem}: {quoted(sorted(found))}. "
+            "Rename them in the table and in the schema."
+        )
     if not schema.model_features:
         raise BundleError(f"{where}: every feature has use = false; the models need at least one.")
 
@@ -398,6 +392,18 @@ def _check_names(schema: FeatureSchema, where: str) -> None:
 def is_bundle_name(text: str) -> bool:
     """Whether a text can name a table, and so the part of a bundle id before its version."""
     return text.isprintable() and "/" not in text and text not in ("", ".", "..")
+
+
+def name_problem(name: str) -> str | None:
+    """Why no feature can have this name; None if one can."""
+    if is_reserved(name):
+        return "named like columns that the engine adds"
+    # It separates column and rule in the reasons of quarantined rows.
+    if "|" in name:
+        return "with '|' in the name"
+    if name == "*" or (name.startswith("^") and name.endswith("$")):
+        return "named as a pattern of columns"
+    return None
 
 
 def is_reserved(name: str) -> bool:
