@@ -39,7 +39,8 @@ def schema(data: tuple[str, ...], out: Path) -> None:
         _check_new(out)
         check_apart([out], data, input_paths(data))
     draft = draft_schema(data)
-    say(draft.faults[:FAULTS_SHOWN])
+    if draft.faults:
+        say(draft.faults[:FAULTS_SHOWN])
     if len(draft.faults) > FAULTS_SHOWN:
         say([f"and {len(draft.faults) - FAULTS_SHOWN:,} more, all in the comments of the schema"])
     if out == STDOUT:
