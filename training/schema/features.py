@@ -220,7 +220,8 @@ def _category(column: Column, raw: pl.Series, users: Users) -> Guess:
     faults = []
     if different > MANY_VALUES:
         rows = known.value_counts()["count"]
-        common = rows.filter(rows >= MIN_USERS).sum() / len(known)
+        least = MIN_USERS * len(raw) / column.rows
+        common = rows.filter(rows >= least).sum() / len(known)
         if common < RARE_SHARE:
             return left_out(
                 column.name,

@@ -24,7 +24,10 @@ RUNTIME_LICENCES = {
 """The files beside the page, and their names in the package."""
 
 RUNTIME = files("training.report.what_if") / "runtime"
-_SCRIPTS = ("model.js", "scale.js", "words.js", "controls.js", "answer.js", "main.js")
+_SCRIPTS = (
+    *("model.js", "scale.js", "words.js", "controls.js"),
+    *("row.js", "link.js", "answer.js", "main.js"),
+)
 _MODULE = "ort.wasm.bundle.min.mjs"
 _WASM = "ort-wasm-simd-threaded.wasm.gz"
 _EXPORTS = re.compile(r"export\{([^}]*)\};?")
