@@ -235,8 +235,7 @@ def test_values_that_contradict_each_other_are_pointed_out(browser, ruled):
     found.field("sessions_last_7d").fill("4")
     note.wait_for()
     assert note.inner_text() == (
-        "No user can be like this: “Sessions in the last 30 days” (3) is below “Sessions in the last 7 "
-        "days” (4)."
+        "No user can be like this: 3 sessions in the last 30 days, but 4 sessions in the last 7 days."
     )
     assert found.page.locator(".control.impossible").count() == 2
     found.field("sessions_last_7d").fill("3")

@@ -64,16 +64,12 @@ function showContradictions(features, controls, values) {
     return own !== null && least !== null && own < least ? [[n, other]] : [];
   });
   controls.forEach(({ row }, n) => row.classList.toggle('impossible', wrong.some((pair) => pair.includes(n))));
-  const words = wrong.map(([n, other]) => `${valueOfLabel(features[n], values)} is below ${valueOfLabel(features[other], values)}`);
+  const said = (n) => valueWords(features[n], values[features[n].name]);
+  const words = wrong.map(([n, other]) => `${said(n)}, but ${said(other)}`);
   const note = document.getElementById('impossible');
   note.hidden = !wrong.length;
   note.textContent = wrong.length ? `No user can be like this: ${someOf(words, '; ', 2)}.` : '';
   return note.textContent;
-}
-
-function valueOfLabel(feature, values) {
-  const number = shownNumber(feature, values[feature.name]).toLocaleString('en-GB');
-  return `“${feature.label}” (${number}${isShare(feature) ? `${THIN}%` : ''})`;
 }
 
 function showSegment(facts, { segment }, band) {
