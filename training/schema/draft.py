@@ -110,7 +110,8 @@ def _unreadable(survey: Survey) -> list[Guess]:
 def _name_of(first: str) -> str:
     """The name of the table, from that of its first file."""
     stem = Path(first).name.split(".")[0]
-    return stem if is_bundle_name(stem) and first != STANDARD_INPUT else NOT_GUESSED
+    is_name = is_bundle_name(stem) and first != STANDARD_INPUT and not set(first) & set("*?[")
+    return stem if is_name else NOT_GUESSED
 
 
 def _title(source: str, survey: Survey) -> str:
@@ -176,8 +177,10 @@ def _words(feature: Feature) -> tuple[str, ...]:
 
 def _pair(key: str, value: object) -> str:
     """A key of TOML and its value: a text, a number, true, false, or a tuple of texts."""
-    # NOTE: JSON is TOML here, but for DEL, which TOML wants escaped.
-    return f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")
+    # JSON is TOML here, but for DEL. Invisible characters would hide what a name is.
+    text = json.dumps(value, ensure_ascii=False)
+    shown = (c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
+    return f"{key} = {''.join(shown)}"
 
 
 def _comment(*sentences: str) -> str:

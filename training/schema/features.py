@@ -46,7 +46,7 @@ MARKS_NOTE = "missing_texts are taken as missing. Delete those that are values."
 _COUNT_WORDS = frozenset(("num", "number", "count"))
 _NINES = re.compile(r"-?9{3,}")
 _OTHER_NUMBER = r"^[-+€$£\s]*\d[\d.,'’\s]*[\s%€$£]*$"
-_LEADING_NUMBER = r"^\W*(\d+)(?:\W|$)"
+_LEADING_NUMBER = r"\W*(\d{1,15})(?:\W|$)"
 _SCALES = (
     ("none", "bronze", "silver", "gold", "platinum", "diamond"),
     ("none", "very low", "low", "medium", "mid", "middle", "high", "very high"),
@@ -103,7 +103,7 @@ def left_out(name: str, reason: str) -> Guess:
     return Guess(Feature(name, "categorical"), faults=(reason,), left_out=True)
 
 
-def as_numbers(raw: pl.Series) -> pl.Series:
+def _as_numbers(raw: pl.Series) -> pl.Series:
     """Values as Float64, null where they are none."""
     texts = raw.dtype in (pl.String, pl.Categorical, pl.Enum)
     plain = raw.cast(pl.String).str.strip_chars(SPACES) if texts else raw
@@ -111,7 +111,7 @@ def as_numbers(raw: pl.Series) -> pl.Series:
 
 
 def _number(column: Column, raw: pl.Series, users: Users) -> Guess:
-    values = as_numbers(raw)
+    values = _as_numbers(raw)
     different = np.unique(values.drop_nulls().to_numpy())
     if what := disguise(values):
         return left_out(column.name, sentence(f"holds {what}"))
@@ -216,39 +216,47 @@ def _category(column: Column, raw: pl.Series, users: Users) -> Guess:
             column.name,
             "Looks like numbers with units or other marks, such as 1,234 or 5 %. Write plain numbers.",
         )
-    notes = [MARKS_NOTE] if marks else []
-    faults = []
-    if different > MANY_VALUES:
-        rows = known.value_counts()["count"]
-        least = MIN_USERS * len(raw) / column.rows
-        common = rows.filter(rows >= least).sum() / len(known)
-        if common < RARE_SHARE:
-            return left_out(
-                column.name,
-                f"{different:,} or more values, most of them rare: a model learns only values of at "
-                f"least {MIN_USERS} users. Group them.",
-            )
-        faults.append(
-            f"{different:,} or more values. Those of fewer than {MIN_USERS} users in training count as "
-            "missing."
+    common = _common_share(known, MIN_USERS * len(raw) / column.rows)
+    many = f"{different:,} or more values"
+    if different > MANY_VALUES and common < RARE_SHARE:
+        return left_out(
+            column.name,
+            f"{many}, most of them rare: a model learns only values of at least {MIN_USERS} users. Group "
+            "them.",
         )
-    feature = replace(_named(column.name, "categorical"), missing_texts=marks)
-    if order := _ordered(known.unique().sort().to_list() if different <= FEW_CODES else []):
-        shown = tuple(
-            text for text in order if users((texts == text).fill_null(value=False)) >= MIN_USERS
-        )
-        if len(shown) > 1:
-            feature = replace(feature, ordered=True, values=shown)
-            rare = len(order) - len(shown)
-            notes.append(
-                "Is this the order?"
-                + (
-                    f" {pluralize(rare, 'rare value')} not listed: missing to the model."
-                    if rare
-                    else ""
-                )
-            )
-    return Guess(_with_missing(feature, column), tuple(notes), tuple(faults))
+    faults = [f"{many}. Those of fewer than {MIN_USERS} users in training count as missing."]
+    feature, question = _with_order(
+        replace(_named(column.name, "categorical"), missing_texts=marks),
+        known.unique(),
+        texts,
+        users,
+    )
+    return Guess(
+        _with_missing(feature, column),
+        (*([MARKS_NOTE] if marks else []), *question),
+        tuple(faults if different > MANY_VALUES else []),
+    )
+
+
+def _common_share(known: pl.Series, least: float) -> float:
+    """The share of the rows whose value at least so many rows have."""
+    rows = known.value_counts()["count"]
+    return float(rows.filter(rows >= least).sum() / max(len(known), 1))
+
+
+def _with_order(
+    feature: Feature, different: pl.Series, texts: pl.Series, users: Users
+) -> tuple[Feature, tuple[str, ...]]:
+    """The feature with those of its values that enough users have, if they are steps of a scale."""
+    order = _ordered(different.sort().to_list()) if len(different) <= FEW_CODES else ()
+    shown = tuple(
+        text for text in order if users((texts == text).fill_null(value=False)) >= MIN_USERS
+    )
+    if len(shown) < 2:
+        return feature, ()
+    rare = len(order) - len(shown)
+    left = f" {pluralize(rare, 'rare value')} not listed: missing to the model." if rare else ""
+    return replace(feature, ordered=True, values=shown), (f"Is this the order?{left}",)
 
 
 def _ordered(values: list[str]) -> tuple[str, ...]:

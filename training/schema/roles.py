@@ -23,7 +23,7 @@ ID_ENDINGS = ("id", "uuid", "guid")
 DISTINCT_SHARE = 0.5
 """An id has at least so many different values a row; a store's number, named so too, has fewer."""
 
-_HORIZON = re.compile(r"(?:next|within|in)_?(\d+)_?d")
+_HORIZON = re.compile(r"(?:next|within|in)_?(\d{1,3})_?d(?:ays?)?(?:_|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +71,12 @@ def guess_roles(survey: Survey, tables: Sequence[Table]) -> Roles:
     candidate = _id_candidate(survey, snapshot.column, label.column)
     days = int(horizon[1]) if horizon else 0
     if candidate is None:
-        none = Role(None, "No column tells users apart, so scores name row numbers.")
-        return Roles(label, none, snapshot, days)
+        none = "No column tells users apart, so scores name row numbers."
+        return Roles(label, Role(None, none), snapshot, days)
     repeated = _repeated_keys(survey, tables, candidate, snapshot.column)
     if not repeated:
-        per = " at each snapshot" if snapshot.column else ""
-        return Roles(
-            label, Role(candidate, f"A different value in every row{per}."), snapshot, days
-        )
+        reason = f"A different value in every row{' of a date' if snapshot.column else ''}."
+        return Roles(label, Role(candidate, reason), snapshot, days)
     reason = (
         f"{quoted([candidate])} is named like an id, but {pluralize(repeated, 'value')} of it occur in "
         "several rows. A row must be one user, or one user at one snapshot date."

@@ -18,7 +18,7 @@ from engine.inputs.chunks import read_chunks
 from engine.inputs.tables import Table
 from engine.options import CHUNK_ROWS
 from engine.rows.rules import READABLE_TYPES, is_readable
-from engine.rows.typed import to_typed
+from engine.rows.typed import TEXT_TYPES, to_typed
 from training.format import sentence
 
 SAMPLE_ROWS = 100_000
@@ -93,15 +93,12 @@ def survey_tables(tables: Sequence[Table]) -> Survey:
         tables: Open tables with the columns of the first.
 
     Raises:
-        InputError: A table lacks columns of the first, there are no rows, or a file is damaged.
+        InputError: A table lacks columns of the first or has other types there, there are no rows, or a
+            file is damaged.
     """
     first = tables[0]
     for table in tables[1:]:
-        if missing := [name for name in first.columns if name not in table.columns]:
-            names = table.columns.names()
-            raise InputError.missing_columns(
-                table.name, missing, names, first.name, len(first.columns)
-            )
+        _check_alike(first, table)
     rows = sum(table.rows for table in tables)
     if not rows:
         raise InputError(
@@ -115,6 +112,28 @@ def survey_tables(tables: Sequence[Table]) -> Survey:
         pl.concat(frames, how="vertical_relaxed") for frames in zip(*chunks, strict=True)
     )
     return Survey(rows, _columns(first.columns, counts, marks, rows), dates, unreadable, sample)
+
+
+def _check_alike(first: Table, other: Table) -> None:
+    found = other.columns
+    if missing := [name for name in first.columns if name not in found]:
+        raise InputError.missing_columns(
+            other.name, missing, found.names(), first.name, len(first.columns)
+        )
+    wrong = [
+        (name, str(dtype), str(found[name]))
+        for name, dtype in first.columns.items()
+        if not _why_unreadable(name, dtype) and _form(dtype) != _form(found[name])
+    ]
+    if wrong:
+        raise InputError.wrong_types(f"{other.name}, beside {first.name}", wrong)
+
+
+def _form(dtype: pl.DataType) -> str:
+    """Types of one form can be concatenated."""
+    if dtype.base_type() in TEXT_TYPES:
+        return "text"
+    return "number" if dtype.is_numeric() or dtype in (pl.Boolean, pl.Null) else str(dtype)
 
 
 def _why_unreadable(name: str, dtype: pl.DataType) -> str | None:

@@ -11,6 +11,7 @@ from engine.errors import InputError
 from tests.fitted import LEAST
 from tests.foreign import members, real_table, weekly
 from tests.helpers import ROOT, write_table
+from training.data.dataset import load_dataset
 from training.metrics.disclosure import MIN_USERS
 from training.pipeline import FitOptions, fit
 from training.schema.draft import draft_schema
@@ -302,7 +303,7 @@ def test_any_name_survives(tmp_path, ending):
     )
     draft, schema = drafted(frame, tmp_path, ending)
     assert {feature.name for feature in schema.features} == {"x", "z", "c", *names}
-    assert all(line.isprintable() for line in draft.text.split("\n") if line.startswith("#"))
+    assert all(line.isprintable() for line in draft.text.split("\n"))
 
 
 @pytest.mark.parametrize(
@@ -336,6 +337,34 @@ def test_files_of_other_columns_are_refused(tmp_path):
     write_table(members(50).drop("x"), tmp_path / "b.csv")
     with pytest.raises(InputError, match=r"b\.csv: 1 missing column: 'x'; .*a\.csv needs 5"):
         draft_schema([str(tmp_path / "a.csv"), str(tmp_path / "b.csv")])
+
+
+def test_files_of_other_types_are_refused_and_of_near_ones_are_not(tmp_path):
+    frame = members(50)
+    for name, values in {"a": "z", "b": pl.col("z").cast(pl.Float32), "c": TEXT}.items():
+        write_table(frame.with_columns(z=values), tmp_path / f"{name}.parquet")
+    paths = [str(tmp_path / f"{name}.parquet") for name in "abc"]
+    assert 'name = "z"' in draft_schema(paths[:2]).text
+    with pytest.raises(
+        InputError, match=r"c\.parquet, beside .*a\.parquet: 1 column .* 'z' expected"
+    ):
+        draft_schema(paths)
+
+
+def test_a_draft_leaves_room_at_the_ends_of_float32(tmp_path):
+    big = pl.col("x") * 5e37
+    table = write_table(members(500).with_columns(x=big), tmp_path / "big.parquet")
+    (tmp_path / "schema.toml").write_text(draft_schema([str(table)]).text)
+    assert load_dataset([str(table)], load_schema(tmp_path / "schema.toml")).rejected == {}
+
+
+@pytest.mark.parametrize(
+    ("label", "days"),
+    [("buy_next_7d", 7), ("bought_within_30_days", 30), ("next_99999d", 0), ("in_3_deals_y", 0)],
+)
+def test_the_horizon_is_that_of_the_label(tmp_path, label, days):
+    _, schema = drafted(weekly(100, 4).rename({"joined": label}), tmp_path)
+    assert (schema.label, schema.horizon_days) == (label, days)
 
 
 def test_several_files_are_one_table_and_give_the_same_bytes_again(tmp_path):
