@@ -61,6 +61,7 @@ from training.promote.publish import check_target, publish_bundle
 from training.report.card import model_card
 from training.report.page import report_pages
 from training.report.subject import Subject
+from training.schema.disguise import disguised_features
 from training.segments.lineage import PreviousSegments, check_previous, previous_segments
 from training.segments.profiles import Description, Profiled, describe_segments
 from training.segments.segments import Segmentation, fit_segments
@@ -149,7 +150,8 @@ def fit(
     record = _record(users, models, parity, predictions.probability, options)
     evaluation = _evaluated(bundle, scored, users, models, record, options)
     gains = () if previous is None else gain_cautions(evaluation, previous)
-    evaluation = replace(evaluation, cautions=(*record.leakage["cautions"], *gains))
+    disguised = disguised_features(users.dataset.typed, options.schema.model_features)
+    evaluation = replace(evaluation, cautions=(*disguised, *record.leakage["cautions"], *gains))
     bundle = _with_verdict(bundle, evaluation.quality)
     progress("writing the report")
     test = parts.test

@@ -11,7 +11,12 @@ from typing import Any
 from engine.bundle.documents import parse_json, to_json
 from engine.bundle.format_1 import manifest_document
 from engine.bundle.names import is_version
-from engine.bundle.schema import FeatureSchema, is_bundle_name, schema_from_dict
+from engine.bundle.schema import (
+    FeatureSchema,
+    is_bundle_name,
+    schema_from_dict,
+    schema_to_dict,
+)
 from engine.bundle.structure import is_count, is_float32, is_probability, structure_problem
 from engine.errors import BundleError, VersionError, pluralize, quoted
 
@@ -150,7 +155,8 @@ _MANIFEST = {
 
 def manifest_to_json(manifest: Manifest) -> bytes:
     """The manifest as UTF-8 JSON with sorted keys: equal manifests give equal bytes."""
-    return to_json({**asdict(manifest), "format": BUNDLE_FORMAT})
+    schema = schema_to_dict(manifest.schema)
+    return to_json({**asdict(manifest), "schema": schema, "format": BUNDLE_FORMAT})
 
 
 def manifest_from_json(text: bytes, where: str) -> Manifest:

@@ -18,6 +18,9 @@ MAX_HORIZON_DAYS = 3_660
 MAX_FEATURES = 10_000
 MISTAKES_SHOWN = 20
 
+_LATER_KEYS = ("phrases", "number", "at_least")
+"""Keys of a feature that schemas of earlier bundles do not have."""
+
 Kind = Literal["numeric", "categorical"]
 Missing = Literal["never", "allowed"]
 NumberFormat = Literal["plain", "whole", "percent"]
@@ -66,7 +69,9 @@ class Feature:
     much or little of it, such as "frequent buyers" and "rare buyers". Segments are formed from the
     features with such words, and named by them. `missing_texts` are texts that mean "missing", besides
     those of the whole table. `phrases` and `number` say how the value is put into words: as a plain number,
-    a whole one, or a percentage; "" leaves it to the unit.
+    a whole one, or a percentage; "" leaves it to the unit. `at_least` names a numeric feature that is
+    never larger in the same row: the what-if page says when values contradict each other, and scoring
+    does not look at it.
     """
 
     name: str
@@ -85,6 +90,7 @@ class Feature:
     missing_texts: tuple[str, ...] = ()
     phrases: Phrases | None = None
     number: NumberFormat | Literal[""] = ""
+    at_least: str = ""
 
     @property
     def number_format(self) -> NumberFormat:
@@ -135,7 +141,7 @@ class FeatureSchema:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the whole schema, as 64 hex digits."""
-        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        text = json.dumps(schema_to_dict(self), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -156,8 +162,22 @@ def load_schema(path: Path) -> FeatureSchema:
     return schema_from_dict(document, where=str(path))
 
 
+def schema_to_dict(schema: FeatureSchema) -> dict[str, Any]:
+    """The schema as plain values: the inverse of `schema_from_dict`.
+
+    A later key is left out where it is not set, so that manifests and fingerprints of schemas without it
+    stay the same.
+    """
+    document = asdict(schema)
+    for feature in document["features"]:
+        for key in _LATER_KEYS:
+            if not feature[key]:
+                del feature[key]
+    return document
+
+
 def schema_from_dict(document: Mapping[str, Any], where: str) -> FeatureSchema:
-    """Build a schema from plain values, as `asdict` gives them; an error names all mistakes at once.
+    """Build a schema from plain values, as `schema_to_dict` gives them; an error names all mistakes at once.
 
     Raises:
         BundleError: The schema is invalid; `where` begins the message.
@@ -166,6 +186,8 @@ def schema_from_dict(document: Mapping[str, Any], where: str) -> FeatureSchema:
     if not problems:
         for position, raw in enumerate(document["features"], start=1):
             problems += _feature_problems(raw, f"feature {position}")
+    if not problems:
+        problems = _comparison_problems(document["features"])
     if problems:
         shown, more = problems[:MISTAKES_SHOWN], len(problems) - MISTAKES_SHOWN
         raise BundleError(
@@ -300,6 +322,17 @@ def _phrase_problems(raw: Mapping[str, Any], place: str) -> list[str]:
     return problems
 
 
+def _comparison_problems(features: Sequence[Mapping[str, Any]]) -> list[str]:
+    numeric = {raw["name"] for raw in features if raw["kind"] == "numeric"}
+    return [
+        f"'{raw['name']}': at_least compares a numeric feature with another one, found "
+        f"{raw['at_least']!r}"
+        for raw in features
+        if raw.get("at_least")
+        and (raw["name"] not in numeric or raw["at_least"] not in numeric - {raw["name"]})
+    ]
+
+
 def _list_problems(raw: Mapping[str, Any], key: str, place: str) -> list[str]:
     texts = raw.get(key, ())
     is_list = isinstance(texts, list | tuple) and all(isinstance(t, str) and t for t in texts)
@@ -310,7 +343,7 @@ def _list_problems(raw: Mapping[str, Any], key: str, place: str) -> list[str]:
 
 _TEXT, _NUMBER, _FLAG = ((str,), "a text"), ((int, float), "a number"), ((bool,), "true or false")
 _FEATURE_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    **dict.fromkeys(("group", "unit", "label", "high", "low"), _TEXT),
+    **dict.fromkeys(("group", "unit", "label", "high", "low", "at_least"), _TEXT),
     **dict.fromkeys(("min", "max"), _NUMBER),
     **dict.fromkeys(("use", "ordered"), _FLAG),
     **dict.fromkeys(("values", "missing_texts"), ((list, tuple), "a list")),
@@ -342,22 +375,16 @@ def _check_names(schema: FeatureSchema, where: str) -> None:
             f"{where}: {pluralize(len(repeated), 'column')} named more than once: {quoted(repeated)}. "
             "Each column has one role: id, label, snapshot or feature."
         )
-    problems = {
-        "named like columns that the engine adds": [
-            name for name in names if name != schema.label and is_reserved(name)
-        ],
-        # It separates column and rule in the reasons of quarantined rows.
-        "with '|' in the name": [name for name in names if "|" in name],
-        "named as a pattern of columns": [
-            name for name in names if name == "*" or (name.startswith("^") and name.endswith("$"))
-        ],
-    }
+    problems: dict[str, list[str]] = {}
+    for name in names:
+        problem = name_problem(name)
+        if problem and not (name == schema.label and is_reserved(name)):
+            problems.setdefault(problem, []).append(name)
     for problem, found in problems.items():
-        if found:
-            raise BundleError(
-                f"{where}: {pluralize(len(found), 'column')} {problem}: {quoted(sorted(found))}. "
-                "Rename them in the table and in the schema."
-            )
+        raise BundleError(
+            f"{where}: {pluralize(len(found), 'column')} {problem}: {quoted(sorted(found))}. "
+            "Rename them in the table and in the schema."
+        )
     if not schema.model_features:
         raise BundleError(f"{where}: every feature has use = false; the models need at least one.")
 
@@ -365,6 +392,18 @@ def _check_names(schema: FeatureSchema, where: str) -> None:
 def is_bundle_name(text: str) -> bool:
     """Whether a text can name a table, and so the part of a bundle id before its version."""
     return text.isprintable() and "/" not in text and text not in ("", ".", "..")
+
+
+def name_problem(name: str) -> str | None:
+    """Why no feature can have this name; None if one can."""
+    if is_reserved(name):
+        return "named like columns that the engine adds"
+    # It separates column and rule in the reasons of quarantined rows.
+    if "|" in name:
+        return "with '|' in the name"
+    if name == "*" or (name.startswith("^") and name.endswith("$")):
+        return "named as a pattern of columns"
+    return None
 
 
 def is_reserved(name: str) -> bool:

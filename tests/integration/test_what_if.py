@@ -1,13 +1,26 @@
 """The what-if page from the disk in a real browser: it says what the Python engine says."""
 
+import json
+import math
+import re
+from dataclasses import replace
+
 import pytest
 
+from engine.bundle.evaluation import read_evaluation
+from engine.bundle.open import open_bundle
+from engine.bundle.schema import default_schema_path, load_schema
 from tests import fitted
 from tests.helpers import BUNDLE
 from tests.integration.browser import DESKTOP, PHONE, TEXT_CONTRAST, needs_chromium
-from tests.integration.what_if_fixture import expect_engine, open_what_if
+from tests.integration.what_if_fixture import engine_scores, expect_engine, open_what_if
 from tests.training.report.page_probes import BRIGHTNESS, CONTRASTS, FOCUSED, OVERFLOWING
 from training.cli import main
+from training.data.dataset import load_dataset
+from training.data.scored import score_users
+from training.report.subject import Subject
+from training.report.what_if.page import what_if_html
+from training.report.what_if.typical import usual_users
 from training.simulate import SimulateOptions
 from training.simulate.write import write_users
 
@@ -27,6 +40,26 @@ def shop(tmp_path_factory):
     """A bundle of a table with few bounds, and its page."""
     found = fitted.shop()
     return found.bundle, reported(found.bundle, found.users, tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def ruled(folder, tmp_path_factory):
+    """The page of the committed bundle with the comparisons of the schema that ships."""
+    bundle, made = open_bundle(BUNDLE), tmp_path_factory.mktemp("ruled")
+    least = {
+        feature.name: feature.at_least for feature in load_schema(default_schema_path()).features
+    }
+    schema = bundle.manifest.schema
+    compared = tuple(replace(f, at_least=least[f.name]) for f in schema.features)
+    manifest = replace(bundle.manifest, schema=replace(schema, features=compared))
+    users = score_users(bundle, load_dataset([str(folder.parent / "users.parquet")], schema))
+    page = what_if_html(
+        replace(bundle, manifest=manifest),
+        Subject(manifest, read_evaluation(bundle)),
+        usual_users(manifest, users),
+    )
+    (made / "index.html").write_text(page)
+    return made / "index.html"
 
 
 def reported(bundle, users, made):
@@ -164,6 +197,106 @@ def test_bars_lead_from_the_base_value_to_the_score(what_if):
     assert at == pytest.approx(bars[-1]["left"], abs=0.01)
 
 
+def test_a_change_is_compared_with_the_typical_user_begun_with(what_if):
+    values = what_if.start(2)
+    change = what_if.page.locator("#change")
+    title = what_if.facts["starts"][2]["title"]
+    what_if.page.locator("#change", has_text=f"Changes are compared with: {title}").wait_for()
+    what_if.field("orders_last_90d").fill("40")
+    changed = {**values, "orders_last_90d": 40}
+    expect_engine(what_if, BUNDLE, changed)
+    before, after = engine_scores(BUNDLE, [values, changed])["purchase_probability"]
+    odds = after / (1 - after) / (before / (1 - before))
+    said = change.inner_text().replace("\u202f", " ")
+    assert said == f"from {before:.1%} ({title}) to {after:.1%}: odds ×{odds:.2g}".replace(
+        "%", " %"
+    )
+
+
+def test_odds_multiply_from_the_base_to_the_score(what_if):
+    what_if.start(1)
+    shown = what_if.page.locator("#drivers li:not(.end)").evaluate_all(
+        "rows => rows.map(row => row.children[2].textContent)"
+    )
+    assert all(re.fullmatch(r"×[\d.,]+", factor) for factor in shown)
+    impact = float(
+        what_if.page.locator("#drivers li[data-impact]").first.get_attribute("data-impact")
+    )
+    assert float(shown[0][1:]) == pytest.approx(math.exp(impact), rel=0.06)
+
+
+def test_values_that_contradict_each_other_are_pointed_out(browser, ruled):
+    found = open_what_if(browser, ruled)
+    note = found.page.locator("#impossible")
+    for number in range(len(found.facts["starts"])):
+        found.start(number)
+        assert not note.is_visible()
+    found.field("sessions_last_30d").fill("3")
+    found.field("sessions_last_7d").fill("4")
+    note.wait_for()
+    assert note.inner_text() == (
+        "No user can be like this: 3 sessions in the last 30 days, but 4 sessions in the last 7 days."
+    )
+    assert found.page.locator(".control.impossible").count() == 2
+    found.field("sessions_last_7d").fill("3")
+    note.wait_for(state="hidden")
+    assert found.page.locator(".control.impossible").count() == 0
+    assert found.opened.words == []
+    found.page.context.close()
+
+
+PASTED = {"sessions_last_30d": 12, "loyalty_tier": "gold", "bounce_rate": None, "country": "DE"}
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_pasted_row_is_scored_and_what_is_not_used_is_said(what_if, form):
+    values = what_if.start(0)
+    row = {"user_id": "U1", **PASTED, "sessions_last_7d": 501}
+    texts = [
+        ["" if value is None else str(value) for value in line] for line in (row, row.values())
+    ]
+    what_if.paste(json.dumps(row) if form == "json" else "\n".join(map(",".join, texts)))
+    expect_engine(what_if, BUNDLE, {**values, **PASTED})
+    said = what_if.page.locator("#row-told").inner_text()
+    assert said.startswith("5 of 38 features read. Not in the row, so unchanged: ")
+    assert "Not valid: Sessions in the last 7 days: out of range (allowed: from 0 to 500)." in said
+    assert said.endswith("Ignored, as the model does not read them: user_id.")
+    assert "Pasted user" in what_if.page.locator("#change").inner_text()
+    what_if.field("orders_last_90d").fill("9")
+    what_if.page.get_by_role("button", name="Reset").click()
+    expect_engine(what_if, BUNDLE, {**values, **PASTED})
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1", "{", '{"user_id": 1}'])
+def test_a_text_that_is_no_row_changes_nothing(what_if, text):
+    values = what_if.start(0)
+    what_if.paste(text)
+    assert what_if.page.locator("#row-told").inner_text()
+    expect_engine(what_if, BUNDLE, values)
+
+
+def test_a_link_opens_the_page_with_the_same_user_and_start(browser, what_if):
+    values = {**what_if.start(1), "orders_last_90d": 12, "country": None}
+    what_if.field("orders_last_90d").fill("12")
+    what_if.field("country").select_option(label="unknown")
+    expect_engine(what_if, BUNDLE, values)
+    change = what_if.page.locator("#change").inner_text()
+    what_if.page.get_by_role("button", name="Copy a link").click()
+    what_if.page.wait_for_function("location.hash.startsWith('#from-1?')")
+    again = open_what_if(browser, what_if.page.url)
+    expect_engine(again, BUNDLE, values)
+    assert again.page.locator("#change").inner_text() == change
+    assert again.page.locator("#row-told").inner_text() == ""
+    assert len(again.opened.requests) == 1
+    again.page.evaluate("location.hash = '#user?country=DE&bounce_rate=7&other=1&a=%3Cscript%3E'")
+    expect_engine(again, BUNDLE, {**values, "country": "DE", "bounce_rate": None})
+    said = again.page.locator("#row-told").inner_text()
+    assert said.startswith("The link is of another model or was changed. 2 of 38 features read.")
+    assert said.endswith("Ignored, as the model does not read them: other, a.")
+    assert again.opened.words == []
+    again.page.context.close()
+
+
 def test_a_screen_reader_is_told_the_answer_once_changes_have_ceased(what_if):
     what_if.start(2)
     what_if.page.locator("#told", has_text=" band, ").wait_for(state="attached")
@@ -173,7 +306,7 @@ def test_a_screen_reader_is_told_the_answer_once_changes_have_ceased(what_if):
 
 def test_tab_reaches_every_control_in_sight(browser, folder):
     page = open_what_if(browser, folder / "index.html", PHONE).page
-    due = page.locator("a[href], button, input, select").count()
+    due = page.locator("a[href], button:visible, input, select, summary").count()
     reached = []
     for _ in range(due):
         page.keyboard.press("Tab")

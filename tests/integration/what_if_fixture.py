@@ -45,13 +45,23 @@ class WhatIf:
     def slider(self, name: str):
         return self.page.get_by_role("slider", name=self.label(name), exact=True)
 
+    def paste(self, text: str) -> None:
+        """Paste a row from outside."""
+        if not self.page.locator("#row-text").is_visible():
+            self.page.locator("#row summary").click()
+        self.page.locator("#row-text").fill(text)
+        self.page.get_by_role("button", name="Use this row").click()
+
     def unknown(self, name: str):
         return self.page.get_by_role("checkbox", name=f"{self.label(name)}: unknown")
 
 
-def open_what_if(browser: Browser, path: Path, width: int = 1280, **context: object) -> WhatIf:
-    """A page from the disk, once the model has spoken."""
-    opened = open_page(browser, path.resolve().as_uri(), width, **context)
+def open_what_if(
+    browser: Browser, page: Path | str, width: int = 1280, **context: object
+) -> WhatIf:
+    """A page from the disk or at an address, once the model has spoken."""
+    address = page if isinstance(page, str) else page.resolve().as_uri()
+    opened = open_page(browser, address, width, **context)
     opened.page.locator(ANSWER).wait_for(state="attached")
     return WhatIf(opened)
 

@@ -12,6 +12,7 @@ from training.cli.evaluate import evaluate
 from training.cli.fit import fit
 from training.cli.promotion import promote, rollback
 from training.cli.report import report
+from training.cli.schema import schema
 from training.cli.simulate import simulate
 
 
@@ -31,5 +32,5 @@ def main() -> None:
     """
 
 
-for command in (simulate, fit, evaluate, report, promote, rollback, backtest):
+for command in (simulate, schema, fit, evaluate, report, promote, rollback, backtest):
     main.add_command(command)

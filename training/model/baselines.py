@@ -81,6 +81,9 @@ def rates_as_scores(known: np.ndarray, label: np.ndarray, asked: np.ndarray) -> 
 def rate_by_value(known: np.ndarray, label: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """The smoothed purchase rate of known users with similar values.
 
+    Users are binned by quantiles. A value that fills several bins is a bin of its own: otherwise the few
+    users above a frequent 0 would share its bin.
+
     Args:
         known: Values, float [users], NaN where missing.
         label: int8 [users], of both kinds.
@@ -91,7 +94,9 @@ def rate_by_value(known: np.ndarray, label: np.ndarray, asked: np.ndarray) -> np
     """
     present = known[~np.isnan(known)]
     shares = np.linspace(0, 1, MAX_BINS + 1)
-    edges = np.unique(np.quantile(present, shares, method="higher")) if len(present) else present
+    cuts = np.quantile(present, shares, method="higher") if len(present) else present
+    repeated = cuts[1:][cuts[1:] == cuts[:-1]]
+    edges = np.unique(np.concatenate([cuts, np.nextafter(repeated, np.inf, dtype=repeated.dtype)]))
     bins = [np.searchsorted(edges, v, side="right") for v in (known, asked)]
     for part, values in zip(bins, (known, asked), strict=True):
         part[np.isnan(values)] = len(edges) + 1

@@ -1,6 +1,6 @@
 import json
 import os
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from engine.bundle.schema import (
     is_reserved,
     load_schema,
     schema_from_dict,
+    schema_to_dict,
 )
 from engine.errors import BundleError
 
@@ -54,7 +55,7 @@ def schemas(draw):
 
 @given(schemas())
 def test_schema_survives_json(schema):
-    text = json.dumps(asdict(schema))
+    text = json.dumps(schema_to_dict(schema))
     again = schema_from_dict(json.loads(text), "here")
     assert again == schema
     assert again.fingerprint == schema.fingerprint
@@ -72,6 +73,19 @@ def test_fingerprint_changes_with_any_field():
     schema = load_schema(default_schema_path())
     other = FeatureSchema(schema.name, schema.features, schema.id, schema.label, horizon_days=8)
     assert other.fingerprint != schema.fingerprint
+
+
+def test_a_schema_without_later_keys_keeps_its_fingerprint():
+    schema = FeatureSchema("x", (Feature("week", "numeric"), Feature("month", "numeric")))
+    assert "at_least" not in schema_to_dict(schema)["features"][0]
+    # Made with the version before `at_least`.
+    assert schema.fingerprint == (
+        "6e34aea48e5895abac991aec24f9a9b113d7e0ad4a2aaf8e5c9d3eaa7407bf85"
+    )
+    week, month = schema.features
+    compared = replace(schema, features=(week, replace(month, at_least="week")))
+    assert compared.fingerprint != schema.fingerprint
+    assert schema_from_dict(schema_to_dict(compared), "here") == compared
 
 
 NUMERIC = "name = 'x'\n[[feature]]\nname = 'a'\nkind = 'numeric'\n"
@@ -101,6 +115,10 @@ UNBOUNDED = r"must be finite, found .*; leave it out if there is no bound"
         (NUMERIC + "min = true", "min must be a number"),
         (NUMERIC + "maximum = 3", "keys 'maximum'"),
         (CATEGORICAL + "ordered = true", "lists its"),
+        (NUMERIC + "at_least = 3", "'a': at_least must be a text, found 3"),
+        (NUMERIC + "at_least = 'a'", "'a': at_least compares .* with another one, found 'a'"),
+        (NUMERIC + "at_least = 'b'", "found 'b'"),
+        (f"{CATEGORICAL}at_least = 'b'\n[[feature]]\nname = 'b'\nkind = 'numeric'", "found 'b'"),
         (CATEGORICAL + "values = ['', 'b']", "none empty"),
         ("missing_texts = 'NULL'\n" + NUMERIC, "the table: missing_texts must be a list"),
         (CATEGORICAL + "values = ['NA']\nmissing_texts = ['NA']", "'NA' both in values and in"),

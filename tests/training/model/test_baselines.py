@@ -94,6 +94,14 @@ def test_the_rate_of_like_values_sees_any_shape():
     assert np.isnan(value[:2_000]).any()
 
 
+def test_few_values_above_a_frequent_one_are_rated_on_their_own():
+    value = np.zeros(4_000, np.float32)
+    value[::200] = np.arange(1, 21)
+    label = (value > 0).astype(np.int8)
+    rate = rate_by_value(value, label, np.array([0, 0.5, 7], np.float32))
+    assert rate[0] < label.mean() < rate[1] == rate[2]
+
+
 def test_a_feature_without_values_tells_nothing():
     missing = np.full(100, np.nan, np.float32)
     label = (np.arange(100) % 2).astype(np.int8)

@@ -81,6 +81,8 @@ def _feature(
         "kind": feature.kind,
         "may_be_missing": feature.missing == "allowed",
         "phrases": asdict(phrases_of(feature)),
+        "missing_texts": manifest.schema.missing_marks(feature),
+        "at_least": feature.at_least,
     }
     if feature.kind == "categorical":
         values = feature.values or tuple(sorted(manifest.categories[feature.name]))

@@ -19,7 +19,10 @@ RUNTIME_LICENCES = {
 
 WHAT_IF = "training.report.what_if"
 RUNTIME = files(WHAT_IF) / "runtime"
-_SCRIPTS = ("model.js", "scale.js", "words.js", "controls.js", "answer.js", "main.js")
+_SCRIPTS = (
+    *("model.js", "scale.js", "words.js", "controls.js"),
+    *("row.js", "link.js", "answer.js", "main.js"),
+)
 _MODULE = "ort.wasm.bundle.min.mjs"
 _WASM = "ort-wasm-simd-threaded.wasm.gz"
 _EXPORTS = re.compile(r"export\{([^}]*)\};?")

@@ -43,6 +43,35 @@ function showScore(facts, { probability }) {
   return band;
 }
 
+/** How the probability differs from that of the user begun with. */
+function showChange({ title, said: from }, { margin, probability }) {
+  const change = document.getElementById('change');
+  if (margin === from.margin) {
+    change.textContent = `Changes are compared with: ${title}`;
+    return;
+  }
+  change.replaceChildren(
+    'from ', element('b', {}, percent(from.probability)), ` (${title}) to `,
+    element('b', {}, percent(probability)), `: odds ${oddsFactor(margin - from.margin)}`,
+  );
+}
+
+/** Point out values of one user that contradict each other; gives the words. */
+function showContradictions(features, controls, values) {
+  const wrong = features.flatMap((feature, n) => {
+    const other = features.findIndex(({ name }) => name === feature.at_least);
+    const [own, least] = [values[feature.name], other < 0 ? null : values[features[other].name]];
+    return own !== null && least !== null && own < least ? [[n, other]] : [];
+  });
+  controls.forEach(({ row }, n) => row.classList.toggle('impossible', wrong.some((pair) => pair.includes(n))));
+  const said = (n) => valueWords(features[n], values[features[n].name]);
+  const words = wrong.map(([n, other]) => `${said(n)}, but ${said(other)}`);
+  const note = document.getElementById('impossible');
+  note.hidden = !wrong.length;
+  note.textContent = wrong.length ? `No user can be like this: ${someOf(words, '; ', 2)}.` : '';
+  return note.textContent;
+}
+
 function showSegment(facts, { segment }, band) {
   const found = facts.segments.find(({ id }) => id === segment);
   const row = facts.actions.find((each) => each.segment === segment && each.band === band);
@@ -116,7 +145,7 @@ function barRow({ feature, label, words, impact, from, to }, along) {
   return {
     kind: impact < 0 ? 'lowers' : 'raises',
     label, words,
-    impact: signed(impact),
+    impact: oddsFactor(impact),
     left: along(Math.min(from, to)),
     width: Math.abs(along(to) - along(from)),
     data: feature === undefined ? {} : { feature, impact: String(impact) },
@@ -152,8 +181,9 @@ function drawAxis(low, high, along) {
 
 function showEffects(controls, { impacts }) {
   controls.forEach(({ effect }, n) => {
-    const size = Math.abs(impacts[n]) < 0.005 ? 'none' : impacts[n] < 0 ? 'lowers' : 'raises';
-    effect.className = `effect ${size}`;
-    effect.textContent = size === 'none' ? 'no effect' : `${size} ${signed(impacts[n])}`;
+    const odds = oddsFactor(impacts[n]);
+    const kind = odds === '×1' ? 'none' : impacts[n] < 0 ? 'lowers' : 'raises';
+    effect.className = `effect ${kind}`;
+    effect.textContent = kind === 'none' ? 'no effect' : `odds ${odds}`;
   });
 }

@@ -114,18 +114,18 @@ function rangeWords(feature) {
   return feature.min === null ? `to ${words(feature.max)}` : `${words(feature.min)} to ${words(feature.max)}`;
 }
 
-/** A button for every typical user and one that goes back to the user who was chosen last. */
+/** A button for every typical user. */
 function buildStarts(group, starts, begin) {
   const buttons = starts.map((start) => {
     const button = element('button', { type: 'button', 'aria-pressed': 'false' }, start.title);
-    button.addEventListener('click', () => {
-      for (const each of buttons) each.setAttribute('aria-pressed', String(each === button));
-      begin(start);
-    });
+    button.addEventListener('click', () => begin(start));
     return button;
   });
-  const reset = element('button', { type: 'button', class: 'reset' }, 'Reset');
-  reset.addEventListener('click', () => buttons.find((each) => each.ariaPressed === 'true').click());
-  group.append(element('div', { class: 'buttons' }, ...buttons, reset));
+  group.querySelector('.buttons').append(...buttons);
   return buttons;
+}
+
+/** Mark the typical user that was begun with; -1 for none. */
+function markStart(buttons, number) {
+  buttons.forEach((each, n) => each.setAttribute('aria-pressed', String(n === number)));
 }

@@ -64,7 +64,9 @@ function cutPercent(cut) {
   return `${Number((100 * cut).toPrecision(2))}${THIN}%`;
 }
 
-function signed(impact) {
-  const text = Math.abs(impact).toFixed(2);
-  return `${impact < 0 && text !== '0.00' ? '−' : '+'}${text}`;
+/** A difference in log-odds as a factor on the odds. */
+function oddsFactor(logOdds) {
+  const factor = Math.exp(logOdds);
+  const rounded = Math.abs(factor - 1) < 0.095 ? factor.toFixed(2) : factor.toPrecision(2);
+  return `×${Number(rounded).toLocaleString('en-GB')}`;
 }

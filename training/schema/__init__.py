@@ -1,0 +1,1 @@
+"""A first draft of a schema.toml from any table; start at `draft`."""
