@@ -34,7 +34,8 @@ def shrink(difference: np.ndarray, variance: np.ndarray, weight: np.ndarray) -> 
 
     True effects are taken to be normal around the mean (Efron & Morris 1975). Their spread is averaged over
     its posterior under a flat prior (Gelman 2006), since the most likely spread is often 0, which would
-    deny every difference between cells and make intervals too short.
+    deny every difference between cells and make intervals too short. Intervals are still approximate:
+    true effects need not be normal.
 
     Args:
         difference: The effect of each cell, at least one, float64 [cells].

@@ -28,7 +28,8 @@ MEANING = (
     "weeks are averages per user and week.",
     "Intervals are of each row alone. An effect in a band, segment or cell is called shown only if it "
     "remains after correction for all rows of its table (Holm, 5\u202f% together). Shrunken effects are "
-    "drawn towards the effect on all users, the more the fewer users a row has: use these to decide.",
+    "drawn towards the effect on all users, the more the fewer users a row has: use these to decide. Their "
+    "intervals are approximate, and too short if rows differ much but had few users.",
 )
 POLICY = (
     "What each policy does with a user was learned from other users, so its gain is not the luck by which "
