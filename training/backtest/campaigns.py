@@ -153,22 +153,27 @@ def _outcome(
         adjusted = np.split(holm(np.concatenate(p_values)), np.cumsum([len(p) for p in p_values]))
         for document, one, p_value in zip(found, compared, adjusted[:-1], strict=True):
             labels = [_labels(level, group, names) for group in one.groups.tolist()]
-            document[level] = _table(labels, one, p_value, alarm=alarm)
+            document[level] = _table(level, labels, one, p_value, alarm=alarm)
     return found
 
 
 def _table(
-    labels: Sequence[dict[str, Any]], compared: Compared, adjusted_p: np.ndarray, *, alarm: bool
+    level: str,
+    labels: Sequence[dict[str, Any]],
+    compared: Compared,
+    adjusted_p: np.ndarray,
+    *,
+    alarm: bool,
 ) -> dict[str, Any]:
-    """The effects of one arm by band, segment or cell."""
+    """The effects of one arm by band, segment or cell; those of cells are drawn towards their band's."""
     if not labels:
         return {"left_out": compared.left_out, "rows": []}
     effect = compared.effect
     weight = balance_weight(effect.contacted, effect.control)
-    shrunken = shrink(effect.difference, compared.variance, weight)
+    kind = compared.groups % len(BANDS) if level == "cells" else np.zeros_like(compared.groups)
+    shrunken = shrink(effect.difference, compared.variance, weight, kind)
     return {
         "left_out": compared.left_out,
-        "mean": shrunken.mean,
         "spread": shrunken.spread,
         "rows": [
             label
@@ -177,7 +182,7 @@ def _table(
                 "adjusted_p": float(adjusted_p[k]),
                 "shown": bool(adjusted_p[k] <= SIGNIFICANCE and not alarm),
                 "shrunken": float(shrunken.estimate[k]),
-                "shrunken_interval": [float(shrunken.low[k]), float(shrunken.high[k])],
+                "towards": float(shrunken.towards[k]),
             }
             for k, label in enumerate(labels)
         ],

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.bundle.manifest import BANDS
 from training.backtest.effects import Moments, balance_weight, enough_users, pooled_variance
 from training.backtest.shrinkage import shrink
 from training.backtest.units import Units
@@ -20,18 +21,17 @@ class CellEffects:
         users: Users of the arm in campaigns that measure the cell, float64; 0 if none does.
         control_users: Those of the control group.
         difference: Measured; NaN if no campaign has enough users.
-        shrunken: Drawn towards the arm's mean, which stands for cells that were not measured; -inf for
-            an arm that nothing is known about.
-        low: The lower end of the 95 % interval of `shrunken`; NaN if the cell was not measured.
-        high: The upper end.
+        error: The standard error of `difference`; NaN if it is.
+        shrunken: Drawn towards the arm's effect in the band, which also stands for cells that were not
+            measured; where the whole band was not, the effect on all users does, and -inf if nothing is
+            known about the arm.
     """
 
     users: np.ndarray
     control_users: np.ndarray
     difference: np.ndarray
+    error: np.ndarray
     shrunken: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
 
 
 def cell_effects(units: Units, outcome: str) -> CellEffects:
@@ -65,15 +65,18 @@ def _arm_effects(contacted: Moments, control: Moments) -> tuple[np.ndarray, ...]
     known = total > 0
     share = weight / np.maximum(total, 1e-300)
     difference = np.where(known, (share * (contacted.mean - control.mean)).sum(axis=0), np.nan)
-    found = np.full((3, len(known)), np.nan)
-    found[0] = whole_effect(contacted, control)
+    variance = np.zeros(enough.shape)
+    variance[enough] = pooled_variance(contacted[enough], control[enough])
+    error = np.where(known, np.sqrt((share**2 * variance).sum(axis=0)), np.nan)
+    shrunken = np.full(len(known), whole_effect(contacted, control))
     if known.any():
-        variance = np.zeros(enough.shape)
-        variance[enough] = pooled_variance(contacted[enough], control[enough])
-        shrunken = shrink(difference[known], (share**2 * variance).sum(axis=0)[known], total[known])
-        found[0] = shrunken.mean
-        found[:, known] = shrunken.estimate, shrunken.low, shrunken.high
-    return (users.sum(axis=0), others.sum(axis=0), difference, *found)
+        band = np.arange(len(known)) % len(BANDS)
+        found = shrink(difference[known], error[known] ** 2, total[known], band[known])
+        of_band = np.full(len(BANDS), shrunken[0])
+        of_band[band[known]] = found.towards
+        shrunken = of_band[band]
+        shrunken[known] = found.estimate
+    return users.sum(axis=0), others.sum(axis=0), difference, error, shrunken
 
 
 def whole_effect(contacted: Moments, control: Moments) -> float:

@@ -107,7 +107,8 @@ def test_shrunken_cells_are_nearer_to_the_truth_than_the_luckiest():
         cells = units.moments("purchase").summed(())
         found = differences(cells[1], cells[0])
         variance = pooled_variance(cells[1], cells[0])
-        shrunken = shrink(found.difference, variance, balance_weight(cells[1], cells[0]))
+        weight, kind = balance_weight(cells[1], cells[0]), np.zeros(24, np.int64)
+        shrunken = shrink(found.difference, variance, weight, kind)
         own.append(np.mean((found.difference - effect[0]) ** 2))
         drawn.append(np.mean((shrunken.estimate - effect[0]) ** 2))
         best = found.difference.argmax()
@@ -120,10 +121,11 @@ def test_shrunken_cells_are_nearer_to_the_truth_than_the_luckiest():
 
 def test_cells_that_clearly_differ_are_hardly_drawn():
     difference = np.array([0.0, 0.5, 1.0, 1.5])
-    found = shrink(difference, np.full(4, 1e-4), np.ones(4))
+    kind = np.zeros(4, np.int64)
+    found = shrink(difference, np.full(4, 1e-4), np.ones(4), kind)
     assert found.estimate == pytest.approx(difference, abs=0.01)
-    assert found.mean == pytest.approx(0.75)
-    one = shrink(np.array([0.3]), np.array([0.01]), np.ones(1))
+    assert found.towards == pytest.approx(0.75)
+    one = shrink(np.array([0.3]), np.array([0.01]), np.ones(1), kind[:1])
     assert (one.estimate[0], one.spread) == (0.3, 0.0)
 
 

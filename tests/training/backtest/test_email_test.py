@@ -100,16 +100,20 @@ def test_the_arms_of_a_sound_test_raise_no_alarm(documents):
 
 
 @pytest.mark.parametrize("outcome", ["purchase", "value"])
-def test_cells_are_drawn_towards_the_effect_on_all_users(documents, outcome):
+def test_cells_are_drawn_towards_the_effect_in_their_band(documents, outcome):
     for arm in ARMS:
         whole = effect(documents["spend"], outcome, arm)
         rows = whole["cells"]["rows"]
-        own, shrunken = (np.array([row[k] for row in rows]) for k in ("difference", "shrunken"))
-        mean = whole["cells"]["mean"]
+        own, shrunken, towards = (
+            np.array([row[k] for row in rows]) for k in ("difference", "shrunken", "towards")
+        )
         assert len(rows) > 15
-        assert (np.abs(shrunken - mean) <= np.abs(own - mean) + 1e-6).all()
+        assert (np.abs(shrunken - towards) <= np.abs(own - towards) + 1e-6).all()
         assert shrunken.std() < 0.5 * own.std()
-        assert mean == pytest.approx(whole["difference"], rel=0.1)
+        for band in whole["bands"]["rows"]:
+            means = {row["towards"] for row in rows if row["band"] == band["band"]}
+            assert len(means) == 1
+            assert band["interval"][0] < means.pop() < band["interval"][1]
 
 
 @pytest.mark.parametrize("measured", MEASURED)

@@ -62,8 +62,9 @@ def test_without_effects_cross_fitting_promises_nothing():
         policy = policy_figures(units, Money())
         gains.append((values(policy)["playbook"], max(c["gain"] for c in policy["cells"])))
     honest, promised = np.mean(gains, axis=0)
-    assert abs(honest) < 0.005
-    assert promised > honest
+    error = np.std(gains, axis=0)[0] / np.sqrt(len(gains))
+    assert abs(honest) < 3 * error
+    assert promised > honest + 3 * error
 
 
 def test_the_estimate_of_everybody_is_the_difference_of_the_means():
@@ -109,12 +110,14 @@ def test_a_season_in_which_more_users_buy_is_no_effect():
     assert alone[0]["policy"] == "playbook"
 
 
-def test_an_arm_that_was_hardly_tested_has_its_effect_on_all_users():
+def test_a_cell_that_was_not_tested_has_the_effect_in_its_band_or_on_all_users():
     units = persuadable(6, 4_000)
     few = units[(units.arm != 2) | (units.cell == 0)]
     found = cell_effects(few, "purchase")
     assert np.isnan(found.difference[1, 1:]).all()
-    assert (found.shrunken[1, 1:] == found.shrunken[1, 1]).all()
+    assert found.shrunken[1, 4] == found.shrunken[1, 0]
+    others = [found.shrunken[1, band + 4 * segment] for band in (1, 2, 3) for segment in (0, 1)]
+    assert len({found.shrunken[1, 0], *others}) == 2
     evidence = [cell["evidence"] for cell in policy_figures(few, Money())["cells"]]
     assert all(found is None or found["users"] >= 20 for found in evidence)
 

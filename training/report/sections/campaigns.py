@@ -28,8 +28,8 @@ MEANING = (
     "weeks are averages per user and week.",
     "Intervals are of each row alone. An effect in a band, segment or cell is called shown only if it "
     "remains after correction for all rows of its table (Holm, 5\u202f% together). Shrunken effects are "
-    "drawn towards the effect on all users, the more the fewer users a row has: use these to decide. Their "
-    "intervals are approximate, and too short if rows differ much but had few users.",
+    "drawn towards the effect on all users, in cells towards that in the band, the more the fewer users a "
+    "row has: use these to decide.",
 )
 POLICY = (
     "What each policy does with a user was learned from other users, so its gain is not the luck by which "
@@ -113,7 +113,7 @@ _WHOLE = (
 )
 _PARTS = (
     *("Users", "Control users", "Mean", "Difference", "95\u202f% interval"),
-    *("Shrunken", "95\u202f% interval", "Shown"),
+    *("Shrunken", "Shown"),
 )
 
 
@@ -159,7 +159,6 @@ def _parts(outcome: str, arms: Sequence[Found]) -> Iterator[Block]:
                 *(arm["arm"], *_labels(row), count(row["users"]), count(row["control_users"])),
                 *(_mean(outcome, row["control_mean"]), _change(outcome, row["difference"])),
                 *(_interval(outcome, row["interval"]), _change(outcome, row["shrunken"])),
-                _interval(outcome, row["shrunken_interval"]),
                 "yes" if row["shown"] else "no",
             )
             for arm in arms
