@@ -1,8 +1,9 @@
 """Features beside each other and beside the label: constants, copies, leaks and windows in windows."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -23,7 +24,7 @@ DOUBTFUL_AUC = 0.85
 MODEL_AUC = 1.0
 """There is no model yet; beside a perfect one, only a feature's own ROC-AUC makes it suspicious."""
 
-_WINDOW = re.compile(r"(.*\D)(\d+)(d|w|m|y|days|weeks|months|years)")
+_WINDOW = re.compile(r"(.*\D)(\d{1,4})(d|w|m|y|days|weeks|months|years)")
 
 
 def check_features(
@@ -44,7 +45,8 @@ def check_features(
     found = _without_copies(_without_constants(guesses, typed), typed)
     if label is not None:
         found = _without_leaks(found, typed, _labels(sample, label), schema)
-    return tuple(_with_windows(guess, found, typed) for guess in found)
+    shorter = _shorter_windows(found)
+    return tuple(_with_window(guess, shorter, typed) for guess in found)
 
 
 def _labels(sample: pl.DataFrame, label: str) -> np.ndarray:
@@ -115,20 +117,22 @@ def _with_leak(guess: Guess, auc: float) -> Guess:
     return guess
 
 
-def _with_windows(guess: Guess, guesses: Sequence[Guess], typed: pl.DataFrame) -> Guess:
-    """The feature with `at_least`, if it counts over a longer window what another one counts."""
-    own = _WINDOW.fullmatch(guess.feature.name)
-    if own is None or guess.feature.kind != "numeric":
+def _shorter_windows(guesses: Sequence[Guess]) -> dict[str, str]:
+    """For each number over a window of days, the same one over the next shorter window."""
+    windows: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for guess in guesses:
+        name = guess.feature.name
+        found = _WINDOW.fullmatch(name) if guess.feature.kind == "numeric" else None
+        if found:
+            windows.setdefault((found[1], found[3]), []).append((int(found[2]), name))
+    pairs = (pair for family in windows.values() for pair in pairwise(sorted(family)))
+    return {longer[1]: shorter[1] for shorter, longer in pairs}
+
+
+def _with_window(guess: Guess, shorter: Mapping[str, str], typed: pl.DataFrame) -> Guess:
+    """The feature with `at_least`, if no row has less over the longer window."""
+    name = guess.feature.name
+    least = shorter.get(name)
+    if least is None or (typed[name] < typed[least]).any():
         return guess
-    shorter = [
-        (int(other[2]), other[0])
-        for each in guesses
-        if each.feature.kind == "numeric"
-        and (other := _WINDOW.fullmatch(each.feature.name))
-        and (other[1], other[3]) == (own[1], own[3])
-        and int(other[2]) < int(own[2])
-        and not (typed[own[0]] < typed[other[0]]).any()
-    ]
-    if not shorter:
-        return guess
-    return replace(guess, feature=replace(guess.feature, at_least=max(shorter)[1]))
+    return replace(guess, feature=replace(guess.feature, at_least=least))

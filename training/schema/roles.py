@@ -111,7 +111,7 @@ def _snapshot(survey: Survey) -> Role:
     texts = [
         column.name
         for column in survey.columns
-        if survey.sample.schema[column.name] == pl.String
+        if column.dtype == pl.String
         and column.not_numbers
         and _is_plain_date(survey.sample[column.name])
     ]
