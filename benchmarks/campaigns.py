@@ -153,19 +153,16 @@ def drawn(rng: np.random.Generator, users: Users, control_share: float) -> Units
     )
 
 
-def covered(units: Units, effects: CellEffects, users: Users) -> dict[str, np.ndarray]:
-    """Which 95 % intervals hold the true effect of their cell, Boolean [intervals] by kind."""
+def covered(units: Units, users: Users) -> np.ndarray:
+    """Which 95 % intervals hold the true effect of their cell, Boolean [intervals]."""
     found = units.moments("purchase")
-    plain, shrunken = [], []
+    inside = []
     for arm in range(1, len(users.truth)):
-        true = users.means(users.truth[arm] - users.truth[0])
         enough = enough_users(found[arm], found[0])
         effect = differences(found[arm][enough], found[0][enough])
-        inside = true[enough.ravel()]
-        plain.append((effect.low <= inside) & (inside <= effect.high))
-        low, high = effects.low[arm - 1], effects.high[arm - 1]
-        shrunken.append(((low <= true) & (true <= high))[~np.isnan(low)])
-    return {"plain": np.concatenate(plain), "shrunken": np.concatenate(shrunken)}
+        true = users.means(users.truth[arm] - users.truth[0])[enough.ravel()]
+        inside.append((effect.low <= true) & (true <= effect.high))
+    return np.concatenate(inside)
 
 
 def without_effect(users: Users) -> Users:
@@ -198,11 +195,11 @@ class Study:
 
     Attributes:
         profits: Of the policy that each learned, in the week after, float64 [tests].
-        coverage: The share of intervals that hold the truth, by kind.
+        coverage: The share of intervals that hold the truth.
     """
 
     profits: np.ndarray
-    coverage: dict[str, float]
+    coverage: float
 
 
 def study(tests: Users, later: Users, control_share: float, repetitions: int) -> Study:
@@ -213,11 +210,8 @@ def study(tests: Users, later: Users, control_share: float, repetitions: int) ->
         units = drawn(rng, tests, control_share)
         effects = cell_effects(units, "purchase")
         profits.append(profit_of(later, learned(effects, worth)[later.cell]))
-        held.append(covered(units, effects, tests))
-    coverage = {
-        kind: float(np.concatenate([inside[kind] for inside in held]).mean()) for kind in held[0]
-    }
-    return Study(np.array(profits), coverage)
+        held.append(covered(units, tests))
+    return Study(np.array(profits), float(np.concatenate(held).mean()))
 
 
 def populations() -> dict[str, pl.DataFrame]:
@@ -246,10 +240,9 @@ def print_study(tests: Users, later: Users) -> None:
             f"| learned from the tests, control group {share:.0%} | {mean:,.1f} | {mean / by_cell:.0%} "
             f"| {low:.0%} to {high:.0%} | {mean / by_user:.0%} |"
         )
-    print("\n| control group | plain intervals that hold the truth | shrunken ones |")
-    print("|---:|---:|---:|")
+    print("\n| control group | intervals that hold the truth |\n|---:|---:|")
     for share, found in studies.items():
-        print(f"| {share:.0%} | {' | '.join(f'{kind:.1%}' for kind in found.coverage.values())} |")
+        print(f"| {share:.0%} | {found.coverage:.1%} |")
 
 
 def main() -> None:

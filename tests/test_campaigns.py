@@ -53,7 +53,7 @@ def test_arms_are_drawn_in_their_shares(population):
 
 def test_intervals_hold_the_truth_and_tests_of_nothing_show_nothing(population):
     found = study(population, population, 0.1, repetitions=40)
-    assert found.coverage["plain"] == pytest.approx(0.95, abs=0.02)
+    assert found.coverage == pytest.approx(0.95, abs=0.02)
     assert found.profits.max() <= profit_of(population, [*policies(population).values()][-2])
     plain, corrected = false_claims(without_effect(population), 0.1, repetitions=100)
     assert plain > 0.8
