@@ -123,12 +123,12 @@ campaign: $(VENV)/dev.stamp
 	$(BIN)/engine score build/campaign/users.parquet --bundle $(BUNDLE) --reasons 3 \
 		--out build/campaign/scores.parquet
 	$(BIN)/engine audience build/campaign/scores.parquet --campaign autumn \
-		--arms offer=0.5,reminder=0.5 --include-control --out build/campaign/list.csv
-	$(CAMPAIGN_USERS) --campaign build/campaign/list.csv --with-truth \
-		--out build/campaign/outcomes.parquet
+		--arms offer=0.35,reminder=0.35,control=0.3 --include-control --out build/campaign/list.csv
+	$(CAMPAIGN_USERS) --campaign build/campaign/list.csv --out build/campaign/outcomes.parquet
 	$(BIN)/training backtest build/campaign/scores.parquet \
 		--outcomes build/campaign/outcomes.parquet --contacted build/campaign/list.csv \
-		--playbook-out build/campaign/playbook.toml
+		--playbook docs/campaigns.toml --cost offer 0.1 --cost reminder 0.02 \
+		--report build/campaign/campaign.html --playbook-out build/campaign/playbook.toml
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

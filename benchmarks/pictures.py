@@ -22,7 +22,6 @@ FOLDER = ROOT / "docs" / "pictures"
 CHROMIUM_OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 COLUMNS = 100
 WINDOW = {"width": 1200, "height": 760}
-DRIVERS_HEADING = "What drives the score"
 SHOWN_LINES = 18
 """Of a command's output; more would be too small to read in a picture."""
 TYPICAL_USER = 2
@@ -72,7 +71,8 @@ def main() -> None:
             window = browser.new_page(
                 viewport=WINDOW, color_scheme=scheme, reduced_motion="reduce", device_scale_factor=1
             )
-            shoot_report(window, folder / "report.analyst.html", FOLDER / f"report_{scheme}.png")
+            window.goto((folder / "report.html").as_uri())
+            window.screenshot(path=FOLDER / f"plan_{scheme}.png")
             shoot_what_if(
                 window, folder / "what_if" / "index.html", FOLDER / f"what_if_{scheme}.png"
             )
@@ -153,18 +153,6 @@ def from_ansi(text: str) -> str:
     html = escape("\n".join(lines))
     html = re.sub(r"\x1b\[0?m", "</span>", html)
     return re.sub(r"\x1b\[(\d+)m", r'<span class="s\1">', html)
-
-
-def shoot_report(window: Page, page: Path, picture: Path) -> None:
-    """The section on drivers, which has a chart."""
-    window.goto(page.as_uri())
-    window.get_by_role("heading", name=DRIVERS_HEADING).scroll_into_view_if_needed()
-    window.evaluate(
-        "name => [...document.querySelectorAll('h2')].find(h => h.innerText.includes(name))"
-        ".scrollIntoView()",
-        DRIVERS_HEADING,
-    )
-    window.screenshot(path=picture)
 
 
 def shoot_what_if(window: Page, page: Path, picture: Path) -> None:

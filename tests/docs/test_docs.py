@@ -28,6 +28,7 @@ from training.playbook.rules import check_features, load_rules
 
 README = (ROOT / "README.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+CAMPAIGNS = (ROOT / "docs" / "campaigns.md").read_text()
 AUDIENCES = (ROOT / "docs" / "audiences.md").read_text()
 PLAYBOOK = (ROOT / "docs" / "playbook.md").read_text()
 RETRAINING = (ROOT / "docs" / "retraining.md").read_text()
@@ -53,6 +54,7 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     (folder / "onnx_models").mkdir()
     (folder / "onnx_models" / "shopnow").symlink_to(ROOT / "onnx_models" / "shopnow")
+    (folder / "docs").symlink_to(ROOT / "docs")
     shell("training simulate --out users.parquet", folder)
     return folder
 
@@ -84,6 +86,14 @@ def test_every_command_of_the_operations_page_runs_in_order(project):
     assert len(lines) >= 4
     for line in lines:
         shell(line, project)
+
+
+def test_the_campaign_of_its_page_goes_from_scores_to_the_next_playbook(project):
+    for line in "".join(blocks("sh", CAMPAIGNS)).strip().splitlines():
+        shell(line.replace("--rows 60000", "--rows 6000"), project)
+    playbook = json.loads((project / "tested" / "playbook.json").read_text())
+    actions = [row["action"] for row in playbook["rows"]]
+    assert any("as in autumn" in action or "tested in autumn" in action for action in actions)
 
 
 def test_every_metric_is_on_the_operations_page(project):
