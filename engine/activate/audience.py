@@ -41,7 +41,7 @@ from engine.activate.selection import (
 from engine.activate.suppression import suppressed_ids, warn_of_unmatched
 from engine.bundle.open import Bundle, open_bundle
 from engine.errors import InputError, UsageError, pluralize, quoted
-from engine.format import shown_name
+from engine.format import visible
 from engine.inputs.errors import reading
 from engine.inputs.objects import is_object
 from engine.inputs.open import input_paths, open_inputs
@@ -98,7 +98,7 @@ class Audience:
         left_out = [f"{users:,} {reason}" for reason, users in self.left_out.items() if users]
         if left_out:
             lines.append(f"left out: {', '.join(left_out)}")
-        return [*lines, f"list: {shown_name(self.label)}"]
+        return [*lines, f"list: {visible(self.label)}"]
 
     def _money(self, amount: float) -> str:
         return f"{amount:,.2f} {self.currency}".rstrip()

@@ -55,10 +55,11 @@ def test_unseen_and_missing_categories_are_told_apart(scorer, users):
     found = reasons.reason_columns(
         prepared.valid, prepared.features, predictions, scorer.manifest, 1
     )
-    assert found["reason_1"].to_list() == [
-        f"Country ({words}): hardly matters"
-        for words in ("new to the model", "not known", "DE", "FR")
-    ]
+    feature = scorer.manifest.schema.model_features[country]
+    words = [value_words(feature, value) for value in (None, "DE", "FR")]
+    words.insert(0, value_words(feature, "Atlantis", unseen=True))
+    assert found["reason_1"].to_list() == [f"{each}: hardly matters" for each in words]
+    assert len(set(words)) == 4
     assert np.isnan(prepared.features[:2, country]).all()
 
 
