@@ -91,7 +91,9 @@ def quickstart() -> str:
     """What `make score` prints."""
     # Without the variables of an outer `make`, which would make this one print its directory.
     alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    (ROOT / "users.parquet").unlink(missing_ok=True)
+    # As in a fresh clone.
+    for name in ("users.parquet", "scores.parquet", "scores.parquet.summary.json"):
+        (ROOT / name).unlink(missing_ok=True)
     done = run(
         ["make", "score"], cwd=ROOT, env=alone, check=True, stdout=PIPE, stderr=STDOUT, text=True
     )
