@@ -143,6 +143,7 @@ def test_a_cell_without_buyers_is_not_known_exactly():
     cells = moments(values, group, (2, 2))
     variance = pooled_variance(cells[0], cells[1])
     assert 0 < variance[1] < variance[0]
+    assert not pooled_variance(cells[0][:0], cells[1][:0]).size
 
 
 def test_arm_sizes_are_compared_with_their_plan():
