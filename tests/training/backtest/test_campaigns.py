@@ -435,6 +435,21 @@ def test_contacted_users_of_the_control_group_count_as_control_users(measure, li
     assert 30 in found["contacts"]["caught"].values()
 
 
+def test_only_control_users_who_pass_the_filters_of_a_list_are_compared(measure, listed):
+    path = listed(bands=("high", "very_high"))
+    users = pl.read_csv(path).select("customer", "day", "campaign", "arm")
+    control = SCORES.filter(
+        "in_control_group", pl.col("propensity_band").is_in(["high", "very_high"])
+    )
+    other = SCORES.filter("in_control_group", propensity_band="low").head(30)
+    extra = other.select(
+        "customer", pl.col("day").cast(pl.String), campaign=pl.lit("spring"), arm=pl.lit("offer")
+    )
+    pl.concat([users, extra]).write_csv(path)
+    found = measure(logs=[str(path)], outcomes=outcomes_of(SCORES, users))
+    assert effect(found, "offer")["control_users"] == control.height
+
+
 def test_control_users_whom_the_campaign_draws_itself_are_found_too(measure, listed):
     path = listed(arms={"mail": 0.4, "offer": 0.4, "control": 0.2})
     users = pl.read_csv(path)
