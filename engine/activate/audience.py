@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from engine.activate.arms import CONTROL, arm_column
-from engine.activate.campaign import Campaign, ScoreFile
+from engine.activate.campaign import Campaign, score_files
 from engine.activate.columns import (
     ARM,
     CAMPAIGN,
@@ -42,13 +42,11 @@ from engine.activate.suppression import suppressed_ids, warn_of_unmatched
 from engine.bundle.open import Bundle, open_bundle
 from engine.errors import InputError, UsageError, pluralize, quoted
 from engine.format import visible
-from engine.inputs.errors import reading
 from engine.inputs.objects import is_object
 from engine.inputs.open import input_paths, open_inputs
 from engine.inputs.tables import Table
 from engine.interruption import finished, started
 from engine.logs import LOG
-from engine.outputs.alarms import file_sha256
 from engine.outputs.paths import (
     Destination,
     ScoresFile,
@@ -138,7 +136,7 @@ def make_audience(
         sink.prepare()
         with open_inputs(inputs, limits=options.limits) as tables:
             _check_apart(targets, inputs, tables, options)
-            hashes = started(partial(_score_files, tables))
+            hashes = started(partial(score_files, tables))
             keys = key_columns(tables[0])
             columns = list_columns(options, template, tables[0].columns.names(), keys)
             _check_marks(destination, columns)
@@ -152,13 +150,13 @@ def make_audience(
             left_out = _left_out(ranking, role, options)
             _check_anybody(scores, role, left_out)
             users_by_arm = _write(sink, scores, role, columns, options)
-            score_files = finished(hashes)
+            files = finished(hashes)
         campaign = Campaign(
             campaign=options.campaign,
             bundle_id=scores.bundle_id,
             snapshot_date=scores.snapshot_date,
             id=scores.id,
-            scores=score_files,
+            scores=files,
             filters=filters,
             by=options.by,
             cutoff=cutoff,
@@ -197,15 +195,6 @@ def _check_apart(
     files = [table.path for table in tables if table.path is not None]
     files += input_paths([text for text in options.suppress if not is_object(text)])
     check_apart(targets.paths, [*inputs, *options.suppress], files)
-
-
-def _score_files(tables: Sequence[Table]) -> tuple[ScoreFile, ...]:
-    files = []
-    for table in tables:
-        with reading(table.name):
-            digest = file_sha256(table.path or table.content)
-        files.append(ScoreFile(Path(table.name).name, digest))
-    return tuple(files)
 
 
 def _check_marks(destination: Destination, columns: Mapping[str, str]) -> None:

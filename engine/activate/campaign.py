@@ -1,7 +1,7 @@
 """The campaign file beside a list: how its users were chosen, and who can be compared with them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ import polars as pl
 
 from engine.activate.arms import ARM_HASH, CONTROL, arm_column
 from engine.activate.options import By
-from engine.activate.profit import Economics
 from engine.activate.score_rows import IN_CONTROL, PROBABILITY, typed_columns
 from engine.activate.selection import Filters, check_faults, value_faults
 from engine.bundle.documents import parse_json
 from engine.bundle.structure import is_count, is_number, is_probability, structure_problem
-from engine.errors import InputError, UsageError
+from engine.errors import InputError
 from engine.inputs.errors import reading
+from engine.inputs.tables import Table
+from engine.outputs.alarms import file_sha256
 
 FORMAT = 1
 """Rises when a reader of the old format would misread the new one; new keys alone do not raise it."""
@@ -54,6 +55,16 @@ class ScoreFile:
 
     file: str
     sha256: str
+
+
+def score_files(tables: Sequence[Table]) -> tuple[ScoreFile, ...]:
+    """The name and the SHA-256 of each open score file or object."""
+    files = []
+    for table in tables:
+        with reading(table.name):
+            digest = file_sha256(table.path or table.content)
+        files.append(ScoreFile(Path(table.name).name, digest))
+    return tuple(files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,45 +167,24 @@ def read_campaign(path: Path) -> Campaign:
         return Campaign.from_json(path.read_bytes(), str(path))
 
 
-def comparable_control(
-    scores: pl.DataFrame,
-    campaign: Campaign,
-    economics: Economics | None = None,
-    suppressed: pl.Series | None = None,
-) -> pl.DataFrame:
+def comparable_control(scores: pl.DataFrame, campaign: Campaign) -> pl.DataFrame:
     """The control users of a score file with whom the contacted can be compared.
 
-    They pass the same filters and reach the same cutoff. Users who were suppressed are comparable with
-    nobody, and the campaign file does not name them: give their ids.
+    They pass the same filters and reach the same cutoff. Users who were suppressed are among them, as
+    the campaign file does not name these.
 
     Args:
         scores: Rows of the score files that the campaign names.
-        campaign: How its users were chosen.
-        economics: Of the campaign's bundle; needed if users were ranked by profit.
-        suppressed: Ids as text.
-
-    Raises:
-        UsageError: Ranks are by profit, and there are no economics.
+        campaign: How its users were chosen, ranked by probability.
     """
     columns = scores.columns
     snapshot = columns[1] if columns.index(PROBABILITY) == 2 else None
     typed = scores.with_columns(typed_columns(scores.schema, columns, snapshot))
-    rank, cell = typed[PROBABILITY].to_numpy(), None
-    if campaign.by == "profit":
-        if economics is None:
-            raise UsageError(
-                f"campaign {campaign.campaign!r}: ranks users by profit. Add --bundle, whose playbook says it."
-            )
-        cell = economics.cell_column(typed).to_numpy()
-        rank = economics.profit(rank, cell)
-    check_faults("scores", value_faults(typed, cell))
+    check_faults("scores", value_faults(typed, None))
     least = -np.inf if campaign.cutoff is None else np.float32(campaign.cutoff)
-    is_reached = (rank >= least) & ((rank > 0) | (campaign.by == "probability"))
     conditions = [
         _is_control(typed, campaign),
         *campaign.filters.conditions().values(),
-        pl.lit(pl.Series(is_reached)),
+        pl.lit(typed[PROBABILITY] >= least),
     ]
-    if suppressed is not None:
-        conditions.append(~pl.col(campaign.id).cast(pl.String).is_in(suppressed.implode()))
     return scores.filter(typed.select(pl.all_horizontal(conditions)).to_series())

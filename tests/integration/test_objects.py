@@ -1,13 +1,19 @@
+import json
 import threading
 from contextlib import chdir
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from engine import score
+from engine.activate.audience import make_audience
+from engine.activate.options import AudienceOptions
 from engine.errors import AccessError, InputError, NoInputError, UnavailableError
 from tests.helpers import BUNDLE
+from tests.training.backtest.score_files import scores_of
+from training.cli import backtest
 
 moto_server = pytest.importorskip("moto.server", reason="moto's server is not installed")
 import boto3  # noqa: E402
@@ -66,6 +72,33 @@ def test_objects_are_scored_as_files_are(text, put, users, tmp_path):
     by_object = score([text], BUNDLE, tmp_path / "by_object.parquet")
     assert by_object.outputs["scores"]["sha256"] == by_file.outputs["scores"]["sha256"]
     assert by_object.inputs == (text,)
+
+
+def test_a_list_made_from_objects_is_measured_with_them(put, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scores = scores_of(600)
+    put(scores, "scores.parquet")
+    arms = {"mail": 0.5, "offer": 0.5}
+    options = AudienceOptions(campaign="spring", arms=arms, include_control=True)
+    make_audience(["s3://shop/scores.parquet"], tmp_path / "list.csv", options)
+    bought = (pl.int_range(pl.len()) % 3 == 0).cast(pl.Int8)
+    outcomes = scores.select("customer", "day", bought=bought)
+    outcomes.write_parquet("outcomes.parquet")
+    (tmp_path / "schema.toml").write_text(
+        'name = "tiny"\nid = "customer"\nlabel = "bought"\nsnapshot = "day"\nhorizon_days = 7\n'
+        '[[feature]]\nname = "visits"\nkind = "numeric"\n'
+    )
+    inputs = [
+        "s3://shop/scores.parquet",
+        "--outcomes",
+        "outcomes.parquet",
+        "--contacted",
+        "list.csv",
+    ]
+    options = ["--schema", "schema.toml", "--report", "page.html", "--json"]
+    done = CliRunner().invoke(backtest, [*inputs, *options], catch_exceptions=False)
+    (campaign,) = json.loads(done.stdout)["campaigns"]
+    assert (campaign["arms"], campaign["users"]) == (["mail", "offer"], 600)
 
 
 def test_partitions_of_objects(put, users, tmp_path):

@@ -20,11 +20,10 @@ from training.backtest.effects import (
     holm,
     pooled_variance,
 )
-from training.backtest.looks import always_valid_p, always_valid_quantile
 from training.backtest.ratio import balance_test, lost_test, planned_test, ratio_document
 from training.backtest.shrinkage import shrink
 from training.backtest.units import Names, Units, names_of, units_of
-from training.metrics.disclosure import MIN_USERS
+from training.metrics.disclosure import MIN_USERS, disclosed
 from training.playbook.power import POWER, SIGNIFICANCE
 
 DETECTABLE_ERRORS = NormalDist().inv_cdf(1 - SIGNIFICANCE / 2) + NormalDist().inv_cdf(POWER)
@@ -32,19 +31,6 @@ DETECTABLE_ERRORS = NormalDist().inv_cdf(1 - SIGNIFICANCE / 2) + NormalDist().in
 
 LEVELS = {"bands": (1,), "segments": (2,), "cells": ()}
 """For each table of effects, the axes of [arms, segments, bands] that are summed up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Looks:
-    """The same users after the first weeks of outcomes, after one more, and so on.
-
-    Attributes:
-        dates: The last week of each look; empty if outcomes have no dates.
-        units: The users of each look, whose last one has all weeks.
-    """
-
-    dates: tuple[str, ...]
-    units: tuple[Units, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +50,15 @@ class Compared:
     left_out: int
 
 
-def campaign_figures(contacts: Contacts, rows: pl.DataFrame) -> list[dict[str, Any]]:
+def campaign_figures(contacts: Contacts, rows: pl.DataFrame) -> dict[str, Any]:
     """What each campaign changed; plain JSON values.
 
     Args:
         contacts: Everybody who was assigned and scored.
         rows: Their outcomes, from `contacts.outcome_rows`.
+
+    Returns:
+        `campaigns`, and as `campaigns_left_out` the names of those without an arm that has enough users.
 
     Raises:
         InputError: No campaign has enough users with an outcome in an arm and in the control group.
@@ -78,44 +67,40 @@ def campaign_figures(contacts: Contacts, rows: pl.DataFrame) -> list[dict[str, A
     found = [
         _campaign(contacts, name, rows.filter(campaign=name), names) for name in names.campaigns
     ]
-    if not any(campaign["arms"] for campaign in found):
+    measured = [campaign for campaign in found if campaign["arms"]]
+    if not measured:
         raise InputError(
             f"no campaign has {MIN_USERS} users with an outcome both in an arm and in the control "
-            f"group, of {contacts.frame.height:,} users with a score. Give outcomes that end after the "
-            "contacts; horizon_days in the schema says for how long they are observed."
+            f"group, of {contacts.frame.height:,} users with a score. Give the outcomes of the dates of "
+            "these scores; horizon_days in the schema says for how long they are observed."
         )
-    return found
+    return {
+        "campaigns": measured,
+        "campaigns_left_out": [each["campaign"] for each in found if not each["arms"]],
+    }
 
 
 def _campaign(contacts: Contacts, name: str, rows: pl.DataFrame, names: Names) -> dict[str, Any]:
     assigned, planned = contacts.frame.filter(campaign=name), contacts.planned.get(name, {})
-    looks = _looks(rows, names)
-    units = looks.units[-1]
+    units = units_of(rows, names)
     users = np.bincount(units.arm, minlength=len(names.arms))
     shown = [n for n in range(1, len(names.arms)) if min(users[n], users[0]) >= MIN_USERS]
     ratio = _ratio(assigned, units, planned)
-    days = assigned["date"].unique().sort().to_list() if "date" in assigned.columns else []
+    days = rows["snapshot"].unique().sort().to_list() if "snapshot" in rows.columns else []
     return {
         "campaign": name,
-        "contacts": [str(day) for day in days],
-        "weeks": list(looks.dates),
+        "snapshots": [str(day) for day in days],
         "users": int(users.sum()),
-        "without_outcome": assigned.height - int(users.sum()),
+        "without_outcome": disclosed(assigned.height - int(users.sum())),
         "arms_left_out": int((users[1:] > 0).sum()) - len(shown),
         "ratio": ratio,
         "arms": [names.arms[n] for n in shown],
         "outcomes": {
-            outcome: _outcome(outcome, shown, looks, alarm=ratio["alarm"])
+            outcome: _outcome(units.moments(outcome), shown, names, alarm=ratio["alarm"])
             for outcome in units.outcomes
             if shown
         },
     }
-
-
-def _looks(rows: pl.DataFrame, names: Names) -> Looks:
-    dates = rows["week"].unique().sort().to_list() if "week" in rows.columns else []
-    parts = [rows.filter(pl.col("week") <= date) for date in dates] or [rows]
-    return Looks(tuple(map(str, dates)), tuple(units_of(part, names) for part in parts))
 
 
 def _ratio(assigned: pl.DataFrame, units: Units, planned: Mapping[str, float]) -> dict[str, Any]:
@@ -136,20 +121,18 @@ def _ratio(assigned: pl.DataFrame, units: Units, planned: Mapping[str, float]) -
 
 
 def _outcome(
-    outcome: str, shown: Sequence[int], looks: Looks, *, alarm: bool
+    sums: Moments, shown: Sequence[int], names: Names, *, alarm: bool
 ) -> list[dict[str, Any]]:
     """The effects of all arms on one outcome."""
-    steps = [units.moments(outcome) for units in looks.units]
-    names = looks.units[-1].names
-    growth = [_growth(steps, n) for n in shown]
+    whole = sums.summed((1, 2))
     found = [
-        {"arm": names.arms[n], **_whole(steps, looks.dates, n, grown, alarm=alarm)}
-        for n, grown in zip(shown, growth, strict=True)
+        {"arm": names.arms[n], **_whole(_compare(whole[n], whole[0]).effect, alarm=alarm)}
+        for n in shown
     ]
     for level, axes in LEVELS.items():
-        groups = steps[-1].summed(axes)
+        groups = sums.summed(axes)
         compared = [_compare(groups[n], groups[0]) for n in shown]
-        p_values = [_p_values(one, grown) for one, grown in zip(compared, growth, strict=True)]
+        p_values = [one.effect.p_value for one in compared]
         adjusted = np.split(holm(np.concatenate(p_values)), np.cumsum([len(p) for p in p_values]))
         for document, one, p_value in zip(found, compared, adjusted[:-1], strict=True):
             labels = [_labels(level, group, names) for group in one.groups.tolist()]
@@ -198,55 +181,16 @@ def _compare(contacted: Moments, control: Moments) -> Compared:
     return Compared(kept, differences(arm, rest), pooled_variance(arm, rest), left_out)
 
 
-def _growth(steps: Sequence[Moments], arm: int) -> float | None:
-    """How many times the information of the first look the last one has; None if there is one look."""
-    wholes = [step.summed((1, 2)) for step in steps]
-    errors = [_compare(whole[arm], whole[0]).effect.error for whole in wholes]
-    known = [float(error[0]) for error in errors if len(error) and error[0] > 0]
-    return (known[0] / known[-1]) ** 2 if len(steps) > 1 and known else None
-
-
-def _p_values(compared: Compared, growth: float | None) -> np.ndarray:
-    p_value = compared.effect.p_value
-    return p_value if growth is None else always_valid_p(p_value, growth)
-
-
-def _whole(
-    steps: Sequence[Moments], dates: Sequence[str], arm: int, growth: float | None, *, alarm: bool
-) -> dict[str, Any]:
-    """The effect on all users, at the last look and at each before."""
-    wholes = [step.summed((1, 2)) for step in steps]
-    last = _compare(wholes[-1][arm], wholes[-1][0])
-    found = _effect(last.effect, 0)
-    reach = DETECTABLE_ERRORS * float(last.effect.error[0])
+def _whole(effect: Differences, *, alarm: bool) -> dict[str, Any]:
+    """The effect on all users."""
+    found = _effect(effect, 0)
+    reach = DETECTABLE_ERRORS * float(effect.error[0])
     low, high = found["interval"] or (0.0, 0.0)
-    looks = [] if growth is None else _look_rows(wholes, dates, arm)
-    if looks:
-        low, high = looks[-1]["interval"]
     return found | {
         "shown": bool((low > 0 or high < 0) and not alarm),
-        "looks": looks,
         "detectable": reach,
         "detectable_lift": reach / found["control_mean"] if found["control_mean"] > 0 else None,
     }
-
-
-def _look_rows(wholes: Sequence[Moments], dates: Sequence[str], arm: int) -> list[dict[str, Any]]:
-    """The effect after each week, with intervals that hold at all weeks together."""
-    compared = [_compare(whole[arm], whole[0]) for whole in wholes]
-    known = [
-        (date, one.effect)
-        for date, one in zip(dates, compared, strict=True)
-        if len(one.groups) and one.effect.error[0] > 0
-    ]
-    found = []
-    for date, effect in known:
-        growth = float(known[0][1].error[0] / effect.error[0]) ** 2
-        difference = float(effect.difference[0])
-        reach = always_valid_quantile(growth) * float(effect.error[0])
-        interval = [difference - reach, difference + reach]
-        found.append({"week": date, "difference": difference, "interval": interval})
-    return found
 
 
 def _effect(effect: Differences, k: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from training.backtest.money import Money
 from training.backtest.recommendation import policy_figures
 from training.backtest.tables import Tables
 from training.backtest.units import names_of, units_of
+from training.metrics.disclosure import disclosed
 
 
 def campaigns_document(
@@ -32,22 +33,26 @@ def campaigns_document(
         money: What purchases are worth and contacts cost.
 
     Returns:
-        `contacts`, `campaigns` and `policy`, which is None if the arms of every campaign mismatch.
+        `contacts`, `campaigns`, `campaigns_left_out` and `policy`, which is None if the arms of every
+        campaign mismatch. A count of fewer than 20 is None.
 
     Raises:
         EngineError: A log cannot be used, or measures too few users.
     """
     contacts = read_contacts(logs, scores, tables, schema)
     rows = outcome_rows(contacts, tables, schema.horizon_days)
-    campaigns = campaign_figures(contacts, rows)
+    figures = campaign_figures(contacts, rows)
     sound = [
         (pl.col("campaign") == found["campaign"]) & pl.col("arm").is_in([CONTROL, *found["arms"]])
-        for found in campaigns
-        if found["arms"] and not found["ratio"]["alarm"]
+        for found in figures["campaigns"]
+        if not found["ratio"]["alarm"]
     ]
     trusted = rows.filter(pl.any_horizontal(sound)) if sound else rows.clear()
     return {
-        "contacts": {"rows": contacts.rows, "caught": dict(contacts.caught)},
-        "campaigns": campaigns,
+        "contacts": {
+            "rows": contacts.rows,
+            "caught": {what: disclosed(number) for what, number in contacts.caught.items()},
+        },
+        **figures,
         "policy": policy_figures(units_of(trusted, names_of(trusted)), money) if sound else None,
     }

@@ -1,17 +1,24 @@
-"""The control group of a list that `engine audience` made: who was left out of it by chance."""
+"""The control group of a list that `engine audience` made: who was left out of it by chance.
+
+All users of a list have the date of its scores, whenever they were contacted. So contacted and control
+users have the score, segment and band by which they were chosen, and outcomes of the same days.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
 
 from engine.activate.arms import CONTROL
-from engine.activate.campaign import Campaign, comparable_control, read_campaign
+from engine.activate.campaign import Campaign, comparable_control, read_campaign, score_files
 from engine.errors import InputError, pluralize, quoted
-from engine.inputs.open import input_paths
-from engine.outputs.alarms import file_sha256
+from engine.inputs.open import STANDARD_INPUT, open_inputs
 from training.backtest.tables import Tables
+
+DATE = "date"
+"""The day of a contact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +26,17 @@ class Listed:
     """A log whose list is known.
 
     Attributes:
-        rows: Its rows, with the control group under the arm `CONTROL`.
+        rows: Its rows, with the control group under the arm `CONTROL`; all have the date of the list's
+            scores.
         contacted_control: Users of the control group who were contacted; they count as control users.
         planned: The users of each arm according to the list.
+        is_assigned: Whether every user of the control group is known, not only those in the log.
     """
 
     rows: pl.DataFrame
     contacted_control: int
     planned: Mapping[str, float]
+    is_assigned: bool
 
 
 def campaign_path(log: str) -> Path:
@@ -34,7 +44,9 @@ def campaign_path(log: str) -> Path:
     return Path(f"{log}.campaign.json")
 
 
-def with_control(log: str, rows: pl.DataFrame, scores: Sequence[str], tables: Tables) -> Listed:
+def with_control(
+    log: str, rows: pl.DataFrame, scores: Sequence[str], tables: Tables, horizon_days: int
+) -> Listed:
     """Add the control group of a log that has a campaign file.
 
     Args:
@@ -42,18 +54,22 @@ def with_control(log: str, rows: pl.DataFrame, scores: Sequence[str], tables: Ta
         rows: Its rows.
         scores: The score files.
         tables: What they hold.
+        horizon_days: How long after its snapshot an outcome is observed.
 
     Raises:
-        InputError: The list was made from other scores, the log has other campaigns or arms, or its control
-            group cannot be found.
+        InputError: The list was made from other scores or sent after their outcomes ended, the log has
+            other campaigns or arms, or its control group cannot be found.
     """
     path = campaign_path(log)
     campaign = read_campaign(path)
     _check_same(path, campaign, rows)
     _check_scores(path, campaign, scores)
     day = tables.scored
-    if campaign.snapshot_date is not None and "snapshot" in day.columns:
-        day = day.filter(pl.col("snapshot").cast(pl.String) == campaign.snapshot_date)
+    if campaign.snapshot_date is not None and DATE in rows.columns:
+        snapshot = date.fromisoformat(campaign.snapshot_date)
+        _check_in_time(path, snapshot, rows, horizon_days)
+        rows = rows.with_columns(pl.lit(snapshot).alias(DATE))
+        day = day.filter(pl.col("snapshot") == snapshot)
     _check_bundle(path, campaign, day)
     control = _control_ids(path, campaign, day)
     is_control = pl.col("id").is_in(control["id"].implode())
@@ -63,7 +79,7 @@ def with_control(log: str, rows: pl.DataFrame, scores: Sequence[str], tables: Ta
         first = rows.group_by("campaign").agg(pl.exclude("id", "arm").min())
         added = first.join(control, how="cross").with_columns(arm=pl.lit(CONTROL))
         rows = pl.concat([rows, added.select(rows.columns)])
-    return Listed(rows, contacted, _planned(campaign))
+    return Listed(rows, contacted, _planned(campaign), campaign.by == "probability")
 
 
 def _planned(campaign: Campaign) -> dict[str, float]:
@@ -122,12 +138,25 @@ def _check_same(path: Path, campaign: Campaign, rows: pl.DataFrame) -> None:
 
 def _check_scores(path: Path, campaign: Campaign, scores: Sequence[str]) -> None:
     """Check that the scores are those from which the list was made."""
-    given = {file_sha256(file) for file in input_paths(scores)}
+    # Standard input has been read.
+    with open_inputs([one for one in scores if one != STANDARD_INPUT]) as tables:
+        given = {score.sha256 for score in score_files(tables)}
     other = [score.file for score in campaign.scores if score.sha256 not in given]
     if other:
         raise InputError(
             f"{path}: the list was made from {quoted(other)}, which differs from all files in "
             f"{', '.join(scores)} (SHA-256). Give the same file as SCORES."
+        )
+
+
+def _check_in_time(path: Path, snapshot: date, rows: pl.DataFrame, horizon_days: int) -> None:
+    """Check that contacts could still change the outcomes of the list's scores."""
+    end = snapshot + timedelta(days=max(horizon_days, 1))
+    late = rows.filter(pl.col(DATE) >= end).height
+    if late and late == rows.height:
+        raise InputError(
+            f"{path}: all {pluralize(late, 'contact')} are from {rows.select(pl.col(DATE).min()).item()} on, and the outcomes of the "
+            f"scores of {snapshot} end before {end} (horizon_days in the schema). Contact users of newer scores."
         )
 
 

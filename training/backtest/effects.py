@@ -167,7 +167,7 @@ def pooled_variance(contacted: Moments, control: Moments) -> np.ndarray:
     """
     users = contacted.users + control.users
     own = (contacted.variance * contacted.users + control.variance * control.users) / users
-    whole = (own @ users) / users.sum()
+    whole = (own @ users) / max(users.sum(), 1)
     smoothed = (own * users + whole * MIN_USERS) / (users + MIN_USERS)
     found: np.ndarray = smoothed * (1 / contacted.users + 1 / control.users)
     return found

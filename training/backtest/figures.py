@@ -60,7 +60,10 @@ def backtest(
     # Contacts are read first: their mistakes should not wait for the bootstrap.
     measured = campaigns_document(logs, scores, tables, schema, money) if logs else {}
     joined = join_outcomes(scores, outcomes, schema, tables)
-    bundles = [_bundle_figures(name, frame) for name, frame in _measurable(joined).items()]
+    bundles = [
+        _bundle_figures(name, frame, contacted=bool(logs))
+        for name, frame in _measurable(joined).items()
+    ]
     return rounded({**_counts(joined), "bundles": bundles, **measured})
 
 
@@ -92,7 +95,8 @@ def _counts(joined: Joined) -> dict[str, Any]:
     }
 
 
-def _bundle_figures(bundle_id: str, frame: pl.DataFrame) -> dict[str, Any]:
+def _bundle_figures(bundle_id: str, frame: pl.DataFrame, *, contacted: bool) -> dict[str, Any]:
+    """The figures of one bundle; no correction of its probabilities if contacts changed the outcomes."""
     segments = frame.select("segment_id", "segment_name").unique("segment_id").sort("segment_id")
     ids = segments["segment_id"].cast(pl.Int64).to_list()
     names = dict(zip(ids, segments["segment_name"].to_list(), strict=True))
@@ -102,7 +106,9 @@ def _bundle_figures(bundle_id: str, frame: pl.DataFrame) -> dict[str, Any]:
         "users": frame["user"].n_unique(),
         "purchase_rate": float(frame["bought"].to_numpy().mean()),
         "mean_probability": float(frame["purchase_probability"].to_numpy().mean(dtype=np.float64)),
-        "shift": shift_to(frame["purchase_probability"].to_numpy(), *_outcome(frame)),
+        "shift": None
+        if contacted
+        else shift_to(frame["purchase_probability"].to_numpy(), *_outcome(frame)),
         "metrics": _metrics(frame),
         "deciles": _summed(_merged_rates(frame, "propensity_decile", DECILES)),
         "bands": _merged_rates(frame, "propensity_band", BANDS),

@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,13 @@ from engine.format import short, visible
 from engine.pages.format import listed, signed
 from training.backtest.money import Money
 from training.backtest.tables import NO_SEGMENT
-from training.playbook.rules import MAX_TEXT, NO_CHANNEL
+from training.playbook.rules import MAX_TEXT, NO_CHANNEL, Rule, load_rules
 
 MARK = "# From here on, the rules are written by training backtest."
 """What precedes the written rules; the rest of a file is its owner's."""
+
+AS_TESTED = "as tested"
+"""Stands for a channel that only the sender of the test knows."""
 
 _NAME = 60
 _BRACES = str.maketrans("{}", "()")
@@ -46,7 +49,11 @@ def playbook_toml(policy: Mapping[str, Any] | None, money: Money, playbook: Path
         "none if all lose.\n# Gains are shrunken: drawn towards the effect in the band, the more the "
         "fewer users were tested."
     )
-    rules = ["\n".join(_rule(cell, policy, money, names)) for cell in policy["cells"]]
+    before = _rules_before(current, playbook)
+    rules = [
+        "\n".join(_rule(cell, policy, names, _channel(cell, money, before)))
+        for cell in policy["cells"]
+    ]
     text = "\n\n".join([*filter(None, [current.strip()]), head, *rules]) + "\n"
     try:
         tomllib.loads(text)
@@ -71,7 +78,10 @@ def check_replaceable(out: Path) -> None:
 
 
 def _rule(
-    cell: Mapping[str, Any], policy: Mapping[str, Any], money: Money, names: str
+    cell: Mapping[str, Any],
+    policy: Mapping[str, Any],
+    names: str,
+    channel: str | None,
 ) -> Iterator[str]:
     yield f"# {_name(cell['segment_name'])}, {cell['band']}: {cell['users']:,} users"
     yield "[[rule]]"
@@ -86,11 +96,44 @@ def _rule(
         yield "cost_per_contact = 0.0"
     else:
         yield f"action = {_text(f'Send “{_name(arm)}” as in {names}')}"
-        yield f"channel = {_text(money.channel(arm) or 'as tested')}"
+        if channel == AS_TESTED:
+            yield "# The rules before may contact nobody here: name the channel of the test."
+        if channel is not None:
+            yield f"channel = {_text(channel)}"
         yield f"offer = {_text(_name(arm))}"
         if policy["unit"] == "profit":
             yield f"cost_per_contact = {float(cell['cost'])!r}"
     yield f"rationale = {_text(_evidence(cell, policy))}"
+
+
+def _channel(cell: Mapping[str, Any], money: Money, before: Sequence[Rule]) -> str | None:
+    """The channel of a cell's arm; None leaves that of the rules before.
+
+    Where these may contact nobody, it is `AS_TESTED`. Which segments have more or less of a feature is
+    not known here, so such a rule may or may not be for the cell.
+    """
+    known = None if cell["arm"] is None else money.channel(cell["arm"])
+    if known is not None:
+        return known
+    channels: set[str] = set()
+    for rule in before:
+        here = (
+            rule.segment in (None, cell["segment_id"], cell["segment_name"])
+            and rule.band in (None, cell["band"])
+            and rule.channel is not None
+        )
+        if here:
+            is_certain = (rule.over, rule.under, rule.spender) == (None, None, None)
+            channels = {str(rule.channel)} | (set() if is_certain else channels)
+    return AS_TESTED if NO_CHANNEL in channels else None
+
+
+def _rules_before(current: str, playbook: Path | None) -> list[Rule]:
+    """The package's rules and those of the current playbook that stay."""
+    rules = load_rules(playbook).rules
+    own = len(tomllib.loads(current).get("rule", []))
+    package = sum(not rule.place for rule in rules)
+    return list(rules[: package + own])
 
 
 def _evidence(cell: Mapping[str, Any], policy: Mapping[str, Any]) -> str:

@@ -36,7 +36,8 @@ def shrink(
 
     Args:
         difference: The effect of each cell, at least one, float64 [cells].
-        variance: Its sampling variance, above 0, float64 [cells].
+        variance: Its sampling variance, float64 [cells]; 0 in all cells if each side of each has one
+            outcome throughout, and then nothing is drawn.
         weight: How much each cell counts in the mean, float64 [cells].
         kind: A number from 0; cells with the same one have a common mean, int64 [cells].
     """
@@ -44,6 +45,8 @@ def shrink(
         np.bincount(kind, weight * difference) / np.maximum(np.bincount(kind, weight), 1e-300)
     )[kind]
     spread = np.linspace(0, np.ptp(difference), SPREADS)
+    if not variance.any():
+        return Shrunken(towards, 0.0, difference)
     total = variance + spread[:, None] ** 2
     fit = -0.5 * (np.log(total) + (difference - towards) ** 2 / total).sum(axis=1)
     chance = np.exp(fit - fit.max())

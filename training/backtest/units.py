@@ -50,7 +50,7 @@ class Units:
         cell: Segment and band before the contact, `segment * len(BANDS) + band`, int64 [rows].
         probability: The score, float64 [rows].
         ids: The users.
-        outcomes: By the names in `OUTCOMES`, averaged over the user's weeks, float64 [rows].
+        outcomes: By the names in `OUTCOMES`, float64 [rows].
     """
 
     names: Names
@@ -100,22 +100,14 @@ def names_of(rows: pl.DataFrame) -> Names:
 
 
 def units_of(rows: pl.DataFrame, names: Names) -> Units:
-    """The users of outcome rows; an outcome of several weeks is averaged.
+    """The users of outcome rows.
 
     Args:
         rows: From `contacts.outcome_rows`.
         names: Of these rows or of more.
     """
     known = {new: old for new, old in OUTCOMES.items() if old in rows.columns}
-    first = ("arm", "segment_id", "propensity_band", "purchase_probability")
-    users = (
-        rows.group_by("campaign", "id")
-        .agg(
-            *(pl.col(name).first() for name in first),
-            *(pl.col(old).cast(pl.Float64).mean().alias(new) for new, old in known.items()),
-        )
-        .sort("campaign", "id")
-    )
+    users = rows.sort("campaign", "id")
     segment = _places(users["segment_id"].cast(pl.Int64), list(names.segments))
     return Units(
         names,
@@ -124,7 +116,7 @@ def units_of(rows: pl.DataFrame, names: Names) -> Units:
         cell=segment * len(BANDS) + _places(users["propensity_band"], list(BANDS)),
         probability=users["purchase_probability"].cast(pl.Float64).to_numpy(),
         ids=users["id"],
-        outcomes={name: users[name].to_numpy() for name in known},
+        outcomes={new: users[old].cast(pl.Float64).to_numpy() for new, old in known.items()},
     )
 
 

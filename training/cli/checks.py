@@ -44,9 +44,10 @@ def check_output(out: Path, bundle: Path | None, data: tuple[str, ...]) -> None:
         CannotCreateError: Its links lead in a circle.
         NoInputError: An input does not exist.
     """
+    from engine.inputs.objects import is_object
     from engine.inputs.open import input_paths
     from engine.outputs.paths import check_apart, check_links, check_outside_bundles
 
     check_links(out)
-    check_apart([out], data, input_paths(data))
+    check_apart([out], data, input_paths([text for text in data if not is_object(text)]))
     check_outside_bundles(out, bundle)

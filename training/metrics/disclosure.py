@@ -26,6 +26,11 @@ def users_in(cell: np.ndarray, users: np.ndarray, cells: int) -> np.ndarray:
     return np.bincount(pairs // width, minlength=cells)
 
 
+def disclosed(number: int) -> int | None:
+    """A number of users or of their rows as it may be published; None for 1 to `MIN_USERS` - 1."""
+    return None if 0 < number < MIN_USERS else number
+
+
 def enough(users: np.ndarray) -> bool:
     """Whether rows belong to at least `MIN_USERS` users.
 

@@ -13,7 +13,6 @@ import pytest
 from engine.activate.audience import make_audience
 from engine.activate.campaign import comparable_control, read_campaign
 from engine.activate.options import AudienceOptions
-from engine.activate.profit import open_economics
 from engine.bundle.open import PLAYBOOK, open_bundle
 from engine.errors import (
     BundleError,
@@ -305,7 +304,8 @@ def test_users_are_ranked_by_expected_profit(source, scores, economic):
     assert np.float32(campaign.cutoff) == best["profit"].min()
     assert campaign.expected_profit == pytest.approx(best["profit"].sum(), abs=0.1)
     assert campaign.cost == 600
-    control = comparable_control(scores, campaign, open_economics(open_bundle(economic), None))
+    reached = (pl.col("profit") >= np.float32(campaign.cutoff)) & (pl.col("profit") > 0)
+    control = profits(scores).filter("in_control_group", reached)
     assert control.height == campaign.control_users > 0
 
 

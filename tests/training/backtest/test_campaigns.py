@@ -1,3 +1,4 @@
+import hashlib
 import json
 import tomllib
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from engine.activate.audience import make_audience
 from engine.activate.options import AudienceOptions
+from engine.bundle.playbook import control_draws
 from engine.errors import CannotCreateError, InputError, UsageError
 from engine.pages.text import section_lines
 from tests.helpers import run, write_table
@@ -121,26 +123,34 @@ def test_users_count_as_assigned_with_the_score_of_before(measure):
     assert found["campaigns"][0]["outcomes"] == alone["campaigns"][0]["outcomes"]
 
 
-def test_several_weeks_are_several_looks_at_the_same_users(measure):
+def test_outcomes_count_for_one_window_after_the_contact(measure):
     log = log_of(SCORES)
     weeks = [
-        outcomes_of(SCORES, log, seed=n).with_columns(day=pl.lit(DAY + timedelta(days=7 * n)))
-        for n in range(3)
+        outcomes_of(SCORES, log, offer=offer, seed=n).with_columns(
+            day=pl.lit(DAY + timedelta(days=7 * (n - 1)))
+        )
+        for n, offer in enumerate((0.4, 0.1, 0.0, 0.0))
     ]
-    before = weeks[0].with_columns(day=pl.lit(DAY - timedelta(days=7)), bought=pl.lit(1, pl.Int8))
-    found = measure(outcomes=pl.concat([before, *weeks]), logs=[log])
-    (campaign,) = found["campaigns"]
-    assert campaign["weeks"] == ["2026-01-04", "2026-01-11", "2026-01-18"]
-    assert campaign["users"] == 6_000
-    offer = effect(found, "offer")
-    assert len(offer["looks"]) == 3
-    widths = [high - low for low, high in (look["interval"] for look in offer["looks"])]
-    assert widths == sorted(widths, reverse=True)
-    # The interval that holds at all looks is wider than that of the last one alone.
-    assert widths[-1] > offer["interval"][1] - offer["interval"][0]
-    mean = pl.concat(weeks).join(log, on="customer").group_by("arm").agg(pl.col("bought").mean())
-    assert offer["mean"] == pytest.approx(dict(mean.rows())["offer"], abs=1e-6)
-    assert "intervals that hold at all looks together" in printed(found)
+    found, alone = (measure(outcomes=known, logs=[log]) for known in (pl.concat(weeks), weeks[1]))
+    assert found["campaigns"] == alone["campaigns"]
+    assert found["campaigns"][0]["snapshots"] == ["2026-01-04"]
+    assert "6,000 users with an outcome; scores and outcomes of 2026-01-04." in printed(found)
+
+
+def test_users_contacted_in_different_weeks_are_measured_in_their_own(measure):
+    weeks = [DAY, DAY + timedelta(days=7)]
+    scores = pl.concat([SCORES.with_columns(day=pl.lit(day)) for day in weeks])
+    second = pl.int_range(pl.len()) % 2 == 1
+    log = log_of(SCORES).with_columns(date=pl.when(second).then(weeks[1]).otherwise(weeks[0]))
+    outcomes = pl.concat(
+        outcomes_of(SCORES, log, seed=n).with_columns(day=pl.lit(day))
+        for n, day in enumerate(weeks)
+    )
+    found = measure(scores, outcomes, [log])
+    own = outcomes.join(log, left_on=["customer", "day"], right_on=["customer", "date"])
+    means = dict(own.group_by("arm").agg(pl.col("bought").mean()).rows())
+    assert found["campaigns"][0]["users"] == own.height == 6_000
+    assert effect(found, "offer")["mean"] == pytest.approx(means["offer"], abs=1e-6)
 
 
 def test_outcomes_that_ended_before_the_contact_do_not_count(measure):
@@ -159,26 +169,27 @@ def test_campaigns_are_measured_one_by_one_and_judged_together(measure):
 
 def test_users_without_scores_or_in_two_arms_are_left_out_and_counted(measure):
     log = log_of(SCORES)
-    unknown = log.head(3).with_columns(customer=pl.concat_str(pl.lit("x"), "customer"))
-    early = log.slice(3, 2).with_columns(date=pl.lit(DAY - timedelta(days=1)))
-    twice = log.filter(pl.col("arm") == "mail").tail(4).with_columns(arm=pl.lit("offer"))
-    odd = log.slice(5, 1).with_columns(arm=pl.lit(None, pl.String))
+    unknown = log.head(30).with_columns(customer=pl.concat_str(pl.lit("x"), "customer"))
+    early = log.slice(30, 21).with_columns(date=pl.lit(DAY - timedelta(days=1)))
+    twice = log.filter(pl.col("arm") == "mail").tail(40).with_columns(arm=pl.lit("offer"))
+    odd = log.slice(60, 1).with_columns(arm=pl.lit(None, pl.String))
     rest = log.join(pl.concat([early, odd]), on="customer", how="anti")
     texts = [
         frame.with_columns(pl.col("date").cast(pl.String))
         for frame in (rest, unknown, early, twice, odd)
     ]
-    no_date = log.slice(6, 1).with_columns(date=pl.lit("05/01/2026"), customer=pl.lit("c99999"))
+    no_date = log.slice(61, 1).with_columns(date=pl.lit("05/01/2026"), customer=pl.lit("c99999"))
     found = measure(logs=[pl.concat([*texts, no_date])])
     assert found["contacts"]["caught"] == {
-        "rows with arm|missing": 1,
-        "rows with date|not_a_date": 1,
-        "users in several arms": 4,
-        "users never scored": 3,
-        "users contacted before their first score": 2,
+        "rows with arm|missing": None,
+        "rows with date|not_a_date": None,
+        "users in several arms": 40,
+        "users never scored": 30,
+        "users contacted before their first score": 21,
     }
-    assert found["campaigns"][0]["users"] == 6_000 - 4 - 2 - 1
-    assert "Users in several arms: 4." in printed(found)
+    assert found["campaigns"][0]["users"] == 6_000 - 40 - 21 - 1
+    assert "Users in several arms: 40." in printed(found)
+    assert "Rows with arm|missing: fewer than 20." in printed(found)
 
 
 @pytest.mark.parametrize(
@@ -262,6 +273,20 @@ def test_nothing_is_said_about_fewer_than_20_users(measure):
     assert all(cell["users"] >= 20 for cell in found["policy"]["cells"])
 
 
+def test_a_campaign_of_few_users_is_left_out_by_name(measure):
+    log = log_of(SCORES)
+    small = log.filter(arm="mail").head(19).with_columns(campaign=pl.lit("small"))
+    control = log.filter(arm="control").with_columns(campaign=pl.lit("small"))
+    lacking = outcomes_of(SCORES, log).slice(12)
+    found = measure(logs=[log, pl.concat([small, control])], outcomes=lacking)
+    assert [each["campaign"] for each in found["campaigns"]] == ["spring"]
+    assert found["campaigns_left_out"] == ["small"]
+    assert found["campaigns"][0]["without_outcome"] is None
+    text = printed(found)
+    assert "in each arm or in the control group: small." in text
+    assert "5,988 users with an outcome, fewer than 20 without;" in text
+
+
 def test_mismatched_arms_are_called_so_and_show_no_effect(measure):
     log = log_of(SCORES)
     likely = SCORES["purchase_probability"].to_numpy() > 0.75
@@ -285,8 +310,8 @@ def test_mismatched_arms_are_called_so_and_show_no_effect(measure):
 def listed(tmp_path):
     """A list of some of the scores, and its campaign file."""
 
-    def make(**options):
-        scores = write_table(SCORES, tmp_path / "scores.parquet")
+    def make(scores=SCORES, **options):
+        scores = write_table(scores, tmp_path / "scores.parquet")
         out = tmp_path / "list.csv"
         arms = options.pop("arms", {"mail": 0.5, "offer": 0.5})
         settings = AudienceOptions(campaign="spring", arms=arms, if_exists="replace", **options)
@@ -319,6 +344,83 @@ def test_the_control_group_of_a_list_is_who_was_left_out_of_it(measure, listed):
     assert effect(included, "offer")["control_users"] == control.height
 
 
+def test_users_of_a_list_have_the_scores_that_it_was_made_from(measure, listed):
+    path = listed()
+    users = pl.read_csv(path, try_parse_dates=True)
+    outcomes = outcomes_of(SCORES, users)
+    clean = measure(logs=[str(path)], outcomes=outcomes)
+    # A week later, when contacts are still being sent, everybody is scored anew.
+    later = SCORES.with_columns(day=pl.lit(SENT), propensity_band=pl.lit("low"))
+    both = pl.concat([SCORES, later])
+    write_table(both, path.with_name("scores.parquet"))
+    file = path.with_name("list.csv.campaign.json")
+    digest = hashlib.sha256(path.with_name("scores.parquet").read_bytes()).hexdigest()
+    scores = [{"file": "scores.parquet", "sha256": digest}]
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"scores": scores}))
+    late = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit(SENT)).otherwise("day")
+    users.with_columns(day=late).write_csv(path)
+    found = measure(both, outcomes, [str(path)])
+    assert found["campaigns"] == clean["campaigns"]
+
+
+def test_a_list_that_was_sent_after_its_outcomes_is_refused(measure, listed):
+    path = listed()
+    users = pl.read_csv(path).with_columns(day=pl.lit("2026-01-11"))
+    users.write_csv(path)
+    with pytest.raises(
+        InputError, match=r"contacts are from 2026-01-11 on, .* of 2026-01-04 end before 2026-01-11"
+    ):
+        measure(logs=[str(path)])
+
+
+def of_two_shares(likely: float, others: float) -> pl.DataFrame:
+    """Scores whose likely buyers have another share of control users."""
+    draws = pl.Series(control_draws(SCORES["customer"])) / 2**32
+    share = pl.when(pl.col("propensity_band") == "very_high").then(likely).otherwise(others)
+    return SCORES.with_columns(in_control_group=draws < share)
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_cells_of_different_control_shares_are_compared_with_one(measure, listed, is_listed):
+    scores = of_two_shares(0.5, 0.1)
+    if is_listed:
+        path = listed(scores)
+        log, logs = pl.read_csv(path), [str(path)]
+    else:
+        log = log_of(scores).with_columns(
+            arm=pl.when(pl.Series(scores["in_control_group"]))
+            .then(pl.lit("control"))
+            .otherwise(pl.lit("mail"))
+        )
+        logs = [log]
+    outcomes = outcomes_of(scores, log, offer=0.0)
+    found = measure(scores, outcomes, logs)
+    draws = control_draws(scores["customer"]) / 2**32
+    mail = effect(found, "mail")
+    assert mail["control_users"] == pytest.approx((draws < 0.1).sum(), abs=1)
+    low, high = mail["interval"]
+    assert low < 0 < high
+    # All users together would differ by what bands differ in.
+    both = scores.join(outcomes, on=["customer", "day"])
+    rates = dict(both.group_by("in_control_group").agg(pl.col("bought").mean()).rows())
+    assert not low < rates[False] - rates[True] < high
+    assert not found["campaigns"][0]["ratio"]["alarm"]
+    between = found["contacts"]["caught"][
+        "users left out because control shares differ between cells"
+    ]
+    assert between == pytest.approx(((draws >= 0.1) & (draws < 0.5)).sum(), abs=20)
+
+
+def test_cells_without_control_users_are_left_out(measure):
+    scores = of_two_shares(0.0, 0.2)
+    arm = pl.when("in_control_group").then(pl.lit("control")).otherwise(pl.lit("mail"))
+    log = log_of(scores, arm=scores.select(arm).to_series())
+    found = measure(scores, logs=[log])
+    kept = scores.filter(pl.col("propensity_band") != "very_high")
+    assert found["campaigns"][0]["users"] == kept.height
+    assert effect(found, "mail")["control_users"] == kept["in_control_group"].sum()
+
+
 def test_contacted_users_of_the_control_group_count_as_control_users(measure, listed):
     path = listed()
     users = pl.read_csv(path)
@@ -331,6 +433,21 @@ def test_contacted_users_of_the_control_group_count_as_control_users(measure, li
     assert effect(found, "offer")["control_users"] == SCORES["in_control_group"].sum()
     assert "contacted users of the control group" in next(iter(found["contacts"]["caught"]))
     assert 30 in found["contacts"]["caught"].values()
+
+
+def test_only_control_users_who_pass_the_filters_of_a_list_are_compared(measure, listed):
+    path = listed(bands=("high", "very_high"))
+    users = pl.read_csv(path).select("customer", "day", "campaign", "arm")
+    control = SCORES.filter(
+        "in_control_group", pl.col("propensity_band").is_in(["high", "very_high"])
+    )
+    other = SCORES.filter("in_control_group", propensity_band="low").head(30)
+    extra = other.select(
+        "customer", pl.col("day").cast(pl.String), campaign=pl.lit("spring"), arm=pl.lit("offer")
+    )
+    pl.concat([users, extra]).write_csv(path)
+    found = measure(logs=[str(path)], outcomes=outcomes_of(SCORES, users))
+    assert effect(found, "offer")["control_users"] == control.height
 
 
 def test_control_users_whom_the_campaign_draws_itself_are_found_too(measure, listed):
@@ -353,12 +470,19 @@ def test_a_log_with_the_control_group_of_the_scores_counts_contacted_ones_as_con
         .then(pl.lit("mail"))
         .otherwise(pl.lit("offer"))
     ).to_series()
-    wrong = held & (pl.int_range(6_000, eager=True) < 100)
+    wrong = held & (held.cum_sum() <= 20)
     log = log_of(SCORES, arm=arms)
     sent = log.with_columns(arm=pl.when(wrong).then(pl.lit("offer")).otherwise("arm"))
     found, clean = (measure(logs=[each], outcomes=outcomes_of(SCORES, log)) for each in (sent, log))
     assert found["campaigns"] == clean["campaigns"]
     assert list(found["contacts"]["caught"].values()) == [20]
+    # Another draw of later scores does not matter, nor one of scores before.
+    others = [
+        SCORES.with_columns(day=pl.lit(DAY + timedelta(days=days)), in_control_group=~held)
+        for days in (-7, 7)
+    ]
+    again = measure(pl.concat([SCORES, *others]), outcomes_of(SCORES, log), [sent])
+    assert again["campaigns"] == clean["campaigns"]
 
 
 def test_a_log_that_lacks_users_of_its_list_is_a_mismatch(measure, listed):
@@ -414,10 +538,14 @@ def test_the_next_playbook_loads_and_keeps_the_rules_of_the_current_one(measure,
     assert len(cells) == len(found["policy"]["cells"]) == 8
     rule = cells[1, "high"]
     assert rule.action == "Send “offer” as in spring"
-    assert (rule.offer, rule.channel) == ("offer", "as tested")
+    # Only where the rules before contact nobody must a channel be named.
+    assert (rule.offer, rule.channel) == ("offer", None)
+    assert cells[1, "low"].channel == "as tested"
     assert "control users: +" in rule.rationale
     # The rules of an earlier run are replaced, not added to.
     assert playbook_toml(found["policy"], Money("spend"), new) == text
+    current.write_text('[[rule]]\nband = "low"\nchannel = "push"\n')
+    assert "as tested" not in playbook_toml(found["policy"], Money("spend"), current)
 
 
 def test_the_economics_of_the_playbook_decide_by_profit(measure, tmp_path):
@@ -474,11 +602,14 @@ def test_the_command_prints_the_document_and_writes_page_and_playbook(tmp_path):
     outputs = ["--playbook-out", "next.toml", "--report", "page.html"]
     done = run("training", "backtest", *inputs, *options, *outputs, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["campaigns"][0]["campaign"] == "spring"
+    document = json.loads(done.stdout)
+    assert document["campaigns"][0]["campaign"] == "spring"
+    assert document["bundles"][0]["shift"] is None
     page = (tmp_path / "page.html").read_text()
     assert "Campaign spring" in page
     assert "What the next playbook should do" in page
     assert "Contacted users against the control group" not in page
+    assert "no correction of probabilities is given" in page
     assert "[[rule]]" in (tmp_path / "next.toml").read_text()
 
 

@@ -30,6 +30,11 @@ MEANING = (
     "by chance.",
 )
 
+CONTACTED = Text(
+    "These users include the contacted ones, so no correction of probabilities is given: it would count "
+    "what contacts did as an error of the scores."
+)
+
 
 def backtest_sections(report: Mapping[str, Any]) -> list[Section]:
     """The document of `figures.backtest` as sections: summary, campaigns, bundles."""
@@ -42,7 +47,7 @@ def backtest_sections(report: Mapping[str, Any]) -> list[Section]:
                 f"bundle-{n}",
                 f"Bundle {bundle['bundle_id']}",
                 # Who was contacted is known from the logs, not from the control group alone.
-                [*_bundle(bundle), *([] if contacted else _control(bundle["control"]))],
+                [*_bundle(bundle), *([CONTACTED] if contacted else _control(bundle["control"]))],
             )
             for n, bundle in enumerate(report["bundles"], start=1)
         ),

@@ -10,6 +10,7 @@ from engine.pages.format import (
     UNKNOWN,
     count,
     decimal,
+    listed,
     percent,
     signed,
     whole_percent,
@@ -21,11 +22,11 @@ Found = Mapping[str, Any]
 MISMATCH = (
     "Sample-ratio mismatch: the sizes of the arms are not those of a random assignment "
     "(p < 0.001), so no difference is called an effect. Were users dropped from the log, sent to "
-    "late, or assigned by something other than chance? Do control shares differ between cells?"
+    "late, or assigned by something other than chance?"
 )
 MEANING = (
-    "Users count in the arm to which they were assigned, whatever reached them. Outcomes of several "
-    "weeks are averages per user and week.",
+    "Users count in the arm to which they were assigned, whatever reached them. The outcome is that of "
+    "the score from which they were chosen; later weeks do not count.",
     "Intervals are of each row alone. An effect in a band, segment or cell is called shown only if it "
     "remains after correction for all rows of its table (Holm, 5\u202f% together). Shrunken effects are "
     "drawn towards the effect on all users, in cells towards that in the band, the more the fewer users a "
@@ -46,7 +47,7 @@ def campaign_sections(report: Found) -> list[Section]:
         return []
     policy = report["policy"]
     return [
-        Section("contacts", "Contacts", [Bullets(tuple(_counts(report["contacts"])))]),
+        Section("contacts", "Contacts", [Bullets(tuple(_counts(report)))]),
         *(
             Section(f"campaign-{n}", f"Campaign {found['campaign']}", _campaign(found))
             for n, found in enumerate(report["campaigns"], start=1)
@@ -59,10 +60,16 @@ def campaign_sections(report: Found) -> list[Section]:
     ]
 
 
-def _counts(contacts: Found) -> Iterator[str]:
+def _counts(report: Found) -> Iterator[str]:
+    contacts, left_out = report["contacts"], report["campaigns_left_out"]
     yield f"{contacts['rows']:,} usable rows in the contact logs."
     for what, number in contacts["caught"].items():
-        yield f"{what[:1].upper()}{what[1:]}: {number:,}."
+        yield f"{what[:1].upper()}{what[1:]}: {_few(number)}."
+    if left_out:
+        yield (
+            f"Campaigns left out, with fewer than {MIN_USERS} users with an outcome in each arm or in the "
+            f"control group: {listed(left_out)}."
+        )
 
 
 def _campaign(found: Found) -> list[Block]:
@@ -74,7 +81,7 @@ def _campaign(found: Found) -> list[Block]:
         blocks.append(Text("The arms have the sizes of a random assignment:"))
     blocks.append(Bullets(tuple(_ratio(test) for test in ratio["tests"])))
     for outcome, arms in found["outcomes"].items():
-        blocks += [*_whole(outcome, arms), *_looks(outcome, arms), *_parts(outcome, arms)]
+        blocks += [*_whole(outcome, arms), *_parts(outcome, arms)]
     if found["arms_left_out"]:
         blocks.append(
             Text(
@@ -87,13 +94,15 @@ def _campaign(found: Found) -> list[Block]:
 
 def _summary(found: Found) -> str:
     words = f"{count(found['users'])} users with an outcome"
-    if found["without_outcome"]:
-        words += f", {count(found['without_outcome'])} without"
-    if found["contacts"]:
-        words += f"; first contacts {_span(found['contacts'])}"
-    if found["weeks"]:
-        words += f"; outcomes of {_span(found['weeks'])}"
+    if found["without_outcome"] != 0:
+        words += f", {_few(found['without_outcome'])} without"
+    if found["snapshots"]:
+        words += f"; scores and outcomes of {_span(found['snapshots'])}"
     return f"{words}."
+
+
+def _few(number: int | None) -> str:
+    return f"fewer than {MIN_USERS}" if number is None else count(number)
 
 
 def _span(dates: Sequence[str]) -> str:
@@ -134,23 +143,6 @@ def _whole(outcome: str, arms: Sequence[Found]) -> list[Block]:
     ]
 
 
-def _looks(outcome: str, arms: Sequence[Found]) -> list[Block]:
-    rows = [
-        (
-            *(arm["arm"], look["week"], _change(outcome, look["difference"])),
-            _interval(outcome, look["interval"]),
-        )
-        for arm in arms
-        for look in arm["looks"]
-    ]
-    if not rows:
-        return []
-    caption = (
-        f"{outcome.capitalize()} after each week, with intervals that hold at all looks together"
-    )
-    return [table(caption, ("Arm", "Until", "Difference", "95\u202f% interval"), rows, (0, 1))]
-
-
 def _parts(outcome: str, arms: Sequence[Found]) -> Iterator[Block]:
     """Tables by band, segment and cell; one that has the row of all users alone is left out."""
     for level, labels in LEVELS.items():
@@ -180,12 +172,11 @@ def _parts(outcome: str, arms: Sequence[Found]) -> Iterator[Block]:
 
 
 def _verdict(outcome: str, arm: Found) -> str:
-    interval = arm["looks"][-1]["interval"] if arm["looks"] else arm["interval"]
     verdict = "an effect is shown" if arm["shown"] else "no effect is shown"
     rows = arm["cells"]["rows"]
     return (
         f"{arm['arm']}: {_change(outcome, arm['difference'])} {_UNITS[outcome]} "
-        f"(95\u202f% {_interval(outcome, interval)}): {verdict}. Cells that show one of their own: "
+        f"(95\u202f% {_interval(outcome, arm['interval'])}): {verdict}. Cells that show one of their own: "
         f"{sum(row['shown'] for row in rows)} of {len(rows)}."
     )
 
