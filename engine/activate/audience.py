@@ -19,13 +19,13 @@ from engine.activate.campaign import Campaign, ScoreFile
 from engine.activate.columns import (
     ARM,
     CAMPAIGN,
-    REPEATED_TEXTS,
     TABLE_MARKS,
     Template,
     list_columns,
     list_rows,
     load_template,
     needed_by,
+    repeated_headers,
 )
 from engine.activate.options import AudienceOptions
 from engine.activate.profit import Economics, open_economics
@@ -130,8 +130,8 @@ def make_audience(
     if options.if_exists == "skip" and destination.exists():
         return None
     template = None if options.template is None else load_template(options.template)
-    bundle = None if options.bundle is None else open_bundle(options.bundle)
-    economics = open_economics(bundle, options.cost) if bundle and options.by == "profit" else None
+    bundle = open_bundle(options.bundle) if options.bundle and options.by == "profit" else None
+    economics = None if bundle is None else open_economics(bundle, options.cost)
     filters = Filters(options.segments, options.bands, options.min_probability)
     with _sink(targets, options, template) as sink:
         targets.check(replace=options.if_exists == "replace")
@@ -184,7 +184,7 @@ def _sink(targets: Targets, options: AudienceOptions, template: Template | None)
         )
     return Sink(
         targets,
-        REPEATED_TEXTS,
+        repeated_headers(options, template),
         replace=options.if_exists == "replace",
         for_spreadsheets=options.csv_for_spreadsheets,
     )
@@ -247,7 +247,7 @@ def _left_out(ranking: Ranking, role: np.ndarray, options: AudienceOptions) -> d
     drawn = int(np.count_nonzero((ranking.role == CONTACTED) & (role == CONTROL_USER)))
     loss = " or at an expected loss" if options.by == "profit" else ""
     return {
-        **{f"outside {option}": count for option, count in ranking.left_out.items()},
+        **ranking.left_out,
         "suppressed": ranking.suppressed,
         "in the control group": users(ranking.role, CONTROL_USER) + drawn - in_list,
         f"ranked below the cutoff{loss}": users(ranking.role, CONTACTED)

@@ -180,6 +180,7 @@ def comparable_control(
     snapshot = columns[1] if columns.index(PROBABILITY) == 2 else None
     typed = scores.with_columns(typed_columns(scores.schema, columns, snapshot))
     rank, cell = typed[PROBABILITY].to_numpy(), None
+    is_worth = np.ones(typed.height, np.bool_)
     if campaign.by == "profit":
         if economics is None:
             raise UsageError(
@@ -187,9 +188,10 @@ def comparable_control(
             )
         cell = economics.cell_column(typed).to_numpy()
         rank = economics.profit(rank, cell)
+        is_worth = (rank > 0) & economics.contacted[cell]
     check_faults("scores", value_faults(typed, cell))
     least = -np.inf if campaign.cutoff is None else np.float32(campaign.cutoff)
-    is_reached = (rank >= least) & ((rank > 0) | (campaign.by == "probability"))
+    is_reached = (rank >= least) & is_worth
     conditions = [
         _is_control(typed, campaign),
         *campaign.filters.conditions().values(),
