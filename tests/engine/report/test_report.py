@@ -13,9 +13,10 @@ from engine.bundle.manifest import BANDS
 from engine.bundle.reference import TELLING_USERS
 from engine.errors import InputError
 from engine.pages.bins import BINS, FINEST_BINS
+from engine.pages.format import EVERYBODY
 from engine.report.chart import shares_by_bin, width_of
 from engine.report.moves import moves
-from engine.report.night import EVERYBODY, read_night
+from engine.report.night import read_night
 from engine.report.page import night_html
 from engine.report.run import Run, read_run
 from tests.helpers import invoke, write_table
