@@ -43,7 +43,6 @@ from engine.bundle.open import Bundle, open_bundle
 from engine.errors import InputError, UsageError, pluralize, quoted
 from engine.format import visible
 from engine.inputs.errors import reading
-from engine.inputs.objects import is_object
 from engine.inputs.open import input_paths, open_inputs
 from engine.inputs.tables import Table
 from engine.interruption import finished, started
@@ -195,7 +194,7 @@ def _check_apart(
 ) -> None:
     """Check that nothing that is read is replaced."""
     files = [table.path for table in tables if table.path is not None]
-    files += input_paths([text for text in options.suppress if not is_object(text)])
+    files += input_paths(options.suppress)
     check_apart(targets.paths, [*inputs, *options.suppress], files)
 
 

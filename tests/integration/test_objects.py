@@ -6,8 +6,11 @@ import polars as pl
 import pytest
 
 from engine import score
+from engine.bundle.schema import load_schema
 from engine.errors import AccessError, InputError, NoInputError, UnavailableError
+from tests.foreign import members
 from tests.helpers import BUNDLE
+from training.cli import main
 
 moto_server = pytest.importorskip("moto.server", reason="moto's server is not installed")
 import boto3  # noqa: E402
@@ -66,6 +69,15 @@ def test_objects_are_scored_as_files_are(text, put, users, tmp_path):
     by_object = score([text], BUNDLE, tmp_path / "by_object.parquet")
     assert by_object.outputs["scores"]["sha256"] == by_file.outputs["scores"]["sha256"]
     assert by_object.inputs == (text,)
+
+
+def test_a_schema_is_drafted_from_objects(put, tmp_path):
+    put(members(600), "members/0.parquet")
+    out = tmp_path / "schema.toml"
+    with pytest.raises(SystemExit) as stop:
+        main(["schema", "s3://shop/members/", "--out", str(out)])
+    assert not stop.value.code
+    assert load_schema(out).id == "member"
 
 
 def test_partitions_of_objects(put, users, tmp_path):
