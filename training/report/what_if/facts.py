@@ -55,7 +55,7 @@ def page_facts(bundle: Bundle, subject: Subject, usual: Usual) -> dict[str, Any]
                 "sentence": visible(segment.sentence),
                 "share": segment.share,
             }
-            for segment in manifest.segments
+            for segment in manifest.named_segments
         ],
         "actions": [
             {
