@@ -19,13 +19,13 @@ from engine.activate.campaign import Campaign, score_files
 from engine.activate.columns import (
     ARM,
     CAMPAIGN,
-    REPEATED_TEXTS,
     TABLE_MARKS,
     Template,
     list_columns,
     list_rows,
     load_template,
     needed_by,
+    repeated_headers,
 )
 from engine.activate.options import AudienceOptions
 from engine.activate.profit import Economics, open_economics
@@ -42,7 +42,6 @@ from engine.activate.suppression import suppressed_ids, warn_of_unmatched
 from engine.bundle.open import Bundle, open_bundle
 from engine.errors import InputError, UsageError, pluralize, quoted
 from engine.format import visible
-from engine.inputs.objects import is_object
 from engine.inputs.open import input_paths, open_inputs
 from engine.inputs.tables import Table
 from engine.interruption import finished, started
@@ -128,8 +127,8 @@ def make_audience(
     if options.if_exists == "skip" and destination.exists():
         return None
     template = None if options.template is None else load_template(options.template)
-    bundle = None if options.bundle is None else open_bundle(options.bundle)
-    economics = open_economics(bundle, options.cost) if bundle and options.by == "profit" else None
+    bundle = open_bundle(options.bundle) if options.bundle and options.by == "profit" else None
+    economics = None if bundle is None else open_economics(bundle, options.cost)
     filters = Filters(options.segments, options.bands, options.min_probability)
     with _sink(targets, options, template) as sink:
         targets.check(replace=options.if_exists == "replace")
@@ -182,7 +181,7 @@ def _sink(targets: Targets, options: AudienceOptions, template: Template | None)
         )
     return Sink(
         targets,
-        REPEATED_TEXTS,
+        repeated_headers(options, template),
         replace=options.if_exists == "replace",
         for_spreadsheets=options.csv_for_spreadsheets,
     )
@@ -193,7 +192,7 @@ def _check_apart(
 ) -> None:
     """Check that nothing that is read is replaced."""
     files = [table.path for table in tables if table.path is not None]
-    files += input_paths([text for text in options.suppress if not is_object(text)])
+    files += input_paths(options.suppress)
     check_apart(targets.paths, [*inputs, *options.suppress], files)
 
 
@@ -236,7 +235,7 @@ def _left_out(ranking: Ranking, role: np.ndarray, options: AudienceOptions) -> d
     drawn = int(np.count_nonzero((ranking.role == CONTACTED) & (role == CONTROL_USER)))
     loss = " or at an expected loss" if options.by == "profit" else ""
     return {
-        **{f"outside {option}": count for option, count in ranking.left_out.items()},
+        **ranking.left_out,
         "suppressed": ranking.suppressed,
         "in the control group": users(ranking.role, CONTROL_USER) + drawn - in_list,
         f"ranked below the cutoff{loss}": users(ranking.role, CONTACTED)

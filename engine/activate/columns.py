@@ -21,8 +21,11 @@ TABLE_MARKS = (PROBABILITY, ARM)
 
 _TEMPLATES = Path(str(files("engine") / "activate" / "templates"))
 _REASONS = tuple(tuple(f"{kind}_{n}" for n in (1, 2, 3)) for kind in ("reason", "driver"))
-REPEATED_TEXTS = (BAND, "segment_name", "action", *_REASONS[1], CAMPAIGN, ARM, "bundle_id")
-"""Columns with few distinct texts, which are dictionary-encoded in Arrow."""
+REPEATED_TEXTS = (
+    *(BAND, "segment_name", "action", *_REASONS[0], *_REASONS[1]),
+    *(CAMPAIGN, ARM, "bundle_id"),
+)
+"""Sources with few distinct texts, which are dictionary-encoded in Arrow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,16 @@ def list_columns(
             "Add it to --columns, or make a list without arms and control group."
         )
     return columns
+
+
+def repeated_headers(options: AudienceOptions, template: Template | None) -> tuple[str, ...]:
+    """The headers of columns whose source is one of `REPEATED_TEXTS`."""
+    if template is not None:
+        return tuple(new for new, old in template.columns.items() if old in REPEATED_TEXTS)
+    renames = options.renames
+    changed = {*renames, *renames.values()}
+    kept = tuple(name for name in REPEATED_TEXTS if name not in changed)
+    return (*kept, *(new for old, new in renames.items() if old in REPEATED_TEXTS))
 
 
 def _default_columns(

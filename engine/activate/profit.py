@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from engine.bundle.open import PLAYBOOK, Bundle
-from engine.bundle.playbook import read_playbook
-from engine.bundle.structure import is_number
-from engine.errors import BundleError, pluralize, quoted
+from engine.bundle.playbook import cell_economics, read_playbook
+from engine.errors import BundleError, UsageError, pluralize, quoted
 
 NO_CELL = -1
 
@@ -22,12 +20,14 @@ class Economics:
     Attributes:
         currency: The currency of all amounts.
         cells: The number of each cell, by `segment_id|band`.
+        contacted: Whether the playbook contacts the users of a cell, bool [cells].
         gains: Margin × order value, float64 [cells].
         costs: The cost of one contact, float64 [cells].
     """
 
     currency: str
     cells: Mapping[str, int]
+    contacted: np.ndarray
     gains: np.ndarray
     costs: np.ndarray
 
@@ -61,35 +61,38 @@ def open_economics(bundle: Bundle, cost: float | None) -> Economics:
         cost: The cost of every contact, in place of those in the playbook.
 
     Raises:
-        BundleError: The playbook has no economics, or lacks the order value or cost of a cell.
+        UsageError: The bundle's segments are not used, so scores do not name the cell of a user.
+        BundleError: The playbook has no economics, or lacks the order value or cost of a contacted cell.
     """
+    if not bundle.manifest.segments_usable:
+        raise UsageError(
+            f"--by profit: {bundle.path}: order values and costs depend on the segment, and the scores name "
+            "none, because the bundle's segments are not used. Rank by probability."
+        )
     document = read_playbook(bundle)
-    rows, economics = document["rows"], document.get("economics")
-    if economics is None:
+    if document.get("economics") is None:
         raise BundleError(
             f"{bundle.path / PLAYBOOK}: has no economics. Add [economics] with margin and order_value "
             "to the playbook's TOML and fit again: training fit DATA --out CANDIDATE --playbook TOML"
         )
-    values = [_first_number(row.get("order_value"), economics.get("order_value")) for row in rows]
-    costs = [_first_number(cost, row.get("cost_per_contact")) for row in rows]
-    for what, found in {"order_value": values, "cost_per_contact": costs}.items():
-        absent = [_cell(row) for row, value in zip(rows, found, strict=True) if value is None]
+    found = cell_economics(document)
+    values = {cell: of.order_value for cell, of in found.items()}
+    costs = {cell: of.cost if cost is None else cost for cell, of in found.items()}
+    for what, known in {"order_value": values, "cost_per_contact": costs}.items():
+        absent = [_name(c) for c, of in found.items() if of.contacted and known[c] is None]
         if absent:
             raise BundleError(
                 f"{bundle.path / PLAYBOOK}: {pluralize(len(absent), 'cell')} without {what}: "
                 f"{quoted(absent)}. Add it to the playbook's TOML and fit again."
             )
     return Economics(
-        currency=economics["currency"],
-        cells={_cell(row): n for n, row in enumerate(rows)},
-        gains=float(economics["margin"]) * np.array(values, np.float64),
-        costs=np.array(costs, np.float64),
+        currency=document["economics"]["currency"],
+        cells={_name(cell): n for n, cell in enumerate(found)},
+        contacted=np.array([of.contacted for of in found.values()]),
+        gains=float(document["economics"]["margin"]) * np.array(list(values.values()), np.float64),
+        costs=np.array(list(costs.values()), np.float64),
     )
 
 
-def _cell(row: Mapping[str, Any]) -> str:
-    return f"{row['segment_id']}|{row['band']}"
-
-
-def _first_number(*values: Any) -> float | None:  # noqa: ANN401 - any JSON
-    return next((float(value) for value in values if is_number(value)), None)
+def _name(cell: tuple[int, str]) -> str:
+    return f"{cell[0]}|{cell[1]}"

@@ -57,7 +57,7 @@ class Ranking:
         probability: float32 [rows].
         rank: Users with higher values are admitted first: float32 [rows].
         cell: The cell of the playbook, int16 [rows]; None if users are ranked by probability.
-        left_out: Rows that fail each filter, of those that pass the ones before it.
+        left_out: Rows that fail each filter, of those that pass the ones before it, by reason.
         suppressed: Rows that pass the filters but are suppressed.
         unmatched: Suppression files of which no id is in the scores.
     """
@@ -105,9 +105,14 @@ def rank_users(
             rank[rows] = economics.profit(probability[rows], cell[rows])
         faults.update(value_faults(frame, None if cell is None else cell[rows]))
         passes = np.ones(frame.height, np.bool_)
-        for option, condition in filters.conditions().items():
-            found = frame.select(condition).to_series().to_numpy()
-            counts[option] += int(np.count_nonzero(passes & ~found))
+        conditions = {
+            f"outside {option}": frame.select(condition).to_series().to_numpy()
+            for option, condition in filters.conditions().items()
+        }
+        if economics is not None and cell is not None:
+            conditions["whom the playbook does not contact"] = economics.contacted[cell[rows]]
+        for reason, found in conditions.items():
+            counts[reason] += int(np.count_nonzero(passes & ~found))
             passes &= found
         matching = _matching(frame[scores.id].cast(pl.String), suppressed)
         matches.update({name: int(found.sum()) for name, found in matching.items()})

@@ -21,7 +21,8 @@ def suppressed_ids(
 
     Args:
         inputs: Files in any format that can be scored.
-        id_column: The column with the ids; in a file of one column its name does not matter.
+        id_column: The column with the ids; in a file of one column its name does not matter, and in a CSV
+            any other name is an id too.
         limits: What is read at most.
 
     Raises:
@@ -40,7 +41,7 @@ def warn_of_unmatched(suppressed: Mapping[str, pl.Series], unmatched: Sequence[s
             "warning: %s: none of its %s is in the scores, so it suppressed nobody. Ids are compared as "
             "text, letter by letter.",
             name,
-            pluralize(len(suppressed[name]), "id"),
+            pluralize(len(suppressed[name]), "value"),
         )
 
 
@@ -56,4 +57,6 @@ def _ids(table: Table, id_column: str) -> pl.Series:
         frame.select(by_name(name).cast(pl.String)).to_series().unique()
         for frame in read_frames(table, [name], READ_ROWS)
     ]
-    return pl.concat([pl.Series(name, dtype=pl.String), *ids]).drop_nulls().unique()
+    # A list of ids without a header begins with one.
+    header = [name] if table.format == "csv" and name != id_column else []
+    return pl.concat([pl.Series(name, header, pl.String), *ids]).drop_nulls().unique()

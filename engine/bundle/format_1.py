@@ -40,7 +40,12 @@ def _metrics(old: Document) -> Document:
         "deciles": _renamed(old.get("deciles"), "decile", "deciles", lambda decile: [decile]),
         **{name: old.get(name) for name in ("reliability", "gains", "operating_points")},
     }
-    figure = {"reliability": "low", "gains": "lift", "operating_points": "precision"}
+    figure = {
+        "cells": "purchase_rate",
+        "reliability": "low",
+        "gains": "lift",
+        "operating_points": "precision",
+    }
     return {
         **{name: value for name, value in old.items() if name not in ("leakage", "withheld")},
         "suppressed": old.get("withheld", []),

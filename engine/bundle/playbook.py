@@ -17,6 +17,8 @@ from engine.errors import BundleError, pluralize
 CONTROL_SALT = "control-v1:"
 MAX_CONTROL_SHARE = 0.10
 """A larger control group costs more sales than the measurement is worth."""
+NO_CHANNEL = "none"
+"""The channel of cells whose users are not contacted."""
 
 
 def _is_band(value: object) -> bool:
@@ -100,6 +102,21 @@ class Playbook:
         return pl.Series(control_draws(ids) < limits[cells])
 
 
+@dataclass(frozen=True, slots=True)
+class CellEconomics:
+    """What a contact in one cell costs and an order brings.
+
+    Attributes:
+        contacted: Whether the playbook contacts the users of the cell.
+        order_value: The value of an order; None if it is not known.
+        cost: The cost of one contact; None if it is not known.
+    """
+
+    contacted: bool
+    order_value: float | None
+    cost: float | None
+
+
 def open_playbook(bundle: Bundle) -> Playbook:
     """The playbook of a bundle.
 
@@ -136,6 +153,23 @@ def read_playbook(bundle: Bundle) -> dict[str, Any]:
         )
     found: dict[str, Any] = document
     return found
+
+
+def cell_economics(document: Mapping[str, Any]) -> dict[tuple[int, str], CellEconomics]:
+    """The economics of each cell, by segment id and band.
+
+    Args:
+        document: As in `playbook.json`, with `economics`.
+    """
+    usual = document["economics"].get("order_value")
+    return {
+        (row["segment_id"], row["band"]): CellEconomics(
+            contacted=row.get("channel") != NO_CHANNEL,
+            order_value=usual if row.get("order_value") is None else row["order_value"],
+            cost=row.get("cost_per_contact"),
+        )
+        for row in document["rows"]
+    }
 
 
 def playbook_from_rows(rows: list[dict[str, Any]], manifest: Manifest) -> Playbook:

@@ -25,7 +25,6 @@ def report(scores: str, previous: str | None, out: Path, limits: "InputLimits") 
     The page holds aggregates only and loads nothing. An earlier report is replaced.
     """
     check_packages(("jinja2", "vl_convert"), "report")
-    from engine.inputs.objects import is_object
     from engine.inputs.open import input_paths
     from engine.outputs.paths import check_apart, check_creatable, check_outside_bundles
     from engine.pages.place import check_place
@@ -35,7 +34,7 @@ def report(scores: str, previous: str | None, out: Path, limits: "InputLimits") 
 
     inputs = [scores] if previous is None else [scores, previous]
     check_creatable(out)
-    check_apart([out], inputs, input_paths([text for text in inputs if not is_object(text)]))
+    check_apart([out], inputs, input_paths(inputs))
     check_outside_bundles(out)
     with storage_errors(out):
         check_place(out, GENERATOR)

@@ -92,13 +92,14 @@ def open_inputs(
 
 
 def input_paths(inputs: Sequence[str]) -> list[Path]:
-    """The files that inputs name; standard input is left out.
+    """The files that inputs name; standard input and objects are left out.
 
     Raises:
         NoInputError: There is nothing to read.
     """
     limits = InputLimits()
-    return [p for text in inputs if text != STANDARD_INPUT for p in _files_of(text, limits)[0]]
+    named = [text for text in inputs if text != STANDARD_INPUT and not is_object(text)]
+    return [path for text in named for path in _files_of(text, limits)[0]]
 
 
 def _open_input(

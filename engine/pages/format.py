@@ -9,6 +9,8 @@ from engine.bundle.manifest import BANDS
 from engine.format import LARGE, NO_UNITS, short, visible
 
 UNKNOWN = "–"
+EVERYBODY = "All users"
+"""In place of the name of a segment."""
 THIN = "\u202f"
 """A narrow no-break space, between a number and its unit."""
 

@@ -17,6 +17,7 @@ from engine.limits import InputLimits
 from engine.model.columns import ROW_NUMBER
 from engine.options import CHUNK_ROWS
 from engine.pages.bins import FINEST_BINS, WIDTHS, bin_numbers
+from engine.pages.format import EVERYBODY
 from engine.report.run import Run, read_run
 from engine.rows.rules import check_columns, check_same_keys, split_rows
 
@@ -27,9 +28,6 @@ SCORES = (
     Feature("bundle_id", "categorical", missing="never"),
 )
 """The columns that are read from a score file, besides its id."""
-
-EVERYBODY = "All users"
-"""Stands for the segment in scores of a bundle whose segments are not used."""
 
 PLACE_BITS = 10
 """The low bits of a user's number hold the place: segment and band."""
@@ -92,7 +90,7 @@ def read_night(scores: str, limits: InputLimits = InputLimits()) -> Night:  # no
             tally.add(split.valid, chunk.file)
     if not tally.filled:
         raise InputError(f"{scores}: no row of scores. Check the job that writes it.")
-    return tally.night(Path(scores).name, read_run(Path(scores)))
+    return tally.night(Path(scores).name or scores, read_run(Path(scores)))
 
 
 def _score_schema(tables: Sequence[Table]) -> FeatureSchema:
@@ -169,6 +167,7 @@ class _Tally:
 
     def _places(self, frame: pl.DataFrame, file: str) -> np.ndarray:
         """The place of each row, int64 [rows]; new segments get the next numbers."""
+        # Scores of a bundle whose segments are not used name none.
         names = frame["segment_name"].fill_null(EVERYBODY)
         for name in names.unique(maintain_order=True):
             self.segments.setdefault(name, len(self.segments))

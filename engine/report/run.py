@@ -58,9 +58,11 @@ def read_run(scores: Path) -> Run | str:
     Raises:
         EngineError: The scores cannot be read.
     """
+    if not scores.is_file():
+        return "Only a single file of scores has a summary beside it."
     path = scores.with_name(f"{scores.name}.summary.json")
     # NOTE: opening a pipe would wait for its writer.
-    if not path.is_file() or not scores.is_file():
+    if not path.is_file():
         return f"There is no {path.name} beside the scores."
     try:
         document = parse_json(path.read_bytes())

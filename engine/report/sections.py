@@ -1,5 +1,6 @@
 """The figures of a night as words, tables and a picture; no figure is about fewer than 20 users."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,8 @@ from engine.report.run import Run
 FEW = f"< {TELLING_USERS}"
 FEW_WORDS = f"fewer than {TELLING_USERS}"
 """Stand for a number that is not disclosed, in a table and in a sentence."""
+
+_FEW_ROWS = re.compile(r"\b1?\d (?:rows|of the run before)\b")
 
 UPPER_BOUND = (
     "The sum of all probabilities: users who will buy, contacted or not. It is the most that contacts "
@@ -43,7 +46,8 @@ def verdict(now: Night) -> Verdict:
     if now.run.unusable:
         return Verdict("These scores must not be used", now.run.unusable)
     if now.run.alarms:
-        return Verdict(pluralize(len(now.run.alarms), "alarm"), now.run.alarms)
+        sentences = tuple(map(_disclosed, now.run.alarms))
+        return Verdict(pluralize(len(sentences), "alarm"), sentences)
     return Verdict("No alarm", good=True)
 
 
@@ -78,6 +82,13 @@ def night_sections(now: Night, before: Night | None) -> list[Section]:
 def users(number: float, few: str = FEW) -> str:
     """A number of users, or `few` if there are some, but too few to disclose."""
     return few if 0 < number < TELLING_USERS else count(number)
+
+
+def _disclosed(alarm: str) -> str:
+    """An alarm without the sizes of runs of few rows, and without the change that tells them."""
+    if _FEW_ROWS.search(alarm):
+        return "rows: far more or fewer than in the run before."
+    return alarm
 
 
 def _bundles(night: Night) -> str:
@@ -264,7 +275,7 @@ def _quarantine(run: Run | str) -> list[Block]:
         share = percent(run.rows_quarantined / run.rows_read, 2)
         hidden = run.rows_quarantined < TELLING_USERS
         number = FEW_WORDS.capitalize() if hidden else count(run.rows_quarantined)
-        words = f"{number} of {count(run.rows_read)} rows were set aside"
+        words = f"{number} of {users(run.rows_read, FEW_WORDS)} rows were set aside"
         blocks = [
             Text(f"{words}." if hidden else f"{words}, {share}.", strong=True),
             _counts("Rows that break a rule; a row may break several", "Rule", run.reasons),

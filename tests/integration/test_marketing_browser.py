@@ -53,7 +53,8 @@ def due(subject, choice: int, stop: int) -> dict[str, str]:
         "buyers": f"{there.buyers:,.0f}",
         "share-of-buyers": f"{100 * there.share_of_buyers:.0f}\u202f%",
         "profit": f"{there.profit:,.0f}".replace("-", "−"),
-        "command": f"engine audience scores.parquet {option}--top {there.users:.0f} --out list.csv",
+        "command": f"engine audience scores.parquet {option}--min-probability {there.probability:.6g} "
+        "--out list.csv",
     }
 
 
@@ -71,7 +72,7 @@ def test_without_scripts_the_likeliest_tenth_is_there(browser, plan_file, subjec
     words = found.page.locator("#audience").inner_text()
     start = reached(audience(subject), 0, audience(subject).start)
     assert f"{start.users:,.0f}" in words
-    assert f"--top {start.users:.0f} --out list.csv" in words
+    assert f"--min-probability {start.probability:.6g} --out list.csv" in words
     assert "The slider needs scripts" in words
     assert found.page.get_by_role("slider").is_disabled()
     found.page.context.close()

@@ -10,10 +10,12 @@ from click.testing import CliRunner
 from engine import score
 from engine.activate.audience import make_audience
 from engine.activate.options import AudienceOptions
+from engine.bundle.schema import load_schema
 from engine.errors import AccessError, InputError, NoInputError, UnavailableError
+from tests.foreign import members
 from tests.helpers import BUNDLE
 from tests.training.backtest.score_files import scores_of
-from training.cli import backtest
+from training.cli import backtest, main
 
 moto_server = pytest.importorskip("moto.server", reason="moto's server is not installed")
 import boto3  # noqa: E402
@@ -99,6 +101,15 @@ def test_a_list_made_from_objects_is_measured_with_them(put, tmp_path, monkeypat
     done = CliRunner().invoke(backtest, [*inputs, *options], catch_exceptions=False)
     (campaign,) = json.loads(done.stdout)["campaigns"]
     assert (campaign["arms"], campaign["users"]) == (["mail", "offer"], 600)
+
+
+def test_a_schema_is_drafted_from_objects(put, tmp_path):
+    put(members(600), "members/0.parquet")
+    out = tmp_path / "schema.toml"
+    with pytest.raises(SystemExit) as stop:
+        main(["schema", "s3://shop/members/", "--out", str(out)])
+    assert not stop.value.code
+    assert load_schema(out).id == "member"
 
 
 def test_partitions_of_objects(put, users, tmp_path):

@@ -6,8 +6,10 @@ import re
 from dataclasses import replace
 
 import pytest
+from playwright.sync_api import expect
 
 from engine.bundle.evaluation import read_evaluation
+from engine.bundle.manifest import CHANCE
 from engine.bundle.open import open_bundle
 from engine.bundle.schema import default_schema_path, load_schema
 from tests import fitted
@@ -45,14 +47,20 @@ def shop(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ruled(folder, tmp_path_factory):
     """The page of the committed bundle with the comparisons of the schema that ships."""
-    bundle, made = open_bundle(BUNDLE), tmp_path_factory.mktemp("ruled")
+    manifest = open_bundle(BUNDLE).manifest
     least = {
         feature.name: feature.at_least for feature in load_schema(default_schema_path()).features
     }
-    schema = bundle.manifest.schema
-    compared = tuple(replace(f, at_least=least[f.name]) for f in schema.features)
-    manifest = replace(bundle.manifest, schema=replace(schema, features=compared))
-    users = score_users(bundle, load_dataset([str(folder.parent / "users.parquet")], schema))
+    compared = tuple(replace(f, at_least=least[f.name]) for f in manifest.schema.features)
+    changed = replace(manifest, schema=replace(manifest.schema, features=compared))
+    return written(changed, folder, tmp_path_factory.mktemp("ruled"))
+
+
+def written(manifest, folder, made):
+    """The page of the committed bundle with another manifest."""
+    bundle = open_bundle(BUNDLE)
+    dataset = load_dataset([str(folder.parent / "users.parquet")], bundle.manifest.schema)
+    users = score_users(bundle, dataset)
     page = what_if_html(
         replace(bundle, manifest=manifest),
         Subject(manifest, read_evaluation(bundle)),
@@ -241,6 +249,18 @@ def test_values_that_contradict_each_other_are_pointed_out(browser, ruled):
     found.field("sessions_last_7d").fill("3")
     note.wait_for(state="hidden")
     assert found.page.locator(".control.impossible").count() == 0
+    assert found.opened.words == []
+    found.page.context.close()
+
+
+def test_the_page_works_without_segments(browser, folder, tmp_path):
+    chance = replace(open_bundle(BUNDLE).manifest, segments_verdict=CHANCE)
+    found = open_what_if(browser, written(chance, folder, tmp_path))
+    found.field("sessions_last_30d").fill("30")
+    expect(found.page.locator("#told")).to_contain_text(re.compile(r"%, [a-z ]+ band\.$"))
+    assert found.page.locator("#action").inner_text()
+    assert found.page.locator("#segment-name, [aria-labelledby=segment-title]").count() == 0
+    assert not [s.name for s in chance.segments if s.name in found.page.content()]
     assert found.opened.words == []
     found.page.context.close()
 

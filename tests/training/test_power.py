@@ -98,9 +98,21 @@ def test_nobody_is_tested_with_users_who_are_not_contacted():
     runs = [(("low", "medium"), NEEDED), (("high",), NEEDED)]
     plans = planned(*runs, settings={"low": NOBODY})
     assert plans["low"]["test"] == "Nobody is contacted here, so there is nothing to test."
-    for band in ("medium", "very_high"):
-        assert plans[band]["test"] == "Too few users were measured here to plan a test."
+    assert plans["medium"]["test"] == (
+        "The bands low and medium were measured together, but the playbook treats them differently, so no "
+        "test can be planned."
+    )
+    assert plans["very_high"]["test"] == "Too few users were measured here to plan a test."
     assert plans["high"]["tested_with"] == ["high"]
+
+
+def test_bands_measured_together_have_one_test_or_none():
+    other = {**CONTACTED, "window_days": 14}
+    plans = planned((("low",), NEEDED), (BANDS[1:], NEEDED), settings={"very_high": other})
+    assert plans["low"]["tested_with"] == ["low"]
+    for band in BANDS[1:]:
+        assert plans[band]["campaigns"] is None
+        assert plans[band]["test"].startswith("The bands medium, high and very high were measured")
 
 
 def test_bands_of_different_tests_are_not_pooled():

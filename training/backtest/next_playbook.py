@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.bundle.playbook import NO_CHANNEL
 from engine.errors import BundleError, CannotCreateError, InputError
 from engine.format import short, visible
 from engine.pages.format import listed, signed
 from training.backtest.money import Money
 from training.backtest.tables import NO_SEGMENT
-from training.playbook.rules import MAX_TEXT, NO_CHANNEL, Rule, load_rules
+from training.playbook.rules import MAX_TEXT, Rule, load_rules
 
 MARK = "# From here on, the rules are written by training backtest."
 """What precedes the written rules; the rest of a file is its owner's."""

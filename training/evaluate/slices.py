@@ -128,7 +128,8 @@ def band_metrics(
     Args:
         outcomes: Probabilities and labels of users.
         band_cuts: Rising probabilities.
-        order_value: As in `cell_metrics`; its mean is None where few users have one.
+        order_value: As in `cell_metrics`; its mean and the rows that have one are None where few users
+            have one.
     """
     band = digitize(tuple(band_cuts), outcomes.probability)
     runs = merged(band, outcomes.users, len(BANDS), keep_empty=False)
@@ -146,6 +147,7 @@ def band_metrics(
             known = inside & ~np.isnan(order_value)
             many = enough(outcomes.users[known])
             figures["order_value"] = float(order_value[known].mean()) if many else None
+            figures["order_value_rows"] = int(known.sum()) if many else None
         found.append(figures)
     return rounded(found)
 

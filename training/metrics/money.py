@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine.bundle.manifest import BANDS
+from engine.bundle.playbook import cell_economics
 from engine.bundle.reference import digitize
 
 FIGURES = ("users", "orders", "revenue", "cost", "profit")
@@ -54,8 +55,7 @@ def priced_bins(
 ) -> Bins:
     """Bins of users with what their orders bring and their contacts cost.
 
-    Users in cells of the channel "none" are contacted by nobody and left out, as are cells without a
-    value of an order.
+    Users whom the playbook does not contact are left out, as are cells without a value of an order.
 
     Args:
         histogram: As `score_histogram` returns it.
@@ -63,28 +63,36 @@ def priced_bins(
         band_cuts: Rising probabilities.
         scale: Users of the population for each measured one.
     """
-    rows = {(row["segment_id"], row["band"]): row for row in playbook["rows"]}
+    cells = cell_economics(playbook)
     margin = playbook["economics"]["margin"]
     segments, probabilities, figures = [], [], []
     for part in histogram["segments"]:
-        counts, buyers = np.array(part["rows"], float), np.array(part["expected_buyers"], float)
-        known = counts > 0
-        means = buyers[known] / counts[known]
-        bands = digitize(tuple(band_cuts), means.astype(np.float32))
-        for count, mean, band in zip(counts[known], means, bands, strict=True):
-            row = rows[part["segment_id"], BANDS[band]]
-            if row["channel"] != "none" and row["order_value"] is not None:
-                users = count * scale
-                orders = users * mean
-                revenue, cost = orders * row["order_value"], users * row["cost_per_contact"]
+        bands = bin_bands(part, band_cuts)
+        for count, buyers, band in zip(part["rows"], part["expected_buyers"], bands, strict=True):
+            cell = cells[part["segment_id"], BANDS[band]]
+            if count and cell.contacted and cell.order_value is not None and cell.cost is not None:
+                users, orders = count * scale, buyers * scale
+                revenue, cost = orders * cell.order_value, users * cell.cost
                 segments.append(part["segment_id"])
-                probabilities.append(mean)
+                probabilities.append(buyers / count)
                 figures.append((users, orders, revenue, cost, margin * revenue - cost))
     return Bins(
         np.array(segments, np.int64),
         np.array(probabilities, np.float64),
         np.array(figures, np.float64).reshape(-1, len(FIGURES)),
     )
+
+
+def bin_bands(part: Mapping[str, Any], band_cuts: Sequence[float]) -> np.ndarray:
+    """The band of the average user of each bin, int64 [bins]; the lowest for a bin without users.
+
+    Args:
+        part: `rows` and `expected_buyers` by bin.
+        band_cuts: Rising probabilities.
+    """
+    rows, buyers = np.array(part["rows"], float), np.array(part["expected_buyers"], float)
+    means = np.divide(buyers, rows, out=np.zeros_like(rows), where=rows > 0)
+    return digitize(tuple(band_cuts), means.astype(np.float32))
 
 
 def audience(bins: Bins, order: np.ndarray, users: float) -> dict[str, float]:

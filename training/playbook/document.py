@@ -11,12 +11,12 @@ from typing import Any
 
 from engine.bundle.evaluation import Evaluation, Json
 from engine.bundle.manifest import BANDS, Manifest, Segment
+from engine.bundle.playbook import NO_CHANNEL
 from engine.errors import BundleError
 from engine.format import shown_name
 from training.playbook.plan import Measured, test_plans
 from training.playbook.power import POWER, SIGNIFICANCE, detectable_lift, sample_size
 from training.playbook.rules import (
-    NO_CHANNEL,
     ROLES,
     SETTINGS,
     Economics,
@@ -113,8 +113,7 @@ def _rows(
     scale = population / metrics["rows"]
     measured: dict[int, list[Json]] = {segment.id: [] for segment in segments}
     for cell in metrics["cells"]:
-        if cell["purchase_rate"] is not None:
-            measured[cell["segment_id"]].append(cell)
+        measured[cell["segment_id"]].append(cell)
     average = _average_order(metrics["cells"])
     rows = []
     for segment in segments:
@@ -141,10 +140,11 @@ def _run(cell: Json, scale: float) -> Measured:
 
 
 def _average_order(cells: Sequence[Json]) -> float | None:
-    """The mean value of an order over all measured users; None if it was not measured."""
+    """The mean over all measured users whose value of an order is known; None if it was not measured."""
     known = [cell for cell in cells if cell.get("order_value") is not None]
-    total = sum(cell["rows"] for cell in known)
-    return sum(cell["rows"] * cell["order_value"] for cell in known) / total if total else None
+    total = sum(cell["order_value_rows"] for cell in known)
+    values = sum(cell["order_value_rows"] * cell["order_value"] for cell in known)
+    return values / total if total else None
 
 
 def _order(economics: Economics, cell: Json | None, average: float | None) -> float | None:

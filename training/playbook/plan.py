@@ -12,8 +12,8 @@ from itertools import groupby
 from typing import Any
 
 from engine.bundle.manifest import BANDS
+from engine.bundle.playbook import NO_CHANNEL
 from training.playbook.power import detectable_lift, sample_size
-from training.playbook.rules import NO_CHANNEL
 
 MAX_CAMPAIGNS = 8
 """Two months of weekly campaigns: later the season, the prices and the model are others."""
@@ -61,8 +61,11 @@ def test_plans(
     found = {band: _unmeasured(settings[band]) for band in BANDS}
     designs = [(_design(run, settings), run) for run in measured]
     for design, runs in groupby(designs, key=lambda pair: pair[0]):
-        if design is not None:
-            for pool in _pools(design, [run for _, run in runs]):
+        alike = [run for _, run in runs]
+        if design is None:
+            found |= _unlike(alike, settings)
+        else:
+            for pool in _pools(design, alike):
                 plan = _plan(design, pool)
                 found |= dict.fromkeys(pool.bands, plan)
     return found
@@ -72,6 +75,22 @@ def _unmeasured(settings: Mapping[str, Any]) -> dict[str, Any]:
     if settings["channel"] == NO_CHANNEL:
         return {"test": "Nobody is contacted here, so there is nothing to test.", **NO_TEST}
     return {"test": "Too few users were measured here to plan a test.", **NO_TEST}
+
+
+def _unlike(
+    runs: Sequence[Measured], settings: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """What is said of contacted bands that were measured with bands of another design."""
+    return {
+        band: {
+            "test": f"The bands {_names(run.bands)} were measured together, but the playbook treats them "
+            "differently, so no test can be planned.",
+            **NO_TEST,
+        }
+        for run in runs
+        for band in run.bands
+        if settings[band]["channel"] != NO_CHANNEL
+    }
 
 
 def _design(run: Measured, settings: Mapping[str, Mapping[str, Any]]) -> _Design | None:
@@ -177,8 +196,12 @@ def _who(pool: Measured) -> str:
         return "the cell has"
     if len(pool.bands) == len(BANDS):
         return "all bands together have"
-    names = [band.replace("_", " ") for band in pool.bands]
-    return f"the bands {', '.join(names[:-1])} and {names[-1]} together have"
+    return f"the bands {_names(pool.bands)} together have"
+
+
+def _names(bands: Sequence[str]) -> str:
+    names = [band.replace("_", " ") for band in bands]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _lift(lift: float) -> str:

@@ -5,6 +5,7 @@ import logging
 import shutil
 import signal
 import stat
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,10 @@ import pytest
 
 from engine.activate.audience import make_audience
 from engine.activate.campaign import comparable_control, read_campaign
+from engine.activate.columns import load_template, repeated_headers
 from engine.activate.options import AudienceOptions
+from engine.activate.profit import open_economics
+from engine.bundle.manifest import CHANCE
 from engine.bundle.open import PLAYBOOK, open_bundle
 from engine.errors import (
     BundleError,
@@ -213,7 +217,17 @@ def test_suppressed_users_are_left_out_and_counted(source, scores, tmp_path, cap
     assert campaign.suppressed == 200
     assert campaign.control_users == scores[200:]["in_control_group"].sum()
     (warning,) = caplog.messages
-    assert f"warning: {other}: none of its 2 ids is in the scores" in warning
+    assert f"warning: {other}: none of its 3 values is in the scores" in warning
+
+
+@pytest.mark.parametrize("lines", [3, 1])
+def test_a_csv_of_ids_needs_no_header(source, scores, tmp_path, lines):
+    ids = scores["user_id"][:lines].to_list()
+    plain = tmp_path / "plain.csv"
+    plain.write_text("".join(f"{each}\n" for each in ids))
+    found, campaign = make(source, suppress=(str(plain),))
+    assert campaign.suppressed == lines
+    assert found["user_id"].equals(contactable(scores[lines:])["user_id"])
 
 
 def test_ids_of_suppression_files_are_compared_as_text(scores, tmp_path):
@@ -225,6 +239,22 @@ def test_ids_of_suppression_files_are_compared_as_text(scores, tmp_path):
     ]
     _, campaign = make(source, suppress=tuple(map(str, files)))
     assert campaign.suppressed == 4
+
+
+def test_columns_of_few_texts_are_dictionaries_under_any_name(scores, tmp_path):
+    reasons = scores.with_columns(reason_1=pl.lit("2 checkouts"))
+    source = write_table(reasons, tmp_path / "scores.parquet")
+    columns = ("id", "propensity_band", "segment_name", "reason_1")
+    renames = {"id": "action", "propensity_band": "Level", "reason_1": "Why"}
+    make(source, out=tmp_path / "list.arrow", top=5, columns=columns, renames=renames)
+    types = pl.read_ipc_schema(tmp_path / "list.arrow")
+    assert {name for name, kind in types.items() if kind == pl.Categorical} == {
+        *("Level", "segment_name", "Why")
+    }
+    braze = load_template("braze")
+    assert {braze.columns[name] for name in repeated_headers(AudienceOptions(), braze)} >= {
+        *("propensity_band", "segment_name")
+    }
 
 
 def test_columns_are_chosen_and_renamed(scores, tmp_path):
@@ -285,7 +315,7 @@ def economic(tmp_path_factory):
     first = min(row["segment_id"] for row in document["rows"])
     for row in document["rows"]:
         row["order_value"] = 100.0 if row["segment_id"] == first else None
-        row["cost_per_contact"] = 2.0
+        row |= {"cost_per_contact": 2.0, "channel": "e-mail"}
     replace_file(folder, PLAYBOOK, json.dumps(document).encode())
     return folder
 
@@ -332,6 +362,62 @@ def test_ranking_by_profit_needs_the_economics_of_the_bundle_that_made_the_score
     unnamed = scores.with_columns(segment_id=pl.lit(None, pl.Int8))
     with pytest.raises(InputError, match="5,000 rows without a segment and band that the bundle"):
         make(write_table(unnamed, tmp_path / "u.parquet"), by="profit", bundle=economic)
+
+
+def test_a_list_by_probability_needs_no_bundle_whatever_engine_bundle_names(scores, tmp_path):
+    other = scores.with_columns(bundle_id=pl.lit("shop/other"))
+    source = write_table(other, tmp_path / "scores.parquet")
+    for bundle in (BUNDLE, tmp_path / "none"):
+        assert make(source, top=5, bundle=bundle, if_exists="replace")[1].users == 5
+
+
+@pytest.fixture
+def changed(economic, tmp_path):
+    """A copy of that bundle with a change of its playbook's rows."""
+
+    def made(change):
+        folder = shutil.copytree(economic, tmp_path / "changed")
+        document = json.loads((folder / PLAYBOOK).read_text())
+        for row in document["rows"]:
+            change(row)
+        replace_file(folder, PLAYBOOK, json.dumps(document).encode())
+        return folder
+
+    return made
+
+
+def test_cells_that_the_playbook_does_not_contact_are_not_listed_by_profit(source, scores, changed):
+    def spare(row):
+        if row["band"] == "very_high":
+            row.update(channel="none", cost_per_contact=0.0, order_value=None)
+
+    bundle = changed(spare)
+    made = make_audience(
+        [str(source)], source.with_name("a.csv"), AudienceOptions(by="profit", bundle=bundle)
+    )
+    spared = scores.filter(propensity_band="very_high")
+    assert made.left_out["whom the playbook does not contact"] == spared.height > 0
+    found = read_table(source.with_name("a.csv"))
+    assert found.filter(propensity_band="very_high").is_empty()
+    control = comparable_control(scores, made.campaign, open_economics(open_bundle(bundle), None))
+    assert control.height == made.campaign.control_users > 0
+    assert control.filter(propensity_band="very_high").is_empty()
+
+
+def test_a_contacted_cell_without_a_cost_is_named(source, changed):
+    def forget(row):
+        if row["band"] == "low":
+            row["cost_per_contact"] = None
+
+    with pytest.raises(BundleError, match=r"cells without cost_per_contact: '1\|low'"):
+        make(source, by="profit", bundle=changed(forget))
+
+
+def test_segments_that_are_not_used_give_no_list_by_profit(economic):
+    bundle = open_bundle(economic)
+    chance = replace(bundle, manifest=replace(bundle.manifest, segments_verdict=CHANCE))
+    with pytest.raises(UsageError, match="segments are not used. Rank by probability."):
+        open_economics(chance, None)
 
 
 def without(name):

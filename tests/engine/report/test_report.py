@@ -13,9 +13,10 @@ from engine.bundle.manifest import BANDS
 from engine.bundle.reference import TELLING_USERS
 from engine.errors import InputError
 from engine.pages.bins import BINS, FINEST_BINS
+from engine.pages.format import EVERYBODY
 from engine.report.chart import shares_by_bin, width_of
 from engine.report.moves import moves
-from engine.report.night import EVERYBODY, read_night
+from engine.report.night import read_night
 from engine.report.page import night_html
 from engine.report.run import Run, read_run
 from tests.helpers import invoke, write_table
@@ -232,6 +233,39 @@ def test_alarms_and_rejected_rows_come_from_the_summary(summarised):
     assert "Every row was scored." in text
     unusable = summarised(unusable=["a constant model"])
     assert "These scores must not be used" in text_of(night_html(read_night(str(unusable))))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "15 rows, 99% fewer than the 1,500 of the run before: is the input complete?",
+        "1,500 rows, 9900% more than the 15 of the run before: is a file given twice?",
+    ],
+)
+def test_few_rows_are_not_disclosed(summarised, message):
+    alarms = [{"name": "rows", "message": message}]
+    path = summarised(rows_read=15, rows_quarantined=2, alarms=alarms)
+    text = text_of(night_html(read_night(str(path))))
+    assert "Fewer than 20 of fewer than 20 rows were set aside." in text
+    assert "rows: far more or fewer than in the run before." in text
+    assert "15" not in text.replace("2026-11-15", "")
+    assert "99" not in text
+
+
+def test_alarms_of_many_rows_keep_their_numbers(summarised):
+    message = "1,015 rows, 60% fewer than the 2,512 of the run before: is the input complete?"
+    path = summarised(alarms=[{"name": "rows", "message": message}])
+    assert message in text_of(night_html(read_night(str(path))))
+
+
+def test_a_directory_of_scores_has_no_summary(tmp_path, monkeypatch):
+    (tmp_path / "night").mkdir()
+    write_table(scores_of(100), tmp_path / "night" / "s.parquet")
+    monkeypatch.chdir(tmp_path / "night")
+    result = invoke("report", ".", "--out", tmp_path / "x.html")
+    assert result.exit_code == 0, result.output
+    text = text_of((tmp_path / "x.html").read_text())
+    assert "Only a single file of scores has a summary beside it." in text
 
 
 @pytest.mark.parametrize(

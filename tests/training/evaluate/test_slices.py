@@ -156,6 +156,7 @@ def test_the_value_of_an_order_is_the_mean_of_the_users_who_have_one():
     assert [part["bands"] for part in found] == [["low", "medium"], ["high"], ["very_high"]]
     # 19 users are too few.
     assert [part["order_value"] for part in found] == [10, None, 30]
+    assert [part["order_value_rows"] for part in found] == [40, None, 100]
     assert "order_value" not in band_metrics(outcomes, (0.05, 0.2, 0.5))[0]
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from engine.bundle.manifest import BANDS
-from training.metrics.money import FIGURES, audience, best_size, priced_bins
+from training.metrics.money import FIGURES, audience, best_size, bin_bands, priced_bins
 
 CUTS = (0.1, 0.3, 0.6)
 COUNTS = {1: [400, 300, 0, 200, 100], 2: [40, 30, 0, 20, 20]}
@@ -71,6 +71,12 @@ def test_profit_ranks_users_by_what_their_orders_are_worth():
 def test_cells_that_nobody_contacts_are_no_audience():
     bins = priced(low_1={"channel": "none", "cost_per_contact": 0.0}, low_2={"order_value": None})
     assert bins.figures[:, 0].sum() == 6_700
+
+
+def test_a_bin_belongs_to_the_band_of_its_average_user():
+    # From 0.2 to 0.4 the middle is high; users at 0.25 are medium. A bin without users has no average.
+    part = {"rows": [40, 40, 0], "expected_buyers": [2.0, 10.0, 0.0]}
+    assert [BANDS[n] for n in bin_bands(part, CUTS)] == ["low", "medium", "low"]
 
 
 def test_where_no_contact_pays_the_best_audience_is_empty():

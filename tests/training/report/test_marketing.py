@@ -19,8 +19,9 @@ from tests.training.report.report_fixture import (
     measured_as,
 )
 from tests.training.report.report_variants import HOSTILE, VARIANTS
+from training.metrics.money import priced_bins
 from training.report.marketing.audience import audience, bars, reached
-from training.report.marketing.plan import driver_sentences, plan_rows
+from training.report.marketing.plan import NOT_MEASURED, driver_sentences, plan_rows
 from training.report.page import analyst_name, report_pages
 
 ECONOMICS = {
@@ -109,7 +110,8 @@ def test_the_page_opens_with_the_likeliest_tenth(subject, page):
     start, next_stop = (reached(found, 0, found.start + n) for n in (0, 1))
     assert start.share_of_users >= 0.1 > next_stop.share_of_users
     assert f'<b id="users">{start.users:,.0f}</b>' in page
-    assert f"--top {start.users:.0f} --out list.csv</code>" in page
+    assert f"--min-probability {start.probability:.6g} --out list.csv</code>" in page
+    assert "less the control group" in page
 
 
 def test_the_command_is_one_that_the_engine_has(page):
@@ -144,6 +146,25 @@ def test_money_is_shown_where_the_playbook_has_economics(subject, page):
     assert "Money" not in marketing_page(with_money(subject, order_value=None))
 
 
+def test_the_slider_and_the_table_of_sizes_agree_on_money(subject):
+    rich = with_money(subject)
+    rows = [
+        {
+            **row,
+            "channel": "none" if row["band"] == "low" else "e-mail",
+            "order_value": {"medium": 20.0, "high": 40.0}.get(row["band"], 80.0),
+        }
+        for row in rich.playbook["rows"]
+    ]
+    playbook = {**rich.playbook, "rows": rows}
+    found = audience(replace(rich, playbook=playbook))
+    bins = priced_bins(subject.metrics["histogram"], playbook, subject.manifest.band_cuts, 1.0)
+    for choice in found.choices:
+        number = {s.name: s.id for s in subject.manifest.segments}.get(choice.name)
+        part = bins if number is None else bins.of_segment(number)
+        assert sum(choice.margin) - sum(choice.cost) == pytest.approx(part.figures[:, 4].sum())
+
+
 def test_scores_that_must_not_be_used_propose_nobody(subject):
     manifest = replace(subject.manifest, unusable=("a constant model",))
     found = marketing_page(measured_as(replace(subject, manifest=manifest), quality={}))
@@ -164,7 +185,6 @@ def test_segments_that_are_no_groups_are_no_choice(subject):
 
 def test_every_row_of_the_plan_spans_all_bands_and_has_no_dash(subject, page):
     cells = [
-        {"segment_id": 1, "bands": ["low"], "rows": 0, "purchase_rate": None, "mean_probability": None},
         {"segment_id": 1, "bands": ["medium"], "rows": 500, "purchase_rate": 0.1, "mean_probability": 0.1},
         {"segment_id": 1, "bands": ["high", "very_high"], "rows": 90, "purchase_rate": 0.8, "mean_probability": 0.8},
     ]  # fmt: skip
@@ -172,16 +192,19 @@ def test_every_row_of_the_plan_spans_all_bands_and_has_no_dash(subject, page):
     (_, first), *others = plan_rows(found)
     actions = {r["band"]: r["action"] for r in found.playbook["rows"] if r["segment_id"] == 1}
     assert [(cell.bands, cell.words) for cell in first] == [
-        (2, "Medium and below"),
+        (1, "Low"),
+        (1, "Medium"),
         (2, "High and above"),
     ]
-    assert [cell.action for cell in first] == [actions["medium"], actions["very_high"]]
-    assert all("20 users" in cells[0].action for _, cells in others)
+    assert [cell.action for cell in first] == [
+        *(NOT_MEASURED, actions["medium"], actions["very_high"])
+    ]
+    for _, cells in others:
+        assert [(cell.bands, cell.action) for cell in cells] == [(len(BANDS), NOT_MEASURED)]
     for _, row in plan_rows(subject):
         assert sum(cell.bands for cell in row) == len(BANDS)
     table = re.search(r'<table class="plan".*?</table>', page, re.DOTALL)[0]
     assert not re.search(r">\s*[–-]?\s*</span>", table)
-    assert "nobody" not in table
 
 
 def test_drivers_are_sentences(subject):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.bundle.evaluation import read_evaluation
-from engine.bundle.manifest import Segment
+from engine.bundle.manifest import CHANCE, Segment
 from engine.bundle.open import open_bundle
 from engine.bundle.schema import Feature, default_schema_path, load_schema
 from engine.errors import CannotCreateError
@@ -187,6 +187,18 @@ def test_an_unusable_bundle_says_so(bundle, usual):
     assert "Must not be used" in page.decode()
     usable = what_if_files(bundle, subject_of(bundle), usual)[PAGE]
     assert "Must not be used" not in usable.decode()
+
+
+def test_segments_no_better_than_chance_are_not_named(bundle, users_file):
+    manifest = replace(bundle.manifest, segments_verdict=CHANCE)
+    chance = replace(bundle, manifest=manifest)
+    usual = usual_of(chance, users_file)
+    page = what_if_files(chance, subject_of(bundle, manifest), usual)[PAGE].decode()
+    facts = facts_of(page)
+    assert facts["segments"] == []
+    assert [start["title"] for start in facts["starts"]] == ["All users"]
+    assert 'id="segment-name"' not in page
+    assert not [s.name for s in manifest.segments if s.name in page]
 
 
 def test_the_licences_of_the_runtime_lie_beside_the_page(bundle, usual):

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from engine.bundle.manifest import BANDS, Segment
-from engine.bundle.reference import digitize
-from engine.pages.format import shown
+from engine.bundle.playbook import CellEconomics, cell_economics
+from engine.pages.format import EVERYBODY, shown
 from training.metrics.disclosure import MIN_USERS
-from training.playbook.rules import NO_CHANNEL
+from training.metrics.money import bin_bands
 from training.report.subject import Figures, Subject
 
-EVERYBODY = "All users"
 STEPS = 5
 """Stops of the slider in each bin."""
 
@@ -201,28 +200,39 @@ def _choice(name: str, option: str, part: Figures, value: np.ndarray | None) -> 
 def _values(subject: Subject, histogram: Figures, counted: Sequence[Figures]) -> Values:
     """What a buyer earns and a contact costs by bin, in each segment and among all users.
 
-    A bin belongs to the band of its middle. Empty if the playbook does not know the value of an order
-    in every cell.
+    Empty if the playbook does not know the value of an order in every cell that it contacts.
     """
-    economics, rows = subject.playbook.get("economics"), subject.playbook.get("rows") or []
-    if not economics or not counted or any(row.get("order_value") is None for row in rows):
+    if not subject.playbook.get("economics") or not counted:
         return {}
-    middles = (np.arange(len(histogram["rows"])) + 0.5) * histogram["width"]
-    band = digitize(subject.manifest.band_cuts, middles.astype(np.float32))
-    cells = {(row["segment_id"], row["band"]): row for row in rows}
-    found: Values = {}
-    for part in counted:
-        of_bands = [cells[part["segment_id"], name] for name in BANDS]
-        # Where the playbook contacts nobody, nothing is won and nothing paid.
-        contacted = [float(row.get("channel") != NO_CHANNEL) for row in of_bands]
-        margin = [economics["margin"] * row["order_value"] for row in of_bands]
-        cost = [row.get("cost_per_contact") or 0.0 for row in of_bands]
-        found[part["segment_id"]] = (np.array([margin, cost]) * contacted)[:, band]
+    cells, cuts = cell_economics(subject.playbook), subject.manifest.band_cuts
+    if any(cell.contacted and cell.order_value is None for cell in cells.values()):
+        return {}
+    margin = subject.playbook["economics"]["margin"]
+    bands = [bin_bands(part, cuts) for part in counted]
+    value = [
+        np.transpose([_value(cells[part["segment_id"], band], margin) for band in BANDS])
+        for part in counted
+    ]
+    numbers = [part["segment_id"] for part in counted]
+    found: Values = {n: v[:, band] for n, v, band in zip(numbers, value, bands, strict=True)}
     # Of all users a bin has the mean of the segments, each with its users in the band.
-    users = [np.bincount(band, part["rows"], minlength=len(BANDS))[band] for part in counted]
+    every = bin_bands(histogram, cuts)
+    users = [
+        np.bincount(band, part["rows"], minlength=len(BANDS))[every]
+        for band, part in zip(bands, counted, strict=True)
+    ]
     weight = np.array(users) + np.finfo(float).tiny
-    found[None] = np.average(list(found.values()), axis=0, weights=np.stack([weight] * 2, axis=1))
+    found[None] = np.average(
+        [v[:, every] for v in value], axis=0, weights=np.stack([weight] * 2, axis=1)
+    )
     return found
+
+
+def _value(cell: CellEconomics, margin: float) -> tuple[float, float]:
+    """Where the playbook contacts nobody, nothing is won and nothing paid."""
+    if not cell.contacted:
+        return 0.0, 0.0
+    return margin * (cell.order_value or 0.0), cell.cost or 0.0
 
 
 def _start(users: Sequence[float]) -> int:

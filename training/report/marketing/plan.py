@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
 from engine.bundle.manifest import BANDS, Segment
+from engine.bundle.playbook import NO_CHANNEL
 from engine.bundle.reference import digitize
 from engine.format import without_head
 from engine.pages.format import BAND_WORDS, bands_words, count, percent, shown, whole_percent
 from training.metrics.disclosure import MIN_USERS
-from training.playbook.rules import NO_CHANNEL
 from training.report.marketing.audience import few_digits
 from training.report.sections.actions import groups
 from training.report.subject import Figures, Subject
@@ -71,9 +72,8 @@ def plan_rows(subject: Subject) -> list[tuple[str, list[PlanCell]]]:
     if not actions:
         return []
     cells = _by_segment(measured)
-    unmeasured = [PlanCell(len(BANDS), bands_words(BANDS), NOT_MEASURED)]
     return [
-        (name, [_plan_cell(cell, actions, subject) for cell in cells.get(number, ())] or unmeasured)
+        (name, _plan_cells(cells.get(number, ()), actions, subject))
         for number, name in names.items()
     ]
 
@@ -112,28 +112,11 @@ def _segments(subject: Subject) -> Sequence[Segment]:
 
 
 def _by_segment(measured: Sequence[Figures]) -> dict[int, list[Figures]]:
-    """The measured cells by segment id, from the lowest band; none is empty, and they span all bands."""
+    """The measured cells by segment id."""
     found: dict[int, list[Figures]] = {}
     for cell in measured:
         found.setdefault(cell["segment_id"], []).append(cell)
-    return {number: _over_all_bands(cells) for number, cells in found.items()}
-
-
-def _over_all_bands(cells: Sequence[Figures]) -> list[Figures]:
-    """Cells of one segment; a band without users joins the cell below it, the lowest the one above."""
-    measured = {band: cell for cell in cells if cell["rows"] for band in cell["bands"]}
-    found: list[tuple[Figures, list[str]]] = []
-    waiting: list[str] = []
-    for band in BANDS:
-        cell = measured.get(band)
-        if found and cell in (None, found[-1][0]):
-            found[-1][1].append(band)
-        elif cell is None:
-            waiting.append(band)
-        else:
-            found.append((cell, [*waiting, band]))
-            waiting = []
-    return [{**cell, "bands": bands} for cell, bands in found]
+    return found
 
 
 def _card(segment: Segment, subject: Subject, cells: Sequence[Figures]) -> SegmentCard:
@@ -153,6 +136,19 @@ def _card(segment: Segment, subject: Subject, cells: Sequence[Figures]) -> Segme
         f"{_of_100(buyers)} buy",
         "" if row is None else row["action"],
     )
+
+
+def _plan_cells(
+    cells: Sequence[Figures], actions: Mapping[tuple[int, str], Figures], subject: Subject
+) -> list[PlanCell]:
+    """From the lowest band to the highest; bands that were measured together are one."""
+    measured = {band: cell for cell in cells for band in cell["bands"]}
+    return [
+        PlanCell(len(bands := list(run)), bands_words(bands), NOT_MEASURED)
+        if cell is None
+        else _plan_cell(cell, actions, subject)
+        for cell, run in groupby(BANDS, measured.get)
+    ]
 
 
 def _plan_cell(

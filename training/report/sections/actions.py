@@ -5,7 +5,7 @@ from itertools import groupby
 
 from engine.bundle.manifest import BANDS
 from engine.pages.blocks import Block, Cell, Text, table
-from engine.pages.format import BAND_WORDS, bands_words, count, percent
+from engine.pages.format import BAND_WORDS, EVERYBODY, bands_words, count, percent
 from training.metrics.disclosure import MIN_USERS
 from training.report.sections.segments import left_out
 from training.report.subject import Figures, Subject
@@ -73,7 +73,7 @@ def groups(subject: Subject) -> tuple[dict[int, str], Sequence[Figures], Sequenc
         return subject.segment_names, cells, rows
     everybody = {"segment_id": ALL}
     return (
-        {ALL: "All users"},
+        {ALL: EVERYBODY},
         [{**b, **everybody} for b in bands],
         [{**r, **everybody} for r in rows],
     )
@@ -105,8 +105,7 @@ def _rows(
     actions: Mapping[Place, str],
     counts: str,
 ) -> list[tuple[Cell, ...]]:
-    rates = [c["purchase_rate"] for c in found.values() if c.get("purchase_rate") is not None]
-    top = max(rates, default=0) or 1
+    top = max((cell["purchase_rate"] for cell in found.values()), default=0) or 1
     return [
         (
             Cell(name),
@@ -122,8 +121,6 @@ def _rows(
 def _cell(found: Figures | None, action: str, top: float, counts: str) -> Cell:
     if found is None:
         return Cell(f"fewer than {MIN_USERS} users", more=action)
-    if not found["rows"]:
-        return Cell("nobody", more=action)
     rate, size = found["purchase_rate"], f"{count(found['rows'])} {counts}"
     if len(found["bands"]) > 1:
         size = f"{bands_words(found['bands']).lower()}: {size}"

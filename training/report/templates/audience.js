@@ -32,7 +32,8 @@ function drawBars(values) {
 function show() {
   const all = facts.choices[0];
   const chosen = facts.choices[choice ? choice.value : 0];
-  const probability = percent(stop.value / facts.steps * facts.width, 1);
+  const least = stop.value / facts.steps * facts.width;
+  const probability = percent(least, 1);
   const measured = above(chosen.users);
   const few = measured < facts.fewest;
   const users = rounded(measured * facts.scale);
@@ -56,7 +57,7 @@ function show() {
     put('margin', count(margin));
     put('cost', count(cost));
   }
-  put('command', `engine audience scores.parquet ${chosen.option}--top ${Math.round(users)} --out list.csv`);
+  put('command', `engine audience scores.parquet ${chosen.option}--min-probability ${Number(least.toPrecision(6))} --out list.csv`);
   const words = few ? document.getElementById('few').textContent
     : `${count(users)} users, ${share} ${whole}; ${count(buyers)} buyers to expect, ${reached} of all buyers`;
   stop.setAttribute('aria-valuetext', `${probability}: ${words}`);

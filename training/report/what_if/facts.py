@@ -11,13 +11,12 @@ from engine.bundle.playbook import playbook_rows
 from engine.bundle.reference import reference_from_json
 from engine.bundle.schema import Feature
 from engine.format import NO_UNITS
-from engine.pages.format import sentence
+from engine.pages.format import EVERYBODY, sentence
 from engine.pages.html import visible
 from engine.words import EFFECT_BOUNDS, EFFECTS, phrases_of, spoken_category
 from training.report.subject import Subject
 from training.report.what_if.typical import Typical, Usual
 
-EVERYBODY = "All users"
 SMALLEST = 1e-30
 STEP_DIGITS = 3
 """Significant digits of slider stops that are not whole numbers."""
@@ -56,7 +55,7 @@ def page_facts(bundle: Bundle, subject: Subject, usual: Usual) -> dict[str, Any]
                 "sentence": visible(segment.sentence),
                 "share": segment.share,
             }
-            for segment in manifest.segments
+            for segment in manifest.named_segments
         ],
         "actions": [
             {

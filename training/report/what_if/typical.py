@@ -34,8 +34,8 @@ class Usual:
     """Where a page starts from.
 
     Attributes:
-        typical: All users first, then the segments in the manifest's order; a segment of fewer than
-            `MIN_USERS` users is left out.
+        typical: All users first, then the segments that are named, in the manifest's order; a segment
+            of fewer than `MIN_USERS` users is left out.
         whole: For each feature of the model, whether all its numbers are whole.
     """
 
@@ -61,7 +61,7 @@ def usual_values(
         users: A number from 0 for each user, int64 [rows].
     """
     everybody: tuple[int | None, np.ndarray] = (None, np.ones(len(users), bool))
-    parts = [everybody, *((known.id, segment == known.id) for known in manifest.segments)]
+    parts = [everybody, *((known.id, segment == known.id) for known in manifest.named_segments)]
     typical = tuple(
         Typical(number, _usual_row(manifest, features[part], users[part]))
         for number, part in parts

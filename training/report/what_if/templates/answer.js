@@ -72,17 +72,18 @@ function showContradictions(features, controls, values) {
   return note.textContent;
 }
 
+/** The action, and the segment where users are told of segments; gives its name. */
 function showSegment(facts, { segment }, band) {
   const found = facts.segments.find(({ id }) => id === segment);
   const row = facts.actions.find((each) => each.segment === segment && each.band === band);
-  const told = {
-    'segment-name': found.name,
-    'segment-sentence': `${sentenceAfterName(found)} ${Math.round(100 * found.share)}${THIN}% of all users.`.trim(),
-    action: row.action,
-    rationale: row.rationale,
-  };
+  const told = { action: row.action, rationale: row.rationale };
+  if (found) {
+    told['segment-name'] = found.name;
+    told['segment-sentence'] =
+      `${sentenceAfterName(found)} ${Math.round(100 * found.share)}${THIN}% of all users.`.trim();
+  }
   for (const [id, words] of Object.entries(told)) document.getElementById(id).textContent = words;
-  return found;
+  return found ? found.name : '';
 }
 
 /** The sentence of a segment without the name that it opens with. */

@@ -101,7 +101,7 @@ function show(asked, said, from) {
   clearTimeout(telling);
   telling = setTimeout(() => {
     document.getElementById('told').textContent =
-      `${percent(said.probability)}, ${facts.bands[band]} band, ${segment.name}. ${clash}`.trim();
+      `${percent(said.probability)}, ${facts.bands[band]} band${segment && `, ${segment}`}. ${clash}`.trim();
   }, QUIET_MILLISECONDS);
 }
 
