@@ -95,8 +95,9 @@ def rate_by_value(known: np.ndarray, label: np.ndarray, asked: np.ndarray) -> np
     present = known[~np.isnan(known)]
     shares = np.linspace(0, 1, MAX_BINS + 1)
     cuts = np.quantile(present, shares, method="higher") if len(present) else present
-    repeated = cuts[1:][cuts[1:] == cuts[:-1]]
-    edges = np.unique(np.concatenate([cuts, np.nextafter(repeated, np.inf, dtype=repeated.dtype)]))
+    # As float64, in which even the largest float32 has a next number.
+    repeated = cuts[1:][cuts[1:] == cuts[:-1]].astype(np.float64)
+    edges = np.unique(np.concatenate([cuts, np.nextafter(repeated, np.inf)]))
     bins = [np.searchsorted(edges, v, side="right") for v in (known, asked)]
     for part, values in zip(bins, (known, asked), strict=True):
         part[np.isnan(values)] = len(edges) + 1
