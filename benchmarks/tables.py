@@ -26,7 +26,7 @@ from benchmarks.online_shoppers import folds
 from engine.bundle.open import open_bundle
 from engine.bundle.schema import FeatureSchema, load_schema
 from engine.model.session import Session
-from engine.rows.typed import to_features, to_typed
+from engine.rows.typed import float32_column, to_features, to_typed
 from training.effort import Effort
 from training.metrics.intervals import placements
 from training.metrics.metrics import log_losses
@@ -204,7 +204,11 @@ def part_of(train: pl.DataFrame, test: pl.DataFrame, schema: FeatureSchema) -> P
     """Two tables of text as numbers; categories are learned from the first."""
     typed, others = (to_typed(frame, schema).frame for frame in (train, test))
     label, other_label = (
-        frame[schema.label].cast(pl.Float64).cast(pl.Int8).to_numpy() for frame in (train, test)
+        frame.select(float32_column(str(schema.label), pl.String(), ()))
+        .to_series()
+        .cast(pl.Int8)
+        .to_numpy()
+        for frame in (train, test)
     )
     categories = fit_categories(typed, label, schema)
     features = schema.model_features
