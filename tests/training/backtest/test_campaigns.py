@@ -14,6 +14,7 @@ from engine.activate.options import AudienceOptions
 from engine.bundle.playbook import control_draws
 from engine.errors import CannotCreateError, InputError, UsageError
 from engine.pages.text import section_lines
+from tests.fitting import number, schema_of
 from tests.helpers import run, write_table
 from tests.training.backtest.score_files import DAY, TABLE, scores_of
 from training.backtest.contacted import campaigns_document
@@ -21,7 +22,7 @@ from training.backtest.money import Money, read_money
 from training.backtest.next_playbook import MARK, check_replaceable, playbook_toml
 from training.backtest.tables import read_tables
 from training.cli import backtest
-from training.playbook.rules import load_rules
+from training.playbook.rules import check_features, load_rules
 from training.report.sections.campaigns import campaign_sections
 
 SCORES = scores_of(6_000)
@@ -552,7 +553,7 @@ def test_the_economics_of_the_playbook_decide_by_profit(measure, tmp_path):
     current = tmp_path / "current.toml"
     current.write_text(
         'currency = "EUR"\n\n[economics]\nmargin = 0.3\norder_value = "spend"\n\n'
-        '[economics.cost_per_contact]\napp = 0\n"e-mail" = 0.002\npush = 0.001\npaid = 0.35\n'
+        '[economics.cost_per_contact]\napp = 0\n"e-mail" = 0.002\npush = 0.001\npaid = 0.35\nletter = 0.9\n'
     )
     money = read_money(current, "spend", {"offer": 5, "mail": 0.01})
     found = measure(**asdict(money))
@@ -564,6 +565,8 @@ def test_the_economics_of_the_playbook_decide_by_profit(measure, tmp_path):
     new.write_text(playbook_toml(found["policy"], money, current))
     rules = load_rules(new)
     assert rules.economics.margin == 0.3
+    # The written rules replaced all that used the channel, whose cost stays known.
+    check_features(rules, schema_of(number("spend")))
     assert {rule.cost_per_contact for rule in rules.rules if rule.place} <= {0.0, 0.01}
     with pytest.raises(UsageError, match="--value COLUMN"):
         read_money(current, None, {})
