@@ -29,7 +29,7 @@ class Listed:
         rows: Its rows, with the control group under the arm `CONTROL`; all have the date of the list's
             scores.
         contacted_control: Users of the control group who were contacted; they count as control users.
-        planned: The users of each arm according to the list.
+        planned: The share of each arm that the campaign drew, its own control group among them.
         is_assigned: Whether every user of the control group is known, not only those in the log.
     """
 
@@ -79,15 +79,7 @@ def with_control(
         first = rows.group_by("campaign").agg(pl.exclude("id", "arm").min())
         added = first.join(control, how="cross").with_columns(arm=pl.lit(CONTROL))
         rows = pl.concat([rows, added.select(rows.columns)])
-    return Listed(rows, contacted, _planned(campaign), campaign.by == "probability")
-
-
-def _planned(campaign: Campaign) -> dict[str, float]:
-    """The users of each arm, if shares were met exactly."""
-    shares = {arm: share for arm, share in campaign.arms.items() if arm != CONTROL}
-    scale = campaign.users / sum(shares.values())
-    planned = {arm: share * scale for arm, share in shares.items()}
-    return {**planned, CONTROL: campaign.control_users}
+    return Listed(rows, contacted, campaign.arms, campaign.by == "probability")
 
 
 def _control_ids(path: Path, campaign: Campaign, day: pl.DataFrame) -> pl.DataFrame:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from scipy import stats
 
 from engine.activate.audience import make_audience
 from engine.activate.options import AudienceOptions
@@ -336,7 +337,8 @@ def test_the_control_group_of_a_list_is_who_was_left_out_of_it(measure, listed):
     offer = effect(found, "offer")
     assert offer["control_users"] == control.height
     assert offer["users"] == users.filter(arm="offer").height
-    assert found["campaigns"][0]["ratio"]["tests"][0]["test"] == "planned shares"
+    planned = found["campaigns"][0]["ratio"]["tests"][0]
+    assert (planned["test"], planned["degrees"]) == ("planned shares", 1)
     assert not found["campaigns"][0]["ratio"]["alarm"]
     # A list with the control group says the same.
     included = measure(
@@ -459,6 +461,31 @@ def test_control_users_whom_the_campaign_draws_itself_are_found_too(measure, lis
     assert offer["users"] == users.filter(arm="offer").height
     assert offer["control_users"] == 6_000 - users.height
     assert not found["campaigns"][0]["ratio"]["alarm"]
+    # The campaign drew three groups; the control group of the scores is none of them.
+    held = SCORES.filter("in_control_group").height
+    sizes = [
+        *(users.filter(arm=arm).height for arm in ("mail", "offer")),
+        6_000 - users.height - held,
+    ]
+    expected = stats.chisquare(sizes, np.array([0.4, 0.4, 0.2]) * sum(sizes))
+    planned = found["campaigns"][0]["ratio"]["tests"][0]
+    assert (planned["test"], planned["degrees"]) == ("planned shares", 2)
+    assert planned["p_value"] == pytest.approx(expected.pvalue)
+
+
+def test_one_arm_has_no_planned_shares(measure, listed):
+    path = listed(arms={"offer": 1.0})
+    found = measure(logs=[str(path)], outcomes=outcomes_of(SCORES, pl.read_csv(path)))
+    assert "planned shares" not in [t["test"] for t in found["campaigns"][0]["ratio"]["tests"]]
+
+
+def test_lost_users_of_the_campaigns_own_control_group_are_a_mismatch(measure, listed):
+    path = listed(arms={"offer": 0.8, "control": 0.2}, include_control=True)
+    users = pl.read_csv(path)
+    assert not measure(logs=[str(path)])["campaigns"][0]["ratio"]["alarm"]
+    is_kept = (pl.col("arm") != "control") | (pl.int_range(pl.len()) % 3 > 0)
+    users.filter(is_kept).write_csv(path)
+    assert measure(logs=[str(path)])["campaigns"][0]["ratio"]["alarm"]
 
 
 def test_a_log_with_the_control_group_of_the_scores_counts_contacted_ones_as_control(measure):
