@@ -156,7 +156,7 @@ def _table(
     *,
     alarm: bool,
 ) -> dict[str, Any]:
-    """The effects of one arm by band, segment or cell; those of cells are drawn towards their band's."""
+    """The effects of one arm by band, segment or cell; those of cells are drawn by band."""
     if not labels:
         return {"left_out": compared.left_out, "rows": []}
     effect = compared.effect

@@ -22,9 +22,9 @@ class CellEffects:
         control_users: Those of the control group.
         difference: Measured; NaN if no campaign has enough users.
         error: The standard error of `difference`; NaN if it is.
-        shrunken: Drawn towards the arm's effect in the band, which also stands for cells that were not
-            measured; where the whole band was not, the effect on all users does, and -inf if nothing is
-            known about the arm.
+        shrunken: Drawn towards the arm's effect in the band, or in all cells if only one of the band was
+            measured; this effect also stands for cells that were not. Where the whole band was not, the
+            effect on all users does, and -inf if nothing is known about the arm.
     """
 
     users: np.ndarray
