@@ -228,6 +228,14 @@ def test_missing_columns_are_named(measure):
         measure(outcomes=spent, value="spend")
 
 
+@pytest.mark.parametrize(
+    ("name", "what"), [("customer", "id"), ("day", "snapshot date"), ("bought", "label")]
+)
+def test_the_value_is_neither_label_nor_key(measure, name, what):
+    with pytest.raises(UsageError, match=f"--value: '{name}' is the {what}"):
+        measure(value=name)
+
+
 def test_scores_of_two_bundles_are_ambiguous(measure):
     other = SCORES.with_columns(bundle_id=pl.lit("tiny/b"))
     with pytest.raises(
