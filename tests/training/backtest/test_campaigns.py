@@ -658,6 +658,31 @@ def test_a_playbook_needs_a_contact_log():
     assert "--playbook-out: needs a contact log" in str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("costs", "words"),
+    [
+        (["nan"], "cost of 'reminder' must be from 0 to 1,000,000,000"),
+        (["-1"], "cost of 'reminder' must be from 0"),
+        (["1e300"], "cost of 'reminder' must be from 0"),
+        (["1", "2"], "an arm more than once"),
+    ],
+)
+def test_costs_are_amounts_and_given_once(costs, words):
+    given = [text for cost in costs for text in ("--cost", "reminder", cost)]
+    arguments = ["scores.parquet", "--outcomes", "outcomes.parquet", "--contacted", "log.csv"]
+    done = CliRunner().invoke(backtest, [*arguments, *given])
+    assert isinstance(done.exception, UsageError)
+    assert words in str(done.exception)
+
+
+def test_costs_are_those_of_arms_in_the_logs(measure):
+    known = {"margin": 0.3, "order_value": 20.0, "channels": {"push": 0.001}}
+    with pytest.raises(
+        UsageError, match="no scored user in 1 arm: 'zzz'. There are 'mail', 'offer'"
+    ):
+        measure(**known, arms={"offer": 1.0, "zzz": 1.0})
+
+
 def test_a_playbook_of_ones_own_is_not_replaced(tmp_path):
     mine = tmp_path / "mine.toml"
     mine.write_text("[[rule]]\n")
