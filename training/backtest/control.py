@@ -5,7 +5,7 @@ users have the score, segment and band by which they were chosen, and outcomes o
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -91,16 +91,13 @@ def _control_ids(path: Path, campaign: Campaign, day: pl.DataFrame) -> pl.DataFr
             f"{path}: ranks users by profit, which scores do not have, so its control group is unknown. "
             "Make the list with --include-control, and log the control users too."
         )
-    keys = [pl.col("id").alias(campaign.id)]
-    if "snapshot" in day.columns:
-        keys.append(pl.col("snapshot"))
     frame = day.select(
-        *keys,
+        *(name for name in ("id", "snapshot") if name in day.columns),
         *("purchase_probability", "propensity_band", "segment_name"),
         pl.col("segment_id").cast(pl.Int64),
         pl.col("in_control_group") == 1,
     )
-    found = comparable_control(frame, campaign)
+    found = comparable_control(frame, replace(campaign, id="id"))
     if found.height != campaign.control_users and not campaign.control_included:
         suppressed = pluralize(campaign.suppressed, "user")
         reason = f" ({suppressed} were suppressed, and the file does not say who)"
@@ -109,7 +106,7 @@ def _control_ids(path: Path, campaign: Campaign, day: pl.DataFrame) -> pl.DataFr
             f"{reason if campaign.suppressed else ''}. Make the list with --include-control, and log the "
             "control users too."
         )
-    return found.select(pl.col(campaign.id).alias("id"))
+    return found.select("id")
 
 
 def _check_same(path: Path, campaign: Campaign, rows: pl.DataFrame) -> None:

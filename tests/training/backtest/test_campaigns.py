@@ -555,6 +555,15 @@ def test_the_campaign_file_must_be_that_of_the_scores(measure, listed, change, w
         measure(logs=[str(path)])
 
 
+@pytest.mark.parametrize("name", ["snapshot", "purchase_probability"])
+def test_the_id_of_a_list_may_have_any_name(measure, listed, name):
+    path = listed()
+    before = measure(logs=[str(path)])
+    file = path.with_name("list.csv.campaign.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"id": name}))
+    assert measure(logs=[str(path)]) == before
+
+
 # The next playbook.
 
 
