@@ -143,10 +143,9 @@ def _evidence(cell: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
     if found is None:
         words = "too few users were tested here, so the effect in the band or on all users counts"
     else:
-        low, high = (_change(end, policy) for end in found["interval"])
         words = (
             f"{found['users']:,} users against {found['control_users']:,} control users: "
-            f"{_change(found['difference'], policy)} measured (95 % {low} to {high}), "
+            f"{_change(found['difference'], policy)} measured, "
             f"{_change(found['shrunken'], policy)} shrunken"
         )
     unit = f" {policy['currency']}" if policy["unit"] == "profit" else f" {policy['unit']}"
