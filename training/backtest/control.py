@@ -75,6 +75,11 @@ def with_control(
     is_control = pl.col("id").is_in(control["id"].implode())
     contacted = rows.filter(is_control & (pl.col("arm") != CONTROL)).n_unique("id")
     rows = rows.with_columns(arm=pl.when(is_control).then(pl.lit(CONTROL)).otherwise("arm"))
+    if campaign.control_included and not (rows["arm"] == CONTROL).any():
+        raise InputError(
+            f"{log}: no rows of the arm {CONTROL!r}, which are in the list ({path}). Log the control rows "
+            "too, not only the contacts."
+        )
     if not campaign.control_included:
         first = rows.group_by("campaign").agg(pl.exclude("id", "arm").min())
         added = first.join(control, how="cross").with_columns(arm=pl.lit(CONTROL))

@@ -56,9 +56,9 @@ def backtest(
         EngineError: The files cannot be read or joined, or hold too few users.
     """
     tables = read_tables(scores, outcomes, schema, money.value)
+    joined = join_outcomes(scores, outcomes, schema, tables)
     # Contacts are read first: their mistakes should not wait for the bootstrap.
     measured = campaigns_document(logs, scores, tables, schema, money) if logs else {}
-    joined = join_outcomes(scores, outcomes, schema, tables)
     bundles = [
         _bundle_figures(name, frame, contacted=bool(logs))
         for name, frame in _measurable(joined).items()

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 import tomllib
 from dataclasses import asdict
 from datetime import date, timedelta
@@ -18,6 +19,7 @@ from engine.pages.text import section_lines
 from tests.fitting import number, schema_of
 from tests.helpers import run, write_table
 from tests.training.backtest.score_files import DAY, TABLE, scores_of
+from training.backtest import figures
 from training.backtest.contacted import campaigns_document
 from training.backtest.money import Money, read_money
 from training.backtest.next_playbook import MARK, check_replaceable, playbook_toml
@@ -234,6 +236,24 @@ def test_missing_columns_are_named(measure):
 def test_the_value_is_neither_label_nor_key(measure, name, what):
     with pytest.raises(UsageError, match=f"--value: '{name}' is the {what}"):
         measure(value=name)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"bought": pl.lit("yes")}, "bought|not_a_number"),
+        ({"spend": pl.lit("much")}, "spend|not_a_number"),
+        ({"day": pl.lit("soon")}, "day|not_a_date"),
+    ],
+)
+def test_outcomes_that_cannot_be_read_are_told_as_the_cause(tmp_path, change, rule):
+    log = log_of(SCORES)
+    tables = {"s": SCORES, "o": outcomes_of(SCORES, log).with_columns(**change), "l": log}
+    scores, outcomes, logs = (
+        [str(write_table(table, tmp_path / f"{name}.csv"))] for name, table in tables.items()
+    )
+    with pytest.raises(InputError, match=rf"0 rows; left out: {re.escape(rule)} 6,000"):
+        figures.backtest(scores, outcomes, WEEKLY, logs, Money("spend"))
 
 
 def test_scores_of_two_bundles_are_ambiguous(measure):
@@ -555,6 +575,15 @@ def test_the_campaign_file_must_be_that_of_the_scores(measure, listed, change, w
         measure(logs=[str(path)])
 
 
+def test_a_log_without_the_control_rows_of_its_list_is_told_to_add_them(measure, listed):
+    path = listed(include_control=True)
+    contacts = pl.read_csv(path).filter(pl.col("arm") != "control")
+    contacts.write_csv(path)
+    words = r"no rows of the arm 'control', which are in the list.*Log the control rows"
+    with pytest.raises(InputError, match=words):
+        measure(logs=[str(path)])
+
+
 @pytest.mark.parametrize("name", ["snapshot", "purchase_probability"])
 def test_the_id_of_a_list_may_have_any_name(measure, listed, name):
     path = listed()
@@ -587,6 +616,8 @@ def test_the_next_playbook_loads_and_keeps_the_rules_of_the_current_one(measure,
     assert (rule.offer, rule.channel) == ("offer", None)
     assert cells[1, "low"].channel == "as tested"
     assert "control users: +" in rule.rationale
+    # Tables give the interval of a cell; one of another method beside it would contradict it.
+    assert "95 %" not in rule.rationale
     # The rules of an earlier run are replaced, not added to.
     assert playbook_toml(found["policy"], Money("spend"), new) == text
     current.write_text('[[rule]]\nband = "low"\nchannel = "push"\n')
