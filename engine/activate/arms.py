@@ -31,23 +31,23 @@ def check_name(name: str, option: str) -> None:
         )
 
 
-def check_arms(arms: Mapping[str, float]) -> None:
-    """Check the arms of a campaign.
+def check_arms(arms: Mapping[str, float], where: str = "--arms") -> None:
+    """Check the arms of a campaign; `where` begins the message of an error.
 
     Raises:
         UsageError: A name is invalid, a share is not positive, they do not sum to 1, or nobody would be
             contacted.
     """
     for name in arms:
-        check_name(name, "--arms")
+        check_name(name, where)
     if list(arms) == [CONTROL]:
-        raise UsageError(f"--arms: only {CONTROL!r}, who are not contacted. Name another arm too.")
+        raise UsageError(f"{where}: only {CONTROL!r}, who are not contacted. Name another arm too.")
     wrong = [name for name, share in arms.items() if not 0 < share <= 1]
     if wrong:
-        raise UsageError(f"--arms: the shares of {quoted(wrong)} must be above 0 and at most 1.")
+        raise UsageError(f"{where}: the shares of {quoted(wrong)} must be above 0 and at most 1.")
     total = sum(arms.values())
     if abs(total - 1) > SHARE_TOLERANCE:
-        raise UsageError(f"--arms: the shares sum to {total:.12g}, expected 1.")
+        raise UsageError(f"{where}: the shares sum to {total:.12g}, expected 1.")
 
 
 def arm_column(ids: pl.Series, campaign: str | None, arms: Mapping[str, float]) -> pl.Series:

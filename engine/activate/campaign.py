@@ -3,19 +3,26 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from engine.activate.arms import ARM_HASH, CONTROL, arm_column
+from engine.activate.arms import ARM_HASH, CONTROL, arm_column, check_arms
 from engine.activate.options import By
 from engine.activate.score_rows import IN_CONTROL, PROBABILITY, typed_columns
 from engine.activate.selection import Filters, check_faults, value_faults
 from engine.bundle.documents import parse_json
-from engine.bundle.structure import is_count, is_number, is_probability, structure_problem
-from engine.errors import InputError
+from engine.bundle.structure import (
+    is_count,
+    is_float32,
+    is_number,
+    is_probability,
+    structure_problem,
+)
+from engine.errors import InputError, UsageError
 from engine.inputs.errors import reading
 from engine.inputs.tables import Table
 from engine.outputs.alarms import file_sha256
@@ -25,17 +32,26 @@ FORMAT = 1
 
 RULES = {"arm_hash": ARM_HASH, "control_hash": "control-v1"}
 EXPECTED_BUYERS = "upper bound of what contacting wins: users expected to buy within the horizon, contacted or not"
+
+
+def _is_date(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(date.fromisoformat(value))
+    except ValueError:
+        return False
+
+
 _NUMBER = (None, is_number)
 _CAMPAIGN = {
     "format": is_count,
     "campaign": (None, str),
     "bundle_id": str,
-    "snapshot_date": (None, str),
+    "snapshot_date": (None, _is_date),
     "id": str,
     "scores": [{"file": str, "sha256": str}],
     "filters": {"segments": [str], "bands": [str], "min_probability": (None, is_probability)},
     "by": lambda value: value in ("probability", "profit"),
-    "cutoff": _NUMBER,
+    "cutoff": (None, is_float32),
     "arms": {str: is_probability},
     "users": is_count,
     "users_by_arm": {str: is_count},
@@ -129,7 +145,9 @@ class Campaign:
         try:
             document = parse_json(content)
             problem = structure_problem(document, _CAMPAIGN, "it")
-        except ValueError as error:
+            if not problem:
+                check_arms(document["arms"], "its arms")
+        except (ValueError, UsageError) as error:
             problem = str(error)
         if problem:
             raise InputError(

@@ -283,7 +283,7 @@ def test_the_value_of_an_order_is_that_of_the_cell_or_of_all(tmp_path):
     [
         ("80", '"spent"', r"order_value: no numeric feature 'spent'.*did you mean 'spend'"),
         ("80", '"city"', "order_value: no numeric feature 'city'"),
-        ("push =", "psuh =", r"no channel 'psuh' in any rule; did you mean 'push'"),
+        ("push =", "psuh =", "no cost_per_contact of 1 channel that rules use: 'push'"),
         ("push = 0.001", "", "no cost_per_contact of 1 channel that rules use: 'push'"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from engine.activate.arms import CONTROL
 from engine.bundle.manifest import BANDS
 from engine.errors import InputError
 from training.backtest.contacts import Contacts
@@ -106,18 +107,25 @@ def _campaign(contacts: Contacts, name: str, rows: pl.DataFrame, names: Names) -
 def _ratio(assigned: pl.DataFrame, units: Units, planned: Mapping[str, float]) -> dict[str, Any]:
     """Whether the arms have the sizes of a random assignment."""
     arms = list(units.names.arms)
-    counts = dict(assigned["arm"].value_counts().rows())
-    found = np.array([counts.get(arm, 0) for arm in arms])
+    found = _sizes(assigned, arms)
+    # The scores drew their own control group, with a share of its own.
+    drawn = assigned.filter((pl.col("arm") != CONTROL) | (pl.col("in_control_group") != 1))
     used = found > 0
     measured = np.bincount(units.arm, minlength=len(arms))
     places = np.cumsum(used) - 1
     return ratio_document(
         [
-            planned_test(found, np.array([planned.get(arm, 0.0) for arm in arms])),
+            planned_test(_sizes(drawn, arms), np.array([planned.get(arm, 0.0) for arm in arms])),
             balance_test(places[units.arm], units.cell, int(used.sum())),
             lost_test(found[used], measured[used]),
         ]
     )
+
+
+def _sizes(assigned: pl.DataFrame, arms: Sequence[str]) -> np.ndarray:
+    """The users of each arm, int64 [arms]."""
+    counts = dict(assigned["arm"].value_counts().rows())
+    return np.array([counts.get(arm, 0) for arm in arms])
 
 
 def _outcome(
@@ -148,7 +156,7 @@ def _table(
     *,
     alarm: bool,
 ) -> dict[str, Any]:
-    """The effects of one arm by band, segment or cell; those of cells are drawn towards their band's."""
+    """The effects of one arm by band, segment or cell; those of cells are drawn by band."""
     if not labels:
         return {"left_out": compared.left_out, "rows": []}
     effect = compared.effect

@@ -37,9 +37,10 @@ def campaigns_document(
         campaign mismatch. A count of fewer than 20 is None.
 
     Raises:
-        EngineError: A log cannot be used, or measures too few users.
+        EngineError: A log cannot be used, or measures too few users, or a cost is that of no arm.
     """
     contacts = read_contacts(logs, scores, tables, schema)
+    money.check_arms(names_of(contacts.frame).arms[1:])
     rows = outcome_rows(contacts, tables, schema.horizon_days)
     figures = campaign_figures(contacts, rows)
     sound = [

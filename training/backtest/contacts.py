@@ -39,7 +39,7 @@ class Contacts:
             first contact, or of the scores of a list with a campaign file.
         rows: Usable rows of the logs.
         caught: Rows and users that were left out, or counted otherwise than logged, by reason.
-        planned: The users of each arm according to the lists, by campaign, where they are known.
+        planned: The share of each arm that lists drew, by campaign, where it is known.
     """
 
     frame: pl.DataFrame
@@ -91,8 +91,7 @@ def read_contacts(
             f"{', '.join(logs)}: no user of {users.height:,} has a score from before the contact "
             f"({rule_counts(caught)}). Give the scores from which the users were chosen."
         )
-    planned = _planned(found, thinned["campaign"].unique().to_list())
-    return Contacts(known, sum(log.count for log in found), dict(caught), planned)
+    return Contacts(known, sum(log.count for log in found), dict(caught), _planned(found))
 
 
 def outcome_rows(contacts: Contacts, tables: Tables, horizon_days: int) -> pl.DataFrame:
@@ -158,19 +157,12 @@ def _read_log(log: str, scores: Sequence[str], tables: Tables, schema: FeatureSc
     return _Log(rows, count, caught, listed.contacted_control, listed.planned)
 
 
-def _planned(logs: Sequence[_Log], thinned: Sequence[str]) -> dict[str, Mapping[str, float]]:
-    """What lists planned for campaigns that have one log.
-
-    Without the control group in campaigns whose control users were left out more often than others.
-    """
+def _planned(logs: Sequence[_Log]) -> dict[str, Mapping[str, float]]:
+    """What lists planned for campaigns that have one log."""
     names = [log.rows["campaign"].unique().to_list() for log in logs]
     found = Counter(name for of_log in names for name in of_log)
     return {
-        name: {
-            arm: users
-            for arm, users in log.planned.items()
-            if arm != CONTROL or name not in thinned
-        }
+        name: log.planned
         for log, of_log in zip(logs, names, strict=True)
         for name in of_log
         if log.planned and found[name] == 1 and len(of_log) == 1

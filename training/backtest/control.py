@@ -5,7 +5,7 @@ users have the score, segment and band by which they were chosen, and outcomes o
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class Listed:
         rows: Its rows, with the control group under the arm `CONTROL`; all have the date of the list's
             scores.
         contacted_control: Users of the control group who were contacted; they count as control users.
-        planned: The users of each arm according to the list.
+        planned: The share of each arm that the campaign drew, its own control group among them.
         is_assigned: Whether every user of the control group is known, not only those in the log.
     """
 
@@ -75,19 +75,16 @@ def with_control(
     is_control = pl.col("id").is_in(control["id"].implode())
     contacted = rows.filter(is_control & (pl.col("arm") != CONTROL)).n_unique("id")
     rows = rows.with_columns(arm=pl.when(is_control).then(pl.lit(CONTROL)).otherwise("arm"))
+    if campaign.control_included and not (rows["arm"] == CONTROL).any():
+        raise InputError(
+            f"{log}: no rows of the arm {CONTROL!r}, which are in the list ({path}). Log the control rows "
+            "too, not only the contacts."
+        )
     if not campaign.control_included:
         first = rows.group_by("campaign").agg(pl.exclude("id", "arm").min())
         added = first.join(control, how="cross").with_columns(arm=pl.lit(CONTROL))
         rows = pl.concat([rows, added.select(rows.columns)])
-    return Listed(rows, contacted, _planned(campaign), campaign.by == "probability")
-
-
-def _planned(campaign: Campaign) -> dict[str, float]:
-    """The users of each arm, if shares were met exactly."""
-    shares = {arm: share for arm, share in campaign.arms.items() if arm != CONTROL}
-    scale = campaign.users / sum(shares.values())
-    planned = {arm: share * scale for arm, share in shares.items()}
-    return {**planned, CONTROL: campaign.control_users}
+    return Listed(rows, contacted, campaign.arms, campaign.by == "probability")
 
 
 def _control_ids(path: Path, campaign: Campaign, day: pl.DataFrame) -> pl.DataFrame:
@@ -99,16 +96,13 @@ def _control_ids(path: Path, campaign: Campaign, day: pl.DataFrame) -> pl.DataFr
             f"{path}: ranks users by profit, which scores do not have, so its control group is unknown. "
             "Make the list with --include-control, and log the control users too."
         )
-    keys = [pl.col("id").alias(campaign.id)]
-    if "snapshot" in day.columns:
-        keys.append(pl.col("snapshot"))
     frame = day.select(
-        *keys,
+        *(name for name in ("id", "snapshot") if name in day.columns),
         *("purchase_probability", "propensity_band", "segment_name"),
         pl.col("segment_id").cast(pl.Int64),
         pl.col("in_control_group") == 1,
     )
-    found = comparable_control(frame, campaign)
+    found = comparable_control(frame, replace(campaign, id="id"))
     if found.height != campaign.control_users and not campaign.control_included:
         suppressed = pluralize(campaign.suppressed, "user")
         reason = f" ({suppressed} were suppressed, and the file does not say who)"
@@ -117,7 +111,7 @@ def _control_ids(path: Path, campaign: Campaign, day: pl.DataFrame) -> pl.DataFr
             f"{reason if campaign.suppressed else ''}. Make the list with --include-control, and log the "
             "control users too."
         )
-    return found.select(pl.col(campaign.id).alias("id"))
+    return found.select("id")
 
 
 def _check_same(path: Path, campaign: Campaign, rows: pl.DataFrame) -> None:

@@ -17,7 +17,7 @@ from engine.errors import InputError, pluralize
 from training.backtest.contacted import campaigns_document
 from training.backtest.money import Money
 from training.backtest.outcomes import Joined, join_outcomes
-from training.backtest.tables import read_tables
+from training.backtest.tables import DECILES, read_tables
 from training.backtest.without_log import control_effect
 from training.metrics.audiences import top_users
 from training.metrics.classification import AT_THRESHOLD
@@ -29,7 +29,6 @@ LEAST = 1e-7
 """Probabilities this close to 0 or 1 are moved away from them, so that their log-odds are finite."""
 
 FARTHEST = 40.0
-DECILES = tuple(range(1, 11))
 FIGURES = ("rows", "mean_probability", "purchase_rate", "interval", "lift", "share_of_buyers")
 
 
@@ -57,9 +56,9 @@ def backtest(
         EngineError: The files cannot be read or joined, or hold too few users.
     """
     tables = read_tables(scores, outcomes, schema, money.value)
+    joined = join_outcomes(scores, outcomes, schema, tables)
     # Contacts are read first: their mistakes should not wait for the bootstrap.
     measured = campaigns_document(logs, scores, tables, schema, money) if logs else {}
-    joined = join_outcomes(scores, outcomes, schema, tables)
     bundles = [
         _bundle_figures(name, frame, contacted=bool(logs))
         for name, frame in _measurable(joined).items()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import BundleError, UsageError, pluralize, quoted
-from training.playbook.rules import load_rules
+from training.playbook.rules import MAX_MONEY, load_rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,11 @@ class Money:
             raise UsageError(
                 "--playbook: its order_value is a feature, which outcomes do not have. Name the column "
                 "with what users spent: --value COLUMN"
+            )
+        wrong = [arm for arm, cost in self.arms.items() if not 0 <= cost <= MAX_MONEY]
+        if wrong:
+            raise UsageError(
+                f"--cost: the cost of {quoted(wrong)} must be from 0 to {MAX_MONEY:,}."
             )
         if self.margin is None and self.arms:
             raise UsageError(
@@ -64,6 +69,19 @@ class Money:
             return arm
         return next(iter(self.channels)) if len(self.channels) == 1 else None
 
+    def check_arms(self, arms: Sequence[str]) -> None:
+        """Check that the arms of `--cost` are among these.
+
+        Raises:
+            UsageError: One is not.
+        """
+        unknown = [arm for arm in self.arms if arm not in arms]
+        if unknown:
+            raise UsageError(
+                f"--cost: the logs contact no scored user in {pluralize(len(unknown), 'arm')}: "
+                f"{quoted(unknown)}. There are {quoted(arms)}."
+            )
+
     def costs(self, arms: Sequence[str]) -> list[float]:
         """The cost of a contact in each arm; 0 without economics.
 
@@ -93,8 +111,8 @@ def read_money(playbook: Path | None, value: str | None, arms: Mapping[str, floa
 
     Raises:
         BundleError: The playbook is missing or not valid.
-        UsageError: The value of an order is a feature, and no column is named; or there are costs
-            without economics.
+        UsageError: The value of an order is a feature, and no column is named; a cost is out of
+            range; or there are costs without economics.
     """
     rules = load_rules(playbook)
     if (economics := rules.economics) is None:

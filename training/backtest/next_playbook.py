@@ -47,8 +47,8 @@ def playbook_toml(policy: Mapping[str, Any] | None, money: Money, playbook: Path
     current = "" if playbook is None else playbook.read_text("utf-8-sig").split(MARK)[0]
     head = (
         f"{MARK}\n# Each cell gets the contact that gained most {policy['unit']} in {names}{others}, or "
-        "none if all lose.\n# Gains are shrunken: drawn towards the effect in the band, the more the "
-        "fewer users were tested."
+        "none if all lose.\n# Gains are shrunken: drawn towards the effect in the band, or on all users where "
+        "the band\n# has only one tested cell, the more the fewer users were tested."
     )
     before = _rules_before(current, playbook)
     rules = [
@@ -141,12 +141,11 @@ def _evidence(cell: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
     """What was measured, in at most `MAX_TEXT` characters."""
     found = cell["evidence"]
     if found is None:
-        words = "too few users were tested here, so the effect on all users of the band counts"
+        words = "too few users were tested here, so the effect in the band or on all users counts"
     else:
-        low, high = (_change(end, policy) for end in found["interval"])
         words = (
             f"{found['users']:,} users against {found['control_users']:,} control users: "
-            f"{_change(found['difference'], policy)} measured (95 % {low} to {high}), "
+            f"{_change(found['difference'], policy)} measured, "
             f"{_change(found['shrunken'], policy)} shrunken"
         )
     unit = f" {policy['currency']}" if policy["unit"] == "profit" else f" {policy['unit']}"

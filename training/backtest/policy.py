@@ -21,16 +21,14 @@ class CellEffects:
         users: Users of the arm in campaigns that measure the cell, float64; 0 if none does.
         control_users: Those of the control group.
         difference: Measured; NaN if no campaign has enough users.
-        error: The standard error of `difference`; NaN if it is.
-        shrunken: Drawn towards the arm's effect in the band, which also stands for cells that were not
-            measured; where the whole band was not, the effect on all users does, and -inf if nothing is
-            known about the arm.
+        shrunken: Drawn towards the arm's effect in the band, or in all cells if only one of the band was
+            measured; this effect also stands for cells that were not. Where the whole band was not, the
+            effect on all users does, and -inf if nothing is known about the arm.
     """
 
     users: np.ndarray
     control_users: np.ndarray
     difference: np.ndarray
-    error: np.ndarray
     shrunken: np.ndarray
 
 
@@ -67,16 +65,16 @@ def _arm_effects(contacted: Moments, control: Moments) -> tuple[np.ndarray, ...]
     difference = np.where(known, (share * (contacted.mean - control.mean)).sum(axis=0), np.nan)
     variance = np.zeros(enough.shape)
     variance[enough] = pooled_variance(contacted[enough], control[enough])
-    error = np.where(known, np.sqrt((share**2 * variance).sum(axis=0)), np.nan)
+    noise = (share**2 * variance).sum(axis=0)
     shrunken = np.full(len(known), whole_effect(contacted, control))
     if known.any():
         band = np.arange(len(known)) % len(BANDS)
-        found = shrink(difference[known], error[known] ** 2, total[known], band[known])
+        found = shrink(difference[known], noise[known], total[known], band[known])
         of_band = np.full(len(BANDS), shrunken[0])
         of_band[band[known]] = found.towards
         shrunken = of_band[band]
         shrunken[known] = found.estimate
-    return users.sum(axis=0), others.sum(axis=0), difference, error, shrunken
+    return users.sum(axis=0), others.sum(axis=0), difference, shrunken
 
 
 def whole_effect(contacted: Moments, control: Moments) -> float:

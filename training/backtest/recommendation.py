@@ -10,7 +10,6 @@ from training.backtest.policy import CellEffects, best_choices, cell_effects
 from training.backtest.policy_value import policy_values
 from training.backtest.units import Units
 from training.metrics.disclosure import MIN_USERS
-from training.metrics.intervals import NORMAL_QUANTILE
 
 
 def policy_figures(units: Units, money: Money) -> dict[str, Any]:
@@ -59,12 +58,9 @@ def _evidence(effects: CellEffects, arm: int, cell: int) -> dict[str, Any] | Non
     """What was measured of an arm in a cell; None if no campaign has enough users there."""
     if not effects.users[arm, cell]:
         return None
-    difference = float(effects.difference[arm, cell])
-    reach = NORMAL_QUANTILE * float(effects.error[arm, cell])
     return {
         "users": int(effects.users[arm, cell]),
         "control_users": int(effects.control_users[arm, cell]),
-        "difference": difference,
-        "interval": [difference - reach, difference + reach],
+        "difference": float(effects.difference[arm, cell]),
         "shrunken": float(effects.shrunken[arm, cell]),
     }

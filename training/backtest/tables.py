@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from engine.bundle.manifest import BANDS, MAX_SEGMENT_ID
 from engine.bundle.schema import Feature, FeatureSchema
-from engine.errors import BundleError, InputError, pluralize, quoted, rule_counts
+from engine.errors import BundleError, InputError, UsageError, pluralize, quoted, rule_counts
 from engine.inputs.chunks import read_chunks
 from engine.inputs.open import open_inputs
 from engine.options import CHUNK_ROWS
@@ -17,13 +18,14 @@ SCORES = (
     Feature("will_purchase", "numeric", min=0, max=1, missing="never"),
     Feature("propensity_decile", "numeric", min=1, max=10, missing="never"),
     Feature("propensity_band", "categorical", missing="never"),
-    Feature("segment_id", "numeric"),
+    Feature("segment_id", "numeric", min=0, max=MAX_SEGMENT_ID),
     Feature("segment_name", "categorical"),
     Feature("action", "categorical"),
     Feature("in_control_group", "numeric", min=0, max=1, missing="never"),
     Feature("bundle_id", "categorical", missing="never"),
 )
 """The columns that are read from a score file, besides its keys."""
+DECILES = tuple(range(1, 11))
 NO_SEGMENT = (-1, "all users")
 """Stands for the segment in scores of a bundle whose segments are not used."""
 
@@ -66,11 +68,18 @@ def read_tables(
         InputError: Columns are missing, keys repeat, a score, a label or a value is invalid, or only
             one side has snapshots.
         NoInputError: There is nothing to read.
+        UsageError: The value is the label or a key.
     """
     if schema.id is None or schema.label is None:
         raise BundleError(
             f"schema {schema.name!r}: names no {'id' if schema.id is None else 'label'}; scores are "
             "joined with outcomes by the id. Add it to the schema."
+        )
+    taken = {schema.id: "id", schema.snapshot: "snapshot date", schema.label: "label"}
+    if value in taken and value is not None:
+        raise UsageError(
+            f"--value: {value!r} is the {taken[value]} of schema {schema.name!r}. Name the column with "
+            "what users spent."
         )
     same = {feature.name: feature.name for feature in SCORES}
     scored, wrong = read_rows(scores, _table(schema, SCORES), same, "scores")
@@ -79,6 +88,7 @@ def read_tables(
             f"{', '.join(scores)}: {rule_counts(wrong)}; the engine never writes such rows. Give "
             "score files."
         )
+    _check_groups(scored, ", ".join(scores))
     wanted = {"bought": schema.label} | ({} if value is None else {"value": value})
     numbers = tuple(Feature(name, "numeric") for name in wanted.values())
     known, left_out = read_rows(outcomes, _table(schema, numbers), wanted, "outcomes")
@@ -134,6 +144,20 @@ def read_rows(
 
 def _table(schema: FeatureSchema, features: tuple[Feature, ...]) -> FeatureSchema:
     return FeatureSchema(schema.name, features, id=schema.id, snapshot=schema.snapshot)
+
+
+def _check_groups(scored: pl.DataFrame, where: str) -> None:
+    """Check that every row has a band and a decile that exist."""
+    for name, kind, known in (
+        ("propensity_band", pl.String, BANDS),
+        ("propensity_decile", pl.Float64, DECILES),
+    ):
+        wrong = int((~scored[name].cast(kind).is_in(pl.Series(known, dtype=kind))).sum())
+        if wrong:
+            raise InputError(
+                f"{where}: {pluralize(wrong, 'row')} of {scored.height:,} where {name!r} is none of "
+                f"{', '.join(map(str, known))}; the engine never writes such rows. Give score files."
+            )
 
 
 def _keys(scored: pl.DataFrame, known: pl.DataFrame, schema: FeatureSchema) -> list[str]:

@@ -47,7 +47,7 @@ from training.cli.checks import (
 @click.option(
     "--cost",
     multiple=True,
-    type=(str, click.FloatRange(0)),
+    type=(str, float),
     metavar="ARM AMOUNT",
     help="The cost of one contact in an arm that is not named as a channel in [economics].",
 )
@@ -94,6 +94,8 @@ def backtest(
     }
     if not contacted and (given := [name for name, option in of_log.items() if option]):
         raise UsageError(f"{given[0]}: needs a contact log. Add --contacted LOG.")
+    if len(dict(cost)) < len(cost):
+        raise UsageError("--cost: an arm more than once. Give each arm one cost.")
     for out, check in (
         (report, partial(check_place, generator=GENERATOR)),
         (playbook_out, check_replaceable),

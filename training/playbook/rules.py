@@ -165,7 +165,7 @@ def check_features(rules: PlaybookRules, schema: FeatureSchema) -> None:
 
     Raises:
         BundleError: A rule names a feature that the models do not have, the value of an order is no
-            numeric feature, or channels and their costs do not match.
+            numeric feature, or a channel in use has no cost.
     """
     roles = list(ROLES) if schema.rfm else []
     for rule in rules.rules:
@@ -184,8 +184,6 @@ def _check_economics(economics: Economics, rules: Sequence[Rule], schema: Featur
         _check_name(f"{place}: order_value", "numeric feature", value, numeric, "in the schema")
     named = [(rule, channels_of(rule.channel)) for rule in rules if rule.channel is not None]
     used = sorted({name for _, channels in named for name in channels} - {NO_CHANNEL})
-    for name in economics.cost_per_contact:
-        _check_name(f"{place}: cost_per_contact", "channel", name, used, "in any rule")
     priced = {
         name
         for rule, channels in named

@@ -168,6 +168,14 @@ def test_keys_that_come_twice_are_refused(report):
     [
         ({"purchase_probability": pl.lit(1.5)}, {}, "purchase_probability|above_max 100"),
         ({"bundle_id": pl.lit(None, pl.String)}, {}, "bundle_id|missing 100"),
+        (
+            {"propensity_band": pl.lit("X")},
+            {},
+            "100 rows of 100 where 'propensity_band' is none of",
+        ),
+        ({"propensity_band": pl.lit(2)}, {}, "100 rows of 100 where 'propensity_band' is none of"),
+        ({"propensity_decile": pl.lit(2.5)}, {}, "where 'propensity_decile' is none of 1, 2"),
+        ({"segment_id": pl.lit(1e30)}, {}, r"segment_id\|above_max 100"),
         ({}, {"bought": pl.lit(2)}, "100 rows of 100 where 'bought' is not 0, 1"),
     ],
 )

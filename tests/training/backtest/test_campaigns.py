@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 import tomllib
 from dataclasses import asdict
 from datetime import date, timedelta
@@ -8,20 +9,23 @@ import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from scipy import stats
 
 from engine.activate.audience import make_audience
 from engine.activate.options import AudienceOptions
 from engine.bundle.playbook import control_draws
 from engine.errors import CannotCreateError, InputError, UsageError
 from engine.pages.text import section_lines
+from tests.fitting import number, schema_of
 from tests.helpers import run, write_table
 from tests.training.backtest.score_files import DAY, TABLE, scores_of
+from training.backtest import figures
 from training.backtest.contacted import campaigns_document
 from training.backtest.money import Money, read_money
 from training.backtest.next_playbook import MARK, check_replaceable, playbook_toml
 from training.backtest.tables import read_tables
 from training.cli import backtest
-from training.playbook.rules import load_rules
+from training.playbook.rules import check_features, load_rules
 from training.report.sections.campaigns import campaign_sections
 
 SCORES = scores_of(6_000)
@@ -226,6 +230,32 @@ def test_missing_columns_are_named(measure):
         measure(outcomes=spent, value="spend")
 
 
+@pytest.mark.parametrize(
+    ("name", "what"), [("customer", "id"), ("day", "snapshot date"), ("bought", "label")]
+)
+def test_the_value_is_neither_label_nor_key(measure, name, what):
+    with pytest.raises(UsageError, match=f"--value: '{name}' is the {what}"):
+        measure(value=name)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"bought": pl.lit("yes")}, "bought|not_a_number"),
+        ({"spend": pl.lit("much")}, "spend|not_a_number"),
+        ({"day": pl.lit("soon")}, "day|not_a_date"),
+    ],
+)
+def test_outcomes_that_cannot_be_read_are_told_as_the_cause(tmp_path, change, rule):
+    log = log_of(SCORES)
+    tables = {"s": SCORES, "o": outcomes_of(SCORES, log).with_columns(**change), "l": log}
+    scores, outcomes, logs = (
+        [str(write_table(table, tmp_path / f"{name}.csv"))] for name, table in tables.items()
+    )
+    with pytest.raises(InputError, match=rf"0 rows; left out: {re.escape(rule)} 6,000"):
+        figures.backtest(scores, outcomes, WEEKLY, logs, Money("spend"))
+
+
 def test_scores_of_two_bundles_are_ambiguous(measure):
     other = SCORES.with_columns(bundle_id=pl.lit("tiny/b"))
     with pytest.raises(
@@ -335,7 +365,8 @@ def test_the_control_group_of_a_list_is_who_was_left_out_of_it(measure, listed):
     offer = effect(found, "offer")
     assert offer["control_users"] == control.height
     assert offer["users"] == users.filter(arm="offer").height
-    assert found["campaigns"][0]["ratio"]["tests"][0]["test"] == "planned shares"
+    planned = found["campaigns"][0]["ratio"]["tests"][0]
+    assert (planned["test"], planned["degrees"]) == ("planned shares", 1)
     assert not found["campaigns"][0]["ratio"]["alarm"]
     # A list with the control group says the same.
     included = measure(
@@ -458,6 +489,31 @@ def test_control_users_whom_the_campaign_draws_itself_are_found_too(measure, lis
     assert offer["users"] == users.filter(arm="offer").height
     assert offer["control_users"] == 6_000 - users.height
     assert not found["campaigns"][0]["ratio"]["alarm"]
+    # The campaign drew three groups; the control group of the scores is none of them.
+    held = SCORES.filter("in_control_group").height
+    sizes = [
+        *(users.filter(arm=arm).height for arm in ("mail", "offer")),
+        6_000 - users.height - held,
+    ]
+    expected = stats.chisquare(sizes, np.array([0.4, 0.4, 0.2]) * sum(sizes))
+    planned = found["campaigns"][0]["ratio"]["tests"][0]
+    assert (planned["test"], planned["degrees"]) == ("planned shares", 2)
+    assert planned["p_value"] == pytest.approx(expected.pvalue)
+
+
+def test_one_arm_has_no_planned_shares(measure, listed):
+    path = listed(arms={"offer": 1.0})
+    found = measure(logs=[str(path)], outcomes=outcomes_of(SCORES, pl.read_csv(path)))
+    assert "planned shares" not in [t["test"] for t in found["campaigns"][0]["ratio"]["tests"]]
+
+
+def test_lost_users_of_the_campaigns_own_control_group_are_a_mismatch(measure, listed):
+    path = listed(arms={"offer": 0.8, "control": 0.2}, include_control=True)
+    users = pl.read_csv(path)
+    assert not measure(logs=[str(path)])["campaigns"][0]["ratio"]["alarm"]
+    is_kept = (pl.col("arm") != "control") | (pl.int_range(pl.len()) % 3 > 0)
+    users.filter(is_kept).write_csv(path)
+    assert measure(logs=[str(path)])["campaigns"][0]["ratio"]["alarm"]
 
 
 def test_a_log_with_the_control_group_of_the_scores_counts_contacted_ones_as_control(measure):
@@ -519,6 +575,24 @@ def test_the_campaign_file_must_be_that_of_the_scores(measure, listed, change, w
         measure(logs=[str(path)])
 
 
+def test_a_log_without_the_control_rows_of_its_list_is_told_to_add_them(measure, listed):
+    path = listed(include_control=True)
+    contacts = pl.read_csv(path).filter(pl.col("arm") != "control")
+    contacts.write_csv(path)
+    words = r"no rows of the arm 'control', which are in the list.*Log the control rows"
+    with pytest.raises(InputError, match=words):
+        measure(logs=[str(path)])
+
+
+@pytest.mark.parametrize("name", ["snapshot", "purchase_probability"])
+def test_the_id_of_a_list_may_have_any_name(measure, listed, name):
+    path = listed()
+    before = measure(logs=[str(path)])
+    file = path.with_name("list.csv.campaign.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"id": name}))
+    assert measure(logs=[str(path)]) == before
+
+
 # The next playbook.
 
 
@@ -542,6 +616,8 @@ def test_the_next_playbook_loads_and_keeps_the_rules_of_the_current_one(measure,
     assert (rule.offer, rule.channel) == ("offer", None)
     assert cells[1, "low"].channel == "as tested"
     assert "control users: +" in rule.rationale
+    # Tables give the interval of a cell; one of another method beside it would contradict it.
+    assert "95 %" not in rule.rationale
     # The rules of an earlier run are replaced, not added to.
     assert playbook_toml(found["policy"], Money("spend"), new) == text
     current.write_text('[[rule]]\nband = "low"\nchannel = "push"\n')
@@ -552,7 +628,7 @@ def test_the_economics_of_the_playbook_decide_by_profit(measure, tmp_path):
     current = tmp_path / "current.toml"
     current.write_text(
         'currency = "EUR"\n\n[economics]\nmargin = 0.3\norder_value = "spend"\n\n'
-        '[economics.cost_per_contact]\napp = 0\n"e-mail" = 0.002\npush = 0.001\npaid = 0.35\n'
+        '[economics.cost_per_contact]\napp = 0\n"e-mail" = 0.002\npush = 0.001\npaid = 0.35\nletter = 0.9\n'
     )
     money = read_money(current, "spend", {"offer": 5, "mail": 0.01})
     found = measure(**asdict(money))
@@ -564,6 +640,8 @@ def test_the_economics_of_the_playbook_decide_by_profit(measure, tmp_path):
     new.write_text(playbook_toml(found["policy"], money, current))
     rules = load_rules(new)
     assert rules.economics.margin == 0.3
+    # The written rules replaced all that used the channel, whose cost stays known.
+    check_features(rules, schema_of(number("spend")))
     assert {rule.cost_per_contact for rule in rules.rules if rule.place} <= {0.0, 0.01}
     with pytest.raises(UsageError, match="--value COLUMN"):
         read_money(current, None, {})
@@ -618,6 +696,31 @@ def test_a_playbook_needs_a_contact_log():
     done = CliRunner().invoke(backtest, arguments)
     assert isinstance(done.exception, UsageError)
     assert "--playbook-out: needs a contact log" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("costs", "words"),
+    [
+        (["nan"], "cost of 'reminder' must be from 0 to 1,000,000,000"),
+        (["-1"], "cost of 'reminder' must be from 0"),
+        (["1e300"], "cost of 'reminder' must be from 0"),
+        (["1", "2"], "an arm more than once"),
+    ],
+)
+def test_costs_are_amounts_and_given_once(costs, words):
+    given = [text for cost in costs for text in ("--cost", "reminder", cost)]
+    arguments = ["scores.parquet", "--outcomes", "outcomes.parquet", "--contacted", "log.csv"]
+    done = CliRunner().invoke(backtest, [*arguments, *given])
+    assert isinstance(done.exception, UsageError)
+    assert words in str(done.exception)
+
+
+def test_costs_are_those_of_arms_in_the_logs(measure):
+    known = {"margin": 0.3, "order_value": 20.0, "channels": {"push": 0.001}}
+    with pytest.raises(
+        UsageError, match="no scored user in 1 arm: 'zzz'. There are 'mail', 'offer'"
+    ):
+        measure(**known, arms={"offer": 1.0, "zzz": 1.0})
 
 
 def test_a_playbook_of_ones_own_is_not_replaced(tmp_path):

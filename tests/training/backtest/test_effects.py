@@ -128,6 +128,13 @@ def test_cells_that_clearly_differ_are_hardly_drawn():
     assert (one.estimate[0], one.spread) == (0.3, 0.0)
 
 
+def test_a_cell_that_is_alone_is_drawn_towards_all():
+    difference, weight = np.array([0.0, 0.02, 0.3]), np.array([3.0, 3.0, 2.0])
+    found = shrink(difference, np.full(3, 0.01), weight, np.array([0, 0, 2]))
+    assert found.towards == pytest.approx([0.01, 0.01, (0.06 + 0.6) / 8])
+    assert found.towards[2] < found.estimate[2] < 0.3
+
+
 @pytest.mark.parametrize("bought", [0, 1])
 def test_cells_of_which_nobody_or_everybody_buys_have_no_spread(bought):
     cells = moments(np.full(400, float(bought)), np.arange(400) % 4, (2, 2))

@@ -29,8 +29,8 @@ MEANING = (
     "the score from which they were chosen; later weeks do not count.",
     "Intervals are of each row alone. An effect in a band, segment or cell is called shown only if it "
     "remains after correction for all rows of its table (Holm, 5\u202f% together). Shrunken effects are "
-    "drawn towards the effect on all users, in cells towards that in the band, the more the fewer users a "
-    "row has: use these to decide.",
+    "drawn towards the effect on all users, in cells towards that in the band if it has several, the more "
+    "the fewer users a row has: use these to decide.",
 )
 POLICY = (
     "What each policy does with a user was learned from other users, so its gain is not the luck by which "
