@@ -120,7 +120,8 @@ def make_audience(
         EngineError: Its kind says what went wrong; an earlier list is unchanged.
     """
     destination = ScoresFile(Path(out)) if isinstance(out, str | Path) else out
-    campaign_file = destination.path.with_name(f"{destination.path.name}.campaign.json")
+    # NOTE: `Path.with_name` raises where there is no name, as in ".".
+    campaign_file = destination.path.parent / f"{destination.path.name}.campaign.json"
     targets = Targets.of(destination, summary=campaign_file)
     for path in targets.paths:
         check_outside_bundles(path, options.bundle)
