@@ -241,6 +241,17 @@ def test_ids_of_suppression_files_are_compared_as_text(scores, tmp_path):
     assert campaign.suppressed == 4
 
 
+def test_suppressed_ids_of_a_type_that_no_id_has_are_named(source, tmp_path):
+    ids = write_table(pl.DataFrame({"user_id": [1.0]}), tmp_path / "ids.parquet")
+    with pytest.raises(InputError, match="'user_id' expected a text or a whole number, found Flo"):
+        make(source, suppress=(str(ids),))
+    write_table(pl.DataFrame({"user_id": [["a"]]}), ids)
+    with pytest.raises(InputError, match="'user_id' expected a text or a whole number, found Lis"):
+        make(source, suppress=(str(ids),))
+    write_table(pl.DataFrame({"user_id": [None]}), ids)
+    assert make(source, suppress=(str(ids),), top=5)[1].users == 5
+
+
 def test_columns_of_few_texts_are_dictionaries_under_any_name(scores, tmp_path):
     reasons = scores.with_columns(reason_1=pl.lit("2 checkouts"))
     source = write_table(reasons, tmp_path / "scores.parquet")
@@ -456,6 +467,43 @@ BAD_SCORES = {
     "two bundles": (
         replaced(bundle_id=pl.when(FIRST).then(pl.lit("other/1")).otherwise("bundle_id")),
         *({}, "2 bundles: 'other/1', 'shopnow/"),
+    ),
+    "no bundle": (
+        replaced(bundle_id=pl.lit(None, pl.String)),
+        *({}, "rows without a bundle in column 'bundle_id'"),
+    ),
+    "no date": (
+        replaced(snapshot_date=pl.lit("gestern")),
+        *({}, "rows without a snapshot date in column 'snapshot_date'"),
+    ),
+    "some dates": (
+        replaced(snapshot_date=pl.when(FIRST).then("snapshot_date")),
+        *({}, "rows without a snapshot date"),
+    ),
+    "date with time": (
+        replaced(snapshot_date=pl.col("snapshot_date").cast(pl.Datetime)),
+        *({}, "'snapshot_date' expected a date without a time, as 2026-11-22, found Datetime"),
+    ),
+    "list of probabilities": (
+        replaced(purchase_probability=pl.concat_list("purchase_probability")),
+        *({}, "'purchase_probability' expected a number, found List"),
+    ),
+    "list of ids": (
+        replaced(user_id=pl.concat_list("user_id")),
+        *({}, "'user_id' expected a text or a whole number, found List"),
+    ),
+    "numbers as bands": (
+        replaced(propensity_band=pl.lit(1)),
+        {"bands": ("low",)},
+        "outside --band",
+    ),
+    "truth as segments": (
+        replaced(segment_name=pl.lit(value=True)),
+        *({"segments": ("Loyal",)}, "no segment 'Loyal', .* There are true \\(1\\), true"),
+    ),
+    "list of actions": (
+        replaced(action=pl.concat_list("action")),
+        *({}, "'action' expected one value a row, found List"),
     ),
     "no number": (
         replaced(purchase_probability=pl.when(FIRST).then(None).otherwise("purchase_probability")),
