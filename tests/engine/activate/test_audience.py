@@ -605,6 +605,19 @@ def test_a_list_that_exists_is_kept_replaced_or_left_alone(source):
         make(source, out=out, if_exists="replace")
 
 
+@pytest.mark.parametrize("if_exists", ["fail", "skip"])
+def test_a_campaign_file_whose_list_is_gone_is_replaced_only_if_asked_for(source, if_exists):
+    out = source.with_name("list.csv")
+    make(source, out=out, top=5)
+    out.unlink()
+    campaign = out.with_name("list.csv.campaign.json")
+    before = campaign.read_bytes()
+    with pytest.raises(CannotCreateError, match="campaign.json: exists already, and its list does"):
+        make(source, out=out, top=6, if_exists=if_exists)
+    assert (campaign.read_bytes(), out.exists()) == (before, False)
+    assert make(source, out=out, top=6, if_exists="replace")[1].users == 6
+
+
 def test_a_campaign_file_that_cannot_be_written_leaves_the_earlier_list(source):
     out = source.with_name("list.csv")
     make(source, out=out, top=5)
