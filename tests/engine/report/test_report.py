@@ -101,7 +101,18 @@ def test_ids_are_matched_as_text_and_users_with_several_rows_are_left_out(night)
     numbered = scores_of(1_000).with_columns(customer=pl.int_range(pl.len()))
     twice = pl.concat([numbered, numbered.head(30)])
     found = moves(night(twice), night(numbered.cast({"customer": pl.String}), "t.csv"))
-    assert (found.compared, found.gone, found.new, found.repeated) == (970, 0, 30, 60)
+    assert (found.compared, found.gone, found.new, found.repeated) == (970, 0, 0, 60)
+
+
+def test_users_left_out_of_one_run_are_neither_new_nor_gone(night):
+    earlier, later = scores_of(1_000), scores_of(1_200).slice(100)
+    # Some users of both runs, and some of one alone, have two rows.
+    before = night(pl.concat([earlier, earlier.tail(40), earlier.head(5)]))
+    now = night(pl.concat([later, later.head(25), later.tail(7)]), "t.parquet")
+    for one, other, alone in [(before, now, (95, 193)), (now, before, (193, 95))]:
+        found = moves(one, other)
+        assert (found.gone, found.new) == alone
+        assert (found.compared, found.repeated) == (900 - 40 - 25, 2 * (45 + 32))
 
 
 @pytest.mark.parametrize("seed", range(3))
