@@ -202,7 +202,7 @@ def test_a_night_of_few_users_has_no_figures(night):
 
 
 SUMMARY = {
-    "published": True, "rows_read": 1_100, "rows_quarantined": 100,
+    "published": True, "bundle_id": "tiny/a", "rows_read": 1_100, "rows_quarantined": 100,
     "reasons": {"visits|below_min": 90, "customer|missing": 10},
     "unseen_categories": {"city": 300}, "unusable": [],
     "alarms": [{"name": "rows", "message": "1,100 rows, 60% fewer"}],
@@ -284,13 +284,15 @@ def test_a_directory_of_scores_has_no_summary(tmp_path, monkeypatch):
     [
         ({"outputs": {"scores": {"sha256": "0" * 64}}}, "is the summary of another run"),
         ({"outputs": {}}, "is the summary of another run"),
+        ({"bundle_id": "tiny/b"}, "does not name the bundle of the scores"),
+        ({"bundle_id": None}, "does not name the bundle of the scores"),
         ({"alarms": "none"}, "is not the summary of a run: it.alarms"),
         ({"reasons": {"a": -1}}, "is not the summary of a run: it.reasons.a"),
     ],
 )
 def test_a_summary_that_does_not_fit_is_told_and_not_used(summarised, changes, words):
     path = summarised(**changes)
-    assert words in read_run(path)
+    assert words in read_run(path, ("tiny/a",))
     text = text_of(night_html(read_night(str(path))))
     assert "Alarms unknown" in text
     assert text.count(words) == 2
@@ -299,7 +301,7 @@ def test_a_summary_that_does_not_fit_is_told_and_not_used(summarised, changes, w
 def test_a_summary_that_is_no_json_is_told(summarised):
     path = summarised()
     path.with_name("s.parquet.summary.json").write_text("{")
-    assert "is not the summary of a run" in read_run(path)
+    assert "is not the summary of a run" in read_run(path, ("tiny/a",))
 
 
 def test_hostile_names_are_words(night):
