@@ -40,7 +40,7 @@ from engine.activate.selection import (
 )
 from engine.activate.suppression import suppressed_ids, warn_of_unmatched
 from engine.bundle.open import Bundle, open_bundle
-from engine.errors import InputError, UsageError, pluralize, quoted
+from engine.errors import CannotCreateError, InputError, UsageError, pluralize, quoted
 from engine.format import visible
 from engine.inputs.open import input_paths, open_inputs
 from engine.inputs.tables import Table
@@ -120,7 +120,8 @@ def make_audience(
         EngineError: Its kind says what went wrong; an earlier list is unchanged.
     """
     destination = ScoresFile(Path(out)) if isinstance(out, str | Path) else out
-    campaign_file = destination.path.with_name(f"{destination.path.name}.campaign.json")
+    # NOTE: `Path.with_name` raises where there is no name, as in ".".
+    campaign_file = destination.path.parent / f"{destination.path.name}.campaign.json"
     targets = Targets.of(destination, summary=campaign_file)
     for path in targets.paths:
         check_outside_bundles(path, options.bundle)
@@ -132,6 +133,7 @@ def make_audience(
     filters = Filters(options.segments, options.bands, options.min_probability)
     with _sink(targets, options, template) as sink:
         targets.check(replace=options.if_exists == "replace")
+        _check_campaign_file(campaign_file, options)
         sink.prepare()
         with open_inputs(inputs, limits=options.limits) as tables:
             _check_apart(targets, inputs, tables, options)
@@ -185,6 +187,14 @@ def _sink(targets: Targets, options: AudienceOptions, template: Template | None)
         replace=options.if_exists == "replace",
         for_spreadsheets=options.csv_for_spreadsheets,
     )
+
+
+def _check_campaign_file(path: Path, options: AudienceOptions) -> None:
+    """Check that no campaign file is lost whose list is elsewhere by now."""
+    if path.exists() and options.if_exists != "replace":
+        raise CannotCreateError(
+            f"{path}: exists already, and its list does not. Use --if-exists replace, or another --out."
+        )
 
 
 def _check_apart(

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from math import isfinite
+from math import inf
 from pathlib import Path
 from typing import Literal
 
 from engine.activate.arms import CONTACT, check_arms, check_name
 from engine.bundle.manifest import BANDS
+from engine.bundle.playbook import MAX_MONEY
 from engine.errors import UsageError, quoted
 from engine.limits import InputLimits
 
@@ -89,11 +90,13 @@ class AudienceOptions:
         given = [option for option, value in sizes.items() if value is not None]
         if len(given) > 1:
             raise UsageError(f"{' and '.join(given)}: each limits the size. Give one of them.")
+        largest = {"--top": inf, "--share": 1, "--budget": MAX_MONEY, "--cost": MAX_MONEY}
         for option, value in {**sizes, "--cost": self.cost}.items():
-            if value is not None and not (isfinite(value) and value > 0):
-                raise UsageError(f"{option}: must be a number above 0, found {value:g}.")
-        if self.share is not None and self.share > 1:
-            raise UsageError(f"--share: must be at most 1, found {self.share:g}.")
+            # NOTE: NaN is neither.
+            if value is not None and not value > 0:
+                raise UsageError(f"{option}: must be a number above 0, found {value}.")
+            if value is not None and value > largest[option]:
+                raise UsageError(f"{option}: must be at most {largest[option]:,}, found {value:g}.")
         if self.budget is not None and self.cost is None:
             raise UsageError("--budget: needs --cost, the cost of one contact.")
         if self.min_probability is not None and not 0 <= self.min_probability <= 1:

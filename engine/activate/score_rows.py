@@ -11,12 +11,13 @@ import numpy as np
 import polars as pl
 from polars.selectors import by_name
 
-from engine.bundle.schema import FeatureSchema
+from engine.bundle.schema import Feature, FeatureSchema
 from engine.errors import NAMES_SHOWN, InputError, NoInputError, pluralize, quoted
 from engine.inputs.chunks import read_frames
 from engine.inputs.tables import Table
 from engine.interruption import check_interrupted, in_background
 from engine.rows.duplicates import find_repeated_keys, row_keys
+from engine.rows.rules import check_columns
 from engine.rows.typed import date_column
 
 READ_ROWS = 262_144
@@ -29,6 +30,12 @@ NEEDED = {
     "bundle_id": "every list, to name the bundle that made the scores",
 }
 """Columns that every score file has, with what needs them."""
+TEXTS = (BAND, "segment_name", "bundle_id")
+COLUMNS = (
+    Feature(PROBABILITY, "numeric"),
+    *(Feature(name, "categorical") for name in (IN_CONTROL, "segment_id", *TEXTS)),
+)
+"""Columns whose values decide something; others are only copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +107,21 @@ def open_scores(tables: Sequence[Table], keys: Sequence[str], needed: Mapping[st
         needed: Further columns, each with the option that needs it.
 
     Raises:
-        InputError: A column is missing or differs between files, ids are missing or repeat, or there
-            are several bundles or dates.
+        InputError: A column is missing, of a wrong type or differs between files, ids are missing or
+            repeat, or there is not one bundle and one date.
         NoInputError: There are no rows.
     """
     id_column, snapshot = keys[0], keys[1] if len(keys) == 2 else None
     wanted = {**dict.fromkeys(keys, "every list"), **NEEDED, **needed}
     _check_present(tables, wanted)
+    for table in tables:
+        _check_types(table, list(wanted), id_column, snapshot)
     _check_alike(tables, list(wanted), snapshot)
     if not any(table.rows for table in tables):
         raise NoInputError(f"{names_of(tables)}: no rows. Score users first.")
-    bundle_id = str(_only_value(tables, "bundle_id", "bundle"))
+    bundle_id = _only_value(tables, "bundle_id", "bundle", snapshot)
     # Before the ids, which repeat where there are several dates.
-    date = None if snapshot is None else _only_value(tables, snapshot, "snapshot date")
+    date = None if snapshot is None else _only_value(tables, snapshot, "snapshot date", snapshot)
     _check_ids(tables, id_column)
     return Scores(tuple(tables), id_column, snapshot, bundle_id, date)
 
@@ -124,6 +133,7 @@ def typed_columns(
     known = {
         PROBABILITY: pl.col(PROBABILITY).cast(pl.Float32, strict=False),
         IN_CONTROL: _boolean(IN_CONTROL),
+        **{name: by_name(name).cast(pl.String) for name in TEXTS},
     }
     if snapshot is not None:
         known[snapshot] = date_column(snapshot, found[snapshot])
@@ -158,6 +168,19 @@ def _check_present(tables: Sequence[Table], needed: Mapping[str, str]) -> None:
             )
 
 
+def _check_types(
+    table: Table, columns: Collection[str], id_column: str, snapshot: str | None
+) -> None:
+    """Check that columns can be read, and that those which are only copied fit into any format."""
+    features = tuple(column for column in COLUMNS if column.name in columns)
+    schema = FeatureSchema("scores", features, id=id_column, snapshot=snapshot)
+    check_columns(schema, table.columns, table.name, "a list")
+    nested = [(n, "one value a row", str(t)) for n, t in table.columns.items() if t.is_nested()]
+    wrong = [each for each in nested if each[0] in columns]
+    if wrong:
+        raise InputError.wrong_types(table.name, wrong)
+
+
 def _check_alike(tables: Sequence[Table], columns: Collection[str], snapshot: str | None) -> None:
     """Check that columns have one type in all files."""
 
@@ -174,19 +197,24 @@ def _check_alike(tables: Sequence[Table], columns: Collection[str], snapshot: st
             raise InputError.wrong_types(table.name, wrong)
 
 
-def _only_value(tables: Sequence[Table], column: str, what: str) -> str | None:
+def _only_value(tables: Sequence[Table], column: str, what: str, snapshot: str | None) -> str:
     """The one value of a column, as text."""
-    value = by_name(column).cast(pl.String).unique()
     found: set[str | None] = set()
     for table in tables:
-        found |= set(_aggregate(table, value))
-    if len(found) > 1:
-        names = sorted(map(str, found))
+        (value,) = typed_columns(table.columns, [column], snapshot)
+        found |= set(_aggregate(table, value.cast(pl.String).unique()))
+    names = sorted(text for text in found if text)
+    if len(names) < len(found):
         raise InputError(
-            f"{names_of(tables)}: scores of {pluralize(len(found), what)}: "
+            f"{names_of(tables)}: rows without a {what} in column {column!r}. Give a file that 'engine "
+            "score' wrote."
+        )
+    if len(names) > 1:
+        raise InputError(
+            f"{names_of(tables)}: scores of {pluralize(len(names), what)}: "
             f"{quoted(names)}; a list is made from one. Filter them, or make a list of each."
         )
-    return next(iter(found))
+    return names[0]
 
 
 def _aggregate(table: Table, value: pl.Expr) -> list[Any]:

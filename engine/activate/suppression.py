@@ -12,6 +12,7 @@ from engine.inputs.open import open_inputs
 from engine.inputs.tables import Table
 from engine.limits import InputLimits
 from engine.logs import LOG
+from engine.rows.rules import ID_TYPES, is_readable
 
 
 def suppressed_ids(
@@ -26,7 +27,8 @@ def suppressed_ids(
         limits: What is read at most.
 
     Raises:
-        InputError: A file has several columns, and none is the id column.
+        InputError: A file has several columns, and none is the id column; or its type is not that of
+            ids.
     """
     if not inputs:
         return {}
@@ -53,6 +55,10 @@ def _ids(table: Table, id_column: str) -> pl.Series:
             "Name it so, or leave one column."
         )
     name = id_column if id_column in names else names[0]
+    # A file of nobody may have a column without a type.
+    if not is_readable(table.columns[name], (*ID_TYPES, pl.Null)):
+        found = str(table.columns[name])
+        raise InputError.wrong_types(table.name, [(name, "a text or a whole number", found)])
     ids = [
         frame.select(by_name(name).cast(pl.String)).to_series().unique()
         for frame in read_frames(table, [name], READ_ROWS)

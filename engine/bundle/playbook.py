@@ -17,6 +17,8 @@ from engine.errors import BundleError, pluralize
 CONTROL_SALT = "control-v1:"
 MAX_CONTROL_SHARE = 0.10
 """A larger control group costs more sales than the measurement is worth."""
+MAX_MONEY = 1_000_000_000
+"""The largest amount: the cost of a contact, the value of an order, a budget."""
 NO_CHANNEL = "none"
 """The channel of cells whose users are not contacted."""
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -18,6 +19,7 @@ from engine.cli.render import echo, wrapped
 from engine.errors import (
     BundleError,
     EngineError,
+    InterruptedRunError,
     ResourceError,
     StorageError,
     bug_text,
@@ -37,6 +39,7 @@ class Command(click.Command):
 
         Raises:
             BundleError: Polars cannot read a variable of the environment.
+            InterruptedRunError: A signal came.
             ResourceError: The machine allows too few threads or too little memory.
             StorageError: Standard output is full or failing.
         """
@@ -45,7 +48,11 @@ class Command(click.Command):
         check_resources(context.params.get("threads"))
         # NOTE: loaded after the other packages, NumPy takes 50 ms longer here.
         import_module("numpy")
-        result = super().invoke(context)
+        try:
+            result = super().invoke(context)
+        # NOTE: Polars raises it for Ctrl-C, whatever the handler of the process does.
+        except KeyboardInterrupt:
+            raise InterruptedRunError(signal.SIGINT) from None
         unshown: StorageError | None = context.meta.get(_UNSHOWN)
         if unshown is not None:
             raise unshown

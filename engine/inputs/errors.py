@@ -19,6 +19,7 @@ from engine.errors import (
     StorageError,
     error_number,
 )
+from engine.interruption import check_interrupted
 
 NOT_TEXT = "invalid utf8\n\nThis error occurred in the following expression"
 """What Polars says if bytes cannot be cast to text."""
@@ -74,7 +75,12 @@ def check_width(columns: int, name: str, max_columns: int) -> None:
 
 
 def broken(name: str, reason: str) -> InputError:
-    """The error of a damaged file, with the first line of the reason."""
+    """The error of a damaged file, with the first line of the reason.
+
+    Raises:
+        InterruptedRunError: A signal came; Polars then ends a read early, whatever the file holds.
+    """
+    check_interrupted()
     first_line = reason.strip().split("\n")[0]
     return InputError(
         f"{name}: cannot be read: {first_line}. "

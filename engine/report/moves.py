@@ -16,8 +16,8 @@ class Moves:
 
     Attributes:
         flows: Users of both runs, int64 [segment before, band before, segment now, band now].
-        new: Users of this run alone.
-        gone: Users of the last run alone.
+        new: Users of this run alone, without those left out.
+        gone: Users of the last run alone, without those left out.
         repeated: Rows of either run whose user has several there; they are left out.
     """
 
@@ -49,7 +49,8 @@ def moves(before: Night, now: Night) -> Moves:
 
     Two of 24 million ids share these bits by chance in one of about 60 pairs of runs.
     """
-    earlier, later = _once(before.users), _once(now.users)
+    earlier, earlier_left_out = _once(before.users)
+    later, later_left_out = _once(now.users)
     flows = np.zeros(PLACES * PLACES, np.int64)
     for start in range(0, len(later), BLOCK_ROWS):
         block = later[start : start + BLOCK_ROWS]
@@ -66,8 +67,8 @@ def moves(before: Night, now: Night) -> Moves:
     compared = int(found.sum())
     return Moves(
         found,
-        new=len(later) - compared,
-        gone=len(earlier) - compared,
+        new=len(later) - compared - _number_in(later, earlier_left_out),
+        gone=len(earlier) - compared - _number_in(earlier, later_left_out),
         repeated=len(before.users) - len(earlier) + len(now.users) - len(later),
     )
 
@@ -76,11 +77,20 @@ _BITS = np.uint64(PLACE_BITS)
 _MASK = np.uint64(PLACES - 1)
 
 
-def _once(users: np.ndarray) -> np.ndarray:
-    """The numbers of users who have one row; `users` as in `Night`, which is clean data's own array."""
+def _once(users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of users who have one row, and the hashes of those who have several.
+
+    The former are clean data's own array, `users` as in `Night`.
+    """
     equal = users[1:] >> _BITS == users[:-1] >> _BITS
     if not equal.any():
-        return users
+        return users, users[:0]
     repeated = np.concatenate([[False], equal]) | np.concatenate([equal, [False]])
-    once: np.ndarray = users[~repeated]
-    return once
+    return users[~repeated], np.unique(users[repeated] >> _BITS << _BITS)
+
+
+def _number_in(users: np.ndarray, hashes: np.ndarray) -> int:
+    """How many of the hashes are of users who have one row."""
+    place = np.searchsorted(users, hashes)
+    inside = place < len(users)
+    return int(np.sum(users[place[inside]] >> _BITS == hashes[inside] >> _BITS))

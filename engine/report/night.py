@@ -90,7 +90,7 @@ def read_night(scores: str, limits: InputLimits = InputLimits()) -> Night:  # no
             tally.add(split.valid, chunk.file)
     if not tally.filled:
         raise InputError(f"{scores}: no row of scores. Check the job that writes it.")
-    return tally.night(Path(scores).name or scores, read_run(Path(scores)))
+    return tally.night(Path(scores).name or scores, read_run(Path(scores), tuple(tally.bundles)))
 
 
 def _score_schema(tables: Sequence[Table]) -> FeatureSchema:

@@ -1,6 +1,6 @@
 """What the summary beside a score file says of the run that wrote it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from engine.outputs.alarms import file_sha256
 
 _SUMMARY = {
     "published": bool,
+    "bundle_id": (None, str),
     "rows_read": is_count,
     "rows_quarantined": is_count,
     "reasons": {str: is_count},
@@ -50,10 +51,14 @@ class Run:
     snapshots: tuple[str, ...]
 
 
-def read_run(scores: Path) -> Run | str:
+def read_run(scores: Path, bundles: Sequence[str]) -> Run | str:
     """The run that wrote a score file, or in words why it is not known.
 
-    A summary belongs to the scores if it holds their SHA-256.
+    A summary belongs to the scores if it holds their SHA-256 and names their bundle.
+
+    Args:
+        scores: The file.
+        bundles: The bundles that scored its rows.
 
     Raises:
         EngineError: The scores cannot be read.
@@ -75,6 +80,10 @@ def read_run(scores: Path) -> Run | str:
         found = file_sha256(scores)
     if document["outputs"].get("scores", {}).get("sha256") != found:
         return f"{path.name} is the summary of another run: it does not have the SHA-256 of the scores."
+    if (document["bundle_id"],) != tuple(bundles):
+        return (
+            f"{path.name} is the summary of another run: it does not name the bundle of the scores."
+        )
     return _run(document)
 
 

@@ -24,7 +24,8 @@ MOST_DIGITS = 38
 READABLE_TYPES = {"numeric": _NUMERIC_TYPES, "categorical": _CATEGORICAL_TYPES}
 """The column types from which a feature of each kind can be read."""
 
-_ID_TYPES = (*TEXT_TYPES, *_WHOLE_TYPES)
+ID_TYPES = (*TEXT_TYPES, *_WHOLE_TYPES)
+"""The column types from which an id can be read."""
 _DATE_TYPES = (*TEXT_TYPES, pl.Date, pl.Null)
 EARLIEST_DAY = date(2000, 1, 1)
 """An earlier snapshot is a default such as 1970-01-01, or has the wrong century."""
@@ -69,7 +70,7 @@ def check_columns(schema: FeatureSchema, found: pl.Schema, where: str, bundle_id
     """
     needed = {f.name: _types(f) for f in schema.model_features}
     if schema.id is not None:
-        needed = {schema.id: (_ID_TYPES, "a text or a whole number"), **needed}
+        needed = {schema.id: (ID_TYPES, "a text or a whole number"), **needed}
     missing = [name for name in needed if name not in found]
     if missing:
         raise InputError.missing_columns(where, missing, found.names(), bundle_id, len(needed))

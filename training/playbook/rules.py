@@ -13,15 +13,12 @@ from typing import Any
 
 from engine.bundle.documents import read_toml
 from engine.bundle.manifest import BANDS
-from engine.bundle.playbook import MAX_CONTROL_SHARE, NO_CHANNEL
+from engine.bundle.playbook import MAX_CONTROL_SHARE, MAX_MONEY, NO_CHANNEL
 from engine.bundle.schema import FeatureSchema, Rfm
 from engine.errors import BundleError, pluralize, quoted
 
 MAX_TEXT = 300
 """Characters of a text in a rule; the action is repeated in every row of the scores."""
-
-MAX_MONEY = 1_000_000_000
-"""The largest cost of a contact and value of an order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,6 +241,17 @@ def test_ids_of_suppression_files_are_compared_as_text(scores, tmp_path):
     assert campaign.suppressed == 4
 
 
+def test_suppressed_ids_of_a_type_that_no_id_has_are_named(source, tmp_path):
+    ids = write_table(pl.DataFrame({"user_id": [1.0]}), tmp_path / "ids.parquet")
+    with pytest.raises(InputError, match="'user_id' expected a text or a whole number, found Flo"):
+        make(source, suppress=(str(ids),))
+    write_table(pl.DataFrame({"user_id": [["a"]]}), ids)
+    with pytest.raises(InputError, match="'user_id' expected a text or a whole number, found Lis"):
+        make(source, suppress=(str(ids),))
+    write_table(pl.DataFrame({"user_id": [None]}), ids)
+    assert make(source, suppress=(str(ids),), top=5)[1].users == 5
+
+
 def test_columns_of_few_texts_are_dictionaries_under_any_name(scores, tmp_path):
     reasons = scores.with_columns(reason_1=pl.lit("2 checkouts"))
     source = write_table(reasons, tmp_path / "scores.parquet")
@@ -457,6 +468,43 @@ BAD_SCORES = {
         replaced(bundle_id=pl.when(FIRST).then(pl.lit("other/1")).otherwise("bundle_id")),
         *({}, "2 bundles: 'other/1', 'shopnow/"),
     ),
+    "no bundle": (
+        replaced(bundle_id=pl.lit(None, pl.String)),
+        *({}, "rows without a bundle in column 'bundle_id'"),
+    ),
+    "no date": (
+        replaced(snapshot_date=pl.lit("gestern")),
+        *({}, "rows without a snapshot date in column 'snapshot_date'"),
+    ),
+    "some dates": (
+        replaced(snapshot_date=pl.when(FIRST).then("snapshot_date")),
+        *({}, "rows without a snapshot date"),
+    ),
+    "date with time": (
+        replaced(snapshot_date=pl.col("snapshot_date").cast(pl.Datetime)),
+        *({}, "'snapshot_date' expected a date without a time, as 2026-11-22, found Datetime"),
+    ),
+    "list of probabilities": (
+        replaced(purchase_probability=pl.concat_list("purchase_probability")),
+        *({}, "'purchase_probability' expected a number, found List"),
+    ),
+    "list of ids": (
+        replaced(user_id=pl.concat_list("user_id")),
+        *({}, "'user_id' expected a text or a whole number, found List"),
+    ),
+    "numbers as bands": (
+        replaced(propensity_band=pl.lit(1)),
+        {"bands": ("low",)},
+        "outside --band",
+    ),
+    "truth as segments": (
+        replaced(segment_name=pl.lit(value=True)),
+        *({"segments": ("Loyal",)}, "no segment 'Loyal', .* There are true \\(1\\), true"),
+    ),
+    "list of actions": (
+        replaced(action=pl.concat_list("action")),
+        *({}, "'action' expected one value a row, found List"),
+    ),
     "no number": (
         replaced(purchase_probability=pl.when(FIRST).then(None).otherwise("purchase_probability")),
         *({}, "3 rows without a number from 0 to 1 in 'purchase_probability'"),
@@ -505,7 +553,10 @@ def test_scores_that_give_no_list_leave_the_earlier_one(scores, tmp_path, case):
         ({"budget": 5, "cost": 0}, "--cost: must be a number above 0, found 0"),
         ({"budget": 5}, "--budget: needs --cost"),
         ({"top": 0}, "--top: must be a number above 0"),
-        ({"share": 1.5}, "--share: must be at most 1"),
+        ({"share": 1.5}, "--share: must be at most 1, found 1.5"),
+        ({"cost": 1e308}, "--cost: must be at most 1,000,000,000, found 1"),
+        ({"budget": float("inf"), "cost": 1}, "--budget: must be at most 1,000,000,000, found inf"),
+        ({"cost": float("nan")}, "--cost: must be a number above 0, found nan"),
         ({"min_probability": float("nan")}, "--min-probability: must be from 0 to 1"),
         ({"bands": ("highest",)}, "no band 'highest'. The bands are 'low', 'medium', 'high'"),
         ({"arms": ARMS}, "--arms: needs --campaign"),
@@ -552,6 +603,19 @@ def test_a_list_that_exists_is_kept_replaced_or_left_alone(source):
     assert (found.height, campaign.users) == (6, 6)
     with locked(out.with_name("list.csv.lock"), out), pytest.raises(LockedError):
         make(source, out=out, if_exists="replace")
+
+
+@pytest.mark.parametrize("if_exists", ["fail", "skip"])
+def test_a_campaign_file_whose_list_is_gone_is_replaced_only_if_asked_for(source, if_exists):
+    out = source.with_name("list.csv")
+    make(source, out=out, top=5)
+    out.unlink()
+    campaign = out.with_name("list.csv.campaign.json")
+    before = campaign.read_bytes()
+    with pytest.raises(CannotCreateError, match="campaign.json: exists already, and its list does"):
+        make(source, out=out, top=6, if_exists=if_exists)
+    assert (campaign.read_bytes(), out.exists()) == (before, False)
+    assert make(source, out=out, top=6, if_exists="replace")[1].users == 6
 
 
 def test_a_campaign_file_that_cannot_be_written_leaves_the_earlier_list(source):

@@ -57,6 +57,7 @@ def test_json_is_the_campaign_file(source, tmp_path):
         (("--suppress", "absent.csv"), 66, "absent.csv"),
         (("--template", "braze"), 2, "braze takes '.csv'"),
         (("--table", "lists"), 2, "Name either --out"),
+        (("--out", ""), 73, "is a directory. Name a file."),
     ],
 )
 def test_what_is_wrong_has_its_exit_code(source, tmp_path, options, code, message):

@@ -39,6 +39,32 @@ def test_a_signal_ends_the_run_and_removes_staging(users, tmp_path, number, code
     assert not list(tmp_path.glob(".s.parquet.staging*"))
 
 
+INTERRUPTED = """
+import os, signal
+from engine.cli.entry import main
+from engine.interruption import signals_noted
+
+def interrupted(*_):
+    import polars as pl
+    ctrl_c = lambda frame: os.kill(os.getpid(), signal.SIGINT) or frame
+    pl.LazyFrame({"a": [1]}).map_batches(ctrl_c).sum().collect(engine="streaming")
+
+with signals_noted():
+    import engine.activate.audience
+    engine.activate.audience.open_scores = interrupted
+    main()
+"""
+
+
+def test_ctrl_c_that_polars_sees_first_is_an_interruption(users, scorer, tmp_path):
+    scores = write_table(scorer.score(users.head(50)), tmp_path / "s.parquet")
+    command = [sys.executable, "-c", INTERRUPTED, "audience", scores, "--out", tmp_path / "l.csv"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    words = "engine: interrupted by SIGINT; nothing was published. Run again.\n"
+    assert (done.returncode, done.stderr) == (130, words)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.parquet"]
+
+
 def _waits_for_input(pid):
     """Whether the bundle is loaded and a thread sleeps in read(2) on standard input."""
     calls = Path(f"/proc/{pid}/task").glob("*/syscall")

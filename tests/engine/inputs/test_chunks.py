@@ -2,6 +2,7 @@ import errno
 import gzip
 import io
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -13,9 +14,17 @@ import pyarrow as pa
 import pyarrow.ipc
 import pytest
 
-from engine.errors import AccessError, InputError, NoInputError, StorageError
+from engine.errors import (
+    AccessError,
+    InputError,
+    InterruptedRunError,
+    NoInputError,
+    StorageError,
+)
 from engine.inputs.chunks import read_chunks
+from engine.inputs.errors import broken
 from engine.inputs.open import open_inputs
+from engine.interruption import signals_noted
 from tests.helpers import write_table
 
 FRAME = pl.DataFrame({"id": ["00123", "b", "c"], "x": [1.5, None, 3.0]})
@@ -286,3 +295,10 @@ def test_an_address_is_not_shown_whole(tmp_path):
     with pytest.raises(NoInputError) as caught:
         read("postgresql://shop:secret@host/shop")
     assert "secret" not in str(caught.value)
+
+
+def test_a_read_that_a_signal_ends_early_is_no_damaged_file():
+    with signals_noted():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(InterruptedRunError):
+            raise broken("users.parquet", "it has 3 rows, of which 0 could be read")

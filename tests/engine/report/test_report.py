@@ -101,7 +101,18 @@ def test_ids_are_matched_as_text_and_users_with_several_rows_are_left_out(night)
     numbered = scores_of(1_000).with_columns(customer=pl.int_range(pl.len()))
     twice = pl.concat([numbered, numbered.head(30)])
     found = moves(night(twice), night(numbered.cast({"customer": pl.String}), "t.csv"))
-    assert (found.compared, found.gone, found.new, found.repeated) == (970, 0, 30, 60)
+    assert (found.compared, found.gone, found.new, found.repeated) == (970, 0, 0, 60)
+
+
+def test_users_left_out_of_one_run_are_neither_new_nor_gone(night):
+    earlier, later = scores_of(1_000), scores_of(1_200).slice(100)
+    # Some users of both runs, and some of one alone, have two rows.
+    before = night(pl.concat([earlier, earlier.tail(40), earlier.head(5)]))
+    now = night(pl.concat([later, later.head(25), later.tail(7)]), "t.parquet")
+    for one, other, alone in [(before, now, (95, 193)), (now, before, (193, 95))]:
+        found = moves(one, other)
+        assert (found.gone, found.new) == alone
+        assert (found.compared, found.repeated) == (900 - 40 - 25, 2 * (45 + 32))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -191,7 +202,7 @@ def test_a_night_of_few_users_has_no_figures(night):
 
 
 SUMMARY = {
-    "published": True, "rows_read": 1_100, "rows_quarantined": 100,
+    "published": True, "bundle_id": "tiny/a", "rows_read": 1_100, "rows_quarantined": 100,
     "reasons": {"visits|below_min": 90, "customer|missing": 10},
     "unseen_categories": {"city": 300}, "unusable": [],
     "alarms": [{"name": "rows", "message": "1,100 rows, 60% fewer"}],
@@ -273,13 +284,15 @@ def test_a_directory_of_scores_has_no_summary(tmp_path, monkeypatch):
     [
         ({"outputs": {"scores": {"sha256": "0" * 64}}}, "is the summary of another run"),
         ({"outputs": {}}, "is the summary of another run"),
+        ({"bundle_id": "tiny/b"}, "does not name the bundle of the scores"),
+        ({"bundle_id": None}, "does not name the bundle of the scores"),
         ({"alarms": "none"}, "is not the summary of a run: it.alarms"),
         ({"reasons": {"a": -1}}, "is not the summary of a run: it.reasons.a"),
     ],
 )
 def test_a_summary_that_does_not_fit_is_told_and_not_used(summarised, changes, words):
     path = summarised(**changes)
-    assert words in read_run(path)
+    assert words in read_run(path, ("tiny/a",))
     text = text_of(night_html(read_night(str(path))))
     assert "Alarms unknown" in text
     assert text.count(words) == 2
@@ -288,7 +301,7 @@ def test_a_summary_that_does_not_fit_is_told_and_not_used(summarised, changes, w
 def test_a_summary_that_is_no_json_is_told(summarised):
     path = summarised()
     path.with_name("s.parquet.summary.json").write_text("{")
-    assert "is not the summary of a run" in read_run(path)
+    assert "is not the summary of a run" in read_run(path, ("tiny/a",))
 
 
 def test_hostile_names_are_words(night):
