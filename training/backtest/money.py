@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.bundle.playbook import MAX_MONEY
 from engine.errors import BundleError, UsageError, pluralize, quoted
-from training.playbook.rules import MAX_MONEY, load_rules
+from training.playbook.rules import load_rules
 
 
 @dataclass(frozen=True, slots=True)
