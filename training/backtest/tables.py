@@ -152,7 +152,7 @@ def _check_groups(scored: pl.DataFrame, where: str) -> None:
         ("propensity_band", pl.String, BANDS),
         ("propensity_decile", pl.Float64, DECILES),
     ):
-        wrong = int((~scored[name].cast(kind).is_in(pl.Series(known, dtype=kind))).sum())
+        wrong = int((~scored[name].cast(kind).is_in(pl.Series(known, dtype=kind).implode())).sum())
         if wrong:
             raise InputError(
                 f"{where}: {pluralize(wrong, 'row')} of {scored.height:,} where {name!r} is none of "
