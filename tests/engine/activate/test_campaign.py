@@ -14,11 +14,6 @@ ARMS = {"reminder": 0.3, "offer": 0.7}
 
 
 @pytest.fixture(scope="module")
-def scores(users, scorer):
-    return scorer.score(users)
-
-
-@pytest.fixture(scope="module")
 def made(scores, tmp_path_factory):
     """A campaign with filters, cutoff and suppressed users, and the path of its list."""
     folder = tmp_path_factory.mktemp("campaign")
