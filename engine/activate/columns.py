@@ -11,6 +11,7 @@ from polars.selectors import by_name
 from engine.activate.options import AudienceOptions
 from engine.activate.score_rows import BAND, PROBABILITY
 from engine.bundle.documents import read_toml
+from engine.bundle.score_file import DRIVER_NAMES, REASON_NAMES
 from engine.errors import UsageError, quoted
 
 ID = "id"
@@ -20,9 +21,8 @@ TABLE_MARKS = (PROBABILITY, ARM)
 """Columns that every list in a table has; only tables with them are replaced."""
 
 _TEMPLATES = Path(str(files("engine") / "activate" / "templates"))
-_REASONS = tuple(tuple(f"{kind}_{n}" for n in (1, 2, 3)) for kind in ("reason", "driver"))
 REPEATED_TEXTS = (
-    *(BAND, "segment_name", "action", *_REASONS[0], *_REASONS[1]),
+    *(BAND, "segment_name", "action", *REASON_NAMES, *DRIVER_NAMES),
     *(CAMPAIGN, ARM, "bundle_id"),
 )
 """Sources with few distinct texts, which are dictionary-encoded in Arrow."""
@@ -115,7 +115,7 @@ def repeated_headers(options: AudienceOptions, template: Template | None) -> tup
 def _default_columns(
     options: AudienceOptions, found: Collection[str], keys: Sequence[str]
 ) -> tuple[str, ...]:
-    reasons = next((names for names in _REASONS if names[0] in found), ())
+    reasons = REASON_NAMES if REASON_NAMES[0] in found else DRIVER_NAMES
     campaign = (ARM,) if options.campaign is None else (CAMPAIGN, ARM)
     scores = (PROBABILITY, BAND, "segment_name", "action")
     return (*keys, *scores, *(name for name in reasons if name in found), *campaign)

@@ -145,7 +145,7 @@ def read_playbook(bundle: Bundle) -> dict[str, Any]:
         BundleError: The file is not a playbook.
     """
     try:
-        document: dict[str, Any] = parse_json(bundle.contents[PLAYBOOK])
+        document = parse_json(bundle.contents[PLAYBOOK])
         problem = structure_problem(document, _PLAYBOOK, "it")
     except ValueError as error:
         problem = str(error)

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from engine.bundle.manifest import BANDS, DRIVERS, Manifest
+from engine.bundle.manifest import BANDS, Manifest
 from engine.bundle.playbook import Playbook
 from engine.bundle.reference import digitize
-from engine.model.reasons import REASON_NAMES, reason_columns
+from engine.bundle.score_file import DRIVER_NAMES, REASON_NAMES
+from engine.model.reasons import reason_columns
 from engine.model.session import Predictions
 from engine.options import OutputOptions
 
 ROW_NUMBER = "row"
-DRIVER_NAMES = tuple(f"driver_{n}" for n in range(1, DRIVERS + 1))
 REPEATED_TEXTS = (
     *("propensity_band", "segment_name", *DRIVER_NAMES, *REASON_NAMES),
     *("action", "bundle_id"),

@@ -3,7 +3,8 @@
 import numpy as np
 import polars as pl
 
-from engine.bundle.manifest import DRIVERS, Manifest
+from engine.bundle.manifest import Manifest
+from engine.bundle.score_file import REASON_NAMES
 from engine.model.session import Predictions
 from engine.rows.typed import unseen_counts
 from engine.words import (
@@ -17,7 +18,6 @@ from engine.words import (
     unseen_words,
 )
 
-REASON_NAMES = tuple(f"reason_{n}" for n in range(1, DRIVERS + 1))
 UNSEEN_CODE = -1.0
 
 

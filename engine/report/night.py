@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from engine.bundle.manifest import BANDS
-from engine.bundle.schema import Feature, FeatureSchema
+from engine.bundle.schema import FeatureSchema
+from engine.bundle.score_file import score_features
 from engine.errors import InputError, pluralize, quoted, rule_counts
 from engine.inputs.chunks import read_chunks
 from engine.inputs.open import open_inputs
@@ -21,11 +22,8 @@ from engine.pages.format import EVERYBODY
 from engine.report.run import Run, read_run
 from engine.rows.rules import check_columns, check_same_keys, split_rows
 
-SCORES = (
-    Feature("purchase_probability", "numeric", min=0, max=1, missing="never"),
-    Feature("propensity_band", "categorical", missing="never"),
-    Feature("segment_name", "categorical"),
-    Feature("bundle_id", "categorical", missing="never"),
+SCORES = score_features(
+    "purchase_probability", "propensity_band", "segment_name", "bundle_id"
 )
 """The columns that are read from a score file, besides its id."""
 

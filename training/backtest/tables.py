@@ -5,25 +5,16 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from engine.bundle.manifest import BANDS, MAX_SEGMENT_ID
+from engine.bundle.manifest import BANDS
 from engine.bundle.schema import Feature, FeatureSchema
+from engine.bundle.score_file import score_features
 from engine.errors import BundleError, InputError, UsageError, pluralize, quoted, rule_counts
 from engine.inputs.chunks import read_chunks
 from engine.inputs.open import open_inputs
 from engine.options import CHUNK_ROWS
 from engine.rows.rules import check_columns, check_same_keys, split_rows
 
-SCORES = (
-    Feature("purchase_probability", "numeric", min=0, max=1, missing="never"),
-    Feature("will_purchase", "numeric", min=0, max=1, missing="never"),
-    Feature("propensity_decile", "numeric", min=1, max=10, missing="never"),
-    Feature("propensity_band", "categorical", missing="never"),
-    Feature("segment_id", "numeric", min=0, max=MAX_SEGMENT_ID),
-    Feature("segment_name", "categorical"),
-    Feature("action", "categorical"),
-    Feature("in_control_group", "numeric", min=0, max=1, missing="never"),
-    Feature("bundle_id", "categorical", missing="never"),
-)
+SCORES = score_features()
 """The columns that are read from a score file, besides its keys."""
 DECILES = tuple(range(1, 11))
 NO_SEGMENT = (-1, "all users")
