@@ -101,7 +101,7 @@ def destination(
     if out == STANDARD_STREAM:
         raise click.UsageError(
             "--out - is not supported: the output is checked and published as a whole file. "
-            "Write a file, then read it: --out scores.csv && cat scores.csv"
+            "Write a file, then read it: --out FILE.csv && cat FILE.csv"
         )
     if out is not None and table is None and variable is None:
         return out
