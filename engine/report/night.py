@@ -22,9 +22,7 @@ from engine.pages.format import EVERYBODY
 from engine.report.run import Run, read_run
 from engine.rows.rules import check_columns, check_same_keys, split_rows
 
-SCORES = score_features(
-    "purchase_probability", "propensity_band", "segment_name", "bundle_id"
-)
+SCORES = score_features("purchase_probability", "propensity_band", "segment_name", "bundle_id")
 """The columns that are read from a score file, besides its id."""
 
 PLACE_BITS = 10
