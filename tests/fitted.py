@@ -29,10 +29,10 @@ from training.pipeline import FitOptions, Progress, fit
 from training.report.subject import measured_subject
 from training.report.text import evaluation_lines
 
-SMALL = Effort(trials=2, kmeans_starts=2, refits=2)
+SMALL = Effort(trials=2, kmeans_starts=2, refits=2, fits=2)
 """Enough to go every way of a fit; what the default effort gives is measured on the committed bundle."""
 
-LEAST = Effort(trials=1, kmeans_starts=1, refits=1)
+LEAST = Effort(trials=1, kmeans_starts=1, refits=1, fits=1)
 """For what neither the choice of trees nor that of segments decides."""
 
 SHELF = ROOT / "build" / "test-bundles"

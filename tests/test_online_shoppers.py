@@ -35,6 +35,13 @@ def test_a_whole_bundle_of_real_sessions(sessions, tmp_path, page_values, roc_au
     assert len(manifest.segments) in range(3, 9)
     first = fold.evaluation.drivers["features"][0]["name"]
     assert (first == PAGE_VALUES) == page_values
+    compared = fold.evaluation.comparison
+    model, rate, *_ = compared["scores"]
+    gap, error = rate["difference"]["roc_auc"], rate["standard_error"]["roc_auc"]
+    assert gap < -1.96 * error
+    assert compared["answer"][0]["tool"] == "the purchase model"
+    assert f"{model['roc_auc']:.3f} by the model" in compared["answer"][0]["why"]
+    assert "no dates" in compared["stability"]["words"]
     scores = load_bundle(fold.bundle).score(sessions)
     assert scores["row"].to_list() == list(range(1, sessions.height + 1))
     assert scores["driver_1"].null_count() == 0

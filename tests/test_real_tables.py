@@ -23,7 +23,7 @@ def test_a_real_table_loses_little_to_exact_drivers(name, tmp_path):
     train.write_csv(tmp_path / "train.csv")
     fit(
         [str(tmp_path / "train.csv")],
-        FitOptions(schema, effort=Effort(trials=4, kmeans_starts=2, refits=2)),
+        FitOptions(schema, effort=Effort(trials=4, kmeans_starts=2, refits=2, fits=2)),
         tmp_path / "bundle",
     )
     part = part_of(train, test, schema)

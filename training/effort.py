@@ -26,12 +26,14 @@ class Effort:
         kmeans_starts: KMeans keeps the best of so many starts. With 10, the agreement between
             refits of 8 clusters is still mostly chance (docs/modelling.md).
         refits: How often each number of segments is refitted to a resample.
+        fits: The purchase model for a small table is the mean of up to so many fits.
     """
 
     trials: int = 12
     minutes: float | None = None
     kmeans_starts: int = 20
     refits: int = 8
+    fits: int = 5
 
 
 def effort_of(trials: int | None, minutes: float | None) -> Effort:

@@ -151,4 +151,4 @@ def _regression(numeric: list[int], shape: tuple[int, ...]) -> Pipeline:
     codes = OneHotEncoder(handle_unknown="ignore")
     kinds = [(numbers, numeric), (codes, categorical)]
     columns = make_column_transformer(*(kind for kind in kinds if kind[1]))
-    return make_pipeline(columns, LogisticRegression(max_iter=1_000))
+    return make_pipeline(columns, LogisticRegression(solver="newton-cholesky"))

@@ -1,6 +1,6 @@
 """Chooses a trial, trains its trees on the whole pool, and reports why."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,9 +31,9 @@ MAX_COST = 3_000
 """The most nanoseconds a user that trees may take unless another limit is given, beside what each
 feature takes: 0.7 s for 240,000 users."""
 
-SMALL_ROWS, SMALL_FITS, SMALL_TREES = 10_000, 5, 2_500
-"""Trees for fewer users are the mean of up to so many fits, with up to so many trees in all. A mean
-varies less than one fit, but each tree takes time to compile and to compare."""
+SMALL_ROWS, SMALL_TREES = 10_000, 2_500
+"""Trees for fewer users are the mean of several fits, with up to so many trees in all. A mean varies
+less than one fit, but each tree takes time to compile and to compare."""
 
 TOLERANCE = 0.5
 """A model within so many standard errors of the best counts as equally good."""
@@ -105,8 +105,9 @@ def choose_trees(
     limit = max_cost or MAX_COST + FEATURE_NS * len(names)
     table = standings(found, pool, limit)
     figures = {standing.trial.number: standing for standing in table}
+    configs = {t.number: _refit_config(t, found, pool, effort.fits) for t in found.trials}
     chosen, config, booster, effects = _refitted(
-        table, found, Trainer(pool.sample, names, seed), pool, limit
+        table, configs, Trainer(pool.sample, names, seed), len(names), limit
     )
     report = {
         "parameters": {k: v for k, v in PARAMETERS.items() if k != "verbose"},
@@ -181,16 +182,19 @@ def cheapest(table: Sequence[Standing], width: int, max_cost: float = np.inf) ->
 
 
 def _refitted(
-    table: Sequence[Standing], found: SearchResult, trainer: Trainer, pool: Pool, max_cost: float
+    table: Sequence[Standing],
+    configs: Mapping[int, TrainConfig],
+    trainer: Trainer,
+    width: int,
+    max_cost: float,
 ) -> tuple[Trial, TrainConfig, lgb.Booster, Effects]:
     """The cheapest good trial, trained on the whole pool.
 
     On all users, and as a mean of fits, tables have more cells than in a fold: where a graph grows too
     large, the next best follows.
     """
-    width = pool.sample.features.shape[1]
     trial = cheapest(table, width, max_cost).trial
-    config = _refit_config(trial, found, pool)
+    config = configs[trial.number]
     booster = trainer.train(config)
     try:
         return trial, config, booster, model_effects(booster, UNCALIBRATED, width)
@@ -198,14 +202,15 @@ def _refitted(
         others = [standing for standing in table if standing.trial is not trial]
         if not others:
             raise
-        return _refitted(others, found, trainer, pool, max_cost)
+        return _refitted(others, configs, trainer, width, max_cost)
 
 
-def _refit_config(trial: Trial, found: SearchResult, pool: Pool) -> TrainConfig:
+def _refit_config(trial: Trial, found: SearchResult, pool: Pool, most_fits: int) -> TrainConfig:
     """How a trial is trained on the whole pool."""
     rounds = scaled_rounds(trial.rounds, pool)
     sets = allowed_sets(trial.settings, found.strongest)
-    return TrainConfig(trial.settings, sets, rounds, fits_for(len(pool.sample.label), rounds))
+    fits = fits_for(len(pool.sample.label), rounds, most_fits)
+    return TrainConfig(trial.settings, sets, rounds, fits)
 
 
 def scaled_rounds(rounds: int, pool: Pool) -> int:
@@ -214,11 +219,9 @@ def scaled_rounds(rounds: int, pool: Pool) -> int:
     return int(np.clip(round(rounds * (len(pool.sample.label) / trained) ** GROWTH), 1, MAX_ROUNDS))
 
 
-def fits_for(rows: int, rounds: int) -> int:
+def fits_for(rows: int, rounds: int, most: int) -> int:
     """How many fits the chosen trees are the mean of."""
-    if rows >= SMALL_ROWS:
-        return 1
-    return int(np.clip(SMALL_TREES // rounds, 1, SMALL_FITS))
+    return 1 if rows >= SMALL_ROWS else int(np.clip(SMALL_TREES // rounds, 1, most))
 
 
 def depth_gain(table: Sequence[Standing], pool: Pool) -> dict[str, Any] | None:

@@ -8,11 +8,13 @@ gives the same trees.
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import lightgbm as lgb
 import numpy as np
 
 from engine.errors import SelfCheckError
+from engine.model.threads import available_cores, in_order
 from training.effort import Effort, TrialWatch, unwatched
 from training.model.candidates import (
     SHALLOW,
@@ -31,6 +33,13 @@ UNRACED = 2
 
 RACE_ERRORS = 3.0
 """A trial stops after the first fold if it is this many standard errors worse than the best there."""
+
+STANDARD = 0
+"""The number of the unrestricted trial, which is none of the candidates."""
+
+LANES = 2
+"""So many trials run at a time, on any machine: it decides which results a trial can race against.
+LightGBM gains little from a second thread on so few users (decisions.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +125,35 @@ class Search:
 
     def __init__(self, pool: Pool, names: tuple[str, ...], seed: int) -> None:
         self.validation = pool.validation
-        self._trainers = [Trainer(fold.train, names, seed) for fold in pool.folds]
+        threads = max(1, available_cores() // LANES)
+        # LightGBM's data are not shared by trials that run at the same time.
+        self._lanes = [
+            [Trainer(fold.train, names, seed, threads) for fold in pool.folds] for _ in range(LANES)
+        ]
         self._width = pool.sample.features.shape[1]
         nothing: Strongest = dict.fromkeys(SIZES, ())
         self._by_fold = [nothing for _ in pool.folds]
         self.strongest = nothing
 
-    def try_settings(self, number: int, settings: Settings, rival: Trial | None = None) -> Trial:
+    def try_all(
+        self, numbered: Sequence[tuple[int, Settings]], rival: Trial | None
+    ) -> tuple[Trial, ...]:
+        """Try at most `LANES` settings at the same time; see `try_settings`."""
+
+        def run(lane: int) -> Trial:
+            number, settings = numbered[lane]
+            return self.try_settings(number, settings, rival if number > UNRACED else None, lane)
+
+        return tuple(in_order(run, range(len(numbered)), LANES))
+
+    def try_settings(
+        self, number: int, settings: Settings, rival: Trial | None = None, lane: int = 0
+    ) -> Trial:
         """Train and validate settings in each fold, or in the first only if they lose there."""
         curves: list[np.ndarray] = []
         boosters: list[lgb.Booster] = []
         for trainer, strongest, validation in zip(
-            self._trainers, self._by_fold, self.validation, strict=True
+            self._lanes[lane], self._by_fold, self.validation, strict=True
         ):
             sets = allowed_sets(settings, strongest)
             booster, curve = trainer.train_with_early_stopping(settings, sets, validation)
@@ -185,21 +211,25 @@ def search(
     """
     running = Search(pool, names, seed)
     started = clock()
-    trials: list[Trial] = []
-    standard = None
-    for settings in _different(search_space(seed), running):
-        complete = [trial for trial in trials if len(trial.scores) == len(pool.folds)]
-        rival = min(complete, key=lambda t: mean_loss(t.scores, running.validation), default=None)
-        best = None if rival is None else mean_loss(rival.scores, running.validation)
-        watch(len(trials) + 1, best)
-        races = len(trials) >= UNRACED
-        trials.append(running.try_settings(len(trials) + 1, settings, rival if races else None))
-        if len(trials) == 1 and effort.trials > 1:
-            standard = running.try_settings(0, UNRESTRICTED)
-        late = effort.minutes is not None and clock() - started >= 60 * effort.minutes
-        if late or len(trials) >= effort.trials:
-            break
-    return SearchResult(tuple(trials), standard, running.strongest)
+    space = _different(search_space(seed), running)
+    watch(1, None)
+    # The others need what the first finds, so the standard runs beside it.
+    first = [(1, next(space)), (STANDARD, UNRESTRICTED)][: effort.trials]
+    found, *standard = running.try_all(first, None)
+    trials = [found]
+    while len(trials) < effort.trials and not _late(effort, clock() - started):
+        rival = min(
+            (trial for trial in trials if len(trial.scores) == len(pool.folds)),
+            key=lambda trial: mean_loss(trial.scores, running.validation),
+        )
+        watch(len(trials) + 1, mean_loss(rival.scores, running.validation))
+        numbered = enumerate(islice(space, LANES), len(trials) + 1)
+        trials += running.try_all(list(numbered)[: effort.trials - len(trials)], rival)
+    return SearchResult(tuple(trials), standard[0] if standard else None, running.strongest)
+
+
+def _late(effort: Effort, seconds: float) -> bool:
+    return effort.minutes is not None and seconds >= 60 * effort.minutes
 
 
 def _different(settings: Iterable[Settings], search: Search) -> Iterator[Settings]:

@@ -117,8 +117,10 @@ class TrainConfig:
 class Trainer:
     """Users on whom several models can be trained."""
 
-    def __init__(self, sample: Sample, names: tuple[str, ...], seed: int) -> None:
-        threads = threads_for(sample.features)
+    def __init__(
+        self, sample: Sample, names: tuple[str, ...], seed: int, most_threads: int = 0
+    ) -> None:
+        threads = threads_for(sample.features) or most_threads
         self._shared: dict[str, Any] = {**PARAMETERS, "seed": seed, "num_threads": threads}
         self._sample, self._names = sample, model_names(names)
         self._binned: dict[int, lgb.Dataset] = {}

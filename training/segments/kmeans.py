@@ -5,6 +5,8 @@ Gaussian copula, whose columns are correlated without forming groups.
 """
 
 import warnings
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import ndtr, ndtri  # type: ignore[import-untyped]
@@ -12,8 +14,27 @@ from scipy.stats import rankdata  # type: ignore[import-untyped]
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import silhouette_score
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from engine.model.threads import available_cores, in_order
 from training.metrics.metrics import rounded
+
+Result = TypeVar("Result")
+
+
+def apart(measure: Callable[[int], Result], counts: Iterable[int]) -> list[Result]:
+    """What is fitted or measured for each number of segments, each on one thread of its own.
+
+    With several threads for one KMeans, the last bits of a centroid would depend on their number.
+    """
+
+    def alone(count: int) -> Result:
+        with threadpool_limits(1):
+            return measure(count)
+
+    # The largest number takes longest.
+    falling = sorted(counts, reverse=True)
+    return list(in_order(alone, falling, available_cores()))[::-1]
 
 
 def fit_kmeans(points: np.ndarray, count: int, seed: int, starts: int) -> KMeans:
@@ -43,8 +64,8 @@ def silhouettes(
     form groups: see `silhouette_copula`.
 
     Args:
-        model: Fitted to `points`.
-        points: Training users, float64 [rows, coordinates].
+        model: Fitted to training users.
+        points: Some of them, float64 [rows, coordinates].
         unseen: Other users, float64 [rows, coordinates].
         seed: Of the permutations.
         starts: Of KMeans.

@@ -28,6 +28,7 @@ from training.segments.counts import (
     shares,
 )
 from training.segments.kmeans import (
+    apart,
     fit_kmeans,
     fit_kmeans_from,
     sampled,
@@ -54,7 +55,7 @@ from training.segments.space import (
 )
 
 TEST_ROWS = 10_000
-COPULA_ROWS = 40_000
+NULL_ROWS = 40_000
 DISTINCT_ROWS = 50_000
 SILHOUETTE_TARGET = 0.20
 
@@ -113,7 +114,8 @@ def fit_segments(
     # One thread: with several, the last bits of a centroid depend on their number.
     with threadpool_limits(1):
         models = _models(points, seed, effort.kmeans_starts, before)
-        tried = {k: count_figures(model, users, seed, effort) for k, model in models.items()}
+        figures = apart(lambda k: count_figures(models[k], users, seed, effort), models)
+        tried = dict(zip(models, figures, strict=True))
         current = None if before is None else len(before.segments)
         best, problems = choose_count(tried, current)
         model, lineage = _numbered(models[best], before)
@@ -147,7 +149,8 @@ def _models(
     """KMeans for every number of segments; the current number starts from the current segments."""
     distinct = len(np.unique(points[:DISTINCT_ROWS], axis=0))
     possible = [k for k in SEGMENT_COUNTS if k <= distinct] or [1]
-    models = {k: fit_kmeans(points, k, seed, starts) for k in possible}
+    found = apart(lambda k: fit_kmeans(points, k, seed, starts), possible)
+    models = dict(zip(possible, found, strict=True))
     start = None if before is None else starting_centroids(points, before)
     if start is not None and len(start) in models:
         models[len(start)] = fit_kmeans_from(points, start, seed)
@@ -173,8 +176,8 @@ def _measured(
     model: KMeans, points: np.ndarray, space: Space, unseen: np.ndarray, seed: int, starts: int
 ) -> dict[str, Any]:
     """Silhouettes of users that took no part in the choice; `unseen` float32 [rows, features]."""
-    found, null = silhouettes(model, points, space.coordinates(unseen), seed, starts)
-    sample = sampled(points, COPULA_ROWS, seed)
+    sample = sampled(points, NULL_ROWS, seed)
+    found, null = silhouettes(model, sample, space.coordinates(unseen), seed, starts)
     return {
         "silhouette": found,
         "silhouette_permuted": null,
