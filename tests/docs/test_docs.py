@@ -110,6 +110,10 @@ def test_every_command_of_the_week_is_one_of_the_readme():
     assert set(commands) <= set(README.splitlines())
 
 
+def test_the_readme_is_short():
+    assert len(README.splitlines()) < 120
+
+
 def test_every_make_target_of_the_readme_exists():
     named = set(re.findall(r"\bmake ([a-z][a-z-]*)", README))
     makefile = (ROOT / "Makefile").read_text()
