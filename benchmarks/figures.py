@@ -160,8 +160,8 @@ def markdown(
 def _name(row: Mapping[str, Any], folds: int) -> str:
     if row.get("chosen"):
         return f"**{row['name']}**"
-    # The search drops clearly worse draws after the first fold.
-    return f"{row['name']} (first fold only)" if row.get("folds", folds) < folds else row["name"]
+    # The search stops what is clearly worse.
+    return f"{row['name']} (stopped)" if row.get("folds", folds) < folds else row["name"]
 
 
 def _depth_gain(gain: Mapping[str, Any] | None) -> str:

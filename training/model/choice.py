@@ -279,7 +279,7 @@ def _parameters(trial: Trial) -> dict[str, Any]:
 
 
 def _row(trial: Trial, standing: Standing | None, *, chosen: bool) -> dict[str, Any]:
-    """A trial that stopped after the first fold has no comparable figures."""
+    """A trial that stopped before the last fold has no comparable figures."""
     figures = ("log_loss", "difference", "standard_error", "roc_auc")
     return {
         "number": trial.number,

@@ -1,7 +1,7 @@
 """The search for the trees that are cheapest to score among those as good as the best.
 
 All trials use the same folds, so that they are compared user by user. One that is clearly worse in
-the first fold stops there. The clock only decides how many trials start; the same number of trials
+the first folds stops there. The clock only decides how many trials start; the same number of trials
 gives the same trees.
 """
 
@@ -32,7 +32,7 @@ UNRACED = 2
 """The first trials are measured in all folds: what interactions gain is told from them."""
 
 RACE_ERRORS = 3.0
-"""A trial stops after the first fold if it is this many standard errors worse than the best there."""
+"""A trial stops after a fold if it is this many standard errors worse than the best so far."""
 
 STANDARD = 0
 """The number of the unrestricted trial, which is none of the candidates."""
@@ -90,8 +90,8 @@ class Trial:
         number: From 1, in the order of the start.
         settings: What was tried.
         rounds: Where the mean log-loss of the folds is least.
-        scores: Raw scores of each fold's validation rows, float64 [rows]; of the first fold only
-            where the trial stopped there.
+        scores: Raw scores of each fold's validation rows, float64 [rows]; of the first folds
+            only where the trial stopped there.
         booster: The trees of the first fold.
         cost: An estimate of nanoseconds for a row; None if it cannot be exported.
     """
@@ -149,9 +149,10 @@ class Search:
     def try_settings(
         self, number: int, settings: Settings, rival: Trial | None = None, lane: int = 0
     ) -> Trial:
-        """Train and validate settings in each fold, or in the first only if they lose there."""
+        """Train and validate settings in each fold, until they have lost against a rival."""
         curves: list[np.ndarray] = []
         boosters: list[lgb.Booster] = []
+        raced: list[np.ndarray] = []
         for trainer, strongest, validation in zip(
             self._lanes[lane], self._by_fold, self.validation, strict=True
         ):
@@ -159,7 +160,10 @@ class Search:
             booster, curve = trainer.train_with_early_stopping(settings, sets, validation)
             boosters.append(booster)
             curves.append(curve)
-            if rival is not None and len(curves) == 1 and self._loses(booster, curve, rival):
+            if rival is None or len(curves) == len(self.validation):
+                continue
+            raced.append(raw_scores(booster, validation.features, int(np.argmin(curve)) + 1))
+            if self._lose(raced, rival):
                 break
         rounds = best_rounds(curves)
         read = [lgb.Booster(model_str=plain_text(b, rounds)) for b in boosters]
@@ -169,10 +173,10 @@ class Search:
         scores = [raw_scores(b, j.features) for b, j in zip(read, self.validation, strict=False)]
         return Trial(number, settings, rounds, tuple(scores), read[0], _cost(read[0], self._width))
 
-    def _loses(self, booster: lgb.Booster, curve: np.ndarray, best: Trial) -> bool:
-        first = self.validation[:1]
-        own = raw_scores(booster, first[0].features, int(np.argmin(curve)) + 1)
-        gap = fold_losses([own], first) - fold_losses(best.scores[:1], first)
+    def _lose(self, scores: Sequence[np.ndarray], best: Trial) -> bool:
+        """Whether the scores of the first folds are clearly worse than those of the best trial."""
+        folds = self.validation[: len(scores)]
+        gap = fold_losses(scores, folds) - fold_losses(best.scores[: len(scores)], folds)
         return bool(gap.mean() > RACE_ERRORS * gap.std() / np.sqrt(len(gap)))
 
 

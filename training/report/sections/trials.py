@@ -90,7 +90,7 @@ def _parameters(trial: Figures) -> str:
         if value is not None
     ]
     if trial.get("log_loss") is None:
-        words.append("clearly worse in the first fold, so stopped")
+        words.append("clearly worse in the first folds, so stopped")
     return ", ".join(words)
 
 
