@@ -10,7 +10,7 @@ import training.simulate
 from engine.activate.arms import CONTROL
 from engine.errors import InputError
 from training.simulate import SimulateOptions, panel, simulate
-from training.simulate.campaign import ARMS, NO_CAMPAIGN, read_campaign
+from training.simulate.campaign import ARMS, NO_LISTS, read_contact_lists
 from training.simulate.uplift import ARM_SHIFTS, contacted_probability
 
 DAY = date(2026, 11, 22)
@@ -18,7 +18,7 @@ WEEK = timedelta(days=7)
 KEYS = ["user_id", "snapshot_date"]
 
 
-def draw(campaign=NO_CAMPAIGN, **options) -> pl.DataFrame:
+def draw(campaign=NO_LISTS, **options) -> pl.DataFrame:
     return pl.concat(simulate(SimulateOptions(truth=True, campaign=campaign, **options)))
 
 
@@ -30,7 +30,7 @@ def listed(tmp_path):
         place = pl.int_range(pl.len()) % len(arms)
         arm = place.replace_strict(range(len(arms)), list(arms), return_dtype=pl.String)
         users.select(*KEYS, arm=arm).write_csv(tmp_path / name)
-        return read_campaign([str(tmp_path / name)])
+        return read_contact_lists([str(tmp_path / name)])
 
     return write
 
@@ -166,10 +166,10 @@ def test_each_week_may_have_a_campaign_made_after_the_one_before(small_blocks, l
     options = {"rows": 1_000, "seed": 4}
     first = draw(weeks=1, as_of=DAY - WEEK, **options)
     listed(first, name="first.csv")
-    one = read_campaign([str(tmp_path / "first.csv")])
+    one = read_contact_lists([str(tmp_path / "first.csv")])
     now = draw(one, weeks=2, **options).filter(snapshot_date=DAY)
     listed(now, name="second.csv")
-    both = read_campaign([str(tmp_path / name) for name in ("first.csv", "second.csv")])
+    both = read_contact_lists([str(tmp_path / name) for name in ("first.csv", "second.csv")])
     found = draw(both, weeks=2, **options)
     features = now.drop("purchased_next_7d", "true_probability", "true_effect")
     assert found.filter(snapshot_date=DAY).select(features.columns).equals(features)
@@ -191,7 +191,7 @@ def test_lists_come_in_every_form_and_may_name_the_date_otherwise(tmp_path, endi
         frame.write_parquet(path)
     else:
         frame.write_csv(path, compression="gzip" if ending == ".csv.gz" else "uncompressed")
-    contacts = read_campaign([path]).contacts[DAY]
+    contacts = read_contact_lists([path]).contacts[DAY]
     assert contacts.account.tolist() == [2, 1_000_000_002]
     assert [ARMS[code] for code in contacts.arm] == ["control", "offer"]
 
@@ -222,7 +222,7 @@ GOOD = {
 def test_a_list_with_wrong_rows_is_refused(tmp_path, changed, message):
     pl.DataFrame(GOOD | changed).write_csv(tmp_path / "list.csv")
     with pytest.raises(InputError, match=message):
-        read_campaign([str(tmp_path / "list.csv")])
+        read_contact_lists([str(tmp_path / "list.csv")])
 
 
 @pytest.mark.parametrize(
@@ -236,20 +236,20 @@ def test_a_list_with_wrong_rows_is_refused(tmp_path, changed, message):
 def test_a_list_without_a_column_is_refused(tmp_path, left_out, message):
     pl.DataFrame(GOOD).drop(left_out).write_parquet(tmp_path / "list.parquet")
     with pytest.raises(InputError, match=message):
-        read_campaign([str(tmp_path / "list.parquet")])
+        read_contact_lists([str(tmp_path / "list.parquet")])
 
 
 def test_an_empty_list_is_refused(tmp_path):
     pl.DataFrame(GOOD).clear().write_parquet(tmp_path / "list.parquet")
     with pytest.raises(InputError, match="no row of contacts"):
-        read_campaign([str(tmp_path / "list.parquet")])
+        read_contact_lists([str(tmp_path / "list.parquet")])
 
 
 def test_a_user_in_two_lists_of_a_date_is_refused(tmp_path):
     for name in ("a.csv", "b.csv"):
         pl.DataFrame(GOOD).write_csv(tmp_path / name)
     with pytest.raises(InputError, match=r"a\.csv, .*b\.csv: user_id\|duplicate 2"):
-        read_campaign([str(tmp_path / name) for name in ("a.csv", "b.csv")])
+        read_contact_lists([str(tmp_path / name) for name in ("a.csv", "b.csv")])
 
 
 @pytest.mark.parametrize(

@@ -82,11 +82,11 @@ def simulate(
     from engine.inputs.open import input_paths
     from engine.outputs.paths import check_apart
     from training.simulate import SimulateOptions
-    from training.simulate.campaign import NO_CAMPAIGN, read_campaign
+    from training.simulate.campaign import NO_LISTS, read_contact_lists
     from training.simulate.write import write_users
 
     check_apart([out], lists, input_paths(lists))
-    campaign = read_campaign(lists) if lists else NO_CAMPAIGN
+    campaign = read_contact_lists(lists) if lists else NO_LISTS
     settings = SimulateOptions(
         as_of=as_of.date(), label=not no_label, truth=with_truth, campaign=campaign, **options
     )

@@ -29,7 +29,7 @@ import numpy as np
 import polars as pl
 
 from engine.errors import UsageError
-from training.simulate.campaign import NO_CAMPAIGN, Campaign
+from training.simulate.campaign import NO_LISTS, ContactLists
 from training.simulate.climate import DEFAULT_DATE, climate
 from training.simulate.columns import FEATURES, feature_frame
 from training.simulate.history import WINDOWS, draw_events, draw_windows
@@ -76,7 +76,7 @@ class SimulateOptions:
     label: bool = True
     truth: bool = False
     weeks: int | None = None
-    campaign: Campaign = NO_CAMPAIGN
+    campaign: ContactLists = NO_LISTS
 
     def __post_init__(self) -> None:
         for day in (self.as_of, self.dates[0]):

@@ -35,7 +35,7 @@ NO_ACCOUNT = 0  # of an id that no simulated user has
 
 
 @dataclass(frozen=True, slots=True)
-class Contacts:
+class DayContacts:
     """The contacts at one date.
 
     Attributes:
@@ -48,7 +48,7 @@ class Contacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Campaign:
+class ContactLists:
     """Who is contacted, by snapshot date; nobody by default.
 
     Attributes:
@@ -57,7 +57,7 @@ class Campaign:
     """
 
     name: str = ""
-    contacts: Mapping[date, Contacts] = field(default_factory=dict)
+    contacts: Mapping[date, DayContacts] = field(default_factory=dict)
 
     def arms(self, day: date, account: IntArray) -> ArmArray:
         """The arm of each account at a date, int8 [rows]."""
@@ -105,10 +105,10 @@ class Campaign:
             )
 
 
-NO_CAMPAIGN = Campaign()
+NO_LISTS = ContactLists()
 
 
-def read_campaign(lists: Sequence[str]) -> Campaign:
+def read_contact_lists(lists: Sequence[str]) -> ContactLists:
     """Read lists of contacts, as `engine audience` writes them.
 
     Args:
@@ -135,7 +135,7 @@ def read_campaign(lists: Sequence[str]) -> Campaign:
         )
     if not frames:
         raise InputError(f"{name}: no row of contacts. Check the job that writes the list.")
-    return Campaign(name, _by_date(pl.concat(frames)))
+    return ContactLists(name, _by_date(pl.concat(frames)))
 
 
 def _schema(tables: Sequence[Table]) -> FeatureSchema:
@@ -168,9 +168,9 @@ def _coded(frame: pl.DataFrame, snapshot: str, where: str) -> pl.DataFrame:
     )
 
 
-def _by_date(frame: pl.DataFrame) -> dict[date, Contacts]:
+def _by_date(frame: pl.DataFrame) -> dict[date, DayContacts]:
     parts = frame.sort("account").partition_by("day", as_dict=True)
     return {
-        day: Contacts(part["account"].to_numpy(), part["arm"].to_numpy())
+        day: DayContacts(part["account"].to_numpy(), part["arm"].to_numpy())
         for (day,), part in parts.items()
     }

@@ -4,14 +4,14 @@ from datetime import date
 
 import polars as pl
 
-from training.simulate.campaign import ARMS, UNLISTED, Campaign
+from training.simulate.campaign import ARMS, UNLISTED, ContactLists
 from training.simulate.people import FloatArray, IntArray
 from training.simulate.truth import true_probability
 from training.simulate.uplift import ARM_SHIFTS, contacted_probability
 
 
 def labelled(
-    features: pl.DataFrame, account: IntArray, day: date, luck: FloatArray, campaign: Campaign
+    features: pl.DataFrame, account: IntArray, day: date, luck: FloatArray, campaign: ContactLists
 ) -> pl.DataFrame:
     """Users at a date with all columns that a simulation may write, and `listed`.
 

@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from training.simulate.campaign import Campaign
+from training.simulate.campaign import ContactLists
 from training.simulate.climate import Climate, climate
 from training.simulate.columns import feature_frame
 from training.simulate.label import labelled
@@ -121,7 +121,7 @@ class Users:
 
 
 def draw_panel(
-    rows: int, weeks: int, seed: int, as_of: date, drift: float, campaign: Campaign
+    rows: int, weeks: int, seed: int, as_of: date, drift: float, campaign: ContactLists
 ) -> Iterator[pl.DataFrame]:
     """Yield the users of a panel: for each block of users, a frame for each week.
 
@@ -142,7 +142,7 @@ class _Block:
     """Users on their way through the weeks; week 0 ends at the first snapshot."""
 
     def __init__(
-        self, block: int, weeks: int, seed: int, as_of: date, drift: float, campaign: Campaign
+        self, block: int, weeks: int, seed: int, as_of: date, drift: float, campaign: ContactLists
     ) -> None:
         self._key = (seed, block)
         self._weeks = weeks
