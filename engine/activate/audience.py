@@ -28,8 +28,8 @@ from engine.activate.columns import (
     repeated_headers,
 )
 from engine.activate.options import AudienceOptions
-from engine.activate.profit import Economics, open_economics
-from engine.activate.score_rows import Scores, key_columns, open_scores
+from engine.activate.profit import ContactProfits, open_contact_profits
+from engine.activate.score_rows import Scores, open_scores
 from engine.activate.selection import (
     CONTACTED,
     CONTROL_USER,
@@ -40,6 +40,7 @@ from engine.activate.selection import (
 )
 from engine.activate.suppression import suppressed_ids, warn_of_unmatched
 from engine.bundle.open import Bundle, open_bundle
+from engine.bundle.score_file import score_keys
 from engine.errors import CannotCreateError, InputError, UsageError, pluralize, quoted
 from engine.format import visible
 from engine.inputs.open import input_paths, open_inputs
@@ -129,7 +130,7 @@ def make_audience(
         return None
     template = None if options.template is None else load_template(options.template)
     bundle = open_bundle(options.bundle) if options.bundle and options.by == "profit" else None
-    economics = None if bundle is None else open_economics(bundle, options.cost)
+    profits = None if bundle is None else open_contact_profits(bundle, options.cost)
     filters = Filters(options.segments, options.bands, options.min_probability)
     with _sink(targets, options, template) as sink:
         targets.check(replace=options.if_exists == "replace")
@@ -138,13 +139,14 @@ def make_audience(
         with open_inputs(inputs, limits=options.limits) as tables:
             _check_apart(targets, inputs, tables, options)
             hashes = started(partial(score_files, tables))
-            keys = key_columns(tables[0])
-            columns = list_columns(options, template, tables[0].columns.names(), keys)
+            found = tables[0].columns.names()
+            keys = score_keys(found, tables[0].name)
+            columns = list_columns(options, template, found, keys.names)
             _check_marks(destination, columns)
             scores = open_scores(tables, keys, needed_by(options, columns))
             _check_bundle(scores, bundle)
             suppressed = suppressed_ids(options.suppress, scores.id, options.limits)
-            ranking = rank_users(scores, filters, suppressed, economics)
+            ranking = rank_users(scores, filters, suppressed, profits)
             role, cutoff = admit(ranking, scores, options)
             if CONTROL in options.arms:
                 _draw_control(role, scores, options)
@@ -165,13 +167,13 @@ def make_audience(
             users_by_arm=users_by_arm,
             control_included=options.include_control,
             suppressed=ranking.suppressed,
-            **_figures(ranking, role, options, economics),
+            **_figures(ranking, role, options, profits),
         )
         written, _ = sink.finish()
         sink.publish(campaign.to_json(), b"")
     warn_of_unmatched(suppressed, ranking.unmatched)
     _warn_of_size(targets.label, written, template)
-    return Audience(targets.label, campaign, left_out, economics.currency if economics else "")
+    return Audience(targets.label, campaign, left_out, profits.currency if profits else "")
 
 
 def _sink(targets: Targets, options: AudienceOptions, template: Template | None) -> Sink:
@@ -289,16 +291,16 @@ def _write(
 
 
 def _figures(
-    ranking: Ranking, role: np.ndarray, options: AudienceOptions, economics: Economics | None
+    ranking: Ranking, role: np.ndarray, options: AudienceOptions, profits: ContactProfits | None
 ) -> dict[str, Any]:
     """The sizes and amounts of a campaign."""
     is_contacted = role == CONTACTED
     users = int(np.count_nonzero(is_contacted))
     cost = None if options.cost is None else options.cost * users
     profit = None
-    if economics is not None and ranking.cell is not None:
+    if profits is not None and ranking.cell is not None:
         profit = round(float(ranking.rank[is_contacted].sum(dtype=np.float64)), DECIMALS)
-        cost = float(economics.costs[ranking.cell[is_contacted]].sum())
+        cost = float(profits.costs[ranking.cell[is_contacted]].sum())
     buyers = float(ranking.probability[is_contacted].sum(dtype=np.float64))
     return {
         "users": users,

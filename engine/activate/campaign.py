@@ -12,9 +12,10 @@ import polars as pl
 
 from engine.activate.arms import ARM_HASH, CONTROL, arm_column, check_arms
 from engine.activate.options import By
-from engine.activate.score_rows import IN_CONTROL, PROBABILITY, typed_columns
+from engine.activate.score_rows import IN_CONTROL, typed_columns
 from engine.activate.selection import Filters, check_faults, value_faults
 from engine.bundle.documents import parse_json
+from engine.bundle.score_file import PROBABILITY
 from engine.bundle.structure import (
     is_count,
     is_float32,

@@ -9,9 +9,9 @@ import polars as pl
 from polars.selectors import by_name
 
 from engine.activate.options import AudienceOptions
-from engine.activate.score_rows import BAND, PROBABILITY
+from engine.activate.score_rows import BAND
 from engine.bundle.documents import read_toml
-from engine.bundle.score_file import DRIVER_NAMES, REASON_NAMES
+from engine.bundle.score_file import DRIVER_NAMES, PROBABILITY, REASON_NAMES
 from engine.errors import UsageError, quoted
 
 ID = "id"

@@ -14,7 +14,7 @@ NO_CELL = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Economics:
+class ContactProfits:
     """What an order earns and a contact costs, by cell of the playbook.
 
     Attributes:
@@ -53,8 +53,8 @@ class Economics:
         return profit
 
 
-def open_economics(bundle: Bundle, cost: float | None) -> Economics:
-    """The economics in the playbook of a bundle.
+def open_contact_profits(bundle: Bundle, cost: float | None) -> ContactProfits:
+    """What contacts earn by the economics in the playbook of a bundle.
 
     Args:
         bundle: The opened bundle.
@@ -85,7 +85,7 @@ def open_economics(bundle: Bundle, cost: float | None) -> Economics:
                 f"{bundle.path / PLAYBOOK}: {pluralize(len(absent), 'cell')} without {what}: "
                 f"{quoted(absent)}. Add it to the playbook's TOML and fit again."
             )
-    return Economics(
+    return ContactProfits(
         currency=document["economics"]["currency"],
         cells={_name(cell): n for n, cell in enumerate(found)},
         contacted=np.array([of.contacted for of in found.values()]),

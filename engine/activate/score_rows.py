@@ -12,6 +12,7 @@ import polars as pl
 from polars.selectors import by_name
 
 from engine.bundle.schema import Feature, FeatureSchema
+from engine.bundle.score_file import PROBABILITY, ScoreKeys
 from engine.errors import NAMES_SHOWN, InputError, NoInputError, pluralize, quoted
 from engine.inputs.chunks import read_frames
 from engine.inputs.tables import Table
@@ -21,7 +22,6 @@ from engine.rows.rules import check_columns
 from engine.rows.typed import date_column
 
 READ_ROWS = 262_144
-PROBABILITY = "purchase_probability"
 BAND = "propensity_band"
 IN_CONTROL = "in_control_group"
 NEEDED = {
@@ -81,29 +81,12 @@ def names_of(tables: Sequence[Table]) -> str:
     )
 
 
-def key_columns(table: Table) -> tuple[str, ...]:
-    """The id column of a score file, and its snapshot column if it has one.
-
-    Raises:
-        InputError: It is not a score file.
-    """
-    columns = table.columns.names()
-    _check_present([table], NEEDED)
-    keys = tuple(columns[: columns.index(PROBABILITY)])
-    if not 1 <= len(keys) <= 2:
-        raise InputError(
-            f"{table.name}: {len(keys)} columns before {PROBABILITY!r}, expected the id and perhaps a "
-            "snapshot date, as 'engine score' writes them. Keep the order of the score file."
-        )
-    return keys
-
-
-def open_scores(tables: Sequence[Table], keys: Sequence[str], needed: Mapping[str, str]) -> Scores:
+def open_scores(tables: Sequence[Table], keys: ScoreKeys, needed: Mapping[str, str]) -> Scores:
     """Check that tables are score files of one bundle and one date, and that no user repeats.
 
     Args:
         tables: The opened inputs.
-        keys: The `key_columns` of the first.
+        keys: Those of the first.
         needed: Further columns, each with the option that needs it.
 
     Raises:
@@ -111,8 +94,8 @@ def open_scores(tables: Sequence[Table], keys: Sequence[str], needed: Mapping[st
             repeat, or there is not one bundle and one date.
         NoInputError: There are no rows.
     """
-    id_column, snapshot = keys[0], keys[1] if len(keys) == 2 else None
-    wanted = {**dict.fromkeys(keys, "every list"), **NEEDED, **needed}
+    id_column, snapshot = keys.first, keys.snapshot
+    wanted = {**dict.fromkeys(keys.names, "every list"), **NEEDED, **needed}
     _check_present(tables, wanted)
     for table in tables:
         _check_types(table, list(wanted), id_column, snapshot)

@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 
 from engine.activate.options import AudienceOptions
-from engine.activate.profit import NO_CELL, Economics
-from engine.activate.score_rows import BAND, IN_CONTROL, PROBABILITY, Scores
+from engine.activate.profit import NO_CELL, ContactProfits
+from engine.activate.score_rows import BAND, IN_CONTROL, Scores
 from engine.bundle.playbook import salted_draws
+from engine.bundle.score_file import PROBABILITY
 from engine.errors import InputError, pluralize, quoted
 
 LEFT_OUT, CONTACTED, CONTROL_USER = 0, 1, 2
@@ -75,7 +76,7 @@ def rank_users(
     scores: Scores,
     filters: Filters,
     suppressed: Mapping[str, pl.Series],
-    economics: Economics | None,
+    profits: ContactProfits | None,
 ) -> Ranking:
     """Give every user a role and a rank.
 
@@ -83,34 +84,34 @@ def rank_users(
         scores: The score files.
         filters: What users must pass.
         suppressed: The ids, as text, of each suppression file.
-        economics: Ranks users by expected profit; without it they are ranked by probability.
+        profits: Ranks users by expected profit; without them they are ranked by probability.
 
     Raises:
         InputError: Values are missing, or a segment of the filters is unknown.
     """
     role = np.zeros(scores.rows, np.uint8)
     probability = np.zeros(scores.rows, np.float32)
-    rank = probability if economics is None else np.zeros_like(probability)
-    cell = None if economics is None else np.zeros(scores.rows, np.int16)
+    rank = probability if profits is None else np.zeros_like(probability)
+    cell = None if profits is None else np.zeros(scores.rows, np.int16)
     counts: Counter[str] = Counter()
     matches: Counter[str] = Counter()
     faults: Counter[str] = Counter()
     segments: set[tuple[str | None, str | None]] = set()
     end = 0
-    for frame in scores.read(_columns(scores, filters, economics)):
+    for frame in scores.read(_columns(scores, filters, profits)):
         rows = slice(end, end := end + frame.height)
         probability[rows] = frame[PROBABILITY]
-        if economics is not None and cell is not None:
-            cell[rows] = economics.cell_column(frame)
-            rank[rows] = economics.profit(probability[rows], cell[rows])
+        if profits is not None and cell is not None:
+            cell[rows] = profits.cell_column(frame)
+            rank[rows] = profits.profit(probability[rows], cell[rows])
         faults.update(value_faults(frame, None if cell is None else cell[rows]))
         passes = np.ones(frame.height, np.bool_)
         conditions = {
             f"outside {option}": frame.select(condition).to_series().to_numpy()
             for option, condition in filters.conditions().items()
         }
-        if economics is not None and cell is not None:
-            conditions["whom the playbook does not contact"] = economics.contacted[cell[rows]]
+        if profits is not None and cell is not None:
+            conditions["whom the playbook does not contact"] = profits.contacted[cell[rows]]
         for reason, found in conditions.items():
             counts[reason] += int(np.count_nonzero(passes & ~found))
             passes &= found
@@ -196,9 +197,9 @@ def check_faults(where: str, faults: Mapping[str, int]) -> None:
         raise InputError(f"{where}: {'; '.join(found)}. Give a file that 'engine score' wrote.")
 
 
-def _columns(scores: Scores, filters: Filters, economics: Economics | None) -> list[str]:
-    segment = bool(filters.segments) or economics is not None
-    band = bool(filters.bands) or economics is not None
+def _columns(scores: Scores, filters: Filters, profits: ContactProfits | None) -> list[str]:
+    segment = bool(filters.segments) or profits is not None
+    band = bool(filters.bands) or profits is not None
     return [
         *(scores.id, PROBABILITY, IN_CONTROL),
         *(("segment_id", "segment_name") if segment else ()),

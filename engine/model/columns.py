@@ -8,12 +8,11 @@ import polars as pl
 from engine.bundle.manifest import BANDS, Manifest
 from engine.bundle.playbook import Playbook
 from engine.bundle.reference import digitize
-from engine.bundle.score_file import DRIVER_NAMES, REASON_NAMES
+from engine.bundle.score_file import DRIVER_NAMES, REASON_NAMES, ROW_NUMBER
 from engine.model.reasons import reason_columns
 from engine.model.session import Predictions
 from engine.options import OutputOptions
 
-ROW_NUMBER = "row"
 REPEATED_TEXTS = (
     *("propensity_band", "segment_name", *DRIVER_NAMES, *REASON_NAMES),
     *("action", "bundle_id"),

@@ -9,13 +9,12 @@ import polars as pl
 
 from engine.bundle.manifest import BANDS
 from engine.bundle.schema import FeatureSchema
-from engine.bundle.score_file import score_features
+from engine.bundle.score_file import score_features, score_keys
 from engine.errors import InputError, pluralize, quoted, rule_counts
 from engine.inputs.chunks import read_chunks
 from engine.inputs.open import open_inputs
 from engine.inputs.tables import Table
 from engine.limits import InputLimits
-from engine.model.columns import ROW_NUMBER
 from engine.options import CHUNK_ROWS
 from engine.pages.bins import FINEST_BINS, WIDTHS, bin_numbers
 from engine.pages.format import EVERYBODY
@@ -90,12 +89,11 @@ def read_night(scores: str, limits: InputLimits = InputLimits()) -> Night:  # no
 
 
 def _score_schema(tables: Sequence[Table]) -> FeatureSchema:
-    """The columns to read; the id is the first column if it stands before the scores.
+    """The columns to read.
 
     Raises:
         InputError: Columns are missing or of a wrong type, or the files differ in their id.
     """
-    first = SCORES[0].name
     for table in tables:
         missing = sorted(f.name for f in SCORES if f.name not in table.columns)
         if missing:
@@ -103,8 +101,8 @@ def _score_schema(tables: Sequence[Table]) -> FeatureSchema:
                 f"{table.name}: not a score file: {pluralize(len(missing), 'missing column')}: "
                 f"{quoted(missing)}. Give a file that 'engine score' wrote."
             )
-    leading = tables[0].columns.names()[0]
-    schema = FeatureSchema("scores", SCORES, id=None if leading in (first, ROW_NUMBER) else leading)
+    keys = score_keys(tables[0].columns.names(), tables[0].name)
+    schema = FeatureSchema("scores", SCORES, id=keys.id)
     for table in tables:
         check_columns(schema, table.columns, table.name, "a report")
     check_same_keys(schema, ((table.name, table.columns) for table in tables))

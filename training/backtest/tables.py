@@ -1,16 +1,18 @@
 """Score files and their outcomes as tables with plain names, each row checked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
 from engine.bundle.manifest import BANDS
 from engine.bundle.schema import Feature, FeatureSchema
-from engine.bundle.score_file import score_features
+from engine.bundle.score_file import score_features, score_keys
 from engine.errors import BundleError, InputError, UsageError, pluralize, quoted, rule_counts
 from engine.inputs.chunks import read_chunks
 from engine.inputs.open import open_inputs
+from engine.inputs.tables import Table
 from engine.options import CHUNK_ROWS
 from engine.rows.rules import check_columns, check_same_keys, split_rows
 
@@ -73,7 +75,9 @@ def read_tables(
             "what users spent."
         )
     same = {feature.name: feature.name for feature in SCORES}
-    scored, wrong = read_rows(scores, _table(schema, SCORES), same, "scores")
+    scored, wrong = read_rows(
+        scores, _table(schema, SCORES), same, "scores", partial(_check_keys, schema)
+    )
     if wrong:
         raise InputError(
             f"{', '.join(scores)}: {rule_counts(wrong)}; the engine never writes such rows. Give "
@@ -101,7 +105,11 @@ def read_tables(
 
 
 def read_rows(
-    inputs: Sequence[str], table: FeatureSchema, features: Mapping[str, str], what: str
+    inputs: Sequence[str],
+    table: FeatureSchema,
+    features: Mapping[str, str],
+    what: str,
+    check: Callable[[Table], None] = lambda _: None,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """The usable rows of all files, and the number of others by rule.
 
@@ -110,11 +118,13 @@ def read_rows(
         table: Their keys, which become `id`, as text, and `snapshot`; and their features.
         features: What the features become: new names, and those in the files.
         what: For messages.
+        check: Called with each file.
     """
     keys = [name for name in (table.id, table.snapshot) if name is not None]
     wanted = [*keys, *features.values()]
     with open_inputs(inputs, wanted) as tables:
         for found in tables:
+            check(found)
             check_columns(table, found.columns, found.name, f"a backtest of {what}")
         # Ids are compared as text, whatever their type.
         text = {str(table.id): pl.String()}
@@ -135,6 +145,20 @@ def read_rows(
 
 def _table(schema: FeatureSchema, features: tuple[Feature, ...]) -> FeatureSchema:
     return FeatureSchema(schema.name, features, id=schema.id, snapshot=schema.snapshot)
+
+
+def _check_keys(schema: FeatureSchema, scores: Table) -> None:
+    """Check that the keys of a score file are those of the schema."""
+    keys = score_keys(scores.columns.names(), scores.name)
+    other = [f"id column {keys.first!r}"] if keys.first != schema.id else []
+    if keys.snapshot not in (None, schema.snapshot):
+        other.append(f"snapshot date {keys.snapshot!r}")
+    if other:
+        raise InputError(
+            f"{scores.name}: scores have the {' and the '.join(other)}, schema {schema.name!r} has the "
+            f"id {schema.id!r} and {'no snapshot' if schema.snapshot is None else f'the snapshot {schema.snapshot!r}'}. "
+            "Give the schema of the bundle that made them."
+        )
 
 
 def _check_groups(scored: pl.DataFrame, where: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from engine.activate.audience import make_audience
 from engine.activate.options import AudienceOptions
-from engine.activate.profit import open_economics
+from engine.activate.profit import open_contact_profits
 from engine.bundle.manifest import CHANCE
 from engine.bundle.open import PLAYBOOK, open_bundle
 from engine.errors import (
@@ -138,4 +138,4 @@ def test_segments_that_are_not_used_give_no_list_by_profit(economic):
     bundle = open_bundle(economic)
     chance = replace(bundle, manifest=replace(bundle.manifest, segments_verdict=CHANCE))
     with pytest.raises(UsageError, match="segments are not used. Rank by probability."):
-        open_economics(chance, None)
+        open_contact_profits(chance, None)

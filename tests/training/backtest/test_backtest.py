@@ -77,7 +77,7 @@ def test_what_was_said_stands_beside_what_came(report):
             pl.len(), pl.col("bought").mean(), pl.col("purchase_probability").mean()
         )
         measured = {
-            f["segment_id"] if name == "segment_id" else f["values"][0]: (
+            f["segment_ids" if name == "segment_id" else "values"][0]: (
                 *(f["rows"], f["purchase_rate"], f["mean_probability"]),
             )
             for f in figures
@@ -207,6 +207,19 @@ def test_a_schema_must_name_what_is_joined(name, tmp_path):
         read_tables(["scores"], ["outcomes"], dataclasses.replace(TABLE, **{name: None}))
 
 
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ({"customer": "user"}, "scores have the id column 'user'"),
+        ({"day": "night"}, "scores have the snapshot date 'night'"),
+    ],
+)
+def test_keys_of_another_schema_are_refused(report, names, words):
+    scores = scores_of(100)
+    with pytest.raises(InputError, match=words):
+        report(scores.rename(names), outcomes_of(scores))
+
+
 def test_nothing_to_read_is_said(tmp_path):
     with pytest.raises(NoInputError, match="no such file"):
         backtest([str(tmp_path / "no.parquet")], [], TABLE)
@@ -222,14 +235,14 @@ def test_nothing_is_published_about_fewer_than_20_users(report):
     )
     found = report(scores, outcomes_of(scores))
     (bundle,) = found["bundles"]
-    assert [s["name"] for s in bundle["segments"]] == ["Ones", "Twos"]
+    assert [s["name"] for s in bundle["segments"]] == ["Ones", "Twos or Few"]
     filled = [(d["values"], d["rows"]) for d in bundle["deciles"] if d["rows"]]
     assert filled == [(list(range(2, 11)), 400)]
     assert [(b["values"], b["rows"]) for b in bundle["bands"]] == [(list(BANDS), 400)]
     assert all(c["segment_name"] != "Few" for c in bundle["control"]["cells"])
-    assert bundle["control"]["cells_left_out"] == 1
+    assert bundle["control"]["cells_left_out"] == 2
     text = printed(found)
-    assert "1 cell with fewer than 20 users in either group" in text
+    assert "2 cells with fewer than 20 users in either group" in text
     assert "All bands" in text
     assert "2–10" in text
     with pytest.raises(
