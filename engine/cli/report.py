@@ -26,6 +26,7 @@ def report(scores: str, previous: str | None, out: Path, limits: "InputLimits") 
     """
     check_packages(("jinja2", "vl_convert"), "report")
     from engine.inputs.open import input_paths
+    from engine.interruption import check_interrupted, in_background
     from engine.outputs.paths import check_apart, check_creatable, check_outside_bundles
     from engine.pages.place import check_place
     from engine.report.night import read_night
@@ -40,7 +41,9 @@ def report(scores: str, previous: str | None, out: Path, limits: "InputLimits") 
         check_place(out, GENERATOR)
     now = read_night(scores, limits)
     before = None if previous is None else read_night(previous, limits)
-    page = night_html(now, before).encode()
+    page = in_background(lambda: night_html(now, before).encode())
+    # A signal that came while the page was being made is not too late.
+    check_interrupted()
     with storage_errors(out):
         # Reading may take minutes.
         check_place(out, GENERATOR)
