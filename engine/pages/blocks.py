@@ -8,12 +8,16 @@ from engine.pages.format import sentence, shown
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of a table: a text, a smaller note, a bar from 0 to 1, more words below."""
+    """One cell of a table: a text, a smaller note, a bar from 0 to 1, more words below.
+
+    It may span several columns.
+    """
 
     text: str
     note: str = ""
     bar: float | None = None
     more: str = ""
+    span: int = 1
 
 
 @dataclass(frozen=True, slots=True)

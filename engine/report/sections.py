@@ -1,7 +1,7 @@
 """The figures of a night as words, tables and a picture; no figure is about fewer than 20 users."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,8 @@ from engine.bundle.reference import TELLING_USERS
 from engine.errors import pluralize
 from engine.format import shown_name
 from engine.pages.blocks import Block, Bullets, Cell, Fact, Facts, Figure, Section, Text, table
-from engine.pages.format import BAND_WORDS, count, percent, signed
+from engine.pages.format import BAND_WORDS, bands_words, count, percent, signed
+from engine.pages.merging import Runs, neighbours, table_runs
 from engine.report.chart import histogram_chart, shares_by_bin, width_of
 from engine.report.moves import Moves, moves
 from engine.report.night import Night
@@ -96,8 +97,8 @@ def _bundles(night: Night) -> str:
 
 
 def _facts(now: Night, before: Night | None) -> list[Block]:
-    total, buyers, top = _totals(now)
-    earlier = (None, None, None) if before is None else _totals(before)
+    total, buyers = int(now.rows.sum()), float(now.buyers.sum())
+    earlier = (None, None) if before is None else (int(before.rows.sum()), before.buyers.sum())
     if total < TELLING_USERS:
         return [Text(f"Fewer than {TELLING_USERS} users: no figure is shown.", strong=True)]
     return [
@@ -109,19 +110,26 @@ def _facts(now: Night, before: Night | None) -> list[Block]:
                     "buyers to expect",
                     f"{_against(buyers, earlier[1])} {UPPER_BOUND}",
                 ),
-                Fact(
-                    users(top),
-                    "in the band very high",
-                    _against(top, earlier[2]),
-                ),
+                *_likeliest(now, before),
             )
         )
     ]
 
 
-def _totals(night: Night) -> tuple[int, float, int]:
-    """Users, expected buyers, and users in the highest band."""
-    return int(night.rows.sum()), float(night.buyers.sum()), int(night.rows[:, -1].sum())
+def _likeliest(now: Night, before: Night | None) -> list[Fact]:
+    """The users of the highest band, or of several where it has few."""
+    by_band = _sizes_of(now, before, sorted(now.segments)).sum(axis=1)
+    runs = neighbours(by_band)
+    if not runs:
+        return []
+    sizes = by_band[:, runs[-1].start :].sum(axis=1).tolist()
+    bands = bands_words([BANDS[n] for n in runs[-1]]).lower()
+    against = _against(sizes[0], sizes[1] if before is not None else None)
+    return [
+        Fact(
+            users(sizes[0]), f"in the {'band' if len(runs[-1]) == 1 else 'bands'} {bands}", against
+        )
+    ]
 
 
 def _against(now: float, before: float | None) -> str:
@@ -135,48 +143,74 @@ def _against(now: float, before: float | None) -> str:
 
 
 def _sizes(now: Night, before: Night | None) -> list[Block]:
-    names = sorted(now.segments)
-    header = ("Segment", *(BAND_WORDS[band] for band in BANDS), "All bands", "Buyers to expect")
-    rows = [_size_row(name, now, before) for name in names]
-    if len(names) > 1:
-        rows.append(_size_row(None, now, before))
-    note = "; below, the change from the last run" if before is not None else ""
-    blocks: list[Block] = [table(f"Users by segment and band{note}", header, rows)]
-    gone = sorted(set(before.segments) - set(names)) if before is not None else []
-    if gone:
-        blocks.append(Text(f"In the last run alone: {', '.join(map(shown_name, gone))}."))
-    return blocks
-
-
-def _size_row(name: str | None, now: Night, before: Night | None) -> tuple[str | Cell, ...]:
-    """The sizes of a segment, or of all users."""
-    sizes, buyers = _of_segment(now, name)
-    earlier = None if before is None else _of_segment(before, name)[0]
-    cells = [
-        _size(int(n), None if earlier is None else int(earlier[b])) for b, n in enumerate(sizes)
+    names = sorted({*now.segments, *(() if before is None else before.segments)})
+    sizes = _sizes_of(now, before, names)
+    groups = neighbours(sizes.sum(axis=2))
+    if not groups:
+        return [Text(f"Fewer than {TELLING_USERS} users: no table.")]
+    sizes = np.stack([sizes[:, each.start : each.stop].sum(axis=1) for each in groups], axis=1)
+    buyers = _buyers_of(now, names)
+    rows = [
+        _size_row(_either(names, each), sizes[:, n], runs, buyers[each.start : each.stop].sum())
+        for n, (each, runs) in enumerate(zip(groups, table_runs(sizes), strict=True))
     ]
-    total = int(sizes.sum())
-    whole = _size(total, None if earlier is None else int(earlier.sum()))
-    expected = FEW if total < TELLING_USERS else count(buyers)
-    return (shown_name(name or "All segments"), *cells, whole, expected)
+    if len(groups) > 1:
+        whole = sizes.sum(axis=1)
+        rows.append(_size_row("All segments", whole, neighbours(whole), buyers.sum()))
+    note = "; below, the change from the last run" if before is not None else ""
+    header = ("Segment", *(BAND_WORDS[band] for band in BANDS), "All bands", "Buyers to expect")
+    return [table(f"Users by segment and band{note}", header, rows), *_merged_note(rows)]
 
 
-def _of_segment(night: Night, name: str | None) -> tuple[np.ndarray, float]:
-    """Users by band, int64 [bands], and expected buyers; zeros for a segment that is not there."""
-    if name is None:
-        return night.rows.sum(axis=0), float(night.buyers.sum())
-    if name not in night.segments:
-        return np.zeros(len(BANDS), np.int64), 0.0
-    place = night.segments.index(name)
-    return night.rows[place], float(night.buyers[place].sum())
+def _sizes_of(now: Night, before: Night | None, names: Sequence[str]) -> np.ndarray:
+    """Users of this run and the last by segment and band, int64 [runs, segments, bands]."""
+    nights = [now] if before is None else [now, before]
+    empty = np.zeros(len(BANDS), np.int64)
+    return np.array(
+        [
+            [dict(zip(night.segments, night.rows, strict=True)).get(name, empty) for name in names]
+            for night in nights
+        ]
+    )
 
 
-def _size(number: int, before: int | None) -> Cell:
-    few = range(1, TELLING_USERS)
-    if before is None or number in few or before in few:
-        return Cell(users(number))
-    change = number - before
-    return Cell(users(number), f"{change:+,}".replace("-", "−") if change else "±0")
+def _buyers_of(night: Night, names: Sequence[str]) -> np.ndarray:
+    """Expected buyers by segment, float64 [segments]."""
+    found = dict(zip(night.segments, night.buyers.sum(axis=1).tolist(), strict=True))
+    return np.array([found.get(name, 0.0) for name in names])
+
+
+def _size_row(name: str, sizes: np.ndarray, runs: Runs, buyers: float) -> tuple[str | Cell, ...]:
+    """The sizes of segments, those of the last run too if it is known: int64 [runs, bands]."""
+    cells = [_size(sizes[:, run.start : run.stop], run) for run in runs]
+    return (name, *cells, _size(sizes, range(1)), count(buyers))
+
+
+def _size(sizes: np.ndarray, bands: range) -> Cell:
+    """Users in one band or several, and the change from the last run."""
+    now, *before = sizes.sum(axis=1).tolist()
+    notes = [bands_words([BANDS[n] for n in bands])] if len(bands) > 1 else []
+    if before:
+        change = now - before[0]
+        notes.insert(0, f"{change:+,}".replace("-", "−") if change else "±0")
+    return Cell(count(now), ", ".join(notes), span=len(bands))
+
+
+def _either(names: Sequence[str], run: range) -> str:
+    """The names of neighbouring rows or columns."""
+    return " or ".join(shown_name(names[n]) for n in run)
+
+
+def _merged_note(rows: Sequence[Sequence[str | Cell]]) -> list[Block]:
+    """What cells over several columns mean, if there are any."""
+    if not any(isinstance(cell, Cell) and cell.span > 1 for row in rows for cell in row):
+        return []
+    return [
+        Text(
+            f"Where a cell has fewer than {TELLING_USERS} users, it is shown together with its neighbour, in a "
+            "second row as well, so that it does not follow from the totals."
+        )
+    ]
 
 
 def _histogram(now: Night, before: Night | None) -> list[Block]:
@@ -207,63 +241,98 @@ def _moves(now: Night, before: Night | None) -> list[Block]:
         return [Text(f"The ids have different names, {names}: nobody is followed.")]
     found = moves(before, now)
     if found.compared < TELLING_USERS:
-        few = "No" if not found.compared else f"Fewer than {TELLING_USERS}"
+        number = "No" if not found.compared else f"Fewer than {TELLING_USERS}"
         return [
-            Text(f"{few} ids are in both runs: are these scores of the same users?", strong=True)
+            Text(f"{number} ids are in both runs: are these scores of the same users?", strong=True)
         ]
-    return [*_changes(found, now, before), *_flows(found, now, before)]
-
-
-def _changes(found: Moves, now: Night, before: Night) -> list[Block]:
-    bands = found.bands
-    rose, fell = int(np.triu(bands, 1).sum()), int(np.tril(bands, -1).sum())
-    names = {name: place for place, name in enumerate(now.segments)}
-    stayed = sum(
-        int(found.segments[n, names[name]])
-        for n, name in enumerate(before.segments)
-        if name in names
-    )
-    items = [
-        f"In both runs: {count(found.compared)} users; new tonight: {users(found.new, FEW_WORDS)}; "
-        f"gone: {users(found.gone, FEW_WORDS)}.",
-        f"To a higher band: {users(rose, FEW_WORDS)}; to a lower one: {users(fell, FEW_WORDS)}.",
-        f"To another segment: {users(found.compared - stayed, FEW_WORDS)}.",
+    bands = _Flows("band", [BAND_WORDS[band] for band in BANDS], found.bands)
+    known = sorted({*before.segments, *now.segments})
+    segments = _Flows("segment", known, _by_name(found.segments, before, now, known))
+    return [
+        Bullets(tuple(_changes(found, now, before, bands, segments))),
+        *bands.blocks(),
+        *(segments.blocks() if len(known) > 1 else []),
     ]
+
+
+def _by_name(flows: np.ndarray, before: Night, now: Night, names: Sequence[str]) -> np.ndarray:
+    """Flows between segments, in the order of their names, int64 [names, names]."""
+    found = np.zeros((len(names), len(names)), np.int64)
+    rows, columns = ([names.index(name) for name in night.segments] for night in (before, now))
+    found[np.ix_(rows, columns)] = flows
+    return found
+
+
+def _changes(
+    found: Moves, now: Night, before: Night, bands: "_Flows", segments: "_Flows"
+) -> Iterator[str]:
+    yield (
+        f"In both runs: {count(found.compared)} users; new tonight: {users(found.new, FEW_WORDS)}; "
+        f"gone: {users(found.gone, FEW_WORDS)}."
+    )
+    if bands.tells_sides:
+        rose, fell = int(np.triu(bands.users, 1).sum()), int(np.tril(bands.users, -1).sum())
+        yield f"To a higher band: {users(rose, FEW_WORDS)}; to a lower one: {users(fell, FEW_WORDS)}."
+    if segments.tells_sides:
+        moved = found.compared - int(np.trace(segments.users))
+        yield f"To another segment: {users(moved, FEW_WORDS)}."
     if found.repeated:
         repeated = users(found.repeated, FEW_WORDS)
-        items.append(f"Rows left out because their user has several in a run: {repeated}.")
+        yield f"Rows left out because their user has several in a run: {repeated}."
     if now.bundles != before.bundles:
-        items.append(
+        yield (
             "The runs have different bundles: part of the moves comes from other models and cut-points."
         )
-    return [Bullets(tuple(items))]
 
 
-def _flows(found: Moves, now: Night, before: Night) -> list[Block]:
-    bands = [BAND_WORDS[band] for band in BANDS]
-    blocks: list[Block] = [_flow_table("band", found.bands, bands, bands)]
-    if len(before.segments) > 1 or len(now.segments) > 1:
-        rows, columns = np.argsort(before.segments), np.argsort(now.segments)
-        flows = found.segments[np.ix_(rows, columns)]
-        blocks.append(_flow_table("segment", flows, sorted(before.segments), sorted(now.segments)))
-    return blocks
+@dataclass(frozen=True, slots=True)
+class _Flows:
+    """Users who moved between bands, or between segments.
 
+    Attributes:
+        what: Band or segment.
+        names: Of rows and columns.
+        users: A row for the last run, a column for this one, int64 [names, names].
+    """
 
-def _flow_table(what: str, flows: np.ndarray, before: Sequence[str], now: Sequence[str]) -> Block:
-    return table(
-        f"Users by {what}: a row for the last run’s, a column for tonight’s",
-        (f"Last {what}", *map(shown_name, now)),
-        [
-            (
-                shown_name(name),
-                *(
-                    Cell(users(number), "stayed" if name == other else "")
-                    for number, other in zip(row, now, strict=True)
-                ),
-            )
-            for name, row in zip(before, flows.tolist(), strict=True)
-        ],
-    )
+    what: str
+    names: Sequence[str]
+    users: np.ndarray
+
+    @property
+    def groups(self) -> Runs:
+        """The rows that are shown together."""
+        return neighbours(self.users.sum(axis=1)[np.newaxis])
+
+    @property
+    def runs(self) -> list[Runs]:
+        """The columns that are, in each group of rows."""
+        grouped = [self.users[each.start : each.stop].sum(axis=0) for each in self.groups]
+        return table_runs(np.array(grouped)[np.newaxis])
+
+    @property
+    def tells_sides(self) -> bool:
+        """Whether the sums of those who stayed or moved up or down tell nothing about a merged cell."""
+        return len(self.groups) == len(self.names) and not any(
+            len(run) > 1 and row in run for row, runs in enumerate(self.runs) for run in runs
+        )
+
+    def blocks(self) -> list[Block]:
+        """The table."""
+        rows: list[tuple[str | Cell, ...]] = [
+            (_either(self.names, group), *(self._cell(group, run) for run in runs))
+            for group, runs in zip(self.groups, self.runs, strict=True)
+        ]
+        caption = f"Users by {self.what}: a row for the last run’s, a column for tonight’s"
+        header = (f"Last {self.what}", *map(shown_name, self.names))
+        return [table(caption, header, rows), *_merged_note(rows)]
+
+    def _cell(self, group: range, run: range) -> Cell:
+        number = int(self.users[group.start : group.stop, run.start : run.stop].sum())
+        notes = [_either(self.names, run)] if len(run) > 1 else []
+        if group == run:
+            notes.insert(0, "stayed")
+        return Cell(count(number), ", ".join(notes), span=len(run))
 
 
 def _quarantine(run: Run | str) -> list[Block]:

@@ -1,7 +1,9 @@
 """`engine report`: the night on one page."""
 
 import json
+import os
 import re
+import signal
 from html import unescape
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from engine.bundle.manifest import BANDS
 from engine.bundle.reference import TELLING_USERS
 from engine.errors import InputError
+from engine.interruption import signals_noted
 from engine.pages.bins import BINS, FINEST_BINS
 from engine.pages.format import EVERYBODY
 from engine.report.chart import shares_by_bin, width_of
@@ -19,6 +22,7 @@ from engine.report.moves import moves
 from engine.report.night import read_night
 from engine.report.page import night_html
 from engine.report.run import Run, read_run
+from tests.engine.pages.following import few, followed
 from tests.helpers import invoke, write_table
 
 CUTS = (0.1, 0.3, 0.7)
@@ -118,22 +122,58 @@ def test_users_left_out_of_one_run_are_neither_new_nor_gone(night):
 @pytest.mark.parametrize("seed", range(3))
 def test_no_figure_is_about_fewer_than_20_users(night, seed):
     earlier = scores_of(400, seed)
-    few = pl.when(pl.col("customer") < "c000019").then(pl.lit("Rare")).otherwise("segment_name")
-    later = shifted(earlier).with_columns(segment_name=few)
+    rare = pl.when(pl.col("customer").is_between(pl.lit("c000100"), pl.lit("c000118"))).then(
+        pl.lit("Rare")
+    )
+    later = shifted(earlier).with_columns(segment_name=rare.otherwise("segment_name"))
     page = night_html(night(later), night(earlier, "b.parquet"))
-    cells = re.findall(r'<td class="number"><span class="value">([^<]*)</span>', page)
-    numbers = [int(cell.replace(",", "")) for cell in cells if not cell.startswith("&lt;")]
-    assert len(numbers) < len(cells)
+    sizes, bands, segments = (
+        _cells(table) for table in re.findall(r"<tbody>.*?</tbody>", page, re.DOTALL)[:3]
+    )
     # Expected buyers may be few, but are the sum over 20 users or more.
-    by_band = [n for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL) for n in _sizes(row)]
-    assert by_band
-    assert all(n == 0 or n >= TELLING_USERS for n in by_band)
+    numbers = [n for row in sizes for n, _ in row[:-1]] + [
+        n for t in (bands, segments) for r in t for n, _ in r
+    ]
+    assert all(n == 0 or n >= TELLING_USERS for n in numbers)
+    assert "Rare or" in page or "or Rare" in page
 
 
-def _sizes(row: str) -> list[int]:
-    """The numbers of users in a row of a table, without its last cell, expected buyers."""
-    cells = re.findall(r'<td class="number"><span class="value">([\d,]+)</span>', row)
-    return [int(cell.replace(",", "")) for cell in cells[:4]]
+@pytest.mark.parametrize("seed", range(6))
+def test_no_cell_of_few_users_follows_from_the_page(night, seed):
+    earlier = scores_of(700, seed)
+    page = night_html(night(shifted(earlier)), night(earlier, "b.parquet"))
+    sizes, bands, _ = (
+        _cells(table) for table in re.findall(r"<tbody>.*?</tbody>", page, re.DOTALL)[:3]
+    )
+    now = shifted(earlier)
+    users = _counted(now, "segment_name", "propensity_band", ["Ones", "Twos"])
+    assert not few(users) & followed(users, _blocks(row[:-2] for row in sizes[:2]))
+    both = earlier.join(now, on="customer", suffix="_now")
+    flows = _counted(both, "propensity_band", "propensity_band_now", list(BANDS))
+    if len(bands) == len(BANDS):
+        assert not few(flows) & followed(flows, _blocks(bands))
+
+
+def _cells(table: str) -> list[list[tuple[int, int]]]:
+    """The number in each cell and how many columns it spans, by row."""
+    cell = re.compile(r'<td(?: colspan="(\d)")? class="number"><span class="value">([\d,]+)</span>')
+    rows = [cell.findall(row) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)]
+    return [[(int(n.replace(",", "")), int(span or 1)) for span, n in row] for row in rows]
+
+
+def _blocks(rows) -> list:
+    found = []
+    for n, row in enumerate(rows):
+        start = 0
+        for _, span in row:
+            found.append((range(n, n + 1), range(start, start := start + span)))
+    return found
+
+
+def _counted(frame: pl.DataFrame, row: str, column: str, rows: list[str]) -> np.ndarray:
+    return np.array(
+        [[frame.filter(pl.col(row) == r, pl.col(column) == b).height for b in BANDS] for r in rows]
+    )
 
 
 def test_bins_of_few_users_join_the_next_lower_one():
@@ -384,3 +424,15 @@ def test_a_lean_install_is_told_what_to_install(folder, monkeypatch):
 def test_more_segments_than_there_can_be_are_refused(night):
     with pytest.raises(InputError, match="more than 256 values of 'segment_name'"):
         night(scores_of(600, segment_name=pl.col("customer")))
+
+
+def test_ctrl_c_while_the_page_is_made_leaves_no_page(folder, monkeypatch):
+    def interrupted(*_nights) -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        return "<!doctype html>"
+
+    monkeypatch.setattr("engine.report.page.night_html", interrupted)
+    with signals_noted():
+        result = invoke("report", "good.parquet", "--out", "n.html")
+    assert result.exit_code == 130, result.output
+    assert not (folder / "n.html").exists()
