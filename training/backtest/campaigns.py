@@ -11,6 +11,7 @@ import polars as pl
 from engine.activate.arms import CONTROL
 from engine.bundle.manifest import BANDS
 from engine.errors import InputError
+from engine.pages.merging import Block, neighbours, table_blocks
 from training.backtest.contacts import Contacts
 from training.backtest.effects import (
     Differences,
@@ -29,9 +30,6 @@ from training.playbook.power import POWER, SIGNIFICANCE
 
 DETECTABLE_ERRORS = NormalDist().inv_cdf(1 - SIGNIFICANCE / 2) + NormalDist().inv_cdf(POWER)
 """The smallest effect that is detected with this power, in standard errors (Bloom 1995)."""
-
-LEVELS = {"bands": (1,), "segments": (2,), "cells": ()}
-"""For each table of effects, the axes of [arms, segments, bands] that are summed up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +84,14 @@ def _campaign(contacts: Contacts, name: str, rows: pl.DataFrame, names: Names) -
     units = units_of(rows, names)
     users = np.bincount(units.arm, minlength=len(names.arms))
     shown = [n for n in range(1, len(names.arms)) if min(users[n], users[0]) >= MIN_USERS]
+    told = users[[0, *shown]].sum()
     ratio = _ratio(assigned, units, planned)
     days = rows["snapshot"].unique().sort().to_list() if "snapshot" in rows.columns else []
     return {
         "campaign": name,
         "snapshots": [str(day) for day in days],
-        "users": int(users.sum()),
+        # Without arms of few users, whose size would follow.
+        "users": int(told),
         "without_outcome": disclosed(assigned.height - int(users.sum())),
         "arms_left_out": int((users[1:] > 0).sum()) - len(shown),
         "ratio": ratio,
@@ -133,41 +133,53 @@ def _outcome(
 ) -> list[dict[str, Any]]:
     """The effects of all arms on one outcome."""
     whole = sums.summed((1, 2))
+    users = sums.users[[0, *shown]].astype(np.int64)
     found = [
         {"arm": names.arms[n], **_whole(_compare(whole[n], whole[0]).effect, alarm=alarm)}
         for n in shown
     ]
-    for level, axes in LEVELS.items():
-        groups = sums.summed(axes)
+    for level, blocks in _tables(users).items():
+        groups = sums.of_blocks(blocks)
         compared = [_compare(groups[n], groups[0]) for n in shown]
         p_values = [one.effect.p_value for one in compared]
         adjusted = np.split(holm(np.concatenate(p_values)), np.cumsum([len(p) for p in p_values]))
         for document, one, p_value in zip(found, compared, adjusted[:-1], strict=True):
-            labels = [_labels(level, group, names) for group in one.groups.tolist()]
-            document[level] = _table(level, labels, one, p_value, alarm=alarm)
+            kept = [blocks[n] for n in one.groups.tolist()]
+            document[level] = _table(level, kept, names, one, p_value, alarm=alarm)
     return found
+
+
+def _tables(users: np.ndarray) -> dict[str, list[Block]]:
+    """The rows of each table of effects, by the users of [arms, segments, bands]."""
+    segments, bands = (range(length) for length in users.shape[1:])
+    return {
+        "bands": [(segments, run) for run in neighbours(users.sum(axis=1))],
+        "segments": [(run, bands) for run in neighbours(users.sum(axis=2))],
+        "cells": table_blocks(users),
+    }
 
 
 def _table(
     level: str,
-    labels: Sequence[dict[str, Any]],
+    blocks: Sequence[Block],
+    names: Names,
     compared: Compared,
     adjusted_p: np.ndarray,
     *,
     alarm: bool,
 ) -> dict[str, Any]:
     """The effects of one arm by band, segment or cell; those of cells are drawn by band."""
-    if not labels:
+    if not blocks:
         return {"left_out": compared.left_out, "rows": []}
     effect = compared.effect
     weight = balance_weight(effect.contacted, effect.control)
-    kind = compared.groups % len(BANDS) if level == "cells" else np.zeros_like(compared.groups)
+    kind = np.array([bands.start if level == "cells" else 0 for _, bands in blocks])
     shrunken = shrink(effect.difference, compared.variance, weight, kind)
     return {
         "left_out": compared.left_out,
         "spread": shrunken.spread,
         "rows": [
-            label
+            _labels(level, block, names)
             | _effect(effect, k)
             | {
                 "adjusted_p": float(adjusted_p[k]),
@@ -175,7 +187,7 @@ def _table(
                 "shrunken": float(shrunken.estimate[k]),
                 "towards": float(shrunken.towards[k]),
             }
-            for k, label in enumerate(labels)
+            for k, block in enumerate(blocks)
         ],
     }
 
@@ -216,10 +228,13 @@ def _effect(effect: Differences, k: int) -> dict[str, Any]:
     }
 
 
-def _labels(level: str, group: int, names: Names) -> dict[str, Any]:
-    segments = [{"segment_id": n, "segment_name": name} for n, name in names.segments.items()]
-    if level == "bands":
-        return {"band": BANDS[group]}
-    if level == "segments":
-        return segments[group]
-    return {**segments[group // len(BANDS)], "band": BANDS[group % len(BANDS)]}
+def _labels(level: str, block: Block, names: Names) -> dict[str, Any]:
+    """The segments and bands of a row, where its table divides users by them."""
+    segments = [list(names.segments.items())[n] for n in block[0]]
+    found: dict[str, Any] = {}
+    if level != "bands":
+        found["segment_ids"] = [number for number, _ in segments]
+        found["segment_names"] = [name for _, name in segments]
+    if level != "segments":
+        found["bands"] = [BANDS[n] for n in block[1]]
+    return found

@@ -3,6 +3,7 @@
 Everything is computed from sums of powers of an outcome, by group, so that users are read once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,14 @@ class Moments:
         """The sums over some axes of [first, ...], as [first, groups]."""
         sums = self.sums.sum(axis=tuple(axis + 1 for axis in axes))
         return Moments(sums.reshape(*sums.shape[:2], -1), self.binary)
+
+    def of_blocks(self, blocks: Sequence[tuple[range, range]]) -> "Moments":
+        """The sums over blocks of [first, rows, columns], as [first, blocks]."""
+        parts = [
+            self.sums[..., rows.start : rows.stop, columns.start : columns.stop].sum(axis=(2, 3))
+            for rows, columns in blocks
+        ]
+        return Moments(np.stack(parts, axis=-1), self.binary)
 
     @property
     def users(self) -> np.ndarray:

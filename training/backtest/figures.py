@@ -1,6 +1,6 @@
 """The quality of past scores: ranking, calibration and lift, by bundle, decile, band and segment.
 
-No figure is about fewer than `MIN_USERS` users: deciles and bands merge, segments are left out.
+No figure is about fewer than `MIN_USERS` users: deciles, bands and segments of fewer merge.
 """
 
 from collections.abc import Sequence
@@ -112,9 +112,12 @@ def _bundle_figures(bundle_id: str, frame: pl.DataFrame, *, contacted: bool) -> 
         "deciles": _summed(_merged_rates(frame, "propensity_decile", DECILES)),
         "bands": _merged_rates(frame, "propensity_band", BANDS),
         "segments": [
-            {"segment_id": number, "name": names[number], **_rates(frame, rows)}
-            for number in ids
-            if enough((rows := frame.filter(segment_id=number))["user"].to_numpy())
+            {
+                "segment_ids": part["values"],
+                "name": " or ".join(names[number] for number in part["values"]),
+                **{figure: part[figure] for figure in FIGURES},
+            }
+            for part in reversed(_merged_rates(frame, "segment_id", ids))
         ],
         "control": control_effect(frame, names),
     }
@@ -175,7 +178,7 @@ def _threshold(frame: pl.DataFrame) -> float:
 
 
 def _merged_rates(frame: pl.DataFrame, name: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-    """Predicted and actual rates by an ordered column, the highest first; few users are merged.
+    """Predicted and actual rates by a column, the highest value first; few users are merged.
 
     Args:
         frame: The rows of one bundle.

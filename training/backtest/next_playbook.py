@@ -84,7 +84,8 @@ def _rule(
     names: str,
     channel: str | None,
 ) -> Iterator[str]:
-    yield f"# {_name(cell['segment_name'])}, {cell['band']}: {cell['users']:,} users"
+    users = "" if cell["users"] is None else f": {cell['users']:,} users"
+    yield f"# {_name(cell['segment_name'])}, {cell['band']}{users}"
     yield "[[rule]]"
     if cell["segment_id"] != NO_SEGMENT[0]:
         yield f"segment = {cell['segment_id']}"
@@ -143,9 +144,13 @@ def _evidence(cell: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
     if found is None:
         words = "too few users were tested here, so the effect in the band or on all users counts"
     else:
+        users = (
+            ""
+            if found["users"] is None
+            else f"{found['users']:,} users against {found['control_users']:,} control users: "
+        )
         words = (
-            f"{found['users']:,} users against {found['control_users']:,} control users: "
-            f"{_change(found['difference'], policy)} measured, "
+            f"{users}{_change(found['difference'], policy)} measured, "
             f"{_change(found['shrunken'], policy)} shrunken"
         )
     unit = f" {policy['currency']}" if policy["unit"] == "profit" else f" {policy['unit']}"

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from engine.bundle.manifest import BANDS
+from engine.pages.merging import own_cells
 from training.backtest.effects import rate_differences
 from training.metrics.disclosure import MIN_USERS, users_in
 from training.metrics.intervals import NORMAL_QUANTILE
@@ -19,7 +20,8 @@ def control_effect(frame: pl.DataFrame, names: Mapping[int, str]) -> dict[str, A
 
     A cell is a segment and a band. One with fewer than `MIN_USERS` users in either group is left out,
     also from the figure of all cells. It is not merged with its neighbour: bands may have different
-    control shares, which would look like an effect in a merged cell.
+    control shares, which would look like an effect in a merged cell. Where it has fewer in both groups
+    together, cells that would tell them from the totals of bands and segments are left out too.
 
     Args:
         frame: `Joined.frame` of one bundle.
@@ -35,7 +37,9 @@ def control_effect(frame: pl.DataFrame, names: Mapping[int, str]) -> dict[str, A
     rows = np.bincount(arm, minlength=2 * cells).reshape(2, cells)
     bought = np.bincount(arm, label, minlength=2 * cells).reshape(2, cells)
     rate = bought / np.maximum(rows, 1)
+    told = own_cells(users_in(cell, users, cells).reshape(1, len(ids), len(BANDS))).ravel()
     large = (people >= MIN_USERS).all(axis=0)
+    shown = large & told
     low, high = rate_differences(rate, np.maximum(people, 1))
     return {
         "cells": [
@@ -49,9 +53,9 @@ def control_effect(frame: pl.DataFrame, names: Mapping[int, str]) -> dict[str, A
                 "interval": [float(low[n]), float(high[n])],
                 "shown": bool(low[n] > 0 or high[n] < 0),
             }
-            for n in np.flatnonzero(large).tolist()
+            for n in np.flatnonzero(shown).tolist()
         ],
-        "cells_left_out": int(((people > 0).any(axis=0) & ~large).sum()),
+        "cells_left_out": int(((people > 0).any(axis=0) & ~shown).sum()),
         "all_cells": _pooled(rate[:, large], people[:, large]),
     }
 

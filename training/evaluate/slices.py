@@ -49,9 +49,10 @@ class Slicing:
 def slice_metrics(
     outcomes: Outcomes, table: pl.DataFrame, schema: FeatureSchema
 ) -> list[dict[str, Any]]:
-    """Rates, ranking and calibration of every slice with at least `MIN_USERS` users.
+    """Rates, ranking and calibration of every slice.
 
-    Rare values of a feature are measured together as `OTHER`. The ROC-AUC is null where fewer than
+    Rare values of a feature are measured together as `OTHER`. A slice of fewer than `MIN_USERS` users is
+    measured with its neighbour, so that it does not follow from the others and the figures of all users. The ROC-AUC is null where fewer than
     `MIN_USERS` rows bought, or fewer did not.
 
     Args:
@@ -61,9 +62,9 @@ def slice_metrics(
     """
     return rounded(
         [
-            _slice(slicing, part, outcomes[slicing.part == part])
+            _slice(slicing, run, outcomes)
             for slicing in slicings(table, schema, outcomes.users)
-            for part in _large_parts(slicing, outcomes.users)
+            for run in _runs(slicing, outcomes.users)
         ]
     )
 
@@ -152,14 +153,20 @@ def band_metrics(
     return rounded(found)
 
 
-def _large_parts(slicing: Slicing, users: np.ndarray) -> list[int]:
-    """The parts of at least `MIN_USERS` users."""
+def _runs(slicing: Slicing, users: np.ndarray) -> list[range]:
+    """Parts of at least `MIN_USERS` users, or neighbours that have as many together."""
     inside = slicing.part >= 0
-    people = users_in(slicing.part[inside], users[inside], len(slicing.values))
-    return np.flatnonzero(people >= MIN_USERS).tolist()
+    part, users = slicing.part[inside], users[inside]
+    runs = merged(part, users, len(slicing.values))
+    if not runs:
+        return []
+    counts = users_in(run_of(runs, part), users, len(runs))
+    return [run for run, people in zip(runs, counts, strict=True) if people]
 
 
-def _slice(slicing: Slicing, part: int, outcomes: Outcomes) -> dict[str, Any]:
+def _slice(slicing: Slicing, run: range, everybody: Outcomes) -> dict[str, Any]:
+    inside = (slicing.part >= run.start) & (slicing.part < run.stop)
+    outcomes, parts = everybody[inside], np.unique(slicing.part[inside]).tolist()
     p, label = outcomes.probability.astype(np.float64), outcomes.label
     bought = int(label.sum())
     measurable = min(bought, len(label) - bought) >= MIN_USERS
@@ -167,7 +174,7 @@ def _slice(slicing: Slicing, part: int, outcomes: Outcomes) -> dict[str, Any]:
     return {
         "slice": slicing.name,
         "label": slicing.title,
-        "value": slicing.values[part],
+        "value": " or ".join(slicing.values[part] for part in parts),
         "rows": len(p),
         "base_rate": float(label.mean()),
         "mean_probability": float(p.mean()),
@@ -204,7 +211,9 @@ def _by_value(feature: Feature, column: pl.Series, users: np.ndarray, missing: b
     codes = column.replace_strict(
         frequent, range(others), default=others, return_dtype=pl.Int64
     ).to_numpy(writable=True)
-    codes[column.is_null().to_numpy()] = others + 1 if missing else -1
+    absent = column.is_null().to_numpy()
+    # Users left out must be enough too.
+    codes[absent] = others + 1 if missing or not enough(users[absent]) else -1
     return Slicing(feature.name, feature.title, (*frequent, OTHER, MISSING), codes)
 
 

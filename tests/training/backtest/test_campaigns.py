@@ -13,9 +13,11 @@ from scipy import stats
 
 from engine.activate.audience import make_audience
 from engine.activate.options import AudienceOptions
+from engine.bundle.manifest import BANDS
 from engine.bundle.playbook import control_draws
 from engine.errors import CannotCreateError, InputError, UsageError
 from engine.pages.text import section_lines
+from tests.engine.pages.following import few, followed
 from tests.fitting import number, schema_of
 from tests.helpers import run, write_table
 from tests.training.backtest.score_files import DAY, TABLE, scores_of
@@ -298,9 +300,44 @@ def test_nothing_is_said_about_fewer_than_20_users(measure):
         for level in ("bands", "segments", "cells"):
             rows = arm[level]["rows"]
             assert all(min(row["users"], row["control_users"]) >= 20 for row in rows)
-        assert arm["cells"]["left_out"] > 0
+        names = {name for row in arm["cells"]["rows"] for name in row["segment_names"]}
+        together = [
+            row["segment_names"] for row in arm["segments"]["rows"] if "Few" in row["segment_names"]
+        ]
+        assert names == {"Ones", "Twos", "Few"}
+        assert together == [["Twos", "Few"]]
     assert "tiny" not in printed(found)
-    assert all(cell["users"] >= 20 for cell in found["policy"]["cells"])
+    assert all((cell["users"] or 20) >= 20 for cell in found["policy"]["cells"])
+
+
+def test_no_number_of_few_users_follows_from_the_tables_of_a_campaign(measure):
+    rare = (pl.col("segment_id") == 1) & (pl.col("propensity_band") == "very_high")
+    log = log_of(SCORES)
+    rows = log.join(SCORES.select("customer", "segment_id", "propensity_band"), on="customer")
+    kept = rows.filter(~rare | (pl.int_range(pl.len()).over(rare) < 45))
+    found = measure(SCORES, logs=[kept.select(log.columns)])
+    (campaign,) = found["campaigns"]
+    arms = campaign["outcomes"]["purchase"]
+    cells = kept.group_by("arm", "segment_id", "propensity_band").len()
+    counts = {(a, s, b): n for a, s, b, n in cells.rows()}
+    for name in ("control", *campaign["arms"]):
+        users = np.array([[counts[name, s, b] for b in BANDS] for s in (1, 2)])
+        blocks = [
+            (
+                _range([(1, 2).index(n) for n in row["segment_ids"]]),
+                _range([BANDS.index(b) for b in row["bands"]]),
+            )
+            for row in arms[0]["cells"]["rows"]
+        ]
+        assert not few(users) & followed(users, blocks)
+        assert name != "control" or few(users)
+    told = {(c["segment_id"], c["band"]): c["users"] for c in found["policy"]["cells"]}
+    assert told[1, "very_high"] is None
+    assert told[1, "low"] is not None
+
+
+def _range(places: list[int]) -> range:
+    return range(places[0], places[-1] + 1)
 
 
 def test_a_campaign_of_few_users_is_left_out_by_name(measure):

@@ -111,7 +111,7 @@ def test_cells_are_drawn_towards_the_effect_in_their_band(documents, outcome):
         assert (np.abs(shrunken - towards) <= np.abs(own - towards) + 1e-6).all()
         assert shrunken.std() < 0.5 * own.std()
         for band in whole["bands"]["rows"]:
-            means = {row["towards"] for row in rows if row["band"] == band["band"]}
+            means = {row["towards"] for row in rows if row["bands"] == band["bands"]}
             assert len(means) == 1
             assert band["interval"][0] < means.pop() < band["interval"][1]
 

@@ -160,7 +160,7 @@ def _control(control: Mapping[str, Any]) -> list[Block]:
         blocks.append(
             Text(
                 f"Left out: {pluralize(control['cells_left_out'], 'cell')} with fewer than "
-                f"{MIN_USERS} users in either group."
+                f"{MIN_USERS} users in either group, or that would tell such a cell."
             )
         )
     if pooled is not None:

@@ -1,13 +1,15 @@
 """Campaigns: the effect of each arm, which cells differ, and what the next playbook should do."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from engine.errors import pluralize
-from engine.pages.blocks import Block, Bullets, Section, Text, table
+from engine.pages.blocks import Block, Bullets, Figure, Section, Text, table
 from engine.pages.format import (
     BAND_WORDS,
     UNKNOWN,
+    bands_words,
     count,
     decimal,
     listed,
@@ -16,6 +18,7 @@ from engine.pages.format import (
     whole_percent,
 )
 from training.metrics.disclosure import MIN_USERS
+from training.report.charts.effects import UNITS, effects_chart
 
 Found = Mapping[str, Any]
 
@@ -31,6 +34,8 @@ MEANING = (
     "remains after correction for all rows of its table (Holm, 5\u202f% together). Shrunken effects are "
     "drawn towards the effect on all users, in cells towards that in the band if it has several, the more "
     "the fewer users a row has: use these to decide.",
+    f"Bands and segments with fewer than {MIN_USERS} users of an arm or of the control group are measured "
+    "together with their neighbours, in a second row as well, so that they do not follow from totals.",
 )
 POLICY = (
     "What each policy does with a user was learned from other users, so its gain is not the luck by which "
@@ -38,7 +43,10 @@ POLICY = (
     "a learned policy is somewhat too short."
 )
 LEVELS = {"bands": ("Band",), "segments": ("Segment",), "cells": ("Segment", "Band")}
-_UNITS = {"purchase": "points of the purchase rate", "value": "of value a user"}
+PICTURE = (
+    "Points: the measured effects, bold on all users, then by segment. Lines: their 95\u202f% intervals. "
+    "One that crosses the dashed line shows no effect."
+)
 
 
 def campaign_sections(report: Found) -> list[Section]:
@@ -49,7 +57,7 @@ def campaign_sections(report: Found) -> list[Section]:
     return [
         Section("contacts", "Contacts", [Bullets(tuple(_counts(report)))]),
         *(
-            Section(f"campaign-{n}", f"Campaign {found['campaign']}", _campaign(found))
+            Section(f"campaign-{n}", f"Campaign {found['campaign']}", _campaign(found, n))
             for n, found in enumerate(report["campaigns"], start=1)
         ),
         *(
@@ -72,7 +80,7 @@ def _counts(report: Found) -> Iterator[str]:
         )
 
 
-def _campaign(found: Found) -> list[Block]:
+def _campaign(found: Found, number: int) -> list[Block]:
     ratio = found["ratio"]
     blocks: list[Block] = [Text(_summary(found))]
     if ratio["alarm"]:
@@ -81,7 +89,8 @@ def _campaign(found: Found) -> list[Block]:
         blocks.append(Text("The arms have the sizes of a random assignment:"))
     blocks.append(Bullets(tuple(_ratio(test) for test in ratio["tests"])))
     for outcome, arms in found["outcomes"].items():
-        blocks += [*_whole(outcome, arms), *_parts(outcome, arms)]
+        picture = partial(effects_chart, outcome, arms, f"effects-{number}-{outcome}")
+        blocks += [*_whole(outcome, arms), Figure(picture, PICTURE), *_parts(outcome, arms)]
     if found["arms_left_out"]:
         blocks.append(
             Text(
@@ -166,8 +175,7 @@ def _parts(outcome: str, arms: Sequence[Found]) -> Iterator[Block]:
         left_out = sum(arm[level]["left_out"] for arm in arms)
         if left_out:
             yield Text(
-                f"Left out: {pluralize(left_out, 'row')} with fewer than {MIN_USERS} users of the arm or of "
-                "the control group."
+                f"Left out: {pluralize(left_out, 'row')} without users of the arm or of the control group."
             )
 
 
@@ -175,15 +183,15 @@ def _verdict(outcome: str, arm: Found) -> str:
     verdict = "an effect is shown" if arm["shown"] else "no effect is shown"
     rows = arm["cells"]["rows"]
     return (
-        f"{arm['arm']}: {_change(outcome, arm['difference'])} {_UNITS[outcome]} "
+        f"{arm['arm']}: {_change(outcome, arm['difference'])} {UNITS[outcome]} "
         f"(95\u202f% {_interval(outcome, arm['interval'])}): {verdict}. Cells that show one of their own: "
         f"{sum(row['shown'] for row in rows)} of {len(rows)}."
     )
 
 
 def _labels(row: Found) -> tuple[str, ...]:
-    words = (row["segment_name"],) if "segment_name" in row else ()
-    return (*words, BAND_WORDS[row["band"]]) if "band" in row else words
+    words = (" or ".join(row["segment_names"]),) if "segment_names" in row else ()
+    return (*words, bands_words(row["bands"])) if "bands" in row else words
 
 
 def _mean(outcome: str, mean: float) -> str:
