@@ -22,13 +22,12 @@ NOT_MEASURED = f"Fewer than {MIN_USERS} users were measured: follow the action i
 
 @dataclass(frozen=True, slots=True)
 class SegmentCard:
-    """Who the users of a segment are, how many, and what to do with most of them."""
+    """Who the users of a segment are, how many, and how many of them buy."""
 
     name: str
     sentence: str
     size: str
     buyers: str
-    action: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +122,14 @@ def _card(segment: Segment, subject: Subject, cells: Sequence[Figures]) -> Segme
     rows = sum(cell["rows"] for cell in cells)
     sentence = without_head(segment.sentence, segment.name)
     if not rows:
-        return SegmentCard(segment.name, sentence, "", NOT_MEASURED, "")
+        return SegmentCard(segment.name, sentence, "", NOT_MEASURED)
     buyers = sum(cell["rows"] * cell["purchase_rate"] for cell in cells) / rows
     share = whole_percent(rows / subject.metrics["rows"])
-    actions = {(row["segment_id"], row["band"]): row for row in subject.playbook.get("rows") or []}
-    largest = max(cells, key=lambda cell: cell["rows"])
-    row = actions.get((segment.id, _usual_band(largest, subject)))
     return SegmentCard(
         segment.name,
         sentence,
         f"{size_words(subject, rows)}, {share} of all",
         f"{_of_100(buyers)} buy",
-        "" if row is None else row["action"],
     )
 
 
