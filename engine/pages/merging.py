@@ -1,9 +1,9 @@
 """Tables that tell nothing about few users, even together with the totals of their rows and columns.
 
 A cell of few users is shown together with its neighbour. That alone would not hide it: where the totals
-of the columns are known too, its share follows from the other rows. So what one row shows together, a
-second row does as well: then users may have changed places among these four cells, in one way in one
-row and back in the other, and no total would differ.
+of the columns are known too, its share follows from the other rows. So columns that one row shows
+together for this reason, a second row does as well: users could have changed places among these four
+cells, in one way in one row and back in the other, and no number that is shown would differ.
 """
 
 from collections.abc import Sequence
@@ -80,39 +80,40 @@ def own_cells(users: np.ndarray) -> np.ndarray:
 
 
 def paired(rows: Sequence[Runs], users: np.ndarray) -> list[Runs]:
-    """Runs of rows, joined until each run of several cells is one of a second row too.
-
-    The rows that have it must have enough users together in each of its columns. Where the totals of
-    its columns are shown together as well, it needs no other row.
+    """Runs of rows, joined until a second row shows together what hides a cell of few users.
 
     Args:
         rows: The runs of each row.
         users: As in `table_runs`.
     """
     found = list(rows)
-    while (alone := _alone(found, users)) is not None:
-        row, run, others = alone
-        other = _partner(users[:, :, run.start : run.stop], others)
-        found[other] = _joined(found[other], run)
-        whole = next(each for each in found[other] if run.start in each)
-        found[row] = _joined(found[row], whole)
+    while (lacking := _lacking(found, users)) is not None:
+        pair, others = lacking
+        partner = _partner(users[:, :, pair.start : pair.stop], others)
+        found[partner] = _joined(found[partner], pair)
     return found
 
 
-def _alone(rows: Sequence[Runs], users: np.ndarray) -> tuple[int, range, list[int]] | None:
-    """The first run that needs another row, its row, and the rows that do not have it."""
+def _lacking(rows: Sequence[Runs], users: np.ndarray) -> tuple[range, list[int]] | None:
+    """The first two columns that another row must show together, and the rows that do not yet."""
     totals = neighbours(users.sum(axis=1))
     for row, runs in enumerate(rows):
         for run in runs:
-            same = [n for n, other in enumerate(rows) if run in other]
-            others = [n for n in range(len(rows)) if n not in same]
-            columns = users[:, same, run.start : run.stop].sum(axis=1).T
-            hides = any(run.start in total and run[-1] in total for total in totals) or (
-                len(same) > 1 and all(tells_enough(column) for column in columns)
-            )
-            if others and not hides:
-                return row, run, others
+            if all(tells_enough(users[:, row, column]) for column in run):
+                continue
+            for pair in (range(column, column + 2) for column in run[:-1]):
+                together = [n for n, each in enumerate(rows) if _shows_together(each, pair)]
+                others = [n for n in range(len(rows)) if n not in together]
+                # The numbers of these rows together do follow, for each column.
+                sums = users[:, together, pair.start : pair.stop].sum(axis=1).T
+                is_hidden = len(together) > 1 and all(map(tells_enough, sums))
+                if others and not (is_hidden or _shows_together(totals, pair)):
+                    return pair, others
     return None
+
+
+def _shows_together(runs: Runs, pair: range) -> bool:
+    return any(pair.start in run and pair[-1] in run for run in runs)
 
 
 def _partner(users: np.ndarray, rows: Sequence[int]) -> int:

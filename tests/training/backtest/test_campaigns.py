@@ -4,6 +4,7 @@ import re
 import tomllib
 from dataclasses import asdict
 from datetime import date, timedelta
+from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ from engine.activate.options import AudienceOptions
 from engine.bundle.manifest import BANDS
 from engine.bundle.playbook import control_draws
 from engine.errors import CannotCreateError, InputError, UsageError
+from engine.pages.format import signed
 from engine.pages.text import section_lines
 from tests.engine.pages.following import few, followed
 from tests.fitting import number, schema_of
@@ -28,6 +30,7 @@ from training.backtest.next_playbook import MARK, check_replaceable, playbook_to
 from training.backtest.tables import read_tables
 from training.cli import backtest
 from training.playbook.rules import check_features, load_rules
+from training.report.charts.effects import effects_chart
 from training.report.sections.campaigns import campaign_sections
 
 SCORES = scores_of(6_000)
@@ -723,6 +726,9 @@ def test_the_command_prints_the_document_and_writes_page_and_playbook(tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert "Campaign spring" in page
     assert "What the next playbook should do" in page
+    assert (
+        page.count('aria-labelledby="effects-1-') == len(document["campaigns"][0]["outcomes"]) == 2
+    )
     assert "Contacted users against the control group" not in page
     assert "no correction of probabilities is given" in page
     assert "[[rule]]" in (tmp_path / "next.toml").read_text()
@@ -733,6 +739,34 @@ def test_a_playbook_needs_a_contact_log():
     done = CliRunner().invoke(backtest, arguments)
     assert isinstance(done.exception, UsageError)
     assert "--playbook-out: needs a contact log" in str(done.exception)
+
+
+@pytest.mark.parametrize("outcome", ["purchase", "value"])
+def test_a_picture_shows_each_effect_with_its_interval_and_says_it_in_words(measure, outcome):
+    known = outcomes_of(SCORES, log_of(SCORES)).with_columns(
+        spend=20.0 * pl.col("bought") * (1 + pl.int_range(pl.len()) % 3)
+    )
+    found = measure(outcomes=known, value="spend")
+    arms = found["campaigns"][0]["outcomes"][outcome]
+    picture = ElementTree.fromstring(effects_chart(outcome, arms, "x"))
+    space = "{http://www.w3.org/2000/svg}"
+    assert picture.get("role") == "img"
+    assert picture.find(f"{space}title").text.startswith(f"Effect on {outcome} with 95 % intervals")
+    told = picture.find(f"{space}desc").text.removesuffix(".").split("; ")
+    scale = 100 if outcome == "purchase" else 1
+    parts = [(arm, "all users", arm) for arm in arms]
+    parts += [
+        (arm, row["segment_names"][0], row) for arm in arms for row in arm["segments"]["rows"]
+    ]
+    due = {
+        f"{arm['arm']}, {part}: {signed(scale * effect['difference'], 2)} "
+        f"({signed(scale * effect['interval'][0], 2)} to {signed(scale * effect['interval'][1], 2)})"
+        for arm, part, effect in parts
+    }
+    assert len(due) == len(told) == 6
+    assert set(told) == due
+    drawn = {text.text for text in picture.iter(f"{space}text")}
+    assert {line.split(": ")[1] for line in told} <= drawn
 
 
 @pytest.mark.parametrize(

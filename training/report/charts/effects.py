@@ -42,7 +42,8 @@ def effects_chart(outcome: str, arms: Sequence[Mapping[str, Any]], name: str) ->
     ends = [0.0, *(row[side] for row in rows for side in ("low", "high"))]
     room = 0.06 * (max(ends) - min(ends)) or 1.0
     domain = [min(ends) - room, max(ends) + room]
-    axis = bare_axis(tickCount=6, format="+~g", title=UNITS[outcome])
+    label = "datum.value ? format(datum.value, '+~g') : '0'"
+    axis = bare_axis(tickCount=6, labelExpr=label, title=UNITS[outcome])
     x = number("low", scale={"domain": domain}, axis=axis)
     y = number("n", axis=None, scale=None)
     none = layer(
