@@ -124,8 +124,18 @@ def policies(users: Users) -> dict[str, np.ndarray]:
 
 def learned(effects: CellEffects, worth: float) -> np.ndarray:
     """The arm of each cell that tests recommend where an order earns `worth`, int64 [cells]."""
+    return chosen(effects.shrunken, worth)
+
+
+def known(tests: Users, worth: float) -> np.ndarray:
+    """The arm of each cell that tests without any chance would recommend, int64 [cells]."""
+    return chosen(np.array([tests.means(arm - tests.truth[0]) for arm in tests.truth[1:]]), worth)
+
+
+def chosen(effects: np.ndarray, worth: float) -> np.ndarray:
+    """The most profitable arm of each cell by the effects on purchases, float64 [arms, cells]."""
     costs = np.array(list(COSTS.values()))[1:, np.newaxis]
-    return best_choices(worth * effects.shrunken - costs)
+    return best_choices(worth * effects - costs)
 
 
 def profit_of(users: Users, arm: np.ndarray) -> float:
@@ -231,6 +241,8 @@ def print_study(tests: Users, later: Users) -> None:
     *_, by_cell, by_user = fixed.values()
     print("| policy | per 1,000 users | of the best by cell | 5 % to 95 % | of the best by user |")
     print("|---|---:|---:|---:|---:|")
+    worth = float(tests.value.mean())
+    fixed["learned from tests without chance"] = profit_of(later, known(tests, worth)[later.cell])
     for name, profit in fixed.items():
         print(f"| {name} | {profit:,.1f} | {profit / by_cell:.0%} | | {profit / by_user:.0%} |")
     studies = {share: study(tests, later, share, REPETITIONS) for share in CONTROL_SHARES}

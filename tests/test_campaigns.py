@@ -10,6 +10,7 @@ from benchmarks.campaigns import (
     COSTS,
     drawn,
     false_claims,
+    known,
     learned,
     policies,
     profit_of,
@@ -41,6 +42,7 @@ def test_clear_effects_are_learned(population):
     size = np.bincount(clear.cell, minlength=clear.cells)
     assert (learned(effects, worth=20.0) == arms)[size > 500].all()
     assert (size > 500).sum() >= 8
+    assert (known(clear, worth=20.0) == arms)[size > 0].all()
 
 
 def test_arms_are_drawn_in_their_shares(population):

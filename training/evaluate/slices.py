@@ -15,6 +15,7 @@ import polars as pl
 from engine.bundle.manifest import BANDS, Manifest
 from engine.bundle.reference import digitize
 from engine.bundle.schema import Feature, FeatureSchema
+from engine.pages.merging import paired
 from training.metrics.disclosure import MIN_USERS, enough, merged, run_of, users_in
 from training.metrics.edges import short_edges
 from training.metrics.intervals import auc_interval
@@ -103,6 +104,7 @@ def cell_metrics(
 ) -> list[dict[str, Any]]:
     """Purchases of every segment in every band; bands of few users are merged with the next.
 
+    Bands are merged in two segments at least, so that few users do not follow from the figures of bands.
     A segment with fewer than `MIN_USERS` users is left out.
 
     Args:
@@ -112,12 +114,18 @@ def cell_metrics(
         order_value: The value of an order of each row, float64 [rows], NaN where unknown; None if it
             is not measured.
     """
+    band = digitize(tuple(manifest.band_cuts), outcomes.probability)
+    inside = {known.id: segment == known.id for known in manifest.segments}
+    runs = {n: _band_runs(band[rows], outcomes.users[rows]) for n, rows in inside.items()}
+    shown = [number for number in runs if runs[number]]
+    people = [users_in(band[inside[n]], outcomes.users[inside[n]], len(BANDS)) for n in shown]
+    merged_runs = paired([runs[n] for n in shown], np.array([people])) if shown else []
     found = []
-    for known in manifest.segments:
-        inside = segment == known.id
-        value = None if order_value is None else order_value[inside]
-        bands = band_metrics(outcomes[inside], manifest.band_cuts, value)
-        found += [{"segment_id": known.id, **figures} for figures in bands]
+    for number, bands in zip(shown, merged_runs, strict=True):
+        rows = inside[number]
+        value = None if order_value is None else order_value[rows]
+        figures = _band_figures(outcomes[rows], band[rows], bands, value)
+        found += [{"segment_id": number, **each} for each in figures]
     return found
 
 
@@ -133,7 +141,20 @@ def band_metrics(
             have one.
     """
     band = digitize(tuple(band_cuts), outcomes.probability)
-    runs = merged(band, outcomes.users, len(BANDS), keep_empty=False)
+    return _band_figures(outcomes, band, _band_runs(band, outcomes.users), order_value)
+
+
+def _band_runs(band: np.ndarray, users: np.ndarray) -> list[range]:
+    return merged(band, users, len(BANDS), keep_empty=False)
+
+
+def _band_figures(
+    outcomes: Outcomes,
+    band: np.ndarray,
+    runs: Sequence[range],
+    order_value: np.ndarray | None,
+) -> list[dict[str, Any]]:
+    """Purchases in each run of bands, as in `band_metrics`."""
     place = run_of(runs, band)
     found = []
     for n, run in enumerate(runs):

@@ -1,8 +1,8 @@
 """The disclosure rule: nothing that is published is about fewer than 20 users.
 
 A table cell with fewer is merged with its neighbour ("high and above"). A single figure is left out,
-with a sentence that says so. Cells are checked one by one. Small cells may follow from totals by
-subtraction; this is accepted, because readers may see the scores themselves.
+with a sentence that says so. Where a table of rows and columns stands beside its totals, `paired` in
+`engine.pages.merging` sees to it that no small cell follows by subtraction.
 """
 
 from collections.abc import Sequence
