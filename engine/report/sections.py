@@ -15,6 +15,7 @@ from engine.pages.blocks import Block, Bullets, Cell, Fact, Facts, Figure, Secti
 from engine.pages.format import BAND_WORDS, bands_words, count, percent, signed
 from engine.pages.merging import Runs, neighbours, table_runs
 from engine.report.chart import histogram_chart, shares_by_bin, width_of
+from engine.report.flows import Flows, either, merged_note
 from engine.report.moves import Moves, moves
 from engine.report.night import Night
 from engine.report.run import Run
@@ -118,7 +119,8 @@ def _facts(now: Night, before: Night | None) -> list[Block]:
 
 def _likeliest(now: Night, before: Night | None) -> list[Fact]:
     """The users of the highest band, or of several where it has few."""
-    by_band = _sizes_of(now, before, sorted(now.segments)).sum(axis=1)
+    nights = [now] if before is None else [now, before]
+    by_band = np.array([night.rows.sum(axis=0) for night in nights])
     runs = neighbours(by_band)
     if not runs:
         return []
@@ -151,7 +153,7 @@ def _sizes(now: Night, before: Night | None) -> list[Block]:
     sizes = np.stack([sizes[:, each.start : each.stop].sum(axis=1) for each in groups], axis=1)
     buyers = _buyers_of(now, names)
     rows = [
-        _size_row(_either(names, each), sizes[:, n], runs, buyers[each.start : each.stop].sum())
+        _size_row(either(names, each), sizes[:, n], runs, buyers[each.start : each.stop].sum())
         for n, (each, runs) in enumerate(zip(groups, table_runs(sizes), strict=True))
     ]
     if len(groups) > 1:
@@ -159,7 +161,7 @@ def _sizes(now: Night, before: Night | None) -> list[Block]:
         rows.append(_size_row("All segments", whole, neighbours(whole), buyers.sum()))
     note = "; below, the change from the last run" if before is not None else ""
     header = ("Segment", *(BAND_WORDS[band] for band in BANDS), "All bands", "Buyers to expect")
-    return [table(f"Users by segment and band{note}", header, rows), *_merged_note(rows)]
+    return [table(f"Users by segment and band{note}", header, rows), *merged_note(rows)]
 
 
 def _sizes_of(now: Night, before: Night | None, names: Sequence[str]) -> np.ndarray:
@@ -196,23 +198,6 @@ def _size(sizes: np.ndarray, bands: range) -> Cell:
     return Cell(count(now), ", ".join(notes), span=len(bands))
 
 
-def _either(names: Sequence[str], run: range) -> str:
-    """The names of neighbouring rows or columns."""
-    return " or ".join(shown_name(names[n]) for n in run)
-
-
-def _merged_note(rows: Sequence[Sequence[str | Cell]]) -> list[Block]:
-    """What cells over several columns mean, if there are any."""
-    if not any(isinstance(cell, Cell) and cell.span > 1 for row in rows for cell in row):
-        return []
-    return [
-        Text(
-            f"Where a cell has fewer than {TELLING_USERS} users, it is shown together with its neighbour, in a "
-            "second row as well, so that it does not follow from the totals."
-        )
-    ]
-
-
 def _histogram(now: Night, before: Night | None) -> list[Block]:
     total = now.bins.sum()
     if total < TELLING_USERS or (before is not None and before.bins.sum() < TELLING_USERS):
@@ -245,9 +230,9 @@ def _moves(now: Night, before: Night | None) -> list[Block]:
         return [
             Text(f"{number} ids are in both runs: are these scores of the same users?", strong=True)
         ]
-    bands = _Flows("band", [BAND_WORDS[band] for band in BANDS], found.bands)
+    bands = Flows("band", [BAND_WORDS[band] for band in BANDS], found.bands)
     known = sorted({*before.segments, *now.segments})
-    segments = _Flows("segment", known, _by_name(found.segments, before, now, known))
+    segments = Flows("segment", known, _by_name(found.segments, before, now, known))
     return [
         Bullets(tuple(_changes(found, now, before, bands, segments))),
         *bands.blocks(),
@@ -264,7 +249,7 @@ def _by_name(flows: np.ndarray, before: Night, now: Night, names: Sequence[str])
 
 
 def _changes(
-    found: Moves, now: Night, before: Night, bands: "_Flows", segments: "_Flows"
+    found: Moves, now: Night, before: Night, bands: Flows, segments: Flows
 ) -> Iterator[str]:
     yield (
         f"In both runs: {count(found.compared)} users; new tonight: {users(found.new, FEW_WORDS)}; "
@@ -283,56 +268,6 @@ def _changes(
         yield (
             "The runs have different bundles: part of the moves comes from other models and cut-points."
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Flows:
-    """Users who moved between bands, or between segments.
-
-    Attributes:
-        what: Band or segment.
-        names: Of rows and columns.
-        users: A row for the last run, a column for this one, int64 [names, names].
-    """
-
-    what: str
-    names: Sequence[str]
-    users: np.ndarray
-
-    @property
-    def groups(self) -> Runs:
-        """The rows that are shown together."""
-        return neighbours(self.users.sum(axis=1)[np.newaxis])
-
-    @property
-    def runs(self) -> list[Runs]:
-        """The columns that are, in each group of rows."""
-        grouped = [self.users[each.start : each.stop].sum(axis=0) for each in self.groups]
-        return table_runs(np.array(grouped)[np.newaxis])
-
-    @property
-    def tells_sides(self) -> bool:
-        """Whether the sums of those who stayed or moved up or down tell nothing about a merged cell."""
-        return len(self.groups) == len(self.names) and not any(
-            len(run) > 1 and row in run for row, runs in enumerate(self.runs) for run in runs
-        )
-
-    def blocks(self) -> list[Block]:
-        """The table."""
-        rows: list[tuple[str | Cell, ...]] = [
-            (_either(self.names, group), *(self._cell(group, run) for run in runs))
-            for group, runs in zip(self.groups, self.runs, strict=True)
-        ]
-        caption = f"Users by {self.what}: a row for the last run’s, a column for tonight’s"
-        header = (f"Last {self.what}", *map(shown_name, self.names))
-        return [table(caption, header, rows), *_merged_note(rows)]
-
-    def _cell(self, group: range, run: range) -> Cell:
-        number = int(self.users[group.start : group.stop, run.start : run.stop].sum())
-        notes = [_either(self.names, run)] if len(run) > 1 else []
-        if group == run:
-            notes.insert(0, "stayed")
-        return Cell(count(number), ", ".join(notes), span=len(run))
 
 
 def _quarantine(run: Run | str) -> list[Block]:

@@ -4,6 +4,7 @@ import pytest
 
 from engine.bundle.manifest import BANDS
 from engine.bundle.open import open_bundle
+from tests.engine.pages.following import few, followed
 from tests.fitting import category, number, schema_of
 from tests.helpers import BUNDLE
 from tests.training.metrics.test_classification import CUTS, drawn
@@ -145,6 +146,27 @@ def test_bands_of_few_users_are_merged():
     assert rows[ids[2], ("high", "very_high")] == 100
     assert rows[ids[3], ("low", "medium")] == 100
     assert sum(rows.values()) == people[1:].sum()
+
+
+def test_no_cell_of_few_users_follows_from_the_figures_of_bands_and_segments():
+    manifest = open_bundle(BUNDLE).manifest
+    ids = [segment.id for segment in manifest.segments[:3]]
+    people = np.array([[100, 90, 60, 4], [100, 80, 70, 50], [90, 70, 60, 90]])
+    cell = np.repeat(np.arange(people.size), people.ravel())
+    cuts = np.array([0.0, *manifest.band_cuts, 1.0])
+    p = ((cuts[1:] + cuts[:-1]) / 2)[cell % len(BANDS)].astype(np.float32)
+    outcomes = Outcomes(p, (cell % 2).astype(np.int8), np.arange(len(cell)))
+    found = cell_metrics(outcomes, np.array(ids)[cell // len(BANDS)], manifest)
+    blocks = [
+        (
+            range(n := ids.index(part["segment_id"]), n + 1),
+            range(b := BANDS.index(part["bands"][0]), b + len(part["bands"])),
+        )
+        for part in found
+    ]
+    assert few(people) == {(0, 3)}
+    assert not few(people) & followed(people, blocks)
+    assert len(found) == 10  # the same two bands in one other segment
 
 
 def test_the_value_of_an_order_is_the_mean_of_the_users_who_have_one():
