@@ -174,7 +174,7 @@ lock:
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 		pyproject.toml --output-file requirements.lock
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
-		--extra training --extra databases --group dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+		--extra training --extra databases --extra delta --extra iceberg --group dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 		--extra spark --constraint requirements-dev.lock pyproject.toml --output-file requirements-spark.lock
 

@@ -136,9 +136,17 @@ class LockedError(EngineError):
 
     exit_code = 75
 
-    def __init__(self, out: Path) -> None:
-        super().__init__(
-            f"{out}: another run holds this output. Wait for it, or write to another path."
+    @classmethod
+    def of_output(cls, out: Path) -> "LockedError":
+        """Another run has locked it."""
+        return cls(f"{out}: another run holds this output. Wait for it, or write to another path.")
+
+    @classmethod
+    def of_commit(cls, name: str) -> "LockedError":
+        """Another job was faster to commit to a table."""
+        return cls(
+            f"{name}: another job committed to this table at the same time, and nothing of this run was "
+            "published. Run again."
         )
 
 

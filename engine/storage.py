@@ -144,7 +144,7 @@ def take_lock(descriptor: int, target: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise LockedError(target) from None
+        raise LockedError.of_output(target) from None
 
 
 def write_atomic(path: Path, content: bytes, mode: int = PRIVATE_MODE) -> None:

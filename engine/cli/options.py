@@ -17,6 +17,7 @@ from engine.limits import InputLimits
 
 if TYPE_CHECKING:
     from engine.connectors.databases.tables import ScoresTable
+    from engine.connectors.lakehouse.scores import LakehouseScores
 
 DEFAULT_BUNDLE = Path("onnx_models/shopnow")
 STANDARD_STREAM = Path("-")
@@ -83,11 +84,11 @@ def bundle_option(command: str) -> Callable[[Function], Function]:
 
 def destination(
     out: Path | None, table: str | None, variable: str | None, marks: tuple[str, ...] = ()
-) -> "Path | ScoresTable":
+) -> "Path | ScoresTable | LakehouseScores":
     """Where --out, or --table and --target-env, lead.
 
     Args:
-        out: The file.
+        out: The file, or the table of a lakehouse.
         table: The database table.
         variable: The environment variable with the URI of its database.
         marks: Columns of a table that may be replaced; by default those of scores.
@@ -97,6 +98,8 @@ def destination(
     """
     from engine.connectors.databases.tables import MARKS, ScoresTable
     from engine.connectors.databases.uri import Database
+    from engine.connectors.lakehouse.scores import LakehouseScores
+    from engine.inputs.lakehouse import lakehouse_table
 
     if out == STANDARD_STREAM:
         raise click.UsageError(
@@ -104,7 +107,8 @@ def destination(
             "Write a file, then read it: --out FILE.csv && cat FILE.csv"
         )
     if out is not None and table is None and variable is None:
-        return out
+        lakehouse = lakehouse_table(str(out))
+        return out if lakehouse is None else LakehouseScores(lakehouse, marks or MARKS)
     if out is not None or table is None:
         raise click.UsageError("Name either --out, or --table with --target-env.")
     if variable is None:

@@ -42,7 +42,8 @@ def _choose_log_format(context: click.Context, _option: click.Parameter, value: 
     "-o",
     "--out",
     type=PLACE,
-    help="The file for the scores; its ending decides the format: .parquet, .csv, .csv.gz, .arrow, .ndjson.",
+    help="The file for the scores; its ending decides the format: .parquet, .csv, .csv.gz, .arrow, .ndjson. "
+    "Or a table: delta:FOLDER, iceberg:CATALOG.NAMESPACE.TABLE.",
 )
 @click.option(
     "--if-exists",
@@ -153,8 +154,10 @@ def score(
     """Score users into one file or table.
 
     INPUT is a file, a glob, a directory, or '-' for standard input. Parquet, CSV (also gzip), Arrow
-    IPC and NDJSON are recognised by content. Databases are PostgreSQL, SQLite and DuckDB. Scores
-    keep the order of the input and are published whole or not at all.
+    IPC and NDJSON are recognised by content, and so are folders of Delta Lake; Iceberg is
+    iceberg:CATALOG.NAMESPACE.TABLE. Either ends in @v12 to read version or snapshot 12. Databases
+    are PostgreSQL, SQLite and DuckDB. Scores keep the order of the input and are published whole or
+    not at all.
     """
     if quiet and verbose:
         raise click.UsageError("--quiet and -v contradict each other.")

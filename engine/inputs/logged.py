@@ -1,6 +1,7 @@
 """Table formats that keep a log of which of their files count.
 
 An update or a deletion writes new files and leaves the old ones. Reading the folder would score both.
+`engine.inputs.lakehouse` reads the tables of two such formats, each as a whole.
 """
 
 import glob
@@ -12,20 +13,30 @@ from typing import TypeVar
 from engine.errors import InputError
 from engine.inputs.partitions import is_partition
 
-_ICEBERG = ("Iceberg", "polars.scan_iceberg")
-_HUDI = ("Hudi", "Spark")
+_COPY = (
+    "Read it with {} and write plain Parquet, or copy its current files to a folder of their own."
+)
+_DELTA = (
+    "Delta Lake",
+    "Give delta:{root} to read the table at its current version; it needs the extra [delta].",
+)
+_ICEBERG = (
+    "Iceberg",
+    "Give iceberg:CATALOG.NAMESPACE.TABLE to read it by its catalogue; it needs the extra [iceberg].",
+)
+_HUDI = ("Hudi", _COPY.format("Spark"))
 # NOTE: a name without a pattern would be an error in an object store if it is not there.
 LOG_MARKS = {
-    "_delta_log/*": ("Delta Lake", "polars.scan_delta"),
+    "_delta_log/*": _DELTA,
     "metadata/version-hint.tex[t]": _ICEBERG,
     "metadata/[0-9][0-9][0-9][0-9][0-9]-*.metadata.json": _ICEBERG,
     "metadata/v[0-9]*.metadata.json": _ICEBERG,
     ".hoodie/hoodie.propertie[s]": _HUDI,
     ".hoodie_partition_metadata*": _HUDI,
-    "schema/schema-[0]": ("Paimon", "Spark or Flink"),
-    "_spark_metadata/*": ("Spark Structured Streaming", "Spark"),
+    "schema/schema-[0]": ("Paimon", _COPY.format("Spark or Flink")),
+    "_spark_metadata/*": ("Spark Structured Streaming", _COPY.format("Spark")),
 }
-"""Names below the root of a table, or in a partition of it, with its format and what reads it.
+"""Names below the root of a table, or in a partition of it, with its format and what to do.
 
 They are those of the formats' own specifications: other folders named `metadata` or `schema` are none.
 """
@@ -66,8 +77,8 @@ def possible_roots(folder: Folder) -> Iterator[Folder]:
 
 def logged_table(name: str, root: str, mark: str) -> InputError:
     """The error of a table whose log alone knows its files."""
-    kind, reader = LOG_MARKS[mark]
+    kind, advice = LOG_MARKS[mark]
     return InputError(
-        f"{name}: {root} is a table of {kind}, whose log alone knows which of its files count. Read "
-        f"it with {reader} and write plain Parquet, or copy its current files to a folder of their own."
+        f"{name}: {root} is a table of {kind}, whose log alone knows which of its files count. "
+        + advice.replace("{root}", root)
     )

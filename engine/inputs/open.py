@@ -17,6 +17,7 @@ import polars as pl
 from engine.errors import InputError, NoInputError, StorageError, pluralize, quoted
 from engine.inputs.errors import reading
 from engine.inputs.formats import BLOCK_BYTES
+from engine.inputs.lakehouse import lakehouse_table, open_lakehouse
 from engine.inputs.logged import check_no_log
 from engine.inputs.names import name_of
 from engine.inputs.objects import fetch_objects, is_object
@@ -59,7 +60,7 @@ def open_inputs(
     wanted: Sequence[str] = (),
     limits: InputLimits = InputLimits(),  # noqa: B008 - it is frozen
 ) -> Iterator[tuple[Table, ...]]:
-    """Open files, globs, directories, `-`, objects or queries, in the order given.
+    """Open files, globs, directories, `-`, objects, tables of a lakehouse or queries, in the order given.
 
     Args:
         inputs: A directory gives its files in the order of their names, without those that begin
@@ -92,14 +93,17 @@ def open_inputs(
 
 
 def input_paths(inputs: Sequence[str]) -> list[Path]:
-    """The files that inputs name; standard input and objects are left out.
+    """The files that inputs name; standard input, objects and tables are left out.
 
     Raises:
         NoInputError: There is nothing to read.
     """
     limits = InputLimits()
-    named = [text for text in inputs if text != STANDARD_INPUT and not is_object(text)]
-    return [path for text in named for path in _files_of(text, limits)[0]]
+    return [path for text in inputs if _is_of_files(text) for path in _files_of(text, limits)[0]]
+
+
+def _is_of_files(text: str) -> bool:
+    return text != STANDARD_INPUT and not is_object(text) and lakehouse_table(text) is None
 
 
 def _open_input(
@@ -109,7 +113,7 @@ def _open_input(
     wanted: Sequence[str],
     limits: InputLimits,
 ) -> Iterator[Table]:
-    if isinstance(one, str) and one != STANDARD_INPUT and not is_object(one):
+    if isinstance(one, str) and _is_of_files(one):
         with reading(one):
             paths, folder = _files_of(one, limits)
         for path in paths:
@@ -129,6 +133,9 @@ def _fetching(one: str | Source, wanted: Sequence[str]) -> tuple[str, Callable[[
     """The name of an input that is not a file, and what writes its rows to one."""
     if not isinstance(one, str):
         return one.name, partial(one.fetch, wanted=wanted)
+    if (table := lakehouse_table(one)) is not None:
+        opened = in_background(partial(open_lakehouse, table))
+        return opened.name, lambda path: in_background(partial(opened.copy, path))
     if one == STANDARD_INPUT:
         return STANDARD_INPUT_NAME, lambda path: in_background(partial(_copy_standard_input, path))
     return one, lambda path: in_background(partial(fetch_objects, one, path))

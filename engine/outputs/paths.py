@@ -20,11 +20,11 @@ STANDING_SECONDS = 0.5
 
 
 class Destination(Protocol):
-    """A place where scores appear in one step: a file or a database table."""
+    """A place where scores appear in one step: a file, or a table of a database or a lakehouse."""
 
     @property
     def path(self) -> Path:
-        """The file; for a table, its name in the working directory.
+        """The file; for a table, its folder or its name in the working directory.
 
         Lock, staging, quarantine and summary are named after it.
         """
@@ -150,7 +150,7 @@ class Targets:
             CannotCreateError: Nothing can be created beside the scores, not even a lock.
         """
         out = destination.path
-        check_creatable(out)
+        check_creatable(out, is_file=destination.is_file)
         found = cls(
             destination,
             quarantine or out.with_name(f"{out.name}.quarantine{destination.suffix}"),
@@ -205,7 +205,7 @@ class Targets:
         self.destination.check(replace=replace)
         output_format(self.quarantine)
         for path in self.paths:
-            check_creatable(path)
+            check_creatable(path, is_file=path != self.out or self.destination.is_file)
 
     def standing(self) -> Literal["earlier run", "none", "unknown"]:
         """Which scores the destination holds before this run publishes."""
@@ -298,8 +298,12 @@ def _unwritable_name(path: Path) -> str:
     return f"{name}: cannot be written in the locale of this process, which is not UTF-8. Set PYTHONUTF8=1."
 
 
-def check_creatable(path: Path) -> None:
+def check_creatable(path: Path, *, is_file: bool = True) -> None:
     """Check that a file can be created or replaced at a path.
+
+    Args:
+        path: The path.
+        is_file: Whether it is one; a table may be a folder, with files beside it.
 
     Raises:
         CannotCreateError: The directory is missing, the path is a directory or a device, its links
@@ -311,7 +315,7 @@ def check_creatable(path: Path) -> None:
         raise CannotCreateError(_unwritable_name(path))
     check_links(path)
     with storage_errors(path):
-        if path.is_dir():
+        if is_file and path.is_dir():
             raise CannotCreateError(f"{path}: is a directory. Name a file.")
         check_no_device(path)
         if not path.parent.is_dir():

@@ -1,0 +1,1 @@
+"""Delta Lake and Iceberg: scores as a new version of a table."""

@@ -1,0 +1,142 @@
+"""Tables of Delta Lake and Iceberg, written by the formats' own libraries."""
+
+import base64
+import json
+import struct
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from engine.connectors.lakehouse.scores import LakehouseScores
+from engine.inputs.lakehouse import lakehouse_table, open_lakehouse
+
+FORMATS = ("delta", "iceberg")
+_B85 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
+_Z85 = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+
+
+@dataclass(frozen=True)
+class Lakehouse:
+    """A folder with tables of one format."""
+
+    format: str
+    folder: Path
+
+    @property
+    def env(self):
+        return {
+            "PYICEBERG_CATALOG__LAKE__URI": f"sqlite:///{self.folder}/catalog.db",
+            "PYICEBERG_CATALOG__LAKE__WAREHOUSE": f"file://{self.folder}/warehouse",
+        }
+
+    def named(self, name):
+        """How a table is named on the command line."""
+        return (
+            f"delta:{self.folder / name}" if self.format == "delta" else f"iceberg:lake.shop.{name}"
+        )
+
+    def target(self, name="scores"):
+        return LakehouseScores(lakehouse_table(self.named(name)))
+
+    def read(self, text):
+        """The rows as the library of the format has them, in the order that scoring reads them."""
+        opened = open_lakehouse(lakehouse_table(text))
+        return opened.name, opened.frame.collect()
+
+    def own(self, name):
+        """The table, opened by its own library."""
+        if self.format == "delta":
+            from deltalake import DeltaTable
+
+            return DeltaTable(str(self.folder / name))
+        from pyiceberg.catalog import load_catalog
+
+        return load_catalog("lake").load_table(f"shop.{name}")
+
+    def rows(self, name):
+        """All rows, read by the format's own library."""
+        if self.format == "delta":
+            return pl.DataFrame(self.own(name).scan())
+        return pl.DataFrame(self.own(name).scan().to_arrow())
+
+    def write(self, name, frame, *, mode="append", partition_by=()):
+        if self.format == "delta":
+            from deltalake import write_deltalake
+
+            by = list(partition_by) or None
+            folder = self.folder / name
+            write_deltalake(folder, frame, mode=mode, partition_by=by, schema_mode="merge")
+            return
+        from pyiceberg.catalog import load_catalog
+
+        catalog, arrow = load_catalog("lake"), frame.to_arrow()
+        if not catalog.table_exists(f"shop.{name}"):
+            table = catalog.create_table(f"shop.{name}", schema=arrow.schema)
+            with table.update_spec() as spec:
+                for column in partition_by:
+                    spec.add_identity(column)
+        table = catalog.load_table(f"shop.{name}")
+        with table.update_schema() as schema:
+            schema.union_by_name(arrow.schema)
+        (table.append if mode == "append" else table.overwrite)(arrow)
+
+    def delete(self, name, condition):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.own(name).delete(condition)
+
+
+def lakehouse(format, folder, monkeypatch):
+    """An empty lakehouse, of which this process knows the catalogue."""
+    found = Lakehouse(format, folder)
+    folder.mkdir()
+    pytest.importorskip({"delta": "deltalake", "iceberg": "pyiceberg"}[format])
+    if format == "iceberg":
+        import pyiceberg.catalog
+        from pyiceberg.utils.config import Config
+
+        for name, value in found.env.items():
+            monkeypatch.setenv(name, value)
+        # It is read once, when the package is imported.
+        monkeypatch.setattr(pyiceberg.catalog, "_ENV_CONFIG", Config())
+        pyiceberg.catalog.load_catalog("lake").create_namespace("shop")
+    return found
+
+
+def delete_by_vector(folder, path, rows, deleted):
+    """Commit a deletion vector for a file of a Delta table, as Spark does; delta-rs writes none.
+
+    The vector stands in the log: a magic number, then a 64-bit roaring bitmap of one container.
+    """
+    bitmap = struct.pack(f"<IIHHI{len(deleted)}H", 12346, 1, 0, len(deleted) - 1, 16, *deleted)
+    content = struct.pack("<IQI", 1681511377, 1, 0) + bitmap
+    padded = content + bytes(-len(content) % 4)
+    inline = base64.b85encode(padded).translate(bytes.maketrans(_B85, _Z85)).decode()
+    log = folder / "_delta_log"
+    file = {
+        "path": path,
+        "partitionValues": {},
+        "size": (folder / path).stat().st_size,
+        "modificationTime": int(time.time() * 1000),
+        "dataChange": True,
+        "stats": json.dumps({"numRecords": rows}),
+    }
+    vector = {
+        "storageType": "i",
+        "pathOrInlineDv": inline,
+        "sizeInBytes": len(content),
+        "cardinality": len(deleted),
+    }
+    feature = ["deletionVectors"]
+    protocol = {"minReaderVersion": 3, "minWriterVersion": 7}
+    removed = {"path": path, "deletionTimestamp": file["modificationTime"], "dataChange": True}
+    actions = [
+        {"protocol": protocol | {"readerFeatures": feature, "writerFeatures": feature}},
+        {"remove": removed},
+        {"add": file | {"deletionVector": vector}},
+    ]
+    (log / f"{len(list(log.iterdir())):020}.json").write_text("\n".join(map(json.dumps, actions)))
