@@ -36,10 +36,10 @@ print(json.dumps([code, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss])
 """
 
 
-def measure(command: list[str]) -> Usage:
-    """Run a command and wait for it; a failure stops the benchmark with what it said."""
+def measure(command: list[str], folder: Path = ROOT) -> Usage:
+    """Run a command in a folder and wait for it; a failure stops the benchmark with what it said."""
     launched = subprocess.run(
-        [sys.executable, "-c", LAUNCHER, *command], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", LAUNCHER, *command], cwd=folder, capture_output=True, text=True
     )
     code, wall, cpu, peak = json.loads(launched.stdout.splitlines()[-1])
     if code:

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -28,6 +28,7 @@ from engine.errors import (
     UnavailableError,
     quoted,
 )
+from engine.inputs.objects import is_object, object_errors
 
 Format = Literal["delta", "iceberg"]
 TITLES: dict[Format, str] = {"delta": "Delta Lake", "iceberg": "Iceberg"}
@@ -52,7 +53,7 @@ class LakehouseTable:
 
     Attributes:
         format: Its format.
-        place: The folder of a Delta table; `CATALOG.NAMESPACE.TABLE` in Iceberg.
+        place: The folder of a Delta table, perhaps in a store; `CATALOG.NAMESPACE.TABLE` in Iceberg.
         version: A version of Delta Lake, or the id of a snapshot of Iceberg; None for the current one.
     """
 
@@ -173,8 +174,10 @@ def lakehouse_errors(name: str, refusal: type[EngineError] = InputError) -> Iter
         name: The table.
         refusal: The kind of an error that is none of the table's name, its catalogue or the disk.
     """
+    in_store = is_object(name.removeprefix("delta:"))
     try:
-        yield
+        with object_errors(name) if in_store else nullcontext():
+            yield
     except EngineError:
         raise
     # NOTE: neither package has a common base of its errors, and panics are no `Exception`.

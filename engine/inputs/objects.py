@@ -72,7 +72,7 @@ def fetch_objects(text: str, path: Path) -> None:
         UnavailableError: The store does not answer.
         InputError: An object is not Parquet, or a column is both in the names and in the objects.
     """
-    with _object_errors(text):
+    with object_errors(text):
         _check_no_log(text)
         scan = partial(
             pl.scan_parquet,
@@ -117,7 +117,8 @@ def _check_no_log(text: str) -> None:
 
 
 @contextmanager
-def _object_errors(text: str) -> Iterator[None]:
+def object_errors(text: str) -> Iterator[None]:
+    """Turn errors of a store into an `EngineError` that names the objects and quotes nothing."""
     try:
         yield
     except EngineError:

@@ -30,6 +30,7 @@ README = (ROOT / "README.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 CAMPAIGNS = (ROOT / "docs" / "campaigns.md").read_text()
 AUDIENCES = (ROOT / "docs" / "audiences.md").read_text()
+DATABASES = (ROOT / "docs" / "databases.md").read_text()
 PLAYBOOK = (ROOT / "docs" / "playbook.md").read_text()
 RETRAINING = (ROOT / "docs" / "retraining.md").read_text()
 YOUR_OWN_DATA = (ROOT / "docs" / "your_own_data.md").read_text()
@@ -94,6 +95,35 @@ def test_the_campaign_of_its_page_goes_from_scores_to_the_next_playbook(project)
     playbook = json.loads((project / "tested" / "playbook.json").read_text())
     actions = [row["action"] for row in playbook["rows"]]
     assert any("as in autumn" in action or "tested in autumn" in action for action in actions)
+
+
+LAKEHOUSE = """
+import deltalake, polars, pyiceberg.catalog
+users = polars.read_parquet("users.parquet").to_arrow()
+deltalake.write_deltalake("lake/users", users)
+catalog = pyiceberg.catalog.load_catalog("lake")
+catalog.create_namespace("shop")
+catalog.create_table("shop.users", users.schema).append(users)
+"""
+
+
+def test_every_command_of_the_lakehouse_section_runs_in_order(project):
+    pytest.importorskip("deltalake")
+    pytest.importorskip("pyiceberg")
+    (project / "lake").mkdir()
+    (block,) = (text for text in blocks("sh", DATABASES) if "PYICEBERG" in text)
+    _, *lines = block.strip().splitlines()
+    fill = shlex.join([sys.executable, "-c", LAKEHOUSE])
+    # The tables are filled once the catalogue is named.
+    shell("\n".join(["set -e", *lines[:2], fill, *lines[2:]]), project)
+    tables = {
+        "lake/scores.summary.json": "delta:lake/users@v0",
+        "lake.shop.scores.summary.json": "@v",
+    }
+    for summary, read in tables.items():
+        found = json.loads((project / summary).read_text())
+        assert read in found["inputs"][0]
+        assert re.fullmatch(r"(delta:lake/|iceberg:lake\.shop\.)scores@v\d+", found["out"])
 
 
 def test_every_metric_is_on_the_operations_page(project):

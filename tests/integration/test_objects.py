@@ -2,16 +2,19 @@ import json
 import threading
 from contextlib import chdir
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from engine import score
+from engine import ScoreOptions, score
 from engine.activate.audience import make_audience
 from engine.activate.options import AudienceOptions
 from engine.bundle.schema import load_schema
-from engine.errors import AccessError, InputError, NoInputError, UnavailableError
+from engine.connectors.lakehouse.scores import LakehouseScores
+from engine.errors import AccessError, InputError, NoInputError, UnavailableError, UsageError
+from engine.inputs.lakehouse import lakehouse_table
 from tests.foreign import members
 from tests.helpers import BUNDLE
 from tests.training.backtest.score_files import scores_of
@@ -21,6 +24,7 @@ moto_server = pytest.importorskip("moto.server", reason="moto's server is not in
 import boto3  # noqa: E402
 
 ROWS = 300
+REPLACE = ScoreOptions(if_exists="replace")
 KEY = "secret-key-of-the-store"
 
 
@@ -55,9 +59,12 @@ def put(server, environment, tmp_path):
     client = boto3.client("s3", endpoint_url=server, region_name="us-east-1")
     client.create_bucket(Bucket="shop")
 
-    def put(frame, key):
-        frame.write_parquet(tmp_path / "object.parquet")
-        client.upload_file(str(tmp_path / "object.parquet"), "shop", key)
+    def put(content, key):
+        """Store a table, or a file as it is."""
+        path = content if isinstance(content, Path) else tmp_path / "object.parquet"
+        if content is not path:
+            content.write_parquet(path)
+        client.upload_file(str(path), "shop", key)
 
     yield put
     for found in client.list_objects_v2(Bucket="shop").get("Contents", []):
@@ -137,6 +144,30 @@ def test_objects_that_only_a_log_knows_are_refused(put, users, tmp_path, log, ki
     with pytest.raises(InputError, match=f"s3://shop/table is a table of {kind}"):
         score([f"s3://shop/{text}"], BUNDLE, tmp_path / "scores.parquet")
     assert score(["s3://shop/plain/"], BUNDLE, tmp_path / "scores.parquet").rows_scored == ROWS
+
+
+def test_a_delta_table_is_read_at_its_current_version(put, users, tmp_path):
+    deltalake = pytest.importorskip("deltalake", reason="deltalake is not installed")
+    table = tmp_path / "table"
+    deltalake.write_deltalake(table, users.tail(9))
+    by = ["country"]
+    overwrite = {"mode": "overwrite", "schema_mode": "overwrite", "partition_by": by}
+    deltalake.write_deltalake(table, users.head(ROWS), **overwrite)
+    for file in (path for path in table.rglob("*") if path.is_file()):
+        put(file, f"table/{file.relative_to(table)}")
+    users.head(ROWS).write_parquet(tmp_path / "users.parquet")
+    score([str(tmp_path / "users.parquet")], BUNDLE, tmp_path / "by_file.parquet")
+    done = score(["delta:s3://shop/table"], BUNDLE, tmp_path / "scores.parquet")
+    assert done.inputs == ("delta:s3://shop/table@v1",)
+    by_file, scores = (
+        pl.read_parquet(tmp_path / name).sort("user_id")
+        for name in ("by_file.parquet", "scores.parquet")
+    )
+    assert scores.equals(by_file)
+    with pytest.raises(NoInputError, match="no such (table|object)"):
+        score(["delta:s3://nothing-here/table"], BUNDLE, tmp_path / "scores.parquet", REPLACE)
+    with pytest.raises(UsageError, match="is in an object store"):
+        LakehouseScores(lakehouse_table("delta:s3://shop/scores"))
 
 
 def test_a_column_of_names_and_objects(put, users, tmp_path):

@@ -17,6 +17,7 @@ from engine.connectors.lakehouse.files import DataFile, Pending
 from engine.connectors.lakehouse.iceberg import iceberg_columns, prepare_iceberg
 from engine.errors import CannotCreateError, LockedError, StorageError, UnavailableError, UsageError
 from engine.inputs.lakehouse import LakehouseTable, check_installed, lakehouse_errors
+from engine.inputs.objects import is_object
 from engine.interruption import in_background
 from engine.storage import storage_errors
 
@@ -41,6 +42,11 @@ class LakehouseScores:
     def __post_init__(self) -> None:
         if self.table.version is not None:
             raise UsageError(f"{self.table.name}: a version is read, never written. Leave it out.")
+        if is_object(self.table.place):
+            raise UsageError(
+                f"{self.table.name}: is in an object store, where scores are not written. Name a "
+                "folder, and copy the table from there."
+            )
 
     @property
     def path(self) -> Path:
