@@ -26,9 +26,11 @@ from engine.errors import (
     InputError,
     NoInputError,
     UnavailableError,
+    error_number,
     quoted,
 )
 from engine.inputs.objects import is_object, object_errors
+from engine.options import CHUNK_ROWS
 
 Format = Literal["delta", "iceberg"]
 TITLES: dict[Format, str] = {"delta": "Delta Lake", "iceberg": "Iceberg"}
@@ -81,13 +83,21 @@ class Opened:
     frame: pl.LazyFrame
 
     def copy(self, path: Path) -> None:
-        """Write the rows to an Arrow IPC file, batch by batch.
+        """Write the rows to a Parquet file, batch by batch.
+
+        NOTE: Polars maps Arrow IPC into memory, where it counts as memory of the process.
 
         Raises:
             InputError: They cannot be read.
         """
         with lakehouse_errors(self.name):
-            self.frame.sink_ipc(path, maintain_order=True)
+            self.frame.sink_parquet(
+                path,
+                compression="uncompressed",
+                statistics=False,
+                row_group_size=CHUNK_ROWS,
+                maintain_order=True,
+            )
 
 
 def lakehouse_table(text: str) -> LakehouseTable | None:
@@ -180,7 +190,7 @@ def lakehouse_errors(name: str, refusal: type[EngineError] = InputError) -> Iter
             yield
     except EngineError:
         raise
-    # NOTE: neither package has a common base of its errors, and panics are no `Exception`.
+    # NOTE: neither package has a common base of its errors. Those of the operating system go on.
     except Exception as error:
         raise _lakehouse_error(name, error, refusal) from error
 
@@ -194,9 +204,10 @@ def _lakehouse_error(name: str, error: Exception, refusal: type[EngineError]) ->
         return AccessError(f"{name}: the catalogue denies access. Check its credentials.")
     if package == "sqlalchemy" or kind in ("ServerError", "ServiceUnavailableError", "RESTError"):
         return UnavailableError(f"{name}: the catalogue does not answer. Check its URI, run again.")
-    if package in ("deltalake", "_internal", "pyiceberg") or isinstance(
-        error, pl.exceptions.PolarsError
-    ):
+    if error_number(error) is not None:
+        return error
+    refusals = (pl.exceptions.PolarsError, ValueError, NotImplementedError)
+    if package in ("deltalake", "_internal", "pyiceberg") or isinstance(error, refusals):
         reason = str(error).strip().partition("\n")[0]
         return refusal(f"{name}: the library of its format refuses it: {reason}")
     return error

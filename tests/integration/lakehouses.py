@@ -107,6 +107,47 @@ def lakehouse(format, folder, monkeypatch):
     return found
 
 
+def delete_by_position(table, deleted, monkeypatch):
+    """Commit a file of positional deletes for an Iceberg table of one file; PyIceberg writes none."""
+    import pyarrow as pa
+    from pyarrow import parquet
+    from pyiceberg import manifest
+    from pyiceberg.typedef import Record
+
+    (task,) = table.scan().plan_files()
+    fields = [("file_path", pa.string(), b"2147483546"), ("pos", pa.int64(), b"2147483545")]
+    schema = pa.schema(
+        [
+            pa.field(n, kind, nullable=False, metadata={b"PARQUET:field_id": i})
+            for n, kind, i in fields
+        ]
+    )
+    path = Path(f"{table.location().removeprefix('file://')}/data/deletes.parquet")
+    rows = {"file_path": [task.file.file_path] * len(deleted), "pos": deleted}
+    parquet.write_table(pa.table(rows, schema=schema), path)
+    file = manifest.DataFile.from_args(
+        content=manifest.DataFileContent.POSITION_DELETES,
+        file_path=f"file://{path}",
+        file_format=manifest.FileFormat.PARQUET,
+        partition=Record(),
+        record_count=len(deleted),
+        file_size_in_bytes=path.stat().st_size,
+    )
+    file.spec_id = 0
+    writer, content = manifest.ManifestWriterV2, manifest.ManifestContent.DELETES
+    meta = writer._meta.fget
+    with monkeypatch.context() as patched:
+        patched.setattr(writer, "content", lambda _: content)
+        patched.setattr(
+            writer, "_meta", property(lambda self: {**meta(self), "content": "deletes"})
+        )
+        with (
+            table.transaction() as transaction,
+            transaction.update_snapshot().fast_append() as append,
+        ):
+            append.append_data_file(file)
+
+
 def delete_by_vector(folder, path, rows, deleted):
     """Commit a deletion vector for a file of a Delta table, as Spark does; delta-rs writes none.
 

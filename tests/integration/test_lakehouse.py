@@ -26,7 +26,7 @@ from engine.errors import (
 from engine.inputs import lakehouse as reading
 from engine.inputs.lakehouse import lakehouse_table
 from tests.helpers import BUNDLE, invoke
-from tests.integration.lakehouses import FORMATS, delete_by_vector, lakehouse
+from tests.integration.lakehouses import FORMATS, delete_by_position, delete_by_vector, lakehouse
 from training.simulate import SimulateOptions, simulate
 
 ROWS = 600
@@ -197,6 +197,16 @@ def test_deletion_vectors_of_delta_are_respected(delta, some, tmp_path):
     order = pl.read_parquet(file).with_row_index().filter(~pl.col("index").is_in([0, 3, ROWS - 1]))
     kept = {*order["user_id"], *(some["user_id"].head(4) + "x")}
     assert set(delta.rows("scores")["user_id"]) == kept
+
+
+def test_positional_deletes_of_iceberg_are_respected(tmp_path, monkeypatch, some):
+    monkeypatch.chdir(tmp_path)
+    iceberg = lakehouse("iceberg", tmp_path / "lake", monkeypatch)
+    iceberg.write("users", some)
+    delete_by_position(iceberg.own("users"), [0, 3, ROWS - 1], monkeypatch)
+    assert score_into(iceberg, iceberg.named("users")).rows_read == ROWS - 3
+    left = some.with_row_index().filter(~pl.col("index").is_in([0, 3, ROWS - 1])).drop("index")
+    assert same_bits(iceberg.rows("scores"), scored(left, tmp_path))
 
 
 def test_a_feature_that_is_not_read_is_refused(delta, some):

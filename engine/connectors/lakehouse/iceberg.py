@@ -12,6 +12,7 @@ import polars as pl
 from engine.connectors.lakehouse.files import DataFile, Pending, Scores
 from engine.errors import CannotCreateError, LockedError
 from engine.inputs.lakehouse import LakehouseTable, open_catalog
+from engine.storage import sync_path
 
 
 def iceberg_columns(table: LakehouseTable) -> tuple[str, ...] | None:
@@ -37,27 +38,44 @@ def prepare_iceberg(table: LakehouseTable, staged: Path, written: list[DataFile]
         CannotCreateError: The table cannot take the scores.
     """
     scores = Scores.of(staged, table.name, has_small_integers=False)
-    arrow = pl.DataFrame(schema=scores.schema).to_arrow().schema
     catalog, identifier = open_catalog(table)
     found = _found(catalog, identifier, table)
-    if found is None:
-        transaction = catalog.create_table_transaction(identifier, schema=arrow)
-        if scores.day_column is not None:
-            with transaction.update_spec() as spec:
-                spec.add_identity(scores.day_column)
-    else:
+    if found is not None:
         _check_writable(found, scores, table.name)
-        transaction = found.transaction()
-        with transaction.update_schema() as schema:
-            schema.union_by_name(arrow)
+    transaction = _transaction(catalog, identifier, found, scores)
+    folder = _local_folder(transaction.table_metadata.location, table)
+    before = set((folder / "metadata").glob("*"))
+    files = scores.write(folder / "data", written, with_day=True)
+    if found is not None:
         _remove(transaction, scores)
-    folder = _local_folder(transaction.table_metadata.location, table) / "data"
-    files = scores.write(folder, written, with_day=True)
     # NOTE: PyIceberg takes a location as it is written: nothing in it is encoded.
     places = [f"file://{file.path}" for file in files]
     transaction.add_files(places, check_duplicate_files=False)
+    # What lists the files is on the disk before the catalogue points to it.
+    for path in (*set((folder / "metadata").glob("*")) - before, folder / "metadata"):
+        sync_path(path)
     version = transaction.table_metadata.current_snapshot_id
     return Pending(version, files, partial(_commit, transaction, table))
+
+
+def _transaction(
+    catalog: Any,  # noqa: ANN401 - untyped
+    identifier: tuple[str, ...],
+    found: Any,  # noqa: ANN401
+    scores: Scores,
+) -> Any:  # noqa: ANN401
+    """A transaction on a table that has the columns of these scores; on a new one if none is found."""
+    arrow = pl.DataFrame(schema=scores.schema).to_arrow().schema
+    if found is not None:
+        transaction = found.transaction()
+        with transaction.update_schema() as schema:
+            schema.union_by_name(arrow)
+        return transaction
+    transaction = catalog.create_table_transaction(identifier, schema=arrow)
+    if scores.day_column is not None:
+        with transaction.update_spec() as spec:
+            spec.add_identity(scores.day_column)
+    return transaction
 
 
 def _found(catalog: Any, identifier: tuple[str, ...], table: LakehouseTable) -> Any:  # noqa: ANN401 - untyped
@@ -99,13 +117,16 @@ def _remove(transaction: Any, scores: Scores) -> None:  # noqa: ANN401
 def _commit(transaction: Any, table: LakehouseTable) -> None:  # noqa: ANN401
     errors = import_module("pyiceberg.exceptions")
     try:
-        transaction.commit_transaction()
+        committed = transaction.commit_transaction()
     except (
         errors.CommitFailedException,
         errors.ValidationException,
         errors.TableAlreadyExistsError,
     ) as error:
         raise LockedError.of_commit(table.name) from error
+    metadata = Path(urlsplit(committed.metadata_location).path)
+    for path in (metadata, metadata.parent):
+        sync_path(path)
 
 
 def _local_folder(location: str, table: LakehouseTable) -> Path:

@@ -89,7 +89,6 @@ class LakehouseScores:
             CannotCreateError: It may not be replaced, or is not a table of scores.
             EngineError: The extra is not installed, or the catalogue does not answer.
         """
-        check_installed(self.table)
         self._check_replaceable(self._columns(), replace=replace)
 
     @contextmanager
@@ -110,6 +109,9 @@ class LakehouseScores:
             pending = in_background(partial(self._prepare, scores, written, replace=replace))
             self.version = pending.version
             yield partial(self._commit, pending, written)
+        except BaseException:
+            self.version = None
+            raise
         finally:
             for file in written:
                 file.path.unlink(missing_ok=True)
@@ -150,6 +152,7 @@ class LakehouseScores:
             ) from None
 
     def _read_columns(self) -> tuple[str, ...] | None:
+        check_installed(self.table)
         with self._errors():
             return _COLUMNS[self.table.format](self.table)
 
