@@ -14,7 +14,7 @@ WEEK_ROWS ?= 60000
 WEEK_TRIALS ?= 5
 
 .DELETE_ON_ERROR:
-.PHONY: install score test test-integration test-faults test-docs test-slow lint gates bench bench-contenders pictures model week campaign what-if-runtime lock clean
+.PHONY: install score test test-integration test-faults test-docs test-slow lint gates bench bench-contenders pictures model week campaign what-if-runtime dist sbom lock clean
 
 # The lean engine: score everybody with the current bundle.
 score: users.parquet
@@ -130,6 +130,18 @@ campaign: $(VENV)/dev.stamp
 		--playbook docs/campaigns.toml --cost offer 0.1 --cost reminder 0.02 \
 		--report build/campaign/campaign.html --playbook-out build/campaign/playbook.toml
 
+# Wheel and sdist in dist, as an index would check them.
+dist: $(VENV)/dev.stamp
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+# What the engine and a bundle are made of, in CycloneDX.
+sbom: $(VENV)/dev.stamp
+	@mkdir -p build/sbom
+	$(BIN)/python deploy/sbom.py $(BUNDLE) --into build/sbom
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -174,7 +186,9 @@ lock:
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 		pyproject.toml --output-file requirements.lock
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
-		--extra training --extra databases --extra delta --extra iceberg --group dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+		--extra training --extra databases --extra delta --extra iceberg --extra signing --group dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
+		--extra signing --constraint requirements-dev.lock pyproject.toml --output-file requirements-signing.lock
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 		--extra spark --constraint requirements-dev.lock pyproject.toml --output-file requirements-spark.lock
 

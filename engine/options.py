@@ -53,6 +53,7 @@ class ScoreOptions:
         dry_run: Whether to read, check and score everything, but write nothing.
         csv_for_spreadsheets: Whether to put an apostrophe before CSV texts that look like a formula.
         limits: What is read at most.
+        public_key: The key that must have signed the bundle; without it no signature is looked at.
     """
 
     if_exists: Literal["fail", "replace", "skip"] = "fail"
@@ -69,3 +70,4 @@ class ScoreOptions:
     dry_run: bool = False
     csv_for_spreadsheets: bool = False
     limits: InputLimits = InputLimits()  # noqa: RUF009 - it is frozen
+    public_key: Path | None = None

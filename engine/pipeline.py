@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine.bundle.manifest import Manifest
 from engine.errors import InputError, SelfCheckError, pluralize
 from engine.explain.diagnose import check_rejects
 from engine.explain.drift import drift_report
@@ -77,7 +76,7 @@ def score(
         tally.before = inputs_before(targets.summary)
         targets.check(replace=options.if_exists == "replace")
         sink.prepare()
-        scorer = load_bundle(bundle)
+        scorer = load_bundle(bundle, options.public_key)
         LOG.debug("bundle %s opened; %d threads", scorer.manifest.bundle_id, threads)
         with open_inputs(inputs, scorer.columns, options.limits) as tables:
             LOG.debug("inputs: %s", ", ".join(table.name for table in tables))
@@ -108,7 +107,7 @@ def score(
         written = sink.finish()
         LOG.debug("all rows scored, files complete and verified")
         summary = replace(
-            _summary(targets, scorer.manifest, tally, written, dry_run=options.dry_run),
+            _summary(targets, scorer, tally, written, dry_run=options.dry_run),
             inputs=tuple(table.name for table in tables),
             threads=threads,
             seconds=round(time.monotonic() - start, 3),
@@ -208,7 +207,7 @@ def _sentence(text: str) -> str:
 
 def _summary(
     targets: Targets,
-    manifest: Manifest,
+    scorer: Scorer,
     tally: Tally,
     written: tuple[Written | None, Written | None],
     *,
@@ -220,12 +219,13 @@ def _summary(
         status="dry_run" if dry_run else "published",
         published=not dry_run,
         out=targets.label,
-        bundle_id=manifest.bundle_id,
+        bundle_id=scorer.manifest.bundle_id,
+        signed_by=scorer.signed_by,
         outputs=file_entry("scores", targets.label, scores)
         | file_entry("quarantine", str(targets.quarantine), quarantine),
         stands=targets.standing() if dry_run else "this run",
         versions=running_versions(),
-        unusable=manifest.unusable,
+        unusable=scorer.manifest.unusable,
         peak_memory_bytes=peak_memory_bytes(),
         **tally.for_summary(),
     )

@@ -29,6 +29,7 @@ class Scorer:
         self._process = os.getpid()
         self.session = Session(bundle)
         self.manifest: Manifest = bundle.manifest
+        self.signed_by = bundle.signed_by
         self.playbook = open_playbook(bundle)
         self.reference = reference_from_json(bundle.contents[REFERENCE], bundle.manifest)
         check_core(bundle, self.session)
@@ -112,11 +113,15 @@ class Scorer:
             raise forked(f"bundle {self.manifest.bundle_id} was opened by process {self._process}")
 
 
-def load_bundle(path: str | Path) -> Scorer:
+def load_bundle(path: str | Path, public_key: str | Path | None = None) -> Scorer:
     """Open a bundle for scoring in memory.
 
+    Args:
+        path: A bundle folder, or a folder with `CURRENT`.
+        public_key: The key that must have signed the bundle; without it no signature is looked at.
+
     Raises:
-        BundleError: The bundle is missing, altered or invalid.
+        BundleError: The bundle is missing, altered or invalid, or its signature is.
         VersionError: The bundle needs another engine version.
     """
-    return Scorer(open_bundle(Path(path)))
+    return Scorer(open_bundle(Path(path), None if public_key is None else Path(public_key)))

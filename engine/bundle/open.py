@@ -30,6 +30,7 @@ from engine.bundle.manifest import (
     manifest_to_json,
 )
 from engine.bundle.names import PLAIN_NAME, check_names, is_version
+from engine.bundle.signature import check_signature
 from engine.errors import BundleError, EngineError, pluralize, quoted
 from engine.storage import SHARED_MODE, write_atomic
 
@@ -68,11 +69,13 @@ class Bundle:
         path: Its folder.
         manifest: What scoring needs.
         contents: The bytes that were checked, by file name, including `manifest.json`.
+        signed_by: The fingerprint of the key whose signature was checked; None if none was.
     """
 
     path: Path
     manifest: Manifest
     contents: Mapping[str, bytes]
+    signed_by: str | None = None
 
 
 def is_bundle(folder: Path) -> bool:
@@ -89,16 +92,21 @@ def holds_bundles(folder: Path) -> bool:
     return True
 
 
-def open_bundle(path: Path) -> Bundle:
+def open_bundle(path: Path, public_key: Path | None = None) -> Bundle:
     """Open a bundle folder, or the current bundle of a folder with `CURRENT`.
 
     Every file is read once, and the bytes that were checked are the bytes that are used. A bundle of
     the previous format is opened as one of this format.
 
+    Args:
+        path: The folder.
+        public_key: The key that must have signed the bundle; without it no signature is looked at.
+
     Raises:
-        BundleError: A file is missing, altered, not listed or invalid.
+        BundleError: A file is missing, altered, not listed or invalid, or the signature is.
         VersionError: This engine does not read the bundle's format.
         AccessError: This user may not read a file.
+        UsageError: A signature is required, but the extra [signing] is not installed.
     """
     folder, expected_hash = _resolve(path)
     present = file_names(folder)
@@ -111,7 +119,18 @@ def open_bundle(path: Path) -> Bundle:
     if manifest.format == 1:
         made = json.dumps(evaluation_document(parse_json(text))).encode()
         contents = {EVALUATION: made, **contents}
-    return Bundle(folder, manifest, {**contents, MANIFEST: text})
+    bundle = Bundle(folder, manifest, {**contents, MANIFEST: text})
+    if public_key is None:
+        return bundle
+    return replace(bundle, signed_by=check_signature(folder, file_digests(bundle), public_key))
+
+
+def file_digests(bundle: Bundle) -> dict[str, str]:
+    """The SHA-256 of every file in the folder of an opened bundle, by name."""
+    manifest = bundle.contents[MANIFEST]
+    others = {MANIFEST: manifest, MANIFEST_HASH: _hash_file(manifest)}
+    listed = {name: entry.sha256 for name, entry in bundle.manifest.files.items()}
+    return listed | {name: hashlib.sha256(c).hexdigest() for name, c in others.items()}
 
 
 def write_bundle(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
@@ -146,12 +165,15 @@ def copy_bundle(folder: Path, bundle: Bundle) -> None:
 
 def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write every file, and the hash of the manifest."""
-    digest = hashlib.sha256(contents[MANIFEST]).hexdigest()
-    line = f"{digest}  {MANIFEST}\n".encode()
-    for name, content in {**contents, MANIFEST_HASH: line}.items():
+    for name, content in {**contents, MANIFEST_HASH: _hash_file(contents[MANIFEST])}.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
+
+
+def _hash_file(manifest: bytes) -> bytes:
+    """The content of `manifest.sha256`."""
+    return f"{hashlib.sha256(manifest).hexdigest()}  {MANIFEST}\n".encode()
 
 
 def write_current(root: Path, version: str) -> None:

@@ -53,6 +53,12 @@ def _choose_log_format(context: click.Context, _option: click.Parameter, value: 
 )
 @bundle_option("score")
 @click.option(
+    "--require-signature",
+    is_flag=True,
+    help="Score only with a bundle that the holder of --key has signed.",
+)
+@click.option("--key", type=PLACE, help="The public key for --require-signature.")
+@click.option(
     "--drivers",
     type=click.IntRange(0, 3),
     metavar="N",
@@ -145,6 +151,8 @@ def score(
     table: str | None,
     target_env: str | None,
     bundle: Path,
+    require_signature: bool,
+    key: Path | None,
     threads: int | None,
     summary: Path | None,
     quiet: bool,
@@ -161,6 +169,9 @@ def score(
     """
     if quiet and verbose:
         raise click.UsageError("--quiet and -v contradict each other.")
+    # Two options: if the key gets lost on the way here, nothing is scored unchecked.
+    if require_signature != (key is not None):
+        raise click.UsageError("--require-signature and --key go together.")
     LOG.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     if threads is not None:
         # Polars sizes its own pool when it is imported.
@@ -170,7 +181,12 @@ def score(
 
     source, target = _source(inputs, query, source_env), destination(out, table, target_env)
     to_stdout = summary == STANDARD_STREAM
-    settings = ScoreOptions(threads=threads, summary=None if to_stdout else summary, **options)
+    settings = ScoreOptions(
+        threads=threads,
+        summary=None if to_stdout else summary,
+        public_key=key,
+        **options,
+    )
     # Log lines and a bar would overwrite each other.
     logs = verbose or context.find_root().obj.as_json
     with rows_bar("scoring", hidden=quiet or logs) as progress:

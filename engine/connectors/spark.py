@@ -113,6 +113,7 @@ def score(
     impacts: bool = False,
     reasons: int = 0,
     duplicates: Literal["check", "checked"] = "check",
+    public_key: str | Path | None = None,
 ) -> ScoredUsers:
     """Score a DataFrame of users; nothing runs before an action on the result.
 
@@ -125,13 +126,14 @@ def score(
         duplicates: "check" shuffles all rows of an id together and rejects all but one row of each
             key. As a DataFrame has no order, the first by a hash of its columns is kept. "checked"
             declares that no key occurs twice, and saves the shuffle.
+        public_key: The key that must have signed the bundle; without it no signature is looked at.
 
     Raises:
         EngineError: The bundle cannot be used, or the columns break its contract.
     """
     if duplicates not in ("check", "checked"):
         raise UsageError(f'duplicates: {duplicates!r} given; expected "check" or "checked".')
-    opened = open_bundle(Path(bundle))
+    opened = open_bundle(Path(bundle), None if public_key is None else Path(public_key))
     scorer = Scorer(opened)
     scorer.check_columns(_column_types(df, scorer.columns), WHERE)
     id_column = scorer.manifest.schema.id

@@ -47,6 +47,7 @@ class Verification:
         tolerances: The largest allowed difference of each output.
         worst: The largest difference found, for the engine's own path and for `scorer.onnx`.
         versions: The package versions used.
+        signed_by: The fingerprint of the key whose signature was checked; None if none was.
     """
 
     bundle_id: str
@@ -58,6 +59,7 @@ class Verification:
     tolerances: Mapping[str, float]
     worst: Mapping[str, Mapping[str, float]]
     versions: Mapping[str, str]
+    signed_by: str | None = None
 
     def to_json(self) -> str:
         """One JSON object; a difference that is NaN is null."""
@@ -72,6 +74,8 @@ class Verification:
         nodes = sum(self.operators.values())
         yield f"bundle {self.bundle_id}"
         yield f"{pluralize(self.files, 'file')}, {self.size_bytes:,} bytes: every SHA-256 matches"
+        if self.signed_by is not None:
+            yield f"signed, every file as it is, by the key with SHA-256 {self.signed_by}"
         yield f"{pluralize(nodes, 'node')} of {pluralize(len(self.operators), 'operator')}: all allowed"
         yield (
             f"{pluralize(self.rows, 'conformance row')} (the first {self.core_rows} are checked at "
@@ -94,16 +98,20 @@ class Verification:
             refuse_differences(worst, self.rows, f"{self.bundle_id}: {path}")
 
 
-def verify(path: Path) -> Verification:
+def verify(path: Path, public_key: Path | None = None) -> Verification:
     """Check hashes, documents, all graphs and all conformance rows of a bundle, on this machine.
 
+    Args:
+        path: A bundle folder, or a folder with `CURRENT`.
+        public_key: The key that must have signed the bundle; without it no signature is looked at.
+
     Raises:
-        BundleError: The bundle is missing, altered or invalid.
+        BundleError: The bundle is missing, altered or invalid, or its signature is.
         VersionError: The bundle needs another engine version.
         AccessError: A file may not be read.
         SelfCheckError: A score is not finite.
     """
-    bundle = open_bundle(path)
+    bundle = open_bundle(path, public_key)
     read_evaluation(bundle)
     open_playbook(bundle)
     reference_from_json(bundle.contents[REFERENCE], bundle.manifest)
@@ -124,6 +132,7 @@ def verify(path: Path) -> Verification:
         tolerances=TOLERANCES,
         worst={path: differences(vectors, outputs) for path, outputs in found.items()},
         versions=running_versions(),
+        signed_by=bundle.signed_by,
     )
 
 

@@ -66,6 +66,7 @@ class Summary:
 
     Attributes:
         published: Whether this run's scores are at the output.
+        signed_by: The fingerprint of the key whose signature of the bundle was checked; None if none was.
         reasons: The number of rows that break each rule; a row may break several.
         unseen_categories: The number of values that the bundle does not know, by feature.
         outputs: Path, rows, size in bytes and SHA-256 of each file.
@@ -88,6 +89,7 @@ class Summary:
     published: bool
     out: str
     bundle_id: str | None = None
+    signed_by: str | None = None
     rows_read: int = 0
     rows_scored: int = 0
     rows_quarantined: int = 0

@@ -24,6 +24,7 @@ from engine.bundle.playbook import control_draws
 from engine.bundle.schema import default_schema_path, load_schema
 from tests.foreign import online_shoppers
 from tests.helpers import ROOT
+from tests.signing import copied_bundle
 from training.playbook.rules import check_features, load_rules
 
 README = (ROOT / "README.md").read_text()
@@ -35,6 +36,7 @@ PLAYBOOK = (ROOT / "docs" / "playbook.md").read_text()
 RETRAINING = (ROOT / "docs" / "retraining.md").read_text()
 YOUR_OWN_DATA = (ROOT / "docs" / "your_own_data.md").read_text()
 BUNDLE_DOCUMENT = (ROOT / "docs" / "bundle.md").read_text()
+SUPPLY_CHAIN = (ROOT / "docs" / "supply_chain.md").read_text()
 PROGRAMS = {"engine": engine.cli.main.main, "training": training.cli.main}
 COMMANDS = [
     (program, name) for program, group in PROGRAMS.items() for name in sorted(group.commands)
@@ -124,6 +126,17 @@ def test_every_command_of_the_lakehouse_section_runs_in_order(project):
         found = json.loads((project / summary).read_text())
         assert read in found["inputs"][0]
         assert re.fullmatch(r"(delta:lake/|iceberg:lake\.shop\.)scores@v\d+", found["out"])
+
+
+def test_a_bundle_is_signed_promoted_and_scored_with_as_its_page_shows(project, tmp_path):
+    copied_bundle(tmp_path / "candidate")
+    (tmp_path / "users.parquet").symlink_to(project / "users.parquet")
+    (block,) = blocks("sh", SUPPLY_CHAIN)
+    for line in block.strip().splitlines():
+        shell(line, tmp_path)
+    summary = json.loads((tmp_path / "signed_scores.parquet.summary.json").read_text())
+    shown = shell("sha256sum signing.pub.pem", tmp_path).stdout
+    assert summary["signed_by"] == shown.split()[0]
 
 
 def test_every_metric_is_on_the_operations_page(project):
@@ -271,8 +284,8 @@ def test_links_between_documents_lead_somewhere(document):
 
 
 def test_no_index_address_in_the_lock_files():
-    for name in ("requirements.lock", "requirements-dev.lock"):
-        text = (ROOT / name).read_text()
+    for path in sorted(ROOT.glob("*.lock")):
+        text = path.read_text()
         assert "--hash=sha256:" in text
         assert "http" not in text
         assert "--index" not in text

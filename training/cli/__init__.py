@@ -13,6 +13,7 @@ from training.cli.fit import fit
 from training.cli.promotion import promote, rollback
 from training.cli.report import report
 from training.cli.schema import schema
+from training.cli.sign import sign
 from training.cli.simulate import simulate
 
 
@@ -32,5 +33,5 @@ def main() -> None:
     """
 
 
-for command in (simulate, schema, fit, evaluate, report, promote, rollback, backtest):
+for command in (simulate, schema, fit, evaluate, report, sign, promote, rollback, backtest):
     main.add_command(command)

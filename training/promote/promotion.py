@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.bundle.evaluation import read_evaluation
-from engine.bundle.open import MANIFEST, Bundle, open_bundle, write_current
+from engine.bundle.open import MANIFEST, Bundle, file_digests, open_bundle, write_current
+from engine.bundle.signature import check_listed, read_signature, signature_path
 from engine.errors import BundleError, CannotCreateError, UsageError, pluralize
-from engine.storage import locked, storage_errors
+from engine.storage import SHARED_MODE, locked, storage_errors, write_atomic
 from training.promote.gate import Gate, RefusedError
 from training.promote.gates import gates_report, run_gates, run_recorded_gates
 from training.promote.holdout import open_contest
@@ -45,7 +46,7 @@ def promote(
 ) -> Promotion:
     """Measure a candidate beside the champion, copy it into the folder, and switch to it.
 
-    An interrupted promotion can be repeated. If the candidate is already the current bundle, nothing
+    A signature goes with it, unchanged; whose it is, whoever scores must check. An interrupted promotion can be repeated. If the candidate is already the current bundle, nothing
     is measured or changed.
 
     Args:
@@ -71,6 +72,9 @@ def promote(
             f"{candidate}: must not be used: {'; '.join(bundle.manifest.unusable)}. "
             "Train again on other data."
         )
+    signature = read_signature(bundle.path)
+    if signature is not None:
+        check_listed(bundle.path, signature, file_digests(bundle))
     champion = current_bundle(root)
     if champion is not None and champion.manifest == bundle.manifest:
         return Promotion(champion.path, {})
@@ -83,6 +87,8 @@ def promote(
             _check_unchanged(root, champion)
             version = version_of(bundle)
             _copy(bundle, root / version)
+            if signature is not None:
+                write_atomic(signature_path(root / version), signature, SHARED_MODE)
             before = None if champion is None else version_of(champion)
             reason = accepted_gain or accepted_before(root, version)
             write_record(
