@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import os
 import re
 import shlex
 import shutil
@@ -19,6 +20,7 @@ from engine.errors import EngineError
 from tests.helpers import ROOT
 
 DEPLOY = ROOT / "deploy"
+BIN = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 RUNBOOK = {
     int(code): again
@@ -109,6 +111,64 @@ def test_kubernetes_takes_the_cron_job():
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert {"requests", "limits"} == container["resources"].keys()
     check_command(shlex.join(container["command"]))
+
+
+INSTRUCTIONS = [
+    (line.split()[0], line.split(maxsplit=1)[1])
+    for line in re.sub(r"#.*\n|\\\n", "", (DEPLOY / "Containerfile").read_text()).splitlines()
+    if line.strip()
+]
+
+
+def instructions(name):
+    return [rest for kind, rest in INSTRUCTIONS if kind == name]
+
+
+@pytest.mark.skipif(shutil.which("hadolint", path=BIN) is None, reason="needs hadolint")
+def test_hadolint_finds_nothing_in_the_containerfile():
+    hadolint = shutil.which("hadolint", path=BIN)
+    done = subprocess.run([hadolint, DEPLOY / "Containerfile"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_container_runs_as_the_user_of_the_cron_job_and_not_as_root():
+    document = yaml.safe_load((DEPLOY / "kubernetes.yaml").read_text())
+    pod = document["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    user = pod["securityContext"]["runAsUser"]
+    assert instructions("USER") == [f"{user}:{user}"]
+    assert user > 0
+    assert instructions("ENTRYPOINT") == ['["engine"]']
+    # What follows decides nothing that root would have to do.
+    last = [kind for kind, _ in INSTRUCTIONS].index("USER")
+    assert {kind for kind, _ in INSTRUCTIONS[last:]} == {"USER", "ENTRYPOINT", "CMD"}
+
+
+def test_the_container_installs_what_is_locked_by_hash_and_nothing_else():
+    arguments = dict(rest.split("=", maxsplit=1) for rest in instructions("ARG"))
+    name, tag = arguments["BASE"].split(":")
+    assert (name, "latest" in tag) == ("python", False)
+    assert re.match(r"3\.\d+-", tag)
+    assert {rest.split()[0] for rest in instructions("FROM")} == {"${BASE}"}
+    installs = [
+        part for rest in instructions("RUN") for part in re.findall(r"pip install[^&]*", rest)
+    ]
+    assert installs
+    for install in installs:
+        assert "--no-deps" in install
+        assert ("--require-hashes -r" in install) != ("--no-index" in install)
+    for lock in (arguments["LOCK"], "requirements-signing.lock"):
+        assert "--hash=sha256:" in (ROOT / lock).read_text()
+
+
+def test_the_container_holds_no_secret():
+    """Only the lock file and the wheel come from outside; no variable holds more than a path."""
+    copied = [rest.split()[-2] for rest in instructions("COPY")]
+    assert copied == ["${LOCK}", "dist/shopnow_scoring-*.whl", "/opt/engine"]
+    assert not instructions("ADD")
+    assert re.findall(r"(\w+)=", " ".join(instructions("ENV"))) == [
+        "PATH",
+        "PYTHONDONTWRITEBYTECODE",
+    ]
 
 
 def check_command(line):
