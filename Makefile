@@ -180,6 +180,12 @@ $(VENV)/spark.stamp: requirements-spark.lock $(VENV)/dev.stamp
 	@$(PIP) --require-hashes -r requirements-spark.lock
 	@touch $@
 
+# Like Spark; and its tests start processes of their own.
+$(VENV)/ray.stamp: requirements-ray.lock $(VENV)/dev.stamp
+	@echo "installing Ray into $(VENV)"
+	@$(PIP) --require-hashes -r requirements-ray.lock
+	@touch $@
+
 # Newest versions that pyproject.toml allows, with hashes, for every platform.
 lock:
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
@@ -191,6 +197,8 @@ lock:
 		--extra signing --constraint requirements-dev.lock pyproject.toml --output-file requirements-signing.lock
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 		--extra spark --constraint requirements-dev.lock pyproject.toml --output-file requirements-spark.lock
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
+		--extra ray --constraint requirements-spark.lock --constraint requirements-dev.lock pyproject.toml --output-file requirements-ray.lock
 
 clean:
 	rm -rf $(VENV) build users*.parquet scores*

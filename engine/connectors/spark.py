@@ -1,59 +1,29 @@
 """The same scorer inside Spark: a DataFrame of users in; DataFrames of scores and of rejected rows out.
 
 This is the driver's half: it opens the bundle, checks the columns and plans the work, which
-`spark_worker` does. Rows pass through one `mapInArrow`. Spark keeps its result, so that both DataFrames
+`worker` does. Rows pass through one `mapInArrow`. Spark keeps its result, so that both DataFrames
 come from one pass.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import polars as pl
-import pyarrow as pa
 
 from engine.bundle.manifest import DRIVERS
-from engine.bundle.open import (
-    ANALYST_REPORT,
-    CONFORMANCE,
-    EVALUATION,
-    MANIFEST,
-    MODEL_CARD,
-    NATIVE_CLASSIFIER,
-    PREPROCESS,
-    REPORT,
-    SCORER,
-    Bundle,
-    open_bundle,
-)
-from engine.connectors.spark_worker import REJECTED, ShippedBundle, Work, score_batches
-from engine.errors import InputError, UsageError, rule_counts
+from engine.bundle.open import open_bundle
+from engine.connectors.distributed import Duplicates, Totals, arrow_types, check_totals, plan_work
+from engine.connectors.worker import REJECTED, Work, score_batches
 from engine.options import OutputOptions
-from engine.rows.chunk import Chunk
-from engine.scorer import Scorer
+from engine.rows.prepare import needed_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-NOT_SHIPPED = (
-    *(NATIVE_CLASSIFIER, REPORT, ANALYST_REPORT, MODEL_CARD, CONFORMANCE, SCORER, PREPROCESS),
-    *(MANIFEST, EVALUATION),
-)
-"""Files of a bundle for people and other runtimes, which `Scorer` does not open."""
-
 WHERE = "DataFrame"
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Counts of rows; `reasons` has the number of rows that break each rule."""
-
-    rows_read: int
-    rows_quarantined: int
-    reasons: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +53,7 @@ class ScoredUsers:
             InputError: There are no rows, or too many of them are rejected.
         """
         reasons = self.outcomes.groupBy(f"`{REJECTED}`.reasons").count().collect()
-        counts = {row[0]: int(row[1]) for row in reasons}
-        rows = sum(counts.values())
-        if not rows:
-            raise InputError(f"{WHERE}: no rows. Check the job that makes it.")
-        rejected = rows - counts.pop(None, 0)
-        caught: dict[str, int] = {}
-        for text, count in counts.items():
-            for rule in text.split(";"):
-                caught[rule] = caught.get(rule, 0) + count
-        if rejected > max_reject_share * rows:
-            raise InputError(
-                f"{WHERE}: {rejected:,} of {rows:,} rows ({rejected / rows:.1%}) cannot be scored, "
-                f"more than max_reject_share {max_reject_share:.1%}; caught by: "
-                f"{rule_counts(caught)}. Fix the input, or allow more."
-            )
-        return Totals(rows, rejected, caught)
+        return check_totals({row[0]: int(row[1]) for row in reasons}, max_reject_share, WHERE)
 
     def release(self) -> None:
         """Let Spark drop the outcomes that it keeps."""
@@ -112,7 +67,7 @@ def score(
     drivers: int = DRIVERS,
     impacts: bool = False,
     reasons: int = 0,
-    duplicates: Literal["check", "checked"] = "check",
+    duplicates: Duplicates = "check",
     public_key: str | Path | None = None,
 ) -> ScoredUsers:
     """Score a DataFrame of users; nothing runs before an action on the result.
@@ -131,34 +86,14 @@ def score(
     Raises:
         EngineError: The bundle cannot be used, or the columns break its contract.
     """
-    if duplicates not in ("check", "checked"):
-        raise UsageError(f'duplicates: {duplicates!r} given; expected "check" or "checked".')
     opened = open_bundle(Path(bundle), None if public_key is None else Path(public_key))
-    scorer = Scorer(opened)
-    scorer.check_columns(_column_types(df, scorer.columns), WHERE)
-    id_column = scorer.manifest.schema.id
-    if id_column is None:
-        raise InputError(
-            f"bundle {scorer.manifest.bundle_id}: names no id, and rows of a DataFrame have no "
-            "number to use instead. Name an id in the schema, or use: engine score"
-        )
-    names = [name for name in scorer.columns if name in df.columns]
-    users = df.select(*(_quoted(name) for name in names))
-    if duplicates == "check":
-        users = _with_ids_together(users, id_column)
+    types = _column_types(df, needed_columns(opened.manifest.schema))
     options = OutputOptions(drivers, impacts, reasons)
-    return _apart(_outcomes(users, opened, scorer, options, duplicates))
-
-
-def shipped(bundle: Bundle) -> ShippedBundle:
-    """The bytes of a bundle for the workers, as they were checked when it was opened."""
-    manifest = bundle.contents[MANIFEST]
-    return ShippedBundle(
-        path=str(bundle.path),
-        manifest_sha256=hashlib.sha256(manifest).hexdigest(),
-        manifest=manifest,
-        contents={n: c for n, c in bundle.contents.items() if n not in NOT_SHIPPED},
-    )
+    work = plan_work(opened, types, options, duplicates, WHERE)
+    users = df.select(*map(_quoted, work.columns))
+    if work.find_duplicates:
+        users = _with_ids_together(users, work.id_column)
+    return _apart(_outcomes(users, work))
 
 
 def _with_ids_together(users: "DataFrame", id_column: str) -> "DataFrame":
@@ -171,21 +106,11 @@ def _with_ids_together(users: "DataFrame", id_column: str) -> "DataFrame":
     return gathered.sortWithinPartitions(_quoted(id_column), row_hash)
 
 
-def _outcomes(
-    users: "DataFrame", bundle: Bundle, scorer: Scorer, options: OutputOptions, duplicates: str
-) -> "DataFrame":
+def _outcomes(users: "DataFrame", work: Work) -> "DataFrame":
     from pyspark.sql.pandas.types import from_arrow_schema
     from pyspark.storagelevel import StorageLevel
 
-    types = _column_types(users, users.columns)
-    # The columns of an outcome do not depend on the rows, so an empty chunk shows them.
-    empty = scorer.score_chunk(Chunk(pl.DataFrame(schema=types), WHERE, 0, 0), options)
-    rejected = empty.rejected.select(*types, "reasons")
-    schema = pa.schema(
-        [*_spark_fields(empty.scores), pa.field(REJECTED, pa.struct(_spark_fields(rejected)))]
-    )
-    work = Work(shipped(bundle), options, duplicates == "check", schema)
-    outcomes = users.mapInArrow(partial(score_batches, work=work), from_arrow_schema(schema))
+    outcomes = users.mapInArrow(partial(score_batches, work=work), from_arrow_schema(work.outcome))
     return outcomes.persist(StorageLevel.MEMORY_AND_DISK)
 
 
@@ -198,7 +123,7 @@ def _apart(outcomes: "DataFrame") -> ScoredUsers:
     )
 
 
-def _column_types(df: "DataFrame", wanted: list[str] | tuple[str, ...]) -> pl.Schema:
+def _column_types(df: "DataFrame", wanted: tuple[str, ...]) -> pl.Schema:
     """The columns of a DataFrame as Polars types; Null for those that are not wanted."""
     from pyspark.errors import PySparkException
     from pyspark.sql.pandas.types import to_arrow_type
@@ -213,21 +138,8 @@ def _column_types(df: "DataFrame", wanted: list[str] | tuple[str, ...]) -> pl.Sc
                 # No column that scoring reads may have a type that Arrow lacks.
                 types[column.name] = pl.Object()
             else:
-                types |= pl.DataFrame(pa.schema([(column.name, arrow)]).empty_table()).schema
+                types |= arrow_types({column.name: arrow})
     return pl.Schema(types)
-
-
-def _spark_fields(frame: pl.DataFrame) -> list[pa.Field]:
-    """Arrow fields that Spark supports: no large strings, and no nulls as a type."""
-    fields = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    return [
-        field.with_type(pa.string()) if _is_text_or_nothing(field.type) else field
-        for field in fields
-    ]
-
-
-def _is_text_or_nothing(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_large_string(kind) or pa.types.is_null(kind))
 
 
 def _quoted(name: str) -> str:

@@ -11,9 +11,10 @@ import pytest
 from engine import ScoreOptions
 from engine import score as score_files
 from engine.bundle.open import CLASSIFIER, open_bundle, write_bundle
-from engine.connectors.spark import score, shipped
+from engine.connectors.distributed import shipped
+from engine.connectors.spark import score
 from engine.connectors.spark_local import check_installed, local_session
-from engine.connectors.spark_worker import open_scorer, whole_ids
+from engine.connectors.worker import open_scorer, whole_ids
 from engine.errors import BundleError, InputError, UnavailableError, UsageError
 from engine.model.conformance import differences, read_vectors, refuse_differences
 from engine.options import OutputOptions
@@ -193,7 +194,7 @@ def test_a_worker_has_one_session_and_its_task_one_thread(spark, users):
 
         import polars
 
-        from engine.connectors.spark_worker import open_scorer
+        from engine.connectors.worker import open_scorer
 
         for _ in batches:
             opened = open_scorer.cache_info()
@@ -295,7 +296,7 @@ def test_workers_check_the_bytes_they_get():
 
 
 def test_polars_waits_for_the_number_of_its_threads():
-    code = "import sys, engine.connectors.spark_worker; print('polars' in sys.modules)"
+    code = "import sys, engine.connectors.worker; print('polars' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
 

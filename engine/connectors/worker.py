@@ -1,6 +1,6 @@
-"""The code in Spark's Python workers: Arrow batches of users in, Arrow batches of outcomes out.
+"""The code in the Python workers of a cluster: Arrow batches of users in, Arrow batches of outcomes out.
 
-An outcome is a row of scores or a rejected row; the driver's half, `spark`, separates the two.
+An outcome is a row of scores or a rejected row; `spark` and `ray` separate the two.
 """
 
 import hashlib
@@ -52,12 +52,16 @@ class Work:
         bundle: The bundle.
         options: Which columns of reasons the scores have.
         find_duplicates: Whether to find duplicates; all rows of an id then follow each other.
+        columns: The columns of the users that scoring reads.
+        id_column: The one that holds the id.
         outcome: The columns of an outcome; the last is `REJECTED`.
     """
 
     bundle: ShippedBundle
     options: "OutputOptions"
     find_duplicates: bool
+    columns: tuple[str, ...]
+    id_column: str
     outcome: pa.Schema
 
 
@@ -81,13 +85,49 @@ def score_batches(batches: Iterable[pa.RecordBatch], work: Work) -> Iterator[pa.
     scorer = open_scorer(work.bundle)
     schema = scorer.manifest.schema
     frames: Iterable[pl.DataFrame] = map(pl.DataFrame, batches)
-    if work.find_duplicates and schema.id is not None:
-        frames = whole_ids(frames, schema.id)
+    if work.find_duplicates:
+        frames = whole_ids(frames, work.id_column)
     for users in frames:
         chunk = Chunk(users, "partition", 0, 0)
         if work.find_duplicates:
             chunk = mark_own_duplicates(chunk, schema)
         yield from outcomes(scorer.score_chunk(chunk, work.options), work.outcome).to_batches()
+
+
+def score_block(block: pa.Table, work: Work) -> pa.Table:
+    """Score a block of users that has all rows of each of its ids.
+
+    Args:
+        block: Users, with the columns that the bundle needs.
+        work: The work to do.
+
+    Raises:
+        BundleError: The bundle was altered in transit.
+        SelfCheckError: The rows of a batch do not add up.
+    """
+    if work.find_duplicates:
+        # By all columns: which row of a key is scored must not depend on where it was stored.
+        others = [name for name in block.column_names if name != work.id_column]
+        block = block.sort_by([(name, "ascending") for name in (work.id_column, *others)])
+    batches = block.combine_chunks().to_batches()
+    return pa.Table.from_batches(score_batches(batches, work), work.outcome)
+
+
+def scored_rows(outcomes: pa.Table) -> pa.Table:
+    """The scores among the outcomes."""
+    return outcomes.filter(outcomes[REJECTED].is_null()).drop_columns([REJECTED])
+
+
+def rejected_rows(outcomes: pa.Table) -> pa.Table:
+    """The rejected rows among the outcomes."""
+    rejected = outcomes[REJECTED].drop_null().combine_chunks()
+    return pa.Table.from_struct_array(rejected)
+
+
+def count_reasons(outcomes: pa.Table) -> pa.Table:
+    """The number of outcomes with each text of reasons, null for scored rows, as `reasons` and `rows`."""
+    counts = outcomes[REJECTED].combine_chunks().field("reasons").value_counts()
+    return pa.table({"reasons": counts.field("values"), "rows": counts.field("counts")})
 
 
 def whole_ids(frames: Iterable["pl.DataFrame"], id_column: str) -> Iterator["pl.DataFrame"]:
@@ -130,7 +170,7 @@ def open_scorer(shipped: ShippedBundle) -> "Scorer":
 
 
 def outcomes(scored: "ScoredChunk", schema: pa.Schema) -> pa.Table:
-    """The rows of one chunk in the schema that Spark expects: first the scored ones, then the others.
+    """The rows of one chunk in the schema that the cluster expects: first the scored ones, then the others.
 
     Args:
         scored: The result of the chunk.
