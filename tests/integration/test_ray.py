@@ -1,5 +1,6 @@
 import gc
 import os
+import re
 import warnings
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from engine import score as score_files
 from engine.bundle.open import open_bundle, write_bundle
 from engine.connectors.ray import score
 from engine.errors import InputError, UsageError
-from tests.helpers import BUNDLE, read_table, write_table
+from tests.helpers import BUNDLE, ROOT, read_table, write_table
 
 ray = pytest.importorskip("ray", reason="needs Ray: make .venv/ray.stamp")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -138,3 +139,14 @@ def test_what_cannot_be_scored_is_refused_before_anything_runs(users, tmp_path):
         score(to_ray(few.with_columns(bounce_rate=pl.concat_list("bounce_rate"))), BUNDLE)
     with pytest.raises(InputError, match="no rows"):
         score(ray.data.from_items([]), BUNDLE)
+
+
+def test_what_the_document_shows_runs(users, tmp_path):
+    text = (ROOT / "docs" / "scaling.md").read_text()
+    (code,) = re.findall(r"## Inside Ray\n\n```python\n(.*?)```", text, re.DOTALL)
+    for name in ("users", "scores", "quarantine"):
+        code = code.replace(f'"{name}"', repr(str(tmp_path / name)))
+    (tmp_path / "users").mkdir()
+    write_table(users, tmp_path / "users" / "part.parquet")
+    exec(code.replace('"onnx_models/shopnow"', repr(str(BUNDLE))))
+    assert pl.read_parquet(tmp_path / "scores" / "*.parquet").height == users.height

@@ -330,7 +330,7 @@ def test_a_missing_or_old_java_is_said(monkeypatch, tmp_path, home, content, mes
 
 
 def test_what_the_document_shows_runs(spark, users, tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", SCALING.read_text(), re.DOTALL)
+    (code,) = re.findall(r"## Inside Spark\n\n```python\n(.*?)```", SCALING.read_text(), re.DOTALL)
     for name in ("users", "scores", "quarantine"):
         code = code.replace(f'"{name}"', repr(str(tmp_path / name)))
     (tmp_path / "users").mkdir()
