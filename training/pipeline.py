@@ -57,7 +57,7 @@ from training.model.search import Fold, Pool
 from training.model.trees import Sample
 from training.playbook.document import playbook_document, playbook_to_json
 from training.playbook.rules import PlaybookRules, check_features, load_rules, rules_document
-from training.promote.publish import check_target, publish_bundle
+from training.promote.publish import publish_bundle
 from training.report.card import model_card
 from training.report.page import report_pages
 from training.report.subject import Subject
@@ -65,6 +65,7 @@ from training.schema.disguise import disguised_features
 from training.segments.lineage import PreviousSegments, check_previous, previous_segments
 from training.segments.profiles import Description, Profiled, describe_segments
 from training.segments.segments import Segmentation, fit_segments
+from training.staging import check_target
 
 Progress = Callable[[str], None]
 """Called with each stage that begins, in a few words."""
@@ -124,7 +125,7 @@ def fit(
     Raises:
         EngineError: The fit failed; nothing was written.
     """
-    check_target(out)
+    check_target(out, is_bundle=True)
     check_features(options.playbook, options.schema)
     previous = _open_previous(options)
     progress("reading users")

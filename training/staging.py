@@ -5,7 +5,66 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine.storage import is_same_file, make_folder, remove_tree, storage_errors, take_lock
+from engine.errors import CannotCreateError
+from engine.outputs.paths import check_links, check_outside_bundles, real_path
+from engine.storage import (
+    is_same_file,
+    make_folder,
+    remove_tree,
+    storage_errors,
+    sync_path,
+    take_lock,
+)
+
+
+def check_target(out: Path, *, is_bundle: bool) -> None:
+    """Check that a folder can be published.
+
+    Args:
+        out: The target.
+        is_bundle: Whether it becomes a bundle, which may be beside others.
+
+    Raises:
+        CannotCreateError: It exists and is not an empty folder, or its parent does not exist.
+        AccessError: It may not be read.
+        UsageError: It lies in a bundle, or is none and lies in a folder of bundles.
+    """
+    check_links(out)
+    with storage_errors(out):
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise CannotCreateError(f"{out}: exists and is not an empty folder. Use another --out.")
+        if not real_path(out).parent.is_dir():
+            raise CannotCreateError(
+                f"{out}: the directory {out.parent} does not exist. Make it first."
+            )
+    check_outside_bundles(out, is_bundle_itself=is_bundle)
+
+
+@contextmanager
+def published(out: Path) -> Iterator[Path]:
+    """The path of a folder to make beside the target, which is then moved into place.
+
+    Args:
+        out: The target, empty or absent.
+
+    Raises:
+        EngineError: It could not be written; nothing is left behind.
+    """
+    target = real_path(out)
+    with staged(target) as folder, storage_errors(out):
+        staging = folder / target.name
+        yield staging
+        _sync_folder(staging)
+        # An empty folder gives way to the new one in the same step.
+        staging.replace(target)
+        sync_path(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force every file of a folder to disk, then its directories."""
+    paths = sorted(folder.rglob("*"))
+    for path in (*(p for p in paths if p.is_file()), *(p for p in paths if p.is_dir()), folder):
+        sync_path(path)
 
 
 @contextmanager
