@@ -186,6 +186,24 @@ $(VENV)/ray.stamp: requirements-ray.lock $(VENV)/dev.stamp
 	@$(PIP) --require-hashes -r requirements-ray.lock
 	@touch $@
 
+# MLflow brings 40 packages: the tests that need it skip without it.
+$(VENV)/mlflow.stamp: requirements-mlflow.lock $(VENV)/dev.stamp
+	@echo "installing MLflow into $(VENV)"
+	@$(PIP) --require-hashes -r requirements-mlflow.lock
+	@touch $@
+
+# MLServer needs older packages than the rest, so it has an environment of its own; the tests that need
+# it skip without it.
+.PHONY: mlserver
+mlserver: build/mlserver/stamp
+
+build/mlserver/stamp: requirements-mlserver.lock
+	@echo "installing MLServer into build/mlserver"
+	@$(PYTHON) -m venv build/mlserver
+	@build/mlserver/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
+		--require-hashes -r requirements-mlserver.lock
+	@touch $@
+
 # Newest versions that pyproject.toml allows, with hashes, for every platform.
 lock:
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
@@ -199,6 +217,10 @@ lock:
 		--extra spark --constraint requirements-dev.lock pyproject.toml --output-file requirements-spark.lock
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 		--extra ray --constraint requirements-spark.lock --constraint requirements-dev.lock pyproject.toml --output-file requirements-ray.lock
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
+		--extra mlflow --constraint requirements-dev.lock --constraint requirements-spark.lock pyproject.toml --output-file requirements-mlflow.lock
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
+		--group mlserver --output-file requirements-mlserver.lock
 
 clean:
 	rm -rf $(VENV) build users*.parquet scores*

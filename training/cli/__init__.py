@@ -9,6 +9,7 @@ from engine.cli.console import Program
 from engine.interruption import in_background
 from training.cli.backtest import backtest
 from training.cli.evaluate import evaluate
+from training.cli.export import export
 from training.cli.fit import fit
 from training.cli.promotion import promote, rollback
 from training.cli.report import report
@@ -33,5 +34,5 @@ def main() -> None:
     """
 
 
-for command in (simulate, schema, fit, evaluate, report, sign, promote, rollback, backtest):
+for command in (simulate, schema, fit, evaluate, report, export, sign, promote, rollback, backtest):
     main.add_command(command)
