@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -35,6 +36,7 @@ DATABASES = (ROOT / "docs" / "databases.md").read_text()
 PLAYBOOK = (ROOT / "docs" / "playbook.md").read_text()
 RETRAINING = (ROOT / "docs" / "retraining.md").read_text()
 YOUR_OWN_DATA = (ROOT / "docs" / "your_own_data.md").read_text()
+SERVING = (ROOT / "docs" / "serving.md").read_text()
 BUNDLE_DOCUMENT = (ROOT / "docs" / "bundle.md").read_text()
 SUPPLY_CHAIN = (ROOT / "docs" / "supply_chain.md").read_text()
 PROGRAMS = {"engine": engine.cli.main.main, "training": training.cli.main}
@@ -155,6 +157,15 @@ def test_every_command_of_the_week_is_one_of_the_readme():
 
 def test_the_readme_is_short():
     assert len(README.splitlines()) < 120
+
+
+def test_a_bundle_is_exported_as_the_page_of_model_servers_shows(project):
+    mlflow, _, triton, _ = "".join(blocks("sh", SERVING)[::2]).splitlines()
+    lines = [triton] if find_spec("mlflow") is None else [triton, mlflow]
+    for line in lines:
+        assert line.startswith("training export ")
+        shell(line, project)
+        assert any((project / line.split()[-1]).iterdir())
 
 
 def test_every_make_target_of_the_readme_exists():
