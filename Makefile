@@ -14,7 +14,7 @@ WEEK_ROWS ?= 60000
 WEEK_TRIALS ?= 5
 
 .DELETE_ON_ERROR:
-.PHONY: install score test test-integration test-faults test-docs test-slow lint gates bench bench-contenders pictures model week campaign what-if-runtime dist sbom lock clean
+.PHONY: install score test test-integration test-runtimes test-faults test-docs test-slow lint gates bench bench-contenders pictures model week campaign what-if-runtime dist sbom lock clean
 
 # The lean engine: score everybody with the current bundle.
 score: users.parquet
@@ -38,6 +38,10 @@ test: lint
 # come first: they wait more than they compute, so three workers keep two cores busy.
 test-integration: $(VENV)/dev.stamp
 	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder tests/integration
+
+# Fetches and builds what the examples in Java, Go and Rust need; those without a toolchain here skip.
+test-runtimes: $(VENV)/dev.stamp
+	$(BIN)/pytest -rs tests/runtimes
 
 test-faults: $(VENV)/dev.stamp
 	$(PYTEST) tests/faults

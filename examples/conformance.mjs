@@ -5,6 +5,7 @@
  * one's, and any segment that is as near as the nearest.
  */
 
+import { draw } from './draws.mjs';
 import { score } from './scorer.mjs';
 
 /**
@@ -14,9 +15,10 @@ import { score } from './scorer.mjs';
  * @param session A session of scorer.onnx.
  * @param manifest manifest.json.
  * @param document conformance/conformance.json.
+ * @param draws draws.json.
  * @returns {Promise<{passed: boolean, lines: string[]}>} The verdict, and one line per output.
  */
-export async function check(runtime, session, manifest, document) {
+export async function check(runtime, session, manifest, document, draws) {
   const outputs = await score(runtime, session, usersOf(document));
   const segments = manifest.segments.map((segment) => segment.id);
   const found = Object.keys(document.tolerances).map((name) => ({
@@ -24,12 +26,16 @@ export async function check(runtime, session, manifest, document) {
     worst: difference(name, document.outputs, outputs[name], segments),
     allowed: document.tolerances[name],
   }));
+  const drawn = await Promise.all(Object.keys(draws).map(draw));
+  const sameDraws = Object.values(draws).every((expected, n) => drawn[n] === expected);
   return {
-    passed: found.every(({ worst, allowed }) => worst <= allowed),
+    passed: sameDraws && found.every(({ worst, allowed }) => worst <= allowed),
     lines: [
       `${document.bundle_id}: ${document.rows} conformance rows`,
       ...found.map(line),
       `rows with different drivers: ${otherRows(document.outputs.driver_index, outputs.driver_index)}`,
+      `rows with different segments: ${otherRows(document.outputs.segment, outputs.segment)}`,
+      `draws of control group and arms: ${sameDraws ? 'ok' : 'WRONG'}`,
     ],
   };
 }
@@ -87,9 +93,10 @@ function largest(pairs) {
 }
 
 function otherRows(expected, found) {
-  const index = numbers(found);
-  const width = expected[0].length;
-  return expected.filter((row, user) => row.some((feature, n) => feature !== index[user * width + n])).length;
+  const values = numbers(found);
+  const width = values.length / expected.length;
+  return expected.filter((row, user) => [row].flat().some((value, n) => value !== values[user * width + n]))
+    .length;
 }
 
 function numbers(tensor) {

@@ -12,15 +12,16 @@ import { check } from '../conformance.mjs';
 process.env.ORT_DISABLE_TELEMETRY ??= '1';
 
 const bundle = bundleFolder(process.argv[2], 'node check.mjs BUNDLE');
-const [session, manifest, document] = await Promise.all([
+const [session, manifest, document, draws] = await Promise.all([
   runtime.InferenceSession.create(join(bundle, 'scorer.onnx')),
-  readJson('manifest.json'),
-  readJson('conformance/conformance.json'),
+  readJson(join(bundle, 'manifest.json')),
+  readJson(join(bundle, 'conformance/conformance.json')),
+  readJson(new URL('../draws.json', import.meta.url)),
 ]);
-const { passed, lines } = await check(runtime, session, manifest, document);
+const { passed, lines } = await check(runtime, session, manifest, document, draws);
 console.log([`onnxruntime-node ${runtime.env.versions.node}`, ...lines].join('\n'));
 process.exitCode = passed ? 0 : 1;
 
-async function readJson(name) {
-  return JSON.parse(await readFile(join(bundle, name), 'utf8'));
+async function readJson(path) {
+  return JSON.parse(await readFile(path, 'utf8'));
 }
