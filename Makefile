@@ -39,7 +39,7 @@ test: lint
 test-integration: $(VENV)/dev.stamp
 	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder tests/integration
 
-# Fetches and builds what the examples in Java, Go and Rust need; those without a toolchain here skip.
+# Fetches and builds what the examples in Java, Go, Rust and C++ need; those without a toolchain here skip.
 test-runtimes: $(VENV)/dev.stamp
 	$(BIN)/pytest -rs tests/runtimes
 

@@ -39,7 +39,7 @@ class Runtime:
     Attributes:
         name: The language, and the package for it.
         tools: Programs that it needs.
-        fetch: Fetches its packages; empty if it needs none.
+        fetch: Fetches its packages, or looks for them; empty if it needs none.
         build: Builds it from what was fetched; empty if that is not needed.
         check: Runs it; `{library}`, `{bundle}` and `{draws}` are filled in.
     """
@@ -54,14 +54,14 @@ class Runtime:
         """Fetch packages and build.
 
         Raises:
-            MissingError: A tool is missing, or its packages cannot be fetched.
+            MissingError: A tool is missing, or its packages cannot be had.
             CalledProcessError: It does not build.
         """
         absent = [tool for tool in self.tools if shutil.which(tool) is None]
         if absent:
             raise MissingError(f"{self.name}: needs {' and '.join(absent)}")
         if self.fetch and (fetched := run(*self.fetch)).returncode:
-            raise MissingError(f"{self.name}: its packages cannot be fetched:\n{fetched.stderr}")
+            raise MissingError(f"{self.name}: its packages cannot be had:\n{fetched.stderr}")
         if self.build:
             run(*self.build).check_returncode()
 
@@ -93,6 +93,9 @@ class Finding:
     same_segments: bool
     same_draws: bool
 
+
+CPP = "c++ -std=c++20 -O2 -Wall -Wextra -Werror examples/cpp/check.cpp -o examples/cpp/check"
+CPP_PACKAGES = ("libonnxruntime", "nlohmann_json", "libcrypto")
 
 RUNTIMES = (
     Runtime(
@@ -138,6 +141,14 @@ RUNTIMES = (
             *("--manifest-path", "examples/rust/Cargo.toml"),
         ),
         check=("examples/rust/target/release/check", "{library}", "{bundle}", "{draws}"),
+    ),
+    Runtime(
+        "C++",
+        tools=("c++", "pkg-config"),
+        # Debian 13 has them: libonnxruntime-dev, nlohmann-json3-dev, libssl-dev.
+        fetch=("pkg-config", "--exists", "--print-errors", *CPP_PACKAGES),
+        build=(*("sh", "-c", f"{CPP} $(pkg-config --cflags --libs {' '.join(CPP_PACKAGES)})"),),
+        check=("examples/cpp/check", "{bundle}", "{draws}"),
     ),
 )
 
