@@ -113,6 +113,13 @@ RUNTIMES = (
         check=("node", "examples/node/check.mjs", "{bundle}"),
     ),
     Runtime(
+        "browser, `onnxruntime-web`",
+        tools=("chromium", "npm", "make"),
+        fetch=("make", "--silent", "examples/browser/node_modules"),
+        build=(),
+        check=(sys.executable, "-m", "benchmarks.browser", "{bundle}"),
+    ),
+    Runtime(
         "Java, `onnxruntime`",
         tools=("javac", "mvn"),
         fetch=(
