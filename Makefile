@@ -196,16 +196,15 @@ $(VENV)/mlflow.stamp: requirements-mlflow.lock $(VENV)/dev.stamp
 	@$(PIP) --require-hashes -r requirements-mlflow.lock
 	@touch $@
 
-# MLServer needs older packages than the rest, so it has an environment of its own; the tests that need
-# it skip without it.
-.PHONY: mlserver
-mlserver: build/mlserver/stamp
+# What must not share the packages of .venv: MLServer needs older ones, and no code imports the runtimes
+# that core.onnx is tried in. Tests that need one skip without it.
+.PHONY: mlserver runtimes
+mlserver runtimes: %: build/%/stamp
 
-build/mlserver/stamp: requirements-mlserver.lock
-	@echo "installing MLServer into build/mlserver"
-	@$(PYTHON) -m venv build/mlserver
-	@build/mlserver/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
-		--require-hashes -r requirements-mlserver.lock
+build/%/stamp: requirements-%.lock
+	@echo "installing $(<F) into $(@D)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r $<
 	@touch $@
 
 # Newest versions that pyproject.toml allows, with hashes, for every platform.
@@ -225,6 +224,8 @@ lock:
 		--extra mlflow --constraint requirements-dev.lock --constraint requirements-spark.lock pyproject.toml --output-file requirements-mlflow.lock
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 		--group mlserver --output-file requirements-mlserver.lock
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
+		--group runtimes --output-file requirements-runtimes.lock
 
 clean:
 	rm -rf $(VENV) build users*.parquet scores*

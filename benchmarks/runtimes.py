@@ -19,7 +19,7 @@ import onnxruntime as ort
 
 from benchmarks.contenders import ROOT
 from benchmarks.report import write_between
-from engine.bundle.open import open_bundle
+from engine.bundle.open import SCORER, open_bundle
 
 DRAWS = ROOT / "examples" / "draws.json"
 CAPI = Path(ort.__file__).parent / "capi"
@@ -42,6 +42,7 @@ class Runtime:
         fetch: Fetches its packages, or looks for them; empty if it needs none.
         build: Builds it from what was fetched; empty if that is not needed.
         check: Runs it; `{library}`, `{bundle}` and `{draws}` are filled in.
+        graph: The graph that it runs.
     """
 
     name: str
@@ -49,14 +50,17 @@ class Runtime:
     fetch: tuple[str, ...]
     build: tuple[str, ...]
     check: tuple[str, ...]
+    graph: str = SCORER
 
-    def prepare(self) -> None:
+    def prepare(self, bundle: Path) -> None:
         """Fetch packages and build.
 
         Raises:
-            MissingError: A tool is missing, or its packages cannot be had.
+            MissingError: The bundle lacks the graph, a tool is missing, or its packages cannot be had.
             CalledProcessError: It does not build.
         """
+        if not (bundle / self.graph).exists():
+            raise MissingError(f"{self.name}: the bundle has no {self.graph}; newer ones have")
         absent = [tool for tool in self.tools if shutil.which(tool) is None]
         if absent:
             raise MissingError(f"{self.name}: needs {' and '.join(absent)}")
@@ -80,7 +84,7 @@ class Finding:
     """What a program said.
 
     Attributes:
-        version: The version of ONNX Runtime.
+        version: Of the runtime: for most, ONNX Runtime.
         worst: The largest difference of each output, relative for numbers above 1.
         same_drivers: Whether all drivers are the expected ones.
         same_segments: Whether all segments are.
@@ -95,6 +99,7 @@ class Finding:
 
 
 CPP = "c++ -std=c++20 -O2 -Wall -Wextra -Werror examples/cpp/check.cpp -o examples/cpp/check"
+CORE_PROGRAM = "examples/python/core.py"
 CPP_PACKAGES = ("libonnxruntime", "nlohmann_json", "libcrypto")
 
 RUNTIMES = (
@@ -149,6 +154,17 @@ RUNTIMES = (
         ),
         check=("examples/rust/target/release/check", "{library}", "{bundle}", "{draws}"),
     ),
+    *(
+        Runtime(
+            f"{name}, `{package}`",
+            tools=("make",),
+            fetch=("make", "--silent", "runtimes"),
+            build=(),
+            check=("build/runtimes/bin/python", CORE_PROGRAM, package, "{bundle}", "{draws}"),
+            graph="core.onnx",
+        )
+        for name, package in (("OpenVINO", "openvino"), ("tract", "tract"))
+    ),
     Runtime(
         "C++",
         tools=("c++", "pkg-config"),
@@ -195,7 +211,7 @@ def finding(said: str) -> Finding:
 
 def table(findings: Iterable[tuple[str, Finding]], rows: int) -> str:
     """One row a runtime."""
-    head = ["runtime", "ONNX Runtime", *SHOWN, "drivers", "segments", "control group and arms"]
+    head = ["runtime", "version", *SHOWN, "drivers", "segments", "control group and arms"]
     lines = [head, ["---", "---", *["---:"] * len(SHOWN), "---", "---", "---"]]
     lines += [
         [
@@ -217,7 +233,7 @@ def checked(runtimes: Sequence[Runtime], bundle: Path) -> Iterable[tuple[str, Fi
     """What each runtime of this machine found."""
     for runtime in runtimes:
         try:
-            runtime.prepare()
+            runtime.prepare(bundle)
             said = runtime.run(bundle)
         except MissingError as missing:
             print(missing, file=sys.stderr)

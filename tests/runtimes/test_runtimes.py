@@ -18,19 +18,19 @@ POM = "http://maven.apache.org/POM/4.0.0"
 LANGUAGES = {runtime.name.split(",")[0]: runtime for runtime in RUNTIMES}
 
 
-@pytest.fixture(scope="module", params=LANGUAGES)
-def runtime(request):
-    """A runtime that is built; it skips where this machine lacks what it needs."""
-    try:
-        LANGUAGES[request.param].prepare()
-    except MissingError as missing:
-        pytest.skip(str(missing))
-    return LANGUAGES[request.param]
-
-
 @pytest.fixture(scope="module")
 def bundle():
     return open_bundle(BUNDLE)
+
+
+@pytest.fixture(scope="module", params=LANGUAGES)
+def runtime(request, bundle):
+    """A runtime that is built; it skips where this machine or the bundle lacks what it needs."""
+    try:
+        LANGUAGES[request.param].prepare(bundle.path)
+    except MissingError as missing:
+        pytest.skip(str(missing))
+    return LANGUAGES[request.param]
 
 
 def test_every_conformance_row_is_reproduced(runtime, bundle):
