@@ -29,6 +29,7 @@ from tests.signing import copied_bundle
 from training.playbook.rules import check_features, load_rules
 
 README = (ROOT / "README.md").read_text()
+ROLLBACK = "training rollback onnx_models/mine"
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 CAMPAIGNS = (ROOT / "docs" / "campaigns.md").read_text()
 AUDIENCES = (ROOT / "docs" / "audiences.md").read_text()
@@ -81,7 +82,9 @@ def test_every_command_of_the_readme_runs_in_order(project):
     lines = [line for block in blocks("sh") for line in block.strip().splitlines()]
     commands = [line for line in lines if not line.startswith("make ")]
     assert len(commands) >= 8
-    for line in commands:
+    # In a sentence, so that nobody who pastes the week undoes it.
+    assert f"`{ROLLBACK}`" in README
+    for line in [*commands, ROLLBACK]:
         # With fewer, a gate cannot tell chance from loss.
         shell(line.replace(WEEK, "--rows 30000"), project)
 
@@ -152,7 +155,7 @@ def test_every_command_of_the_week_is_one_of_the_readme():
     assert {"training promote", "training rollback", "training backtest"} <= {
         " ".join(line.split()[:2]) for line in commands
     }
-    assert set(commands) <= set(README.splitlines())
+    assert set(commands) <= {ROLLBACK, *README.splitlines()}
 
 
 def test_the_readme_is_short():
