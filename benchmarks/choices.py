@@ -16,7 +16,7 @@ from onnxmltools.convert.common.data_types import FloatTensorType
 from benchmarks.contenders import BUNDLE
 from engine.bundle.open import NATIVE_CLASSIFIER, SCORER, Bundle, open_bundle
 from engine.model.conformance import CORE_ROWS, check_core
-from engine.model.session import Session, load_graph
+from engine.model.session import Session, graphs_to_run, load_graph
 from engine.model.threads import in_order
 from engine.rows.typed import named_inputs, to_features, to_typed
 from training.simulate import SimulateOptions, simulate
@@ -76,7 +76,7 @@ def threads(bundle: Bundle, features: np.ndarray) -> None:
     options.intra_op_num_threads = 2
     inside = [
         ort.InferenceSession(bundle.contents[name], options, providers=["CPUExecutionProvider"])
-        for name in ("classifier.onnx", "segmenter.onnx")
+        for name in graphs_to_run(bundle)
     ]
 
     def outside_run() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from engine.bundle.manifest import DRIVERS, Manifest
-from engine.bundle.open import CLASSIFIER, PREPROCESS, SCORER, SEGMENTER
+from engine.bundle.open import CLASSIFIER, CORE, PREPROCESS, SCORER, SEGMENTER
 from engine.bundle.wire import Model, read_model
 from engine.errors import BundleError, VersionError, pluralize, quoted
 
@@ -79,6 +79,7 @@ def signatures(manifest: Manifest) -> dict[str, Signature]:
         PREPROCESS: Signature(named, tensor),
         CLASSIFIER: Signature(tensor, scores),
         SEGMENTER: Signature(tensor, segments),
+        CORE: Signature(tensor, scores + segments),
         SCORER: Signature(named, scores + segments),
     }
 

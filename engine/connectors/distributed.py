@@ -11,6 +11,7 @@ from typing import Literal
 import polars as pl
 import pyarrow as pa
 
+from engine.bundle.graphs import signatures
 from engine.bundle.open import (
     ANALYST_REPORT,
     CONFORMANCE,
@@ -18,13 +19,12 @@ from engine.bundle.open import (
     MANIFEST,
     MODEL_CARD,
     NATIVE_CLASSIFIER,
-    PREPROCESS,
     REPORT,
-    SCORER,
     Bundle,
 )
 from engine.connectors.worker import REJECTED, ShippedBundle, Work
 from engine.errors import InputError, UsageError, rule_counts
+from engine.model.session import graphs_to_run
 from engine.options import OutputOptions
 from engine.rows.chunk import Chunk
 from engine.scorer import Scorer
@@ -32,10 +32,10 @@ from engine.scorer import Scorer
 Duplicates = Literal["check", "checked"]
 
 NOT_SHIPPED = (
-    *(NATIVE_CLASSIFIER, REPORT, ANALYST_REPORT, MODEL_CARD, CONFORMANCE, SCORER, PREPROCESS),
+    *(NATIVE_CLASSIFIER, REPORT, ANALYST_REPORT, MODEL_CARD, CONFORMANCE),
     *(MANIFEST, EVALUATION),
 )
-"""Files of a bundle for people and other runtimes, which `Scorer` does not open."""
+"""Files of a bundle that `Scorer` does not open, besides the graphs that it does not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,12 @@ def plan_work(
 def shipped(bundle: Bundle) -> ShippedBundle:
     """The bytes of a bundle for the workers, as they were checked when it was opened."""
     manifest = bundle.contents[MANIFEST]
+    left_out = {*NOT_SHIPPED, *signatures(bundle.manifest)} - graphs_to_run(bundle).keys()
     return ShippedBundle(
         path=str(bundle.path),
         manifest_sha256=hashlib.sha256(manifest).hexdigest(),
         manifest=manifest,
-        contents={n: c for n, c in bundle.contents.items() if n not in NOT_SHIPPED},
+        contents={n: c for n, c in bundle.contents.items() if n not in left_out},
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime as ort
 
 from engine.bundle.graphs import Signature, TensorSpec, check_operators, check_signature, signatures
-from engine.bundle.open import CLASSIFIER, SEGMENTER, Bundle
+from engine.bundle.open import CLASSIFIER, CORE, SEGMENTER, Bundle
 from engine.errors import BundleError, ResourceError, SelfCheckError, pluralize, quoted
 
 CLASSIFIER_OUTPUTS = ["margin", "probability", "impacts", "driver_index", "driver_impact"]
@@ -45,16 +45,24 @@ class Predictions:
         return Predictions(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
+def graphs_to_run(bundle: Bundle) -> dict[str, list[str]]:
+    """The graphs that score, and the outputs to ask each for, in the order of `Predictions`."""
+    if CORE in bundle.contents:
+        return {CORE: [*CLASSIFIER_OUTPUTS, "segment"]}
+    return {CLASSIFIER: CLASSIFIER_OUTPUTS, SEGMENTER: ["segment"]}
+
+
 class Session:
-    """The classifier and the segmenter of one bundle, ready to run; threads may share it."""
+    """The models of one bundle, ready to run; threads may share it."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._segments = np.array([segment.id for segment in bundle.manifest.segments])
-        self._classifier = load_graph(bundle, CLASSIFIER)
-        self._segmenter = load_graph(bundle, SEGMENTER)
+        self._outputs = graphs_to_run(bundle)
+        self._graphs = {name: load_graph(bundle, name) for name in self._outputs}
+        self._where = str(bundle.path)
 
     def run(self, features: np.ndarray) -> Predictions:
-        """Run both models.
+        """Run the models.
 
         Args:
             features: The tensor from `typed.to_features`, float32 [rows, features].
@@ -66,7 +74,7 @@ class Session:
         # Without rows the graphs run on padding alone, which gives outputs of the right shape.
         starts = range(0, max(len(features), 1), RUN_ROWS)
         found = concat_predictions([self._run_slice(features[i : i + RUN_ROWS]) for i in starts])
-        _check_finite(found)
+        _check_finite(found, self._where)
         self._check_segments(found)
         return found
 
@@ -74,17 +82,18 @@ class Session:
         unknown = np.unique(found.segment[~np.isin(found.segment, self._segments)])
         if len(unknown):
             raise BundleError(
-                f"{SEGMENTER}: segments {unknown[:8].tolist()} are not in the manifest, which has "
+                f"{self._where}: segments {unknown[:8].tolist()} are not in the manifest, which has "
                 f"{self._segments.tolist()}. Do not use this bundle; train again."
             )
 
     def _run_slice(self, features: np.ndarray) -> Predictions:
         padded = {"features": _padded(features)}
-        margin, probability, *impacts = run_graph(
-            self._classifier, CLASSIFIER_OUTPUTS, padded, CLASSIFIER
+        margin, probability, *others = (
+            values
+            for name, graph in self._graphs.items()
+            for values in run_graph(graph, self._outputs[name], padded, name)
         )
-        segment = run_graph(self._segmenter, ["segment"], padded, SEGMENTER)
-        found = Predictions(margin[:, 0], probability[:, 0], *impacts, *segment)
+        found = Predictions(margin[:, 0], probability[:, 0], *others)
         return found[: len(features)]
 
 
@@ -189,11 +198,11 @@ def _padded(features: np.ndarray) -> np.ndarray:
     return np.concatenate([features, np.zeros((missing, features.shape[1]), np.float32)])
 
 
-def _check_finite(found: Predictions) -> None:
+def _check_finite(found: Predictions, where: str) -> None:
     # If an impact is not finite, neither is the margin.
     wrong = int(np.count_nonzero(~(np.isfinite(found.margin) & np.isfinite(found.probability))))
     if wrong:
         raise SelfCheckError(
-            f"{CLASSIFIER}: {pluralize(wrong, 'score')} of {len(found.margin):,} not finite. "
+            f"{where}: {pluralize(wrong, 'score')} of {len(found.margin):,} not finite. "
             "Do not use this bundle; run: engine verify"
         )

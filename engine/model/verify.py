@@ -115,7 +115,7 @@ def verify(path: Path, public_key: Path | None = None) -> Verification:
     read_evaluation(bundle)
     open_playbook(bundle)
     reference_from_json(bundle.contents[REFERENCE], bundle.manifest)
-    graphs = {name: load_graph(bundle, name) for name in signatures(bundle.manifest)}
+    graphs = {name: load_graph(bundle, name) for name in _graphs(bundle)}
     vectors = read_vectors(bundle)
     check_document(bundle, vectors)
     found = {
@@ -145,11 +145,16 @@ def _run_scorer(
     return dict(zip(names, run_graph(graph, names, inputs, SCORER), strict=True))
 
 
+def _graphs(bundle: Bundle) -> list[str]:
+    """The graphs that a bundle has."""
+    return [name for name in signatures(bundle.manifest) if name in bundle.contents]
+
+
 def _operators(bundle: Bundle) -> dict[str, int]:
     """The number of nodes of each operator in all graphs together."""
     counts = Counter(
         f"{domain or 'ai.onnx'}.{kind}"
-        for name in signatures(bundle.manifest)
+        for name in _graphs(bundle)
         for domain, kind in check_operators(bundle.contents[name], name).operators
     )
     return dict(sorted(counts.items()))

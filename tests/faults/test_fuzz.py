@@ -27,7 +27,7 @@ from tests.helpers import BUNDLE, ROOT, write_table
 WORKER = Path(__file__).with_name("fuzz_worker.py")
 INPUTS = ("users.csv", "users.parquet", "users.arrow", "users.ndjson", "users.csv.gz")
 BUNDLE_FILES = (
-    *("manifest.json", "classifier.onnx", "segmenter.onnx", "preprocess.onnx", "scorer.onnx"),
+    *("manifest.json", "core.onnx", "preprocess.onnx", "scorer.onnx"),
     *("reference.json", "playbook.json", "conformance/input_0.pb", "conformance/output_2.pb"),
 )
 ROWS = 12

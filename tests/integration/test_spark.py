@@ -10,7 +10,7 @@ import pytest
 
 from engine import ScoreOptions
 from engine import score as score_files
-from engine.bundle.open import CLASSIFIER, open_bundle, write_bundle
+from engine.bundle.open import CORE, open_bundle, write_bundle
 from engine.connectors.distributed import shipped
 from engine.connectors.spark import score
 from engine.connectors.spark_local import check_installed, local_session
@@ -286,9 +286,9 @@ def test_an_unknown_word_for_duplicates_is_refused(spark, users):
 
 def test_workers_check_the_bytes_they_get():
     sent = shipped(open_bundle(BUNDLE))
-    broken = {**sent.contents, CLASSIFIER: sent.contents[CLASSIFIER] + b" "}
+    broken = {**sent.contents, CORE: sent.contents[CORE] + b" "}
     open_scorer.cache_clear()
-    with pytest.raises(BundleError, match="classifier.onnx: altered on the way"):
+    with pytest.raises(BundleError, match="core.onnx: altered on the way"):
         open_scorer(replace(sent, contents=broken))
     with pytest.raises(BundleError, match="manifest.json: altered on the way"):
         open_scorer(replace(sent, manifest=sent.manifest + b" "))

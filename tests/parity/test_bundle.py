@@ -9,9 +9,17 @@ import numpy as np
 import onnx
 import pytest
 
-from engine.bundle.open import CLASSIFIER, NATIVE_CLASSIFIER, SCORER, SEGMENTER, Bundle
+from engine.bundle.open import (
+    CLASSIFIER,
+    CORE,
+    NATIVE_CLASSIFIER,
+    PREPROCESS,
+    SCORER,
+    SEGMENTER,
+    Bundle,
+)
 from engine.errors import SelfCheckError
-from engine.model.session import Session
+from engine.model.session import Session, load_graph
 from engine.rows.typed import to_features
 from tests.fitted import SMALL
 from tests.fitting import SHOP, halved, shop_users
@@ -19,12 +27,14 @@ from tests.helpers import write_table
 from training.data.dataset import load_dataset
 from training.data.scored import run_engine
 from training.export.bundle import bundle_contents, bundle_manifest
-from training.export.parity import CHUNK_SIZES, check_rows, driver_changes
+from training.export.parity import CHUNK_SIZES, check_rows, different_bits, driver_changes
 from training.export.scorer import OUTPUTS
 from training.model.categories import fit_categories
 from training.model.classifier import fit_classifier
 from training.model.trees import Sample
 from training.segments.segments import fit_segments
+
+WITH_TEXTS = (PREPROCESS, SCORER)
 
 
 @pytest.fixture(scope="module")
@@ -93,15 +103,15 @@ def test_the_native_text_predicts_the_same_and_tells_of_no_users_values(fitted):
 @pytest.mark.parametrize(
     ("name", "attribute", "value", "message"),
     [
-        (CLASSIFIER, "/drivers/base_value", 1e-4, "margins differ by up to"),
-        (CLASSIFIER, "/drivers/main", 1e-4, "impacts differ by up to"),
+        (CORE, "/drivers/base_value", 1e-4, "margins differ by up to"),
+        (CORE, "/drivers/main", 1e-4, "impacts differ by up to"),
         (SCORER, "/drivers/main", 1e-6, r"in_scorer: [\d,]+ users? changed"),
-        (CLASSIFIER, "/drivers/base_value", 1e-4, "probabilities differ by up to"),
-        (CLASSIFIER, "/drivers/base_value", 1.0, r"will_purchase: [\d,]+ users changed"),
-        (CLASSIFIER, "/drivers/base_value", 1e-4, r"in_scorer: [\d,]+ users changed"),
+        (CORE, "/drivers/base_value", 1e-4, "probabilities differ by up to"),
+        (CORE, "/drivers/base_value", 1.0, r"will_purchase: [\d,]+ users changed"),
+        (CORE, "/drivers/base_value", 1e-4, r"in_scorer: [\d,]+ users changed"),
         (SCORER, "/drivers/base_value", 1e-4, r"in_scorer: [\d,]+ users changed"),
         (SCORER, "values_floats", 1.0, r"in_scorer: [\d,]+ users? changed"),
-        (SEGMENTER, "mean", 0.5, r"segment: [\d,]+ users changed"),
+        (CORE, "/segmenter/mean", 0.5, r"segment: [\d,]+ users changed"),
     ],
 )
 def test_a_graph_that_differs_is_refused(fitted, name, attribute, value, message):
@@ -115,7 +125,7 @@ def test_a_threshold_that_differs_is_refused(fitted):
     typed, classifier, segmentation, bundle = fitted
     with pytest.raises(SelfCheckError, match="differ"):
         check_rows(
-            changed(bundle, CLASSIFIER, "/drivers/thresholds", 2.0), typed, classifier, segmentation
+            changed(bundle, CORE, "/drivers/thresholds", 2.0), typed, classifier, segmentation
         )
 
 
@@ -139,13 +149,14 @@ def test_scores_do_not_depend_on_the_chunk(fitted, size):
             assert getattr(found, name).tobytes() == expected.tobytes(), name
 
 
-@pytest.mark.parametrize("name", ["preprocess.onnx", CLASSIFIER, SEGMENTER, SCORER])
+@pytest.mark.parametrize("name", [PREPROCESS, CLASSIFIER, SEGMENTER, CORE, SCORER])
 def test_graphs_are_portable(fitted, name):
     model = onnx.load_from_string(fitted[-1].contents[name])
     assert model.ir_version <= 8
     limits = {"": 17, "ai.onnx.ml": 3}
     assert all(o.version <= limits[o.domain] for o in model.opset_import)
-    assert {n.domain for n in model.graph.node} <= set(limits)
+    assert {n.domain for n in model.graph.node} | {""} == {o.domain for o in model.opset_import}
+    assert ("ai.onnx.ml" in {o.domain for o in model.opset_import}) == (name in WITH_TEXTS)
     assert not model.functions
     for value in (*model.graph.input, *model.graph.output):
         assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
@@ -156,6 +167,20 @@ def test_the_scorer_has_named_inputs_and_all_outputs(fitted):
     model = onnx.load_from_string(fitted[-1].contents[SCORER])
     assert [i.name for i in model.graph.input] == [f.name for f in SHOP.model_features]
     assert tuple(o.name for o in model.graph.output) == OUTPUTS
+
+
+def test_the_core_is_classifier_and_segmenter_to_the_bit(fitted):
+    typed, _, _, bundle = fitted
+    features = to_features(typed, SHOP.model_features, bundle.manifest.categories)
+    parts = {n: c for n, c in bundle.contents.items() if n != CORE}
+    apart, whole = (
+        Session(dataclasses.replace(bundle, contents=contents)).run(features)
+        for contents in (parts, bundle.contents)
+    )
+    assert different_bits(apart, whole) == 0
+    expected = load_graph(bundle, SEGMENTER).run(["distances"], {"features": features})[0]
+    found = load_graph(bundle, CORE).run(["distances"], {"features": features})[0]
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_manifest_order_is_the_order_of_distances(fitted):

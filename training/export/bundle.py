@@ -14,13 +14,13 @@ import lightgbm as lgb
 import engine
 import training
 from engine.bundle.manifest import Manifest, Segment
-from engine.bundle.open import CLASSIFIER, NATIVE_CLASSIFIER, PREPROCESS, SCORER, SEGMENTER
+from engine.bundle.open import CLASSIFIER, CORE, NATIVE_CLASSIFIER, PREPROCESS, SCORER, SEGMENTER
 from engine.bundle.schema import FeatureSchema
 from engine.rows.typed import CategoryTables
 from training.export.drivers import drivers_graph
 from training.export.graph import stamped
 from training.export.preprocess import preprocess_graph
-from training.export.scorer import scorer_graph
+from training.export.scorer import core_graph, scorer_graph
 from training.export.segmenter import segmenter_graph
 from training.model.classifier import Classifier
 from training.segments.segments import Segmentation
@@ -48,11 +48,13 @@ def bundle_contents(
     preprocess = preprocess_graph(features, categories)
     trees = drivers_graph(classifier.effects, len(features))
     segments = segmenter_graph(segmentation.space, segmentation.centroids, ids, len(features))
+    core = core_graph(trees, segments)
     graphs = {
         PREPROCESS: preprocess,
         CLASSIFIER: trees,
         SEGMENTER: segments,
-        SCORER: scorer_graph(preprocess, trees, segments),
+        CORE: core,
+        SCORER: scorer_graph(preprocess, core),
     }
     contents = {name: stamped(graph, bundle_id) for name, graph in graphs.items()}
     return contents | {NATIVE_CLASSIFIER: native_text(classifier.booster).encode()}

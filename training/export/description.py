@@ -10,7 +10,7 @@ from typing import Any
 from onnx import ModelProto, ValueInfoProto, helper
 
 from engine.bundle.manifest import BANDS, Manifest
-from engine.bundle.open import CLASSIFIER, PREPROCESS, SCORER, SEGMENTER
+from engine.bundle.open import CLASSIFIER, CORE, PREPROCESS, SCORER, SEGMENTER
 from engine.bundle.schema import Feature
 
 _GRAPH_WORDS = {
@@ -18,6 +18,8 @@ _GRAPH_WORDS = {
     CLASSIFIER: "The probability of a purchase within the horizon, and what moves it: exact Shapley "
     "values in log-odds.",
     SEGMENTER: "The customer segment: the nearest of the KMeans centroids.",
+    CORE: "From the features that the models read to the probability of a purchase within the "
+    "horizon, what moves it, and the customer segment.",
     SCORER: "From named columns of a user to the probability of a purchase within the horizon, what "
     "moves it, and the customer segment.",
 }
@@ -34,7 +36,7 @@ _OUTPUT_WORDS = {
     "segment": "The id of the segment; segments of the metadata names it.",
     "distances": "How far the user is from each segment, in the order of segments of the metadata.",
     "features": "What the models read, in the order of features of the metadata: a number, or the "
-    "code of a category; NaN where missing.",
+    "code of a category, its place in the values there, from 0; NaN where missing or not among them.",
 }
 
 

@@ -22,6 +22,7 @@ OPSET = 17
 ML_OPSET = 3
 IR_VERSION = 8
 ML_DOMAIN = "ai.onnx.ml"
+_OPSETS = {"": OPSET, ML_DOMAIN: ML_OPSET}
 PRODUCER = "shopnow-scoring"
 BATCH = "batch"
 FEATURES = "features"
@@ -61,7 +62,9 @@ def checked_model(
         SelfCheckError: A check failed, which is a bug in the builder of `name`.
     """
     graph = helper.make_graph(list(nodes), name, inputs, outputs, constants)
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(ML_DOMAIN, ML_OPSET)]
+    # NOTE: some runtimes refuse a graph that imports operators they lack, used or not.
+    used = {node.domain for node in graph.node}
+    opsets = [helper.make_opsetid(d, v) for d, v in _OPSETS.items() if d == "" or d in used]
     model = helper.make_model(
         graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name=PRODUCER
     )
@@ -79,16 +82,20 @@ def renamed(model: ModelProto, names: Mapping[str, str], prefix: str) -> ModelPr
     Args:
         model: A graph without subgraphs.
         names: New names of some values; all others get the prefix.
-        prefix: Avoids clashes of inner names with other graphs and features.
+        prefix: Avoids clashes of inner names with other graphs and features; ends with "/".
     """
     copy = ModelProto()
     copy.CopyFrom(model)
+
+    def inner(name: str) -> str:
+        return prefix + name.removeprefix("/")
+
     for node in copy.graph.node:
-        node.name = f"{prefix}{node.name}"
-        node.input[:] = [names.get(name, f"{prefix}{name}") for name in node.input]
-        node.output[:] = [names.get(name, f"{prefix}{name}") for name in node.output]
+        node.name = inner(node.name)
+        node.input[:] = [names.get(name, inner(name)) for name in node.input]
+        node.output[:] = [names.get(name, inner(name)) for name in node.output]
     for constant in copy.graph.initializer:
-        constant.name = f"{prefix}{constant.name}"
+        constant.name = inner(constant.name)
     return copy
 
 

@@ -1,6 +1,6 @@
-"""The three graphs as one: named columns in, everything out; the file that others embed."""
+"""The models as one graph, from `features` (the core) and from named columns (the scorer)."""
 
-from onnx import ModelProto
+from onnx import ModelProto, ValueInfoProto
 
 from training.export.drivers import DRIVER_IMPACT, DRIVER_INDEX, IMPACTS, MARGIN, PROBABILITY
 from training.export.graph import FEATURES, checked_model, renamed
@@ -9,23 +9,31 @@ from training.export.segmenter import DISTANCES, SEGMENT
 OUTPUTS = (MARGIN, PROBABILITY, IMPACTS, DRIVER_INDEX, DRIVER_IMPACT, SEGMENT, DISTANCES)
 
 
-def scorer_graph(preprocess: ModelProto, *models: ModelProto) -> ModelProto:
-    """Compose the graphs: the inputs of `preprocess`, and all outputs of the others.
+def core_graph(classifier: ModelProto, segmenter: ModelProto) -> ModelProto:
+    """`features` to all outputs, by operators of `ai.onnx` only."""
+    outputs = [*classifier.graph.output, *segmenter.graph.output]
+    return _composed("core", [classifier, segmenter], list(classifier.graph.input), outputs)
 
-    Args:
-        preprocess: Gives `features`.
-        models: Each takes `features`.
-    """
-    parts = [_inner(part) for part in (preprocess, *models)]
+
+def scorer_graph(preprocess: ModelProto, core: ModelProto) -> ModelProto:
+    """Named columns to all outputs: the one file that programs with texts embed."""
+    inputs, outputs = list(preprocess.graph.input), list(core.graph.output)
+    return _composed("scorer", [preprocess, core], inputs, outputs)
+
+
+def _composed(
+    name: str,
+    parts: list[ModelProto],
+    inputs: list[ValueInfoProto],
+    outputs: list[ValueInfoProto],
+) -> ModelProto:
+    """Parts in the order in which they run, connected by `features`."""
+    ends = {value.name: value.name for value in (*inputs, *outputs)} | {FEATURES: FEATURES}
+    inner = [renamed(part, ends, f"/{part.graph.name}/") for part in parts]
     return checked_model(
-        "scorer",
-        [node for part in parts for node in part.graph.node],
-        list(preprocess.graph.input),
-        [output for model in models for output in model.graph.output],
-        [constant for part in parts for constant in part.graph.initializer],
+        name,
+        [node for part in inner for node in part.graph.node],
+        inputs,
+        outputs,
+        [constant for part in inner for constant in part.graph.initializer],
     )
-
-
-def _inner(model: ModelProto) -> ModelProto:
-    ends = {value.name for value in (*model.graph.input, *model.graph.output)} | {FEATURES}
-    return renamed(model, {name: name for name in ends}, f"/{model.graph.name}/")

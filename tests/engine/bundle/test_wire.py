@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 
-from engine.bundle.open import CLASSIFIER, PREPROCESS, SCORER, SEGMENTER, open_bundle
+from engine.bundle.open import CLASSIFIER, CORE, PREPROCESS, SCORER, SEGMENTER, open_bundle
 from engine.bundle.wire import MAX_FIELDS, read_model, read_tensor
 from engine.errors import BundleError, VersionError
 from engine.model.session import load_graph
 from tests.helpers import BUNDLE
 
-GRAPHS = (PREPROCESS, CLASSIFIER, SEGMENTER, SCORER)
+GRAPHS = (PREPROCESS, CLASSIFIER, SEGMENTER, CORE, SCORER)
 MUTATIONS = 1_000
 
 
