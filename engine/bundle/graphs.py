@@ -21,9 +21,19 @@ OPERATORS = {
     "": frozenset(
         {
             *("Abs", "Add", "And", "ArgMin", "Cast", "Concat", "Div", "Gather", "GatherElements"),
-            *("Gemm", "Greater", "IsNaN", "LessOrEqual", "Log", "Max", "Mul", "Not", "ReduceSum"),
-            *("ReduceSumSquare", "Reshape", "Sigmoid", "Slice", "Sqrt", "Sub", "TopK"),
-            *("Transpose", "Unsqueeze", "Where"),
+            *("Exp", "Gemm", "Greater", "IsNaN", "LessOrEqual", "Log", "Max", "Mul"),
+            *("Neg", "Not", "Reciprocal", "ReduceSum", "ReduceSumSquare"),
+            *(
+                "Reshape",
+                "Sigmoid",
+                "Slice",
+                "Sqrt",
+                "Sub",
+                "TopK",
+                "Transpose",
+                "Unsqueeze",
+                "Where",
+            ),
         }
     ),
     "ai.onnx.ml": frozenset({"LabelEncoder"}),

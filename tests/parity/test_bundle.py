@@ -7,6 +7,7 @@ import re
 import lightgbm as lgb
 import numpy as np
 import onnx
+import onnx.reference
 import pytest
 
 from engine.bundle.open import (
@@ -181,6 +182,17 @@ def test_the_core_is_classifier_and_segmenter_to_the_bit(fitted):
     expected = load_graph(bundle, SEGMENTER).run(["distances"], {"features": features})[0]
     found = load_graph(bundle, CORE).run(["distances"], {"features": features})[0]
     np.testing.assert_array_equal(found, expected)
+
+
+def test_onnx_itself_computes_the_core(fitted):
+    typed, _, _, bundle = fitted
+    features = to_features(typed, SHOP.model_features, bundle.manifest.categories)[:512]
+    expected = load_graph(bundle, CORE).run(list(OUTPUTS), {"features": features})
+    reference = onnx.reference.ReferenceEvaluator(onnx.load_from_string(bundle.contents[CORE]))
+    found = reference.run(list(OUTPUTS), {"features": features})
+    for name, ours, theirs in zip(OUTPUTS, expected, found, strict=True):
+        assert theirs.dtype == ours.dtype, name
+        np.testing.assert_allclose(theirs, ours, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
 def test_manifest_order_is_the_order_of_distances(fitted):

@@ -12,7 +12,6 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from engine.bundle.manifest import DRIVERS
 from training.export.graph import (
-    DOUBLE,
     FEATURES,
     FLOAT,
     INT32,
@@ -178,9 +177,10 @@ def _add_outputs(graph: GraphBuilder, total: str, base: float, feature_count: in
     score = graph.add("ReduceSum", total, graph.constant(np.array([0])), keepdims=0)
     score = graph.add("Add", score, graph.constant(np.array(base, np.float32), "base_value"))
     graph.add("Unsqueeze", score, graph.constant(np.array([1])), output=MARGIN)
-    # NOTE: float32 Sigmoid is 0.9 % off at -12 and 0 at -17.
-    exact = graph.add("Sigmoid", graph.add("Cast", MARGIN, to=DOUBLE))
-    graph.add("Cast", exact, to=FLOAT, output=PROBABILITY)
+    # NOTE: float32 Sigmoid is 0.9 % off at -12 and 0 at -17, and some runtimes have no other.
+    odds_against = graph.add("Exp", graph.add("Neg", MARGIN))
+    one = graph.constant(np.ones(1, np.float32), "one")
+    graph.add("Reciprocal", graph.add("Add", odds_against, one), output=PROBABILITY)
     size = graph.add("Abs", IMPACTS)
     count = graph.constant(np.array([min(DRIVERS, feature_count)]))
     graph.add("TopK", size, count, output=f"/{DRIVER_INDEX}/size", axis=1)

@@ -27,7 +27,7 @@ def segmenter_graph(
     Everything inside is in double precision, as in scikit-learn: the nearest centroid is the same
     for every user. Squared distances are sums of squared differences, never x² - 2xc + c², which
     cancels near a centroid. Inside, rows are coordinates and columns are users, so that constants are
-    broadcast along whole rows, which takes half the time.
+    broadcast along whole rows, which takes half the time; the rows with logarithms come last.
 
     Args:
         space: Which features, and how they are transformed.
@@ -35,6 +35,8 @@ def segmenter_graph(
         ids: The stable id of each segment, in the order of the centroids.
         feature_count: The width of `features`.
     """
+    order = np.argsort(space.logged, kind="stable")
+    space, centroids = space.subset(order), centroids[:, order]
     nodes = [*_coordinates(space), *_nearest()]
     read = {name for n in nodes for name in n.input}
     constants = _constants(space, centroids, ids).items()
@@ -53,7 +55,8 @@ def _coordinates(space: Space) -> list[NodeProto]:
         node("Transpose", [FEATURES], "/by_feature", perm=[1, 0]),
         node("Gather", ["/by_feature", "columns"], "/raw", axis=0),
         node("Cast", ["/raw"], "/double", to=DOUBLE),
-        node("IsNaN", ["/double"], "/missing"),
+        # NOTE: tract takes the output of IsNaN for a double. No missing value is up to infinity.
+        node("LessOrEqual", ["/double", "infinity"], "/known"),
     ]
     last = "/double"
     if not np.isnan(space.equals).all():
@@ -65,20 +68,33 @@ def _coordinates(space: Space) -> list[NodeProto]:
             node("Where", ["is_number", last, "/one_or_zero"], "/compared"),
         ]
         last = "/compared"
-    nodes.append(node("Where", ["/missing", "imputation", last], "/imputed"))
+    nodes.append(node("Where", ["/known", last, "imputation"], "/imputed"))
     last = "/imputed"
     if space.logged.any():
-        nodes += [
-            node("Max", [last, "zero"], "/positive"),
-            node("Add", ["/positive", "one"], "/plus_one"),
-            node("Log", ["/plus_one"], "/log"),
-            node("Where", ["logged", "/log", last], "/transformed"),
-        ]
-        last = "/transformed"
+        nodes += _log_of(last) if space.logged.all() else _logs_of_some(last)
+        last = nodes[-1].output[0]
     return [
         *nodes,
         node("Sub", [last, "mean"], "/centred"),
         node("Div", ["/centred", "scale"], "/scaled"),
+    ]
+
+
+def _logs_of_some(last: str) -> list[NodeProto]:
+    """The rows without logarithms, and after them those with."""
+    return [
+        node("Slice", [last, "first", "logs", "axis"], "/natural"),
+        node("Slice", [last, "logs", "last", "axis"], "/skewed"),
+        *_log_of("/skewed"),
+        node("Concat", ["/natural", "/log"], "/transformed", axis=0),
+    ]
+
+
+def _log_of(skewed: str) -> list[NodeProto]:
+    return [
+        node("Max", [skewed, "zero"], "/positive"),
+        node("Add", ["/positive", "one"], "/plus_one"),
+        node("Log", ["/plus_one"], "/log"),
     ]
 
 
@@ -109,7 +125,11 @@ def _constants(space: Space, centroids: np.ndarray, ids: tuple[int, ...]) -> dic
         "imputation": _upright(space.imputation),
         "zero": np.zeros(1),
         "one": np.ones(1),
-        "logged": _upright(space.logged),
+        "infinity": np.array([np.inf]),
+        "first": np.array([0]),
+        "logs": np.array([np.count_nonzero(~space.logged)]),
+        "last": np.array([len(space.logged)]),
+        "axis": np.array([0]),
         "mean": _upright(space.mean),
         "scale": _upright(space.scale),
         "centroids": centroids[:, :, np.newaxis],

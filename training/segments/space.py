@@ -6,7 +6,7 @@ category enters only as one question: has the user its most frequent value, or n
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,10 @@ class Space:
     imputation: np.ndarray
     mean: np.ndarray
     scale: np.ndarray
+
+    def subset(self, coordinates: np.ndarray) -> "Space":
+        """The space of some coordinates, or of all in another order."""
+        return Space(*(getattr(self, f.name)[coordinates] for f in fields(self)))
 
     def coordinates(self, features: np.ndarray) -> np.ndarray:
         """The coordinates of users.
