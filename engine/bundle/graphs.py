@@ -21,8 +21,18 @@ OPERATORS = {
     "": frozenset(
         {
             *("Abs", "Add", "And", "ArgMin", "Cast", "Concat", "Div", "Gather", "GatherElements"),
-            *("Exp", "Gemm", "Greater", "IsNaN", "LessOrEqual", "Log", "Max", "Mul"),
-            *("Neg", "Not", "Reciprocal", "ReduceSum", "ReduceSumSquare"),
+            *(
+                "Exp",
+                "Gemm",
+                "Greater",
+                "IsNaN",
+                "LessOrEqual",
+                "Log",
+                "MatMulInteger",
+                "Max",
+                "Mul",
+            ),
+            *("Neg", "Not", "QuantizeLinear", "Reciprocal", "ReduceSum", "ReduceSumSquare"),
             *(
                 "Reshape",
                 "Sigmoid",

@@ -30,6 +30,7 @@ FEATURES = "features"
 FLOAT = TensorProto.FLOAT
 DOUBLE = TensorProto.DOUBLE
 INT32 = TensorProto.INT32
+UINT8 = TensorProto.UINT8
 INT64 = TensorProto.INT64
 STRING = TensorProto.STRING
 
@@ -47,6 +48,26 @@ def node(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> No
 def constant(name: str, value: np.ndarray) -> TensorProto:
     """A constant of the graph, in the array's own type."""
     return numpy_helper.from_array(np.ascontiguousarray(value), name)
+
+
+class GraphBuilder:
+    """Nodes and constants in the order in which they are added."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
+
+    def constant(self, values: np.ndarray, name: str = "constant") -> str:
+        """Add a constant and give its name."""
+        full = f"/drivers/{name}_{len(self.constants)}"
+        self.constants.append(constant(full, values))
+        return full
+
+    def add(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:  # noqa: ANN401
+        """Add a node and give the name of its output."""
+        output = output or f"/drivers/{kind}_{len(self.nodes)}"
+        self.nodes.append(node(kind, inputs, output, **attributes))
+        return output
 
 
 def checked_model(
