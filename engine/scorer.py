@@ -11,7 +11,7 @@ from engine.bundle.playbook import open_playbook
 from engine.bundle.reference import reference_from_json
 from engine.errors import InputError, pluralize, rule_counts
 from engine.forks import check_polars_answers, forked
-from engine.model.columns import ScoredChunk, score_columns
+from engine.model.columns import ScoredChunk, score_columns, with_texts
 from engine.model.conformance import check_core
 from engine.model.session import Session
 from engine.options import OutputOptions
@@ -68,7 +68,7 @@ class Scorer:
                 f"{rule_counts(scored.reasons)}. "
                 "Fix them, or leave them out; engine score quarantines them."
             )
-        return scored.scores
+        return with_texts(scored.scores)
 
     def check_columns(self, found: pl.Schema, where: str) -> None:
         """Check the columns of an input; see `rules.check_columns`."""

@@ -11,6 +11,7 @@ import polars as pl
 from engine.bundle.documents import parse_json
 from engine.bundle.manifest import BANDS, Manifest
 from engine.bundle.open import PLAYBOOK, Bundle
+from engine.bundle.score_file import coded_texts
 from engine.bundle.structure import is_count, is_number, is_probability, structure_problem
 from engine.errors import BundleError, pluralize
 
@@ -90,8 +91,8 @@ class Playbook:
         return cells
 
     def action_column(self, cells: np.ndarray) -> pl.Series:
-        """The action of each user; `cells` as returned by `cells`."""
-        return pl.Series(self.actions, dtype=pl.String).gather(cells)
+        """The action of each user, Enum; `cells` as returned by `cells`."""
+        return coded_texts(self.actions, cells)
 
     def control_column(self, cells: np.ndarray, ids: pl.Series) -> pl.Series:
         """Whether each user is in the control group.

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import polars as pl
+
 from engine.bundle.manifest import DRIVERS, MAX_SEGMENT_ID
 from engine.bundle.schema import Feature
 from engine.errors import InputError, pluralize, quoted
@@ -80,3 +83,13 @@ def score_keys(columns: Sequence[str], where: str) -> ScoreKeys:
             "a snapshot date, as 'engine score' writes them. Keep the order of the score file."
         )
     return ScoreKeys(keys[0], keys[1] if len(keys) == 2 else None)
+
+
+def coded_texts(texts: Sequence[str], codes: np.ndarray) -> pl.Series:
+    """A column of texts that repeat, as Enum, without a look at a text for any row.
+
+    Args:
+        texts: The text of each code; several codes may have the same.
+        codes: int64 [rows].
+    """
+    return pl.Series(texts, dtype=pl.Enum(list(dict.fromkeys(texts)))).gather(codes)

@@ -24,6 +24,7 @@ from engine.bundle.open import (
 )
 from engine.connectors.worker import REJECTED, ShippedBundle, Work
 from engine.errors import InputError, UsageError, rule_counts
+from engine.model.columns import with_texts
 from engine.model.session import graphs_to_run
 from engine.options import OutputOptions
 from engine.rows.chunk import Chunk
@@ -77,7 +78,10 @@ def plan_work(
     empty = scorer.score_chunk(Chunk(pl.DataFrame(schema=read), where, 0, 0), options)
     rejected = empty.rejected.select(*read, "reasons")
     outcome = pa.schema(
-        [*_plain_fields(empty.scores), pa.field(REJECTED, pa.struct(_plain_fields(rejected)))]
+        [
+            *_plain_fields(with_texts(empty.scores)),
+            pa.field(REJECTED, pa.struct(_plain_fields(rejected))),
+        ]
     )
     return Work(shipped(bundle), options, duplicates == "check", tuple(read), id_column, outcome)
 

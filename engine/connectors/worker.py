@@ -182,10 +182,11 @@ def outcomes(scored: "ScoredChunk", schema: pa.Schema) -> pa.Table:
     import polars as pl
 
     from engine.errors import SelfCheckError
+    from engine.model.columns import with_texts
 
     columns = [column.name for column in schema.field(REJECTED).type]
     rejected = scored.rejected.select(pl.struct(columns).alias(REJECTED))
-    rows = pl.concat([scored.scores, rejected], how="diagonal")
+    rows = pl.concat([with_texts(scored.scores), rejected], how="diagonal")
     if rows.height != scored.rows_read:
         raise SelfCheckError(
             f"{scored.rows_read:,} rows read, but {scored.scores.height:,} scored and "

@@ -8,7 +8,7 @@ import polars as pl
 from engine.bundle.manifest import BANDS, Manifest
 from engine.bundle.playbook import Playbook
 from engine.bundle.reference import digitize
-from engine.bundle.score_file import DRIVER_NAMES, REASON_NAMES, ROW_NUMBER
+from engine.bundle.score_file import DRIVER_NAMES, REASON_NAMES, ROW_NUMBER, coded_texts
 from engine.model.reasons import reason_columns
 from engine.model.session import Predictions
 from engine.options import OutputOptions
@@ -17,7 +17,11 @@ REPEATED_TEXTS = (
     *("propensity_band", "segment_name", *DRIVER_NAMES, *REASON_NAMES),
     *("action", "bundle_id"),
 )
-"""Columns with few distinct texts, which are dictionary-encoded in formats with dictionaries."""
+"""Columns with few distinct texts, which are dictionary-encoded in formats with dictionaries.
+
+Until they are written they are Enum, made from codes: hashing every text of every row again would cost
+more than all other columns together. No file has an Enum; see `writer`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class ScoredChunk:
     Attributes:
         rows_read: All rows of the chunk.
         features: float32 [rows scored, features].
-        scores: The columns of the score file.
+        scores: The columns of the score file; repeated texts may be Enum, see `with_texts`.
         segments: The segment of each row, also where the scores do not name it, int64 [rows scored].
         rejected: Raw rows that cannot be scored, with `source_file`, `source_row` and `reasons`.
         reasons: The number of rows that break each rule.
@@ -52,7 +56,7 @@ def score_columns(
     playbook: Playbook,
     options: OutputOptions,
 ) -> pl.DataFrame:
-    """One row of scores per scored user, in input order.
+    """One row of scores per scored user, in input order; repeated texts may be Enum.
 
     Args:
         valid: The typed rows that were scored, with `chunk_row`.
@@ -70,19 +74,16 @@ def score_columns(
         numbers = (valid["chunk_row"] + first_row).alias(ROW_NUMBER)
         frame = frame.insert_column(0, numbers) if keys else numbers.to_frame()
     probability = predictions.probability
-    segments = {segment.id: segment.name for segment in manifest.segments}
-    segment_id = pl.Series(predictions.segment).cast(pl.Int8)
-    if not manifest.segments_usable:
-        segment_id = segment_id.clear(len(segment_id))
+    segment_id, segment_name = _segment_columns(predictions, manifest)
     band = digitize(manifest.band_cuts, probability)
     cells = playbook.cells(predictions.segment, band)
     return frame.with_columns(
         purchase_probability=pl.Series(probability),
         will_purchase=pl.Series(probability >= np.float32(manifest.threshold)),
         propensity_decile=pl.Series(digitize(manifest.decile_cuts, probability) + 1).cast(pl.Int8),
-        propensity_band=pl.Series(BANDS).gather(band),
+        propensity_band=coded_texts(BANDS, band),
         segment_id=segment_id,
-        segment_name=segment_id.replace_strict(segments, return_dtype=pl.String),
+        segment_name=segment_name,
         **_driver_columns(predictions, manifest, options.drivers),
         **(
             reason_columns(valid, features, predictions, manifest, options.reasons)
@@ -91,8 +92,24 @@ def score_columns(
         ),
         action=playbook.action_column(cells),
         in_control_group=playbook.control_column(cells, frame[schema.id or ROW_NUMBER]),
-        bundle_id=pl.lit(manifest.bundle_id),
+        bundle_id=pl.lit(manifest.bundle_id, pl.Enum([manifest.bundle_id])),
         **(_impact_columns(predictions, manifest) if options.impacts else {}),
+    )
+
+
+def with_texts(scores: pl.DataFrame) -> pl.DataFrame:
+    """Scores as people and other programs get them: their repeated texts are String."""
+    return scores.cast({n: pl.String for n in REPEATED_TEXTS if n in scores.columns})
+
+
+def _segment_columns(predictions: Predictions, manifest: Manifest) -> tuple[pl.Series, pl.Series]:
+    """The ids and the names of the segments; null if the segments may not be used."""
+    by_id = sorted(manifest.segments, key=lambda segment: segment.id)
+    position = np.searchsorted([segment.id for segment in by_id], predictions.segment)
+    ids = pl.Series(predictions.segment).cast(pl.Int8)
+    names = coded_texts([segment.name for segment in by_id], position)
+    return (
+        (ids, names) if manifest.segments_usable else (ids.clear(len(ids)), names.clear(len(ids)))
     )
 
 
@@ -100,16 +117,16 @@ def _driver_columns(
     predictions: Predictions, manifest: Manifest, count: int
 ) -> dict[str, pl.Series | pl.Expr]:
     """Driver names, then impacts; null if the model has fewer features."""
-    features = pl.Series([feature.name for feature in manifest.schema.model_features])
+    features = [feature.name for feature in manifest.schema.model_features]
     found = predictions.driver_index.shape[1]
     names: dict[str, pl.Series | pl.Expr] = {}
     impacts: dict[str, pl.Series | pl.Expr] = {}
     for n, name in enumerate(DRIVER_NAMES[:count]):
         if n < found:
-            names[name] = features.gather(predictions.driver_index[:, n])
+            names[name] = coded_texts(features, predictions.driver_index[:, n])
             impacts[f"{name}_impact"] = pl.Series(predictions.driver_impact[:, n])
         else:
-            names[name] = pl.lit(None, pl.String)
+            names[name] = pl.lit(None, pl.Enum(features))
             impacts[f"{name}_impact"] = pl.lit(None, pl.Float32)
     return names | impacts
 

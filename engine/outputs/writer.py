@@ -7,6 +7,7 @@ from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from queue import Empty, Full, Queue
 
@@ -31,6 +32,8 @@ ENDINGS = {
 # Fixed, so that the bytes of a file do not depend on the chunk size.
 ROW_GROUP_ROWS = 65_536
 FRAMES_WAITING = 4
+ARROW_SCHEMA = "ARROW:schema"
+"""The entry of a Parquet file's metadata that readers of Arrow believe."""
 # The characters that OWASP lists under "CSV injection", with their full-width forms:
 # https://owasp.org/www-community/attacks/CSV_Injection
 _STARTS = r"=+\-@＝＋－＠"
@@ -52,9 +55,10 @@ class Written:
 class FrameWriter:
     """Streams frames into one file with Polars' writers.
 
-    The format follows the ending of the path. Columns named in `repeated_texts` become
-    dictionaries in Arrow IPC; Parquet has dictionaries anyway. Messages name `target`, the final
-    path of the file. With `for_spreadsheets`, a CSV contains no formulas.
+    The format follows the ending of the path. Columns named in `repeated_texts` may be Enum, which
+    no file is: they become dictionaries in Arrow IPC and texts everywhere else; Parquet has
+    dictionaries anyway. Messages name `target`, the final path of the file. With
+    `for_spreadsheets`, a CSV contains no formulas.
     """
 
     def __init__(
@@ -73,13 +77,14 @@ class FrameWriter:
         self._aborted = False
         self._ended = False
         lazy = register_io_source(self._source, schema=pl.Schema(schema), is_pure=True)
-        if output_format(path) == "ipc":
-            lazy = lazy.with_columns(
-                pl.col([n for n in repeated_texts if n in schema]).cast(pl.Categorical)
-            )
+        repeated = [name for name in repeated_texts if name in schema]
+        if output_format(path) != "parquet":
+            kind = pl.Categorical() if output_format(path) == "ipc" else pl.String()
+            lazy = lazy.with_columns(pl.col(repeated).cast(kind))
+        stated = {**schema, **dict.fromkeys(repeated, pl.String())}
         if for_spreadsheets and output_format(path) == "csv":
             lazy = without_formulas(lazy)
-        self._written = started(partial(self._write, lazy))
+        self._written = started(partial(self._write, lazy, stated))
 
     def write(self, frame: pl.DataFrame) -> None:
         """Add rows; waits while the disk is behind.
@@ -134,9 +139,9 @@ class FrameWriter:
         self._ended = frame is None
         return frame
 
-    def _write(self, lazy: pl.LazyFrame) -> Written:
+    def _write(self, lazy: pl.LazyFrame, columns: Mapping[str, pl.DataType]) -> Written:
         with storage_errors(self._target):
-            _sink(lazy, self._path)
+            _sink(lazy, self._path, columns)
             with self._path.open("rb+") as file:
                 os.fsync(file.fileno())
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -188,15 +193,30 @@ def _harmless(name: str) -> pl.Expr:
     return pl.when(runs).then(pl.lit("'") + text).otherwise(text).alias(name)
 
 
-def _sink(lazy: pl.LazyFrame, path: Path) -> None:
+def _sink(lazy: pl.LazyFrame, path: Path, columns: Mapping[str, pl.DataType]) -> None:
+    """Write a file; `columns` are those that its readers shall see."""
     packed = path.suffix.lower() == ".gz"
     sinks: dict[str, Callable[..., object]] = {
-        "parquet": partial(lazy.sink_parquet, row_group_size=ROW_GROUP_ROWS),
+        "parquet": partial(_sink_parquet, lazy, columns),
         "ipc": partial(lazy.sink_ipc, record_batch_size=ROW_GROUP_ROWS),
         "csv": partial(lazy.sink_csv, compression="gzip" if packed else "uncompressed"),
         "ndjson": lazy.sink_ndjson,
     }
     sinks[output_format(path)](path, maintain_order=True)
+
+
+def _sink_parquet(
+    lazy: pl.LazyFrame, columns: Mapping[str, pl.DataType], path: Path, *, maintain_order: bool
+) -> None:
+    # NOTE: Parquet stores an Enum as it stores any text with a dictionary; only this entry, which Polars
+    # would write for its own types, says which of the two a reader of Arrow gets.
+    empty = BytesIO()
+    pl.DataFrame(schema=columns).write_parquet(empty)
+    empty.seek(0)
+    stated = {ARROW_SCHEMA: pl.read_parquet_metadata(empty)[ARROW_SCHEMA]}
+    lazy.sink_parquet(
+        path, row_group_size=ROW_GROUP_ROWS, metadata=stated, maintain_order=maintain_order
+    )
 
 
 def _count_rows(path: Path) -> int:

@@ -4,6 +4,8 @@ import sys
 from threading import Event, Timer
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import InterruptedRunError, StorageError
@@ -51,6 +53,28 @@ def test_repeated_texts_are_dictionaries_in_arrow(tmp_path):
     writer.write(FRAME)
     writer.finish()
     assert read_table(tmp_path / "t.arrow").schema["name"] == pl.Categorical
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".csv.gz", ".arrow", ".ndjson"])
+def test_no_file_is_enum(tmp_path, ending):
+    coded = FRAME.with_columns(pl.col("name").cast(pl.Enum(["b", "a"])))
+    writer = FrameWriter(tmp_path / f"t{ending}", coded.schema, ("name",))
+    writer.write(coded)
+    writer.finish()
+    found = read_table(tmp_path / f"t{ending}")
+    assert found.schema["name"] == (pl.Categorical if ending == ".arrow" else pl.String)
+    assert found["name"].cast(pl.String).to_list() == ["a", "b", "a"]
+
+
+def test_readers_of_parquet_find_texts_and_may_skip_row_groups(tmp_path):
+    coded = pl.DataFrame({"name": ["b", "c"]}).cast(pl.Enum(["c", "b", "a"]))
+    writer = FrameWriter(tmp_path / "t.parquet", coded.schema, ("name",))
+    writer.write(coded)
+    writer.finish()
+    file = pq.ParquetFile(tmp_path / "t.parquet")
+    assert file.schema_arrow.field("name").type == pa.large_string()
+    bounds = file.metadata.row_group(0).column(0).statistics
+    assert (bounds.min, bounds.max) == ("b", "c")
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".csv.gz", ".arrow", ".ndjson"])
