@@ -34,20 +34,6 @@ LATEST_DAY = date(2100, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """What makes a row unfit to be scored.
-
-    Attributes:
-        violations: True for each row that breaks the rule, else false.
-        any_violation: False only if no row of a chunk breaks the rule; much cheaper than
-            `violations`.
-    """
-
-    violations: pl.Expr
-    any_violation: pl.Expr
-
-
-@dataclass(frozen=True, slots=True)
 class RowSplit:
     """A chunk in two parts.
 
@@ -164,62 +150,63 @@ def find_violations(
     typed: Typed, schema: FeatureSchema, faults: Mapping[str, pl.Series] | None = None
 ) -> pl.DataFrame:
     """Which rows break which rules: one Boolean column for each rule that a row breaks."""
-    rules = row_rules(schema, typed, faults)
-    suspected = typed.frame.select(rule.any_violation.alias(name) for name, rule in rules.items())
-    names = [name for name in suspected.columns if suspected[name].item()]
-    found = typed.frame.select(rules[name].violations.alias(name) for name in names)
-    return found.select(name for name in names if found[name].any())
+    rules = suspected_rules(schema, typed, faults)
+    found = typed.frame.select(
+        rows.fill_null(value=False).alias(name) for name, rows in rules.items()
+    )
+    return found.select(column.name for column in found if column.any())
 
 
-def row_rules(
+def suspected_rules(
     schema: FeatureSchema, typed: Typed, faults: Mapping[str, pl.Series] | None = None
-) -> dict[str, Rule]:
-    """What makes a row unfit to be scored, by `column|rule`.
+) -> dict[str, pl.Expr]:
+    """The rows that make a chunk unfit to be scored, by `column|rule`, true or null elsewhere.
+
+    Most rules are not broken by any row. The smallest and the largest value of each column tell, in one
+    pass over the rows, which ones may be; the others are left out.
 
     Args:
         schema: The table that the bundle scores.
         typed: Rows from `to_typed`.
         faults: Further rules with the rows that break them; see `Chunk`.
     """
-    found = typed.frame.schema
+    frame = typed.frame
     rules = {}
-    if schema.id is not None:
-        id_column = pl.col(schema.id)
-        is_text = found[schema.id].base_type() in TEXT_TYPES
-        empty = id_column.cast(pl.String) == "" if is_text else pl.lit(value=False)
-        missing = id_column.is_null() | empty.fill_null(value=False)
-        rules[f"{schema.id}|missing"] = Rule(missing, missing.any())
+    if schema.id is not None and (missing := _missing_ids(frame[schema.id])).any():
+        rules[f"{schema.id}|missing"] = pl.lit(missing)
     for name, rows in {**typed.faults, **(faults or {})}.items():
-        rules[name] = Rule(pl.lit(rows), pl.lit(rows.any()))
-    if schema.snapshot is not None and schema.snapshot in found:
+        rules[name] = pl.lit(rows)
+    if schema.snapshot is not None and schema.snapshot in frame.columns:
         day = pl.col(schema.snapshot)
-        early = (day < EARLIEST_DAY).fill_null(value=False)
-        rules[f"{schema.snapshot}|before_2000"] = Rule(early, day.min() < EARLIEST_DAY)
-        late = (day >= LATEST_DAY).fill_null(value=False)
-        rules[f"{schema.snapshot}|after_2099"] = Rule(late, day.max() >= LATEST_DAY)
+        rules[f"{schema.snapshot}|before_2000"] = day < EARLIEST_DAY
+        rules[f"{schema.snapshot}|after_2099"] = day >= LATEST_DAY
     for feature in schema.model_features:
-        rules |= _feature_rules(feature, typed.faults.get(f"{feature.name}|not_a_number"))
+        values = frame[feature.name]
+        if feature.kind == "numeric":
+            rules |= _range_rules(feature, values)
+        if feature.missing == "never" and values.null_count():
+            unread = typed.faults.get(f"{feature.name}|not_a_number")
+            missing = values.is_null() if unread is None else values.is_null() & ~unread
+            rules[f"{feature.name}|missing"] = pl.lit(missing)
     return rules
 
 
-def _feature_rules(feature: Feature, not_a_number: pl.Series | None) -> dict[str, Rule]:
+def _missing_ids(ids: pl.Series) -> pl.Series:
+    if ids.dtype.base_type() not in TEXT_TYPES:
+        return ids.is_null()
+    return (ids.cast(pl.String) == "").fill_null(value=True)
+
+
+def _range_rules(feature: Feature, values: pl.Series) -> dict[str, pl.Expr]:
+    low, high = values.min(), values.max()
+    if not isinstance(low, float) or not isinstance(high, float):
+        return {}
     value = pl.col(feature.name)
     rules = {}
-    if feature.kind == "numeric":
-        infinite = (value.max() == math.inf) | (value.min() == -math.inf)
-        rules["not_finite"] = Rule(value.is_infinite(), infinite)
-        if feature.min is not None:
-            below = (value < feature.min) & value.is_finite()
-            rules["below_min"] = Rule(below, value.min() < feature.min)
-        if feature.max is not None:
-            above = (value > feature.max) & value.is_finite()
-            rules["above_max"] = Rule(above, value.max() > feature.max)
-    if feature.missing == "never":
-        missing = value.is_null()
-        if not_a_number is not None:
-            missing &= ~pl.lit(not_a_number)
-        rules["missing"] = Rule(missing, value.null_count() > 0)
-    return {
-        f"{feature.name}|{name}": Rule(rule.violations.fill_null(value=False), rule.any_violation)
-        for name, rule in rules.items()
-    }
+    if math.isinf(low) or math.isinf(high):
+        rules["not_finite"] = value.is_infinite()
+    if feature.min is not None and low < feature.min:
+        rules["below_min"] = (value < feature.min) & value.is_finite()
+    if feature.max is not None and high > feature.max:
+        rules["above_max"] = (value > feature.max) & value.is_finite()
+    return {f"{feature.name}|{name}": rows for name, rows in rules.items()}

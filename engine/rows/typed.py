@@ -167,7 +167,8 @@ def unseen_counts(
         features: The model features, in order.
     """
     counts = {
-        feature.name: int(np.isnan(tensor[:, column]).sum()) - typed[feature.name].null_count()
+        feature.name: int(np.count_nonzero(np.isnan(tensor[:, column])))
+        - typed[feature.name].null_count()
         for column, feature in enumerate(features)
         if feature.kind == "categorical"
     }
@@ -192,7 +193,8 @@ def float32_column(name: str, dtype: pl.DataType, marks: tuple[str, ...] = ()) -
     column = pl.col(name)
     if dtype == pl.String:
         return _to_float32(column, marks).alias(name)
-    return _without_marks(column.cast(pl.Float32, strict=False), marks).alias(name)
+    number = column.cast(pl.Float32, strict=False)
+    return _without_marks(number.fill_nan(None) if dtype.is_float() else number, marks).alias(name)
 
 
 def _to_float32(text: pl.Expr, marks: tuple[str, ...]) -> pl.Expr:
@@ -204,11 +206,10 @@ def _to_float32(text: pl.Expr, marks: tuple[str, ...]) -> pl.Expr:
         .then(0.0)
         .otherwise(text.cast(pl.Float64, strict=False))
     )
-    return _without_marks(number.cast(pl.Float32, strict=False), marks)
+    return _without_marks(number.cast(pl.Float32, strict=False).fill_nan(None), marks)
 
 
 def _without_marks(number: pl.Expr, marks: tuple[str, ...]) -> pl.Expr:
-    number = number.fill_nan(None)
     # NOTE: parsing marks takes longer than reading a column, and most columns have none.
     if not marks:
         return number
