@@ -1,12 +1,12 @@
 """The recommended action for each segment and band, and the control group that measures its effect."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
+import polars_hash as plh
 
 from engine.bundle.documents import parse_json
 from engine.bundle.manifest import BANDS, Manifest
@@ -221,10 +221,10 @@ def salted_draws(ids: pl.Series, salt: str) -> np.ndarray:
     Returns:
         uint32 [rows].
     """
-    texts = (salt + ids.cast(pl.String)).cast(pl.Binary).to_list()
-    sha256 = hashlib.sha256
-    digests = b"".join([sha256(text).digest() for text in texts])
-    return np.frombuffer(digests, ">u4")[::8]
+    # NOTE: Python's own SHA-256 takes twice as long, and holds the lock that other threads need.
+    texts = (salt + ids.cast(pl.String)).to_frame("text")
+    digits = plh.col("text").chash.sha2_256().str.head(8)
+    return texts.select(digits.str.to_integer(base=16, dtype=pl.UInt32)).to_series().to_numpy()
 
 
 def _is_row(row: Mapping[str, Any]) -> bool:
