@@ -10,6 +10,12 @@ ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "onnx_models" / "shopnow"
 BIN = Path(sys.executable).parent
 ROWS = 240_000
+FLOOR_COLUMNS = (
+    *("user_id", "snapshot_date", "country", "device_type", "acquisition_channel", "loyalty_tier"),
+    *("age_band", "preferred_language", "avg_session_duration", "cart_add_rate", "avg_order_value"),
+    *("total_spend_last_365d", "email_open_rate", "sessions_last_7d", "orders_last_365d"),
+    "account_age_days",
+)
 # getrusage counts in kilobytes on Linux and in bytes on macOS.
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
@@ -60,11 +66,13 @@ def obvious(users: Path, out: Path, *wanted: str) -> list[str]:
 
 
 def floor(users: Path, out: Path) -> list[str]:
-    """Reads the users and writes as many rows without a model: no contender can be faster."""
+    """Reads every column of the users and writes sixteen, without a model: no contender can be faster.
+
+    The sixteen are of the kinds that a score file has: the id, the date, texts that repeat, and numbers.
+    """
     code = (
         "import sys, polars as pl, onnxruntime\n"
         "users = pl.read_parquet(sys.argv[1])\n"
-        "keys = users.select('user_id', 'snapshot_date', purchase_probability=pl.lit(0.18))\n"
-        "keys.write_parquet(sys.argv[2])\n"
+        f"users.select({list(FLOOR_COLUMNS)}).write_parquet(sys.argv[2])\n"
     )
     return [sys.executable, "-c", code, str(users), str(out)]

@@ -106,7 +106,7 @@ def test_6_obvious_route_with_drivers(contend, measured, users, folder):
 
 
 def test_7_floor(contend, users, folder):
-    contend("floor: read and write, no model", floor(users, folder / "f.parquet"))
+    contend("floor: read all columns, write sixteen, no model", floor(users, folder / "f.parquet"))
 
 
 def median_wall(usages: list[Usage]) -> float:
