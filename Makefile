@@ -207,25 +207,20 @@ build/%/stamp: requirements-%.lock
 	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r $<
 	@touch $@
 
+COMPILE = build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-header --upgrade
+
 # Newest versions that pyproject.toml allows, with hashes, for every platform.
 lock:
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
-	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
-		pyproject.toml --output-file requirements.lock
-	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
-		--extra training --extra databases --extra delta --extra iceberg --extra signing --group dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
-	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
-		--extra signing --constraint requirements-dev.lock pyproject.toml --output-file requirements-signing.lock
-	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
-		--extra spark --constraint requirements-dev.lock pyproject.toml --output-file requirements-spark.lock
-	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
-		--extra ray --constraint requirements-spark.lock --constraint requirements-dev.lock pyproject.toml --output-file requirements-ray.lock
-	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
-		--extra mlflow --constraint requirements-dev.lock --constraint requirements-spark.lock pyproject.toml --output-file requirements-mlflow.lock
-	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
-		--group mlserver --output-file requirements-mlserver.lock
-	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
-		--group runtimes --output-file requirements-runtimes.lock
+	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) --extra training --extra databases --extra delta --extra iceberg --extra signing --group dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	$(COMPILE) --extra signing --constraint requirements-dev.lock pyproject.toml --output-file requirements-signing.lock
+	$(COMPILE) --extra spark --constraint requirements-dev.lock pyproject.toml --output-file requirements-spark.lock
+	$(COMPILE) --extra ray --constraint requirements-spark.lock --constraint requirements-dev.lock pyproject.toml --output-file requirements-ray.lock
+	$(COMPILE) --extra mlflow --constraint requirements-dev.lock --constraint requirements-spark.lock pyproject.toml --output-file requirements-mlflow.lock
+	$(COMPILE) --group mlserver --output-file requirements-mlserver.lock
+	$(COMPILE) --group runtimes --output-file requirements-runtimes.lock
 
 clean:
 	rm -rf $(VENV) build users*.parquet scores*
