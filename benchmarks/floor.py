@@ -1,6 +1,6 @@
 """What scoring costs beside only reading and writing, and what the second core is worth.
 
-Usage: python -m benchmarks.floor [--rounds 5] [--into docs/performance.md]
+Usage: python -m benchmarks.floor [--rounds 5]
 
 The commands of a size run in turn, each in its own process; ratios are medians over the rounds, so that a
 machine that slows down slows both sides. "One core" pins the engine to one, with one thread for everything;
@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.contenders import ROOT, Usage, engine, floor, measure
-from benchmarks.report import write_between
 from training.simulate import SimulateOptions
 from training.simulate.write import write_users
 
@@ -94,15 +93,11 @@ def table(sizes: Mapping[int, Rounds]) -> str:
 
 
 def main() -> None:
-    """Measure both sizes, print the table and write it if asked."""
+    """Measure both sizes and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.floor")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--into", type=Path)
     options = parser.parse_args()
-    text = table({users: measured(users, options.rounds) for users in (SMALL, LARGE)})
-    print(text)
-    if options.into is not None:
-        write_between(options.into, "floor", text)
+    print(table({users: measured(users, options.rounds) for users in (SMALL, LARGE)}))
 
 
 if __name__ == "__main__":
