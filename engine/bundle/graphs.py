@@ -20,30 +20,11 @@ OPSETS = {"": 17, "ai.onnx.ml": 3}
 OPERATORS = {
     "": frozenset(
         {
-            *("Abs", "Add", "And", "ArgMin", "Cast", "Concat", "Div", "Gather", "GatherElements"),
-            *(
-                "Exp",
-                "Gemm",
-                "Greater",
-                "IsNaN",
-                "LessOrEqual",
-                "Log",
-                "MatMulInteger",
-                "Max",
-                "Mul",
-            ),
-            *("Neg", "Not", "QuantizeLinear", "Reciprocal", "ReduceSum", "ReduceSumSquare"),
-            *(
-                "Reshape",
-                "Sigmoid",
-                "Slice",
-                "Sqrt",
-                "Sub",
-                "TopK",
-                "Transpose",
-                "Unsqueeze",
-                "Where",
-            ),
+            *("Abs", "Add", "And", "ArgMin", "Cast", "Concat", "Div", "Exp", "Gather"),
+            *("GatherElements", "Gemm", "Greater", "IsNaN", "LessOrEqual", "Log", "MatMulInteger"),
+            *("Max", "Mul", "Neg", "Not", "QuantizeLinear", "Reciprocal", "ReduceSum"),
+            *("ReduceSumSquare", "Reshape", "Sigmoid", "Slice", "Sqrt", "Sub", "TopK"),
+            *("Transpose", "Unsqueeze", "Where"),
         }
     ),
     "ai.onnx.ml": frozenset({"LabelEncoder"}),

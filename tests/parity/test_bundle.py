@@ -8,8 +8,6 @@ import lightgbm as lgb
 import numpy as np
 import onnx
 import pytest
-from onnx.reference import ReferenceEvaluator
-from onnx.reference.op_run import OpRun
 
 from engine.bundle.open import (
     CLASSIFIER,
@@ -183,28 +181,6 @@ def test_the_core_is_classifier_and_segmenter_to_the_bit(fitted):
     expected = load_graph(bundle, SEGMENTER).run(["distances"], {"features": features})[0]
     found = load_graph(bundle, CORE).run(["distances"], {"features": features})[0]
     np.testing.assert_array_equal(found, expected)
-
-
-class GatherElements(OpRun):
-    """As the standard says; ONNX's own fails where a row has more than 64 values to choose from."""
-
-    op_domain = ""
-
-    def _run(self, data, indices, axis=0):
-        return (np.take_along_axis(data, indices.astype(np.int64), axis),)
-
-
-def test_onnx_itself_computes_the_core(fitted):
-    typed, _, _, bundle = fitted
-    features = to_features(typed, SHOP.model_features, bundle.manifest.categories)[:512]
-    expected = load_graph(bundle, CORE).run(list(OUTPUTS), {"features": features})
-    model = onnx.load_from_string(bundle.contents[CORE])
-    reference = ReferenceEvaluator(model, new_ops=[GatherElements])
-    with np.errstate(invalid="ignore"):  # It makes some byte of a missing value.
-        found = reference.run(list(OUTPUTS), {"features": features})
-    for name, ours, theirs in zip(OUTPUTS, expected, found, strict=True):
-        assert theirs.dtype == ours.dtype, name
-        np.testing.assert_allclose(theirs, ours, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
 def test_manifest_order_is_the_order_of_distances(fitted):
