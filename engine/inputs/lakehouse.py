@@ -106,7 +106,8 @@ def lakehouse_table(text: str) -> LakehouseTable | None:
     `@v12` at the end asks for a version. None if the input names something else.
     """
     found = _FORM.fullmatch(text)
-    if found is None or Path(text).is_file():
+    # NOTE: the methods of `Path` raise where a name is too long, or a folder may not be searched.
+    if found is None or os.path.isfile(text):  # noqa: PTH113
         return None
     version = None if found[3] is None else int(found[3])
     if found[1] is not None:
@@ -120,7 +121,6 @@ def lakehouse_table(text: str) -> LakehouseTable | None:
 
 def is_delta(folder: Path) -> bool:
     """Whether a folder is a table of Delta Lake."""
-    # NOTE: `Path.is_dir` raises where a folder on the way may not be searched.
     log = str(folder / "_delta_log")
     return os.path.isdir(log) and os.access(log, os.R_OK) and bool(os.listdir(log))  # noqa: PTH112, PTH208
 
