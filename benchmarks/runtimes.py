@@ -19,7 +19,7 @@ import onnxruntime as ort
 
 from benchmarks.contenders import ROOT
 from benchmarks.report import write_between
-from engine.bundle.open import SCORER, open_bundle
+from engine.bundle.open import CORE, SCORER, open_bundle
 
 DRAWS = ROOT / "examples" / "draws.json"
 CAPI = Path(ort.__file__).parent / "capi"
@@ -161,7 +161,7 @@ RUNTIMES = (
             fetch=("make", "--silent", "runtimes"),
             build=(),
             check=("build/runtimes/bin/python", CORE_PROGRAM, package, "{bundle}", "{draws}"),
-            graph="core.onnx",
+            graph=CORE,
         )
         for name, package in (("OpenVINO", "openvino"), ("tract", "tract"))
     ),
