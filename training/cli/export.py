@@ -19,7 +19,7 @@ _NEXT = {
 }
 
 
-@command("training export onnx_models/mine --to triton --out repository")
+@command("training export onnx_models/mine --to triton --out served")
 @click.argument("bundle", type=PLACE)
 @click.option(
     "--to",
