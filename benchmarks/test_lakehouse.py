@@ -14,13 +14,8 @@ WALL_GATE_TIMES = 2
 MEMORY_GATE_BYTES = 2**30
 
 
-MISSED = pytest.mark.xfail(reason="1.8 to 2.3 times: importing PyIceberg takes 1 s", strict=False)
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [pytest.param("delta", marks=pytest.mark.gate), pytest.param("iceberg", marks=MISSED)],
-)
+# Of Iceberg only `make bench` asks it: on busy cores the import of PyIceberg alone can exceed the limit.
+@pytest.mark.parametrize("kind", [pytest.param("delta", marks=pytest.mark.gate), "iceberg"])
 def test_a_lakehouse_takes_at_most_twice_as_long(kind, users, folder, monkeypatch, capsys):
     lake = lakehouse(kind, folder / kind, monkeypatch)
     lake.write("users", pl.read_parquet(users))
