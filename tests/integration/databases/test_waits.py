@@ -131,7 +131,7 @@ def test_a_killed_run_holds_no_lock_t07(scored, tmp_path):
         score_users(scored)
 
 
-@pytest.mark.parametrize("stride", [9, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [16, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("how", ["cut", "terminated"])
 def test_connections_cut_at_every_statement_leave_the_old_table_t08(
     scored, how, stride, tmp_path, monkeypatch, record_property
