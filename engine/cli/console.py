@@ -16,6 +16,7 @@ import click
 
 from engine.cli.logs import Lines, logged_lines, write_error
 from engine.cli.render import echo, wrapped
+from engine.cli.supervised import supervise
 from engine.errors import (
     BundleError,
     EngineError,
@@ -66,6 +67,7 @@ class Program(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:  # noqa: ANN401 - click's signature
         """Run the command line and exit."""
+        supervise(str(self.name))
         extra |= {"standalone_mode": False, "prog_name": self.name}
         extra |= {"auto_envvar_prefix": str(self.name).upper()}
         extra |= {"help_option_names": ["--help", "-h"], "max_content_width": MAX_HELP_WIDTH}

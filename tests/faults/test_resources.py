@@ -4,9 +4,11 @@ import io
 import itertools
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import polars as pl
@@ -14,14 +16,17 @@ import pytest
 
 from engine.cli.main import main as run_engine
 from engine.model.threads import available_cores
+from engine.resources import ADDRESS_SPACE_BYTES, ARENA_BYTES, ARENAS_PER_CORE, MIB, needed_threads
 from tests.faults.nights import (
+    ENGINE,
     check_next_run,
     check_refused,
     check_words,
     engine,
     score_again,
+    waiting_engine,
 )
-from tests.helpers import read_summary
+from tests.helpers import assert_prompt, read_summary
 from training.cli import main as training
 
 CASES = {
@@ -34,6 +39,7 @@ CASES = {
     "G07": "the scheduler's time limit: 143, like SIGTERM",
     "G08": "an input without a valid row: 65, one line, however many rows",
     "G09": "standard error full or closed: published; one log line per chunk, not per row",
+    "G10": "memory (RLIMIT_AS) runs out in the middle of a run: 71 in words, the earlier scores are kept; signals and kill -9 end a run with such a limit as any other",
 }
 
 
@@ -79,6 +85,62 @@ def test_g01_every_command_names_too_little_memory(tmp_path, command):
     assert (done.returncode, list(tmp_path.iterdir())) == (71, []), done.stderr
     check_words(done.stderr)
     assert "out of memory" in done.stderr
+
+
+LIMITED = ("sh", "-c", 'ulimit -v 3000000; exec "$@"', "sh")
+"""Begins a command under a limit that is enough for a small run."""
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not keep to RLIMIT_AS")
+def test_g10_memory_that_runs_out_in_a_run(night):
+    # One chunk of users that are short in the file, and far more in memory than the limit leaves.
+    many = pl.read_parquet(night.folder / "users.parquet")[:100].select(
+        pl.all().repeat_by(15_000).explode()
+    )
+    many = many.with_columns(user_id=pl.int_range(pl.len(), dtype=pl.Int32).cast(pl.String))
+    users = night.folder / "users.parquet"
+    few = users.read_bytes()
+    many.write_parquet(users, row_group_size=many.height)
+    least = ADDRESS_SPACE_BYTES + ARENA_BYTES * min(
+        needed_threads(None), ARENAS_PER_CORE * (os.cpu_count() or 1)
+    )
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (least + MIB,) * 2)
+
+    done = engine(night, "--chunk-rows", str(many.height), preexec_fn=limit)
+    assert done.returncode == 71, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("engine: out of memory")
+    assert night.outputs() == night.before
+    users.write_bytes(few)
+    check_next_run(night)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not keep to RLIMIT_AS")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_g10_a_signal_ends_a_run_with_a_limit(night, number, hangup):
+    process = waiting_engine(night, *LIMITED, ENGINE)
+    began = time.monotonic()
+    process.send_signal(number)
+    process.wait(60)
+    process.communicate()
+    assert_prompt(began)
+    assert process.returncode == 128 + number
+    assert night.outputs() == night.before
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not keep to RLIMIT_AS")
+def test_g10_killed_with_a_limit_nothing_goes_on(night):
+    process = waiting_engine(night, *LIMITED, ENGINE)
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{child}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert night.outputs() == night.before
+    check_next_run(night)
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 5])
