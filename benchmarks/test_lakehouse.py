@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.contenders import BIN, BUNDLE, measure
 from benchmarks.contenders import engine as from_file_to_file
-from tests.integration.lakehouses import lakehouse
+from tests.integration.lakehouse.tables import lakehouse
 
 ROUNDS = 5
 WALL_GATE_TIMES = 2

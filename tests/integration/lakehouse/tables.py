@@ -6,15 +6,21 @@ import struct
 import time
 import warnings
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from engine import ScoreOptions, score
 from engine.connectors.lakehouse.scores import LakehouseScores
 from engine.inputs.lakehouse import lakehouse_table, open_lakehouse
+from tests.helpers import BUNDLE
 
 FORMATS = ("delta", "iceberg")
+ROWS = 600
+REPLACE = ScoreOptions(if_exists="replace")
+DAY = date(2026, 11, 22)
 _B85 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
 _Z85 = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 
@@ -181,3 +187,26 @@ def delete_by_vector(folder, path, rows, deleted):
         {"add": file | {"deletionVector": vector}},
     ]
     (log / f"{len(list(log.iterdir())):020}.json").write_text("\n".join(map(json.dumps, actions)))
+
+
+def scored(frame, folder):
+    """The scores of the same rows, from Parquet to Parquet."""
+    frame.write_parquet(folder / "plain.parquet")
+    score([str(folder / "plain.parquet")], BUNDLE, folder / "plain_scores.parquet", REPLACE)
+    return pl.read_parquet(folder / "plain_scores.parquet")
+
+
+def score_into(lake, *inputs, options=REPLACE):
+    return score(list(inputs), BUNDLE, lake.target(), options)
+
+
+def same_bits(found, expected):
+    """Whether rows are the same to the last bit, in any order; Iceberg has no small integers."""
+    typed = found.select(pl.col(name).cast(dtype) for name, dtype in expected.schema.items())
+    keys = ["user_id", "snapshot_date"]
+    return typed.sort(keys).equals(expected.sort(keys))
+
+
+def files_of(lake):
+    """Data files of the table of scores, whether a version holds them or not."""
+    return sorted((lake.folder).rglob("part-*.parquet"))
