@@ -160,13 +160,13 @@ $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/engine.stamp
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# What the examples run on; the lock files say which versions, with hashes. The folder alone may be half
-# filled: npm writes its own list last.
-EXAMPLE_PACKAGES := examples/node/node_modules examples/browser/node_modules
-.PHONY: $(EXAMPLE_PACKAGES)
-$(EXAMPLE_PACKAGES): %: %/.package-lock.json
+# What the examples run on, and a store for the tests; the lock files say which versions, with hashes. The
+# folder alone may be half filled: npm writes its own list last.
+NODE_PACKAGES := $(addsuffix /node_modules,examples/node examples/browser tests/integration/azurite)
+.PHONY: $(NODE_PACKAGES)
+$(NODE_PACKAGES): %: %/.package-lock.json
 
-examples/%/node_modules/.package-lock.json: examples/%/package-lock.json
+%/node_modules/.package-lock.json: %/package-lock.json
 	@npm ci --silent --no-progress --prefix $(<D)
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""Node, npm and the packages that the examples name in their lock files."""
+"""Node, npm and the packages that lock files of npm name."""
 
 import fcntl
 import shutil
@@ -21,12 +21,12 @@ def bundle_folder() -> Path:
     return BUNDLE / (BUNDLE / "CURRENT").read_text().split()[0]
 
 
-def install(example: str) -> None:
-    """What the lock file of an example names, once for each state of that file."""
-    with (EXAMPLES / example / "package-lock.json").open() as lock:
+def install(folder: Path) -> None:
+    """What the lock file of a folder names, once for each state of that file."""
+    with (folder / "package-lock.json").open() as lock:
         # Two files of tests may come at once, and npm begins by removing what is there.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = run("make", "--silent", f"examples/{example}/node_modules")
+        made = run("make", "--silent", folder.relative_to(ROOT) / "node_modules")
     assert made.returncode == 0, made.stderr
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.helpers import ROOT
 from tests.integration.browser import needs_chromium, open_page
-from tests.integration.javascript import bundle_folder, install, needs_npm
+from tests.integration.javascript import EXAMPLES, bundle_folder, install, needs_npm
 from tests.integration.served import served
 
 pytestmark = [needs_npm, needs_chromium]
@@ -13,7 +13,7 @@ pytestmark = [needs_npm, needs_chromium]
 @pytest.fixture(scope="module")
 def address():
     """The project, served to this machine."""
-    install("browser")
+    install(EXAMPLES / "browser")
     with served(ROOT) as address:
         yield address
 

@@ -63,7 +63,7 @@ def test_python(folder, expected):
 
 @needs_npm
 def test_node(folder, expected):
-    install("node")
+    install(EXAMPLES / "node")
     (folder / "example.mjs").write_text(example("javascript"))
     (folder / "node_modules").symlink_to(EXAMPLES / "node" / "node_modules")
     assert printed("node", "example.mjs", folder=folder) == expected
@@ -72,7 +72,7 @@ def test_node(folder, expected):
 @needs_npm
 @needs_chromium
 def test_browser(folder, expected):
-    install("browser")
+    install(EXAMPLES / "browser")
     (folder / "index.html").write_text(example("html"))
     (folder / "node_modules").symlink_to(EXAMPLES / "browser" / "node_modules")
     with served(folder) as address, running_browser() as browser:

@@ -31,7 +31,7 @@ pytestmark = needs_npm
 
 @pytest.fixture(scope="module", autouse=True)
 def packages():
-    install("node")
+    install(EXAMPLES / "node")
 
 
 @pytest.fixture

@@ -286,7 +286,7 @@ def test_the_page_says_values_and_effects_in_the_words_of_the_engine(bundle, usu
 
 @needs_npm
 def test_the_runtime_is_that_of_the_npm_package():
-    install("browser")
+    install(EXAMPLES / "browser")
     package = EXAMPLES / "browser" / "node_modules" / "onnxruntime-web" / "dist"
     held = files("training.report.what_if") / "runtime"
     script = "ort.wasm.bundle.min.mjs"
