@@ -29,7 +29,7 @@ from engine.errors import (
     error_number,
     quoted,
 )
-from engine.inputs.objects import is_object, object_errors
+from engine.inputs.objects import credential_provider, is_object, object_errors
 from engine.options import CHUNK_ROWS
 
 Format = Literal["delta", "iceberg"]
@@ -278,6 +278,7 @@ def _scan(
         schema={name: dtype for name, dtype in schema.items() if name not in partition},
         glob=False,
         hive_partitioning=False,
+        credential_provider=credential_provider(paths[0]),
         row_index_name=None if kept is None else _ROW,
         missing_columns="insert",
         extra_columns="ignore",
