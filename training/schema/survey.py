@@ -20,6 +20,7 @@ from engine.options import CHUNK_ROWS
 from engine.pages.format import sentence
 from engine.rows.rules import READABLE_TYPES, is_readable
 from engine.rows.typed import TEXT_TYPES, to_typed
+from training.data.dataset import TRUTH
 
 SAMPLE_ROWS = 100_000
 SAMPLE_CELLS = 8_000_000
@@ -139,6 +140,8 @@ def _form(dtype: pl.DataType) -> str:
 def _why_unreadable(name: str, dtype: pl.DataType) -> str | None:
     if not name:
         return "No name. Name it in the table."
+    if name == TRUTH:
+        return "The true probability of simulated users: it measures a model and is no feature."
     if problem := name_problem(name):
         return f"{sentence(problem)} Rename it in the table."
     if isinstance(dtype, pl.Datetime):

@@ -318,6 +318,12 @@ def test_a_name_that_no_schema_may_have_is_to_be_changed(tmp_path, name):
     )
 
 
+def test_the_truth_of_simulated_users_is_no_feature_and_keeps_its_name(tmp_path):
+    draft, schema = drafted(members(400).rename({"z": "true_probability"}), tmp_path, ".parquet")
+    assert "true_probability" not in {feature.name for feature in schema.features}
+    assert any(fault.startswith("true_probability: The true") for fault in draft.faults)
+
+
 @pytest.mark.parametrize(
     ("frame", "words"),
     [
