@@ -35,7 +35,10 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
     yield _compared(explanation)
     yield ""
     yield "impact of each feature on the log-odds (SHAP value)"
-    yield _line(base, f"base value, the average of all log-odds: {_percent(_sigmoid(base))}")
+    yield _line(
+        base,
+        f"base value: the average log-odds, {_percent(_sigmoid(explanation.base_value))} as a probability",
+    )
     for impact, feature in zip(impacts, explanation.features, strict=True):
         yield _line(impact, f"{feature.words}, {_rank(feature)}: {feature.effect}")
     yield _line(
@@ -147,5 +150,5 @@ def _percent(probability: float) -> str:
     return f"{percent:.{decimals}f} %"
 
 
-def _sigmoid(units: int) -> float:
-    return 0.5 * (1 + math.tanh(0.5 * units / SHOWN_UNITS))
+def _sigmoid(log_odds: float) -> float:
+    return 0.5 * (1 + math.tanh(0.5 * log_odds))

@@ -232,10 +232,18 @@ def test_the_head_names_user_score_and_segment():
         "compared with all 10 users of the input",
         "",
         "impact of each feature on the log-odds (SHAP value)",
-        "  -2.000  base value, the average of all log-odds: 11.9 %",
+        "  -2.000  base value: the average log-odds, 11.9 % as a probability",
         "  +2.000  x (2), more than 50 % of users: raises the odds by half",
         "  +0.000  log-odds = -2.000 and impacts of +2.000: probability 50.0 %",
     ]
+
+
+def test_the_probability_of_the_base_value_is_not_that_of_its_rounded_form():
+    value = -2.13752
+    shown = list(explanation_lines(dataclasses.replace(explanation(feature()), base_value=value)))[
+        6
+    ]
+    assert (shown[:8], "10.6 %" in shown) == ("  -2.138", True)
 
 
 def test_an_action_is_told_whole():
