@@ -29,7 +29,7 @@ def section_lines(sections: Iterable[Section]) -> Iterator[str]:
         blocks = without_pictures(section.blocks)
         if blocks:
             yield ""
-            yield section.title.upper()
+            yield _heading(section.title)
         for block in blocks:
             for line in _lines(block):
                 yield shown(line)
@@ -37,6 +37,11 @@ def section_lines(sections: Iterable[Section]) -> Iterator[str]:
     if unknown:
         yield ""
         yield LEGEND
+
+
+def _heading(title: str) -> str:
+    """In capitals, except ids, which must stay as they are to be found again."""
+    return " ".join(word if "/" in word else word.upper() for word in title.split(" "))
 
 
 def _lines(block: Block) -> Iterator[str]:

@@ -25,6 +25,11 @@ def test_dashes_are_explained_where_a_table_has_one():
     assert list(section_lines(unknown))[-1] == LEGEND
 
 
+def test_headings_in_a_terminal_keep_ids_as_they_are():
+    section = Section("s", "Bundle shop/2026-11-22-1f", [Text("A sentence.")])
+    assert "BUNDLE shop/2026-11-22-1f" in list(section_lines([section]))
+
+
 def test_very_large_values_are_shown_in_few_digits():
     assert [plain(x) for x in (3.4e38, -1e15, 1e14)] == ["3.4e+38", "−1e+15", "100,000,000,000,000"]
 
