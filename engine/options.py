@@ -49,7 +49,7 @@ class ScoreOptions:
         impacts: Whether to add the base value and the impacts of all features.
         reasons: The number of drivers in words, 0 to 3.
         metrics_file: A file for the summary in Prometheus' text format.
-        strict: Whether a drift alarm stops the run before anything is published.
+        strict: Whether an alarm stops the run before anything is published.
         dry_run: Whether to read, check and score everything, but write nothing.
         csv_for_spreadsheets: Whether to put an apostrophe before CSV texts that look like a formula.
         limits: What is read at most.

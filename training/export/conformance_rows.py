@@ -78,7 +78,7 @@ def conformance_rows(
         seed: Of the random draws.
 
     Returns:
-        Float32 and String columns, null if missing, as `tensors.to_typed` gives; a multiple of
+        Float32 and String columns, null if missing, as `typed.to_typed` gives; a multiple of
         `session.PADDED_ROWS`, some of each kind among the first.
     """
     manifest = bundle.manifest

@@ -41,7 +41,7 @@ class Allowance:
     """How much worse than the champion one figure may be.
 
     Attributes:
-        figure: Its name in `evaluate.headline`.
+        figure: Its name in `metrics.headline`.
         title: For people.
         better: 1 if more is better, -1 if less is.
         loss: What may be lost.
