@@ -29,15 +29,19 @@ def supervise(program: str) -> None:
         program: Named at the start of the message.
     """
     # NOTE: macOS does not keep to this limit.
-    if sys.platform == "darwin" or resource.getrlimit(resource.RLIMIT_AS)[0] == -1:
+    if sys.platform == "darwin" or resource.RLIM_INFINITY == resource.getrlimit(resource.RLIMIT_AS)[0]:
         return
     watched = {*SIGNALS, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     parent = os.getpid()
-    # Where no process may be started, the run goes on alone, and names that limit itself.
-    with suppress(OSError):
-        if child := os.fork():
-            os._exit(_exit_code(program, _status(child, watched)))
+    try:
+        child = os.fork()
+    except OSError:
+        # No process may be started: the run goes on alone, and names that limit itself.
+        child = None
+    if child:
+        os._exit(_exit_code(program, _status(child, watched)))
+    if child == 0:
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(128 + signal.SIGKILL)
@@ -60,6 +64,7 @@ def _exit_code(program: str, status: int) -> int:
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGABRT:
         shortage = ResourceError.of_memory()
-        os.write(2, f"{program}: {shortage}\n".encode())
+        with suppress(OSError):
+            os.write(2, f"{program}: {shortage}\n".encode())
         return shortage.exit_code
     return code if code >= 0 else 128 - code
