@@ -29,7 +29,10 @@ def supervise(program: str) -> None:
         program: Named at the start of the message.
     """
     # NOTE: macOS does not keep to this limit.
-    if sys.platform == "darwin" or resource.RLIM_INFINITY == resource.getrlimit(resource.RLIMIT_AS)[0]:
+    if (
+        sys.platform == "darwin"
+        or resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
+    ):
         return
     watched = {*SIGNALS, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
